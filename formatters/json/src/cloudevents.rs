@@ -1,0 +1,85 @@
+//! The shape `cloudevents`: CloudEvents 1.0 in JSON, structured mode.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
+use heraldry_formatter::text::{Rule, clean, is_blank};
+use heraldry_formatter::{Event, EventType};
+use serde::{Serialize, Serializer};
+use serde_json::value::RawValue;
+
+/// An event's attributes (CloudEvents 1.0.2, "Context Attributes"). The last three are extensions: their
+/// names have only `a-z0-9` and at most 20 characters.
+#[derive(Serialize)]
+pub(crate) struct CloudEvent<'a> {
+    specversion: &'static str,
+    id: &'a str,
+    source: String,
+    #[serde(rename = "type", serialize_with = "reverse_dns")]
+    kind: EventType,
+    time: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subject: Option<String>,
+    datacontenttype: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    causedby: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    engagementname: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    engagementclient: Option<String>,
+    data: &'a RawValue,
+}
+
+impl<'a> CloudEvent<'a> {
+    pub(crate) fn of(event: &'a Event<'_>) -> Self {
+        Self {
+            specversion: "1.0",
+            id: event.id,
+            source: source(event),
+            kind: event.kind,
+            time: event.occurred_at,
+            // What the event is about; phases, summaries, authorizations and surfaces have no id.
+            subject: event.group().text("id").and_then(attribute),
+            datacontenttype: "application/json",
+            causedby: event.caused_by.clone().and_then(attribute),
+            engagementname: event.engagement_name().and_then(attribute),
+            engagementclient: event.engagement_client().and_then(attribute),
+            data: event.data(),
+        }
+    }
+}
+
+fn reverse_dns<S: Serializer>(kind: &EventType, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_str(&format_args!("com.heraldry.{}", kind.name()))
+}
+
+/// A URI reference that is the same for all events of an engagement.
+fn source(event: &Event<'_>) -> String {
+    let mut source = String::from("/engagements");
+    if let Some(id) = event.engagement_id() {
+        source.push('/');
+        for byte in id.bytes() {
+            // RFC 3986, section 2.3: unreserved characters stand for themselves.
+            if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+                source.push(char::from(byte));
+            } else {
+                write!(source, "%{byte:02X}").expect("a String takes everything");
+            }
+        }
+    }
+    source
+}
+
+/// A text as an attribute's value: "Type System" forbids control characters and noncharacters, and an
+/// attribute may not be empty.
+fn attribute<'a>(text: impl Into<Cow<'a, str>>) -> Option<String> {
+    let text = text.into();
+    let mut text = clean(&text, Rule::ONE_LINE).into_owned();
+    text.retain(|c| !is_noncharacter(c));
+    (!is_blank(&text)).then_some(text)
+}
+
+fn is_noncharacter(c: char) -> bool {
+    let code = u32::from(c);
+    (0xFDD0..=0xFDEF).contains(&code) || code & 0xFFFE == 0xFFFE
+}

@@ -1,0 +1,120 @@
+//! The format `json`: one JSON document an event, for receivers that read it with a program
+//! (FORMATS, section 6).
+//!
+//! What the platform posted in `data` and `engagement` goes out byte for byte, so key order and the
+//! digits of numbers stay; only the envelope round it is ours. [`Shape`] says which.
+
+mod cloudevents;
+
+use heraldry_formatter::{Context, Error, Event, Formatter, Join, Manifest, Payload};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+/// The format.
+#[derive(Debug)]
+pub struct Json;
+
+/// A webhook's `format_options`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Options {
+    /// Which envelope.
+    #[serde(default)]
+    pub shape: Shape,
+}
+
+/// The envelope.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Shape {
+    /// `type`, `timestamp` and `data` as Standard Webhooks 1.0 has them, with `id`, `version` and
+    /// `engagement` beside.
+    #[default]
+    Standard,
+    /// The event as it was posted.
+    Plain,
+    /// CloudEvents 1.0, structured mode.
+    CloudEvents,
+}
+
+/// The options' JSON Schema, as the manifest has it.
+pub const OPTIONS_SCHEMA: &str = r#"{
+"$schema":"https://json-schema.org/draft/2020-12/schema",
+"type":"object",
+"additionalProperties":false,
+"properties":{
+"shape":{
+"type":"string",
+"enum":["standard","plain","cloudevents"],
+"default":"standard",
+"description":"The envelope: standard (type, timestamp, id, version, engagement, data; as Standard Webhooks has it), plain (the event as it was posted) or cloudevents (CloudEvents 1.0, structured mode)."
+}}}"#;
+
+/// The version of the `standard` envelope; it grows when a member changes its meaning.
+const ENVELOPE_VERSION: u32 = 1;
+
+impl Formatter for Json {
+    type Options = Options;
+
+    fn manifest() -> Manifest {
+        Manifest {
+            title: Some("JSON"),
+            description: Some(
+                "One JSON document an event: the Standard Webhooks envelope, the event as posted, or a CloudEvent.",
+            ),
+            join: Join::Newline,
+            options_schema: Some(OPTIONS_SCHEMA),
+            ..Manifest::new("json", env!("CARGO_PKG_VERSION"))
+        }
+    }
+
+    fn render(event: &Event<'_>, _: &Context, options: &Options) -> Result<Payload, Error> {
+        let (content_type, body) = match options.shape {
+            Shape::Standard => ("application/json", written(&Envelope::of(event), event)?),
+            Shape::Plain => ("application/json", event.json.as_bytes().to_vec()),
+            Shape::CloudEvents => {
+                ("application/cloudevents+json", written(&cloudevents::CloudEvent::of(event), event)?)
+            }
+        };
+        Ok(Payload { content_type: content_type.into(), headers: Vec::new(), body })
+    }
+}
+
+heraldry_formatter::export_formatter!(Json);
+
+/// The shape `standard`.
+#[derive(Serialize)]
+struct Envelope<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    /// When it happened; the time of the attempt is in the header `webhook-timestamp`.
+    timestamp: &'a str,
+    id: &'a str,
+    version: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    caused_by: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    engagement: Option<&'a RawValue>,
+    data: &'a RawValue,
+}
+
+impl<'a> Envelope<'a> {
+    fn of(event: &'a Event<'_>) -> Self {
+        Self {
+            kind: event.kind.name(),
+            timestamp: event.occurred_at,
+            id: event.id,
+            version: ENVELOPE_VERSION,
+            caused_by: event.caused_by.as_deref(),
+            engagement: event.engagement.as_ref().map(|engagement| engagement.json),
+            data: event.data(),
+        }
+    }
+}
+
+fn written(document: &impl Serialize, event: &Event<'_>) -> Result<Vec<u8>, Error> {
+    // The envelope takes about 300 bytes more than the event.
+    let mut body = Vec::with_capacity(event.json.len() + 512);
+    serde_json::to_writer(&mut body, document).map_err(|e| Error::Internal(e.to_string()))?;
+    Ok(body)
+}

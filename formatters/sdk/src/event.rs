@@ -1,0 +1,418 @@
+//! One event, read leniently: the host has checked the envelope, nothing else is sure to be there or to
+//! be of the usual type.
+
+use std::borrow::Cow;
+use std::cell::OnceCell;
+
+use serde_json::value::RawValue;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::outline::{self, Outline};
+use crate::value::{Object, Value};
+use crate::{Error, Problem, RawEvent, Severity};
+
+/// The event types of contract version 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum EventType {
+    /// A new finding is discovered.
+    FindingAdded,
+    /// A finding is verified with a working proof of concept.
+    FindingVerified,
+    /// A testing phase starts or completes.
+    PhaseChanged,
+    /// The full engagement finishes.
+    EngagementCompleted,
+    /// The client signs the authorization.
+    EngagementSigned,
+    /// A finding with critical severity is added.
+    CriticalFinding,
+    /// A retest cycle completes.
+    RetestCompleted,
+    /// A report is generated and available for download.
+    ReportReady,
+    /// Surface drift detection detects a change.
+    SurfaceChanged,
+    /// Continuous monitoring triggers an alert.
+    MonitorAlert,
+}
+
+impl EventType {
+    /// All of them.
+    pub const ALL: [Self; 10] = [
+        Self::FindingAdded,
+        Self::FindingVerified,
+        Self::PhaseChanged,
+        Self::EngagementCompleted,
+        Self::EngagementSigned,
+        Self::CriticalFinding,
+        Self::RetestCompleted,
+        Self::ReportReady,
+        Self::SurfaceChanged,
+        Self::MonitorAlert,
+    ];
+
+    /// The type with this name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|known| known.name() == name)
+    }
+
+    /// The name in events and subscriptions: `finding_added`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::FindingAdded => "finding_added",
+            Self::FindingVerified => "finding_verified",
+            Self::PhaseChanged => "phase_changed",
+            Self::EngagementCompleted => "engagement_completed",
+            Self::EngagementSigned => "engagement_signed",
+            Self::CriticalFinding => "critical_finding",
+            Self::RetestCompleted => "retest_completed",
+            Self::ReportReady => "report_ready",
+            Self::SurfaceChanged => "surface_changed",
+            Self::MonitorAlert => "monitor_alert",
+        }
+    }
+
+    /// What happened, in words and without any value of the event: `New finding`.
+    pub const fn phrase(self) -> &'static str {
+        match self {
+            Self::FindingAdded => "New finding",
+            Self::FindingVerified => "Finding verified",
+            Self::PhaseChanged => "Testing phase changed",
+            Self::EngagementCompleted => "Engagement completed",
+            Self::EngagementSigned => "Authorization signed",
+            Self::CriticalFinding => "Critical finding",
+            Self::RetestCompleted => "Retest completed",
+            Self::ReportReady => "Report ready",
+            Self::SurfaceChanged => "Attack surface changed",
+            Self::MonitorAlert => "Monitor alert",
+        }
+    }
+
+    /// The group in `data` that belongs to the type: `finding`.
+    pub const fn group(self) -> &'static str {
+        match self {
+            Self::FindingAdded | Self::FindingVerified | Self::CriticalFinding => "finding",
+            Self::PhaseChanged => "phase",
+            Self::EngagementCompleted => "summary",
+            Self::EngagementSigned => "authorization",
+            Self::RetestCompleted => "retest",
+            Self::ReportReady => "report",
+            Self::SurfaceChanged => "surface",
+            Self::MonitorAlert => "monitor",
+        }
+    }
+
+    /// Whether the event is about one finding.
+    pub const fn is_finding(self) -> bool {
+        matches!(self, Self::FindingAdded | Self::FindingVerified | Self::CriticalFinding)
+    }
+}
+
+/// One event. The parts of `data` are read when they are first asked for.
+#[derive(Debug)]
+pub struct Event<'a> {
+    /// The event's id, a UUID.
+    pub id: &'a str,
+    /// The event's type.
+    pub kind: EventType,
+    /// When it happened: RFC 3339, UTC, milliseconds.
+    pub occurred_at: &'a str,
+    /// The whole event as posted, without the white space around it.
+    pub json: &'a str,
+    /// The test that it belongs to; `None` where the event has none.
+    pub engagement: Option<Engagement<'a>>,
+    /// The id of the event from which the host derived this one.
+    pub caused_by: Option<Cow<'a, str>>,
+    data: Value<'a>,
+    groups: OnceCell<Object<'a>>,
+    group: OnceCell<Object<'a>>,
+}
+
+/// The test that an event belongs to.
+#[derive(Debug)]
+pub struct Engagement<'a> {
+    /// The platform's id for it.
+    pub id: Option<Cow<'a, str>>,
+    /// What people call it.
+    pub name: Option<Cow<'a, str>>,
+    /// For whom it is done.
+    pub client: Option<Cow<'a, str>>,
+    /// The object as posted.
+    pub json: &'a RawValue,
+}
+
+/// A CVSS score.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Cvss<'a> {
+    /// As posted: `9.8`, or whatever stands there.
+    pub text: Cow<'a, str>,
+    /// Its value, when it is one of 0 to 10.
+    pub score: Option<f64>,
+}
+
+impl<'a> Event<'a> {
+    /// Reads the envelope.
+    ///
+    /// # Errors
+    /// `unsupported-event` for a type that is none of [`EventType`]; `invalid-event` when the text is not
+    /// a JSON object with an object `data`.
+    pub fn parse(event: &'a RawEvent) -> Result<Self, Error> {
+        let kind = EventType::parse(&event.type_).ok_or_else(|| Error::UnsupportedEvent(event.type_.clone()))?;
+        let json = event.json.trim_ascii();
+        let envelope = Object::parse(json).map_err(|e| invalid("", format!("not an event: {e}")))?;
+        let data = envelope
+            .get("data")
+            .filter(|data| data.is_object())
+            .ok_or_else(|| invalid("/data", "an object is expected here".into()))?;
+        let engagement = envelope.get("engagement").filter(|engagement| engagement.is_object()).map(|engagement| {
+            let members = engagement.object();
+            Engagement {
+                id: members.text("id"),
+                name: members.text("name"),
+                client: members.text("client"),
+                json: engagement.raw(),
+            }
+        });
+        Ok(Self {
+            id: &event.id,
+            kind,
+            occurred_at: &event.occurred_at,
+            json,
+            engagement,
+            caused_by: envelope.text("caused_by"),
+            data,
+            groups: OnceCell::new(),
+            group: OnceCell::new(),
+        })
+    }
+
+    /// `data` as posted, byte for byte.
+    pub fn data(&self) -> &'a RawValue {
+        self.data.raw()
+    }
+
+    /// The groups in `data`.
+    pub fn groups(&self) -> &Object<'a> {
+        self.groups.get_or_init(|| self.data.object())
+    }
+
+    /// The group of the event's type (`finding` in `finding_added`); empty if it is no object.
+    pub fn group(&self) -> &Object<'a> {
+        self.group.get_or_init(|| self.groups().get(self.kind.group()).map(Value::object).unwrap_or_default())
+    }
+
+    /// The group `verification`; empty unless the event is `finding_verified` and has it.
+    pub fn verification(&self) -> Object<'a> {
+        match self.kind {
+            EventType::FindingVerified => self.groups().get("verification").map(Value::object).unwrap_or_default(),
+            _ => Object::default(),
+        }
+    }
+
+    /// The engagement's name.
+    pub fn engagement_name(&self) -> Option<&str> {
+        self.engagement.as_ref()?.name.as_deref()
+    }
+
+    /// The engagement's id.
+    pub fn engagement_id(&self) -> Option<&str> {
+        self.engagement.as_ref()?.id.as_deref()
+    }
+
+    /// For whom the engagement is done.
+    pub fn engagement_client(&self) -> Option<&str> {
+        self.engagement.as_ref()?.client.as_deref()
+    }
+
+    /// How bad it is, by FORMATS, section 8: the word of the finding or monitor, else the finding's
+    /// score; of a finished engagement the worst that it counts more than none of; info for all else.
+    pub fn severity(&self) -> Severity {
+        let word = || self.group().get("severity").and_then(Value::string).and_then(|word| Severity::parse(&word));
+        let score = || self.cvss()?.score.and_then(Severity::from_score);
+        match self.kind {
+            kind if kind.is_finding() => word().or_else(score).unwrap_or_default(),
+            EventType::MonitorAlert => word().unwrap_or_default(),
+            EventType::EngagementCompleted => self
+                .counts()
+                .iter()
+                .find(|(_, count)| count.number().is_some_and(|count| count > 0.0))
+                .map(|(severity, _)| *severity)
+                .unwrap_or_default(),
+            _ => Severity::Info,
+        }
+    }
+
+    /// The finding's CVSS: of a list the first that is a score, else whatever comes first.
+    pub fn cvss(&self) -> Option<Cvss<'a>> {
+        let items = self.group().items("cvss");
+        let score = |item: &Value<'a>| item.number().filter(|score| (0.0..=10.0).contains(score));
+        let item = items.iter().find(|item| score(item).is_some()).or_else(|| items.first())?;
+        Some(Cvss { text: item.text()?, score: score(item) })
+    }
+
+    /// The finding's weaknesses, each as `CWE-89`, however they are written.
+    pub fn cwe(&self) -> Vec<Cow<'a, str>> {
+        self.identifiers("cwe", "CWE-")
+    }
+
+    /// The finding's vulnerabilities, each as `CVE-2021-44228`, however they are written.
+    pub fn cve(&self) -> Vec<Cow<'a, str>> {
+        self.identifiers("cve", "CVE-")
+    }
+
+    fn identifiers(&self, member: &str, prefix: &str) -> Vec<Cow<'a, str>> {
+        self.group().items(member).into_iter().filter_map(Value::text).map(|text| with_prefix(text, prefix)).collect()
+    }
+
+    /// The counts of a finished engagement's findings, worst first; only those that it has.
+    pub fn counts(&self) -> Vec<(Severity, Value<'a>)> {
+        let Some(findings) = self.group().get("findings") else {
+            return Vec::new();
+        };
+        let findings = findings.object();
+        let count = |severity: Severity| {
+            findings
+                .iter()
+                .find(|(word, _)| Severity::parse(word) == Some(severity))
+                .map(|(_, count)| (severity, count))
+        };
+        Severity::ALL.into_iter().rev().filter_map(count).collect()
+    }
+
+    /// The finding's title; `None` where there is no finding, or nothing of its title would be seen.
+    pub fn title(&self) -> Option<Cow<'a, str>> {
+        if self.kind.is_finding() { self.group().text("title") } else { None }
+    }
+
+    /// What happened, as a title for people: a finding's own title, or a phrase with what is particular
+    /// about it: `Phase started: reconnaissance`. Holds text of the event, as it came.
+    pub fn headline(&self) -> Cow<'a, str> {
+        outline::headline(self)
+    }
+
+    /// Everything that a person needs to know of the event, before any layout.
+    pub fn outline(&self) -> Outline<'a> {
+        Outline::of(self)
+    }
+
+    /// [`Event::occurred_at`] as a point in time; `None` if the host sent no such thing.
+    pub fn time(&self) -> Option<OffsetDateTime> {
+        instant(self.occurred_at)
+    }
+}
+
+/// A time of an event, RFC 3339 with any offset.
+pub fn instant(text: &str) -> Option<OffsetDateTime> {
+    OffsetDateTime::parse(text, &Rfc3339).ok()
+}
+
+fn invalid(pointer: &str, message: String) -> Error {
+    Error::InvalidEvent(vec![Problem { pointer: pointer.into(), message }])
+}
+
+/// `89`, `cwe-89`, `CWE 89`, `CWE-89` are all `CWE-89`; what is none of these stays as it is.
+fn with_prefix<'a>(text: Cow<'a, str>, prefix: &str) -> Cow<'a, str> {
+    if text.starts_with(prefix) {
+        return text;
+    }
+    let is_number = |number: &str| {
+        number.starts_with(|c: char| c.is_ascii_digit()) && number.bytes().all(|b| b.is_ascii_digit() || b == b'-')
+    };
+    let name = &prefix[..prefix.len() - 1];
+    let bare = text.trim();
+    let number = match bare.get(..name.len()) {
+        Some(start) if start.eq_ignore_ascii_case(name) => bare[name.len()..].trim_start_matches(['-', '_', ':', ' ']),
+        _ => bare,
+    };
+    if is_number(number) { Cow::Owned(format!("{prefix}{number}")) } else { text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn raw(kind: &str, data: &str) -> RawEvent {
+        RawEvent {
+            id: "019a".into(),
+            type_: kind.into(),
+            occurred_at: "2026-11-17T10:12:45.120Z".into(),
+            json: format!(r#"{{"type":"{kind}","data":{data}}}"#),
+        }
+    }
+
+    fn severity(kind: &str, data: &str) -> Severity {
+        Event::parse(&raw(kind, data)).expect("an event").severity()
+    }
+
+    #[test]
+    fn severity_by_word_then_score_then_info() {
+        let finding = |members: &str| severity("finding_added", &format!(r#"{{"finding":{{"title":"t"{members}}}}}"#));
+        assert_eq!(finding(r#","severity":"HIGH","cvss":9.8"#), Severity::High);
+        assert_eq!(finding(r#","cvss":9.8"#), Severity::Critical);
+        assert_eq!(finding(r#","cvss":"4.0""#), Severity::Medium);
+        assert_eq!(finding(r#","cvss":[null,"x",0.1]"#), Severity::Low);
+        assert_eq!(finding(r#","cvss":11"#), Severity::Info);
+        assert_eq!(finding(r#","severity":3"#), Severity::Info);
+        assert_eq!(finding(""), Severity::Info);
+        assert_eq!(severity("monitor_alert", r#"{"monitor":{"severity":"Low"}}"#), Severity::Low);
+        assert_eq!(severity("phase_changed", r#"{"phase":{"severity":"high"}}"#), Severity::Info);
+    }
+
+    #[test]
+    fn a_finished_engagement_is_as_bad_as_its_worst_finding() {
+        for (findings, expected) in [
+            (r#"{"info":3,"High":1,"critical":0}"#, Severity::High),
+            (r#"{"medium":"2","low":7}"#, Severity::Medium),
+            (r#"{"critical":-1,"info":1}"#, Severity::Info),
+            ("{}", Severity::Info),
+            ("[1,2]", Severity::Info),
+            ("7", Severity::Info),
+        ] {
+            let data = format!(r#"{{"summary":{{"findings":{findings}}}}}"#);
+            assert_eq!(severity("engagement_completed", &data), expected, "{findings}");
+        }
+    }
+
+    #[test]
+    fn identifiers_however_they_are_written() {
+        for (cwe, expected) in [
+            ("89", &["CWE-89"][..]),
+            (r#""89""#, &["CWE-89"]),
+            (r#""cwe-89""#, &["CWE-89"]),
+            (r#"["CWE: 79",20,null,"CWE-1"]"#, &["CWE-79", "CWE-20", "CWE-1"]),
+            (r#""weak""#, &["weak"]),
+            ("null", &[]),
+        ] {
+            let raw = raw("finding_added", &format!(r#"{{"finding":{{"title":"t","cwe":{cwe}}}}}"#));
+            assert_eq!(Event::parse(&raw).expect("an event").cwe(), expected, "{cwe}");
+        }
+        let raw = raw("finding_added", r#"{"finding":{"title":"t","cve":["2021-44228","CVE-2020-1"]}}"#);
+        assert_eq!(Event::parse(&raw).expect("an event").cve(), ["CVE-2021-44228", "CVE-2020-1"]);
+    }
+
+    #[test]
+    fn what_is_no_event() {
+        let error = |kind: &str, json: &str| {
+            let mut raw = raw(kind, "{}");
+            raw.json = json.into();
+            Event::parse(&raw).expect_err("refused")
+        };
+        assert_eq!(error("later", "{}"), Error::UnsupportedEvent("later".into()));
+        for (json, pointer) in
+            [("", ""), ("[]", ""), ("{}", "/data"), (r#"{"data":[]}"#, "/data"), (r#"{"data":{}"#, "")]
+        {
+            match error("finding_added", json) {
+                Error::InvalidEvent(problems) => assert_eq!(problems[0].pointer, pointer, "{json}"),
+                other => panic!("{json} gave {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn every_type_has_its_name() {
+        for kind in EventType::ALL {
+            assert_eq!(EventType::parse(kind.name()), Some(kind));
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! What formatters share: everything that is not one destination's own business.
+//!
+//! A formatter is a type that implements [`Formatter`] and a line that exports it as a component:
+//!
+//! ```
+//! use heraldry_formatter::{Context, Error, Event, Formatter, Manifest, NoOptions, Payload};
+//!
+//! pub struct Headlines;
+//!
+//! impl Formatter for Headlines {
+//!     type Options = NoOptions;
+//!
+//!     fn manifest() -> Manifest {
+//!         Manifest::new("headlines", "1.0.0")
+//!     }
+//!
+//!     fn render(event: &Event<'_>, _: &Context, _: &NoOptions) -> Result<Payload, Error> {
+//!         Ok(Payload {
+//!             content_type: "text/plain; charset=utf-8".into(),
+//!             headers: vec![],
+//!             body: event.headline().into_owned().into_bytes(),
+//!         })
+//!     }
+//! }
+//!
+//! heraldry_formatter::export_formatter!(Headlines);
+//! ```
+//!
+//! `render` is plain Rust and runs wherever Rust runs; [`format()`] is the whole of what the component
+//! does, so that a test or a benchmark on the host calls exactly what the sandbox calls.
+//!
+//! - [`component`]: the trait, the manifest, what lies between the WIT's types and the trait.
+//! - [`event`]: a lenient view of one event; [`value`]: of any JSON inside it.
+//! - [`outline`]: what a person needs to know of an event, before any layout.
+//! - [`severity`], [`text`], [`link`]: one rule each, the same in every format.
+
+#[cfg(all(target_arch = "wasm32", feature = "bump-allocator"))]
+mod alloc;
+pub mod component;
+pub mod event;
+pub mod line;
+pub mod link;
+pub mod outline;
+pub mod severity;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+pub mod text;
+pub mod value;
+
+/// What `wit/formatter.wit` says, as Rust. Generated; use the names that the crate re-exports.
+#[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated from the WIT, whose documentation it carries")]
+pub mod bindings {
+    wit_bindgen::generate!({
+        path: "../../wit",
+        world: "formatter",
+        pub_export_macro: true,
+        default_bindings_module: "heraldry_formatter::bindings",
+        additional_derives: [PartialEq, Eq],
+    });
+}
+
+pub use bindings::exports::heraldry::formatter::format::{Context, Error, Event as RawEvent, Header, Payload, Problem};
+pub use bindings::heraldry::formatter::log::Level;
+pub use component::{Formatter, Join, Kind, Manifest, NoOptions, describe, format, log};
+pub use event::{Event, EventType};
+pub use severity::Severity;

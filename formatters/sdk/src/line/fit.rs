@@ -1,0 +1,186 @@
+//! A line that has to fit: what gives way, in which order.
+
+use std::borrow::Cow;
+
+use super::TRUNCATED;
+
+/// A value is not cut below this; rather a field goes, the last one first.
+const SHORTEST_VALUE_BYTES: usize = TRUNCATED.len() + 29;
+
+/// A piece of a line whose value is not escaped yet.
+#[derive(Debug)]
+pub struct Field<'a> {
+    /// The key or parameter.
+    pub name: &'static str,
+    /// What a format writes beside the name, where it has such a thing; not part of the value.
+    pub label: Option<&'static str>,
+    /// Clean, see [`super::value`].
+    pub value: Cow<'a, str>,
+    /// What the line needs for the field beside its value.
+    pub frame_bytes: usize,
+    /// The bytes, all ASCII, that escaping makes one byte longer.
+    pub is_special: fn(u8) -> bool,
+    /// Half of it would be wrong or of no use (a number, an address, an id): never cut.
+    pub atomic: bool,
+}
+
+impl Field<'_> {
+    /// The length of the value once it is escaped.
+    fn escaped_bytes(&self) -> usize {
+        escaped_bytes(&self.value, self.is_special)
+    }
+
+    /// What the field takes; nothing when its value is empty, since it is not written then.
+    fn bytes(&self) -> usize {
+        if self.value.is_empty() { 0 } else { self.frame_bytes + self.escaped_bytes() }
+    }
+
+    /// Cuts the value so that it has at most `max_bytes` once it is escaped, the mark included. Where
+    /// there is not even room for the mark nothing stays.
+    fn cut(&mut self, max_bytes: usize) {
+        if self.escaped_bytes() <= max_bytes {
+            return;
+        }
+        let Some(room) = max_bytes.checked_sub(escaped_bytes(TRUNCATED, self.is_special)) else {
+            self.value = Cow::Borrowed("");
+            return;
+        };
+        // A value that was cut before is not marked twice.
+        let value = self.value.strip_suffix(TRUNCATED).unwrap_or(&self.value);
+        let mut used = 0;
+        let end = value.char_indices().find_map(|(at, c)| {
+            let escape = u8::try_from(c).is_ok_and(self.is_special);
+            used += c.len_utf8() + usize::from(escape);
+            (used > room).then_some(at)
+        });
+        let kept = value[..end.unwrap_or(value.len())].trim_end();
+        self.value = Cow::Owned([kept, TRUNCATED].concat());
+    }
+}
+
+fn escaped_bytes(value: &str, is_special: fn(u8) -> bool) -> usize {
+    value.len() + value.bytes().filter(|&b| is_special(b)).count()
+}
+
+/// Makes `text`, the long one, and `fields` fit into `room` bytes: `text` is cut first, down to an
+/// eighth of the room, then the longest values, all to one length; what still does not fit loses fields,
+/// the last one first, but never one of the first `essential`; `text` then ends with the mark, too.
+/// `false`: those alone are too long.
+#[must_use]
+pub fn fit(text: &mut Field<'_>, fields: &mut Vec<Field<'_>>, essential: usize, room: usize) -> bool {
+    if text.bytes() + fields.iter().map(Field::bytes).sum::<usize>() <= room {
+        return true;
+    }
+    loop {
+        let text_frame = if text.value.is_empty() { 0 } else { text.frame_bytes };
+        let least_text = text.escaped_bytes().min(room / 8);
+        let fixed = |field: &Field<'_>| {
+            if field.atomic { field.bytes() } else { field.frame_bytes }
+        };
+        let frames = text_frame + fields.iter().map(fixed).sum::<usize>();
+        if let Some(left) = room.checked_sub(frames) {
+            let lengths = || fields.iter().filter(|field| !field.atomic).map(Field::escaped_bytes);
+            let values: usize = lengths().sum();
+            if left >= values + least_text {
+                text.cut(left - values);
+                return true;
+            }
+            let longest = level(lengths().collect(), left.saturating_sub(least_text));
+            if longest >= SHORTEST_VALUE_BYTES {
+                for field in fields.iter_mut().filter(|field| !field.atomic) {
+                    field.cut(longest);
+                }
+                continue;
+            }
+        }
+        if fields.len() <= essential {
+            return false;
+        }
+        fields.pop();
+        if !text.value.ends_with(TRUNCATED) {
+            text.value.to_mut().push_str(TRUNCATED);
+        }
+    }
+}
+
+/// The length to cut the longest to, so that all of them together have at most `room`.
+fn level(mut lengths: Vec<usize>, mut room: usize) -> usize {
+    lengths.sort_unstable();
+    for (index, &length) in lengths.iter().enumerate() {
+        let share = room / (lengths.len() - index);
+        if length > share {
+            return share;
+        }
+        room -= length;
+    }
+    lengths.last().copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn field(value: &str) -> Field<'_> {
+        Field {
+            name: "n",
+            label: None,
+            value: Cow::Borrowed(value),
+            frame_bytes: 3,
+            is_special: |b| b == b']',
+            atomic: false,
+        }
+    }
+
+    fn total(text: &Field<'_>, fields: &[Field<'_>]) -> usize {
+        text.bytes() + fields.iter().map(Field::bytes).sum::<usize>()
+    }
+
+    #[test]
+    fn the_text_gives_way_first() {
+        let long = "x".repeat(200);
+        let (mut text, mut fields) = (field(&long), vec![field("short"), field("value")]);
+        assert!(fit(&mut text, &mut fields, 0, 219));
+        assert_eq!(text.value, long);
+        assert!(fit(&mut text, &mut fields, 0, 218));
+        assert_eq!(text.value, format!("{}{TRUNCATED}", "x".repeat(187)));
+        assert_eq!((&*fields[0].value, &*fields[1].value), ("short", "value"));
+        assert_eq!(total(&text, &fields), 218);
+    }
+
+    #[test]
+    fn then_the_longest_values() {
+        let (long, longer) = ("]".repeat(100), "y".repeat(900));
+        let (mut text, mut fields) = (field("text"), vec![field("short"), field(&long), field(&longer)]);
+        assert!(fit(&mut text, &mut fields, 0, 200));
+        assert_eq!((&*text.value, &*fields[0].value), ("text", "short"));
+        assert_eq!(fields[1].value, format!("{}{TRUNCATED}", "]".repeat(38)));
+        assert_eq!(fields[2].value, format!("{}{TRUNCATED}", "y".repeat(77)));
+        assert!((198..=200).contains(&total(&text, &fields)));
+    }
+
+    #[test]
+    fn then_the_last_fields_but_no_essential_one() {
+        let long = "x".repeat(100);
+        let fields = || vec![field(&long), field(&long), Field { atomic: true, ..field(&long) }];
+        let (mut text, mut many) = (field(&long), fields());
+        assert!(fit(&mut text, &mut many, 1, 110));
+        assert_eq!(many.len(), 2);
+        assert!(text.value.ends_with(TRUNCATED));
+        assert!(total(&text, &many) <= 110);
+        let (mut text, mut many) = (field(&long), fields());
+        assert!(fit(&mut text, &mut many, 1, 60));
+        assert_eq!(many.len(), 1);
+        assert!(!fit(&mut field(&long), &mut fields(), 1, 40));
+        assert!(fit(&mut field(&long), &mut fields(), 0, 40));
+    }
+
+    #[test]
+    fn a_cut_value_has_one_mark() {
+        let cut = format!("{}{TRUNCATED}", "x".repeat(40));
+        for max in 12..51 {
+            let mut field = field(&cut);
+            field.cut(max);
+            assert_eq!(field.value, format!("{}{TRUNCATED}", "x".repeat(max - 12)));
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! The events of `wit/samples`: one of each type, the least that each type may be, and hostile ones.
+
+use std::path::Path;
+use std::{fs, iter};
+
+use crate::{Context, RawEvent};
+
+/// A sample and what it is called: `finding_added--hostile`, the file's name without `.json`.
+#[derive(Debug, Clone)]
+pub struct Sample {
+    /// The file's stem.
+    pub name: String,
+    /// The event as the host would pass it.
+    pub event: RawEvent,
+}
+
+/// All samples, in the order of their names.
+///
+/// # Panics
+/// When a file cannot be read or is no event with `id`, `type` and `occurred_at`.
+pub fn all() -> Vec<Sample> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../wit/samples");
+    let mut files: Vec<_> = fs::read_dir(&folder)
+        .expect("wit/samples is there")
+        .map(|entry| entry.expect("wit/samples can be listed").path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "json"))
+        .collect();
+    files.sort();
+    files
+        .into_iter()
+        .map(|path| Sample {
+            name: path.file_stem().expect("a name").to_string_lossy().into_owned(),
+            event: event(&fs::read_to_string(&path).expect("a sample is UTF-8")),
+        })
+        .collect()
+}
+
+/// The event of a JSON text that holds `id`, `type` and `occurred_at`.
+///
+/// # Panics
+/// When it does not.
+pub fn event(json: &str) -> RawEvent {
+    let json = json.trim_end();
+    let members = crate::value::Object::parse(json).expect("a JSON object");
+    let member = |name| members.text(name).expect("id, type, occurred_at").into_owned();
+    RawEvent { id: member("id"), type_: member("type"), occurred_at: member("occurred_at"), json: json.to_owned() }
+}
+
+/// A finding whose description has `length` characters: as large as an event can get, generated so that
+/// no such file has to be kept.
+pub fn finding_of_length(length: usize) -> RawEvent {
+    let description: String =
+        iter::repeat_n("<Größe> & \\\"x\\\" | a=b ", length / 20 + 1).flat_map(str::chars).take(length).collect();
+    let description = description.trim_end_matches('\\');
+    event(&format!(
+        r#"{{"type":"finding_added","id":"019a8f00-0000-7000-8000-000000000000","occurred_at":"2026-11-17T10:12:45.120Z","data":{{"finding":{{"title":"Large","severity":"low","description":"{description}"}}}}}}"#
+    ))
+}
+
+/// How the samples travel when nothing else is said: over HTTP, without a limit.
+pub fn http() -> Context {
+    Context {
+        transport: "http".into(),
+        max_bytes: None,
+        host_name: "heraldry.example".into(),
+        product_version: "0.1.0".into(),
+    }
+}
+
+/// Over syslog, with that many bytes at most.
+pub fn syslog(max_bytes: u32) -> Context {
+    Context { transport: "syslog".into(), max_bytes: Some(max_bytes), ..http() }
+}

@@ -1,0 +1,200 @@
+//! Text from an event on its way into a format: what must not pass is taken out, what is too long is
+//! cut and says so (FORMATS, section 9). Escaping is each format's own and comes last; the cost function
+//! of [`tidy`] is how a limit can count what escaping will add.
+
+use std::borrow::Cow;
+
+/// What stands where something was cut.
+pub const MARK: &str = "...";
+
+/// Breaks up what would otherwise be read as one token: seen by no reader, enough for every parser.
+const ZERO_WIDTH_SPACE: char = '\u{200B}';
+
+/// What becomes of the characters that a format does not take as they are. Bidirectional controls
+/// (U+202A to 202E, 2066 to 2069, 200E, 200F) always go: they make text read as what it is not.
+#[derive(Debug, Clone, Copy)]
+pub struct Rule {
+    /// Instead of a control character: C0, DEL or C1, but for the line breaks. A tab is always a space.
+    pub control: &'static str,
+    /// Instead of one line break: CR LF, CR, LF, U+2028 or U+2029.
+    pub line_break: &'static str,
+}
+
+impl Rule {
+    /// Paragraphs: lines stay lines, controls go.
+    pub const LINES: Self = Self { control: "", line_break: "\n" };
+    /// A title or a table's cell: all on one line, controls go.
+    pub const ONE_LINE: Self = Self { control: "", line_break: " " };
+    /// A log line: a control or a line break is a space.
+    pub const SPACES: Self = Self { control: " ", line_break: " " };
+}
+
+/// What one character costs in code points: one.
+pub fn chars(_: char) -> usize {
+    1
+}
+
+/// What one character costs in UTF-8 bytes.
+pub fn bytes(c: char) -> usize {
+    c.len_utf8()
+}
+
+/// What one character costs in UTF-16 code units.
+pub fn utf16(c: char) -> usize {
+    c.len_utf16()
+}
+
+/// Puts `rule` to the text and cuts it so that its characters cost at most `limit`. What was cut ends
+/// with `mark`, which counts too (a limit too small for the mark leaves the mark out). The cut is between
+/// two characters, and leaves no space and no joiner before the mark. Reads no more of a long text than
+/// what it keeps; text that passes as it is, is not copied.
+pub fn tidy<'a>(text: &'a str, rule: Rule, limit: usize, cost: impl Fn(char) -> usize, mark: &str) -> Cow<'a, str> {
+    let mut used = 0;
+    let mut passes = true;
+    for c in text.chars() {
+        used += cost(c);
+        if used > limit || !(passes_as_is(c) || c == '\n' && rule.line_break == "\n") {
+            passes = false;
+            break;
+        }
+    }
+    if passes {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(rebuild(text, rule, limit, &cost, mark))
+}
+
+/// [`tidy`] without a limit.
+pub fn clean(text: &str, rule: Rule) -> Cow<'_, str> {
+    tidy(text, rule, usize::MAX, |_| 0, "")
+}
+
+fn rebuild(text: &str, rule: Rule, limit: usize, cost: &impl Fn(char) -> usize, mark: &str) -> String {
+    let mark_cost: usize = mark.chars().map(cost).sum();
+    let (mark, mark_cost) = if mark_cost > limit { ("", 0) } else { (mark, mark_cost) };
+    let mut out = String::with_capacity(text.len().min(limit.saturating_mul(2)) + mark.len());
+    let mut used = 0;
+    // How much of `out` leaves room for the mark.
+    let mut keep = 0;
+    let mut rest = text.chars().peekable();
+    while let Some(c) = rest.next() {
+        let mut own = [0; 4];
+        let piece = match c {
+            '\r' => {
+                rest.next_if_eq(&'\n');
+                rule.line_break
+            }
+            '\n' | '\u{2028}' | '\u{2029}' => rule.line_break,
+            '\t' => " ",
+            c if c.is_control() => rule.control,
+            c if is_bidi(c) => "",
+            c => c.encode_utf8(&mut own),
+        };
+        for c in piece.chars() {
+            used += cost(c);
+            if used > limit {
+                out.truncate(keep);
+                let kept = out.trim_end_matches(|c: char| c.is_whitespace() || c == '\u{200D}');
+                out.truncate(kept.len());
+                out.push_str(mark);
+                return out;
+            }
+            out.push(c);
+            if used + mark_cost <= limit {
+                keep = out.len();
+            }
+        }
+    }
+    out
+}
+
+fn passes_as_is(c: char) -> bool {
+    !(c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') || is_bidi(c))
+}
+
+/// The bidirectional controls of FORMATS, section 9.
+pub fn is_bidi(c: char) -> bool {
+    matches!(c, '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
+}
+
+/// Whether nothing of the text would be seen: it is empty, or all space, controls and zero width.
+pub fn is_blank(text: &str) -> bool {
+    text.chars().all(|c| {
+        c.is_whitespace()
+            || c.is_control()
+            || is_bidi(c)
+            || matches!(c, '\u{AD}' | '\u{200B}'..='\u{200D}' | '\u{2060}'..='\u{2064}' | '\u{FEFF}')
+    })
+}
+
+/// Puts U+200B between each two `c` that touch: no run of them is left, and a reader sees no difference.
+pub fn separate(text: Cow<'_, str>, c: char) -> Cow<'_, str> {
+    let touching = |(a, b): (char, char)| a == c && b == c;
+    if !text.chars().zip(text.chars().skip(1)).any(touching) {
+        return text;
+    }
+    let mut out = String::with_capacity(text.len() * 2);
+    let mut before = None;
+    for next in text.chars() {
+        if before == Some(c) && next == c {
+            out.push(ZERO_WIDTH_SPACE);
+        }
+        out.push(next);
+        before = Some(next);
+    }
+    Cow::Owned(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_must_not_pass() {
+        for (text, lines, one_line, spaces) in [
+            ("plain", "plain", "plain", "plain"),
+            ("a\0b\x1b\x7f\u{85}c", "abc", "abc", "a b   c"),
+            ("a\r\nb\rc\nd\u{2028}e\u{2029}f", "a\nb\nc\nd\ne\nf", "a b c d e f", "a b c d e f"),
+            ("a\u{202E}b\u{2066}\u{200F}c", "abc", "abc", "abc"),
+            ("a\tb", "a b", "a b", "a b"),
+            ("\u{200D}\u{FEFF}é😀", "\u{200D}\u{FEFF}é😀", "\u{200D}\u{FEFF}é😀", "\u{200D}\u{FEFF}é😀"),
+        ] {
+            assert_eq!(clean(text, Rule::LINES), lines, "{text:?}");
+            assert_eq!(clean(text, Rule::ONE_LINE), one_line, "{text:?}");
+            assert_eq!(clean(text, Rule::SPACES), spaces, "{text:?}");
+        }
+        assert!(matches!(clean("two\nlines", Rule::LINES), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn cuts_at_the_limit_and_says_so() {
+        let cut = |text, limit| tidy(text, Rule::LINES, limit, utf16, MARK).into_owned();
+        assert_eq!(cut("abcdef", 6), "abcdef");
+        assert_eq!(cut("abcdefg", 6), "abc...");
+        assert_eq!(cut("ab 😀😀", 6), "ab...");
+        assert_eq!(cut("a😀😀😀", 6), "a😀...");
+        assert_eq!(cut("abcdefg", 2), "ab");
+        assert_eq!(cut("👩\u{200D}👩\u{200D}👧 x", 7), "👩...");
+        assert_eq!(tidy("äöü", Rule::LINES, 5, bytes, ".."), "ä..");
+        assert_eq!(tidy("äöü", Rule::LINES, 3, chars, ".."), "äöü");
+    }
+
+    #[test]
+    fn a_replacement_counts_as_what_it_becomes() {
+        let double = Rule { control: "", line_break: "\n\n" };
+        assert_eq!(tidy("a\nb", double, 4, utf16, MARK), "a\n\nb");
+        assert_eq!(tidy("a\nbc", double, 4, utf16, MARK), "a...");
+    }
+
+    #[test]
+    fn no_run_is_left() {
+        assert_eq!(separate("a```b".into(), '`'), "a`\u{200B}`\u{200B}`b");
+        assert!(matches!(separate("a`b`".into(), '`'), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn blank_is_what_nobody_sees() {
+        assert!(is_blank(" \0\u{202E}\u{200B}\n"));
+        assert!(!is_blank("\0."));
+    }
+}

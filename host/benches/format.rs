@@ -1,0 +1,107 @@
+//! One event in a fresh sandbox, for each built-in format, beside the same code compiled natively.
+#![allow(missing_docs, reason = "a benchmark")]
+
+mod support;
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use heraldry::formatter::{Registry, RegistryOptions};
+use heraldry::model::event::Event;
+use heraldry::model::settings::SandboxSettings;
+use heraldry::samples;
+use heraldry_formatter::{Context, Formatter, RawEvent};
+use support::{head, row};
+
+const ROUND: Duration = Duration::from_millis(200);
+const ROUNDS: usize = 5;
+
+fn main() {
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let registry = Registry::open(RegistryOptions {
+        settings: SandboxSettings::default(),
+        threads: 2,
+        components: folder.path().join("components"),
+        drop_in: folder.path().join("none"),
+        host_name: "heraldry.example".into(),
+        built_in: heraldry::built_in(),
+        samples: Vec::new(),
+    })
+    .expect("the registry opens");
+    let registry = Arc::new(registry);
+    let event = samples::all().iter().find(|sample| sample.name == "finding_added").and_then(samples::event);
+    let event = event.expect("the plain sample");
+    head("Formatting one event: microseconds a call, instance and all (the best of five rounds)");
+    measure::<heraldry_format_json::Json>(&registry, &event);
+    measure::<heraldry_format_slack::Slack>(&registry, &event);
+    measure::<heraldry_format_teams::Teams>(&registry, &event);
+    measure::<heraldry_format_cef::Cef>(&registry, &event);
+    measure::<heraldry_format_syslog::Syslog>(&registry, &event);
+    two_threads(&registry, &event);
+}
+
+fn measure<F: Formatter>(registry: &Registry, event: &Event) {
+    let name = F::manifest().name;
+    let component = registry.current(name).expect("built in");
+    let raw = RawEvent {
+        id: event.id.to_string(),
+        type_: event.event_type.as_str().into(),
+        occurred_at: event.occurred_at.to_string(),
+        json: event.json.clone(),
+    };
+    let context = Context {
+        transport: "http".into(),
+        max_bytes: None,
+        host_name: "heraldry.example".into(),
+        product_version: env!("CARGO_PKG_VERSION").into(),
+    };
+    // In turn, so that a slow moment of the machine meets both.
+    let (mut sandbox, mut native) = (f64::MAX, f64::MAX);
+    for _ in 0..ROUNDS {
+        native = native.min(mean_us(|| {
+            // The component is given its own copy of the event; so is this.
+            let raw = RawEvent { id: raw.id.clone(), type_: raw.type_.clone(), ..raw.clone() };
+            black_box(heraldry_formatter::format::<F>(&raw, &context, "{}").expect("a payload"));
+        }));
+        sandbox = sandbox.min(mean_us(|| {
+            black_box(registry.render_here(&component, event, "{}").expect("a payload"));
+        }));
+    }
+    row(name, &format!("{sandbox:.1} us"), &format!("{native:.1} us"), Some(sandbox / native), "1.8");
+}
+
+fn mean_us(mut call: impl FnMut()) -> f64 {
+    let start = Instant::now();
+    let mut calls = 0_u32;
+    while start.elapsed() < ROUND {
+        call();
+        calls += 1;
+    }
+    start.elapsed().as_secs_f64() * 1e6 / f64::from(calls)
+}
+
+/// Calls a second on two threads, beside one.
+fn two_threads(registry: &Arc<Registry>, event: &Event) {
+    let component = registry.current("slack").expect("built in");
+    let calls = |threads: usize| {
+        let workers: Vec<_> = (0..threads)
+            .map(|_| {
+                let (registry, component, event) = (Arc::clone(registry), Arc::clone(&component), event.clone());
+                std::thread::spawn(move || {
+                    let start = Instant::now();
+                    let mut calls = 0_u32;
+                    while start.elapsed() < 3 * ROUND {
+                        black_box(registry.render_here(&component, &event, "{}").expect("a payload"));
+                        calls += 1;
+                    }
+                    f64::from(calls) / start.elapsed().as_secs_f64()
+                })
+            })
+            .collect();
+        workers.into_iter().map(|worker| worker.join().expect("a thread")).sum::<f64>()
+    };
+    let one = calls(1);
+    let two = calls(2);
+    row("slack, two threads: calls/s", &format!("{two:.0}"), &format!("{one:.0}"), Some(two / one), "1.9");
+}

@@ -1,0 +1,213 @@
+//! What the benchmarks share: a host as a child process, a sink, a bare client, a table.
+#![allow(dead_code, reason = "each benchmark uses its part")]
+#![allow(missing_docs, reason = "a benchmark's own parts")]
+
+use std::convert::Infallible;
+use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::{Method, Request, StatusCode};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::sync::Notify;
+
+pub const ADMIN: &str = "benchmark-admin-token";
+
+/// A destination that reads a request and answers 200.
+pub struct Sink {
+    pub address: SocketAddr,
+    count: Arc<AtomicUsize>,
+    arrived: Arc<Notify>,
+}
+
+impl Sink {
+    pub async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let count = Arc::new(AtomicUsize::new(0));
+        let arrived = Arc::new(Notify::new());
+        let (counter, bell) = (Arc::clone(&count), Arc::clone(&arrived));
+        tokio::spawn(async move {
+            loop {
+                let Ok((stream, _)) = listener.accept().await else { return };
+                stream.set_nodelay(true).expect("an option of every socket");
+                let (counter, bell) = (Arc::clone(&counter), Arc::clone(&bell));
+                tokio::spawn(async move {
+                    let service = service_fn(move |request: Request<Incoming>| {
+                        let (counter, bell) = (Arc::clone(&counter), Arc::clone(&bell));
+                        async move {
+                            let _ = request.into_body().collect().await;
+                            counter.fetch_add(1, Ordering::Relaxed);
+                            bell.notify_one();
+                            Ok::<_, Infallible>(http::Response::new(Full::new(Bytes::from_static(b"ok"))))
+                        }
+                    });
+                    let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+                });
+            }
+        });
+        Self { address, count, arrived }
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}/hook", self.address)
+    }
+
+    pub fn taken(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    /// Waits until so many arrived since `from`; how many came when `patience` ran out.
+    pub async fn wait(&self, from: usize, wanted: usize, patience: Duration) -> usize {
+        let deadline = Instant::now() + patience;
+        while self.taken() - from < wanted && Instant::now() < deadline {
+            let _ = tokio::time::timeout(Duration::from_millis(100), self.arrived.notified()).await;
+        }
+        self.taken() - from
+    }
+}
+
+/// A hyper client without anything of ours.
+pub type Bare = Client<HttpConnector, Full<Bytes>>;
+
+pub fn bare() -> Bare {
+    let mut connector = HttpConnector::new();
+    connector.set_nodelay(true);
+    Client::builder(TokioExecutor::new()).pool_max_idle_per_host(512).build(connector)
+}
+
+/// Sends `bodies` to `url` over `clients` tasks; the time that all together took.
+pub async fn send(client: &Bare, url: &str, token: Option<&str>, clients: usize, bodies: Arc<Vec<Bytes>>) -> Duration {
+    let next = Arc::new(AtomicUsize::new(0));
+    let start = Instant::now();
+    let tasks: Vec<_> = (0..clients)
+        .map(|_| {
+            let (client, url, next) = (client.clone(), url.to_owned(), Arc::clone(&next));
+            let (bodies, token) = (Arc::clone(&bodies), token.map(|token| format!("Bearer {token}")));
+            tokio::spawn(async move {
+                loop {
+                    let Some(body) = bodies.get(next.fetch_add(1, Ordering::Relaxed)) else { return };
+                    let status = post(&client, &url, token.as_deref(), body.clone()).await;
+                    assert!(status.is_success(), "{status}");
+                }
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.expect("a client");
+    }
+    start.elapsed()
+}
+
+async fn post(client: &Bare, url: &str, token: Option<&str>, body: Bytes) -> StatusCode {
+    let mut request = Request::builder().method(Method::POST).uri(url).header("content-type", "application/json");
+    if let Some(token) = token {
+        request = request.header("authorization", token);
+    }
+    let response = client.request(request.body(Full::new(body)).expect("a request")).await.expect("an answer");
+    let status = response.status();
+    let _ = response.into_body().collect().await;
+    status
+}
+
+/// The host, as users run it.
+pub struct Host {
+    child: Child,
+    pub url: String,
+    _folder: TempDir,
+}
+
+impl Host {
+    pub fn start() -> Self {
+        let folder = TempDir::new().expect("a folder");
+        let mut child = Command::new(env!("CARGO_BIN_EXE_heraldry"))
+            .args(["serve", "--listen", "127.0.0.1:0", "--allow-net", "127.0.0.0/8", "--log-level", "warn"])
+            .arg("--data")
+            .arg(folder.path().join("data"))
+            .env("HERALDRY_ADMIN_TOKEN", ADMIN)
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the host starts");
+        let mut lines = BufReader::new(child.stderr.take().expect("piped")).lines();
+        let url = lines
+            .find_map(|line| Some(line.ok()?.split_once("listening on ")?.1.trim().to_owned()))
+            .expect("the host says where it listens");
+        std::thread::spawn(move || lines.for_each(drop));
+        Self { child, url, _folder: folder }
+    }
+
+    pub async fn webhook(&self, client: &Bare, destination: &str, format: &str, number: usize) {
+        let body = serde_json::json!({
+            "name": format!("sink {number}"), "url": format!("{destination}/{number}"),
+            "event_types": ["*"], "format": format, "secret": "benchmark",
+        });
+        let url = format!("{}/api/v1/webhooks", self.url);
+        let token = format!("Bearer {ADMIN}");
+        let status = post(client, &url, Some(&token), Bytes::from(body.to_string())).await;
+        assert_eq!(status, StatusCode::CREATED);
+    }
+
+    pub fn events(&self) -> String {
+        format!("{}/api/v1/events", self.url)
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// An event of about 1 KiB.
+pub fn event() -> String {
+    serde_json::json!({
+        "type": "finding_added",
+        "occurred_at": "2026-11-17T10:12:45.120Z",
+        "engagement": { "id": "eng-1", "name": "External perimeter", "client": "Contoso" },
+        "data": { "finding": {
+            "id": "F-0101", "title": "SQL injection in the id parameter", "severity": "high", "cvss": 8.8,
+            "cwe": [89], "target": "https://shop.contoso.example/items?id=1", "parameter": "id",
+            "description": "A single quote in the parameter breaks the statement. ".repeat(8),
+            "evidence": "GET /items?id=1%27 HTTP/1.1\r\nHost: shop.contoso.example\r\n\r\nHTTP/1.1 500",
+            "tool": "manual", "url": "https://platform.example/findings/F-0101"
+        }}
+    })
+    .to_string()
+}
+
+pub fn events(count: usize) -> Arc<Vec<Bytes>> {
+    let event = Bytes::from(event());
+    Arc::new(vec![event; count])
+}
+
+pub fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime")
+}
+
+/// Prints one row: what, how much, the floor, the ratio and the goal.
+pub fn row(what: &str, figure: &str, floor: &str, ratio: Option<f64>, goal: &str) {
+    let ratio = ratio.map(|ratio| format!("{ratio:.2}")).unwrap_or_default();
+    println!("| {what:<44} | {figure:>16} | {floor:>16} | {ratio:>6} | {goal:>7} |");
+}
+
+pub fn head(title: &str) {
+    println!("\n{title}\n");
+    row("what", "measured", "floor", None, "goal");
+    println!("| {:-<44} | {:->16} | {:->16} | {:->6} | {:->7} |", "", "", "", "", "");
+}
+
+pub fn per_second(count: usize, took: Duration) -> f64 {
+    count as f64 / took.as_secs_f64()
+}

@@ -1,0 +1,141 @@
+//! Builds the formatters of `formatters/` as components and embeds them, with the sample events.
+//!
+//! Knows folders, no format: every folder beside `sdk` is a formatter, its package `heraldry-format-` and
+//! the folder's name.
+
+use std::env;
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+
+const TARGET: &str = "wasm32-unknown-unknown";
+
+fn main() -> Result<()> {
+    let root = PathBuf::from(var("CARGO_MANIFEST_DIR")?).join("..").canonicalize()?;
+    let out = PathBuf::from(var("OUT_DIR")?);
+    for path in ["formatters", "wit", "Cargo.toml", "Cargo.lock"] {
+        println!("cargo::rerun-if-changed={}", root.join(path).display());
+    }
+    println!("cargo::rerun-if-changed=build.rs");
+    samples(&root, &out)?;
+    components(&root, &out)
+}
+
+fn var(name: &str) -> Result<String> {
+    env::var(name).with_context(|| format!("{name} is not set"))
+}
+
+/// Writes the table of sample events.
+fn samples(root: &Path, out: &Path) -> Result<()> {
+    let mut table = String::from("static SAMPLES: &[Sample] = &[\n");
+    for path in sorted(&root.join("wit/samples"))? {
+        if path.extension().is_none_or(|extension| extension != "json") {
+            continue;
+        }
+        let name = stem(&path)?;
+        let event_type = name.split("--").next().unwrap_or_default();
+        writeln!(table, "    Sample {{ name: {name:?}, event_type: {event_type:?}, json: include_str!({path:?}) }},")?;
+    }
+    table.push_str("];\n");
+    fs::write(out.join("samples.rs"), table)?;
+    Ok(())
+}
+
+/// Builds every formatter and writes the table of their components.
+fn components(root: &Path, out: &Path) -> Result<()> {
+    let formatters: Vec<String> = sorted(&root.join("formatters"))?
+        .iter()
+        .filter(|path| path.join("Cargo.toml").is_file())
+        .map(|path| stem(path))
+        .filter(|name| name.as_ref().is_ok_and(|name| name != "sdk"))
+        .collect::<Result<_>>()?;
+    install_target()?;
+    let guests = out.join("guests");
+    let mut table = String::from("/// The built-in formatters' components.\npub(crate) static COMPONENTS: &[&[u8]] = &[\n");
+    for name in &formatters {
+        let core = build(root, &guests, name)?;
+        let bytes = wit_component::ComponentEncoder::default()
+            .validate(true)
+            .module(&fs::read(&core).with_context(|| format!("cannot read {}", core.display()))?)
+            .and_then(|mut encoder| encoder.encode())
+            .with_context(|| format!("the formatter {name} cannot be made a component"))?;
+        let component = out.join(format!("{name}.wasm"));
+        // Unchanged bytes keep their time, so that nothing is built again for them.
+        if fs::read(&component).ok().as_deref() != Some(&bytes) {
+            fs::write(&component, &bytes)?;
+        }
+        writeln!(table, "    include_bytes!({component:?}),")?;
+    }
+    table.push_str("];\n");
+    fs::write(out.join("components.rs"), table)?;
+    Ok(())
+}
+
+/// Makes sure that the standard library for the guests is there.
+fn install_target() -> Result<()> {
+    let rustc = var("RUSTC")?;
+    let printed = Command::new(&rustc).args(["--print", "sysroot"]).output().context("rustc does not run")?;
+    let sysroot = PathBuf::from(String::from_utf8(printed.stdout)?.trim());
+    if sysroot.join("lib/rustlib").join(TARGET).join("lib").is_dir() {
+        return Ok(());
+    }
+    let mut rustup = Command::new("rustup");
+    rustup.args(["target", "add", TARGET]);
+    if let Some(toolchain) = env::var_os("RUSTUP_TOOLCHAIN") {
+        rustup.arg("--toolchain").arg(toolchain);
+    }
+    eprintln!("installing the target {TARGET}");
+    match rustup.status() {
+        Ok(status) if status.success() => Ok(()),
+        _ => bail!("the formatters need the target {TARGET}, and it could not be installed; run: rustup target add {TARGET}"),
+    }
+}
+
+/// Builds one formatter's core module with a cargo of its own, in a target folder of its own: no lock is
+/// shared with the build that waits for this one.
+fn build(root: &Path, guests: &Path, name: &str) -> Result<PathBuf> {
+    let mut cargo = Command::new(var("CARGO")?);
+    for (variable, _) in env::vars_os().filter(|(variable, _)| is_outer(variable)) {
+        cargo.env_remove(variable);
+    }
+    let package = format!("heraldry-format-{name}");
+    cargo
+        .current_dir(root)
+        .args(["rustc", "--package", &package, "--lib", "--crate-type", "cdylib", "--locked"])
+        .args(["--profile", "formatter", "--target", TARGET, "--target-dir"])
+        .arg(guests)
+        // Enough memory from the start that a usual event needs no more: growing it is slow, and keeps
+        // two calls from running side by side.
+        .args(["--", "-C", "link-arg=--initial-memory=1048576", "-C", "link-arg=-zstack-size=131072"]);
+    let status = cargo.status().context("cargo does not run")?;
+    if !status.success() {
+        bail!("the formatter {name} does not build");
+    }
+    Ok(guests.join(TARGET).join("formatter").join(format!("{}.wasm", package.replace('-', "_"))))
+}
+
+/// Whether a variable speaks of the outer build and would mislead the inner one.
+fn is_outer(variable: &OsString) -> bool {
+    let Some(name) = variable.to_str() else { return false };
+    let kept = ["CARGO_HOME", "CARGO_MAKEFLAGS", "CARGO_HTTP_", "CARGO_NET_", "CARGO_REGISTRIES_", "CARGO_REGISTRY_"];
+    let outer = ["CARGO", "RUSTFLAGS", "RUSTDOCFLAGS", "RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER"];
+    let build = ["TARGET", "HOST", "PROFILE", "OPT_LEVEL", "DEBUG", "NUM_JOBS", "OUT_DIR", "RUSTC_LINKER"];
+    outer.iter().any(|prefix| name.starts_with(prefix)) && !kept.iter().any(|prefix| name.starts_with(prefix))
+        || build.contains(&name)
+}
+
+fn sorted(folder: &Path) -> Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
+    let mut paths: Vec<PathBuf> = entries.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;
+    paths.sort();
+    Ok(paths)
+}
+
+fn stem(path: &Path) -> Result<String> {
+    let stem = path.file_stem().and_then(|stem| stem.to_str());
+    Ok(stem.with_context(|| format!("{} has no plain name", path.display()))?.to_owned())
+}

@@ -1,0 +1,64 @@
+//! Who asks, and whether that role may: extractors, so that no handler can forget them.
+//!
+//! Each comes first among a handler's arguments: 401 and 403 are answered before anything is looked up.
+
+use axum::extract::FromRequestParts;
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
+use http::request::Parts;
+
+use super::Shared;
+use super::problem::{ApiError, Code};
+use crate::model::token::{Role, Token};
+
+/// Longer texts are no token of ours; not worth hashing.
+const MAX_TOKEN_BYTES: usize = 512;
+
+/// The token that a request carries.
+///
+/// # Errors
+/// 401 without exactly one `Authorization: Bearer` with a token that exists.
+pub fn authenticate(api: &Shared, headers: &HeaderMap) -> Result<Token, ApiError> {
+    // Whoever brings nothing is looked up too, so that the answer takes as long.
+    let text = bearer(headers).filter(|text| text.len() <= MAX_TOKEN_BYTES).unwrap_or_default();
+    api.store.find_token(text).filter(|_| !text.is_empty()).ok_or_else(ApiError::unauthorized)
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let (value, None) = (values.next()?, values.next()) else { return None };
+    let (scheme, text) = value.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| text.trim_matches(' '))
+}
+
+macro_rules! bearers {
+    ($($(#[$doc:meta])* $name:ident: $($role:ident)|+, $may:literal;)*) => {$(
+        $(#[$doc])*
+        #[derive(Debug)]
+        pub struct $name(pub Token);
+
+        impl FromRequestParts<Shared> for $name {
+            type Rejection = ApiError;
+
+            async fn from_request_parts(parts: &mut Parts, api: &Shared) -> Result<Self, ApiError> {
+                let token = authenticate(api, &parts.headers)?;
+                match token.role {
+                    $(Role::$role)|+ => Ok(Self(token)),
+                    #[allow(unreachable_patterns, reason = "one of them names every role")]
+                    _ => Err(ApiError::new(Code::Forbidden, concat!("this takes a token with the role ", $may))),
+                }
+            }
+        }
+    )*};
+}
+
+bearers! {
+    /// A token that may manage the host.
+    Admin: Admin, "admin";
+    /// A token that may see that webhooks exist.
+    Viewer: Admin | Pentester, "admin or pentester";
+    /// A token that may post events.
+    Poster: Admin | Ingest, "admin or ingest";
+    /// Any token.
+    Anyone: Admin | Pentester | Ingest, "admin, pentester or ingest";
+}

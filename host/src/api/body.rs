@@ -1,0 +1,214 @@
+//! Reading a request's body, with every limit kept before anything is buffered.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{FromRequest, Request};
+use http::HeaderMap;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use http_body_util::BodyExt as _;
+use hyper::body::Body as _;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::Shared;
+use super::problem::{ApiError, Code};
+use crate::model::json::{self, Document};
+
+/// How long a body may take to arrive.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// What bodies under way may hold together, in KiB; who comes then is told to come back.
+const IN_FLIGHT_KIB: usize = 256 * 1024;
+/// Reserved before the first byte is there; a length that is only declared costs no more.
+const FIRST_BYTES: usize = 16 * 1024;
+
+/// Room for bodies, shared by all requests.
+pub struct Room(Arc<Semaphore>);
+
+impl Default for Room {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(IN_FLIGHT_KIB)))
+    }
+}
+
+impl Room {
+    fn take(&self, bytes: usize) -> Result<OwnedSemaphorePermit, ApiError> {
+        let kib = u32::try_from(bytes.div_ceil(1024).clamp(1, IN_FLIGHT_KIB)).unwrap_or(u32::MAX);
+        Arc::clone(&self.0).try_acquire_many_owned(kib).map_err(|_| {
+            ApiError::new(Code::Busy, "too many bodies are under way").retry_after(Duration::from_secs(1))
+        })
+    }
+}
+
+/// What a body may be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum MediaType {
+    /// `application/json`
+    Json,
+    /// `application/x-ndjson`: one JSON value a line.
+    NdJson,
+}
+
+/// A body that was not read yet, so that what is not there is said before what is wrong with the body.
+pub struct Unread {
+    headers: HeaderMap,
+    body: Body,
+}
+
+impl FromRequest<Shared> for Unread {
+    type Rejection = Infallible;
+
+    async fn from_request(request: Request, _: &Shared) -> Result<Self, Infallible> {
+        let (parts, body) = request.into_parts();
+        Ok(Self { headers: parts.headers, body })
+    }
+}
+
+/// A body that was read. Its room is free again when this goes.
+pub struct Payload {
+    /// What it says it is.
+    pub media_type: MediaType,
+    bytes: Vec<u8>,
+    _room: OwnedSemaphorePermit,
+}
+
+impl Payload {
+    /// The body as text.
+    ///
+    /// # Errors
+    /// 400 when it is not UTF-8 or begins with a byte order mark.
+    pub fn text(&self) -> Result<&str, ApiError> {
+        Ok(json::decode(&self.bytes)?)
+    }
+
+    /// The body as one JSON value.
+    ///
+    /// # Errors
+    /// 400 when it is none that we take.
+    pub fn json(&self) -> Result<Document<'_>, ApiError> {
+        Ok(json::check(self.text()?)?)
+    }
+}
+
+impl Unread {
+    /// The request's headers.
+    pub fn headers(&self) -> &HeaderMap {
+        &self.headers
+    }
+
+    /// Reads a JSON body.
+    ///
+    /// # Errors
+    /// 415 for another type or any encoding, 413 over the limit, 408 when it does not arrive in time, 400
+    /// when it breaks off, 503 when too many bodies are under way.
+    pub async fn read_json(self, api: &Shared) -> Result<Payload, ApiError> {
+        self.read(api, &[MediaType::Json]).await
+    }
+
+    /// Reads a body of one of these types.
+    ///
+    /// # Errors
+    /// As [`Unread::read_json`].
+    pub async fn read(self, api: &Shared, allowed: &[MediaType]) -> Result<Payload, ApiError> {
+        let media_type = media_type(&self.headers, allowed)?;
+        let limit = api.limits.max_body_bytes;
+        let hint = self.body.size_hint();
+        let over = || ApiError::new(Code::BodyTooLarge, format!("a body may have at most {limit} bytes"));
+        if hint.lower() > limit as u64 {
+            return Err(over());
+        }
+        let most = hint.upper().and_then(|upper| usize::try_from(upper).ok()).unwrap_or(limit).min(limit);
+        let room = api.room().take(most)?;
+        let reading = collect(self.body, limit, most.min(FIRST_BYTES));
+        let read = tokio::time::timeout(BODY_TIMEOUT, reading).await.map_err(|_| {
+            let detail = format!("the body was not here after {} s", BODY_TIMEOUT.as_secs());
+            ApiError::new(Code::RequestTimeout, detail)
+        })?;
+        let bytes = read?.ok_or_else(over)?;
+        Ok(Payload { media_type, bytes, _room: room })
+    }
+}
+
+/// The whole body, or nothing when it is longer than the limit.
+async fn collect(mut body: Body, limit: usize, first: usize) -> Result<Option<Vec<u8>>, ApiError> {
+    let mut bytes = Vec::with_capacity(first);
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| ApiError::new(Code::InvalidBody, "the body broke off or is framed wrongly"))?;
+        let Some(data) = frame.data_ref() else { continue };
+        if bytes.len() + data.len() > limit {
+            return Ok(None);
+        }
+        bytes.extend_from_slice(data);
+    }
+    Ok(Some(bytes))
+}
+
+fn media_type(headers: &HeaderMap, allowed: &[MediaType]) -> Result<MediaType, ApiError> {
+    let refused = |detail: String| Err(ApiError::new(Code::UnsupportedMediaType, detail));
+    if headers.contains_key(CONTENT_ENCODING) {
+        return refused("a body is taken as it is, without any Content-Encoding".into());
+    }
+    let mut values = headers.get_all(CONTENT_TYPE).iter();
+    let given = match (values.next(), values.next()) {
+        (Some(value), None) => value.to_str().ok().and_then(parse_media_type),
+        _ => None,
+    };
+    match given.filter(|given| allowed.contains(given)) {
+        Some(given) => Ok(given),
+        None if allowed.contains(&MediaType::NdJson) => {
+            refused("Content-Type must be application/json or application/x-ndjson, in UTF-8".into())
+        }
+        None => refused("Content-Type must be application/json, in UTF-8".into()),
+    }
+}
+
+fn parse_media_type(value: &str) -> Option<MediaType> {
+    let mut parts = value.split(';');
+    let essence = parts.next()?.trim();
+    for parameter in parts {
+        let (name, value) = parameter.split_once('=')?;
+        let value = value.trim().trim_matches('"');
+        if name.trim().eq_ignore_ascii_case("charset") && !value.eq_ignore_ascii_case("utf-8") {
+            return None;
+        }
+    }
+    if essence.eq_ignore_ascii_case("application/json") {
+        Some(MediaType::Json)
+    } else if essence.eq_ignore_ascii_case("application/x-ndjson") {
+        Some(MediaType::NdJson)
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_json_in_utf_8_is_taken() {
+        for (value, expected) in [
+            ("application/json", Some(MediaType::Json)),
+            ("Application/JSON; charset=UTF-8", Some(MediaType::Json)),
+            ("application/json;charset=\"utf-8\"", Some(MediaType::Json)),
+            ("application/x-ndjson", Some(MediaType::NdJson)),
+            ("application/json; charset=latin1", None),
+            ("application/json; x", None),
+            ("application/problem+json", None),
+            ("text/plain", None),
+            ("", None),
+        ] {
+            assert_eq!(parse_media_type(value), expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn room_for_bodies_ends() {
+        let room = Room::default();
+        let all = room.take(IN_FLIGHT_KIB * 1024).expect("room");
+        assert_eq!(room.take(1).expect_err("full").code(), Code::Busy);
+        drop(all);
+        assert!(room.take(0).is_ok());
+    }
+}

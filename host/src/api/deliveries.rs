@@ -1,0 +1,145 @@
+//! A webhook's history, page by page.
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::Uri;
+use http::header::LINK;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::Shared;
+use super::auth::Admin;
+use super::path::PathId;
+use super::problem::{ApiError, Code};
+use super::webhooks::find;
+use crate::model::delivery::Attempt;
+use crate::model::event::EventType;
+use crate::model::id::{AttemptId, WebhookId};
+use crate::store::{AttemptQuery, AttemptsError};
+
+/// Attempts of a page when nobody says how many.
+const DEFAULT_LIMIT: usize = 50;
+/// Attempts of a page, at most.
+const MAX_LIMIT: usize = 200;
+
+pub(super) fn router() -> OpenApiRouter<Shared> {
+    OpenApiRouter::new().routes(routes!(list))
+}
+
+/// The attempts of a webhook's deliveries, newest first.
+#[utoipa::path(get, path = "/api/v1/webhooks/{id}/deliveries", tag = "webhooks", security(("bearer" = [])),
+    params(
+        ("id" = uuid::Uuid, Path, description = "The webhook"),
+        ("limit" = Option<u32>, Query, description = "Attempts of a page; 50 by default", minimum = 1, maximum = 200),
+        ("before" = Option<uuid::Uuid>, Query, description = "Only attempts before this one; its id"),
+        ("success" = Option<bool>, Query, description = "Only those that succeeded, or only those that did not"),
+        ("event_type" = Option<String>, Query, description = "Only those of events of this type")),
+    responses(
+        (status = 200, description = "A page", body = Vec<Attempt>,
+            headers(("Link" = String, description = "The next page (`rel=\"next\"`), when there is one"))),
+        (status = 400, description = "The query cannot be used"),
+        (status = 404, description = "No such webhook")))]
+async fn list(
+    _: Admin,
+    PathId(id): PathId<WebhookId>,
+    uri: Uri,
+    State(api): State<Shared>,
+) -> Result<Response, ApiError> {
+    find(&api, id)?;
+    let query = parse_query(uri.query().unwrap_or("")).map_err(|detail| ApiError::new(Code::InvalidQuery, detail))?;
+    let page = match api.store.attempts(id, query).await {
+        Ok(page) => page,
+        Err(AttemptsError::BadCursor) => {
+            return Err(ApiError::new(Code::InvalidQuery, "before: this webhook has no such attempt"));
+        }
+        Err(AttemptsError::Store(error)) => return Err(error.into()),
+    };
+    match page.attempts.last().filter(|_| page.more) {
+        Some(last) => Ok(([(LINK, next_link(id, query, last.id))], Json(page.attempts)).into_response()),
+        None => Ok(Json(page.attempts).into_response()),
+    }
+}
+
+fn parse_query(query: &str) -> Result<AttemptQuery, String> {
+    let mut parsed = AttemptQuery { limit: DEFAULT_LIMIT, before: None, success: None, event_type: None };
+    let mut seen = Vec::new();
+    let mut wrong = Vec::new();
+    for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
+        if seen.contains(&name) {
+            wrong.push("a parameter may be given once");
+        }
+        match &*name {
+            "limit" => match value.parse() {
+                Ok(limit) if (1..=MAX_LIMIT).contains(&limit) => parsed.limit = limit,
+                _ => wrong.push("limit must be a whole number from 1 to 200"),
+            },
+            "before" => match value.parse() {
+                Ok(id) => parsed.before = Some(id),
+                Err(_) => wrong.push("before must be the id of an attempt"),
+            },
+            "success" => match &*value {
+                "true" => parsed.success = Some(true),
+                "false" => parsed.success = Some(false),
+                _ => wrong.push("success must be true or false"),
+            },
+            "event_type" => match EventType::from_name(&value) {
+                Some(event_type) => parsed.event_type = Some(event_type),
+                None => wrong.push("event_type must be an event type; see /api/v1/webhooks/event-types"),
+            },
+            _ => wrong.push("known parameters are limit, before, success and event_type"),
+        }
+        seen.push(name);
+        if seen.len() > 16 {
+            break;
+        }
+    }
+    wrong.dedup();
+    if wrong.is_empty() { Ok(parsed) } else { Err(wrong.join("; ")) }
+}
+
+fn next_link(webhook: WebhookId, query: AttemptQuery, last: AttemptId) -> String {
+    let mut link = format!("</api/v1/webhooks/{webhook}/deliveries?limit={}&before={last}", query.limit);
+    if let Some(success) = query.success {
+        link.push_str(&format!("&success={success}"));
+    }
+    if let Some(event_type) = query.event_type {
+        link.push_str(&format!("&event_type={}", event_type.as_str()));
+    }
+    link.push_str(">; rel=\"next\"");
+    link
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_is_read_whole_or_refused() {
+        let id = "01890a5d-ac96-774b-bcce-b302099a8057";
+        let query = parse_query(&format!("limit=200&before={id}&success=false&event_type=report_ready")).expect("a query");
+        assert_eq!((query.limit, query.success), (200, Some(false)));
+        assert_eq!(query.before.map(|before| before.to_string()).as_deref(), Some(id));
+        assert_eq!(query.event_type, Some(EventType::ReportReady));
+        assert_eq!(parse_query("").map(|query| query.limit), Ok(50));
+        assert_eq!(parse_query("limit=1").map(|query| query.limit), Ok(1));
+        for bad in [
+            "limit=0", "limit=201", "limit=-1", "limit=1.5", "limit=", "limit=x", "limit=1&limit=1", "before=x", "before=",
+            "success=1", "success=True", "event_type=*", "event_type=nope", "page=2", "Limit=3",
+        ] {
+            assert!(parse_query(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_next_page_keeps_the_question() {
+        let webhook: WebhookId = "01890a5d-ac96-774b-bcce-b302099a8057".parse().expect("an id");
+        let last: AttemptId = "01890a5d-ac96-774b-bcce-b302099a8058".parse().expect("an id");
+        let query = AttemptQuery { limit: 7, before: None, success: Some(true), event_type: Some(EventType::ReportReady) };
+        assert_eq!(
+            next_link(webhook, query, last),
+            "</api/v1/webhooks/01890a5d-ac96-774b-bcce-b302099a8057/deliveries?limit=7\
+             &before=01890a5d-ac96-774b-bcce-b302099a8058&success=true&event_type=report_ready>; rel=\"next\""
+        );
+    }
+}

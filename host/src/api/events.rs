@@ -1,0 +1,144 @@
+//! Events: post one or many, read one back.
+
+mod posted;
+mod view;
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, StatusCode};
+use sha2::{Digest as _, Sha256};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::Shared;
+use super::auth::Poster;
+use super::body::{MediaType, Unread};
+use super::path::PathId;
+use super::problem::{ApiError, Code};
+use crate::model::fault::Fault;
+use crate::model::id::EventId;
+use crate::model::token::Role;
+use crate::store::{AcceptError, Acceptance, Idempotency};
+
+use posted::Posted;
+use view::{AcceptedView, EventBody, EventRead, OneOrMany};
+
+/// A key's length, in printable ASCII characters.
+const MAX_KEY_CHARS: usize = 255;
+
+pub(super) fn router() -> OpenApiRouter<Shared> {
+    OpenApiRouter::new().routes(routes!(post)).routes(routes!(get))
+}
+
+/// Posts one event, an array of them, or one a line. All are taken or none; 202 means that they and
+/// their deliveries are safe on disk.
+#[utoipa::path(post, path = "/api/v1/events", tag = "events", security(("bearer" = [])),
+    params(("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255,
+        description = "The same request under the same key is answered as the first time, for 24 hours")),
+    request_body(content(
+        (OneOrMany<EventBody> = "application/json"),
+        (String = "application/x-ndjson"))),
+    responses(
+        (status = 202, description = "Accepted: an object for one event, else an array", body = OneOrMany<AcceptedView>),
+        (status = 507, description = "The disk is full; nothing was accepted")))]
+async fn post(Poster(token): Poster, State(api): State<Shared>, body: Unread) -> Result<Response, ApiError> {
+    let key = idempotency_key(body.headers());
+    let payload = body.read(&api, &[MediaType::Json, MediaType::NdJson]).await?;
+    let posted = Posted::split(&payload, &api.limits)?;
+    let key = key?;
+    let documents = posted.check()?;
+    let idempotency = key.map(|key| {
+        let mut hash = Sha256::new();
+        // The same events in another shape are answered in another shape: another body.
+        hash.update([posted.shape as u8]);
+        documents.iter().for_each(|document| hash.update(document.digest()));
+        Idempotency { key, body_digest: hash.finalize().into() }
+    });
+    let events = posted.read(&documents)?;
+    let accepted = api.store.accept(Acceptance { token: token.id, idempotency, events }).await;
+    let accepted = accepted.map_err(|error| refused(error, &posted))?;
+    let mut views: Vec<AcceptedView> = accepted.into_iter().map(AcceptedView::from).collect();
+    if posted.is_single()
+        && let Some(view) = views.pop()
+    {
+        return Ok((StatusCode::ACCEPTED, Json(view)).into_response());
+    }
+    Ok((StatusCode::ACCEPTED, Json(views)).into_response())
+}
+
+/// An event and where its deliveries stand; for admins and for the token that posted it.
+#[utoipa::path(get, path = "/api/v1/events/{id}", tag = "events", security(("bearer" = [])),
+    params(("id" = uuid::Uuid, Path, description = "The event")),
+    responses(
+        (status = 200, description = "The event; `data` and `engagement` byte for byte as posted", body = EventRead<'static>),
+        (status = 404, description = "No such event, or another token posted it")))]
+async fn get(
+    Poster(token): Poster,
+    PathId(id): PathId<EventId>,
+    State(api): State<Shared>,
+) -> Result<Response, ApiError> {
+    let view = api.store.event(id).await?;
+    let view = view.filter(|view| token.role == Role::Admin || view.token == token.id);
+    let view = view.ok_or_else(|| ApiError::not_found("event"))?;
+    let read = EventRead::of(&view).ok_or_else(|| ApiError::new(Code::Internal, format!("event {id} cannot be read back")))?;
+    Ok(Json(read).into_response())
+}
+
+fn refused(error: AcceptError, posted: &Posted<'_>) -> ApiError {
+    match error {
+        AcceptError::IdTaken { indexes } => {
+            let detail = "this id belongs to another event, or to this one with other content";
+            let fault = |place| Fault {
+                pointer: format!("{}/id", posted.pointer(place)),
+                code: Code::EventIdTaken.as_str(),
+                detail: detail.to_owned(),
+            };
+            ApiError::with_faults(Code::EventIdTaken, indexes.into_iter().map(fault).collect())
+        }
+        AcceptError::KeyReused => {
+            let detail = "this Idempotency-Key came with another body before; a new request needs a new key";
+            let code = Code::KeyReused.as_str();
+            let fault = Fault { pointer: String::new(), code, detail: detail.to_owned() };
+            ApiError::with_faults(Code::KeyReused, vec![fault]).because(detail)
+        }
+        AcceptError::Store(error) => error.into(),
+    }
+}
+
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
+    let mut values = headers.get_all("idempotency-key").iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    let key = value.to_str().unwrap_or("");
+    let printable = key.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+    if key.is_empty() || key.len() > MAX_KEY_CHARS || !printable || values.next().is_some() {
+        let detail = format!("Idempotency-Key must be one text of 1 to {MAX_KEY_CHARS} printable ASCII characters");
+        return Err(ApiError::new(Code::InvalidHeader, detail));
+    }
+    Ok(Some(key.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn key(values: &[&str]) -> Option<Option<String>> {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append("idempotency-key", HeaderValue::from_bytes(value.as_bytes()).expect("a value"));
+        }
+        idempotency_key(&headers).ok()
+    }
+
+    #[test]
+    fn a_key_is_short_and_printable() {
+        assert_eq!(key(&[]), Some(None));
+        assert_eq!(key(&["a b~"]), Some(Some("a b~".to_owned())));
+        assert!(key(&[&"k".repeat(255)]).is_some());
+        for bad in [vec![""], vec!["é"], vec!["a\tb"], vec!["a", "a"], vec![&"k".repeat(256)]] {
+            assert_eq!(key(&bad), None, "{bad:?}");
+        }
+    }
+}

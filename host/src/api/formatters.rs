@@ -1,0 +1,187 @@
+//! Formatters: what is loaded, and what one would make of an event.
+
+use std::collections::BTreeMap;
+
+use axum::Json;
+use axum::extract::State;
+use base64::Engine as _;
+use serde::{Deserialize, Serialize};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::Shared;
+use super::auth::Anyone;
+use super::body::Unread;
+use super::path::PathText;
+use super::problem::{ApiError, Code};
+use crate::formatter::{FormatterInfo, LogLine, Preview, RenderError, State as Loaded};
+use crate::model::event::{Event, NewEvent};
+use crate::model::fault::{Fault, Faults};
+use crate::model::id::EventId;
+use crate::model::json::Document;
+use crate::model::json::object::Field;
+use crate::model::json::{self};
+
+pub(super) fn router() -> OpenApiRouter<Shared> {
+    OpenApiRouter::new().routes(routes!(list)).routes(routes!(get)).routes(routes!(preview))
+}
+
+/// Every formatter that is loaded, and every component that was refused with the reason.
+#[utoipa::path(get, path = "/api/v1/formatters", tag = "formatters", security(("bearer" = [])),
+    responses((status = 200, description = "All formatters", body = Vec<FormatterInfo>)))]
+async fn list(_: Anyone, State(api): State<Shared>) -> Json<Vec<FormatterInfo>> {
+    Json(api.registry.list())
+}
+
+/// One formatter.
+#[utoipa::path(get, path = "/api/v1/formatters/{name}", tag = "formatters", security(("bearer" = [])),
+    params(("name" = String, Path, description = "The format's name; of a refused component the file's stem")),
+    responses((status = 200, description = "The formatter", body = FormatterInfo),
+        (status = 404, description = "No such formatter")))]
+async fn get(_: Anyone, PathText(name): PathText, State(api): State<Shared>) -> Result<Json<FormatterInfo>, ApiError> {
+    api.registry.get(&name).map(Json).ok_or_else(|| ApiError::not_found("formatter"))
+}
+
+/// An event to look at in a format.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "only its schema is used")]
+struct PreviewInput {
+    /// An event as it would be posted.
+    #[schema(example = json!({"type": "report_ready", "data": {"report": {"title": "Final report"}}}))]
+    event: BTreeMap<String, serde_json::Value>,
+    /// The webhook's `format_options`.
+    #[serde(default)]
+    options: BTreeMap<String, serde_json::Value>,
+}
+
+/// What would be sent.
+#[derive(Serialize, utoipa::ToSchema)]
+struct PreviewView {
+    /// The value of `Content-Type`.
+    content_type: String,
+    /// The formatter's extra headers.
+    headers: BTreeMap<String, String>,
+    /// The body, when it is text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    body: Option<String>,
+    /// The body in base64, when it is not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    body_base64: Option<String>,
+    /// What the formatter logged.
+    log: Vec<LogLine>,
+    /// How long the call took, in microseconds.
+    duration_us: u64,
+}
+
+/// What a delivery of this event would carry. Nothing is sent or kept.
+#[utoipa::path(post, path = "/api/v1/formatters/{name}/preview", tag = "formatters", security(("bearer" = [])),
+    params(("name" = String, Path, description = "The format's name")),
+    request_body = PreviewInput,
+    responses((status = 200, description = "What would be sent", body = PreviewView),
+        (status = 404, description = "No such formatter")))]
+async fn preview(
+    _: Anyone,
+    PathText(name): PathText,
+    State(api): State<Shared>,
+    body: Unread,
+) -> Result<Json<PreviewView>, ApiError> {
+    let info = api.registry.get(&name).ok_or_else(|| ApiError::not_found("formatter"))?;
+    let payload = body.read_json(&api).await?;
+    let document = payload.json()?;
+    if let Loaded::Rejected { reason, .. } = info.state {
+        return Err(ApiError::new(Code::NotFormatted, format!("this component was refused: {reason}")));
+    }
+    let (event, options) = read(&api, &name, &document)?;
+    match api.registry.preview(&name, &event, &options).await {
+        Ok(preview) => Ok(Json(PreviewView::of(preview))),
+        Err(error) => Err(not_rendered(error)),
+    }
+}
+
+/// The event and the options, or everything that is wrong with them.
+fn read(api: &Shared, name: &str, document: &Document<'_>) -> Result<(Event, String), ApiError> {
+    let mut faults = Faults::new();
+    let body = Field::new(document.text(), "");
+    let Some(body) = body.object(&["event", "options"], &[], &mut faults) else {
+        return Err(ApiError::fields(faults.into_inner()));
+    };
+    let mut event = None;
+    if let Some(field) = body.require("event", &mut faults) {
+        let most = api.limits.max_event_bytes;
+        if field.text().len() > most {
+            return Err(ApiError::new(Code::EventTooLarge, format!("an event may have at most {most} bytes")));
+        }
+        let inner = json::check_part(document.text(), field.text(), 1)?;
+        match NewEvent::read(&inner, field.pointer()) {
+            Ok(read) => event = Some(read),
+            Err(wrong) => faults.extend(wrong),
+        }
+    }
+    let options = match body.get("options") {
+        Some(field) => field.open_object(&[], &mut faults).and_then(|_| serde_json::from_str(field.text()).ok()),
+        None => Some(serde_json::json!({})),
+    };
+    if let Some(options) = &options
+        && let Err(wrong) = api.registry.check_options(name, options)
+    {
+        faults.extend(wrong.into_iter().map(|fault| below("/options", fault)));
+    }
+    let faults = faults.into_inner();
+    match (event, options) {
+        (Some(new), Some(options)) if faults.is_empty() => Ok((as_accepted(api, new), options.to_string())),
+        _ => Err(ApiError::fields(faults)),
+    }
+}
+
+/// The event as it would be if it were posted now.
+fn as_accepted(api: &Shared, new: NewEvent) -> Event {
+    let now = api.clock.now();
+    Event {
+        id: new.id.unwrap_or_else(EventId::generate),
+        event_type: new.event_type,
+        occurred_at: new.occurred_at.unwrap_or(now),
+        accepted_at: now,
+        caused_by: None,
+        json: new.json,
+    }
+}
+
+fn below(pointer: &str, fault: Fault) -> Fault {
+    Fault { pointer: format!("{pointer}{}", fault.pointer), ..fault }
+}
+
+fn not_rendered(error: RenderError) -> ApiError {
+    let detail = error.to_string();
+    let one = |pointer: &str, code| vec![Fault { pointer: pointer.into(), code, detail: detail.clone() }];
+    let faults = match error {
+        RenderError::InvalidOptions(faults) => faults.into_iter().map(|fault| below("/options", fault)).collect(),
+        RenderError::InvalidEvent(faults) => faults.into_iter().map(|fault| below("/event", fault)).collect(),
+        RenderError::Unsupported(_) => one("/event/type", error.code()),
+        RenderError::Stopping => return ApiError::new(Code::Unavailable, detail).retry_after(std::time::Duration::from_secs(5)),
+        RenderError::NotLoaded(_) => return ApiError::not_found("formatter"),
+        RenderError::Internal(_) | RenderError::Limit { .. } | RenderError::Trap { .. } | RenderError::Illegal(_) => {
+            one("", error.code())
+        }
+    };
+    ApiError::with_faults(Code::NotFormatted, faults).because(detail)
+}
+
+impl PreviewView {
+    fn of(preview: Preview) -> Self {
+        let (body, body_base64) = match String::from_utf8(preview.body) {
+            Ok(text) => (Some(text), None),
+            Err(bytes) => (None, Some(base64::engine::general_purpose::STANDARD.encode(bytes.as_bytes()))),
+        };
+        Self {
+            content_type: preview.content_type,
+            headers: preview.headers.into_iter().collect(),
+            body,
+            body_base64,
+            log: preview.log,
+            duration_us: preview.duration_us,
+        }
+    }
+}

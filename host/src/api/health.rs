@@ -1,0 +1,86 @@
+//! What a supervisor asks: alive, ready, how busy.
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::header::CONTENT_TYPE;
+use serde::Serialize;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::Shared;
+use super::problem::{ApiError, Code};
+use crate::formatter::State as Loaded;
+use crate::model::webhook::Activity;
+use crate::telemetry::Snapshot;
+
+/// When to ask again whether the host is ready.
+const ASK_AGAIN: std::time::Duration = std::time::Duration::from_secs(5);
+
+pub(super) fn router() -> OpenApiRouter<Shared> {
+    OpenApiRouter::new().routes(routes!(healthz)).routes(routes!(readyz)).routes(routes!(metrics))
+}
+
+/// How the host is.
+#[derive(Serialize, utoipa::ToSchema)]
+struct Health {
+    /// `ok` when it lives, `ready` when it takes work.
+    status: &'static str,
+}
+
+/// Whether the host lives.
+#[utoipa::path(get, path = "/healthz", tag = "host",
+    responses((status = 200, description = "It lives", body = Health)))]
+async fn healthz() -> Json<Health> {
+    Json(Health { status: "ok" })
+}
+
+/// Whether the host takes work: the store is open and can be written, formatters are loaded, nobody asked
+/// it to stop.
+#[utoipa::path(get, path = "/readyz", tag = "host",
+    responses((status = 200, description = "It takes work", body = Health)))]
+async fn readyz(State(api): State<Shared>) -> Result<Json<Health>, ApiError> {
+    let missing = if api.draining.is_cancelled() {
+        "the host is stopping"
+    } else if !api.store.is_writable() {
+        "the store cannot be written"
+    } else if api.registry.ready_names().is_empty() {
+        "no formatter is loaded"
+    } else {
+        return Ok(Json(Health { status: "ready" }));
+    };
+    Err(ApiError::new(Code::Unavailable, missing).retry_after(ASK_AGAIN))
+}
+
+/// The host's metrics, as Prometheus reads them.
+#[utoipa::path(get, path = "/metrics", tag = "host",
+    responses((status = 200, description = "OpenMetrics text", body = String, content_type = "application/openmetrics-text")))]
+async fn metrics(State(api): State<Shared>) -> Response {
+    let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    ([(CONTENT_TYPE, content_type)], api.telemetry.render(snapshot(&api))).into_response()
+}
+
+fn snapshot(api: &Shared) -> Snapshot {
+    let mut snapshot = Snapshot {
+        store_writable: api.store.is_writable(),
+        damaged_records: api.store.damaged_records(),
+        ..Snapshot::default()
+    };
+    for webhook in api.store.webhooks().newest_first() {
+        match webhook.activity {
+            Activity::Active => snapshot.active += 1,
+            Activity::OffByAdmin => snapshot.off += 1,
+            Activity::Tripped { .. } => snapshot.tripped.push(webhook.id.to_string()),
+        }
+    }
+    for formatter in api.registry.list() {
+        match formatter.state {
+            Loaded::Ready => {
+                let mean_us = formatter.timings.mean_us;
+                snapshot.formatters.push((formatter.name, formatter.calls, formatter.errors, mean_us));
+            }
+            Loaded::Rejected { .. } => snapshot.formatters_rejected += 1,
+        }
+    }
+    snapshot
+}

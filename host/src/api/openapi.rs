@@ -1,0 +1,188 @@
+//! The OpenAPI document: what the handlers say of themselves, and what holds for all of them, once.
+
+use std::fmt::Write as _;
+
+use utoipa::openapi::path::Operation;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{
+    ComponentsBuilder, Content, InfoBuilder, License, OpenApi, OpenApiBuilder, Ref, RefOr, Response, ResponseBuilder,
+};
+use utoipa::{PartialSchema, ToSchema};
+
+use super::problem::{Code, FieldProblem, Problem};
+
+/// The whole document.
+pub fn document() -> OpenApi {
+    complete(super::routes().to_openapi())
+}
+
+/// What stands before the routes.
+pub(super) fn head() -> OpenApi {
+    let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some("A token of `/api/v1/tokens`"));
+    let components = ComponentsBuilder::new()
+        .security_scheme("bearer", SecurityScheme::Http(bearer.build()))
+        .schema(Problem::name(), Problem::schema())
+        .schema(FieldProblem::name(), FieldProblem::schema())
+        .build();
+    let mut license = License::new("Apache-2.0");
+    license.identifier = Some("Apache-2.0".into());
+    let info = InfoBuilder::new()
+        .title("Heraldry")
+        .version(env!("CARGO_PKG_VERSION"))
+        .description(Some(description()))
+        .license(Some(license))
+        .build();
+    OpenApiBuilder::new().info(info).components(Some(components)).build()
+}
+
+fn description() -> String {
+    let mut text = String::from(
+        "Events in, signed deliveries out. Times are RFC 3339 in UTC, ids are UUIDs. Every refusal is \
+         `application/problem+json` (RFC 9457) with a stable `code`:\n\n| status | code | |\n| --- | --- | --- |\n",
+    );
+    for code in Code::ALL {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "| {} | `{}` | {} |", code.status().as_u16(), code.as_str(), code.title());
+    }
+    text
+}
+
+/// Adds what every operation of a kind may be answered.
+pub(super) fn complete(mut openapi: OpenApi) -> OpenApi {
+    for item in openapi.paths.paths.values_mut() {
+        for operation in [&mut item.get, &mut item.put, &mut item.post, &mut item.delete].into_iter().flatten() {
+            complete_operation(operation);
+        }
+    }
+    openapi
+}
+
+fn complete_operation(operation: &mut Operation) {
+    let guarded = operation.security.is_some();
+    let has_body = operation.request_body.is_some();
+    let mut possible = vec![500];
+    if guarded {
+        possible.extend([401, 403, 503]);
+    }
+    if has_body {
+        possible.extend([400, 408, 413, 415, 422]);
+    }
+    for status in possible {
+        let responses = &mut operation.responses.responses;
+        responses.entry(status.to_string()).or_insert_with(|| RefOr::T(problem(meaning(status))));
+    }
+    for (status, response) in &mut operation.responses.responses {
+        if let RefOr::T(response) = response
+            && status.starts_with(['4', '5'])
+        {
+            *response = problem(&response.description);
+        }
+    }
+}
+
+fn meaning(status: u16) -> &'static str {
+    match status {
+        400 => "Not JSON as it is taken here, or a header that cannot be used",
+        401 => "No token, or a wrong one",
+        403 => "The token's role may not do this",
+        408 => "The body did not arrive in time",
+        413 => "Over a limit; `code` and `detail` name it",
+        415 => "Another content type, or a content encoding",
+        422 => "Understood and refused; `errors` names each field",
+        503 => "Not ready, or too much to do; see `Retry-After`",
+        _ => "Something went wrong in the host",
+    }
+}
+
+fn problem(description: &str) -> Response {
+    let content = Content::new(Some(Ref::from_schema_name(Problem::name())));
+    ResponseBuilder::new().description(description).content("application/problem+json", content).build()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use serde_json::Value;
+
+    fn document() -> Value {
+        serde_json::to_value(super::document()).expect("a document")
+    }
+
+    #[test]
+    fn every_route_of_the_contract_is_described_and_no_other() {
+        let document = document();
+        let mut found = BTreeSet::new();
+        for (path, item) in document["paths"].as_object().expect("paths") {
+            for method in item.as_object().expect("an item").keys() {
+                found.insert(format!("{} {path}", method.to_uppercase()));
+            }
+        }
+        let expected = [
+            "GET /api/v1/webhooks",
+            "POST /api/v1/webhooks",
+            "GET /api/v1/webhooks/{id}",
+            "PUT /api/v1/webhooks/{id}",
+            "DELETE /api/v1/webhooks/{id}",
+            "POST /api/v1/webhooks/{id}/test",
+            "GET /api/v1/webhooks/{id}/deliveries",
+            "GET /api/v1/webhooks/event-types",
+            "POST /api/v1/events",
+            "GET /api/v1/events/{id}",
+            "GET /api/v1/formatters",
+            "GET /api/v1/formatters/{name}",
+            "POST /api/v1/formatters/{name}/preview",
+            "GET /api/v1/tokens",
+            "POST /api/v1/tokens",
+            "DELETE /api/v1/tokens/{id}",
+            "GET /healthz",
+            "GET /readyz",
+            "GET /metrics",
+            "GET /openapi.json",
+            "GET /docs",
+        ];
+        assert_eq!(found, expected.map(str::to_owned).into());
+    }
+
+    #[test]
+    fn what_needs_a_token_says_so_and_what_it_may_be_refused_with() {
+        for (path, item) in document()["paths"].as_object().expect("paths") {
+            for (method, operation) in item.as_object().expect("an item") {
+                let guarded = path.starts_with("/api/v1");
+                assert_eq!(operation["security"].is_array(), guarded, "{method} {path}");
+                assert_eq!(operation["responses"]["401"].is_object(), guarded, "{method} {path}");
+                assert_eq!(operation["responses"]["403"].is_object(), guarded, "{method} {path}");
+                assert_eq!(
+                    operation["responses"]["404"].is_object(),
+                    path.contains('{'),
+                    "{method} {path}: 404 where something is looked up"
+                );
+                if operation["requestBody"].is_object() {
+                    for status in ["400", "413", "415", "422"] {
+                        let content = &operation["responses"][status]["content"];
+                        assert!(content["application/problem+json"].is_object(), "{method} {path} {status}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_reference_leads_somewhere() {
+        fn walk(value: &Value, root: &Value) {
+            match value {
+                Value::Object(members) => {
+                    if let Some(Value::String(reference)) = members.get("$ref") {
+                        let pointer = reference.strip_prefix('#').expect("a local reference");
+                        assert!(root.pointer(pointer).is_some(), "{reference}");
+                    }
+                    members.values().for_each(|member| walk(member, root));
+                }
+                Value::Array(elements) => elements.iter().for_each(|element| walk(element, root)),
+                _ => {}
+            }
+        }
+        let document = document();
+        walk(&document, &document);
+    }
+}

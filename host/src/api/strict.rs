@@ -1,0 +1,279 @@
+//! Framing that two readers could understand in two ways is refused before anything is read from it.
+//!
+//! hyper is lenient where RFC 9112 allows it: it takes a bare line feed for the end of a line and lets
+//! `Transfer-Encoding` win over `Content-Length`. A proxy in front of us may decide otherwise, and then the
+//! two disagree about where the next request begins. So each head is looked at as it passes; one with a
+//! fault is replaced by a byte that no request begins with, and hyper answers 400 and closes.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// Heads longer than this are for hyper to refuse, in bytes.
+const MAX_HEAD_BYTES: usize = 64 * 1024;
+/// What hyper gets instead of a head with a fault, and for ever after: no method has it.
+const POISON: &[u8] = b"\0\r\n\r\n";
+
+/// What the next byte belongs to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Expect {
+    /// A request's head.
+    Head,
+    /// This much of a body.
+    Body(u64),
+    /// A chunked body's next size line.
+    ChunkSize,
+    /// This much of a chunk, its line end included.
+    Chunk(u64),
+    /// The trailer section after the last chunk.
+    Trailers,
+    /// Nothing that we understand; hyper decides.
+    Opaque,
+}
+
+/// A fault in the framing.
+#[derive(Debug, PartialEq, Eq)]
+struct Fault;
+
+/// Follows the framing of the requests on one connection.
+struct Framing {
+    expect: Expect,
+    /// The head, size line or trailer section so far.
+    text: Vec<u8>,
+}
+
+impl Framing {
+    fn new() -> Self {
+        Self { expect: Expect::Head, text: Vec::new() }
+    }
+
+    /// Looks at bytes as they pass.
+    fn pass(&mut self, mut bytes: &[u8]) -> Result<(), Fault> {
+        while !bytes.is_empty() {
+            bytes = match self.expect {
+                Expect::Opaque => return Ok(()),
+                Expect::Body(left) => self.skip(bytes, left, Expect::Body, Expect::Head),
+                Expect::Chunk(left) => self.skip(bytes, left, Expect::Chunk, Expect::ChunkSize),
+                Expect::Head | Expect::ChunkSize | Expect::Trailers => self.line(bytes)?,
+            };
+        }
+        Ok(())
+    }
+
+    fn skip<'a>(&mut self, bytes: &'a [u8], left: u64, more: fn(u64) -> Expect, then: Expect) -> &'a [u8] {
+        let here = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
+        let left = left - here as u64;
+        self.expect = if left == 0 { then } else { more(left) };
+        &bytes[here..]
+    }
+
+    /// Takes bytes up to the end of a line, and judges what is complete with it.
+    fn line<'a>(&mut self, bytes: &'a [u8]) -> Result<&'a [u8], Fault> {
+        let end = bytes.iter().position(|byte| *byte == b'\n').map(|newline| newline + 1);
+        let (here, rest) = bytes.split_at(end.unwrap_or(bytes.len()));
+        self.text.extend_from_slice(here);
+        if self.text.len() > MAX_HEAD_BYTES {
+            self.expect = Expect::Opaque;
+            self.text = Vec::new();
+            return Ok(rest);
+        }
+        if end.is_none() {
+            return Ok(rest);
+        }
+        if !self.text.ends_with(b"\r\n") {
+            return Err(Fault);
+        }
+        match self.expect {
+            // Empty lines before a request are to be passed over (RFC 9112, section 2.2).
+            Expect::Head if self.text == b"\r\n" => self.text.clear(),
+            Expect::Head if self.text.ends_with(b"\r\n\r\n") => {
+                self.expect = after_head(&self.text)?;
+                self.text.clear();
+            }
+            Expect::Trailers if self.text == b"\r\n" || self.text.ends_with(b"\r\n\r\n") => {
+                self.expect = Expect::Head;
+                self.text.clear();
+            }
+            Expect::ChunkSize => {
+                self.expect = after_size(&self.text)?;
+                self.text.clear();
+            }
+            _ => {}
+        }
+        Ok(rest)
+    }
+}
+
+/// What follows a head; a fault when it can be read in two ways.
+fn after_head(head: &[u8]) -> Result<Expect, Fault> {
+    let lines = head.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+    let (mut length, mut chunked) = (None, false);
+    for line in lines.skip(1).take_while(|line| !line.is_empty()) {
+        // A folded line, or white space before the colon.
+        let colon = line.iter().position(|byte| *byte == b':').ok_or(Fault)?;
+        let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
+        if name.is_empty() || line.contains(&b'\r') || name.iter().any(u8::is_ascii_whitespace) {
+            return Err(Fault);
+        }
+        if name.eq_ignore_ascii_case(b"content-length") {
+            if length.is_some() {
+                return Err(Fault);
+            }
+            length = Some(number(value, 10).ok_or(Fault)?);
+        } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
+            // Anything else than one `chunked` would need decoding that we do not do.
+            if chunked || !value.eq_ignore_ascii_case(b"chunked") {
+                return Err(Fault);
+            }
+            chunked = true;
+        }
+    }
+    match (length, chunked) {
+        (Some(_), true) => Err(Fault),
+        (None, true) => Ok(Expect::ChunkSize),
+        (Some(0) | None, false) => Ok(Expect::Head),
+        (Some(length), false) => Ok(Expect::Body(length)),
+    }
+}
+
+/// What follows a chunk's size line.
+fn after_size(line: &[u8]) -> Result<Expect, Fault> {
+    let size = line.split(|byte| matches!(byte, b';' | b'\r')).next().unwrap_or(&[]).trim_ascii_end();
+    match number(size, 16).ok_or(Fault)? {
+        0 => Ok(Expect::Trailers),
+        size => size.checked_add(2).map(Expect::Chunk).ok_or(Fault),
+    }
+}
+
+fn number(digits: &[u8], radix: u32) -> Option<u64> {
+    let text = str::from_utf8(digits).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_alphanumeric()))?;
+    u64::from_str_radix(text, radix).ok()
+}
+
+/// A connection whose requests are framed in one way only.
+pub(super) struct Strict<S> {
+    stream: S,
+    framing: Framing,
+    /// How much of [`POISON`] was handed out; `None` as long as nothing is wrong.
+    poisoned: Option<usize>,
+}
+
+impl<S> Strict<S> {
+    /// Watches over a new connection.
+    pub(super) fn new(stream: S) -> Self {
+        Self { stream, framing: Framing::new(), poisoned: None }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Strict<S> {
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        if this.poisoned.is_none() {
+            let before = buffer.filled().len();
+            ready!(Pin::new(&mut this.stream).poll_read(context, buffer))?;
+            if this.framing.pass(&buffer.filled()[before..]).is_ok() {
+                return Poll::Ready(Ok(()));
+            }
+            // hyper has seen nothing of this read; what it saw of the head before is an unfinished line.
+            buffer.set_filled(before);
+            this.poisoned = Some(0);
+        }
+        let sent = this.poisoned.unwrap_or(0);
+        let rest = &POISON[sent.min(POISON.len())..];
+        let here = rest.len().min(buffer.remaining());
+        buffer.put_slice(&rest[..here]);
+        this.poisoned = Some(sent + here);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Strict<S> {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is expected after these bytes, however they are cut into reads.
+    fn after(text: &str) -> Option<Expect> {
+        let pass = |size: usize| {
+            let mut framing = Framing::new();
+            text.as_bytes().chunks(size).try_for_each(|bytes| framing.pass(bytes)).ok().map(|()| framing.expect)
+        };
+        let whole = pass(text.len());
+        assert_eq!(whole, pass(1), "{text:?}");
+        assert_eq!(whole, pass(7), "{text:?}");
+        whole
+    }
+
+    #[test]
+    fn requests_that_can_be_read_in_one_way_pass() {
+        for (text, expected) in [
+            ("GET / HTTP/1.1\r\nHost: a\r\n\r\n", Expect::Head),
+            ("\r\nGET / HTTP/1.1\r\n\r\n", Expect::Head),
+            ("POST / HTTP/1.1\r\nContent-Length: 5\r\n\r\nab", Expect::Body(3)),
+            ("POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\nabGET / HTTP/1.1\r\nHo", Expect::Head),
+            ("POST / HTTP/1.1\r\nContent-Length: 3\r\n\r\n\n\n\nGET", Expect::Head),
+            ("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3;x=y\r\na\nb\r\n", Expect::ChunkSize),
+            ("POST / HTTP/1.1\r\nTransfer-Encoding: Chunked\r\n\r\n1\r\na\r\n0\r\n", Expect::Trailers),
+            ("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nA: b\r\n\r\nGET", Expect::Head),
+            ("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nA\r\nab", Expect::Chunk(10)),
+        ] {
+            assert_eq!(after(text), Some(expected), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn requests_that_can_be_read_in_two_ways_do_not() {
+        for text in [
+            "GET / HTTP/1.1\nHost: a\n\n",
+            "GET / HTTP/1.1\r\nHost: a\nX: b\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a\r\n folded\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost : a\r\n\r\n",
+            "GET / HTTP/1.1\r\nno colon\r\n\r\n",
+            "GET / HTTP/1.1\r\nX: a\rb\r\n\r\n",
+            "POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\n",
+            "POST / HTTP/1.1\r\nContent-Length: 1, 1\r\n\r\n",
+            "POST / HTTP/1.1\r\nContent-Length: +1\r\n\r\n",
+            "POST / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+            "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nContent-Length: 1\r\n\r\n",
+            "POST / HTTP/1.1\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
+            "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n",
+            "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\nabc\r\n",
+            "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n",
+            "POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\nabGET / HTTP/1.1\nHost: a\n\n",
+        ] {
+            assert_eq!(after(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_head_without_end_is_left_to_hyper() {
+        assert_eq!(after(&format!("GET /{}", "a".repeat(MAX_HEAD_BYTES))), Some(Expect::Opaque));
+    }
+}

@@ -1,0 +1,111 @@
+//! Tokens: list, make, delete.
+
+use axum::Json;
+use axum::extract::State;
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::Shared;
+use super::auth::Admin;
+use super::body::Unread;
+use super::path::PathId;
+use super::problem::ApiError;
+use crate::model::fault::Faults;
+use crate::model::id::TokenId;
+use crate::model::json::Document;
+use crate::model::json::object::Field;
+use crate::model::time::Timestamp;
+use crate::model::token::{Role, Token};
+use crate::model::webhook::input::NAME_CHARS;
+
+pub(super) fn router() -> OpenApiRouter<Shared> {
+    OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(delete))
+}
+
+/// A new token.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+struct TokenInput {
+    /// What it is called.
+    #[schema(min_length = 1, max_length = 200)]
+    name: String,
+    /// What its bearer may do.
+    role: Role,
+}
+
+/// A token that was just made.
+#[derive(Serialize, utoipa::ToSchema)]
+struct NewToken {
+    /// The token's id.
+    #[schema(value_type = uuid::Uuid)]
+    id: TokenId,
+    /// What it is called.
+    name: String,
+    /// What its bearer may do.
+    role: Role,
+    /// The token itself, shown this once.
+    token: String,
+    /// When it was made.
+    #[schema(value_type = String, format = DateTime)]
+    created_at: Timestamp,
+}
+
+/// All tokens, newest first, without their texts.
+#[utoipa::path(get, path = "/api/v1/tokens", tag = "tokens", security(("bearer" = [])),
+    responses((status = 200, description = "All tokens", body = Vec<Token>)))]
+async fn list(_: Admin, State(api): State<Shared>) -> Json<Vec<Token>> {
+    Json(api.store.tokens())
+}
+
+/// Makes a token. Its text is in this answer and nowhere else.
+#[utoipa::path(post, path = "/api/v1/tokens", tag = "tokens", security(("bearer" = [])),
+    request_body = TokenInput,
+    responses((status = 201, description = "The token, with its text", body = NewToken)))]
+async fn create(_: Admin, State(api): State<Shared>, body: Unread) -> Result<(StatusCode, Json<NewToken>), ApiError> {
+    let payload = body.read_json(&api).await?;
+    let input = TokenInput::read(&payload.json()?)?;
+    let (token, text) = api.store.create_token(input.name, input.role).await?;
+    tracing::info!(token = %token.id, role = ?token.role, "token created");
+    let Token { id, name, role, created_at } = token;
+    Ok((StatusCode::CREATED, Json(NewToken { id, name, role, token: text.expose().to_owned(), created_at })))
+}
+
+/// Deletes a token; it is refused from this moment.
+#[utoipa::path(delete, path = "/api/v1/tokens/{id}", tag = "tokens", security(("bearer" = [])),
+    params(("id" = uuid::Uuid, Path, description = "The token")),
+    responses((status = 204, description = "It is gone"), (status = 404, description = "No such token")))]
+async fn delete(_: Admin, PathId(id): PathId<TokenId>, State(api): State<Shared>) -> Result<StatusCode, ApiError> {
+    if !api.store.delete_token(id).await? {
+        return Err(ApiError::not_found("token"));
+    }
+    tracing::info!(token = %id, "token deleted");
+    Ok(StatusCode::NO_CONTENT)
+}
+
+impl TokenInput {
+    fn read(document: &Document<'_>) -> Result<Self, ApiError> {
+        let mut faults = Faults::new();
+        let body = Field::new(document.text(), "");
+        let read = body.object(&["name", "role"], &["id", "token", "created_at"], &mut faults).and_then(|body| {
+            let name = body.require("name", &mut faults).and_then(|field| field.bounded_string(NAME_CHARS, &mut faults));
+            let role = body.require("role", &mut faults).and_then(|field| role(field, &mut faults));
+            Some(Self { name: name?, role: role? })
+        });
+        let faults = faults.into_inner();
+        read.filter(|_| faults.is_empty()).ok_or_else(|| ApiError::fields(faults))
+    }
+}
+
+fn role(field: &Field<'_>, faults: &mut Faults) -> Option<Role> {
+    match field.string(faults)?.as_str() {
+        "admin" => Some(Role::Admin),
+        "pentester" => Some(Role::Pentester),
+        "ingest" => Some(Role::Ingest),
+        _ => {
+            faults.add(field.pointer(), "invalid", "must be admin, pentester or ingest");
+            None
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! Webhooks: create, list, read, change, delete, test.
+
+mod schema;
+mod view;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use http::header::{ETAG, IF_MATCH, LOCATION};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::auth::{Admin, Anyone, Viewer};
+use super::body::Unread;
+use super::path::PathId;
+use super::precondition::{IfMatch, etag};
+use super::problem::{ApiError, Code};
+use super::{Shared, deliveries};
+use crate::model::delivery::Attempt;
+use crate::model::event::EventType;
+use crate::model::fault::Faults;
+use crate::model::id::WebhookId;
+use crate::model::token::Role;
+use crate::model::webhook::input::{DEFAULT_FORMAT, Draft};
+use crate::model::webhook::{Webhook, WebhookConfig};
+use crate::scheduler::TestRefused;
+use crate::store::Updated;
+
+use schema::{WebhookChange, WebhookInput};
+pub use view::EventTypeView;
+use view::{AnyWebhook, ReducedWebhook, WebhookView};
+
+/// A destination's name is judged again at each attempt, so a slow answer does not keep it from being saved.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
+/// A change that others overtake so often is given up.
+const MAX_ROUNDS: usize = 100;
+
+pub(super) fn router() -> OpenApiRouter<Shared> {
+    OpenApiRouter::new()
+        .routes(routes!(list, create))
+        .routes(routes!(event_types))
+        .routes(routes!(get, update, delete))
+        .routes(routes!(test))
+        .merge(deliveries::router())
+}
+
+/// The webhook with this id.
+pub(super) fn find(api: &Shared, id: WebhookId) -> Result<Arc<Webhook>, ApiError> {
+    api.store.webhooks().get(id).cloned().ok_or_else(|| ApiError::not_found("webhook"))
+}
+
+/// All webhooks, newest first. Pentesters see them reduced.
+#[utoipa::path(get, path = "/api/v1/webhooks", tag = "webhooks", security(("bearer" = [])),
+    responses((status = 200, description = "All webhooks", body = Vec<AnyWebhook>)))]
+async fn list(Viewer(token): Viewer, State(api): State<Shared>) -> Response {
+    let webhooks = api.store.webhooks().newest_first();
+    if token.role == Role::Admin {
+        Json(webhooks.iter().map(|webhook| WebhookView::of(webhook)).collect::<Vec<_>>()).into_response()
+    } else {
+        Json(webhooks.iter().map(|webhook| ReducedWebhook::of(webhook)).collect::<Vec<_>>()).into_response()
+    }
+}
+
+/// What a webhook may ask for.
+#[utoipa::path(get, path = "/api/v1/webhooks/event-types", tag = "webhooks", security(("bearer" = [])),
+    responses((status = 200, description = "Every event type, and `*`", body = Vec<EventTypeView>)))]
+async fn event_types(_: Anyone) -> Json<Vec<EventTypeView>> {
+    let mut types: Vec<_> = EventType::ALL.iter().map(|event_type| EventTypeView::of(*event_type)).collect();
+    types.push(EventTypeView::ALL);
+    Json(types)
+}
+
+/// Makes a webhook.
+#[utoipa::path(post, path = "/api/v1/webhooks", tag = "webhooks", security(("bearer" = [])),
+    request_body = WebhookInput,
+    responses((status = 201, description = "The webhook", body = WebhookView,
+        headers(("Location" = String, description = "Its path"), ("ETag" = String, description = "Its version")))))]
+async fn create(_: Admin, State(api): State<Shared>, body: Unread) -> Result<Response, ApiError> {
+    let payload = body.read_json(&api).await?;
+    let document = payload.json()?;
+    let mut faults = Faults::new();
+    let draft = Draft::read_whole(&document, &mut faults);
+    check(&api, &draft, None, &mut faults).await;
+    let faults = faults.into_inner();
+    let config = match draft.create() {
+        Some(config) if faults.is_empty() => config,
+        _ => return Err(ApiError::fields(faults)),
+    };
+    let webhook = api.store.create_webhook(config).await?;
+    tracing::info!(webhook = %webhook.id, "webhook created");
+    let location = format!("/api/v1/webhooks/{}", webhook.id);
+    let headers = [(LOCATION, location), (ETAG, etag(&webhook))];
+    Ok((StatusCode::CREATED, headers, Json(WebhookView::of(&webhook))).into_response())
+}
+
+/// One webhook. Pentesters see it reduced.
+#[utoipa::path(get, path = "/api/v1/webhooks/{id}", tag = "webhooks", security(("bearer" = [])),
+    params(("id" = uuid::Uuid, Path, description = "The webhook")),
+    responses(
+        (status = 200, description = "The webhook", body = AnyWebhook,
+            headers(("ETag" = String, description = "Its version: changes with the configuration, not with counters"))),
+        (status = 404, description = "No such webhook")))]
+async fn get(Viewer(token): Viewer, PathId(id): PathId<WebhookId>, State(api): State<Shared>) -> Result<Response, ApiError> {
+    let webhook = find(&api, id)?;
+    Ok(match token.role {
+        Role::Admin => ([(ETAG, etag(&webhook))], Json(WebhookView::of(&webhook))).into_response(),
+        _ => Json(ReducedWebhook::of(&webhook)).into_response(),
+    })
+}
+
+/// Changes what the body names and leaves the rest.
+#[utoipa::path(put, path = "/api/v1/webhooks/{id}", tag = "webhooks", security(("bearer" = [])),
+    params(("id" = uuid::Uuid, Path, description = "The webhook"),
+        ("If-Match" = Option<String>, Header, description = "Change it only if it still has this `ETag`")),
+    request_body = WebhookChange,
+    responses(
+        (status = 200, description = "The webhook as it is now", body = WebhookView,
+            headers(("ETag" = String, description = "Its version"))),
+        (status = 404, description = "No such webhook"),
+        (status = 412, description = "It is no longer what `If-Match` names")))]
+async fn update(
+    _: Admin,
+    PathId(id): PathId<WebhookId>,
+    State(api): State<Shared>,
+    body: Unread,
+) -> Result<Response, ApiError> {
+    let mut current = find(&api, id)?;
+    let if_match = IfMatch::read(body.headers(), IF_MATCH);
+    let payload = body.read_json(&api).await?;
+    let document = payload.json()?;
+    let if_match = if_match?;
+    if_match.check(&current)?;
+    let mut faults = Faults::new();
+    let draft = Draft::read(&document, &mut faults);
+    check(&api, &draft, Some(&current.config), &mut faults).await;
+    faults.or(|| ()).map_err(ApiError::fields)?;
+    for _ in 0..MAX_ROUNDS {
+        let config = draft.clone().apply(&current.config);
+        match api.store.update_webhook(id, current.revision, config, draft.is_active).await? {
+            Updated::Done(webhook) => {
+                tracing::info!(webhook = %id, "webhook changed");
+                return Ok(([(ETAG, etag(&webhook))], Json(WebhookView::of(&webhook))).into_response());
+            }
+            Updated::Missing => return Err(ApiError::not_found("webhook")),
+            Updated::Stale => {
+                current = find(&api, id)?;
+                if_match.check(&current)?;
+            }
+        }
+    }
+    Err(ApiError::new(Code::Busy, "others change this webhook all the time").retry_after(Duration::from_secs(1)))
+}
+
+/// Deletes a webhook with its history. When this is answered nothing more is sent to it.
+#[utoipa::path(delete, path = "/api/v1/webhooks/{id}", tag = "webhooks", security(("bearer" = [])),
+    params(("id" = uuid::Uuid, Path, description = "The webhook")),
+    responses((status = 204, description = "It is gone"), (status = 404, description = "No such webhook")))]
+async fn delete(_: Admin, PathId(id): PathId<WebhookId>, State(api): State<Shared>) -> Result<StatusCode, ApiError> {
+    if !api.store.delete_webhook(id).await? {
+        return Err(ApiError::not_found("webhook"));
+    }
+    api.scheduler.forget(id).await;
+    tracing::info!(webhook = %id, "webhook deleted");
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Sends the sample of the first subscribed event type now, once, and answers with the attempt.
+#[utoipa::path(post, path = "/api/v1/webhooks/{id}/test", tag = "webhooks", security(("bearer" = [])),
+    params(("id" = uuid::Uuid, Path, description = "The webhook")),
+    responses(
+        (status = 200, description = "The attempt, whatever came of it", body = Attempt),
+        (status = 404, description = "No such webhook"),
+        (status = 429, description = "More than 60 in a minute")))]
+async fn test(_: Admin, PathId(id): PathId<WebhookId>, State(api): State<Shared>) -> Result<Json<Attempt>, ApiError> {
+    let webhook = find(&api, id)?;
+    match api.scheduler.test(webhook).await {
+        Ok(attempt) => Ok(Json(attempt)),
+        Err(TestRefused::TooMany { retry_after }) => {
+            let error = ApiError::new(Code::TooManyRequests, "a webhook can be tested 60 times a minute");
+            Err(error.retry_after(retry_after))
+        }
+        Err(TestRefused::Gone) => Err(ApiError::not_found("webhook")),
+        Err(TestRefused::Store(error)) => Err(error.into()),
+    }
+}
+
+/// Judges what the model cannot: whether the format is loaded, takes the options, and the destination is
+/// within policy.
+async fn check(api: &Shared, draft: &Draft, current: Option<&WebhookConfig>, faults: &mut Faults) {
+    if current.is_none() || draft.touches_format() {
+        check_format(api, draft, current, faults);
+    }
+    let Some(url) = &draft.url else { return };
+    let checked = tokio::time::timeout(CHECK_TIMEOUT, api.transport.check_destination(url)).await;
+    if let Ok(Err(denied)) = checked {
+        faults.add("/url", "denied_address", denied.to_string());
+    }
+}
+
+fn check_format(api: &Shared, draft: &Draft, current: Option<&WebhookConfig>, faults: &mut Faults) {
+    let format = draft.format.as_deref().or(current.map(|config| config.format.as_str())).unwrap_or(DEFAULT_FORMAT);
+    let ready = api.registry.ready_names();
+    if !ready.iter().any(|name| name == format) {
+        let detail = format!("no formatter of this name is loaded; there are {}", ready.join(", "));
+        return faults.add("/format", "unknown_format", detail);
+    }
+    let options = draft.format_options.as_deref().or(current.map(|config| config.format_options.as_str()));
+    let options = serde_json::from_str(options.unwrap_or("{}")).unwrap_or_default();
+    if let Err(wrong) = api.registry.check_options(format, &options) {
+        for fault in wrong {
+            faults.add(format!("/format_options{}", fault.pointer), fault.code, fault.detail);
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! `heraldry demo`: the main job in one command. Nothing of it outlives the command.
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use base64::Engine as _;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use url::Url;
+
+use super::client::Api;
+use super::failure::{Failure, OrHint as _};
+use super::logging;
+use super::receiver::{self, Behaviour, Delivery};
+use super::terminal::note;
+use crate::app::{self, Parts, Shutdown, ShutdownHandle};
+use crate::config::{Config, LogFormat};
+use crate::model::secret::Secret;
+use crate::{cli::listen, samples};
+
+mod scenario;
+mod show;
+
+pub(super) const HELP: &str = "\
+Needs nothing and leaves nothing: the store lives in a temporary folder, all sockets on 127.0.0.1.
+Exit code 0: every delivery arrived and both its signatures verify.";
+
+/// For every delivery to arrive; a quiet machine takes a second.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// For the host to stop; its store is thrown away anyhow.
+const STOP_PATIENCE: Duration = Duration::from_secs(5);
+const SECRET_BYTES: usize = 24;
+const BUG: &str = "this should not happen: please report it with the lines above";
+
+/// Runs the demo.
+pub(super) async fn run() -> Result<(), Failure> {
+    logging::start(LogFormat::Text, tracing::Level::WARN);
+    let folder = tempfile::Builder::new().prefix("heraldry-demo-").tempdir();
+    let folder = folder.context("cannot make a temporary folder").or_hint("TMPDIR names where temporary files go")?;
+    let host = Host::start(folder.path()).await?;
+    let outcome = tokio::select! {
+        outcome = deliver(&host) => outcome,
+        _ = tokio::signal::ctrl_c() => Err(Failure::failed(anyhow::anyhow!("interrupted"), "run it again")),
+    };
+    host.stop().await;
+    outcome
+}
+
+/// An embedded host on a port of its own, and its admin token.
+struct Host {
+    url: Url,
+    token: Secret,
+    handle: ShutdownHandle,
+    running: JoinHandle<anyhow::Result<()>>,
+}
+
+impl Host {
+    async fn start(folder: &Path) -> Result<Self, Failure> {
+        note("starting a host ...");
+        let (listener, url) = listener().await?;
+        let config = Config {
+            listen: listener.local_addr().or_hint(BUG)?,
+            data: folder.join("data"),
+            formatters: folder.join("formatters.d"),
+            allow_net: vec!["127.0.0.0/8".parse().expect("a network")],
+            log_level: tracing::Level::WARN,
+            ..Config::default()
+        };
+        let app = app::build(config, Parts::default()).await.or_hint(BUG)?;
+        let token = app.new_admin_token().cloned().context("an empty store has a token").or_hint(BUG)?;
+        let (handle, shutdown) = Shutdown::new();
+        let running = tokio::spawn(app.run(listener, shutdown));
+        Ok(Self { url, token, handle, running })
+    }
+
+    async fn stop(self) {
+        self.handle.drain();
+        if tokio::time::timeout(STOP_PATIENCE, self.running).await.is_err() {
+            self.handle.stop_now();
+        }
+    }
+}
+
+async fn listener() -> Result<(TcpListener, Url), Failure> {
+    let listener = TcpListener::bind("127.0.0.1:0").await;
+    let listener = listener.context("cannot listen on 127.0.0.1").or_hint("is the loopback interface up?")?;
+    let address = listener.local_addr().or_hint(BUG)?;
+    let url = Url::parse(&format!("http://{address}/")).or_hint(BUG)?;
+    Ok((listener, url))
+}
+
+async fn deliver(host: &Host) -> Result<(), Failure> {
+    let began = Instant::now();
+    let api = Api::at(host.url.clone(), Some(host.token.clone()))?;
+    let (listener, destination) = listener().await?;
+    let secret = new_secret()?;
+    let behaviour = Behaviour { secret: Some(secret.clone()), ..Behaviour::default() };
+    let (sender, arriving) = mpsc::channel(listen::QUEUE);
+    let receiver = tokio::spawn(receiver::serve(listener, behaviour, sender, std::future::pending()));
+
+    let formats = scenario::built_in_formats(&api).await?;
+    let webhooks = scenario::create_webhooks(&api, &formats, &destination, &secret).await?;
+    show::opening(&host.url, &destination, &formats, samples::all().len())?;
+    let outcome = watch(&api, arriving, &formats).await;
+    receiver.abort();
+    let watched = outcome?;
+    if let Some(problem) = watched.problem(&formats) {
+        let reasons = scenario::failures(&api, &webhooks).await;
+        let error = anyhow::anyhow!("{}", std::iter::once(problem).chain(reasons).collect::<Vec<_>>().join("\n  "));
+        return Err(Failure::failed(error, BUG));
+    }
+    show::in_full(&formats, &watched.examples)?;
+    show::closing(&watched, &formats, began.elapsed())
+}
+
+/// What arrived.
+struct Watched {
+    events: usize,
+    expected: u64,
+    deliveries: HashSet<String>,
+    unverified: u64,
+    /// One delivery for each format, in the formats' order.
+    examples: Vec<Option<Delivery>>,
+}
+
+impl Watched {
+    /// What is not as it should be, in words.
+    fn problem(&self, formats: &[String]) -> Option<String> {
+        let arrived = self.deliveries.len() as u64;
+        if arrived < self.expected {
+            return Some(format!("{arrived} of {} deliveries arrived within {} s", self.expected, PATIENCE.as_secs()));
+        }
+        if self.unverified > 0 {
+            return Some(format!("{} of {arrived} deliveries do not have two good signatures", self.unverified));
+        }
+        let unseen = formats.iter().zip(&self.examples).find(|(_, example)| example.is_none());
+        unseen.map(|(format, _)| format!("no delivery of the format {format} arrived"))
+    }
+
+    fn take(&mut self, delivery: Delivery, formats: &[String]) {
+        self.unverified += u64::from(!delivery.verdicts.is_some_and(receiver::Verdicts::all_verify));
+        self.deliveries.insert(delivery.header("x-webhook-delivery"));
+        let format = formats.iter().position(|format| scenario::format_of(&delivery) == Some(format));
+        if let Some(example) = format.and_then(|format| self.examples.get_mut(format)) {
+            // A finding shows most of a format; anything else stands in until one comes.
+            let finding = |delivery: &Delivery| delivery.header("x-webhook-event") == "finding_added";
+            if example.as_ref().is_none_or(|kept| finding(&delivery) && !finding(kept)) {
+                *example = Some(delivery);
+            }
+        }
+    }
+}
+
+/// Posts the samples and prints what arrives, until all of it has or the patience is over.
+async fn watch(api: &Api, mut arriving: mpsc::Receiver<Delivery>, formats: &[String]) -> Result<Watched, Failure> {
+    let deadline = Instant::now() + PATIENCE;
+    let posting = scenario::post_samples(api);
+    tokio::pin!(posting);
+    let mut watched = Watched {
+        events: samples::all().len(),
+        expected: 0,
+        deliveries: HashSet::new(),
+        unverified: 0,
+        examples: formats.iter().map(|_| None).collect(),
+    };
+    let mut posted = false;
+    while !posted || (watched.deliveries.len() as u64) < watched.expected {
+        tokio::select! {
+            expected = &mut posting, if !posted => {
+                watched.expected = expected?;
+                posted = true;
+            }
+            Some(delivery) = arriving.recv() => {
+                show::arrival(&delivery, formats)?;
+                watched.take(delivery, formats);
+            }
+            () = tokio::time::sleep_until(deadline) => break,
+        }
+    }
+    Ok(watched)
+}
+
+/// A secret as Standard Webhooks writes them.
+fn new_secret() -> Result<Secret, Failure> {
+    let mut bytes = [0; SECRET_BYTES];
+    getrandom::fill(&mut bytes).map_err(|error| anyhow::anyhow!("no randomness: {error}")).or_hint(BUG)?;
+    Ok(Secret::new(format!("whsec_{}", base64::engine::general_purpose::STANDARD.encode(bytes))))
+}

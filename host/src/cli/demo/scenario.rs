@@ -1,0 +1,102 @@
+//! What the demo asks of its host, all of it over the API.
+
+use reqwest::Method;
+use serde::Deserialize;
+use url::Url;
+
+use crate::cli::client::{Api, segment};
+use crate::cli::failure::Failure;
+use crate::cli::receiver::Delivery;
+use crate::cli::send::input;
+use crate::cli::webhook::show::Attempt;
+use crate::model::secret::Secret;
+use crate::samples;
+
+/// Failures that are shown for each webhook.
+const SHOWN_FAILURES: &str = "2";
+
+#[derive(Deserialize)]
+struct Formatter {
+    name: String,
+    origin: String,
+    state: String,
+}
+
+#[derive(Deserialize)]
+struct Created {
+    id: String,
+}
+
+#[derive(Deserialize)]
+struct Receipt {
+    deliveries: u64,
+}
+
+/// The names of the formats that the program brings, in order.
+pub(super) async fn built_in_formats(api: &Api) -> Result<Vec<String>, Failure> {
+    let formatters: Vec<Formatter> = api.get("/formatters").await?.parse()?;
+    let mut names: Vec<_> = formatters
+        .into_iter()
+        .filter(|formatter| formatter.origin == "built-in" && formatter.state == "ready")
+        .map(|formatter| formatter.name)
+        .collect();
+    names.sort();
+    if names.is_empty() {
+        let error = anyhow::anyhow!("the host has no built-in format");
+        return Err(Failure::failed(error, "build it again: its formatters are part of the program"));
+    }
+    Ok(names)
+}
+
+/// One signed webhook a format, for every event type; the path tells them apart.
+pub(super) async fn create_webhooks(
+    api: &Api,
+    formats: &[String],
+    destination: &Url,
+    secret: &Secret,
+) -> Result<Vec<String>, Failure> {
+    let mut ids = Vec::new();
+    for format in formats {
+        let mut url = destination.clone();
+        url.set_path(format);
+        let body = serde_json::json!({
+            "name": format!("demo {format}"),
+            "url": url.as_str(),
+            "format": format,
+            "event_types": ["*"],
+            "secret": secret.expose(),
+        });
+        let created: Created = api.send_json(Method::POST, "/webhooks", body.to_string()).await?.parse()?;
+        ids.push(created.id);
+    }
+    Ok(ids)
+}
+
+/// The format whose webhook a delivery came from.
+pub(super) fn format_of(delivery: &Delivery) -> Option<&str> {
+    delivery.path.strip_prefix('/')
+}
+
+/// Posts the samples one by one, each with an id; the answer is how many deliveries they make.
+pub(super) async fn post_samples(api: &Api) -> Result<u64, Failure> {
+    let mut deliveries = 0;
+    for sample in samples::all() {
+        let event = input::with_id(sample.json.trim()).unwrap_or_else(|_| sample.json.to_owned());
+        let receipt: Receipt = api.send_json(Method::POST, "/events", event).await?.parse()?;
+        deliveries += receipt.deliveries;
+    }
+    Ok(deliveries)
+}
+
+/// Why attempts failed, a line each, as far as the history says.
+pub(super) async fn failures(api: &Api, webhooks: &[String]) -> Vec<String> {
+    let mut reasons = Vec::new();
+    for id in webhooks {
+        let path = format!("/webhooks{}/deliveries", segment(id));
+        let request = api.request(Method::GET, &path).query(&[("success", "false"), ("limit", SHOWN_FAILURES)]);
+        let Ok(answer) = api.call(request).await else { continue };
+        let Ok(attempts) = answer.parse::<Vec<Attempt>>() else { continue };
+        reasons.extend(attempts.into_iter().filter_map(|attempt| attempt.error));
+    }
+    reasons
+}

@@ -1,0 +1,33 @@
+//! Log lines, on standard error.
+
+use tracing::Level;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+use crate::config::LogFormat;
+
+/// Starts the log: our own lines from `level` on, those of libraries only from warnings on, so that
+/// `debug` stays readable. A log that somebody else has started stays.
+pub(crate) fn start(format: LogFormat, level: Level) {
+    let libraries = level.min(Level::WARN);
+    let wanted = Targets::new().with_target("heraldry", level).with_default(LevelFilter::from_level(libraries));
+    let registry = tracing_subscriber::registry().with(wanted);
+    let started = match format {
+        LogFormat::Text => {
+            let lines = fmt::layer().with_target(false).with_ansi(colored()).with_writer(std::io::stderr);
+            registry.with(lines).try_init()
+        }
+        LogFormat::Json => {
+            let lines = fmt::layer().json().flatten_event(true).with_writer(std::io::stderr);
+            registry.with(lines).try_init()
+        }
+    };
+    drop(started);
+}
+
+fn colored() -> bool {
+    anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never
+}

@@ -1,0 +1,158 @@
+//! The commands, one file each, and what they share: the terminal, the client of the API, failures with
+//! hints. The only room that prints.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use anstream::ColorChoice;
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::config::ServeArgs;
+
+mod client;
+mod demo;
+mod failure;
+mod listen;
+mod logging;
+mod pretty;
+mod receiver;
+mod send;
+mod serve;
+mod terminal;
+mod token;
+mod webhook;
+
+pub use failure::Failure;
+
+const EXAMPLES: &str = "\
+Examples:
+  heraldry demo                         see it work, in ten seconds
+  heraldry serve                        run a host; its first start prints an admin token
+  heraldry listen --port 9000           a destination to try webhooks with
+  heraldry webhook create --name ops --url http://127.0.0.1:9000/
+  heraldry send events.jsonl            post events
+
+Client commands read HERALDRY_URL and HERALDRY_TOKEN.
+Exit codes: 0 done, 1 failed, 64 wrong command line or configuration.";
+
+/// Takes security-testing events in and delivers them to webhooks, signed, in the format each wants;
+/// every format is a sandboxed WebAssembly component.
+#[derive(Parser)]
+#[command(name = "heraldry", version, arg_required_else_help = true, after_help = EXAMPLES)]
+pub struct Cli {
+    /// Colours: auto (on a terminal, unless NO_COLOR is set), always or never
+    #[arg(long, global = true, value_enum, default_value = "auto", value_name = "WHEN", hide_possible_values = true)]
+    color: Color,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+enum Color {
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the host: API, storage, scheduling, signing, formatters
+    #[command(after_help = serve::HELP)]
+    Serve(Box<ServeArgs>),
+    /// See the main job: a host, a destination, one webhook per built-in format, real events
+    #[command(after_help = demo::HELP)]
+    Demo,
+    /// Run a local destination that prints each delivery and verifies its signatures
+    #[command(after_help = listen::HELP)]
+    Listen(listen::Args),
+    /// Post events from a file or standard input
+    #[command(after_help = send::HELP)]
+    Send(send::Args),
+    /// Make, list and delete the tokens that the API is called with
+    #[command(subcommand)]
+    Token(token::Command),
+    /// Make, see, change, test and delete webhooks
+    #[command(subcommand)]
+    Webhook(Box<webhook::Command>),
+}
+
+/// Reads the command line.
+///
+/// # Errors
+/// The exit code, after the help or the complaint has been printed.
+pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, ExitCode> {
+    let args: Vec<OsString> = args.into_iter().collect();
+    color_choice(&args).write_global();
+    Cli::try_parse_from(args).map_err(|error| {
+        if !error.use_stderr() {
+            drop(error.print());
+            return ExitCode::SUCCESS;
+        }
+        let text = error.render().ansi().to_string();
+        let text = text.replace("For more information, try", "hint: for flags and examples, try");
+        terminal::note(text.trim_end());
+        Failure::already_said_usage().exit_code()
+    })
+}
+
+/// Prints a failure, if there is something to say, and gives its exit code.
+pub fn report(failure: &Failure) -> ExitCode {
+    terminal::complain(failure);
+    failure.exit_code()
+}
+
+impl Cli {
+    /// Runs the command.
+    ///
+    /// # Errors
+    /// Why it could not do what it should.
+    pub async fn run(self) -> Result<(), Failure> {
+        match self.command {
+            Command::Serve(args) => serve::run(&args).await,
+            Command::Demo => demo::run().await,
+            Command::Listen(args) => listen::run(&args).await,
+            Command::Send(args) => send::run(&args).await,
+            Command::Token(command) => token::run(&command).await,
+            Command::Webhook(command) => webhook::run(&command).await,
+        }
+    }
+}
+
+/// `--color` as it will be parsed: clap's own help and complaints obey it too, and they come first.
+fn color_choice(args: &[OsString]) -> ColorChoice {
+    let mut chosen = None;
+    let mut args = args.iter().skip(1).map_while(|arg| arg.to_str().filter(|arg| *arg != "--"));
+    while let Some(arg) = args.next() {
+        match arg.strip_prefix("--color") {
+            Some("") => chosen = args.next(),
+            Some(value) => chosen = value.strip_prefix('=').or(chosen),
+            None => {}
+        }
+    }
+    match chosen {
+        Some("always") => ColorChoice::Always,
+        Some("never") => ColorChoice::Never,
+        _ => ColorChoice::Auto,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn colour_is_known_before_parsing() {
+        let choice = |line: &str| color_choice(&line.split(' ').map(OsString::from).collect::<Vec<_>>());
+        assert_eq!(choice("heraldry demo --color never"), ColorChoice::Never);
+        assert_eq!(choice("heraldry --color=always demo"), ColorChoice::Always);
+        assert_eq!(choice("heraldry send -- --color=always"), ColorChoice::Auto);
+        assert_eq!(choice("heraldry demo --colors"), ColorChoice::Auto);
+    }
+}

@@ -1,0 +1,214 @@
+//! From flags to the body of a POST or PUT: only what was named is in it. The host judges the values.
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use crate::cli::failure::Failure;
+
+/// The fields of a webhook, as flags.
+#[derive(clap::Args, Default)]
+pub(in crate::cli) struct Fields {
+    /// Name for people, 1 to 200 characters
+    #[arg(long)]
+    name: Option<String>,
+    /// Where deliveries go, https:// or http://
+    #[arg(long)]
+    url: Option<String>,
+    /// Signing secret, 1 to 256 characters; after whsec_ base64 (write-only) [default: unsigned]
+    #[arg(long)]
+    secret: Option<String>,
+    /// Event type to deliver, repeatable; '*' is all of them [default: finding_added, phase_changed,
+    /// engagement_completed]
+    #[arg(long, value_name = "TYPE")]
+    event_type: Vec<String>,
+    /// Name of the formatter that renders deliveries [default: json]
+    #[arg(long, value_name = "NAME")]
+    format: Option<String>,
+    /// The formatter's options, a JSON object [default: {}]
+    #[arg(long, value_name = "JSON", value_parser = options)]
+    options: Option<Value>,
+    /// Header to send with each delivery, as in 'Authorization: Bearer abc', repeatable (write-only; an
+    /// update replaces all of them)
+    #[arg(long, value_name = "NAME: VALUE", value_parser = header)]
+    header: Vec<(String, String)>,
+    /// Only findings of this severity or worse: info, low, medium, high, critical; events without one pass
+    #[arg(long, value_name = "SEVERITY")]
+    min_severity: Option<String>,
+    /// Only events of this engagement, repeatable
+    #[arg(long, value_name = "ID")]
+    engagement_id: Vec<String>,
+    /// Retries after the first attempt, 0 to 10 [default: 3]
+    #[arg(long, value_name = "COUNT")]
+    retry_count: Option<i64>,
+    /// Time of a whole attempt, 1000 to 30000 milliseconds [default: 5000]
+    #[arg(long, value_name = "MS")]
+    timeout_ms: Option<i64>,
+    /// Switch it off: nothing is queued for it
+    #[arg(long)]
+    inactive: bool,
+}
+
+/// What an update can do beside setting fields.
+#[derive(clap::Args, Default)]
+pub(in crate::cli) struct Changes {
+    /// Remove the signing secret: deliveries go unsigned
+    #[arg(long, conflicts_with = "secret")]
+    no_secret: bool,
+    /// Remove all headers
+    #[arg(long, conflicts_with = "header")]
+    no_headers: bool,
+    /// Remove the filter
+    #[arg(long, conflicts_with_all = ["min_severity", "engagement_id"])]
+    pub(super) no_filter: bool,
+    /// Switch it on, failure count to 0; what was held stays held
+    #[arg(long, conflicts_with = "inactive")]
+    active: bool,
+}
+
+/// A webhook, as far as its filter goes.
+#[derive(Deserialize)]
+pub(super) struct Filtered {
+    pub(super) filter: Option<Map<String, Value>>,
+}
+
+fn options(text: &str) -> Result<Value, String> {
+    let value = serde_json::from_str(text).map_err(|error| format!("not JSON: {error}"))?;
+    if matches!(value, Value::Object(_)) { Ok(value) } else { Err("expected a JSON object".to_owned()) }
+}
+
+fn header(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once(':').ok_or_else(|| "expected 'Name: value'".to_owned())?;
+    Ok((name.trim().to_owned(), value.trim().to_owned()))
+}
+
+impl Fields {
+    /// Name and URL have no default.
+    pub(super) fn require_for_create(&self) -> Result<(), Failure> {
+        let missing: Vec<_> =
+            [("--name", &self.name), ("--url", &self.url)].into_iter().filter(|(_, value)| value.is_none()).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let flags: Vec<_> = missing.into_iter().map(|(flag, _)| flag).collect();
+        let error = anyhow::anyhow!("{} missing", flags.join(" and "));
+        Err(Failure::usage(error, "heraldry webhook create --name ops --url http://127.0.0.1:9000/"))
+    }
+
+    /// Whether one half of the filter was named and the other was not.
+    pub(super) fn part_of_filter(&self) -> bool {
+        self.min_severity.is_some() == self.engagement_id.is_empty()
+    }
+
+    /// The named fields; those of the filter over what `filter` has.
+    pub(super) fn to_json(&self, filter: Option<Map<String, Value>>) -> Result<Map<String, Value>, Failure> {
+        let mut object = Map::new();
+        let mut set = |name: &str, value: Option<Value>| {
+            if let Some(value) = value {
+                object.insert(name.to_owned(), value);
+            }
+        };
+        set("name", self.name.clone().map(Value::from));
+        set("url", self.url.clone().map(Value::from));
+        set("secret", self.secret.clone().map(Value::from));
+        set("event_types", (!self.event_type.is_empty()).then(|| self.event_type.clone().into()));
+        set("format", self.format.clone().map(Value::from));
+        set("format_options", self.options.clone());
+        set("headers", self.headers()?);
+        set("filter", self.filter(filter));
+        set("retry_count", self.retry_count.map(Value::from));
+        set("timeout_ms", self.timeout_ms.map(Value::from));
+        set("is_active", self.inactive.then_some(Value::Bool(false)));
+        Ok(object)
+    }
+
+    fn headers(&self) -> Result<Option<Value>, Failure> {
+        let mut headers = Map::new();
+        for (name, value) in &self.header {
+            if headers.keys().any(|known| known.eq_ignore_ascii_case(name)) {
+                let error = anyhow::anyhow!("--header names `{name}` twice");
+                return Err(Failure::usage(error, "name each header once"));
+            }
+            headers.insert(name.clone(), value.clone().into());
+        }
+        Ok((!headers.is_empty()).then_some(Value::Object(headers)))
+    }
+
+    fn filter(&self, now: Option<Map<String, Value>>) -> Option<Value> {
+        let mut filter = now.unwrap_or_default();
+        if self.min_severity.is_none() && self.engagement_id.is_empty() {
+            return None;
+        }
+        if let Some(severity) = &self.min_severity {
+            filter.insert("min_severity".to_owned(), severity.clone().into());
+        }
+        if !self.engagement_id.is_empty() {
+            filter.insert("engagement_ids".to_owned(), self.engagement_id.clone().into());
+        }
+        // What the host shows as null it does not take as null.
+        filter.retain(|_, value| !value.is_null());
+        Some(Value::Object(filter))
+    }
+}
+
+impl Changes {
+    /// Adds the changes to a body.
+    pub(super) fn apply(&self, object: &mut Map<String, Value>) {
+        for (named, field, value) in [
+            (self.no_secret, "secret", Value::Null),
+            (self.no_headers, "headers", Value::Object(Map::new())),
+            (self.no_filter, "filter", Value::Object(Map::new())),
+            (self.active, "is_active", Value::Bool(true)),
+        ] {
+            if named {
+                object.insert(field.to_owned(), value);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn only_what_is_named_is_sent() {
+        let none = Fields::default().to_json(None).expect("no fault");
+        assert!(none.is_empty());
+        let fields = Fields {
+            event_type: vec!["*".to_owned()],
+            header: vec![header("Authorization: Bearer a:b").expect("a header")],
+            retry_count: Some(0),
+            inactive: true,
+            ..Fields::default()
+        };
+        let body = Value::Object(fields.to_json(None).expect("no fault"));
+        let wanted = json!({"event_types": ["*"], "headers": {"Authorization": "Bearer a:b"}, "retry_count": 0, "is_active": false});
+        assert_eq!(body, wanted);
+    }
+
+    #[test]
+    fn half_a_filter_keeps_the_other_half() {
+        let fields = Fields { min_severity: Some("high".to_owned()), ..Fields::default() };
+        assert!(fields.part_of_filter());
+        let now = json!({"min_severity": null, "engagement_ids": ["e-1"]});
+        let body = fields.to_json(now.as_object().cloned()).expect("no fault");
+        assert_eq!(body["filter"], json!({"min_severity": "high", "engagement_ids": ["e-1"]}));
+    }
+
+    #[test]
+    fn a_header_comes_once() {
+        let twice = Fields { header: vec![("A".into(), "1".into()), ("a".into(), "2".into())], ..Fields::default() };
+        assert!(twice.to_json(None).is_err());
+        assert!(header("no colon").is_err());
+        assert!(options("[]").is_err() && options("{").is_err() && options("{}").is_ok());
+    }
+
+    #[test]
+    fn removals_are_explicit() {
+        let mut body = Map::new();
+        Changes { no_secret: true, active: true, ..Changes::default() }.apply(&mut body);
+        assert_eq!(Value::Object(body), json!({"secret": null, "is_active": true}));
+    }
+}

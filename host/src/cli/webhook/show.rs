@@ -1,0 +1,164 @@
+//! Webhooks and attempts as people read them. A pentester's token sees fewer fields: those are left out.
+
+use anstyle::Style;
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::cli::failure::Failure;
+use crate::cli::terminal::{self, BAD, GOOD, cut, escape, line};
+
+/// Longest cells of a table, in characters; `get` and `--json` show all.
+const NAME_WIDTH: usize = 24;
+const URL_WIDTH: usize = 44;
+const ERROR_WIDTH: usize = 100;
+
+/// A webhook as the host shows it.
+#[derive(Deserialize)]
+pub(super) struct Webhook {
+    pub(super) id: String,
+    name: String,
+    format: String,
+    event_types: Vec<String>,
+    is_active: bool,
+    created_at: String,
+    url: Option<String>,
+    has_secret: Option<bool>,
+    header_names: Option<Vec<String>>,
+    format_options: Option<Value>,
+    filter: Option<Value>,
+    retry_count: Option<i64>,
+    timeout_ms: Option<i64>,
+    failure_count: Option<u64>,
+    disabled_reason: Option<String>,
+    last_success_at: Option<String>,
+    last_failure_at: Option<String>,
+    updated_at: Option<String>,
+}
+
+/// An attempt as the host shows it.
+#[derive(Deserialize)]
+pub(crate) struct Attempt {
+    pub(crate) id: String,
+    delivery_id: String,
+    event_type: String,
+    attempt: u32,
+    pub(crate) success: bool,
+    status_code: Option<u16>,
+    pub(crate) error: Option<String>,
+    duration_ms: u64,
+    response_excerpt: Option<String>,
+    is_test: bool,
+    next_attempt_at: Option<String>,
+    created_at: String,
+}
+
+impl Webhook {
+    fn state(&self) -> String {
+        match (self.is_active, &self.disabled_reason, self.failure_count.unwrap_or(0)) {
+            (false, Some(reason), _) => format!("inactive: {reason}"),
+            (false, None, _) => "inactive".to_owned(),
+            (true, _, 0) => "active".to_owned(),
+            (true, _, count) => format!("active, {count} failed in a row"),
+        }
+    }
+
+    fn style(&self) -> Style {
+        if self.is_active { Style::new() } else { BAD }
+    }
+}
+
+/// A table of webhooks, the inactive in red.
+pub(super) fn webhooks(webhooks: &[Webhook]) -> Result<(), Failure> {
+    let rows: Vec<_> = webhooks
+        .iter()
+        .map(|webhook| {
+            let events = match webhook.event_types.as_slice() {
+                [one] => one.clone(),
+                many => format!("{} types", many.len()),
+            };
+            let url = webhook.url.as_deref().unwrap_or("-");
+            let cells = vec![
+                webhook.id.clone(),
+                cut(&webhook.name, NAME_WIDTH).into_owned(),
+                webhook.format.clone(),
+                events,
+                cut(url, URL_WIDTH).into_owned(),
+                webhook.state(),
+            ];
+            (webhook.style(), cells)
+        })
+        .collect();
+    terminal::table(&["ID", "NAME", "FORMAT", "EVENTS", "URL", "STATE"], &rows)
+}
+
+/// Everything about one webhook.
+pub(super) fn webhook(webhook: &Webhook) -> Result<(), Failure> {
+    let list = |items: &[String]| if items.is_empty() { "none".to_owned() } else { items.join(", ") };
+    let number = |value: Option<i64>, unit: &str| value.map(|value| format!("{value}{unit}"));
+    let time = |value: &Option<String>| value.clone().unwrap_or_else(|| "never".to_owned());
+    let full = webhook.url.is_some();
+    let rows = [
+        ("id", Some(webhook.id.clone())),
+        ("name", Some(webhook.name.clone())),
+        ("state", Some(webhook.state())),
+        ("url", webhook.url.clone()),
+        ("format", Some(webhook.format.clone())),
+        ("options", webhook.format_options.as_ref().map(ToString::to_string)),
+        ("event types", Some(list(&webhook.event_types))),
+        ("filter", webhook.filter.as_ref().map(ToString::to_string)),
+        ("secret", webhook.has_secret.map(|has| if has { "set".to_owned() } else { "none: unsigned".to_owned() })),
+        ("headers", webhook.header_names.as_deref().map(list)),
+        ("retries", number(webhook.retry_count, "")),
+        ("timeout", number(webhook.timeout_ms, " ms")),
+        ("failures in a row", webhook.failure_count.map(|count| count.to_string())),
+        ("last success", full.then(|| time(&webhook.last_success_at))),
+        ("last failure", full.then(|| time(&webhook.last_failure_at))),
+        ("created", Some(webhook.created_at.clone())),
+        ("updated", webhook.updated_at.clone()),
+    ];
+    let known: Vec<_> = rows.into_iter().filter_map(|(name, value)| value.map(|value| (name, value))).collect();
+    terminal::facts(&known)
+}
+
+/// A table of attempts, the failed in red.
+pub(super) fn attempts(attempts: &[Attempt]) -> Result<(), Failure> {
+    let rows: Vec<_> = attempts
+        .iter()
+        .map(|attempt| {
+            let outcome = match &attempt.error {
+                Some(error) => cut(error, ERROR_WIDTH).into_owned(),
+                None => "delivered".to_owned(),
+            };
+            let cells = vec![
+                attempt.created_at.clone(),
+                attempt.event_type.clone(),
+                format!("{}{}", attempt.attempt, if attempt.is_test { " (test)" } else { "" }),
+                attempt.status_code.map_or_else(|| "-".to_owned(), |code| code.to_string()),
+                format!("{} ms", attempt.duration_ms),
+                outcome,
+            ];
+            (if attempt.success { Style::new() } else { BAD }, cells)
+        })
+        .collect();
+    terminal::table(&["TIME", "EVENT TYPE", "ATTEMPT", "STATUS", "TOOK", "OUTCOME"], &rows)
+}
+
+/// Everything about one attempt.
+pub(super) fn attempt(attempt: &Attempt) -> Result<(), Failure> {
+    let (style, outcome) = match (&attempt.error, attempt.success) {
+        (_, true) => (GOOD, "delivered".to_owned()),
+        (Some(error), false) => (BAD, format!("failed: {}", escape(error))),
+        (None, false) => (BAD, "failed".to_owned()),
+    };
+    line(format_args!("{style}{outcome}{style:#}"))?;
+    let rows = [
+        ("event type", Some(attempt.event_type.clone())),
+        ("status", attempt.status_code.map(|code| code.to_string())),
+        ("took", Some(format!("{} ms", attempt.duration_ms))),
+        ("answer", attempt.response_excerpt.clone().filter(|excerpt| !excerpt.is_empty())),
+        ("delivery", Some(attempt.delivery_id.clone())),
+        ("next attempt", attempt.next_attempt_at.clone()),
+    ];
+    let known: Vec<_> = rows.into_iter().filter_map(|(name, value)| value.map(|value| (name, value))).collect();
+    terminal::facts(&known)
+}

@@ -1,0 +1,37 @@
+//! The machine's clocks.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use tokio::time::Instant;
+
+use crate::model::time::{Clock, Timestamp};
+
+/// The wall clock, and a steady one that began with it.
+pub(crate) struct SystemClock {
+    start_ms: i64,
+    start: Instant,
+}
+
+impl SystemClock {
+    /// Starts the steady clock at the wall clock's time.
+    pub(crate) fn start() -> Self {
+        Self { start_ms: wall_ms(), start: Instant::now() }
+    }
+}
+
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_unix_ms(wall_ms())
+    }
+
+    fn steady_ms(&self) -> i64 {
+        self.start_ms.saturating_add(i64::try_from(self.start.elapsed().as_millis()).unwrap_or(i64::MAX))
+    }
+}
+
+fn wall_ms() -> i64 {
+    match SystemTime::now().duration_since(UNIX_EPOCH) {
+        Ok(since) => i64::try_from(since.as_millis()).unwrap_or(i64::MAX),
+        Err(before) => -i64::try_from(before.duration().as_millis()).unwrap_or(i64::MAX),
+    }
+}

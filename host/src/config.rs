@@ -1,0 +1,361 @@
+//! Every setting of `serve`, from the flag, the environment or the file, checked once. This is the only
+//! room that reads the environment.
+//!
+//! A setting has one name: `--allow-net` is `HERALDRY_ALLOW_NET` in the environment and `allow-net` in
+//! the file. The first of flag, environment, file and default that has it wins.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use base64::Engine as _;
+use ipnet::IpNet;
+
+use crate::model::secret::Secret;
+use crate::model::settings::{DeliverySettings, Limits, RetryPolicy, SandboxSettings};
+
+mod args;
+mod sheet;
+pub(crate) mod units;
+
+pub use args::{ClientArgs, DataArgs, ServeArgs};
+use sheet::Sheet;
+
+/// The file that is read when nobody names one, if it is there.
+const DEFAULT_FILE: &str = "heraldry.toml";
+/// Base64 of 32 bytes. Environment only: flags show in process lists, files in backups.
+const MASTER_KEY: &str = "HERALDRY_MASTER_KEY";
+/// The first admin token's text. Environment only, as above.
+const ADMIN_TOKEN: &str = "HERALDRY_ADMIN_TOKEN";
+/// How long a given admin token may be, in printable ASCII characters.
+const ADMIN_TOKEN_LENGTH: std::ops::RangeInclusive<usize> = 16..=256;
+const MASTER_KEY_BYTES: usize = 32;
+
+const SECOND: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_secs(60 * 60);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+
+/// What `serve` runs with; every value is in its range.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where the API listens; port 0 lets the system choose.
+    pub listen: SocketAddr,
+    /// The folder of the store, the components and the key; made when absent.
+    pub data: PathBuf,
+    /// The drop-in folder of formatters; may be absent.
+    pub formatters: PathBuf,
+    /// Private networks that deliveries may go to.
+    pub allow_net: Vec<IpNet>,
+    /// What formatters learn as the host's name; absent: the name stored at the first start.
+    pub host_name: Option<String>,
+    /// How much one request may carry.
+    pub limits: Limits,
+    /// How deliveries are made.
+    pub delivery: DeliverySettings,
+    /// What one call of a formatter may use.
+    pub sandbox: SandboxSettings,
+    /// Memory that the store may use as its cache, in bytes.
+    pub store_cache_bytes: u64,
+    /// Base64 of the 32 bytes that encrypt secrets; absent: the key file in the data folder.
+    pub master_key: Option<Secret>,
+    /// The first admin token, for an empty store; absent: the host makes one.
+    pub admin_token: Option<Secret>,
+    /// How log lines look.
+    pub log: LogFormat,
+    /// The least severe log lines that are written.
+    pub log_level: tracing::Level,
+}
+
+impl Default for Config {
+    /// Every default, without a look at the environment or a file.
+    fn default() -> Self {
+        resolve(&ServeArgs::default(), Sheet::default(), |_| None).expect("every default is in its range")
+    }
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LogFormat {
+    /// One line a person reads.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Everything that is wrong with the configuration, at once.
+#[derive(Debug, thiserror::Error)]
+pub struct ConfigError {
+    faults: Vec<String>,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the configuration is refused")?;
+        self.faults.iter().try_for_each(|fault| write!(f, "\n  {fault}"))
+    }
+}
+
+/// Reads the environment and the file beside what the command line said.
+///
+/// # Errors
+/// Every fault: a file that is not there or is not TOML, an unknown key, a value out of its range.
+#[expect(clippy::disallowed_methods, reason = "this is the room that reads the environment")]
+pub fn load(args: &ServeArgs) -> Result<Config, ConfigError> {
+    let sheet = read_file(args.config.as_deref()).map_err(|fault| ConfigError { faults: vec![fault] })?;
+    resolve(args, sheet, |name| std::env::var_os(name))
+}
+
+fn read_file(named: Option<&Path>) -> Result<Sheet, String> {
+    let path = named.unwrap_or(Path::new(DEFAULT_FILE));
+    match std::fs::read_to_string(path) {
+        Ok(text) => Sheet::parse(path, &text),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && named.is_none() => Ok(Sheet::default()),
+        Err(error) => Err(format!("{}: {error}", path.display())),
+    }
+}
+
+/// The layers in, one checked value out. `environment` is asked for the two secrets only; clap has already
+/// put the other variables behind the flags.
+fn resolve(
+    args: &ServeArgs,
+    mut sheet: Sheet,
+    environment: impl Fn(&str) -> Option<OsString>,
+) -> Result<Config, ConfigError> {
+    let config = Config {
+        listen: sheet.read("listen", args.listen.as_deref(), SocketAddr::from(([127, 0, 0, 1], 8080)), address),
+        data: sheet.read("data", args.data.as_deref(), PathBuf::from("./heraldry-data"), folder),
+        formatters: sheet.read("formatters", args.formatters.as_deref(), PathBuf::from("./formatters.d"), folder),
+        allow_net: sheet.read_list("allow-net", args.allow_net.as_deref(), network),
+        host_name: sheet.read("host-name", args.host_name.as_deref(), None, |text| host_name(text).map(Some)),
+        limits: limits(args, &mut sheet),
+        delivery: delivery(args, &mut sheet),
+        sandbox: sandbox(args, &mut sheet),
+        store_cache_bytes: sheet.read("cache", args.cache.as_deref(), 64 * MIB, sizes(MIB, 1024 * GIB)),
+        master_key: secret(&mut sheet, MASTER_KEY, environment(MASTER_KEY), check_master_key),
+        admin_token: secret(&mut sheet, ADMIN_TOKEN, environment(ADMIN_TOKEN), check_admin_token),
+        log: sheet.read("log", args.log.as_deref(), LogFormat::Text, log_format),
+        log_level: sheet.read("log-level", args.log_level.as_deref(), tracing::Level::INFO, log_level),
+    };
+    if config.limits.max_event_bytes > config.limits.max_body_bytes {
+        sheet.fault("max-event-bytes is above max-body-bytes: no such event could be posted".to_owned());
+    }
+    if config.delivery.retry.cap < config.delivery.retry.base {
+        sheet.fault("retry-cap is below retry-base".to_owned());
+    }
+    let faults = sheet.finish();
+    if faults.is_empty() { Ok(config) } else { Err(ConfigError { faults }) }
+}
+
+fn limits(args: &ServeArgs, sheet: &mut Sheet) -> Limits {
+    let default = Limits::default();
+    Limits {
+        max_event_bytes: sheet.read(
+            "max-event-bytes",
+            args.max_event_bytes.as_deref(),
+            default.max_event_bytes,
+            memory(KIB, 16 * MIB),
+        ),
+        max_body_bytes: sheet.read(
+            "max-body-bytes",
+            args.max_body_bytes.as_deref(),
+            default.max_body_bytes,
+            memory(KIB, GIB),
+        ),
+        max_events: sheet.read("max-events", args.max_events.as_deref(), default.max_events, counts(1, 100_000)),
+    }
+}
+
+fn delivery(args: &ServeArgs, sheet: &mut Sheet) -> DeliverySettings {
+    let default = DeliverySettings::default();
+    DeliverySettings {
+        concurrency: sheet.read("concurrency", args.concurrency.as_deref(), default.concurrency, counts(1, 65_536)),
+        webhook_concurrency: sheet.read(
+            "webhook-concurrency",
+            args.webhook_concurrency.as_deref(),
+            default.webhook_concurrency,
+            counts(1, 65_536),
+        ),
+        breaker_threshold: sheet.read(
+            "breaker-threshold",
+            args.breaker_threshold.as_deref(),
+            default.breaker_threshold,
+            counts(1, 1_000_000),
+        ),
+        retry: RetryPolicy {
+            base: sheet.read(
+                "retry-base",
+                args.retry_base.as_deref(),
+                default.retry.base,
+                durations(Duration::from_millis(1), HOUR),
+            ),
+            factor: sheet.read("retry-factor", args.retry_factor.as_deref(), default.retry.factor, counts(1, 1000)),
+            cap: sheet.read(
+                "retry-cap",
+                args.retry_cap.as_deref(),
+                default.retry.cap,
+                durations(Duration::from_millis(1), 7 * DAY),
+            ),
+            retry_after_cap: sheet.read(
+                "retry-after-cap",
+                args.retry_after_cap.as_deref(),
+                default.retry.retry_after_cap,
+                durations(Duration::ZERO, 7 * DAY),
+            ),
+        },
+        retention: sheet.read("retention", args.retention.as_deref(), default.retention, durations(SECOND, 3650 * DAY)),
+        grace: sheet.read("grace", args.grace.as_deref(), default.grace, durations(Duration::ZERO, HOUR)),
+    }
+}
+
+fn sandbox(args: &ServeArgs, sheet: &mut Sheet) -> SandboxSettings {
+    let default = SandboxSettings::default();
+    SandboxSettings {
+        fuel: sheet.read(
+            "formatter-fuel",
+            args.formatter_fuel.as_deref(),
+            default.fuel,
+            counts(100_000, 1_000_000_000_000),
+        ),
+        timeout: sheet.read(
+            "formatter-timeout",
+            args.formatter_timeout.as_deref(),
+            default.timeout,
+            durations(Duration::from_millis(10), 60 * SECOND),
+        ),
+        memory_bytes: sheet.read(
+            "formatter-memory",
+            args.formatter_memory.as_deref(),
+            default.memory_bytes,
+            memory(2 * MIB, 4 * GIB),
+        ),
+        output_bytes: sheet.read(
+            "formatter-output",
+            args.formatter_output.as_deref(),
+            default.output_bytes,
+            memory(KIB, 16 * MIB),
+        ),
+    }
+}
+
+fn counts<T: TryFrom<u64>>(least: u64, most: u64) -> impl Fn(&str) -> Result<T, String> {
+    move |text| {
+        let value = units::count(text)?;
+        let fits = (least..=most).contains(&value).then(|| T::try_from(value).ok()).flatten();
+        fits.ok_or_else(|| format!("out of range: {least} to {most}"))
+    }
+}
+
+fn durations(least: Duration, most: Duration) -> impl Fn(&str) -> Result<Duration, String> {
+    move |text| {
+        let value = units::duration(text)?;
+        let show = units::show_duration;
+        let fits = (least..=most).contains(&value).then_some(value);
+        fits.ok_or_else(|| format!("out of range: {} to {}", show(least), show(most)))
+    }
+}
+
+fn sizes(least: u64, most: u64) -> impl Fn(&str) -> Result<u64, String> {
+    move |text| {
+        let value = units::size(text)?;
+        let show = units::show_size;
+        let fits = (least..=most).contains(&value).then_some(value);
+        fits.ok_or_else(|| format!("out of range: {} to {}", show(least), show(most)))
+    }
+}
+
+/// As [`sizes`], for what must fit into this machine's memory.
+fn memory(least: u64, most: u64) -> impl Fn(&str) -> Result<usize, String> {
+    move |text| usize::try_from(sizes(least, most)(text)?).map_err(|_| "too large for this machine".to_owned())
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse()
+        .map_err(|_| "expected an IP address and a port, as in 127.0.0.1:8080, 0.0.0.0:80 or [::1]:8080".to_owned())
+}
+
+fn folder(text: &str) -> Result<PathBuf, String> {
+    if text.contains('\0') { Err("no path".to_owned()) } else { Ok(PathBuf::from(text)) }
+}
+
+/// A network in CIDR notation, or one address. Bits behind the prefix are refused: `10.1.2.3/8` may have
+/// been meant as the address or as the network.
+fn network(text: &str) -> Result<IpNet, String> {
+    if let Ok(address) = text.parse::<IpAddr>() {
+        return Ok(IpNet::from(address));
+    }
+    let net: IpNet =
+        text.parse().map_err(|_| "expected a network, as in 10.0.0.0/8, 192.168.7.9 or fd00::/8".to_owned())?;
+    if net.trunc() == net { Ok(net) } else { Err(format!("bits behind the prefix: {} is the network", net.trunc())) }
+}
+
+/// What RFC 5424 takes as a HOSTNAME: 1 to 255 printable ASCII characters without a space.
+fn host_name(text: &str) -> Result<String, String> {
+    let fits = (1..=255).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
+    if fits {
+        Ok(text.to_owned())
+    } else {
+        Err("expected 1 to 255 printable ASCII characters without a space".to_owned())
+    }
+}
+
+fn log_format(text: &str) -> Result<LogFormat, String> {
+    match text {
+        "text" => Ok(LogFormat::Text),
+        "json" => Ok(LogFormat::Json),
+        _ => Err("expected text or json".to_owned()),
+    }
+}
+
+fn log_level(text: &str) -> Result<tracing::Level, String> {
+    use tracing::Level;
+    match text {
+        "error" => Ok(Level::ERROR),
+        "warn" => Ok(Level::WARN),
+        "info" => Ok(Level::INFO),
+        "debug" => Ok(Level::DEBUG),
+        "trace" => Ok(Level::TRACE),
+        _ => Err("expected error, warn, info, debug or trace".to_owned()),
+    }
+}
+
+/// A secret from the environment; a refusal never shows any of it.
+fn secret(
+    sheet: &mut Sheet,
+    variable: &str,
+    value: Option<OsString>,
+    check: fn(&str) -> Result<(), String>,
+) -> Option<Secret> {
+    let text = value?.into_string().unwrap_or_default();
+    match check(&text) {
+        Ok(()) => Some(Secret::new(text)),
+        Err(why) => {
+            sheet.fault(format!("{variable} {why}"));
+            None
+        }
+    }
+}
+
+fn check_master_key(text: &str) -> Result<(), String> {
+    let decoded = base64::engine::general_purpose::STANDARD.decode(text);
+    if decoded.is_ok_and(|key| key.len() == MASTER_KEY_BYTES) {
+        return Ok(());
+    }
+    Err(format!("is not base64 of {MASTER_KEY_BYTES} bytes (`openssl rand -base64 {MASTER_KEY_BYTES}` makes one)"))
+}
+
+fn check_admin_token(text: &str) -> Result<(), String> {
+    let printable = text.bytes().all(|b| b.is_ascii_graphic());
+    if printable && ADMIN_TOKEN_LENGTH.contains(&text.len()) {
+        return Ok(());
+    }
+    let (least, most) = (ADMIN_TOKEN_LENGTH.start(), ADMIN_TOKEN_LENGTH.end());
+    Err(format!("must have {least} to {most} printable ASCII characters, none of them a space"))
+}
+
+#[cfg(test)]
+mod tests;

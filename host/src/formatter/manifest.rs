@@ -1,0 +1,186 @@
+//! What a formatter says of itself, and its options' schema.
+
+use jsonschema::{Draft, Validator};
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::model::fault::{Fault, token};
+
+/// A formatter's manifest, checked. The rules stand in `wit/formatter.wit`, at `describe`.
+#[derive(Clone, Debug)]
+pub struct Manifest {
+    /// `[a-z][a-z0-9-]{0,62}`.
+    pub name: String,
+    /// Semantic.
+    pub version: String,
+    /// A person's name for it.
+    pub title: Option<String>,
+    /// One sentence.
+    pub description: Option<String>,
+    /// Whether it makes lines.
+    pub kind: Kind,
+    /// How payloads may be joined.
+    pub join: Join,
+    /// JSON Schema of the options.
+    pub options_schema: Value,
+}
+
+/// What a formatter makes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// A document.
+    #[default]
+    Document,
+    /// One line of text.
+    Line,
+}
+
+/// How several payloads make one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Join {
+    /// Not at all.
+    #[default]
+    None,
+    /// With a line feed between them.
+    Newline,
+    /// One after another.
+    Concatenate,
+}
+
+#[derive(Deserialize)]
+struct Given {
+    name: String,
+    version: String,
+    title: Option<String>,
+    description: Option<String>,
+    #[serde(default)]
+    kind: Kind,
+    #[serde(default)]
+    join: Join,
+    options_schema: Option<Value>,
+}
+
+impl Manifest {
+    /// Reads a manifest. Members that this host does not know are left to later ones.
+    ///
+    /// # Errors
+    /// Every fault, in one text.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let given: Given = serde_json::from_str(text).map_err(|error| format!("it is not a manifest: {error}"))?;
+        let mut faults = Vec::new();
+        if !is_name(&given.name) {
+            faults.push(format!("name {:?} does not match [a-z][a-z0-9-]{{0,62}}", given.name));
+        }
+        if !is_version(&given.version) {
+            faults.push(format!("version {:?} is not a semantic version such as 1.2.0", given.version));
+        }
+        for (what, text, most) in [("title", &given.title, 80), ("description", &given.description, 500)] {
+            if text.as_ref().is_some_and(|text| text.chars().count() > most) {
+                faults.push(format!("{what} is longer than {most} characters"));
+            }
+        }
+        let schema = given.options_schema.unwrap_or_else(|| serde_json::json!({ "type": "object" }));
+        if let Err(error) = Options::new(&schema) {
+            faults.push(format!("options_schema: {error}"));
+        }
+        if !faults.is_empty() {
+            return Err(faults.join("; "));
+        }
+        Ok(Self {
+            name: given.name,
+            version: given.version,
+            title: given.title,
+            description: given.description,
+            kind: given.kind,
+            join: given.join,
+            options_schema: schema,
+        })
+    }
+}
+
+/// Whether a text may name a formatter.
+pub(super) fn is_name(name: &str) -> bool {
+    name.len() <= 63
+        && name.starts_with(|first: char| first.is_ascii_lowercase())
+        && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+}
+
+fn is_version(text: &str) -> bool {
+    let (core, rest) = text.split_at(text.find(['-', '+']).unwrap_or(text.len()));
+    let numbers: Vec<_> = core.split('.').collect();
+    let number = |part: &&str| {
+        !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit()) && (part.len() == 1 || !part.starts_with('0'))
+    };
+    numbers.len() == 3
+        && numbers.iter().all(number)
+        && rest.len() <= 64
+        && rest.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-+.".contains(&byte))
+}
+
+/// Checks a webhook's options against a manifest's schema.
+pub(super) struct Options {
+    validator: Validator,
+    known: Vec<String>,
+}
+
+impl Options {
+    /// # Errors
+    /// When the schema is not one, or points outside itself.
+    pub(super) fn new(schema: &Value) -> Result<Self, String> {
+        if let Some(reference) = foreign_reference(schema) {
+            return Err(format!("$ref {reference:?} points outside the schema; only #… is allowed"));
+        }
+        let validator = jsonschema::options()
+            .with_draft(Draft::Draft202012)
+            .build(schema)
+            .map_err(|error| error.to_string())?;
+        let known = schema.get("properties").and_then(Value::as_object);
+        Ok(Self { validator, known: known.map(|known| known.keys().cloned().collect()).unwrap_or_default() })
+    }
+
+    /// Everything that is wrong with the options; pointers begin at the options.
+    pub(super) fn check(&self, options: &Value) -> Vec<Fault> {
+        let mut faults: Vec<Fault> = Vec::new();
+        let Some(members) = options.as_object() else {
+            return vec![fault(String::new(), "wrong_type", "expected an object".into())];
+        };
+        for name in members.keys().filter(|name| !self.known.contains(name)) {
+            let known = if self.known.is_empty() { "it has none".into() } else { self.known.join(", ") };
+            faults.push(fault(
+                format!("/{}", token(name)),
+                "unknown_option",
+                format!("the format has no option of this name; its options: {known}"),
+            ));
+        }
+        for error in self.validator.iter_errors(options) {
+            let pointer = error.instance_path().to_string();
+            // The schema's own word on unknown members, said better above.
+            if pointer.is_empty() && !faults.is_empty() {
+                continue;
+            }
+            faults.push(fault(pointer, "invalid_option", error.to_string()));
+        }
+        faults
+    }
+}
+
+fn fault(pointer: String, code: &'static str, detail: String) -> Fault {
+    Fault { pointer, code, detail }
+}
+
+/// The first `$ref` (or `$dynamicRef`) that does not stay within the schema.
+fn foreign_reference(schema: &Value) -> Option<String> {
+    match schema {
+        Value::Object(members) => members.iter().find_map(|(name, value)| match (name.as_str(), value) {
+            ("$ref" | "$dynamicRef" | "$recursiveRef", Value::String(target)) if !target.starts_with('#') => {
+                Some(target.clone())
+            }
+            ("$schema" | "$id", _) => None,
+            _ => foreign_reference(value),
+        }),
+        Value::Array(items) => items.iter().find_map(foreign_reference),
+        _ => None,
+    }
+}

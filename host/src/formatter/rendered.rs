@@ -1,0 +1,81 @@
+//! What was just rendered, so that webhooks with the same format and options share one call.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::OnceCell;
+
+use super::error::RenderError;
+use super::sandbox::Payload;
+use crate::model::id::EventId;
+
+/// Bytes of payloads that are kept.
+const KEPT_BYTES: usize = 16 * 1024 * 1024;
+/// Payloads that are kept.
+const KEPT: usize = 4096;
+
+/// What makes two renderings the same.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct RenderedKey {
+    /// The event.
+    pub event: EventId,
+    /// SHA-256 of the component.
+    pub component: [u8; 32],
+    /// SHA-256 of format and options.
+    pub rendering: [u8; 32],
+}
+
+type Cell = Arc<OnceCell<Result<Arc<Payload>, RenderError>>>;
+
+#[derive(Default)]
+struct Kept {
+    cells: HashMap<RenderedKey, Cell>,
+    order: VecDeque<(RenderedKey, usize)>,
+    bytes: usize,
+}
+
+/// A small cache, bounded in bytes; the oldest goes first.
+#[derive(Default)]
+pub struct Rendered(Mutex<Kept>);
+
+impl Rendered {
+    /// What `render` makes, or what it made for the same key a moment ago. Those who ask while it runs
+    /// wait for it.
+    ///
+    /// # Errors
+    /// `render`'s, kept like a payload: the same input fails alike.
+    pub async fn get_or(
+        &self,
+        key: RenderedKey,
+        render: impl Future<Output = Result<Payload, RenderError>>,
+    ) -> Result<Arc<Payload>, RenderError> {
+        let cell = Arc::clone(self.kept().cells.entry(key).or_default());
+        let mut fresh = false;
+        let result = cell
+            .get_or_init(|| async {
+                fresh = true;
+                render.await.map(Arc::new)
+            })
+            .await
+            .clone();
+        if fresh {
+            self.filled(key, result.as_ref().map_or(0, |payload| payload.body.len()));
+        }
+        result
+    }
+
+    fn filled(&self, key: RenderedKey, bytes: usize) {
+        let mut kept = self.kept();
+        kept.order.push_back((key, bytes));
+        kept.bytes += bytes;
+        while kept.bytes > KEPT_BYTES || kept.order.len() > KEPT {
+            let Some((oldest, bytes)) = kept.order.pop_front() else { break };
+            kept.cells.remove(&oldest);
+            kept.bytes -= bytes;
+        }
+    }
+
+    fn kept(&self) -> std::sync::MutexGuard<'_, Kept> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,145 @@
+//! Deliveries (one event on its way to one webhook) and attempts (one try).
+
+use serde::{Deserialize, Serialize};
+
+use super::id::{AttemptId, DeliveryId, EventId, WebhookId};
+use super::time::Timestamp;
+
+/// Where a delivery stands, as readers of the API see it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// Waiting for its first or next attempt, or under way.
+    Pending,
+    /// Taken by the destination.
+    Delivered,
+    /// Given up, or refused for good.
+    Failed,
+    /// Waiting until somebody switches the webhook on and asks for it, or its formatter is back.
+    Held,
+    /// The formatter does not do this event type.
+    Skipped,
+    /// The webhook was deleted.
+    Cancelled,
+}
+
+/// A delivery as `GET /events/{id}` shows it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, utoipa::ToSchema)]
+pub struct DeliveryView {
+    /// The delivery's id, sent as `webhook-id`.
+    #[schema(value_type = uuid::Uuid)]
+    pub id: DeliveryId,
+    /// The webhook that it goes to.
+    #[schema(value_type = uuid::Uuid)]
+    pub webhook_id: WebhookId,
+    /// Where it stands.
+    pub status: Status,
+    /// Attempts made so far.
+    pub attempts: u32,
+    /// When the next attempt is due; null when there is none.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub next_attempt_at: Option<Timestamp>,
+}
+
+/// The class that an attempt's error begins with.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ErrorClass {
+    /// `timeout_ms` ran out.
+    Timeout,
+    /// The name does not resolve.
+    Dns,
+    /// No connection, or it broke.
+    Connect,
+    /// The TLS handshake failed.
+    Tls,
+    /// The guard refused the address.
+    Policy,
+    /// The destination answered, but not with 2xx.
+    Status,
+    /// What came back is not HTTP as agreed.
+    Protocol,
+    /// The formatter gave no payload.
+    Formatter,
+    /// Cut by a shutdown.
+    Interrupted,
+}
+
+impl ErrorClass {
+    /// Every class, for tables and metrics.
+    pub const ALL: [Self; 9] = [
+        Self::Timeout,
+        Self::Dns,
+        Self::Connect,
+        Self::Tls,
+        Self::Policy,
+        Self::Status,
+        Self::Protocol,
+        Self::Formatter,
+        Self::Interrupted,
+    ];
+
+    /// The word that the history and the metrics use.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Timeout => "timeout",
+            Self::Dns => "dns",
+            Self::Connect => "connect",
+            Self::Tls => "tls",
+            Self::Policy => "policy",
+            Self::Status => "status",
+            Self::Protocol => "protocol",
+            Self::Formatter => "formatter",
+            Self::Interrupted => "interrupted",
+        }
+    }
+}
+
+/// Which component rendered an attempt.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct FormatterRef {
+    /// The format's name.
+    pub name: String,
+    /// The formatter's own version.
+    pub version: String,
+    /// `sha256:` and the component's digest in lower-case hex.
+    pub digest: String,
+}
+
+/// One try, as the history lists it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Attempt {
+    /// The attempt's id; a page's `before` takes it.
+    #[schema(value_type = uuid::Uuid)]
+    pub id: AttemptId,
+    /// The delivery that this was a try of.
+    #[schema(value_type = uuid::Uuid)]
+    pub delivery_id: DeliveryId,
+    /// The event; null for a test.
+    #[schema(value_type = Option<uuid::Uuid>)]
+    pub event_id: Option<EventId>,
+    /// The event's type.
+    pub event_type: String,
+    /// Which try, from 1.
+    pub attempt: u32,
+    /// Whether the destination took it.
+    pub success: bool,
+    /// The response's status; null without a response.
+    pub status_code: Option<u16>,
+    /// Why it failed: the error's class and a sentence; null on success.
+    pub error: Option<String>,
+    /// How long the attempt took, in milliseconds.
+    pub duration_ms: u64,
+    /// The first 1 KiB of the response's body, as text; null without a response.
+    pub response_excerpt: Option<String>,
+    /// What rendered the payload; null when no component was there.
+    pub formatter: Option<FormatterRef>,
+    /// Whether this was `POST /webhooks/{id}/test`.
+    pub is_test: bool,
+    /// When the next attempt is due; null when this was the last.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub next_attempt_at: Option<Timestamp>,
+    /// When the attempt was made.
+    #[schema(value_type = String, format = DateTime)]
+    pub created_at: Timestamp,
+}

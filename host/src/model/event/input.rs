@@ -1,0 +1,250 @@
+//! An event as it is posted: every fault at once, and not one byte changed.
+
+use super::{EventType, NewEvent, Severity};
+use crate::model::fault::{Fault, Faults};
+use crate::model::id::EventId;
+use crate::model::json::object::{Field, Kind, Object, list};
+use crate::model::json::{self, Document};
+use crate::model::time::Timestamp;
+
+/// The members that an event may have.
+const EVENT_FIELDS: &[&str] = &["type", "occurred_at", "id", "engagement", "data"];
+/// The members that `engagement` may have.
+const ENGAGEMENT_FIELDS: &[&str] = &["id", "name", "client"];
+/// The members that only the host sets.
+const READ_ONLY: &[&str] = &["caused_by", "accepted_at", "deliveries"];
+
+impl NewEvent {
+    /// Checks and reads one event's text; pointers begin with `pointer`.
+    ///
+    /// # Errors
+    /// Every fault. A text that is not JSON as we take it ([`json::check`]) is one fault, `not_json`.
+    pub fn parse(text: &str, pointer: &str) -> Result<Self, Vec<Fault>> {
+        match json::check(text) {
+            Ok(document) => Self::read(&document, pointer),
+            Err(error) => {
+                Err(vec![Fault { pointer: pointer.to_owned(), code: "not_json", detail: error.to_string() }])
+            }
+        }
+    }
+
+    /// Reads one event; pointers begin with `pointer`.
+    ///
+    /// # Errors
+    /// Every fault.
+    pub fn read(document: &Document<'_>, pointer: &str) -> Result<Self, Vec<Fault>> {
+        let mut faults = Faults::new();
+        let event = Field::new(document.text(), pointer);
+        let Some(event) = event.object(EVENT_FIELDS, READ_ONLY, &mut faults) else {
+            return Err(faults.into_inner());
+        };
+        let event_type = event.require("type", &mut faults).and_then(|field| event_type(field, &mut faults));
+        let occurred_at = event.get("occurred_at").and_then(|field| time(field, &mut faults));
+        let id = event.get("id").and_then(|field| id(field, &mut faults));
+        let engagement_id = event.get("engagement").and_then(|field| engagement_id(field, &mut faults));
+        let data = event.require("data", &mut faults);
+        let severity = data.and_then(|field| severity(field, event_type, &mut faults));
+        match event_type {
+            Some(event_type) => faults.or(|| Self {
+                id,
+                event_type,
+                occurred_at,
+                engagement_id,
+                severity,
+                json: document.text().to_owned(),
+                digest: document.digest(),
+            }),
+            None => Err(faults.into_inner()),
+        }
+    }
+}
+
+fn event_type(field: &Field<'_>, faults: &mut Faults) -> Option<EventType> {
+    let name = field.string(faults)?;
+    let event_type = EventType::from_name(&name);
+    if event_type.is_none() {
+        let names: Vec<&str> = EventType::ALL.iter().map(|known| known.as_str()).collect();
+        faults.add(field.pointer(), "unknown_event_type", format!("must be one of {}", list(&names)));
+    }
+    event_type
+}
+
+fn time(field: &Field<'_>, faults: &mut Faults) -> Option<Timestamp> {
+    let text = field.string(faults)?;
+    let time = Timestamp::parse(&text).ok();
+    if time.is_none() {
+        faults.add(field.pointer(), "invalid", "must be a time as RFC 3339 writes it, as in 2026-01-31T12:00:00Z");
+    }
+    time
+}
+
+fn id(field: &Field<'_>, faults: &mut Faults) -> Option<EventId> {
+    let text = field.string(faults)?;
+    let id = text.parse().ok();
+    if id.is_none() {
+        faults.add(field.pointer(), "invalid", "must be a UUID, as in 01890a5d-ac96-774b-bcce-b302099a8057");
+    }
+    id
+}
+
+fn engagement_id(field: &Field<'_>, faults: &mut Faults) -> Option<String> {
+    let engagement = field.object(ENGAGEMENT_FIELDS, &[], faults)?;
+    let id = engagement.require("id", faults).and_then(|field| field.string(faults));
+    engagement.require("name", faults).and_then(|field| field.string(faults));
+    engagement.get("client").and_then(|field| field.string(faults));
+    id
+}
+
+/// Checks `data` and finds the severity that filters go by: the finding's, else the monitor's.
+fn severity(data: &Field<'_>, event_type: Option<EventType>, faults: &mut Faults) -> Option<Severity> {
+    let group = event_type.map(EventType::group);
+    let wanted = ["finding", "monitor", group.unwrap_or("finding")];
+    let data = data.open_object(&wanted, faults)?;
+    let group_field = group.and_then(|group| data.require(group, faults));
+    let finding = match (group, group_field) {
+        (Some("finding"), Some(field)) => finding(field, faults),
+        (_, Some(field)) => {
+            field.open_object(&[], faults);
+            loose_severity(&data, "finding")
+        }
+        _ => None,
+    };
+    finding.or_else(|| loose_severity(&data, "monitor"))
+}
+
+fn finding(field: &Field<'_>, faults: &mut Faults) -> Option<Severity> {
+    let finding = field.open_object(&["title", "severity"], faults)?;
+    if let Some(field) = finding.require("title", faults)
+        && field.string(faults).is_some_and(|title| title.is_empty())
+    {
+        faults.add(field.pointer(), "empty", "must not be empty");
+    }
+    let field = finding.get("severity")?;
+    let severity = Severity::from_word(&field.string(faults)?);
+    if severity.is_none() {
+        faults.add(field.pointer(), "invalid", format!("must be one of {}, in any case", list(&Severity::ALL.map(Severity::as_str))));
+    }
+    severity
+}
+
+/// A severity where the event's type does not promise one: taken when it is one, else passed over.
+fn loose_severity(data: &Object<'_>, group: &str) -> Option<Severity> {
+    let mut ignored = Faults::new();
+    let field = data.get(group).filter(|field| field.kind() == Kind::Object)?;
+    let group = field.open_object(&["severity"], &mut ignored)?;
+    Severity::from_word(&group.get("severity")?.string(&mut ignored)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The faults of an event as `pointer code`, in order.
+    fn faults(text: &str) -> Vec<String> {
+        match NewEvent::parse(text, "/3") {
+            Ok(_) => Vec::new(),
+            Err(faults) => faults.into_iter().map(|fault| format!("{} {}", fault.pointer, fault.code)).collect(),
+        }
+    }
+
+    fn phase(members: &str) -> String {
+        format!(r#"{{"type":"phase_changed","data":{{"phase":{{}}}}{members}}}"#)
+    }
+
+    fn finding(members: &str) -> String {
+        format!(r#"{{"type":"finding_added","data":{{"finding":{{{members}}}}}}}"#)
+    }
+
+    #[test]
+    fn the_text_is_kept_byte_for_byte() {
+        let text = "{ \"type\":\"finding_added\",\"data\" : {\"finding\":{\"title\":\"\\u0041\",\"n\":1.50}} }";
+        let event = NewEvent::parse(&format!(" {text}\n"), "").expect("an event");
+        assert_eq!(event.json, text);
+        assert_eq!(event.event_type, EventType::FindingAdded);
+        assert_eq!((event.id, event.occurred_at, event.engagement_id, event.severity), (None, None, None, None));
+    }
+
+    #[test]
+    fn every_type_wants_its_group_as_an_object() {
+        for event_type in EventType::ALL {
+            let (name, group) = (event_type.as_str(), event_type.group());
+            let event = |data: &str| format!(r#"{{"type":"{name}","data":{data}}}"#);
+            assert_eq!(faults(&event("{}")), [format!("/3/data/{group} required")]);
+            assert_eq!(faults(&event(&format!(r#"{{"{group}":null}}"#))), [format!("/3/data/{group} wrong_type")]);
+            assert!(faults(&event(&format!(r#"{{"{group}":{{"title":"x"}},"more":[1]}}"#))).is_empty(), "{name}");
+        }
+    }
+
+    #[test]
+    fn all_faults_come_at_once_with_their_places() {
+        let text = r#"{"type":"all","occurred_at":"yesterday","id":"7","engagement":{"name":1,"x":0},"more":1,"caused_by":"y"}"#;
+        assert_eq!(
+            faults(text),
+            [
+                "/3/more unknown_field",
+                "/3/caused_by read_only",
+                "/3/type unknown_event_type",
+                "/3/occurred_at invalid",
+                "/3/id invalid",
+                "/3/engagement/x unknown_field",
+                "/3/engagement/id required",
+                "/3/engagement/name wrong_type",
+                "/3/data required",
+            ]
+        );
+    }
+
+    #[test]
+    fn each_member_is_checked() {
+        for (text, expected) in [
+            ("[]".to_owned(), "/3 wrong_type"),
+            ("{".to_owned(), "/3 not_json"),
+            (r#"{"data":{"phase":{}}}"#.to_owned(), "/3/type required"),
+            (r#"{"type":7,"data":{}}"#.to_owned(), "/3/type wrong_type"),
+            (r#"{"type":"*","data":{}}"#.to_owned(), "/3/type unknown_event_type"),
+            (r#"{"type":"phase_changed","data":[]}"#.to_owned(), "/3/data wrong_type"),
+            (phase(r#","occurred_at":null"#), "/3/occurred_at wrong_type"),
+            (phase(r#","occurred_at":1700000000"#), "/3/occurred_at wrong_type"),
+            (phase(r#","id":null"#), "/3/id wrong_type"),
+            (phase(r#","id":"01890a5dac96774bbcceb302099a8057""#), "/3/id invalid"),
+            (phase(r#","engagement":null"#), "/3/engagement wrong_type"),
+            (phase(r#","engagement":{"id":"e","name":"n","client":null}"#), "/3/engagement/client wrong_type"),
+            (phase(r#","accepted_at":"2026-01-01T00:00:00Z""#), "/3/accepted_at read_only"),
+            (finding(""), "/3/data/finding/title required"),
+            (finding(r#""title":"""#), "/3/data/finding/title empty"),
+            (finding(r#""title":7"#), "/3/data/finding/title wrong_type"),
+            (finding(r#""title":"x","severity":"urgent""#), "/3/data/finding/severity invalid"),
+            (finding(r#""title":"x","severity":null"#), "/3/data/finding/severity wrong_type"),
+            (finding(r#""title":"x","severity":4"#), "/3/data/finding/severity wrong_type"),
+        ] {
+            assert_eq!(faults(&text), [expected], "{text}");
+        }
+    }
+
+    #[test]
+    fn filters_go_by_the_findings_severity_else_the_monitors_and_by_the_engagement() {
+        let read = |text: &str| NewEvent::parse(text, "").expect(text);
+        assert_eq!(read(&finding(r#""title":"x","severity":"CRITICAL""#)).severity, Some(Severity::Critical));
+        for (data, expected) in [
+            (r#"{"monitor":{"severity":"Low"}}"#, Some(Severity::Low)),
+            (r#"{"monitor":{"severity":"strange"}}"#, None),
+            (r#"{"monitor":{"severity":[]},"finding":7}"#, None),
+            (r#"{"monitor":{"severity":"low"},"finding":{"severity":"high"}}"#, Some(Severity::High)),
+        ] {
+            assert_eq!(read(&format!(r#"{{"type":"monitor_alert","data":{data}}}"#)).severity, expected, "{data}");
+        }
+        let engaged = read(&phase(r#","engagement":{"id":"e-1","name":"n"}"#));
+        assert_eq!(engaged.engagement_id.as_deref(), Some("e-1"));
+    }
+
+    #[test]
+    fn id_and_time_are_read() {
+        let event = NewEvent::parse(
+            &phase(r#","id":"01890A5D-AC96-774B-BCCE-B302099A8057","occurred_at":"2026-01-31T14:00:00+02:00""#),
+            "",
+        )
+        .expect("an event");
+        assert_eq!(event.id.map(|id| id.to_string()).as_deref(), Some("01890a5d-ac96-774b-bcce-b302099a8057"));
+        assert_eq!(event.occurred_at.map(|at| at.to_string()).as_deref(), Some("2026-01-31T12:00:00.000Z"));
+    }
+}

@@ -1,0 +1,329 @@
+//! Reading an object's members one by one, so that one answer can name every fault.
+//!
+//! A [`Field`] is a member that was there; one that was not is `None`. So absent, null and a value are
+//! three cases everywhere. Texts that get here passed [`super::check`].
+
+use std::borrow::Cow;
+use std::fmt;
+use std::ops::RangeInclusive;
+
+use serde::Deserializer as _;
+use serde::de::{MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use crate::model::fault::{Faults, token};
+
+/// Faults of one kind that one list or object can add; the next ones would tell nothing new.
+pub const MAX_FAULTS: usize = 100;
+
+/// Names longer than this are not repeated in a pointer, in bytes.
+const MAX_NAME_IN_POINTER: usize = 256;
+
+/// One JSON value with its place in the request.
+#[derive(Clone, Debug)]
+pub struct Field<'a> {
+    text: &'a str,
+    pointer: String,
+}
+
+/// What kind of value a field has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// `null`.
+    Null,
+    /// `true` or `false`.
+    Bool,
+    /// Any number.
+    Number,
+    /// A string.
+    String,
+    /// An array.
+    Array,
+    /// An object.
+    Object,
+}
+
+impl Kind {
+    /// The kind in a sentence, with its article.
+    fn named(self) -> &'static str {
+        match self {
+            Self::Null => "null",
+            Self::Bool => "a boolean",
+            Self::Number => "a number",
+            Self::String => "a string",
+            Self::Array => "an array",
+            Self::Object => "an object",
+        }
+    }
+}
+
+impl<'a> Field<'a> {
+    /// A value and its pointer; the text passed [`super::check`].
+    pub fn new(text: &'a str, pointer: impl Into<String>) -> Self {
+        Self { text: text.trim_matches([' ', '\t', '\r', '\n']), pointer: pointer.into() }
+    }
+
+    /// The value's text as it came in.
+    pub fn text(&self) -> &'a str {
+        self.text
+    }
+
+    /// Where the value is.
+    pub fn pointer(&self) -> &str {
+        &self.pointer
+    }
+
+    /// What kind of value it is.
+    pub fn kind(&self) -> Kind {
+        match self.text.as_bytes().first() {
+            Some(b'{') => Kind::Object,
+            Some(b'[') => Kind::Array,
+            Some(b'"') => Kind::String,
+            Some(b't' | b'f') => Kind::Bool,
+            Some(b'n') => Kind::Null,
+            _ => Kind::Number,
+        }
+    }
+
+    /// Whether the value is null.
+    pub fn is_null(&self) -> bool {
+        self.kind() == Kind::Null
+    }
+
+    fn wrong_type(&self, expected: &str, faults: &mut Faults) {
+        faults.add(&self.pointer, "wrong_type", format!("{expected} is expected here, not {}", self.kind().named()));
+    }
+
+    /// The string; a fault when it is none.
+    pub fn string(&self, faults: &mut Faults) -> Option<String> {
+        if self.kind() == Kind::String {
+            return serde_json::from_str(self.text).ok();
+        }
+        self.wrong_type("a string", faults);
+        None
+    }
+
+    /// The string, when its length in characters (code points) is in the range, which begins at 1.
+    pub fn bounded_string(&self, length: RangeInclusive<usize>, faults: &mut Faults) -> Option<String> {
+        let text = self.string(faults)?;
+        let chars = text.chars().count();
+        if length.contains(&chars) {
+            return Some(text);
+        }
+        let (code, detail) = if chars == 0 {
+            ("empty", format!("must have {} to {} characters, and is empty", length.start(), length.end()))
+        } else {
+            ("too_long", format!("may have at most {} characters, and has {chars}", length.end()))
+        };
+        faults.add(&self.pointer, code, detail);
+        None
+    }
+
+    /// The boolean; a fault when it is none.
+    pub fn boolean(&self, faults: &mut Faults) -> Option<bool> {
+        if self.kind() == Kind::Bool {
+            return Some(self.text == "true");
+        }
+        self.wrong_type("true or false", faults);
+        None
+    }
+
+    /// The whole number in the range. As in JSON Schema `3.0` is one and `1.5` is not.
+    pub fn integer(&self, range: RangeInclusive<u32>, faults: &mut Faults) -> Option<u32> {
+        let number = match self.kind() {
+            Kind::Number => self.text.parse::<f64>().ok(),
+            _ => None,
+        };
+        let Some(number) = number else {
+            self.wrong_type("a whole number", faults);
+            return None;
+        };
+        if number.fract() != 0.0 {
+            faults.add(&self.pointer, "wrong_type", "a whole number is expected here, not a fraction");
+            return None;
+        }
+        if !(f64::from(*range.start())..=f64::from(*range.end())).contains(&number) {
+            faults.add(&self.pointer, "out_of_range", format!("must be from {} to {}", range.start(), range.end()));
+            return None;
+        }
+        Some(number as u32)
+    }
+
+    /// The array's elements; a fault when it is none.
+    pub fn elements(&self, faults: &mut Faults) -> Option<Vec<Field<'a>>> {
+        if self.kind() != Kind::Array {
+            self.wrong_type("a list", faults);
+            return None;
+        }
+        let (elements, _) = super::elements(self.text, usize::MAX).ok()?;
+        let field = |(place, text): (usize, &'a str)| Field::new(text, format!("{}/{place}", self.pointer));
+        Some(elements.into_iter().enumerate().map(field).collect())
+    }
+
+    /// All members of the object, in their order; a fault when it is none.
+    pub fn members(&self, faults: &mut Faults) -> Option<Vec<(String, Field<'a>)>> {
+        let mut members = Vec::new();
+        self.each_member(faults, |name, text| members.push((name.to_owned(), Field::new(text, self.below(name)))))?;
+        Some(members)
+    }
+
+    /// The members with these names; any others are passed over.
+    pub fn open_object(&self, names: &[&str], faults: &mut Faults) -> Option<Object<'a>> {
+        let mut object = Object { pointer: self.pointer.clone(), members: Vec::new() };
+        self.each_member(faults, |name, text| {
+            if names.contains(&name) {
+                object.members.push((name.to_owned(), Field::new(text, self.below(name))));
+            }
+        })?;
+        Some(object)
+    }
+
+    /// The members with these names; any other is a fault, `read_only` or `unknown_field`.
+    pub fn object(&self, names: &[&str], read_only: &[&str], faults: &mut Faults) -> Option<Object<'a>> {
+        let mut object = Object { pointer: self.pointer.clone(), members: Vec::new() };
+        let mut strays = Faults::new();
+        let mut stray_count = 0;
+        self.each_member(faults, |name, text| {
+            if names.contains(&name) {
+                object.members.push((name.to_owned(), Field::new(text, self.below(name))));
+            } else if stray_count < MAX_FAULTS {
+                stray_count += 1;
+                if read_only.contains(&name) {
+                    strays.add(self.below(name), "read_only", "is set by the host and cannot be given");
+                } else {
+                    strays.add(self.below(name), "unknown_field", format!("is not known here; known are {}", list(names)));
+                }
+            }
+        })?;
+        faults.extend(strays.into_inner());
+        Some(object)
+    }
+
+    /// The pointer of a member; of this value itself when the name is too long to repeat.
+    fn below(&self, name: &str) -> String {
+        if name.len() > MAX_NAME_IN_POINTER {
+            return self.pointer.clone();
+        }
+        format!("{}/{}", self.pointer, token(name))
+    }
+
+    fn each_member(&self, faults: &mut Faults, each: impl FnMut(&str, &'a str)) -> Option<()> {
+        if self.kind() != Kind::Object {
+            self.wrong_type("an object", faults);
+            return None;
+        }
+        serde_json::Deserializer::from_str(self.text).deserialize_map(EachMember(each)).ok()
+    }
+}
+
+/// Words as a sentence lists them.
+pub fn list(names: &[&str]) -> String {
+    names.join(", ")
+}
+
+/// The members of an object that somebody asked for.
+#[derive(Debug)]
+pub struct Object<'a> {
+    pointer: String,
+    members: Vec<(String, Field<'a>)>,
+}
+
+impl<'a> Object<'a> {
+    /// The member of this name, if it is there.
+    pub fn get(&self, name: &str) -> Option<&Field<'a>> {
+        self.members.iter().find(|(member, _)| member == name).map(|(_, field)| field)
+    }
+
+    /// The member of this name; a fault when it is not there.
+    pub fn require(&self, name: &str, faults: &mut Faults) -> Option<&Field<'a>> {
+        let field = self.get(name);
+        if field.is_none() {
+            faults.add(format!("{}/{name}", self.pointer), "required", "is missing");
+        }
+        field
+    }
+}
+
+struct EachMember<F>(F);
+
+#[derive(serde::Deserialize)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl<'de, F: FnMut(&str, &'de str)> Visitor<'de> for EachMember<F> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
+        while let Some(name) = map.next_key::<Name<'de>>()? {
+            let value = map.next_value::<&'de RawValue>()?;
+            (self.0)(&name.0, value.get());
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What `read` finds wrong, as `pointer code`.
+    fn faults<T>(text: &str, read: impl FnOnce(&Field<'_>, &mut Faults) -> Option<T>) -> Vec<String> {
+        let mut faults = Faults::new();
+        read(&Field::new(text, "/x"), &mut faults);
+        faults.into_inner().into_iter().map(|fault| format!("{} {}", fault.pointer, fault.code)).collect()
+    }
+
+    #[test]
+    fn a_whole_number_is_one_however_it_is_written_and_nothing_else_is() {
+        for text in ["0", "10", "3.0", "1e1", "-0", "100e-1"] {
+            assert!(faults(text, |field, faults| field.integer(0..=10, faults)).is_empty(), "{text}");
+        }
+        for (text, code) in [
+            ("-1", "out_of_range"),
+            ("11", "out_of_range"),
+            ("1e9", "out_of_range"),
+            ("1e300", "out_of_range"),
+            ("10.000001", "wrong_type"),
+            ("1.5", "wrong_type"),
+            ("\"3\"", "wrong_type"),
+            ("null", "wrong_type"),
+            ("true", "wrong_type"),
+            ("[3]", "wrong_type"),
+        ] {
+            assert_eq!(faults(text, |field, faults| field.integer(0..=10, faults)), [format!("/x {code}")], "{text}");
+        }
+    }
+
+    #[test]
+    fn a_strings_length_is_counted_in_characters() {
+        let read = |text: &str| faults(text, |field, faults| field.bounded_string(1..=2, faults));
+        assert!(read("\"é😀\"").is_empty());
+        assert!(read(r#""\ud83d\ude00\n""#).is_empty());
+        assert_eq!(read("\"\""), ["/x empty"]);
+        assert_eq!(read("\"abc\""), ["/x too_long"]);
+        assert_eq!(read("null"), ["/x wrong_type"]);
+    }
+
+    #[test]
+    fn members_that_nobody_knows_are_named_with_escaped_pointers_and_not_without_end() {
+        let read = |text: &str| faults(text, |field, faults| field.object(&["a"], &["id"], faults).map(drop));
+        assert!(read(r#"{"a":1}"#).is_empty());
+        assert_eq!(read(r#"{"b/~":1,"id":2,"a":3}"#), ["/x/b~1~0 unknown_field", "/x/id read_only"]);
+        assert_eq!(read("[]"), ["/x wrong_type"]);
+        assert_eq!(read(&format!(r#"{{"{}":1}}"#, "n".repeat(300))), ["/x unknown_field"]);
+        let many: Vec<String> = (0..500).map(|name| format!("\"{name}\":0")).collect();
+        assert_eq!(read(&format!("{{{}}}", many.join(","))).len(), MAX_FAULTS);
+    }
+
+    #[test]
+    fn elements_and_members_know_their_places() {
+        let mut faults = Faults::new();
+        let field = Field::new(r#" {"a/b":[1,{"c":2}]} "#, "");
+        let members = field.members(&mut faults).expect("an object");
+        let elements = members[0].1.elements(&mut faults).expect("an array");
+        assert_eq!((elements[1].pointer(), elements[1].text()), ("/a~1b/1", "{\"c\":2}"));
+    }
+}

@@ -1,0 +1,101 @@
+//! What the host may be told about its limits and its patience. `Default` is what `serve` uses when
+//! nobody says otherwise; `config` checks the ranges.
+
+use std::time::Duration;
+
+/// How much one request to the API may carry.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// One event's JSON text, in bytes; at most `max_body_bytes`.
+    pub max_event_bytes: usize,
+    /// A JSON body, in bytes.
+    pub max_body_bytes: usize,
+    /// Events in one request, at least 1.
+    pub max_events: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { max_event_bytes: 256 * 1024, max_body_bytes: 4 * 1024 * 1024, max_events: 1000 }
+    }
+}
+
+/// When a failed attempt is made again.
+///
+/// Retry `k`, counted from 1, waits `min(cap, base × factor^(k-1))`, with jitter over the upper half.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RetryPolicy {
+    /// The wait before the first retry, before jitter; above zero.
+    pub base: Duration,
+    /// How many times longer each further wait is, at least 1.
+    pub factor: u32,
+    /// The longest wait, before jitter; at least `base`.
+    pub cap: Duration,
+    /// The longest wait that a destination may ask for with `Retry-After`.
+    pub retry_after_cap: Duration,
+}
+
+impl Default for RetryPolicy {
+    fn default() -> Self {
+        Self {
+            base: Duration::from_secs(2),
+            factor: 12,
+            cap: Duration::from_secs(30 * 60),
+            retry_after_cap: Duration::from_secs(60 * 60),
+        }
+    }
+}
+
+/// How deliveries are made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct DeliverySettings {
+    /// Attempts in flight over all webhooks, at least 1.
+    pub concurrency: usize,
+    /// Attempts in flight for one webhook, at least 1.
+    pub webhook_concurrency: usize,
+    /// Deliveries that fail for good, in a row, until the webhook is switched off; at least 1.
+    pub breaker_threshold: u32,
+    /// When a failed attempt is made again.
+    pub retry: RetryPolicy,
+    /// How long events, deliveries and history are kept; pending and held work as long as that too.
+    pub retention: Duration,
+    /// How long attempts in flight may go on after the host was asked to stop; zero cuts them at once.
+    pub grace: Duration,
+}
+
+impl Default for DeliverySettings {
+    fn default() -> Self {
+        Self {
+            concurrency: 256,
+            webhook_concurrency: 32,
+            breaker_threshold: 5,
+            retry: RetryPolicy::default(),
+            retention: Duration::from_secs(30 * 24 * 60 * 60),
+            grace: Duration::from_secs(25),
+        }
+    }
+}
+
+/// What one call of a formatter may use.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SandboxSettings {
+    /// WebAssembly instructions of one call, counted alike on every machine.
+    pub fuel: u64,
+    /// Wall-clock time of one call: the backstop behind `fuel`, for what instructions do not measure.
+    pub timeout: Duration,
+    /// Linear memory of one instance, in bytes.
+    pub memory_bytes: usize,
+    /// One payload, body and headers together, in bytes.
+    pub output_bytes: usize,
+}
+
+impl Default for SandboxSettings {
+    fn default() -> Self {
+        Self {
+            fuel: 200_000_000,
+            timeout: Duration::from_millis(500),
+            memory_bytes: 64 * 1024 * 1024,
+            output_bytes: 1024 * 1024,
+        }
+    }
+}

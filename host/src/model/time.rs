@@ -1,0 +1,131 @@
+//! Points in time as the outside sees them: RFC 3339, UTC, milliseconds.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+/// A point in wall-clock time, in milliseconds since 1970-01-01T00:00:00Z.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct Timestamp(i64);
+
+/// Year 9999, the last that RFC 3339 can write.
+const LAST_MS: i64 = 253_402_300_799_999;
+/// Year 0, the first that RFC 3339 can write.
+const FIRST_MS: i64 = -62_167_219_200_000;
+
+impl Timestamp {
+    /// The time that is so many milliseconds after 1970, clamped to what RFC 3339 can write.
+    pub fn from_unix_ms(ms: i64) -> Self {
+        Self(ms.clamp(FIRST_MS, LAST_MS))
+    }
+
+    /// Milliseconds since 1970; negative before it.
+    pub fn unix_ms(self) -> i64 {
+        self.0
+    }
+
+    /// Whole seconds since 1970, rounded down.
+    pub fn unix_seconds(self) -> i64 {
+        self.0.div_euclid(1000)
+    }
+
+    /// This time plus a duration.
+    pub fn plus(self, duration: Duration) -> Self {
+        let ms = i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+        Self::from_unix_ms(self.0.saturating_add(ms))
+    }
+
+    /// This time less a duration.
+    pub fn minus(self, duration: Duration) -> Self {
+        let ms = i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+        Self::from_unix_ms(self.0.saturating_sub(ms))
+    }
+
+    /// How long after `earlier` this is; zero when it is not after it.
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    }
+
+    /// Parses an RFC 3339 time in any offset; digits below the millisecond are dropped.
+    ///
+    /// # Errors
+    /// When the text is not RFC 3339, section 5.6.
+    pub fn parse(text: &str) -> Result<Self, time::error::Parse> {
+        let time = OffsetDateTime::parse(text, &Rfc3339)?;
+        let ms = time.unix_timestamp_nanos().div_euclid(1_000_000);
+        Ok(Self::from_unix_ms(i64::try_from(ms).unwrap_or(LAST_MS)))
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let time = OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0) * 1_000_000).map_err(|_| fmt::Error)?;
+        write!(
+            f,
+            "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z",
+            time.year(),
+            u8::from(time.month()),
+            time.day(),
+            time.hour(),
+            time.minute(),
+            time.second(),
+            time.millisecond()
+        )
+    }
+}
+
+/// As RFC 3339 where a person reads it (JSON), as milliseconds in the store's compact encoding.
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if serializer.is_human_readable() { serializer.collect_str(self) } else { serializer.serialize_i64(self.0) }
+    }
+}
+
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        if deserializer.is_human_readable() {
+            let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+            Self::parse(&text).map_err(serde::de::Error::custom)
+        } else {
+            i64::deserialize(deserializer).map(Self::from_unix_ms)
+        }
+    }
+}
+
+/// Where the host takes the time from: the wall clock, or a test's own.
+pub trait Clock: Send + Sync {
+    /// The wall clock's time; it may jump.
+    fn now(&self) -> Timestamp;
+
+    /// Milliseconds of a clock that never jumps while the process lives; at its start it is the wall
+    /// clock. Waiting is measured by it, so that a jump of the wall clock makes neither a storm of
+    /// retries nor a stall.
+    fn steady_ms(&self) -> i64;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Timestamp;
+
+    #[test]
+    fn writes_what_it_reads_in_utc_with_milliseconds() {
+        for (given, written) in [
+            ("2026-11-17T10:12:45.120Z", "2026-11-17T10:12:45.120Z"),
+            ("2021-05-20T11:11:01.667748+03:00", "2021-05-20T08:11:01.667Z"),
+            ("1969-12-31T23:59:59.9999Z", "1969-12-31T23:59:59.999Z"),
+            ("0000-01-01T00:00:00Z", "0000-01-01T00:00:00.000Z"),
+        ] {
+            assert_eq!(Timestamp::parse(given).expect(given).to_string(), written);
+        }
+    }
+
+    #[test]
+    fn refuses_what_rfc_3339_does_not_know() {
+        for text in ["", "2026-11-17", "2026-11-17T10:12:45", "2026-13-01T00:00:00Z", "yesterday"] {
+            assert!(Timestamp::parse(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! The names, ranges and defaults of a webhook's fields, each once.
+
+use std::ops::RangeInclusive;
+
+use crate::model::event::EventType;
+
+/// What a body may name.
+pub const FIELDS: &[&str] = &[
+    "name",
+    "url",
+    "secret",
+    "event_types",
+    "format",
+    "format_options",
+    "headers",
+    "filter",
+    "retry_count",
+    "timeout_ms",
+    "is_active",
+];
+
+/// What reads show and no body may name.
+pub const READ_ONLY_FIELDS: &[&str] = &[
+    "id",
+    "has_secret",
+    "header_names",
+    "failure_count",
+    "disabled_reason",
+    "last_success_at",
+    "last_failure_at",
+    "created_at",
+    "updated_at",
+];
+
+/// What `filter` may hold.
+pub const FILTER_FIELDS: &[&str] = &["min_severity", "engagement_ids"];
+
+/// A name's length, in characters.
+pub const NAME_CHARS: RangeInclusive<usize> = 1..=200;
+/// A secret's length, in characters.
+pub const SECRET_CHARS: RangeInclusive<usize> = 1..=256;
+/// A secret that begins so is base64 after it (Standard Webhooks 1.0).
+pub(super) const SECRET_PREFIX: &str = "whsec_";
+/// Headers of one webhook.
+pub const MAX_HEADERS: usize = 20;
+/// Names and values of one webhook's headers together, in bytes.
+pub const MAX_HEADER_BYTES: usize = 8 * 1024;
+/// Retries after the first attempt.
+pub const RETRY_COUNT: RangeInclusive<u32> = 0..=10;
+/// The whole attempt, in milliseconds.
+pub const TIMEOUT_MS: RangeInclusive<u32> = 1000..=30_000;
+/// Engagements that one filter may name.
+pub(super) const MAX_ENGAGEMENT_IDS: usize = 1000;
+/// One webhook's options as compact JSON, in bytes.
+pub(super) const MAX_OPTIONS_BYTES: usize = 64 * 1024;
+
+/// `event_types` when a body does not say.
+pub const DEFAULT_EVENT_TYPES: [EventType; 3] =
+    [EventType::FindingAdded, EventType::PhaseChanged, EventType::EngagementCompleted];
+/// `format` when a body does not say.
+pub const DEFAULT_FORMAT: &str = "json";
+/// `retry_count` when a body does not say.
+pub const DEFAULT_RETRY_COUNT: u32 = 3;
+/// `timeout_ms` when a body does not say.
+pub const DEFAULT_TIMEOUT_MS: u32 = 5000;

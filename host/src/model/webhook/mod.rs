@@ -1,0 +1,224 @@
+//! Webhooks: where events go, in which format, and how hard Heraldry tries.
+
+pub mod input;
+
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
+
+use super::event::{EventType, Severity};
+use super::id::WebhookId;
+use super::secret::Secret;
+use super::time::Timestamp;
+use super::url::DeliveryUrl;
+
+/// What an admin decides about a webhook.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WebhookConfig {
+    /// 1-200 characters.
+    pub name: String,
+    /// Where deliveries go.
+    pub url: DeliveryUrl,
+    /// What signs them; 1-256 characters. A `whsec_` secret is valid base64 after its prefix.
+    pub secret: Option<Secret>,
+    /// Which events it asked for.
+    pub event_types: Subscription,
+    /// The formatter's name.
+    pub format: String,
+    /// The formatter's options: one JSON object as compact text, members sorted.
+    pub format_options: String,
+    /// Headers sent with each HTTP delivery, names as given, at most 20, 8 KiB together.
+    pub headers: Vec<(String, Secret)>,
+    /// Which of the events of these types it wants.
+    pub filter: Filter,
+    /// Retries after the first attempt, 0-10.
+    pub retry_count: u32,
+    /// The whole attempt, in milliseconds, 1000-30000.
+    pub timeout_ms: u32,
+    /// Whether deliveries are made.
+    pub is_active: bool,
+}
+
+/// Which event types a webhook asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Subscription {
+    /// `*`: every type, also those that later versions bring.
+    All,
+    /// These, in the order given, without duplicates, never empty.
+    Only(Vec<EventType>),
+}
+
+impl Subscription {
+    /// Whether an event of this type was asked for.
+    pub fn wants(&self, event_type: EventType) -> bool {
+        match self {
+            Self::All => true,
+            Self::Only(types) => types.contains(&event_type),
+        }
+    }
+
+    /// The names as the API shows them.
+    pub fn names(&self) -> Vec<&'static str> {
+        match self {
+            Self::All => vec!["*"],
+            Self::Only(types) => types.iter().map(|event_type| event_type.as_str()).collect(),
+        }
+    }
+}
+
+/// Which events of the subscribed types pass. Both conditions must hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// The least severity that passes; events without a severity pass.
+    pub min_severity: Option<Severity>,
+    /// The engagements whose events pass; events without an engagement do not. Never empty.
+    pub engagement_ids: Option<Vec<String>>,
+}
+
+impl Filter {
+    /// Whether an event with this severity and engagement passes.
+    pub fn passes(&self, severity: Option<Severity>, engagement_id: Option<&str>) -> bool {
+        let severe = match (self.min_severity, severity) {
+            (Some(least), Some(severity)) => severity >= least,
+            _ => true,
+        };
+        let engaged = match &self.engagement_ids {
+            Some(ids) => engagement_id.is_some_and(|id| ids.iter().any(|wanted| wanted == id)),
+            None => true,
+        };
+        severe && engaged
+    }
+}
+
+/// Why a webhook makes no deliveries, or that it does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Activity {
+    /// Deliveries are made.
+    Active,
+    /// An admin switched it off: new events make no deliveries.
+    OffByAdmin,
+    /// The breaker or a 410 switched it off: new events make held deliveries.
+    Tripped {
+        /// The sentence that `disabled_reason` shows.
+        reason: String,
+    },
+}
+
+impl Activity {
+    /// Whether deliveries are made.
+    pub fn is_active(&self) -> bool {
+        *self == Self::Active
+    }
+}
+
+/// A webhook as the host keeps it.
+#[derive(Debug)]
+pub struct Webhook {
+    /// Its id.
+    pub id: WebhookId,
+    /// What an admin decided. `is_active` there is what was last asked for; [`Webhook::activity`] rules.
+    pub config: WebhookConfig,
+    /// Whether it delivers, and if not, why.
+    pub activity: Activity,
+    /// Counts changes of the configuration and of the activity; what the `ETag` is made of.
+    pub revision: u64,
+    /// Counts how often it was switched on again: what was queued under an earlier epoch is held.
+    pub epoch: u32,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// When its configuration last changed.
+    pub updated_at: Timestamp,
+    /// What its deliveries did; changes without a new revision.
+    pub health: Health,
+}
+
+impl Webhook {
+    /// Whether an event makes a delivery for this webhook (perhaps a held one).
+    pub fn takes(&self, event_type: EventType, severity: Option<Severity>, engagement_id: Option<&str>) -> bool {
+        self.activity != Activity::OffByAdmin
+            && self.config.event_types.wants(event_type)
+            && self.config.filter.passes(severity, engagement_id)
+    }
+}
+
+/// Running counters of one webhook. Only the store's writer changes them; anyone may read.
+#[derive(Debug, Default)]
+pub struct Health {
+    failure_count: AtomicU32,
+    /// Milliseconds since 1970; 0: never.
+    last_success_ms: AtomicI64,
+    /// Milliseconds since 1970; 0: never.
+    last_failure_ms: AtomicI64,
+}
+
+/// The counters' values at one moment, as the store keeps them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct HealthValues {
+    /// Deliveries that failed for good, in a row.
+    pub failure_count: u32,
+    /// When an attempt last succeeded.
+    pub last_success_at: Option<Timestamp>,
+    /// When an attempt last failed.
+    pub last_failure_at: Option<Timestamp>,
+}
+
+/// What a delivery's attempt means for its webhook.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The destination took it.
+    Delivered,
+    /// It did not, and another attempt follows.
+    Again,
+    /// The delivery failed for good.
+    Failed {
+        /// Why the webhook is to be switched off at once, if it is.
+        deactivate: Option<String>,
+    },
+}
+
+impl HealthValues {
+    /// The counters after an attempt, and why the webhook is to be switched off, if it is: its
+    /// `threshold`th delivery in a row failed for good, or the destination said that it is gone.
+    pub fn after(self, verdict: &Verdict, now: Timestamp, threshold: u32) -> (Self, Option<String>) {
+        match verdict {
+            Verdict::Delivered => (Self { failure_count: 0, last_success_at: Some(now), ..self }, None),
+            Verdict::Again => (Self { last_failure_at: Some(now), ..self }, None),
+            Verdict::Failed { deactivate } => {
+                let failure_count = self.failure_count.saturating_add(1);
+                let values = Self { failure_count, last_failure_at: Some(now), ..self };
+                let tripped = failure_count >= threshold;
+                let off = deactivate.clone().or_else(|| {
+                    tripped.then(|| format!("{failure_count} deliveries in a row failed; the last one at {now}"))
+                });
+                (values, off)
+            }
+        }
+    }
+}
+
+impl Health {
+    /// Counters that begin at these values.
+    pub fn new(values: HealthValues) -> Self {
+        let health = Self::default();
+        health.set(values);
+        health
+    }
+
+    /// The values now.
+    pub fn values(&self) -> HealthValues {
+        let time = |cell: &AtomicI64| match cell.load(Ordering::Relaxed) {
+            0 => None,
+            ms => Some(Timestamp::from_unix_ms(ms)),
+        };
+        HealthValues {
+            failure_count: self.failure_count.load(Ordering::Relaxed),
+            last_success_at: time(&self.last_success_ms),
+            last_failure_at: time(&self.last_failure_ms),
+        }
+    }
+
+    /// Replaces the values.
+    pub fn set(&self, values: HealthValues) {
+        self.failure_count.store(values.failure_count, Ordering::Relaxed);
+        self.last_success_ms.store(values.last_success_at.map_or(0, Timestamp::unix_ms), Ordering::Relaxed);
+        self.last_failure_ms.store(values.last_failure_at.map_or(0, Timestamp::unix_ms), Ordering::Relaxed);
+    }
+}

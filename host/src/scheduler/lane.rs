@@ -1,0 +1,284 @@
+//! One webhook's queue as far as it is in memory. Pure: no clock, no store.
+//!
+//! The queue itself is on the disk. A lane holds a window on its beginning: everything up to the
+//! horizon, or all of it when it is `complete`. What is queued beyond the horizon stays on the disk until
+//! the window is nearly empty, so a dead destination's backlog costs no memory.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+
+use crate::model::event::Event;
+use crate::store::{DueEntry, DueItem, DueKey};
+
+/// Deliveries in one window, about.
+pub(super) const WINDOW: usize = 1024;
+/// With fewer than these the next piece is loaded.
+const LOW: usize = 128;
+/// Entries that one load asks for.
+pub(super) const LOAD: usize = 256;
+
+/// A delivery taken from a lane.
+#[derive(Debug)]
+pub(super) struct Claim {
+    pub(super) key: DueKey,
+    pub(super) item: DueItem,
+    pub(super) event: Option<Arc<Event>>,
+}
+
+type Waiting = VecDeque<(DueItem, Option<Arc<Event>>)>;
+
+/// An entry of which something was claimed.
+#[derive(Debug)]
+struct Open {
+    /// Its deliveries that are not done, as far as this lane still has them.
+    left: usize,
+    /// Whether the lane still has all of them: then the entry is done with the last.
+    whole: bool,
+}
+
+/// The window.
+#[derive(Debug)]
+pub(super) struct Lane {
+    epoch: u32,
+    window: BTreeMap<DueKey, Waiting>,
+    items: usize,
+    horizon: Option<DueKey>,
+    complete: bool,
+    loading: bool,
+    /// Entries of which something was claimed.
+    open: HashMap<DueKey, Open>,
+    pub(super) in_flight: usize,
+    /// Whether the webhook is active and its formatter loaded.
+    pub(super) runnable: bool,
+    /// Whether it stands in the list of ready lanes.
+    pub(super) listed: bool,
+    /// The earliest timer that is set for it, in milliseconds of the steady clock.
+    pub(super) timer: Option<i64>,
+}
+
+impl Lane {
+    /// A lane whose queue is empty, or not looked at yet.
+    pub(super) fn new(epoch: u32, complete: bool) -> Self {
+        Self {
+            epoch,
+            window: BTreeMap::new(),
+            items: 0,
+            horizon: None,
+            complete,
+            loading: false,
+            open: HashMap::new(),
+            in_flight: 0,
+            runnable: false,
+            listed: false,
+            timer: None,
+        }
+    }
+
+    pub(super) fn epoch(&self) -> u32 {
+        self.epoch
+    }
+
+    /// Begins a new epoch: what waits under the old one is held, on the disk.
+    pub(super) fn begin(&mut self, epoch: u32) {
+        if self.epoch != epoch {
+            self.epoch = epoch;
+            self.unload();
+            self.complete = true;
+        }
+    }
+
+    /// Lets go of what waits; it stays on the disk.
+    pub(super) fn unload(&mut self) {
+        for (key, waiting) in std::mem::take(&mut self.window) {
+            if let Some(open) = self.open.get_mut(&key) {
+                open.left -= waiting.len();
+                open.whole = false;
+            }
+        }
+        self.items = 0;
+        self.horizon = None;
+        self.complete = false;
+        self.loading = false;
+    }
+
+    /// Takes what was just queued, if it lies within the window.
+    pub(super) fn insert(&mut self, entry: DueEntry) {
+        let within = self.complete || self.horizon.is_some_and(|horizon| entry.key <= horizon);
+        if entry.key.epoch != self.epoch || !within || entry.items.is_empty() {
+            return;
+        }
+        self.items += entry.items.len();
+        self.window.insert(entry.key, entry.items.into());
+        self.shrink();
+    }
+
+    /// Keeps the window small. Not while a piece is loaded: what lies between would be missed.
+    fn shrink(&mut self) {
+        while self.items > WINDOW && !self.loading {
+            let Some((key, waiting)) = self.window.pop_last() else { return };
+            if self.window.is_empty() || self.open.contains_key(&key) {
+                self.window.insert(key, waiting);
+                return;
+            }
+            self.items -= waiting.len();
+            self.complete = false;
+            self.horizon = self.window.last_key_value().map(|(key, _)| *key);
+        }
+    }
+
+    /// Where the next piece begins, when one is needed: after this key, or at the beginning.
+    pub(super) fn wants_load(&mut self) -> Option<Option<DueKey>> {
+        if self.complete || self.loading || !self.runnable || self.items >= LOW {
+            return None;
+        }
+        self.loading = true;
+        Some(self.horizon)
+    }
+
+    /// Takes a piece that was loaded.
+    pub(super) fn loaded(&mut self, entries: Vec<DueEntry>, complete: bool) {
+        if !self.loading {
+            return;
+        }
+        self.loading = false;
+        self.complete = complete;
+        if let Some(last) = entries.last() {
+            self.horizon = Some(last.key);
+        }
+        for entry in entries {
+            let known = self.open.contains_key(&entry.key) || self.window.contains_key(&entry.key);
+            if !known && !entry.items.is_empty() {
+                self.items += entry.items.len();
+                self.window.insert(entry.key, entry.items.into());
+            }
+        }
+        self.shrink();
+    }
+
+    /// When the first delivery is due. One that is due later than any wait could be was queued before the
+    /// wall clock was set back: it is due now.
+    pub(super) fn next_due(&self, now_ms: i64, longest_wait_ms: i64) -> Option<i64> {
+        let (key, _) = self.window.first_key_value()?;
+        Some(if key.due_ms > now_ms.saturating_add(longest_wait_ms) { now_ms } else { key.due_ms })
+    }
+
+    /// Takes the first delivery.
+    pub(super) fn claim(&mut self) -> Option<Claim> {
+        let mut entry = self.window.first_entry()?;
+        let key = *entry.key();
+        let waiting = entry.get_mut();
+        self.open.entry(key).or_insert(Open { left: waiting.len(), whole: true });
+        let (item, event) = waiting.pop_front()?;
+        if waiting.is_empty() {
+            entry.remove();
+        }
+        self.items -= 1;
+        self.in_flight += 1;
+        Some(Claim { key, item, event })
+    }
+
+    /// A claimed delivery is done; the entry that is done with it, if it is.
+    pub(super) fn finished(&mut self, key: DueKey) -> Option<DueKey> {
+        self.in_flight = self.in_flight.saturating_sub(1);
+        let open = self.open.get_mut(&key)?;
+        open.left = open.left.saturating_sub(1);
+        if open.left > 0 {
+            return None;
+        }
+        self.open.remove(&key).and_then(|open| open.whole.then_some(key))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::id::{DeliveryId, EventId, WebhookId};
+
+    fn key(webhook: WebhookId, due_ms: i64) -> DueKey {
+        DueKey { webhook, epoch: 0, due_ms, seq: 0 }
+    }
+
+    fn entry(key: DueKey, items: usize) -> DueEntry {
+        let item = || DueItem { event: EventId::generate(), slot: 0, delivery: DeliveryId::generate(), attempt: 1, pin: None };
+        DueEntry { key, items: (0..items).map(|_| (item(), None)).collect() }
+    }
+
+    #[test]
+    fn claims_in_order_of_due_time_and_closes_an_entry_with_its_last_delivery() {
+        let webhook = WebhookId::generate();
+        let mut lane = Lane::new(0, true);
+        lane.insert(entry(key(webhook, 20), 2));
+        lane.insert(entry(key(webhook, 10), 1));
+        assert_eq!(lane.next_due(0, 1000), Some(10));
+        let claims: Vec<_> = std::iter::from_fn(|| lane.claim()).map(|claim| claim.key.due_ms).collect();
+        assert_eq!(claims, [10, 20, 20]);
+        assert_eq!(lane.in_flight, 3);
+        assert_eq!(lane.finished(key(webhook, 20)), None);
+        assert_eq!(lane.finished(key(webhook, 10)), Some(key(webhook, 10)));
+        assert_eq!(lane.finished(key(webhook, 20)), Some(key(webhook, 20)));
+        assert_eq!(lane.in_flight, 0);
+    }
+
+    #[test]
+    fn a_long_queue_stays_on_the_disk_and_comes_back_in_pieces_once_each() {
+        let webhook = WebhookId::generate();
+        let mut lane = Lane::new(0, true);
+        lane.runnable = true;
+        let queue: Vec<_> = (0..5000).map(|due| key(webhook, due)).collect();
+        for &key in &queue {
+            lane.insert(entry(key, 1));
+        }
+        assert!(lane.items <= WINDOW, "{}", lane.items);
+        let mut claimed = Vec::new();
+        loop {
+            if let Some(after) = lane.wants_load() {
+                let rest: Vec<_> = queue.iter().filter(|&&key| Some(key) > after).take(LOAD).collect();
+                let complete = rest.len() < LOAD;
+                lane.loaded(rest.into_iter().map(|&key| entry(key, 1)).collect(), complete);
+                assert!(lane.items <= WINDOW + LOAD);
+            }
+            let Some(claim) = lane.claim() else { break };
+            claimed.push(claim.key);
+            if claimed.len() % 3 == 0 {
+                lane.finished(claim.key);
+            }
+        }
+        assert_eq!(claimed, queue);
+    }
+
+    #[test]
+    fn what_is_queued_while_a_piece_is_loaded_is_not_missed() {
+        let webhook = WebhookId::generate();
+        let mut lane = Lane::new(0, false);
+        lane.runnable = true;
+        assert_eq!(lane.wants_load(), Some(None));
+        // Committed before the load looked: it comes with the load. After it: the change follows the load.
+        lane.insert(entry(key(webhook, 1), 1));
+        lane.loaded(vec![entry(key(webhook, 1), 1)], true);
+        lane.insert(entry(key(webhook, 2), 1));
+        assert_eq!(std::iter::from_fn(|| lane.claim()).map(|claim| claim.key.due_ms).collect::<Vec<_>>(), [1, 2]);
+    }
+
+    #[test]
+    fn a_new_epoch_holds_what_waited() {
+        let webhook = WebhookId::generate();
+        let mut lane = Lane::new(0, true);
+        lane.insert(entry(key(webhook, 1), 2));
+        let claim = lane.claim().expect("a delivery");
+        lane.begin(1);
+        assert!(lane.claim().is_none());
+        // The entry's other delivery is not done: the entry stays, for whoever asks for what is held.
+        assert_eq!(lane.finished(claim.key), None);
+        lane.insert(entry(key(webhook, 2), 1));
+        assert!(lane.claim().is_none(), "queued under the old epoch");
+    }
+
+    #[test]
+    fn a_due_time_beyond_every_wait_is_now() {
+        let webhook = WebhookId::generate();
+        let mut lane = Lane::new(0, true);
+        lane.insert(entry(key(webhook, 1_000_000), 1));
+        assert_eq!(lane.next_due(500, 1000), Some(500));
+        assert_eq!(lane.next_due(999_500, 1000), Some(1_000_000));
+    }
+}

@@ -1,0 +1,209 @@
+//! Signatures of a delivery: bytes, secret, id and time in, headers out. Pure.
+//!
+//! Two schemes travel side by side. `X-Webhook-Signature` is what receivers of GitHub's kind check: an HMAC
+//! over the raw body. `webhook-signature` is Standard Webhooks 1.0: it covers the id and the time as well,
+//! so a receiver can tell a replay.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use http::header::{HeaderMap, HeaderName, HeaderValue};
+use sha2::Sha256;
+
+use crate::model::secret::Secret;
+
+/// `sha256=` and the HMAC over the body, in lower-case hex.
+pub const BODY_SIGNATURE: HeaderName = HeaderName::from_static("x-webhook-signature");
+/// The delivery's id (Standard Webhooks).
+pub const ID: HeaderName = HeaderName::from_static("webhook-id");
+/// The attempt's time in Unix seconds (Standard Webhooks).
+pub const TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
+/// `v1,` and the HMAC over id, time and body, in base64; several with a space between (Standard Webhooks).
+pub const SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
+/// The event's type.
+pub const EVENT: HeaderName = HeaderName::from_static("x-webhook-event");
+/// The delivery's id.
+pub const DELIVERY: HeaderName = HeaderName::from_static("x-webhook-delivery");
+/// The attempt's number, from 1.
+pub const ATTEMPT: HeaderName = HeaderName::from_static("x-webhook-attempt");
+
+/// A secret that begins so is a base64 key for Standard Webhooks.
+const KEY_PREFIX: &str = "whsec_";
+const BODY_PREFIX: &str = "sha256=";
+const VERSION_PREFIX: &str = "v1,";
+
+/// Puts `webhook-id` and `webhook-timestamp` into the headers and, with a secret, both signatures.
+/// `unix_seconds` is the attempt's time, `body` the exact bytes that travel.
+///
+/// `None`, with the headers partly filled, when the id cannot be a header's value or a `whsec_` secret is
+/// not base64: both were checked when they came in.
+pub fn sign(secret: Option<&Secret>, id: &str, unix_seconds: i64, body: &[u8], headers: &mut HeaderMap) -> Option<()> {
+    let timestamp = unix_seconds.to_string();
+    headers.insert(ID, HeaderValue::from_str(id).ok()?);
+    headers.insert(TIMESTAMP, HeaderValue::from_str(&timestamp).ok()?);
+    let Some(secret) = secret else { return Some(()) };
+
+    let standard = standard_mac(secret, id, &timestamp, body)?.finalize().into_bytes();
+    let standard = format!("{VERSION_PREFIX}{}", STANDARD.encode(standard));
+    headers.insert(SIGNATURE, HeaderValue::from_str(&standard).ok()?);
+
+    let plain = body_mac(secret, body)?.finalize().into_bytes();
+    let mut hex = String::with_capacity(BODY_PREFIX.len() + 64);
+    hex.push_str(BODY_PREFIX);
+    for byte in plain {
+        hex.extend([byte >> 4, byte & 15].map(|nibble| char::from(b"0123456789abcdef"[usize::from(nibble)])));
+    }
+    headers.insert(BODY_SIGNATURE, HeaderValue::from_str(&hex).ok()?);
+    Some(())
+}
+
+/// Whether the text of `X-Webhook-Signature` is this body's, compared in constant time.
+pub fn verify_body(secret: &Secret, body: &[u8], given: &str) -> bool {
+    let Some(digest) = given.strip_prefix(BODY_PREFIX).and_then(from_hex) else { return false };
+    body_mac(secret, body).is_some_and(|mac| mac.verify_slice(&digest).is_ok())
+}
+
+/// Whether one of the signatures in the text of `webhook-signature` is that of this id, time and body,
+/// compared in constant time. How old the time may be is the receiver's own decision.
+pub fn verify_standard(secret: &Secret, id: &str, timestamp: &str, body: &[u8], given: &str) -> bool {
+    let Some(mac) = standard_mac(secret, id, timestamp, body) else { return false };
+    given
+        .split_ascii_whitespace()
+        .filter_map(|one| STANDARD.decode(one.strip_prefix(VERSION_PREFIX)?).ok())
+        .any(|digest| mac.clone().verify_slice(&digest).is_ok())
+}
+
+/// Keyed with the secret's full text, `whsec_` and all: the receiver has the text, and nothing tells it to
+/// look inside.
+fn body_mac(secret: &Secret, body: &[u8]) -> Option<Hmac<Sha256>> {
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret.expose().as_bytes()).ok()?;
+    mac.update(body);
+    Some(mac)
+}
+
+fn standard_mac(secret: &Secret, id: &str, timestamp: &str, body: &[u8]) -> Option<Hmac<Sha256>> {
+    let text = secret.expose();
+    let mut mac = match text.strip_prefix(KEY_PREFIX) {
+        Some(encoded) => Hmac::<Sha256>::new_from_slice(&STANDARD.decode(encoded).ok()?),
+        None => Hmac::<Sha256>::new_from_slice(text.as_bytes()),
+    }
+    .ok()?;
+    for part in [id.as_bytes(), b".", timestamp.as_bytes(), b".", body] {
+        mac.update(part);
+    }
+    Some(mac)
+}
+
+fn from_hex(text: &str) -> Option<Vec<u8>> {
+    let digits: Vec<u8> =
+        text.chars().map(|c| c.to_digit(16).and_then(|digit| u8::try_from(digit).ok())).collect::<Option<_>>()?;
+    let (pairs, rest) = digits.as_chunks::<2>();
+    rest.is_empty().then(|| pairs.iter().map(|[high, low]| high << 4 | low).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn signed(secret: &str, id: &str, at: i64, body: &[u8]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        sign(Some(&Secret::new(secret)), id, at, body, &mut headers).expect("signed");
+        headers
+    }
+
+    fn text(headers: &HeaderMap, name: HeaderName) -> &str {
+        headers.get(name).expect("header").to_str().expect("ASCII")
+    }
+
+    /// The example that GitHub documents for its `X-Hub-Signature-256`.
+    #[test]
+    fn body_signature_is_that_of_the_published_example() {
+        let headers = signed("It's a Secret to Everybody", "x", 0, b"Hello, World!");
+        assert_eq!(
+            text(&headers, BODY_SIGNATURE),
+            "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17"
+        );
+    }
+
+    /// The example of the Standard Webhooks libraries.
+    #[test]
+    fn standard_signature_is_that_of_the_published_example() {
+        let headers = signed(
+            "whsec_MfKQ9r8GKYqTwjUPD8ILPZIo2LaLaSw",
+            "msg_p5jXN8AQM9LWM0D4loKWxJek",
+            1_614_265_330,
+            br#"{"test": 2432232314}"#,
+        );
+        assert_eq!(text(&headers, SIGNATURE), "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
+        assert_eq!(text(&headers, ID), "msg_p5jXN8AQM9LWM0D4loKWxJek");
+        assert_eq!(text(&headers, TIMESTAMP), "1614265330");
+    }
+
+    /// RFC 4231, test cases 2 and 6 (a key longer than a block).
+    #[test]
+    fn digests_are_those_of_rfc_4231() {
+        let headers = signed("Jefe", "x", 0, b"what do ya want for nothing?");
+        let digest = "sha256=5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843";
+        assert_eq!(text(&headers, BODY_SIGNATURE), digest);
+
+        // Its key is no UTF-8, so it goes in as base64, over a text that has the id and the time in it.
+        let key = format!("whsec_{}", STANDARD.encode([0xaa; 131]));
+        let mac = standard_mac(&Secret::new(key), "Test Using Larger Than Block-Size Key - Hash Key First", "", b"");
+        let mut expected = Hmac::<Sha256>::new_from_slice(&[0xaa; 131]).expect("key");
+        expected.update(b"Test Using Larger Than Block-Size Key - Hash Key First..");
+        assert_eq!(mac.expect("mac").finalize().into_bytes(), expected.finalize().into_bytes());
+    }
+
+    #[test]
+    fn the_reference_library_verifies_ours_and_we_its() {
+        let now = time::OffsetDateTime::now_utc().unix_timestamp();
+        for body in ["", "{}", "{\"title\":\"\u{2028} \u{1f980} \u{fc}\"}"] {
+            for secret in ["whsec_MfKQ9r8GKYqTwjUPD8ILPZIo2LaLaSw", "plain text, \u{fc} and all"] {
+                let theirs = match secret.strip_prefix("whsec_") {
+                    Some(_) => standardwebhooks::Webhook::new(secret),
+                    None => standardwebhooks::Webhook::from_bytes(secret.as_bytes().to_vec()),
+                }
+                .expect("secret");
+                let headers = signed(secret, "msg_1", now, body.as_bytes());
+                theirs.verify(body.as_bytes(), &headers).expect("the reference library takes it");
+                let given = theirs.sign("msg_1", now, body.as_bytes()).expect("signature");
+                assert!(verify_standard(&Secret::new(secret), "msg_1", &now.to_string(), body.as_bytes(), &given));
+            }
+        }
+    }
+
+    #[test]
+    fn our_own_signatures_verify_and_a_changed_byte_does_not() {
+        let secret = Secret::new("whsec_MfKQ9r8GKYqTwjUPD8ILPZIo2LaLaSw");
+        let headers = signed(secret.expose(), "id", 7, b"body");
+        let (plain, standard) = (text(&headers, BODY_SIGNATURE), text(&headers, SIGNATURE));
+        assert!(verify_body(&secret, b"body", plain));
+        assert!(!verify_body(&secret, b"Body", plain));
+        assert!(!verify_body(&Secret::new("other"), b"body", plain));
+        assert!(verify_standard(&secret, "id", "7", b"body", standard));
+        assert!(verify_standard(&secret, "id", "7", b"body", &format!("v1,AAAA v1a,x {standard}")));
+        for (id, at, body) in [("i", "7", b"body"), ("id", "8", b"body"), ("id", "7", b"Body")] {
+            assert!(!verify_standard(&secret, id, at, body, standard));
+        }
+    }
+
+    #[test]
+    fn nonsense_does_not_verify() {
+        let secret = Secret::new("s");
+        for given in ["", "sha256=", "sha256=0", "sha256=zz", "757107ea", "sha1=00", "sha256=\u{e9}\u{e9}"] {
+            assert!(!verify_body(&secret, b"", given), "{given:?}");
+        }
+        for given in ["", "v1,", "v1", "v2,AAAA", "v1,%", " "] {
+            assert!(!verify_standard(&secret, "id", "0", b"", given), "{given:?}");
+        }
+        assert!(!verify_standard(&Secret::new("whsec_!"), "id", "0", b"", "v1,AAAA"));
+    }
+
+    #[test]
+    fn without_a_secret_there_is_an_id_and_a_time_and_no_signature() {
+        let mut headers = HeaderMap::new();
+        sign(None, "id", 7, b"body", &mut headers).expect("headers");
+        assert_eq!((text(&headers, ID), text(&headers, TIMESTAMP)), ("id", "7"));
+        assert_eq!(headers.len(), 2);
+    }
+}

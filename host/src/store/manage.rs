@@ -1,0 +1,285 @@
+//! Webhooks, tokens and settings: few, kept in memory, each change a commit of its own.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::engine::Txn;
+use super::vault::Vault;
+use super::writer::Writer;
+use super::{StoreError, Updated, keys, record};
+use crate::model::event::{EventType, Severity};
+use crate::model::id::{TokenId, WebhookId};
+use crate::model::secret::Secret;
+use crate::model::time::Timestamp;
+use crate::model::token::{Role, Token};
+use crate::model::url::DeliveryUrl;
+use crate::model::webhook::{Activity, Filter, Health, HealthValues, Subscription, Webhook, WebhookConfig};
+
+/// A webhook on the disk. What would let a reader in or speak in our name is sealed.
+#[derive(Serialize, Deserialize)]
+struct WebhookRecord {
+    name: String,
+    url: Vec<u8>,
+    secret: Option<Vec<u8>>,
+    /// Empty: every type.
+    event_types: Vec<EventType>,
+    format: String,
+    format_options: String,
+    headers: Vec<(String, Vec<u8>)>,
+    min_severity: Option<Severity>,
+    engagement_ids: Option<Vec<String>>,
+    retry_count: u32,
+    timeout_ms: u32,
+    activity: ActivityRecord,
+    revision: u64,
+    epoch: u32,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum ActivityRecord {
+    Active,
+    OffByAdmin,
+    Tripped(String),
+}
+
+/// The place that a sealed text is bound to.
+fn place(id: WebhookId, field: &str) -> Vec<u8> {
+    [id.as_bytes(), field.as_bytes()].concat()
+}
+
+fn write(webhook: &Webhook, vault: &Vault) -> Result<Vec<u8>, StoreError> {
+    let seal = |field: &str, text: &str| {
+        vault.seal(&place(webhook.id, field), text).map_err(|_| {
+            tracing::error!("the system gave no randomness to encrypt a secret with");
+            StoreError::Unavailable
+        })
+    };
+    let config = &webhook.config;
+    let headers = config.headers.iter();
+    let record = WebhookRecord {
+        name: config.name.clone(),
+        url: seal("url", config.url.expose())?,
+        secret: config.secret.as_ref().map(|secret| seal("secret", secret.expose())).transpose()?,
+        event_types: match &config.event_types {
+            Subscription::All => Vec::new(),
+            Subscription::Only(types) => types.clone(),
+        },
+        format: config.format.clone(),
+        format_options: config.format_options.clone(),
+        headers: headers
+            .map(|(name, value)| Ok((name.clone(), seal(&format!("header {name}"), value.expose())?)))
+            .collect::<Result<_, StoreError>>()?,
+        min_severity: config.filter.min_severity,
+        engagement_ids: config.filter.engagement_ids.clone(),
+        retry_count: config.retry_count,
+        timeout_ms: config.timeout_ms,
+        activity: match &webhook.activity {
+            Activity::Active => ActivityRecord::Active,
+            Activity::OffByAdmin => ActivityRecord::OffByAdmin,
+            Activity::Tripped { reason } => ActivityRecord::Tripped(reason.clone()),
+        },
+        revision: webhook.revision,
+        epoch: webhook.epoch,
+        created_at: webhook.created_at,
+        updated_at: webhook.updated_at,
+    };
+    Ok(record::pack_json(&record))
+}
+
+/// A webhook from the disk; `None` when it is damaged or the master key does not open it.
+pub(super) fn read_webhook(id: WebhookId, bytes: &[u8], health: HealthValues, vault: &Vault) -> Option<Webhook> {
+    let record: WebhookRecord = record::unpack_json(bytes).ok()?;
+    let open = |field: &str, sealed: &[u8]| vault.open(&place(id, field), sealed).ok();
+    let headers = record.headers.into_iter();
+    let config = WebhookConfig {
+        name: record.name,
+        url: DeliveryUrl::parse(open("url", &record.url)?.expose()).ok()?,
+        secret: match record.secret {
+            Some(sealed) => Some(open("secret", &sealed)?),
+            None => None,
+        },
+        event_types: if record.event_types.is_empty() {
+            Subscription::All
+        } else {
+            Subscription::Only(record.event_types)
+        },
+        format: record.format,
+        format_options: record.format_options,
+        headers: headers
+            .map(|(name, sealed)| {
+                let value: Secret = open(&format!("header {name}"), &sealed)?;
+                Some((name, value))
+            })
+            .collect::<Option<_>>()?,
+        filter: Filter { min_severity: record.min_severity, engagement_ids: record.engagement_ids },
+        retry_count: record.retry_count,
+        timeout_ms: record.timeout_ms,
+        is_active: matches!(record.activity, ActivityRecord::Active),
+    };
+    Some(Webhook {
+        id,
+        config,
+        activity: match record.activity {
+            ActivityRecord::Active => Activity::Active,
+            ActivityRecord::OffByAdmin => Activity::OffByAdmin,
+            ActivityRecord::Tripped(reason) => Activity::Tripped { reason },
+        },
+        revision: record.revision,
+        epoch: record.epoch,
+        created_at: record.created_at,
+        updated_at: record.updated_at,
+        health: Health::new(health),
+    })
+}
+
+impl Writer {
+    pub(super) fn create_webhook(&mut self, config: WebhookConfig) -> Result<Arc<Webhook>, StoreError> {
+        let now = self.now();
+        let webhook = Webhook {
+            id: WebhookId::generate(),
+            activity: if config.is_active { Activity::Active } else { Activity::OffByAdmin },
+            config,
+            revision: 1,
+            epoch: 0,
+            created_at: now,
+            updated_at: now,
+            health: Health::default(),
+        };
+        self.store_webhook(webhook)
+    }
+
+    pub(super) fn update_webhook(
+        &mut self,
+        id: WebhookId,
+        revision: u64,
+        mut config: WebhookConfig,
+        switch: Option<bool>,
+    ) -> Result<Updated, StoreError> {
+        let table = self.webhooks.load_full();
+        let Some(old) = table.get(id) else { return Ok(Updated::Missing) };
+        if old.revision != revision {
+            return Ok(Updated::Stale);
+        }
+        let mut health = old.health.values();
+        let (activity, epoch) = match switch {
+            // What was queued before stays held: switching on sends nothing old.
+            Some(true) if !old.activity.is_active() => (Activity::Active, old.epoch + 1),
+            Some(true) => (Activity::Active, old.epoch),
+            Some(false) => (Activity::OffByAdmin, old.epoch),
+            None => (old.activity.clone(), old.epoch),
+        };
+        if switch == Some(true) {
+            health.failure_count = 0;
+        }
+        config.is_active = activity.is_active();
+        let webhook = Webhook {
+            id,
+            config,
+            activity,
+            revision: old.revision + 1,
+            epoch,
+            created_at: old.created_at,
+            updated_at: self.now(),
+            health: Health::new(health),
+        };
+        self.store_webhook(webhook).map(Updated::Done)
+    }
+
+    fn store_webhook(&mut self, webhook: Webhook) -> Result<Arc<Webhook>, StoreError> {
+        let mut txn = Txn::default();
+        txn.put(keys::webhook(webhook.id), write(&webhook, &self.vault)?);
+        txn.put(keys::counters(webhook.id), record::pack(&webhook.health.values()));
+        // What outcomes said of this webhook must not overwrite it later.
+        self.pending.counters.remove(&webhook.id);
+        self.pending.txn.forget(&keys::webhook(webhook.id));
+        self.pending.txn.forget(&keys::counters(webhook.id));
+        self.write(&[Some(&txn)])?;
+        let webhook = Arc::new(webhook);
+        self.publish(self.webhooks.load().with(Arc::clone(&webhook)), webhook.id);
+        Ok(webhook)
+    }
+
+    pub(super) fn delete_webhook(&mut self, id: WebhookId) -> Result<bool, StoreError> {
+        let table = self.webhooks.load_full();
+        if table.get(id).is_none() {
+            return Ok(false);
+        }
+        let mut txn = Txn::default();
+        txn.remove(keys::webhook(id));
+        txn.remove(keys::counters(id));
+        // Its history and queue may be long; the sweep removes them in pieces.
+        txn.put(keys::tombstone(id), record::pack(&self.now()));
+        self.pending.counters.remove(&id);
+        self.pending.attempts.remove(&id);
+        self.pending.txn.forget(&keys::webhook(id));
+        self.pending.txn.forget(&keys::counters(id));
+        self.write(&[Some(&txn)])?;
+        self.publish(table.without(id), id);
+        Ok(true)
+    }
+
+    /// Switches a webhook off because of what its destination did.
+    pub(super) fn trip(&mut self, webhook: &Webhook, reason: String, health: HealthValues) {
+        tracing::warn!(webhook = %webhook.id, failures = health.failure_count, reason, "a webhook was switched off");
+        let mut config = webhook.config.clone();
+        config.is_active = false;
+        let tripped = Webhook {
+            id: webhook.id,
+            config,
+            activity: Activity::Tripped { reason },
+            revision: webhook.revision + 1,
+            epoch: webhook.epoch,
+            created_at: webhook.created_at,
+            updated_at: webhook.updated_at,
+            health: Health::new(health),
+        };
+        // Without randomness it cannot be written now; it is off in memory all the same.
+        if let Ok(bytes) = write(&tripped, &self.vault) {
+            self.pending.txn.put(keys::webhook(tripped.id), bytes);
+        }
+        self.publish(self.webhooks.load().with(Arc::new(tripped)), webhook.id);
+    }
+
+    pub(super) fn create_token(&mut self, name: String, role: Role, hash: [u8; 32]) -> Result<Token, StoreError> {
+        let token = Token { id: TokenId::generate(), name, role, created_at: self.now() };
+        let mut txn = Txn::default();
+        txn.put(keys::token(&hash), record::pack_json(&token));
+        self.write(&[Some(&txn)])?;
+        self.tokens.store(Arc::new(self.tokens.load().with(hash, token.clone())));
+        Ok(token)
+    }
+
+    pub(super) fn delete_token(&mut self, id: TokenId) -> Result<bool, StoreError> {
+        let tokens = self.tokens.load_full();
+        let Some(hash) = tokens.hash_of(id) else { return Ok(false) };
+        let mut txn = Txn::default();
+        txn.remove(keys::token(&hash));
+        self.write(&[Some(&txn)])?;
+        self.tokens.store(Arc::new(tokens.without(&hash)));
+        Ok(true)
+    }
+
+    pub(super) fn setting(
+        &mut self,
+        name: &'static str,
+        value: Option<String>,
+        default: String,
+    ) -> Result<String, StoreError> {
+        let key = keys::meta(name);
+        let stored = self.engine.get(&key)?.and_then(|bytes| record::unpack::<String>(&bytes).ok());
+        let chosen = match (value, stored) {
+            (None, Some(stored)) => return Ok(stored),
+            (Some(value), Some(stored)) if value == stored => return Ok(stored),
+            (Some(value), _) => value,
+            (None, None) => default,
+        };
+        let mut txn = Txn::default();
+        txn.put(key, record::pack(&chosen));
+        self.write(&[Some(&txn)])?;
+        Ok(chosen)
+    }
+}

@@ -1,0 +1,179 @@
+//! How values are written: a version, a checksum, then the fields.
+//!
+//! Records that are few and grow (webhooks, tokens) are JSON; those that are many are postcard.
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::model::delivery::Attempt;
+use crate::model::event::EventType;
+use crate::model::id::{DeliveryId, EventId, TokenId, WebhookId};
+use crate::model::time::Timestamp;
+
+/// The version of every record's encoding.
+const VERSION: u8 = 1;
+const HEAD: usize = 5;
+
+/// A value whose checksum or shape is wrong: the disk changed what was written.
+#[derive(Debug, thiserror::Error)]
+#[error("a damaged record")]
+pub(super) struct Damaged;
+
+fn seal(mut bytes: Vec<u8>) -> Vec<u8> {
+    let checksum = crc32fast::hash(&bytes[HEAD..]);
+    bytes[0] = VERSION;
+    bytes[1..HEAD].copy_from_slice(&checksum.to_le_bytes());
+    bytes
+}
+
+fn open(bytes: &[u8]) -> Result<&[u8], Damaged> {
+    let (head, body) = bytes.split_at_checked(HEAD).ok_or(Damaged)?;
+    if head[0] == VERSION && head[1..] == crc32fast::hash(body).to_le_bytes() { Ok(body) } else { Err(Damaged) }
+}
+
+/// A many-times record's bytes.
+pub(super) fn pack<T: Serialize>(value: &T) -> Vec<u8> {
+    let head = Vec::from([0; HEAD]);
+    // Writing plain structs into memory cannot fail; an empty record would be read as damaged.
+    postcard::to_extend(value, head).map(seal).unwrap_or_default()
+}
+
+/// A many-times record, read back.
+///
+/// # Errors
+/// [`Damaged`].
+pub(super) fn unpack<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Damaged> {
+    postcard::from_bytes(open(bytes)?).map_err(|_| Damaged)
+}
+
+/// A growing record's bytes.
+pub(super) fn pack_json<T: Serialize>(value: &T) -> Vec<u8> {
+    let mut bytes = Vec::from([0; HEAD]);
+    match serde_json::to_writer(&mut bytes, value) {
+        Ok(()) => seal(bytes),
+        Err(_) => Vec::new(),
+    }
+}
+
+/// A growing record, read back.
+///
+/// # Errors
+/// [`Damaged`].
+pub(super) fn unpack_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Damaged> {
+    serde_json::from_slice(open(bytes)?).map_err(|_| Damaged)
+}
+
+/// One delivery of an event, as decided when the event was accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Slot {
+    pub(super) delivery: DeliveryId,
+    pub(super) webhook: WebhookId,
+    /// The webhook's epoch then.
+    pub(super) epoch: u32,
+}
+
+/// An accepted event.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct EventRecord {
+    pub(super) event_type: EventType,
+    pub(super) occurred_at: Timestamp,
+    pub(super) accepted_at: Timestamp,
+    pub(super) caused_by: Option<EventId>,
+    pub(super) token: TokenId,
+    /// The posted JSON value's canonical digest.
+    pub(super) digest: [u8; 32],
+    /// The events derived from it.
+    pub(super) derived: Vec<EventId>,
+    /// What the post was answered: its own deliveries and those of derived events.
+    pub(super) answered_deliveries: u32,
+    pub(super) slots: Vec<Slot>,
+    pub(super) json: String,
+}
+
+/// How far one delivery came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Progress {
+    Waiting,
+    Delivered,
+    Failed,
+    Skipped,
+}
+
+/// Where one delivery stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct SlotState {
+    pub(super) progress: Progress,
+    /// Attempts made.
+    pub(super) attempts: u32,
+    /// The epoch under which it waits.
+    pub(super) epoch: u32,
+    /// When its next attempt is due, while it waits.
+    pub(super) next_attempt_at: Option<Timestamp>,
+}
+
+/// The states of all of an event's deliveries, in the order of its slots.
+pub(super) fn initial_states(event: &EventRecord) -> Vec<SlotState> {
+    event
+        .slots
+        .iter()
+        .map(|slot| SlotState {
+            progress: Progress::Waiting,
+            attempts: 0,
+            epoch: slot.epoch,
+            next_attempt_at: Some(event.accepted_at),
+        })
+        .collect()
+}
+
+/// What rendered a delivery's first attempt, so that later ones render the same bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pin {
+    /// SHA-256 of the component.
+    pub component: [u8; 32],
+    /// SHA-256 of the webhook's format and options then.
+    pub rendering: [u8; 32],
+}
+
+/// One delivery that waits for its next attempt.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DueItem {
+    /// What is delivered.
+    pub event: EventId,
+    /// The delivery's place in the event's fan-out.
+    pub slot: u32,
+    /// The delivery.
+    pub delivery: DeliveryId,
+    /// The number of the next attempt, from 1.
+    pub attempt: u32,
+    /// What rendered the attempts before, if there were any.
+    pub pin: Option<Pin>,
+}
+
+/// What an idempotency key was answered with.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Answered {
+    pub(super) body_digest: [u8; 32],
+    pub(super) events: Vec<(EventId, u32, Vec<EventId>)>,
+    pub(super) expires_at: Timestamp,
+}
+
+/// The attempts of one webhook that one commit recorded, oldest first.
+pub(super) type AttemptChunk = Vec<Attempt>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flipped_bit_is_noticed() {
+        let item = DueItem { event: EventId::generate(), slot: 3, delivery: DeliveryId::generate(), attempt: 1, pin: None };
+        let bytes = pack(&item);
+        assert_eq!(unpack::<DueItem>(&bytes).expect("as written"), item);
+        for place in 0..bytes.len() {
+            let mut damaged = bytes.clone();
+            damaged[place] ^= 0x10;
+            assert!(unpack::<DueItem>(&damaged).is_err(), "byte {place}");
+        }
+        assert!(unpack::<DueItem>(&[]).is_err());
+    }
+}

@@ -1,0 +1,134 @@
+//! Webhooks and tokens in memory: what every request and every delivery looks at.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+
+use crate::model::event::EventType;
+use crate::model::id::{TokenId, WebhookId};
+use crate::model::secret::Secret;
+use crate::model::token::Token;
+use crate::model::webhook::Webhook;
+
+/// All webhooks at one moment.
+#[derive(Default, Clone)]
+pub struct WebhookTable {
+    by_id: HashMap<WebhookId, Arc<Webhook>>,
+    /// Those that asked for a type, by the type's place in the catalogue.
+    by_type: Vec<Vec<Arc<Webhook>>>,
+}
+
+impl WebhookTable {
+    pub(super) fn new(webhooks: impl IntoIterator<Item = Arc<Webhook>>) -> Self {
+        let mut table = Self { by_id: webhooks.into_iter().map(|webhook| (webhook.id, webhook)).collect(), by_type: Vec::new() };
+        table.index();
+        table
+    }
+
+    fn index(&mut self) {
+        let all = self.newest_first();
+        self.by_type = EventType::ALL
+            .iter()
+            .map(|&event_type| {
+                all.iter().rev().filter(|webhook| webhook.config.event_types.wants(event_type)).map(Arc::clone).collect()
+            })
+            .collect();
+    }
+
+    /// A table with this webhook added or replaced.
+    pub(super) fn with(&self, webhook: Arc<Webhook>) -> Self {
+        let mut by_id = self.by_id.clone();
+        by_id.insert(webhook.id, webhook);
+        let mut table = Self { by_id, by_type: Vec::new() };
+        table.index();
+        table
+    }
+
+    /// A table without this webhook.
+    pub(super) fn without(&self, id: WebhookId) -> Self {
+        let mut by_id = self.by_id.clone();
+        by_id.remove(&id);
+        let mut table = Self { by_id, by_type: Vec::new() };
+        table.index();
+        table
+    }
+
+    /// The webhook with this id.
+    pub fn get(&self, id: WebhookId) -> Option<&Arc<Webhook>> {
+        self.by_id.get(&id)
+    }
+
+    /// All of them, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Webhook>> {
+        self.by_id.values()
+    }
+
+    /// All of them, the newest first.
+    pub fn newest_first(&self) -> Vec<Arc<Webhook>> {
+        let mut all: Vec<_> = self.by_id.values().map(Arc::clone).collect();
+        all.sort_unstable_by_key(|webhook| std::cmp::Reverse(webhook.id));
+        all
+    }
+
+    /// Those that asked for events of this type, the oldest first.
+    pub(super) fn subscribed(&self, event_type: EventType) -> &[Arc<Webhook>] {
+        self.by_type.get(event_type as usize).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// All tokens at one moment, by the SHA-256 of their text.
+#[derive(Default, Clone)]
+pub struct Tokens(HashMap<[u8; 32], Token>);
+
+impl Tokens {
+    pub(super) fn new(tokens: impl IntoIterator<Item = ([u8; 32], Token)>) -> Self {
+        Self(tokens.into_iter().collect())
+    }
+
+    /// Looking up a hash says nothing about the text, however long the look-up takes.
+    pub(super) fn find(&self, text: &str) -> Option<Token> {
+        self.0.get(&hash(text)).cloned()
+    }
+
+    pub(super) fn newest_first(&self) -> Vec<Token> {
+        let mut all: Vec<_> = self.0.values().cloned().collect();
+        all.sort_unstable_by_key(|token| std::cmp::Reverse(token.id));
+        all
+    }
+
+    pub(super) fn with(&self, hash: [u8; 32], token: Token) -> Self {
+        let mut tokens = self.0.clone();
+        tokens.insert(hash, token);
+        Self(tokens)
+    }
+
+    pub(super) fn without(&self, hash: &[u8; 32]) -> Self {
+        let mut tokens = self.0.clone();
+        tokens.remove(hash);
+        Self(tokens)
+    }
+
+    pub(super) fn hash_of(&self, id: TokenId) -> Option<[u8; 32]> {
+        self.0.iter().find(|(_, token)| token.id == id).map(|(hash, _)| *hash)
+    }
+}
+
+/// What is stored of a token's text. The text has 256 random bits, or is an operator's own choice of at
+/// least 16 characters; a slow hash would only slow every request down.
+pub(super) fn hash(text: &str) -> [u8; 32] {
+    Sha256::digest(text.as_bytes()).into()
+}
+
+/// A new token's text: a prefix that secret scanners can look for, and 32 random bytes in hex. `None`
+/// when the system has no randomness.
+pub(super) fn new_token_text() -> Option<Secret> {
+    use std::fmt::Write as _;
+    let mut random = [0; 32];
+    getrandom::fill(&mut random).ok()?;
+    let mut text = String::from("hrld_");
+    for byte in random {
+        let _ = write!(text, "{byte:02x}");
+    }
+    Some(Secret::new(text))
+}
