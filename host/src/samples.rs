@@ -23,10 +23,29 @@ pub fn all() -> &'static [Sample] {
     SAMPLES
 }
 
+impl Sample {
+    /// Whether it looks like what a platform posts; the others look like what the host derives.
+    fn is_posted(&self) -> bool {
+        NewEvent::parse(self.json.trim(), "").is_ok()
+    }
+}
+
+/// The samples that can be posted, by name.
+pub fn posted() -> Vec<&'static Sample> {
+    all().iter().filter(|sample| sample.is_posted()).collect()
+}
+
 /// A sample as an accepted event.
 pub fn event(sample: &Sample) -> Option<Event> {
-    let new = NewEvent::parse(sample.json, "").ok()?;
-    Some(accepted(new))
+    let json = sample.json.trim();
+    if let Ok(new) = NewEvent::parse(json, "") {
+        return Some(accepted(new));
+    }
+    // As the host would have derived it: the same event, with its cause.
+    let mut members: serde_json::Map<String, serde_json::Value> = serde_json::from_str(json).ok()?;
+    let caused_by = members.remove("caused_by")?;
+    let new = NewEvent::parse(&serde_json::to_string(&members).ok()?, "").ok()?;
+    Some(Event { caused_by: caused_by.as_str()?.parse().ok(), json: json.to_owned(), ..accepted(new) })
 }
 
 /// The plain sample of a type.
@@ -54,8 +73,8 @@ mod tests {
     #[test]
     fn every_sample_is_a_legal_event_and_every_type_has_a_plain_one() {
         for sample in all() {
-            let new = NewEvent::parse(sample.json, "");
-            assert!(new.is_ok(), "{}: {:?}", sample.name, new.err());
+            let new = NewEvent::parse(sample.json.trim(), "");
+            assert!(event(sample).is_some(), "{}: {:?}", sample.name, new.err());
         }
         for &event_type in EventType::ALL {
             assert!(plain(event_type).is_some(), "{}", event_type.as_str());

@@ -251,6 +251,6 @@ fn these_tests_see_what_they_look_for() {
     assert_eq!(named("use super::store;"), ["store"]);
     assert_eq!(named("pub(in crate::api) fn f() -> my_crate::store {}"), ["api"]);
     assert!(has_path("use sled::Db;", "sled") && !has_path("let sledge = 1;", "sled"));
-    assert_eq!(words("SlackLike cef_x"), ["", "slack", "like", "cef", "x"]);
+    assert_eq!(words("SlackLike cef_x"), ["slack", "like", "cef", "x"]);
     assert_eq!(without_comments("a // b\nlet u = \"http://c\";"), "a \nlet u = \"http://c\";");
 }

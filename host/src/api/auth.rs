@@ -35,7 +35,7 @@ macro_rules! bearers {
     ($($(#[$doc:meta])* $name:ident: $($role:ident)|+, $may:literal;)*) => {$(
         $(#[$doc])*
         #[derive(Debug)]
-        pub struct $name(pub Token);
+        pub struct $name(#[allow(dead_code, reason = "not every handler asks whose token it is")] pub Token);
 
         impl FromRequestParts<Shared> for $name {
             type Rejection = ApiError;

@@ -150,6 +150,7 @@ impl ApiError {
     }
 
     /// Why.
+    #[cfg(test)]
     pub fn code(&self) -> Code {
         self.code
     }

@@ -1,0 +1,191 @@
+//! The API as a client sees it, on a store of its own, without a network.
+
+mod events;
+mod others;
+mod refusals;
+mod server;
+mod webhooks;
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use axum::body::Body;
+use http::{HeaderMap, Request};
+use serde_json::Value;
+use tower_service::Service as _;
+
+use super::*;
+use crate::clock::SystemClock;
+use crate::formatter::{RegistryOptions, Rendered};
+use crate::model::secret::Secret;
+use crate::model::settings::{DeliverySettings, SandboxSettings};
+use crate::model::token::Role;
+use crate::scheduler::{Courier, Ear};
+use crate::transport::{Guard, system_resolver};
+use crate::{embedded, samples, store};
+
+/// A running API and a token of each role.
+struct Host {
+    router: Router,
+    store: Arc<Store>,
+    draining: CancellationToken,
+    admin: String,
+    pentester: String,
+    ingest: String,
+    _folder: tempfile::TempDir,
+}
+
+/// What a request was answered.
+#[derive(Debug)]
+struct Answer {
+    status: u16,
+    headers: HeaderMap,
+    text: String,
+}
+
+impl Answer {
+    #[track_caller]
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {}", self.text))
+    }
+
+    fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// A problem as `status code`, and each error as `pointer code`.
+    #[track_caller]
+    fn problem(&self) -> Vec<String> {
+        assert_eq!(self.header("content-type"), Some("application/problem+json"), "{}", self.text);
+        let body = self.json();
+        assert_eq!(body["status"], self.status);
+        assert_eq!(body["type"], format!("/docs#errors-{}", body["code"].as_str().expect("a code")));
+        assert!(body["title"].is_string() && body["detail"].is_string(), "{body}");
+        let mut lines = vec![format!("{} {}", self.status, body["code"].as_str().expect("a code"))];
+        for error in body["errors"].as_array().into_iter().flatten() {
+            assert!(error["detail"].is_string(), "{error}");
+            lines.push(format!("{} {}", error["pointer"].as_str().expect("a pointer"), error["code"].as_str().expect("a code")));
+        }
+        lines
+    }
+}
+
+/// The formatters are the slow part of a host; the tests share them.
+fn registry() -> Arc<Registry> {
+    static REGISTRY: OnceLock<(Arc<Registry>, tempfile::TempDir)> = OnceLock::new();
+    let (registry, _) = REGISTRY.get_or_init(|| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let options = RegistryOptions {
+            settings: SandboxSettings::default(),
+            threads: 1,
+            components: folder.path().join("components"),
+            drop_in: folder.path().join("formatters.d"),
+            host_name: "test".into(),
+            built_in: embedded::COMPONENTS,
+            samples: samples::all().iter().filter_map(samples::event).collect(),
+        };
+        (Arc::new(Registry::open(options).expect("formatters")), folder)
+    });
+    Arc::clone(registry)
+}
+
+impl Host {
+    async fn start() -> Self {
+        Self::with(Limits::default()).await
+    }
+
+    async fn with(limits: Limits) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let ear = Ear::new();
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
+        let store = Store::open(store::Options {
+            folder: folder.path().to_owned(),
+            cache_bytes: 8 << 20,
+            master_key: None,
+            breaker_threshold: 5,
+            idempotency_kept: Duration::from_secs(60),
+            changes: ear.changes(),
+            clock: Arc::clone(&clock),
+        });
+        let store = Arc::new(store.expect("a store"));
+        let telemetry = Arc::new(Telemetry::new());
+        let guard = Arc::new(Guard::new(Vec::new()));
+        let resolver = system_resolver().expect("a resolver");
+        let transport = Arc::new(HttpTransport::new(guard, resolver, &[]).expect("a transport"));
+        let courier = Courier {
+            store: Arc::clone(&store),
+            registry: registry(),
+            rendered: Rendered::default(),
+            transport: Arc::clone(&transport),
+            clock: Arc::clone(&clock),
+            telemetry: Arc::clone(&telemetry),
+        };
+        let deliveries = tokio::runtime::Handle::current();
+        let scheduler = Arc::new(Scheduler::start(ear, courier, DeliverySettings::default(), deliveries));
+        let draining = CancellationToken::new();
+        let router = router(Api {
+            store: Arc::clone(&store),
+            scheduler,
+            registry: registry(),
+            transport,
+            limits,
+            telemetry,
+            clock,
+            draining: draining.clone(),
+        });
+        let mut tokens = Vec::new();
+        for role in [Role::Admin, Role::Pentester, Role::Ingest] {
+            let (_, text) = store.create_token("test".into(), role).await.expect("a token");
+            tokens.push(Secret::expose(&text).to_owned());
+        }
+        let [admin, pentester, ingest] = <[String; 3]>::try_from(tokens).expect("three");
+        Self { router, store, draining, admin, pentester, ingest, _folder: folder }
+    }
+
+    async fn send(&self, request: Request<Body>) -> Answer {
+        let response = self.router.clone().call(request).await.expect("an answer");
+        let (parts, body) = response.into_parts();
+        let bytes = axum::body::to_bytes(body, 64 << 20).await.expect("a body");
+        let text = String::from_utf8(bytes.to_vec()).unwrap_or_default();
+        Answer { status: parts.status.as_u16(), headers: parts.headers, text }
+    }
+
+    /// A request with a token, more headers (`Name: value`) and perhaps a JSON body.
+    async fn call(&self, line: &str, token: &str, headers: &[&str], body: Option<&str>) -> Answer {
+        let (method, path) = line.split_once(' ').expect("METHOD /path");
+        let mut request = Request::builder().method(method).uri(path);
+        if !token.is_empty() {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        if body.is_some() && !headers.iter().any(|header| header.to_ascii_lowercase().starts_with("content-type")) {
+            request = request.header("content-type", "application/json");
+        }
+        for header in headers {
+            let (name, value) = header.split_once(": ").expect("Name: value");
+            request = request.header(name, value);
+        }
+        let body = body.map_or_else(Body::empty, |body| Body::from(body.to_owned()));
+        self.send(request.body(body).expect("a request")).await
+    }
+
+    async fn get(&self, path: &str) -> Answer {
+        self.call(&format!("GET {path}"), &self.admin, &[], None).await
+    }
+
+    async fn post(&self, path: &str, body: &str) -> Answer {
+        self.call(&format!("POST {path}"), &self.admin, &[], Some(body)).await
+    }
+
+    async fn put(&self, path: &str, body: &str) -> Answer {
+        self.call(&format!("PUT {path}"), &self.admin, &[], Some(body)).await
+    }
+
+    /// A new webhook's path.
+    async fn webhook(&self) -> String {
+        let answer = self.post("/api/v1/webhooks", r#"{"name":"n","url":"https://hook.invalid/x"}"#).await;
+        answer.header("location").expect("a location").to_owned()
+    }
+}
+
+/// An id that nothing has.
+const NOBODY: &str = "01890a5d-ac96-774b-bcce-b302099a8057";

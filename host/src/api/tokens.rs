@@ -63,11 +63,11 @@ async fn list(_: Admin, State(api): State<Shared>) -> Json<Vec<Token>> {
 #[utoipa::path(post, path = "/api/v1/tokens", tag = "tokens", security(("bearer" = [])),
     request_body = TokenInput,
     responses((status = 201, description = "The token, with its text", body = NewToken)))]
-async fn create(_: Admin, State(api): State<Shared>, body: Unread) -> Result<(StatusCode, Json<NewToken>), ApiError> {
+async fn create(Admin(by): Admin, State(api): State<Shared>, body: Unread) -> Result<(StatusCode, Json<NewToken>), ApiError> {
     let payload = body.read_json(&api).await?;
     let input = TokenInput::read(&payload.json()?)?;
     let (token, text) = api.store.create_token(input.name, input.role).await?;
-    tracing::info!(token = %token.id, role = ?token.role, "token created");
+    tracing::info!(token = %token.id, by = %by.id, role = ?token.role, "token created");
     let Token { id, name, role, created_at } = token;
     Ok((StatusCode::CREATED, Json(NewToken { id, name, role, token: text.expose().to_owned(), created_at })))
 }
@@ -76,11 +76,11 @@ async fn create(_: Admin, State(api): State<Shared>, body: Unread) -> Result<(St
 #[utoipa::path(delete, path = "/api/v1/tokens/{id}", tag = "tokens", security(("bearer" = [])),
     params(("id" = uuid::Uuid, Path, description = "The token")),
     responses((status = 204, description = "It is gone"), (status = 404, description = "No such token")))]
-async fn delete(_: Admin, PathId(id): PathId<TokenId>, State(api): State<Shared>) -> Result<StatusCode, ApiError> {
+async fn delete(Admin(by): Admin, PathId(id): PathId<TokenId>, State(api): State<Shared>) -> Result<StatusCode, ApiError> {
     if !api.store.delete_token(id).await? {
         return Err(ApiError::not_found("token"));
     }
-    tracing::info!(token = %id, "token deleted");
+    tracing::info!(token = %id, by = %by.id, "token deleted");
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -79,7 +79,7 @@ async fn event_types(_: Anyone) -> Json<Vec<EventTypeView>> {
     request_body = WebhookInput,
     responses((status = 201, description = "The webhook", body = WebhookView,
         headers(("Location" = String, description = "Its path"), ("ETag" = String, description = "Its version")))))]
-async fn create(_: Admin, State(api): State<Shared>, body: Unread) -> Result<Response, ApiError> {
+async fn create(Admin(token): Admin, State(api): State<Shared>, body: Unread) -> Result<Response, ApiError> {
     let payload = body.read_json(&api).await?;
     let document = payload.json()?;
     let mut faults = Faults::new();
@@ -91,7 +91,7 @@ async fn create(_: Admin, State(api): State<Shared>, body: Unread) -> Result<Res
         _ => return Err(ApiError::fields(faults)),
     };
     let webhook = api.store.create_webhook(config).await?;
-    tracing::info!(webhook = %webhook.id, "webhook created");
+    tracing::info!(webhook = %webhook.id, by = %token.id, "webhook created");
     let location = format!("/api/v1/webhooks/{}", webhook.id);
     let headers = [(LOCATION, location), (ETAG, etag(&webhook))];
     Ok((StatusCode::CREATED, headers, Json(WebhookView::of(&webhook))).into_response())
@@ -123,7 +123,7 @@ async fn get(Viewer(token): Viewer, PathId(id): PathId<WebhookId>, State(api): S
         (status = 404, description = "No such webhook"),
         (status = 412, description = "It is no longer what `If-Match` names")))]
 async fn update(
-    _: Admin,
+    Admin(token): Admin,
     PathId(id): PathId<WebhookId>,
     State(api): State<Shared>,
     body: Unread,
@@ -142,7 +142,7 @@ async fn update(
         let config = draft.clone().apply(&current.config);
         match api.store.update_webhook(id, current.revision, config, draft.is_active).await? {
             Updated::Done(webhook) => {
-                tracing::info!(webhook = %id, "webhook changed");
+                tracing::info!(webhook = %id, by = %token.id, "webhook changed");
                 return Ok(([(ETAG, etag(&webhook))], Json(WebhookView::of(&webhook))).into_response());
             }
             Updated::Missing => return Err(ApiError::not_found("webhook")),
@@ -159,12 +159,12 @@ async fn update(
 #[utoipa::path(delete, path = "/api/v1/webhooks/{id}", tag = "webhooks", security(("bearer" = [])),
     params(("id" = uuid::Uuid, Path, description = "The webhook")),
     responses((status = 204, description = "It is gone"), (status = 404, description = "No such webhook")))]
-async fn delete(_: Admin, PathId(id): PathId<WebhookId>, State(api): State<Shared>) -> Result<StatusCode, ApiError> {
+async fn delete(Admin(token): Admin, PathId(id): PathId<WebhookId>, State(api): State<Shared>) -> Result<StatusCode, ApiError> {
     if !api.store.delete_webhook(id).await? {
         return Err(ApiError::not_found("webhook"));
     }
     api.scheduler.forget(id).await;
-    tracing::info!(webhook = %id, "webhook deleted");
+    tracing::info!(webhook = %id, by = %token.id, "webhook deleted");
     Ok(StatusCode::NO_CONTENT)
 }
 

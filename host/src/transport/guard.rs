@@ -202,7 +202,3 @@ impl fmt::Display for Denied {
 }
 
 impl std::error::Error for Denied {}
-
-#[cfg(test)]
-#[path = "guard_tests.rs"]
-mod tests;

@@ -105,7 +105,6 @@ pub(super) struct FilterInput {
 /// An event type's name, or `*`.
 #[derive(Clone, Copy, Deserialize, serde::Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
-#[expect(missing_docs, reason = "`GET /api/v1/webhooks/event-types` describes each")]
 pub(super) enum EventTypeName {
     FindingAdded,
     FindingVerified,

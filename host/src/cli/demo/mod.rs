@@ -1,6 +1,6 @@
 //! `heraldry demo`: the main job in one command. Nothing of it outlives the command.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::time::Duration;
 
@@ -104,7 +104,7 @@ async fn deliver(host: &Host) -> Result<(), Failure> {
 
     let formats = scenario::built_in_formats(&api).await?;
     let webhooks = scenario::create_webhooks(&api, &formats, &destination, &secret).await?;
-    show::opening(&host.url, &destination, &formats, samples::all().len())?;
+    show::opening(&host.url, &destination, &formats, samples::posted().len())?;
     let outcome = watch(&api, arriving, &formats).await;
     receiver.abort();
     let watched = outcome?;
@@ -113,7 +113,7 @@ async fn deliver(host: &Host) -> Result<(), Failure> {
         let error = anyhow::anyhow!("{}", std::iter::once(problem).chain(reasons).collect::<Vec<_>>().join("\n  "));
         return Err(Failure::failed(error, BUG));
     }
-    show::in_full(&formats, &watched.examples)?;
+    show::in_full(&formats, &watched.examples(&formats))?;
     show::closing(&watched, &formats, began.elapsed())
 }
 
@@ -121,37 +121,37 @@ async fn deliver(host: &Host) -> Result<(), Failure> {
 struct Watched {
     events: usize,
     expected: u64,
-    deliveries: HashSet<String>,
+    /// By delivery id.
+    arrived: HashMap<String, Delivery>,
     unverified: u64,
-    /// One delivery for each format, in the formats' order.
-    examples: Vec<Option<Delivery>>,
+    /// The ids of the deliveries that are shown in full.
+    shown: HashSet<String>,
 }
 
 impl Watched {
     /// What is not as it should be, in words.
     fn problem(&self, formats: &[String]) -> Option<String> {
-        let arrived = self.deliveries.len() as u64;
+        let arrived = self.arrived.len() as u64;
         if arrived < self.expected {
             return Some(format!("{arrived} of {} deliveries arrived within {} s", self.expected, PATIENCE.as_secs()));
         }
         if self.unverified > 0 {
             return Some(format!("{} of {arrived} deliveries do not have two good signatures", self.unverified));
         }
-        let unseen = formats.iter().zip(&self.examples).find(|(_, example)| example.is_none());
+        let unseen = formats.iter().zip(self.examples(formats)).find(|(_, example)| example.is_none());
         unseen.map(|(format, _)| format!("no delivery of the format {format} arrived"))
     }
 
-    fn take(&mut self, delivery: Delivery, formats: &[String]) {
+    /// One delivery for each format, in the formats' order.
+    fn examples(&self, formats: &[String]) -> Vec<Option<&Delivery>> {
+        let shown: Vec<&Delivery> = self.shown.iter().filter_map(|id| self.arrived.get(id)).collect();
+        let of = |format: &String| shown.iter().find(|delivery| scenario::format_of(delivery) == Some(format)).copied();
+        formats.iter().map(of).collect()
+    }
+
+    fn take(&mut self, delivery: Delivery) {
         self.unverified += u64::from(!delivery.verdicts.is_some_and(receiver::Verdicts::all_verify));
-        self.deliveries.insert(delivery.header("x-webhook-delivery"));
-        let format = formats.iter().position(|format| scenario::format_of(&delivery) == Some(format));
-        if let Some(example) = format.and_then(|format| self.examples.get_mut(format)) {
-            // A finding shows most of a format; anything else stands in until one comes.
-            let finding = |delivery: &Delivery| delivery.header("x-webhook-event") == "finding_added";
-            if example.as_ref().is_none_or(|kept| finding(&delivery) && !finding(kept)) {
-                *example = Some(delivery);
-            }
-        }
+        self.arrived.insert(delivery.header("x-webhook-delivery"), delivery);
     }
 }
 
@@ -161,22 +161,24 @@ async fn watch(api: &Api, mut arriving: mpsc::Receiver<Delivery>, formats: &[Str
     let posting = scenario::post_samples(api);
     tokio::pin!(posting);
     let mut watched = Watched {
-        events: samples::all().len(),
+        events: samples::posted().len(),
         expected: 0,
-        deliveries: HashSet::new(),
+        arrived: HashMap::new(),
         unverified: 0,
-        examples: formats.iter().map(|_| None).collect(),
+        shown: HashSet::new(),
     };
     let mut posted = false;
-    while !posted || (watched.deliveries.len() as u64) < watched.expected {
+    while !posted || (watched.arrived.len() as u64) < watched.expected {
         tokio::select! {
-            expected = &mut posting, if !posted => {
-                watched.expected = expected?;
+            outcome = &mut posting, if !posted => {
+                let outcome = outcome?;
+                watched.expected = outcome.deliveries;
+                watched.shown = outcome.shown;
                 posted = true;
             }
             Some(delivery) = arriving.recv() => {
                 show::arrival(&delivery, formats)?;
-                watched.take(delivery, formats);
+                watched.take(delivery);
             }
             () = tokio::time::sleep_until(deadline) => break,
         }

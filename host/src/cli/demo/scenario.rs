@@ -1,5 +1,7 @@
 //! What the demo asks of its host, all of it over the API.
 
+use std::collections::HashSet;
+
 use reqwest::Method;
 use serde::Deserialize;
 use url::Url;
@@ -12,6 +14,8 @@ use crate::cli::webhook::show::Attempt;
 use crate::model::secret::Secret;
 use crate::samples;
 
+/// The sample whose deliveries are shown in full.
+const SHOWN: &str = "finding_added";
 /// Failures that are shown for each webhook.
 const SHOWN_FAILURES: &str = "2";
 
@@ -29,7 +33,13 @@ struct Created {
 
 #[derive(Deserialize)]
 struct Receipt {
+    id: String,
     deliveries: u64,
+}
+
+#[derive(Deserialize)]
+struct Event {
+    deliveries: Vec<Created>,
 }
 
 /// The names of the formats that the program brings, in order.
@@ -77,15 +87,27 @@ pub(super) fn format_of(delivery: &Delivery) -> Option<&str> {
     delivery.path.strip_prefix('/')
 }
 
-/// Posts the samples one by one, each with an id; the answer is how many deliveries they make.
-pub(super) async fn post_samples(api: &Api) -> Result<u64, Failure> {
-    let mut deliveries = 0;
-    for sample in samples::all() {
+/// What posting the samples came to.
+pub(super) struct Posted {
+    /// The deliveries that they make.
+    pub(super) deliveries: u64,
+    /// The ids of those of the plain finding, which show most of a format.
+    pub(super) shown: HashSet<String>,
+}
+
+/// Posts the samples one by one, each with an id.
+pub(super) async fn post_samples(api: &Api) -> Result<Posted, Failure> {
+    let mut posted = Posted { deliveries: 0, shown: HashSet::new() };
+    for sample in samples::posted() {
         let event = input::with_id(sample.json.trim()).unwrap_or_else(|_| sample.json.to_owned());
         let receipt: Receipt = api.send_json(Method::POST, "/events", event).await?.parse()?;
-        deliveries += receipt.deliveries;
+        posted.deliveries += receipt.deliveries;
+        if sample.name == SHOWN {
+            let event: Event = api.get(&format!("/events{}", segment(&receipt.id))).await?.parse()?;
+            posted.shown.extend(event.deliveries.into_iter().map(|delivery| delivery.id));
+        }
     }
-    Ok(deliveries)
+    Ok(posted)
 }
 
 /// Why attempts failed, a line each, as far as the history says.

@@ -43,7 +43,7 @@ pub(super) fn arrival(delivery: &Delivery, formats: &[String]) -> Result<(), Fai
 }
 
 /// One delivery of each format, head and body.
-pub(super) fn in_full(formats: &[String], examples: &[Option<Delivery>]) -> Result<(), Failure> {
+pub(super) fn in_full(formats: &[String], examples: &[Option<&Delivery>]) -> Result<(), Failure> {
     for (format, example) in formats.iter().zip(examples) {
         let Some(delivery) = example else { continue };
         line(format_args!("\n{BOLD}One delivery in full: {}{BOLD:#}", escape(format)))?;
@@ -62,7 +62,7 @@ pub(super) fn closing(watched: &Watched, formats: &[String], took: Duration) -> 
     line(format_args!(
         "\n{GOOD}{BOLD}Done{BOLD:#}{GOOD:#}: {} in, {} out in {}, every signature verified, {:.1} s.",
         plural(watched.events as u64, "event"),
-        plural(watched.deliveries.len() as u64, "delivery"),
+        plural(watched.arrived.len() as u64, "delivery"),
         plural(formats.len() as u64, "format"),
         took.as_secs_f64(),
     ))?;

@@ -1,1 +1,84 @@
+//! Against scripted peers on loopback; nothing here leaves it.
 
+mod answers;
+mod connections;
+mod guard;
+mod peer;
+mod policy;
+mod tls;
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::HeaderMap;
+use ipnet::IpNet;
+
+use super::{BoxFuture, Guard, HttpTransport, Report, Request, Resolve, ResolveError};
+use crate::model::url::DeliveryUrl;
+
+/// In every URL's path and query here; in no error's text.
+const CANARY: &str = "canary-3f1c";
+
+/// Names as a test says; others do not exist.
+#[derive(Default)]
+struct Table(Mutex<HashMap<String, Vec<IpAddr>>>);
+
+impl Table {
+    fn of(entries: &[(&str, &[&str])]) -> Arc<Self> {
+        let table = Arc::new(Self::default());
+        for (name, addresses) in entries {
+            table.set(name, addresses);
+        }
+        table
+    }
+
+    fn set(&self, name: &str, addresses: &[&str]) {
+        let addresses = addresses.iter().map(|text| text.parse().expect("address")).collect();
+        self.0.lock().expect("table").insert(name.into(), addresses);
+    }
+}
+
+impl Resolve for Table {
+    fn resolve<'a>(&'a self, host: &'a str) -> BoxFuture<'a, Result<Vec<IpAddr>, ResolveError>> {
+        let found = self.0.lock().expect("table").get(host).cloned();
+        Box::pin(async move { found.ok_or(ResolveError::NotFound) })
+    }
+}
+
+fn nets(texts: &[&str]) -> Vec<IpNet> {
+    texts.iter().map(|text| text.parse().expect("network")).collect()
+}
+
+/// Loopback open, no names.
+fn transport() -> HttpTransport {
+    transport_with(&["127.0.0.0/8", "::1/128"], Table::of(&[]), &[])
+}
+
+fn transport_with(allow: &[&str], names: Arc<dyn Resolve>, roots: &[Vec<u8>]) -> HttpTransport {
+    HttpTransport::new(Arc::new(Guard::new(nets(allow))), names, roots).expect("transport")
+}
+
+fn url(origin: &str) -> DeliveryUrl {
+    DeliveryUrl::parse(&format!("{origin}/{CANARY}?key={CANARY}")).expect("URL")
+}
+
+/// One delivery of a small body, with enough time.
+async fn deliver(transport: &HttpTransport, origin: &str) -> Report {
+    deliver_within(transport, origin, Duration::from_secs(20)).await
+}
+
+async fn deliver_within(transport: &HttpTransport, origin: &str, timeout: Duration) -> Report {
+    let url = url(origin);
+    let body = Bytes::from_static(b"{\"hello\":1}");
+    let report = transport.deliver(Request { url: &url, headers: HeaderMap::new(), body, timeout }).await;
+    assert!(!format!("{report:?}").contains(CANARY), "{report:?}");
+    report
+}
+
+/// A report's error, or `delivered`.
+fn end(report: &Report) -> String {
+    report.outcome.error_text().unwrap_or_else(|| "delivered".into())
+}

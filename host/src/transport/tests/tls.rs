@@ -1,0 +1,230 @@
+//! TLS: certificates good and bad, and HTTP/2.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
+use time::{Duration as Days, OffsetDateTime};
+use tokio::io::AsyncWriteExt as _;
+use tokio_rustls::TlsAcceptor;
+
+use super::peer::{Peer, read_request};
+use super::{Table, deliver, deliver_within, end, transport_with};
+
+const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+
+/// An authority of the test's own.
+struct Authority(CertifiedIssuer<'static, KeyPair>);
+
+impl Authority {
+    fn new() -> Self {
+        let mut params = CertificateParams::new(Vec::new()).expect("params");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        Self(CertifiedIssuer::self_signed(params, KeyPair::generate().expect("key")).expect("authority"))
+    }
+
+    fn root(&self) -> Vec<u8> {
+        self.0.der().to_vec()
+    }
+
+    /// A certificate for these names, valid from so many days on to so many days on.
+    fn issue(&self, names: &[&str], from: i64, to: i64) -> (CertificateDer<'static>, PrivateKeyDer<'static>) {
+        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+        let mut params = CertificateParams::new(names).expect("params");
+        params.not_before = OffsetDateTime::now_utc() + Days::days(from);
+        params.not_after = OffsetDateTime::now_utc() + Days::days(to);
+        let key = KeyPair::generate().expect("key");
+        let certificate = params.signed_by(&key, &self.0).expect("certificate");
+        (certificate.der().clone(), PrivateKeyDer::Pkcs8(key.serialize_der().into()))
+    }
+}
+
+fn self_signed() -> (CertificateDer<'static>, PrivateKeyDer<'static>) {
+    let key = KeyPair::generate().expect("key");
+    let params = CertificateParams::new(vec!["good.example".into()]).expect("params");
+    let certificate = params.self_signed(&key).expect("certificate");
+    (certificate.der().clone(), PrivateKeyDer::Pkcs8(key.serialize_der().into()))
+}
+
+fn server((certificate, key): (CertificateDer<'static>, PrivateKeyDer<'static>), clients: Option<&Authority>) -> ServerConfig {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions();
+    let builder = builder.expect("versions");
+    let builder = match clients {
+        None => builder.with_no_client_auth(),
+        Some(authority) => {
+            let mut roots = RootCertStore::empty();
+            roots.add(authority.0.der().clone()).expect("root");
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();
+            builder.with_client_cert_verifier(verifier.expect("verifier"))
+        }
+    };
+    builder.with_single_cert(vec![certificate], key).expect("certificate")
+}
+
+/// Answers over TLS as [`Peer::answering`] does in the clear.
+async fn tls_peer(config: ServerConfig) -> Peer {
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    Peer::playing(move |stream| {
+        let acceptor = acceptor.clone();
+        async move {
+            let Ok(mut stream) = acceptor.accept(stream).await else { return };
+            while read_request(&mut stream).await && stream.write_all(OK).await.is_ok() {}
+        }
+    })
+    .await
+}
+
+async fn over_tls(config: ServerConfig, host: &str, roots: &[Vec<u8>]) -> String {
+    let peer = tls_peer(config).await;
+    let names = Table::of(&[("good.example", &["127.0.0.1"]), ("other.example", &["127.0.0.1"])]);
+    let transport = transport_with(&["127.0.0.0/8"], names, roots);
+    end(&deliver(&transport, &format!("https://{host}:{}", peer.address.port())).await)
+}
+
+#[tokio::test]
+async fn a_certificate_is_good_or_says_why_not() {
+    let authority = Authority::new();
+    let roots = [authority.root()];
+    let good = || authority.issue(&["good.example"], -1, 1);
+    let words = |words: &str| format!("tls: the destination's certificate {words}");
+    let untrusted = words(
+        "is signed by nobody that this host trusts (self-signed, or a chain without its intermediate)",
+    );
+    for (certificate, host, expected) in [
+        (good(), "good.example", "delivered".to_owned()),
+        (authority.issue(&["127.0.0.1"], -1, 1), "127.0.0.1", "delivered".to_owned()),
+        (good(), "other.example", words("is for another name or address")),
+        (good(), "127.0.0.1", words("is for another name or address")),
+        (authority.issue(&["good.example"], -2, -1), "good.example", words("has expired")),
+        (authority.issue(&["good.example"], 1, 2), "good.example", words("is not valid yet")),
+        (self_signed(), "good.example", untrusted.clone()),
+        (Authority::new().issue(&["good.example"], -1, 1), "good.example", untrusted.clone()),
+    ] {
+        assert_eq!(over_tls(server(certificate, None), host, &roots).await, expected, "{host}");
+    }
+    assert_eq!(over_tls(server(good(), None), "good.example", &[]).await, untrusted);
+}
+
+#[tokio::test]
+async fn a_destination_that_wants_a_client_certificate_says_so() {
+    let authority = Authority::new();
+    let config = server(authority.issue(&["good.example"], -1, 1), Some(&authority));
+    let ended = over_tls(config, "good.example", &[authority.root()]).await;
+    assert_eq!(ended, "tls: the destination wants a client certificate");
+}
+
+#[tokio::test]
+async fn a_port_without_tls_is_named_as_such() {
+    let peer = Peer::playing(|mut stream| async move {
+        let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n").await;
+        read_request(&mut stream).await;
+    })
+    .await;
+    let transport = transport_with(&["127.0.0.0/8"], Table::of(&[]), &[]);
+    let ended = end(&deliver(&transport, &format!("https://{}", peer.address)).await);
+    assert_eq!(ended, "tls: the destination does not speak TLS on this port");
+
+    let peer = Peer::playing(|stream| async move { drop(stream) }).await;
+    let ended = end(&deliver(&transport, &format!("https://{}", peer.address)).await);
+    assert_eq!(ended, "tls: the connection closed during the TLS handshake");
+
+    let authority = Authority::new();
+    let peer = tls_peer(server(authority.issue(&["127.0.0.1"], -1, 1), None)).await;
+    let ended = end(&deliver(&transport, &peer.origin()).await);
+    assert_eq!(ended, "protocol: what the destination answered is not HTTP");
+}
+
+#[tokio::test]
+async fn a_handshake_without_end_runs_out_of_time() {
+    let peer = Peer::playing(|mut stream| async move { while read_request(&mut stream).await {} }).await;
+    let transport = transport_with(&["127.0.0.0/8"], Table::of(&[]), &[]);
+    let report = deliver_within(&transport, &format!("https://{}", peer.address), Duration::from_millis(300)).await;
+    assert_eq!(end(&report), "timeout: no connection within 300 ms");
+}
+
+/// Serves HTTP/2: request number `n` (from 0) is answered as `answer` says; `None` leaves it waiting.
+async fn http2_peer(authority: &Authority, answer: fn(usize) -> Option<(u16, usize)>) -> Peer {
+    let mut config = server(authority.issue(&["good.example"], -1, 1), None);
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let requests = Arc::new(AtomicUsize::new(0));
+    Peer::playing(move |stream| {
+        let (acceptor, requests) = (acceptor.clone(), Arc::clone(&requests));
+        async move {
+            let Ok(stream) = acceptor.accept(stream).await else { return };
+            let service = service_fn(move |request: http::Request<Incoming>| {
+                let number = requests.fetch_add(1, Ordering::SeqCst);
+                async move {
+                    assert_eq!(request.version(), http::Version::HTTP_2);
+                    let Some((status, bytes)) = answer(number) else { return std::future::pending().await };
+                    let mut response = http::Response::new(Full::new(Bytes::from(vec![b'x'; bytes])));
+                    *response.status_mut() = http::StatusCode::from_u16(status).expect("status");
+                    Ok::<_, Infallible>(response)
+                }
+            });
+            let _ = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+                .serve_connection(TokioIo::new(stream), service)
+                .await;
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn http2_shares_a_connection_and_each_answer_has_its_budget() {
+    let authority = Authority::new();
+    let peer = http2_peer(&authority, |_| Some((200, 60_000))).await;
+    let names = Table::of(&[("good.example", &["127.0.0.1"])]);
+    let transport = Arc::new(transport_with(&["127.0.0.0/8"], names, &[authority.root()]));
+    let origin = format!("https://good.example:{}", peer.address.port());
+    for _ in 0..3 {
+        let together: Vec<_> = (0..8)
+            .map(|_| {
+                let (transport, origin) = (Arc::clone(&transport), origin.clone());
+                tokio::spawn(async move { end(&deliver(&transport, &origin).await) })
+            })
+            .collect();
+        for one in together {
+            assert_eq!(one.await.expect("attempt"), "delivered");
+        }
+    }
+    assert!(peer.connections() < 10, "{}", peer.connections());
+    assert_eq!(end(&deliver(&transport, &origin).await), "delivered");
+}
+
+#[tokio::test]
+async fn an_http2_body_that_goes_on_is_cut() {
+    let authority = Authority::new();
+    let peer = http2_peer(&authority, |n| Some((if n == 0 { 200 } else { 500 }, 4_000_000))).await;
+    let names = Table::of(&[("good.example", &["127.0.0.1"])]);
+    let transport = transport_with(&["127.0.0.0/8"], names, &[authority.root()]);
+    let origin = format!("https://good.example:{}", peer.address.port());
+    let report = deliver(&transport, &origin).await;
+    assert_eq!((end(&report).as_str(), report.excerpt.map(|text| text.len())), ("delivered", Some(1024)));
+    let words = "status: the destination answered 500 Internal Server Error";
+    assert_eq!(end(&deliver(&transport, &origin).await), words);
+}
+
+#[tokio::test]
+async fn an_http2_connection_that_timed_out_is_not_used_again() {
+    let authority = Authority::new();
+    let peer = http2_peer(&authority, |n| (n != 0).then_some((200, 2))).await;
+    let names = Table::of(&[("good.example", &["127.0.0.1"])]);
+    let transport = transport_with(&["127.0.0.0/8"], names, &[authority.root()]);
+    let origin = format!("https://good.example:{}", peer.address.port());
+    let report = deliver_within(&transport, &origin, Duration::from_millis(500)).await;
+    assert_eq!(end(&report), "timeout: the request was sent, but no answer came within 500 ms");
+    assert_eq!(end(&deliver(&transport, &origin).await), "delivered");
+    assert_eq!(peer.connections(), 2);
+}

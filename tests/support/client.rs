@@ -1,0 +1,296 @@
+//! Talks to a host as its users do.
+
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap};
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use super::eventually;
+
+/// Where everything that needs a token stands.
+const ROOT: &str = "/api/v1";
+
+/// Somebody with a token, or without one. Paths are those below `/api/v1`, as in `/webhooks`, unless it
+/// was made with [`Client::outside`].
+#[derive(Clone, Debug)]
+pub(crate) struct Client {
+    http: reqwest::Client,
+    origin: String,
+    root: &'static str,
+    token: Option<String>,
+}
+
+impl Client {
+    /// Somebody without a token at an origin, as in `http://127.0.0.1:8080`.
+    pub(crate) fn new(origin: &str) -> Self {
+        // A second install is refused, which is fine: then there is one.
+        drop(rustls::crypto::ring::default_provider().install_default());
+        let http = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build();
+        let http = http.expect("an HTTP client");
+        Self { http, origin: origin.to_owned(), root: ROOT, token: None }
+    }
+
+    /// The same place, with this token.
+    pub(crate) fn with_token(&self, token: &str) -> Self {
+        Self { token: Some(token.to_owned()), ..self.clone() }
+    }
+
+    /// The same place, without a token.
+    pub(crate) fn anonymous(&self) -> Self {
+        Self { token: None, ..self.clone() }
+    }
+
+    /// The same host without a token; paths begin at its root, as in `/healthz`.
+    pub(crate) fn outside(&self) -> Self {
+        Self { token: None, root: "", ..self.clone() }
+    }
+
+    /// The token's text.
+    pub(crate) fn token(&self) -> &str {
+        self.token.as_deref().expect("a client with a token")
+    }
+
+    /// A request to be filled.
+    pub(crate) fn request(&self, method: &str, path: &str) -> Request {
+        let method = Method::from_bytes(method.as_bytes()).expect("a method");
+        let what = format!("{method} {}{path}", self.root);
+        let mut builder = self.http.request(method, format!("{}{}{path}", self.origin, self.root));
+        if let Some(token) = &self.token {
+            builder = builder.header(AUTHORIZATION, format!("Bearer {token}"));
+        }
+        Request { what, builder }
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.request("GET", path).send().await
+    }
+
+    pub(crate) async fn delete(&self, path: &str) -> Answer {
+        self.request("DELETE", path).send().await
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Answer {
+        self.request("POST", path).json(body).send().await
+    }
+
+    pub(crate) async fn put(&self, path: &str, body: &Value) -> Answer {
+        self.request("PUT", path).json(body).send().await
+    }
+
+    /// Posts a JSON text as it stands.
+    pub(crate) async fn post_text(&self, path: &str, text: impl Into<String>) -> Answer {
+        self.request("POST", path).body("application/json", text.into()).send().await
+    }
+
+    /// Posts one value a line.
+    pub(crate) async fn post_lines(&self, path: &str, text: impl Into<String>) -> Answer {
+        self.request("POST", path).body("application/x-ndjson", text.into()).send().await
+    }
+
+    /// Sends these bytes on a connection of their own and returns all that comes back until it closes.
+    pub(crate) async fn raw(&self, bytes: &[u8]) -> String {
+        let address = self.origin.strip_prefix("http://").expect("an origin");
+        let mut stream = TcpStream::connect(address).await.expect("a connection");
+        stream.write_all(bytes).await.expect("the bytes are sent");
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.expect("an answer");
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+
+    /// Makes a token with this role; somebody with it.
+    pub(crate) async fn new_token(&self, role: &str) -> Self {
+        let answer = self.post("/tokens", &json!({"name": role, "role": role})).await;
+        self.with_token(answer.expect(201).json()["token"].as_str().expect("a token's text"))
+    }
+
+    /// Makes a webhook to `url` with these further fields; its id. Takes every event type unless `fields`
+    /// says otherwise.
+    pub(crate) async fn webhook(&self, url: &str, fields: Value) -> String {
+        let mut body = json!({"name": "a webhook", "url": url, "event_types": ["*"]});
+        for (name, value) in fields.as_object().expect("fields are an object") {
+            body[name] = value.clone();
+        }
+        let answer = self.post("/webhooks", &body).await.expect(201);
+        answer.json()["id"].as_str().expect("an id").to_owned()
+    }
+
+    /// Posts one event that must be accepted; its id.
+    pub(crate) async fn event(&self, event: &Value) -> String {
+        self.post("/events", event).await.expect(202).json()["id"].as_str().expect("an id").to_owned()
+    }
+
+    /// The attempts of a webhook's history, the newest first, up to 200.
+    pub(crate) async fn history(&self, webhook: &str) -> Vec<Value> {
+        self.get(&format!("/webhooks/{webhook}/deliveries?limit=200")).await.expect(200).list()
+    }
+
+    /// A webhook's history once it has at least so many attempts.
+    pub(crate) async fn history_of(&self, webhook: &str, attempts: usize) -> Vec<Value> {
+        let what = format!("{attempts} attempts in the history of {webhook}");
+        eventually(&what, async || Some(self.history(webhook).await).filter(|history| history.len() >= attempts)).await
+    }
+
+    /// An event's deliveries, once none of them is pending.
+    pub(crate) async fn settled(&self, event: &str) -> Vec<Value> {
+        eventually(&format!("the deliveries of {event} to settle"), async || {
+            let deliveries = self.get(&format!("/events/{event}")).await.expect(200).json()["deliveries"].clone();
+            let deliveries = deliveries.as_array().expect("a list").clone();
+            deliveries.iter().all(|delivery| delivery["status"] != "pending").then_some(deliveries)
+        })
+        .await
+    }
+}
+
+/// A request that is being filled.
+pub(crate) struct Request {
+    what: String,
+    builder: reqwest::RequestBuilder,
+}
+
+impl Request {
+    /// Adds a header; one that is there already stays beside it.
+    pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
+        self.builder = self.builder.header(name, value);
+        self
+    }
+
+    /// Sets the body, and its type unless that is empty.
+    pub(crate) fn body(mut self, content_type: &str, body: impl Into<reqwest::Body>) -> Self {
+        if !content_type.is_empty() {
+            self.builder = self.builder.header(CONTENT_TYPE, content_type);
+        }
+        self.builder = self.builder.body(body);
+        self
+    }
+
+    /// Sets a JSON body.
+    pub(crate) fn json(self, body: &Value) -> Self {
+        self.body("application/json", body.to_string())
+    }
+
+    /// Sends it.
+    ///
+    /// # Panics
+    /// When no whole answer comes back.
+    pub(crate) async fn send(self) -> Answer {
+        let Self { what, builder } = self;
+        let response = builder.send().await.unwrap_or_else(|error| panic!("{what}: no answer: {error:?}"));
+        let (status, headers) = (response.status(), response.headers().clone());
+        let body = response.bytes().await.unwrap_or_else(|error| panic!("{what}: half an answer: {error:?}"));
+        Answer { what, status, headers, body: body.to_vec() }
+    }
+
+    /// Sends it to a host that may be killed meanwhile; `None` when no whole answer comes back.
+    pub(crate) async fn try_send(self) -> Option<Answer> {
+        let Self { what, builder } = self;
+        let response = builder.send().await.ok()?;
+        let (status, headers) = (response.status(), response.headers().clone());
+        let body = response.bytes().await.ok()?.to_vec();
+        Some(Answer { what, status, headers, body })
+    }
+}
+
+/// What came back.
+#[derive(Clone, Debug)]
+pub(crate) struct Answer {
+    /// Method and path, for messages.
+    what: String,
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Vec<u8>,
+}
+
+impl Answer {
+    pub(crate) fn status(&self) -> u16 {
+        self.status.as_u16()
+    }
+
+    /// Itself, when it has this status.
+    #[track_caller]
+    pub(crate) fn expect(self, status: u16) -> Self {
+        assert_eq!(self.status(), status, "{self}");
+        self
+    }
+
+    /// The header's value; empty when it is absent.
+    #[track_caller]
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().expect("a header is text"))
+    }
+
+    #[track_caller]
+    pub(crate) fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).expect("a body is text")
+    }
+
+    /// The body's bytes.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.body
+    }
+
+    #[track_caller]
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("not JSON ({error}): {self}"))
+    }
+
+    /// The body's elements.
+    #[track_caller]
+    pub(crate) fn list(&self) -> Vec<Value> {
+        match self.json() {
+            Value::Array(elements) => elements,
+            _ => panic!("not a list: {self}"),
+        }
+    }
+
+    /// Asserts that it is a refusal as RFC 9457 writes it, with this status and code.
+    #[track_caller]
+    pub(crate) fn problem(&self, status: u16, code: &str) -> &Self {
+        assert_eq!(self.status(), status, "{self}");
+        assert_eq!(self.header("content-type"), "application/problem+json", "{self}");
+        let body = self.json();
+        assert_eq!((&body["status"], &body["code"]), (&json!(status), &json!(code)), "{self}");
+        for member in ["type", "title", "detail"] {
+            assert!(body[member].as_str().is_some_and(|text| !text.is_empty()), "{member} is missing: {self}");
+        }
+        let bearer = self.header("www-authenticate").starts_with("Bearer");
+        assert_eq!(bearer, status == 401, "WWW-Authenticate comes with 401 and with nothing else: {self}");
+        self
+    }
+
+    /// Asserts that it is a 422 that names exactly this field.
+    #[track_caller]
+    pub(crate) fn fault(&self, pointer: &str, code: &str) -> &Self {
+        self.faults(&[(pointer, code)])
+    }
+
+    /// Asserts that it is a 422 that names exactly these fields, in any order.
+    #[track_caller]
+    pub(crate) fn faults(&self, expected: &[(&str, &str)]) -> &Self {
+        self.problem(422, "invalid_fields").errors(expected)
+    }
+
+    /// Asserts that a refusal's `errors` are exactly these, in any order.
+    #[track_caller]
+    pub(crate) fn errors(&self, expected: &[(&str, &str)]) -> &Self {
+        let body = self.json();
+        let mut found = Vec::new();
+        for error in body["errors"].as_array().unwrap_or_else(|| panic!("no errors: {self}")) {
+            assert!(error["detail"].as_str().is_some_and(|text| !text.is_empty()), "no detail: {self}");
+            found.push((error["pointer"].as_str().expect("a pointer"), error["code"].as_str().expect("a code")));
+        }
+        found.sort_unstable();
+        let mut expected = expected.to_vec();
+        expected.sort_unstable();
+        assert_eq!(found, expected, "{self}");
+        self
+    }
+}
+
+impl std::fmt::Display for Answer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let body = String::from_utf8_lossy(&self.body);
+        let shown: String = body.chars().take(2000).collect();
+        write!(f, "{} was answered {}: {shown}", self.what, self.status)
+    }
+}

@@ -1,0 +1,53 @@
+//! Events to post.
+
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+/// One of the project's samples (`wit/samples`), by its file's stem, as it stands there.
+///
+/// # Panics
+/// When there is no such sample.
+pub(crate) fn text(name: &str) -> &'static str {
+    let found = heraldry::samples::all().iter().find(|sample| sample.name == name);
+    found.unwrap_or_else(|| panic!("wit/samples has no {name}.json")).json
+}
+
+/// One of the project's samples with an id of its own, so that it can be posted again and again.
+pub(crate) fn sample(name: &str) -> Value {
+    let mut event: Value = serde_json::from_str(text(name)).expect("a sample is JSON");
+    event["id"] = json!(new_id());
+    event
+}
+
+/// The smallest event of a type.
+pub(crate) fn minimal(event_type: &str) -> Value {
+    sample(&format!("{event_type}--minimal"))
+}
+
+/// A finding with a title and, unless it is empty, a severity.
+pub(crate) fn finding(title: &str, severity: &str) -> Value {
+    let mut event = json!({
+        "type": "finding_added", "id": new_id(), "occurred_at": "2026-11-18T08:00:00.000Z",
+        "data": {"finding": {"title": title}},
+    });
+    if !severity.is_empty() {
+        event["data"]["finding"]["severity"] = json!(severity);
+    }
+    event
+}
+
+/// So many findings without a severity, each with its own title.
+pub(crate) fn findings(count: usize) -> Vec<Value> {
+    (0..count).map(|number| finding(&format!("finding {number}"), "")).collect()
+}
+
+/// The event as one that happened in this engagement.
+pub(crate) fn in_engagement(mut event: Value, id: &str) -> Value {
+    event["engagement"] = json!({"id": id, "name": format!("Engagement {id}")});
+    event
+}
+
+/// An id that no other event has.
+pub(crate) fn new_id() -> String {
+    Uuid::now_v7().to_string()
+}

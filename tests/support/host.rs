@@ -1,0 +1,294 @@
+//! The real binary as a child process, on a free port, with a folder of its own.
+
+use std::ffi::OsString;
+use std::io::{BufRead as _, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use super::{Client, PATIENCE, eventually, within};
+
+/// How a host is started.
+#[derive(Clone, Debug)]
+pub(crate) struct Options {
+    arguments: Vec<OsString>,
+    environment: Vec<(String, String)>,
+    allow_net: Vec<String>,
+    folder: Option<Arc<TempDir>>,
+}
+
+impl Options {
+    fn new() -> Self {
+        let allow_net = ["127.0.0.0/8", "::1/128"].map(str::to_owned).into();
+        Self { arguments: Vec::new(), environment: Vec::new(), allow_net, folder: None }
+    }
+
+    /// Adds words to the command line, as in `["--retry-base", "50ms"]`.
+    pub(crate) fn args<W: Into<OsString>>(mut self, words: impl IntoIterator<Item = W>) -> Self {
+        self.arguments.extend(words.into_iter().map(Into::into));
+        self
+    }
+
+    /// Sets a variable.
+    pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Opens these networks instead of loopback.
+    pub(crate) fn allow_net(mut self, nets: &[&str]) -> Self {
+        self.allow_net = nets.iter().map(|net| (*net).to_owned()).collect();
+        self
+    }
+
+    /// Every wait between two attempts is this long (less the jitter).
+    pub(crate) fn retry_every(self, wait: &str) -> Self {
+        self.args(["--retry-base", wait, "--retry-factor", "1", "--retry-cap", wait])
+    }
+
+    /// Starts in a folder that the test has filled or another host has left: data in `data`, drop-in
+    /// formatters in `formatters.d`.
+    pub(crate) fn folder(mut self, folder: &Arc<TempDir>) -> Self {
+        self.folder = Some(Arc::clone(folder));
+        self
+    }
+}
+
+/// A running host; killed when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Host {
+    child: Child,
+    output: Output,
+    folder: Arc<TempDir>,
+    options: Options,
+    origin: String,
+    /// The first admin token; a restarted host prints none.
+    admin: String,
+}
+
+impl Host {
+    /// A host with an empty store that may deliver to this machine.
+    pub(crate) async fn start() -> Self {
+        Self::with(|options| options).await
+    }
+
+    /// A host with these options, ready to take work.
+    pub(crate) async fn with(choose: impl FnOnce(Options) -> Options) -> Self {
+        let options = choose(Options::new());
+        let folder = options.folder.clone().unwrap_or_else(|| Arc::new(new_folder()));
+        Self::launch(options, folder, String::new()).await
+    }
+
+    async fn launch(options: Options, folder: Arc<TempDir>, admin: String) -> Self {
+        let mut child = command(&options, folder.path()).spawn().expect("the binary starts");
+        let output = Output::collect(&mut child);
+        let mut host = Self { child, output, folder, options, origin: String::new(), admin };
+        host.origin = eventually("the line that says where it listens", async || host.line_after("listening on ")).await;
+        if host.admin.is_empty() {
+            let given = host.options.environment.iter().find(|(name, _)| name == "HERALDRY_ADMIN_TOKEN");
+            host.admin = given.map(|(_, text)| text.clone()).or_else(|| host.line_after("admin token: ")).unwrap_or_default();
+        }
+        let visitor = host.visitor().outside();
+        eventually("readiness", async || {
+            let answer = visitor.request("GET", "/readyz").try_send().await?;
+            (answer.status() == 200).then_some(())
+        })
+        .await;
+        host
+    }
+
+    /// What stands behind these words in what the process has printed.
+    ///
+    /// # Panics
+    /// When it is not there and the process has ended.
+    fn line_after(&mut self, words: &str) -> Option<String> {
+        let ended = self.child.try_wait().expect("a child").is_some();
+        let log = self.output.text();
+        let found = log.lines().find_map(|line| line.split_once(words)).map(|(_, rest)| rest.trim().to_owned());
+        assert!(found.is_some() || !ended, "the host ended before it printed {words:?}:\n{log}");
+        found
+    }
+
+    /// Runs `serve` with these options where it must not start; its exit code and what it printed.
+    pub(crate) async fn refused(choose: impl FnOnce(Options) -> Options) -> (Option<i32>, String) {
+        let options = choose(Options::new());
+        let folder = options.folder.clone().unwrap_or_else(|| Arc::new(new_folder()));
+        let mut child = command(&options, folder.path()).spawn().expect("the binary starts");
+        let output = Output::collect(&mut child);
+        let mut host =
+            Self { child, output, folder, options, origin: String::new(), admin: String::new() };
+        let status = host.exited(PATIENCE).await;
+        eventually("all that it printed", async || host.output.is_complete().then_some(())).await;
+        (status.code(), host.log())
+    }
+
+    /// Where it listens, as in `http://127.0.0.1:40123`.
+    pub(crate) fn origin(&self) -> &str {
+        &self.origin
+    }
+
+    /// The host's own folder: `data` and `formatters.d` are in it.
+    pub(crate) fn folder(&self) -> &Arc<TempDir> {
+        &self.folder
+    }
+
+    /// Its data folder.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// The process's id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Somebody with the first admin token.
+    pub(crate) fn admin(&self) -> Client {
+        assert!(!self.admin.is_empty(), "the host printed no admin token and was given none:\n{}", self.log());
+        self.visitor().with_token(&self.admin)
+    }
+
+    /// Somebody without a token.
+    pub(crate) fn visitor(&self) -> Client {
+        Client::new(&self.origin)
+    }
+
+    /// Everything that the process has printed so far, on both streams.
+    pub(crate) fn log(&self) -> String {
+        self.output.text()
+    }
+
+    /// Waits until it has printed a line with these words; the line.
+    pub(crate) async fn logged(&self, words: &str) -> String {
+        eventually(&format!("{words:?} in the log"), async || {
+            self.log().lines().find(|line| line.contains(words)).map(str::to_owned)
+        })
+        .await
+    }
+
+    /// Ends it at once (SIGKILL).
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().expect("the signal is sent");
+        self.child.wait().expect("the child ends");
+    }
+
+    /// Asks it to end (SIGTERM) without waiting for it.
+    pub(crate) fn ask_to_end(&self) {
+        let id = libc::pid_t::try_from(self.child.id()).expect("a process id");
+        // SAFETY: no memory is involved. The child was not waited for (that takes `&mut self` and ends the
+        // host's life), so the id is still its own.
+        let sent = unsafe { libc::kill(id, libc::SIGTERM) };
+        assert_eq!(sent, 0, "SIGTERM could not be sent");
+    }
+
+    /// Asks it to end (SIGTERM) and waits until it has.
+    pub(crate) async fn terminate(&mut self) -> ExitStatus {
+        self.ask_to_end();
+        self.exited(PATIENCE).await
+    }
+
+    /// Waits until it has ended by itself.
+    pub(crate) async fn exited(&mut self, patience: Duration) -> ExitStatus {
+        within(patience, "the process to end", async || self.child.try_wait().expect("a child")).await
+    }
+
+    /// The next life of a host that has ended: the same folder and options, another port.
+    pub(crate) async fn start_again(self) -> Self {
+        self.start_again_with(|options| options).await
+    }
+
+    /// As [`Host::start_again`], with other options.
+    pub(crate) async fn start_again_with(mut self, change: impl FnOnce(Options) -> Options) -> Self {
+        assert!(self.child.try_wait().expect("a child").is_some(), "end it first: terminate() or kill()");
+        let (options, folder) = (change(self.options.clone()), Arc::clone(&self.folder));
+        Self::launch(options, folder, std::mem::take(&mut self.admin)).await
+    }
+
+    /// Ends it as an operator does (SIGTERM) and starts it again.
+    pub(crate) async fn restart(mut self) -> Self {
+        let status = self.terminate().await;
+        assert!(status.success(), "{status}:\n{}", self.log());
+        self.start_again().await
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        // An error says that it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A folder for one host.
+pub(crate) fn new_folder() -> TempDir {
+    TempDir::with_prefix("heraldry-it-").expect("a temporary folder")
+}
+
+/// The project's binary, with nothing of this process's environment that it would listen to.
+pub(crate) fn binary(folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_heraldry"));
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy().to_ascii_lowercase();
+        if text.starts_with("heraldry_") || text.ends_with("_proxy") {
+            command.env_remove(&name);
+        }
+    }
+    command.env("NO_COLOR", "1").current_dir(folder).stdin(Stdio::null());
+    command
+}
+
+fn command(options: &Options, folder: &Path) -> Command {
+    let mut command = binary(folder);
+    command.args(["serve", "--listen", "127.0.0.1:0"]);
+    command.arg("--data").arg(folder.join("data")).arg("--formatters").arg(folder.join("formatters.d"));
+    for net in &options.allow_net {
+        command.args(["--allow-net", net]);
+    }
+    command.args(&options.arguments).envs(options.environment.iter().map(|(name, value)| (name, value)));
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// What a process prints, collected by one thread a stream.
+#[derive(Clone, Debug)]
+struct Output(Arc<Mutex<Printed>>);
+
+#[derive(Debug, Default)]
+struct Printed {
+    text: String,
+    /// Streams that have come to their end; there are two.
+    ended: usize,
+}
+
+impl Output {
+    fn collect(child: &mut Child) -> Self {
+        let output = Self(Arc::default());
+        output.clone().follow(child.stdout.take().expect("a pipe"));
+        output.clone().follow(child.stderr.take().expect("a pipe"));
+        output
+    }
+
+    fn follow(self, stream: impl Read + Send + 'static) {
+        std::thread::spawn(move || {
+            for line in BufReader::new(stream).split(b'\n').map_while(Result::ok) {
+                let line = String::from_utf8_lossy(&line);
+                let mut printed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+                printed.text.push_str(&line);
+                printed.text.push('\n');
+            }
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).ended += 1;
+        });
+    }
+
+    fn text(&self) -> String {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).text.clone()
+    }
+
+    fn is_complete(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).ended == 2
+    }
+}
