@@ -17,25 +17,27 @@ use super::problem::{ApiError, Code};
 use crate::model::json::{self, Document};
 
 /// How long a body may take to arrive.
-const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+pub const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 /// What bodies under way may hold together, in KiB; who comes then is told to come back.
 const IN_FLIGHT_KIB: usize = 256 * 1024;
 /// Reserved before the first byte is there; a length that is only declared costs no more.
 const FIRST_BYTES: usize = 16 * 1024;
 
-/// Room for bodies, shared by all requests.
-pub struct Room(Arc<Semaphore>);
-
-impl Default for Room {
-    fn default() -> Self {
-        Self(Arc::new(Semaphore::new(IN_FLIGHT_KIB)))
-    }
+/// Room for bodies and the patience for them, shared by all requests.
+pub struct Room {
+    kib: Arc<Semaphore>,
+    timeout: Duration,
 }
 
 impl Room {
+    /// Room for bodies that each arrive within `timeout`.
+    pub fn new(timeout: Duration) -> Self {
+        Self { kib: Arc::new(Semaphore::new(IN_FLIGHT_KIB)), timeout }
+    }
+
     fn take(&self, bytes: usize) -> Result<OwnedSemaphorePermit, ApiError> {
         let kib = u32::try_from(bytes.div_ceil(1024).clamp(1, IN_FLIGHT_KIB)).unwrap_or(u32::MAX);
-        Arc::clone(&self.0).try_acquire_many_owned(kib).map_err(|_| {
+        Arc::clone(&self.kib).try_acquire_many_owned(kib).map_err(|_| {
             ApiError::new(Code::Busy, "too many bodies are under way").retry_after(Duration::from_secs(1))
         })
     }
@@ -121,8 +123,8 @@ impl Unread {
         let most = hint.upper().and_then(|upper| usize::try_from(upper).ok()).unwrap_or(limit).min(limit);
         let room = api.room().take(most)?;
         let reading = collect(self.body, limit, most.min(FIRST_BYTES));
-        let read = tokio::time::timeout(BODY_TIMEOUT, reading).await.map_err(|_| {
-            let detail = format!("the body was not here after {} s", BODY_TIMEOUT.as_secs());
+        let read = tokio::time::timeout(api.room().timeout, reading).await.map_err(|_| {
+            let detail = format!("the body was not here after {:?}", api.room().timeout);
             ApiError::new(Code::RequestTimeout, detail)
         })?;
         let bytes = read?.ok_or_else(over)?;
@@ -205,7 +207,7 @@ mod tests {
 
     #[test]
     fn room_for_bodies_ends() {
-        let room = Room::default();
+        let room = Room::new(BODY_TIMEOUT);
         let all = room.take(IN_FLIGHT_KIB * 1024).expect("room");
         assert_eq!(room.take(1).expect_err("full").code(), Code::Busy);
         drop(all);

@@ -111,7 +111,11 @@ fn routes() -> OpenApiRouter<Shared> {
 
 /// The API as a service.
 pub fn router(api: Api) -> Router {
-    let shared = Shared(Arc::new(Parts { api, room: body::Room::default() }));
+    router_with(api, body::Room::new(body::BODY_TIMEOUT))
+}
+
+fn router_with(api: Api, room: body::Room) -> Router {
+    let shared = Shared(Arc::new(Parts { api, room }));
     let (router, _) = routes().split_for_parts();
     router
         .fallback(nothing_here)

@@ -49,10 +49,20 @@ const LINGER_TIME: Duration = Duration::from_secs(2);
 /// # Errors
 /// None today; a listener that fails is tried again.
 pub async fn serve(listener: TcpListener, router: Router, shutdown: CancellationToken) -> io::Result<()> {
+    serve_patiently(listener, router, shutdown, HEAD_TIMEOUT).await
+}
+
+/// [`serve`], with its patience for a request's head.
+pub(super) async fn serve_patiently(
+    listener: TcpListener,
+    router: Router,
+    shutdown: CancellationToken,
+    head_timeout: Duration,
+) -> io::Result<()> {
     let connections = TaskTracker::new();
     let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     while let Some((stream, permit)) = accept(&listener, &room, &shutdown).await {
-        connections.spawn(connection(stream, router.clone(), shutdown.clone(), permit));
+        connections.spawn(connection(stream, router.clone(), shutdown.clone(), head_timeout, permit));
     }
     drop(listener);
     connections.close();
@@ -91,14 +101,20 @@ fn is_the_peers(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
-async fn connection(stream: TcpStream, router: Router, shutdown: CancellationToken, _room: OwnedSemaphorePermit) {
+async fn connection(
+    stream: TcpStream,
+    router: Router,
+    shutdown: CancellationToken,
+    head_timeout: Duration,
+    _room: OwnedSemaphorePermit,
+) {
     // Answers are written whole; waiting for more to send with them only costs.
     let _ = stream.set_nodelay(true);
     let service = hyper::service::service_fn(move |request| respond(router.clone(), request));
     let mut connection = pin!(
         http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(HEAD_TIMEOUT)
+            .header_read_timeout(head_timeout)
             .max_headers(MAX_HEADERS)
             .max_header_size(MAX_HEAD_BYTES)
             .serve_connection(TokioIo::new(Strict::new(stream)), service)

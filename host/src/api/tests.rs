@@ -95,6 +95,10 @@ impl Host {
     }
 
     async fn with(limits: Limits) -> Self {
+        Self::patient(limits, body::BODY_TIMEOUT).await
+    }
+
+    async fn patient(limits: Limits, body_timeout: Duration) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let ear = Ear::new();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
@@ -123,7 +127,7 @@ impl Host {
         let deliveries = tokio::runtime::Handle::current();
         let scheduler = Arc::new(Scheduler::start(ear, courier, DeliverySettings::default(), deliveries));
         let draining = CancellationToken::new();
-        let router = router(Api {
+        let api = Api {
             store: Arc::clone(&store),
             scheduler,
             registry: registry(),
@@ -132,7 +136,8 @@ impl Host {
             telemetry,
             clock,
             draining: draining.clone(),
-        });
+        };
+        let router = router_with(api, body::Room::new(body_timeout));
         let mut tokens = Vec::new();
         for role in [Role::Admin, Role::Pentester, Role::Ingest] {
             let (_, text) = store.create_token("test".into(), role).await.expect("a token");

@@ -1,1 +1,150 @@
+//! The registry with the built-in components, in a folder of its own.
 
+use std::path::Path;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::manifest::{Options, is_name};
+use super::*;
+use crate::model::event::Event;
+use crate::model::id::EventId;
+use crate::model::settings::SandboxSettings;
+use crate::{built_in, samples};
+
+fn open(folder: &Path) -> Registry {
+    Registry::open(RegistryOptions {
+        settings: SandboxSettings::default(),
+        threads: 2,
+        components: folder.join("components"),
+        drop_in: folder.join("formatters.d"),
+        host_name: "heraldry.example".into(),
+        built_in: built_in(),
+        samples: samples::all().iter().filter_map(samples::event).collect(),
+    })
+    .expect("the registry opens")
+}
+
+/// The plain finding with a description of so many bytes.
+fn finding(bytes: usize) -> Event {
+    let plain = samples::plain(crate::model::event::EventType::FindingAdded).expect("the plain sample");
+    let mut event: Value = serde_json::from_str(&plain.json).expect("JSON");
+    event["data"]["finding"]["description"] = json!("x".repeat(bytes));
+    Event { json: event.to_string(), ..plain }
+}
+
+#[tokio::test]
+async fn every_built_in_format_takes_the_largest_event_that_the_api_takes() {
+    let folder = TempDir::new().expect("a folder");
+    let registry = open(folder.path());
+    let event = Arc::new(finding(255 * 1024));
+    assert_eq!(registry.ready_names().len(), built_in().len());
+    for name in registry.ready_names() {
+        let component = registry.current(&name).expect("ready");
+        let payload = registry.render(&component, &event, &"{}".into()).await;
+        assert!(payload.is_ok_and(|payload| !payload.body.is_empty()), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn the_same_event_gives_the_same_bytes_in_every_call() {
+    let folder = TempDir::new().expect("a folder");
+    let registry = open(folder.path());
+    for sample in samples::all() {
+        let event = samples::event(sample).expect("an event");
+        for name in registry.ready_names() {
+            let first = registry.preview(&name, &event, "{}").await.map(|preview| preview.body);
+            let second = registry.preview(&name, &event, "{}").await.map(|preview| preview.body);
+            assert_eq!(first, second, "{name}, {}", sample.name);
+            assert!(first.is_ok(), "{name}, {}: {first:?}", sample.name);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_pinned_component_is_found_again_by_its_digest() {
+    let folder = TempDir::new().expect("a folder");
+    let registry = open(folder.path());
+    let name = registry.ready_names().remove(0);
+    let digest = registry.current(&name).expect("ready").digest;
+    assert_eq!(registry.pinned(digest).await.expect("the current one").digest, digest);
+    assert!(registry.pinned([0; 32]).await.is_none());
+    drop(registry);
+    // As after an upgrade that brought other components: the bytes are in the folder still.
+    let later = Registry::open(RegistryOptions {
+        settings: SandboxSettings::default(),
+        threads: 1,
+        components: folder.path().join("components"),
+        drop_in: folder.path().join("formatters.d"),
+        host_name: "heraldry.example".into(),
+        built_in: &[],
+        samples: Vec::new(),
+    })
+    .expect("the registry opens");
+    assert!(later.current(&name).is_none());
+    assert_eq!(later.pinned(digest).await.expect("kept").manifest.name, name);
+}
+
+#[tokio::test]
+async fn a_call_that_crosses_a_limit_names_it() {
+    let folder = TempDir::new().expect("a folder");
+    let settings = SandboxSettings { fuel: 10_000, ..SandboxSettings::default() };
+    let opened = Registry::open(RegistryOptions {
+        settings,
+        threads: 1,
+        components: folder.path().join("components"),
+        drop_in: folder.path().join("none"),
+        host_name: "heraldry.example".into(),
+        built_in: built_in(),
+        samples: vec![finding(10)],
+    });
+    let error = opened.err().expect("10,000 instructions are too few").to_string();
+    assert!(error.contains("limit on instructions, which is 10000"), "{error}");
+}
+
+#[tokio::test]
+async fn who_asks_for_the_same_rendering_shares_one_call() {
+    let rendered = Rendered::default();
+    let key = RenderedKey { event: EventId::generate(), component: [1; 32], rendering: [2; 32] };
+    let payload = |body: &'static str| Payload { content_type: "text/plain".into(), headers: vec![], body: body.into() };
+    let first = rendered.get_or(key, async { Ok(payload("first")) }).await.expect("rendered");
+    let second = rendered.get_or(key, async { Ok(payload("second")) }).await.expect("kept");
+    assert!(Arc::ptr_eq(&first, &second));
+    let other = RenderedKey { rendering: [3; 32], ..key };
+    assert_eq!(rendered.get_or(other, async { Ok(payload("third")) }).await.expect("rendered").body, "third");
+}
+
+#[test]
+fn a_manifest_is_held_against_its_rules() {
+    let good = json!({ "name": "x-1", "version": "1.2.3-rc.1", "kind": "line", "join": "newline", "later": true });
+    assert_eq!(Manifest::parse(&good.to_string()).expect("good").name, "x-1");
+    for (member, value) in [
+        ("name", json!("X")),
+        ("name", json!("../../x")),
+        ("name", json!("a".repeat(64))),
+        ("version", json!("1.2")),
+        ("version", json!("01.2.3")),
+        ("title", json!("t".repeat(81))),
+        ("kind", json!("picture")),
+        ("options_schema", json!({ "type": "nothing" })),
+        ("options_schema", json!({ "properties": { "a": { "$ref": "file:///etc/passwd" } } })),
+        ("options_schema", json!({ "$ref": "https://example.org/schema.json" })),
+    ] {
+        let mut bad = good.clone();
+        bad[member] = value;
+        assert!(Manifest::parse(&bad.to_string()).is_err(), "{bad}");
+    }
+    assert!(is_name(&"a".repeat(63)) && !is_name("") && !is_name("-a"));
+}
+
+#[test]
+fn options_that_the_schema_does_not_name_are_refused() {
+    let schema = json!({ "type": "object", "properties": { "n": { "type": "integer", "maximum": 3 } } });
+    let options = Options::new(&schema).expect("a schema");
+    assert!(options.check(&json!({ "n": 3 })).is_empty());
+    let faults = options.check(&json!({ "n": 4, "a/b": 1 }));
+    let pointers: Vec<_> = faults.iter().map(|fault| (fault.pointer.as_str(), fault.code)).collect();
+    assert_eq!(pointers, [("/a~1b", "unknown_option"), ("/n", "invalid_option")]);
+    assert_eq!(options.check(&json!([]))[0].code, "wrong_type");
+}

@@ -188,11 +188,11 @@ mod tests {
             "%31%32%37.0.0.1",
         ] {
             let url = DeliveryUrl::parse(&format!("http://{spelling}:81/x")).expect(spelling);
-            assert_eq!(url.host(), Host::Ipv4([127, 0, 0, 1].into()), "{spelling}");
+            assert_eq!(url.host(), Host::<&str>::Ipv4([127, 0, 0, 1].into()), "{spelling}");
             assert_eq!((url.port(), url.expose()), (81, "http://127.0.0.1:81/x"), "{spelling}");
         }
         let mapped = DeliveryUrl::parse("http://[::ffff:127.0.0.1]/").expect("mapped");
-        assert_eq!(mapped.host(), Host::Ipv6("::ffff:7f00:1".parse().expect("address")));
+        assert_eq!(mapped.host(), Host::<&str>::Ipv6("::ffff:7f00:1".parse().expect("address")));
     }
 
     #[test]
