@@ -3,6 +3,13 @@
 //! Knows folders, no format: every folder beside `sdk` is a formatter, its package `heraldry-format-` and
 //! the folder's name.
 
+#![allow(
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a build script is told by the environment and tells by printing"
+)]
+
 use std::env;
 use std::ffi::OsString;
 use std::fmt::Write as _;
@@ -61,7 +68,7 @@ fn components(root: &Path, out: &Path) -> Result<()> {
         let bytes = wit_component::ComponentEncoder::default()
             .validate(true)
             .module(&fs::read(&core).with_context(|| format!("cannot read {}", core.display()))?)
-            .and_then(|mut encoder| encoder.encode())
+            .and_then(|encoder| encoder.encode())
             .with_context(|| format!("the formatter {name} cannot be made a component"))?;
         let component = out.join(format!("{name}.wasm"));
         // Unchanged bytes keep their time, so that nothing is built again for them.

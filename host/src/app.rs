@@ -24,7 +24,7 @@ use crate::telemetry::Telemetry;
 use crate::transport::{Guard, HttpTransport, Resolve};
 use crate::{embedded, samples};
 
-/// How long an answer to an idempotency key is kept (CONTRACT: 24 h).
+/// How long an answer to an idempotency key is kept.
 const IDEMPOTENCY_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 /// How often what is too old is removed.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
@@ -79,7 +79,13 @@ impl Shutdown {
 impl ShutdownHandle {
     /// Take no more, finish what is in flight.
     pub fn drain(&self) {
-        self.0.send_if_modified(|stage| std::mem::replace(stage, Stage::Drain) == Stage::Serve);
+        self.0.send_if_modified(|stage| {
+            let serving = *stage == Stage::Serve;
+            if serving {
+                *stage = Stage::Drain;
+            }
+            serving
+        });
     }
 
     /// Stop at once.
@@ -139,6 +145,8 @@ pub async fn build(config: Config, parts: Parts) -> Result<App> {
     let telemetry = Arc::new(Telemetry::new());
     let runtime = Builder::new_multi_thread().worker_threads(2).thread_name("deliveries").enable_all().build()?;
     let guard = Arc::new(Guard::new(config.allow_net.clone()));
+    // Deliveries may begin before the listener is served: what waited from an earlier run is due now.
+    guard.set_own(config.listen);
     let resolver = match resolver {
         Some(resolver) => resolver,
         None => crate::transport::system_resolver().context("the system's name resolution cannot be set up")?,

@@ -114,7 +114,7 @@ impl Telemetry {
 
     fn register(&self) {
         let mut registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
-        registry.register("events_accepted", "Events accepted, derived ones included, by type", self.events.clone());
+        registry.register("events_accepted", "Posted events that were answered 202, repeats among them, by type", self.events.clone());
         registry.register("attempts", "Attempts made, by outcome: delivered, or the error's class", self.attempts.clone());
         registry.register("attempt_seconds", "How long attempts took", self.attempt_seconds.clone());
         registry.register("attempts_in_flight", "Attempts under way", self.in_flight.clone());
@@ -129,7 +129,7 @@ impl Telemetry {
         registry.register("store_damaged_records", "Records that the disk changed", self.damaged.clone());
     }
 
-    /// Counts an accepted event.
+    /// Counts a posted event that was accepted, now or before.
     pub fn event_accepted(&self, event_type: EventType) {
         self.events.get_or_create(&EventLabels { r#type: event_type.as_str() }).inc();
     }

@@ -46,6 +46,11 @@ impl Client {
         Self { token: None, root: "", ..self.clone() }
     }
 
+    /// Where the host listens, as in `http://127.0.0.1:40123`.
+    pub(crate) fn origin(&self) -> &str {
+        &self.origin
+    }
+
     /// The token's text.
     pub(crate) fn token(&self) -> &str {
         self.token.as_deref().expect("a client with a token")

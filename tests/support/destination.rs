@@ -171,12 +171,19 @@ impl Reply {
     /// A head that goes on for ever, as fast as it is taken.
     pub(crate) fn endless_head(status: u16) -> Self {
         let start = format!("HTTP/1.1 {status} Without End\r\n").into_bytes();
-        Self(vec![Step::Write(start), Step::Repeat(b"X-More: and more\r\n".to_vec(), Duration::ZERO)])
+        Self(vec![Step::Write(start), Step::Repeat(b"X-More: and more\r\n".repeat(256), Duration::ZERO)])
+    }
+
+    /// A head that comes byte by byte, without end.
+    pub(crate) fn dripping_head(status: u16, every: Duration) -> Self {
+        let start = format!("HTTP/1.1 {status} Drop By Drop\r\nX-Drops: ").into_bytes();
+        Self(vec![Step::Write(start), Step::Repeat(b"x".to_vec(), every)])
     }
 
     /// `100 Continue` again and again.
     pub(crate) fn endless_continue(every: Duration) -> Self {
-        Self(vec![Step::Repeat(b"HTTP/1.1 100 Continue\r\n\r\n".to_vec(), every)])
+        let at_once = if every.is_zero() { 256 } else { 1 };
+        Self(vec![Step::Repeat(b"HTTP/1.1 100 Continue\r\n\r\n".repeat(at_once), every)])
     }
 }
 

@@ -10,6 +10,7 @@ pub(crate) mod host;
 
 use std::time::Duration;
 
+use serde_json::Value;
 use tokio::time::Instant;
 
 pub(crate) use certificate::Authority;
@@ -43,4 +44,21 @@ pub(crate) async fn within<T>(patience: Duration, what: &str, mut ask: impl Asyn
         assert!(Instant::now() < deadline, "waited {patience:?} in vain for {what}");
         tokio::time::sleep(LOOK_EVERY).await;
     }
+}
+
+/// Whether a value is a time as the API writes it: RFC 3339, UTC, milliseconds.
+pub(crate) fn is_time(value: &Value) -> bool {
+    looks_like(value, "0000-00-00T00:00:00.000Z", |c| c.is_ascii_digit())
+}
+
+/// Whether a value is an id as the host makes it: a UUIDv7 in lower case.
+pub(crate) fn is_id(value: &Value) -> bool {
+    let hex = |c: char| c.is_ascii_digit() || ('a'..='f').contains(&c);
+    looks_like(value, "00000000-0000-7000-0000-000000000000", hex)
+}
+
+/// Whether a text has the pattern's characters, with any `digit` for a `0`.
+fn looks_like(value: &Value, pattern: &str, digit: impl Fn(char) -> bool) -> bool {
+    let fits = |(found, wanted)| if wanted == '0' { digit(found) } else { found == wanted };
+    value.as_str().is_some_and(|text| text.len() == pattern.len() && text.chars().zip(pattern.chars()).all(fits))
 }

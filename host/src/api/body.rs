@@ -37,9 +37,9 @@ impl Room {
 
     fn take(&self, bytes: usize) -> Result<OwnedSemaphorePermit, ApiError> {
         let kib = u32::try_from(bytes.div_ceil(1024).clamp(1, IN_FLIGHT_KIB)).unwrap_or(u32::MAX);
-        Arc::clone(&self.kib).try_acquire_many_owned(kib).map_err(|_| {
-            ApiError::new(Code::Busy, "too many bodies are under way").retry_after(Duration::from_secs(1))
-        })
+        Arc::clone(&self.kib)
+            .try_acquire_many_owned(kib)
+            .map_err(|_| ApiError::new(Code::Busy, "too many bodies are under way").retry_after(Duration::from_secs(1)))
     }
 }
 

@@ -28,7 +28,7 @@ pub(super) fn router() -> OpenApiRouter<Shared> {
 }
 
 /// The attempts of a webhook's deliveries, newest first.
-#[utoipa::path(get, path = "/api/v1/webhooks/{id}/deliveries", tag = "webhooks", security(("bearer" = [])),
+#[utoipa::path(get, operation_id = "list_attempts", path = "/api/v1/webhooks/{id}/deliveries", tag = "webhooks", security(("bearer" = [])),
     params(
         ("id" = uuid::Uuid, Path, description = "The webhook"),
         ("limit" = Option<u32>, Query, description = "Attempts of a page; 50 by default", minimum = 1, maximum = 200),
@@ -117,15 +117,29 @@ mod tests {
     #[test]
     fn a_query_is_read_whole_or_refused() {
         let id = "01890a5d-ac96-774b-bcce-b302099a8057";
-        let query = parse_query(&format!("limit=200&before={id}&success=false&event_type=report_ready")).expect("a query");
+        let query =
+            parse_query(&format!("limit=200&before={id}&success=false&event_type=report_ready")).expect("a query");
         assert_eq!((query.limit, query.success), (200, Some(false)));
         assert_eq!(query.before.map(|before| before.to_string()).as_deref(), Some(id));
         assert_eq!(query.event_type, Some(EventType::ReportReady));
         assert_eq!(parse_query("").map(|query| query.limit), Ok(50));
         assert_eq!(parse_query("limit=1").map(|query| query.limit), Ok(1));
         for bad in [
-            "limit=0", "limit=201", "limit=-1", "limit=1.5", "limit=", "limit=x", "limit=1&limit=1", "before=x", "before=",
-            "success=1", "success=True", "event_type=*", "event_type=nope", "page=2", "Limit=3",
+            "limit=0",
+            "limit=201",
+            "limit=-1",
+            "limit=1.5",
+            "limit=",
+            "limit=x",
+            "limit=1&limit=1",
+            "before=x",
+            "before=",
+            "success=1",
+            "success=True",
+            "event_type=*",
+            "event_type=nope",
+            "page=2",
+            "Limit=3",
         ] {
             assert!(parse_query(bad).is_err(), "{bad}");
         }
@@ -135,7 +149,8 @@ mod tests {
     fn the_next_page_keeps_the_question() {
         let webhook: WebhookId = "01890a5d-ac96-774b-bcce-b302099a8057".parse().expect("an id");
         let last: AttemptId = "01890a5d-ac96-774b-bcce-b302099a8058".parse().expect("an id");
-        let query = AttemptQuery { limit: 7, before: None, success: Some(true), event_type: Some(EventType::ReportReady) };
+        let query =
+            AttemptQuery { limit: 7, before: None, success: Some(true), event_type: Some(EventType::ReportReady) };
         assert_eq!(
             next_link(webhook, query, last),
             "</api/v1/webhooks/01890a5d-ac96-774b-bcce-b302099a8057/deliveries?limit=7\

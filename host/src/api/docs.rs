@@ -31,15 +31,16 @@ pub(super) fn router() -> OpenApiRouter<Shared> {
 }
 
 /// The API, readable and callable in a browser.
-#[utoipa::path(get, path = "/docs", tag = "host",
+#[utoipa::path(get, operation_id = "get_docs", path = "/docs", tag = "host",
     responses((status = 200, description = "A page", body = String, content_type = "text/html")))]
 async fn docs() -> Response {
-    let headers = [(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8")), (CONTENT_SECURITY_POLICY, POLICY)];
+    let headers =
+        [(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8")), (CONTENT_SECURITY_POLICY, POLICY)];
     (headers, page()).into_response()
 }
 
 /// This document.
-#[utoipa::path(get, path = "/openapi.json", tag = "host",
+#[utoipa::path(get, operation_id = "get_openapi", path = "/openapi.json", tag = "host",
     responses((status = 200, description = "OpenAPI 3.1", body = Object, content_type = "application/json")))]
 async fn openapi() -> Json<Arc<utoipa::openapi::OpenApi>> {
     static DOCUMENT: std::sync::LazyLock<Arc<utoipa::openapi::OpenApi>> =
@@ -56,7 +57,8 @@ async fn asset(PathText(file): PathText) -> Result<Response, ApiError> {
         return Err(missing());
     }
     let config = Arc::new(utoipa_swagger_ui::Config::default());
-    let found = utoipa_swagger_ui::serve(&file, config).map_err(|error| ApiError::new(Code::Internal, error.to_string()))?;
+    let found =
+        utoipa_swagger_ui::serve(&file, config).map_err(|error| ApiError::new(Code::Internal, error.to_string()))?;
     let asset = found.ok_or_else(missing)?;
     Ok(([(CONTENT_TYPE, asset.content_type)], asset.bytes.into_owned()).into_response())
 }

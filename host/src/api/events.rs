@@ -16,10 +16,11 @@ use super::auth::Poster;
 use super::body::{MediaType, Unread};
 use super::path::PathId;
 use super::problem::{ApiError, Code};
+use crate::model::delivery::Status;
 use crate::model::fault::Fault;
 use crate::model::id::EventId;
 use crate::model::token::Role;
-use crate::store::{AcceptError, Acceptance, Idempotency};
+use crate::store::{AcceptError, Acceptance, EventView, Idempotency};
 
 use posted::Posted;
 use view::{AcceptedView, EventBody, EventRead, OneOrMany};
@@ -33,7 +34,7 @@ pub(super) fn router() -> OpenApiRouter<Shared> {
 
 /// Posts one event, an array of them, or one a line. All are taken or none; 202 means that they and
 /// their deliveries are safe on disk.
-#[utoipa::path(post, path = "/api/v1/events", tag = "events", security(("bearer" = [])),
+#[utoipa::path(post, operation_id = "post_events", path = "/api/v1/events", tag = "events", security(("bearer" = [])),
     params(("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255,
         description = "The same request under the same key is answered as the first time, for 24 hours")),
     request_body(content(
@@ -56,8 +57,10 @@ async fn post(Poster(token): Poster, State(api): State<Shared>, body: Unread) ->
         Idempotency { key, body_digest: hash.finalize().into() }
     });
     let events = posted.read(&documents)?;
+    let types: Vec<_> = events.iter().map(|event| event.event_type).collect();
     let accepted = api.store.accept(Acceptance { token: token.id, idempotency, events }).await;
     let accepted = accepted.map_err(|error| refused(error, &posted))?;
+    types.into_iter().for_each(|event_type| api.telemetry.event_accepted(event_type));
     let mut views: Vec<AcceptedView> = accepted.into_iter().map(AcceptedView::from).collect();
     if posted.is_single()
         && let Some(view) = views.pop()
@@ -68,7 +71,7 @@ async fn post(Poster(token): Poster, State(api): State<Shared>, body: Unread) ->
 }
 
 /// An event and where its deliveries stand; for admins and for the token that posted it.
-#[utoipa::path(get, path = "/api/v1/events/{id}", tag = "events", security(("bearer" = [])),
+#[utoipa::path(get, operation_id = "get_event", path = "/api/v1/events/{id}", tag = "events", security(("bearer" = [])),
     params(("id" = uuid::Uuid, Path, description = "The event")),
     responses(
         (status = 200, description = "The event; `data` and `engagement` byte for byte as posted", body = EventRead<'static>),
@@ -80,9 +83,23 @@ async fn get(
 ) -> Result<Response, ApiError> {
     let view = api.store.event(id).await?;
     let view = view.filter(|view| token.role == Role::Admin || view.token == token.id);
-    let view = view.ok_or_else(|| ApiError::not_found("event"))?;
-    let read = EventRead::of(&view).ok_or_else(|| ApiError::new(Code::Internal, format!("event {id} cannot be read back")))?;
+    let mut view = view.ok_or_else(|| ApiError::not_found("event"))?;
+    hold_without_formatter(&api, &mut view);
+    let read =
+        EventRead::of(&view).ok_or_else(|| ApiError::new(Code::Internal, format!("event {id} cannot be read back")))?;
     Ok(Json(read).into_response())
+}
+
+/// The store knows no formatters: what waits for one that is not loaded is held.
+fn hold_without_formatter(api: &Shared, view: &mut EventView) {
+    let webhooks = api.store.webhooks();
+    for delivery in view.deliveries.iter_mut().filter(|delivery| delivery.status == Status::Pending) {
+        let format = webhooks.get(delivery.webhook_id).map(|webhook| webhook.config.format.as_str());
+        if format.is_some_and(|format| api.registry.current(format).is_none()) {
+            delivery.status = Status::Held;
+            delivery.next_attempt_at = None;
+        }
+    }
 }
 
 fn refused(error: AcceptError, posted: &Posted<'_>) -> ApiError {

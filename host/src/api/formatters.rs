@@ -27,14 +27,14 @@ pub(super) fn router() -> OpenApiRouter<Shared> {
 }
 
 /// Every formatter that is loaded, and every component that was refused with the reason.
-#[utoipa::path(get, path = "/api/v1/formatters", tag = "formatters", security(("bearer" = [])),
+#[utoipa::path(get, operation_id = "list_formatters", path = "/api/v1/formatters", tag = "formatters", security(("bearer" = [])),
     responses((status = 200, description = "All formatters", body = Vec<FormatterInfo>)))]
 async fn list(_: Anyone, State(api): State<Shared>) -> Json<Vec<FormatterInfo>> {
     Json(api.registry.list())
 }
 
 /// One formatter.
-#[utoipa::path(get, path = "/api/v1/formatters/{name}", tag = "formatters", security(("bearer" = [])),
+#[utoipa::path(get, operation_id = "get_formatter", path = "/api/v1/formatters/{name}", tag = "formatters", security(("bearer" = [])),
     params(("name" = String, Path, description = "The format's name; of a refused component the file's stem")),
     responses((status = 200, description = "The formatter", body = FormatterInfo),
         (status = 404, description = "No such formatter")))]
@@ -77,7 +77,7 @@ struct PreviewView {
 }
 
 /// What a delivery of this event would carry. Nothing is sent or kept.
-#[utoipa::path(post, path = "/api/v1/formatters/{name}/preview", tag = "formatters", security(("bearer" = [])),
+#[utoipa::path(post, operation_id = "preview_event", path = "/api/v1/formatters/{name}/preview", tag = "formatters", security(("bearer" = [])),
     params(("name" = String, Path, description = "The format's name")),
     request_body = PreviewInput,
     responses((status = 200, description = "What would be sent", body = PreviewView),
@@ -160,7 +160,9 @@ fn not_rendered(error: RenderError) -> ApiError {
         RenderError::InvalidOptions(faults) => faults.into_iter().map(|fault| below("/options", fault)).collect(),
         RenderError::InvalidEvent(faults) => faults.into_iter().map(|fault| below("/event", fault)).collect(),
         RenderError::Unsupported(_) => one("/event/type", error.code()),
-        RenderError::Stopping => return ApiError::new(Code::Unavailable, detail).retry_after(std::time::Duration::from_secs(5)),
+        RenderError::Stopping => {
+            return ApiError::new(Code::Unavailable, detail).retry_after(std::time::Duration::from_secs(5));
+        }
         RenderError::NotLoaded(_) => return ApiError::not_found("formatter"),
         RenderError::Internal(_) | RenderError::Limit { .. } | RenderError::Trap { .. } | RenderError::Illegal(_) => {
             one("", error.code())

@@ -168,6 +168,15 @@ mod tests {
     }
 
     #[test]
+    fn operations_have_names_of_their_own() {
+        let document = document();
+        let items = document["paths"].as_object().expect("paths").values();
+        let operations = items.flat_map(|item| item.as_object().expect("an item").values());
+        let names: Vec<&str> = operations.map(|operation| operation["operationId"].as_str().expect("a name")).collect();
+        assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), names.len(), "{names:?}");
+    }
+
+    #[test]
     fn every_reference_leads_somewhere() {
         fn walk(value: &Value, root: &Value) {
             match value {

@@ -258,11 +258,9 @@ mod tests {
 
     #[test]
     fn what_is_worth_trying_again_says_when() {
-        for (error, status, retry) in [
-            (StoreError::Full, 507, "10"),
-            (StoreError::Busy, 503, "1"),
-            (StoreError::Unavailable, 503, "10"),
-        ] {
+        for (error, status, retry) in
+            [(StoreError::Full, 507, "10"), (StoreError::Busy, 503, "1"), (StoreError::Unavailable, 503, "10")]
+        {
             assert_eq!(status_and_retry(error.into()), (status, Some(retry.to_owned())));
         }
         let limited = ApiError::new(Code::TooManyRequests, "").retry_after(Duration::from_millis(1001));

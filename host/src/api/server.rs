@@ -136,12 +136,11 @@ async fn respond(mut router: Router, request: Request<Incoming>) -> Result<Respo
     let request = request.map(|body| Body::new(Lingering { body: Some(body), lingers }));
     let mut answer = pin!(router.call(request));
     // A panic in a handler is that request's failure and no other's.
-    let caught = poll_fn(|context| {
-        match std::panic::catch_unwind(AssertUnwindSafe(|| answer.as_mut().poll(context))) {
+    let caught =
+        poll_fn(|context| match std::panic::catch_unwind(AssertUnwindSafe(|| answer.as_mut().poll(context))) {
             Ok(poll) => poll.map(|Ok(response)| response),
             Err(_) => Poll::Ready(ApiError::new(Code::Internal, "a handler panicked").into_response()),
-        }
-    });
+        });
     let mut response = caught.await;
     if response.status() == http::StatusCode::REQUEST_TIMEOUT {
         // What is left of the body may come at any time: no request can follow it.

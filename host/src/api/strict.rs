@@ -168,7 +168,11 @@ impl<S> Strict<S> {
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Strict<S> {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let this = &mut *self;
         if this.poisoned.is_none() {
             let before = buffer.filled().len();

@@ -64,7 +64,11 @@ impl Answer {
         let mut lines = vec![format!("{} {}", self.status, body["code"].as_str().expect("a code"))];
         for error in body["errors"].as_array().into_iter().flatten() {
             assert!(error["detail"].is_string(), "{error}");
-            lines.push(format!("{} {}", error["pointer"].as_str().expect("a pointer"), error["code"].as_str().expect("a code")));
+            lines.push(format!(
+                "{} {}",
+                error["pointer"].as_str().expect("a pointer"),
+                error["code"].as_str().expect("a code")
+            ));
         }
         lines
     }

@@ -53,17 +53,21 @@ struct NewToken {
 }
 
 /// All tokens, newest first, without their texts.
-#[utoipa::path(get, path = "/api/v1/tokens", tag = "tokens", security(("bearer" = [])),
+#[utoipa::path(get, operation_id = "list_tokens", path = "/api/v1/tokens", tag = "tokens", security(("bearer" = [])),
     responses((status = 200, description = "All tokens", body = Vec<Token>)))]
 async fn list(_: Admin, State(api): State<Shared>) -> Json<Vec<Token>> {
     Json(api.store.tokens())
 }
 
 /// Makes a token. Its text is in this answer and nowhere else.
-#[utoipa::path(post, path = "/api/v1/tokens", tag = "tokens", security(("bearer" = [])),
+#[utoipa::path(post, operation_id = "create_token", path = "/api/v1/tokens", tag = "tokens", security(("bearer" = [])),
     request_body = TokenInput,
     responses((status = 201, description = "The token, with its text", body = NewToken)))]
-async fn create(Admin(by): Admin, State(api): State<Shared>, body: Unread) -> Result<(StatusCode, Json<NewToken>), ApiError> {
+async fn create(
+    Admin(by): Admin,
+    State(api): State<Shared>,
+    body: Unread,
+) -> Result<(StatusCode, Json<NewToken>), ApiError> {
     let payload = body.read_json(&api).await?;
     let input = TokenInput::read(&payload.json()?)?;
     let (token, text) = api.store.create_token(input.name, input.role).await?;
@@ -73,10 +77,14 @@ async fn create(Admin(by): Admin, State(api): State<Shared>, body: Unread) -> Re
 }
 
 /// Deletes a token; it is refused from this moment.
-#[utoipa::path(delete, path = "/api/v1/tokens/{id}", tag = "tokens", security(("bearer" = [])),
+#[utoipa::path(delete, operation_id = "delete_token", path = "/api/v1/tokens/{id}", tag = "tokens", security(("bearer" = [])),
     params(("id" = uuid::Uuid, Path, description = "The token")),
     responses((status = 204, description = "It is gone"), (status = 404, description = "No such token")))]
-async fn delete(Admin(by): Admin, PathId(id): PathId<TokenId>, State(api): State<Shared>) -> Result<StatusCode, ApiError> {
+async fn delete(
+    Admin(by): Admin,
+    PathId(id): PathId<TokenId>,
+    State(api): State<Shared>,
+) -> Result<StatusCode, ApiError> {
     if !api.store.delete_token(id).await? {
         return Err(ApiError::not_found("token"));
     }
@@ -89,7 +97,8 @@ impl TokenInput {
         let mut faults = Faults::new();
         let body = Field::new(document.text(), "");
         let read = body.object(&["name", "role"], &["id", "token", "created_at"], &mut faults).and_then(|body| {
-            let name = body.require("name", &mut faults).and_then(|field| field.bounded_string(NAME_CHARS, &mut faults));
+            let name =
+                body.require("name", &mut faults).and_then(|field| field.bounded_string(NAME_CHARS, &mut faults));
             let role = body.require("role", &mut faults).and_then(|field| role(field, &mut faults));
             Some(Self { name: name?, role: role? })
         });

@@ -54,7 +54,7 @@ pub(super) fn find(api: &Shared, id: WebhookId) -> Result<Arc<Webhook>, ApiError
 }
 
 /// All webhooks, newest first. Pentesters see them reduced.
-#[utoipa::path(get, path = "/api/v1/webhooks", tag = "webhooks", security(("bearer" = [])),
+#[utoipa::path(get, operation_id = "list_webhooks", path = "/api/v1/webhooks", tag = "webhooks", security(("bearer" = [])),
     responses((status = 200, description = "All webhooks", body = Vec<AnyWebhook>)))]
 async fn list(Viewer(token): Viewer, State(api): State<Shared>) -> Response {
     let webhooks = api.store.webhooks().newest_first();
@@ -66,7 +66,7 @@ async fn list(Viewer(token): Viewer, State(api): State<Shared>) -> Response {
 }
 
 /// What a webhook may ask for.
-#[utoipa::path(get, path = "/api/v1/webhooks/event-types", tag = "webhooks", security(("bearer" = [])),
+#[utoipa::path(get, operation_id = "list_event_types", path = "/api/v1/webhooks/event-types", tag = "webhooks", security(("bearer" = [])),
     responses((status = 200, description = "Every event type, and `*`", body = Vec<EventTypeView>)))]
 async fn event_types(_: Anyone) -> Json<Vec<EventTypeView>> {
     let mut types: Vec<_> = EventType::ALL.iter().map(|event_type| EventTypeView::of(*event_type)).collect();
@@ -75,7 +75,7 @@ async fn event_types(_: Anyone) -> Json<Vec<EventTypeView>> {
 }
 
 /// Makes a webhook.
-#[utoipa::path(post, path = "/api/v1/webhooks", tag = "webhooks", security(("bearer" = [])),
+#[utoipa::path(post, operation_id = "create_webhook", path = "/api/v1/webhooks", tag = "webhooks", security(("bearer" = [])),
     request_body = WebhookInput,
     responses((status = 201, description = "The webhook", body = WebhookView,
         headers(("Location" = String, description = "Its path"), ("ETag" = String, description = "Its version")))))]
@@ -98,13 +98,17 @@ async fn create(Admin(token): Admin, State(api): State<Shared>, body: Unread) ->
 }
 
 /// One webhook. Pentesters see it reduced.
-#[utoipa::path(get, path = "/api/v1/webhooks/{id}", tag = "webhooks", security(("bearer" = [])),
+#[utoipa::path(get, operation_id = "get_webhook", path = "/api/v1/webhooks/{id}", tag = "webhooks", security(("bearer" = [])),
     params(("id" = uuid::Uuid, Path, description = "The webhook")),
     responses(
         (status = 200, description = "The webhook", body = AnyWebhook,
             headers(("ETag" = String, description = "Its version: changes with the configuration, not with counters"))),
         (status = 404, description = "No such webhook")))]
-async fn get(Viewer(token): Viewer, PathId(id): PathId<WebhookId>, State(api): State<Shared>) -> Result<Response, ApiError> {
+async fn get(
+    Viewer(token): Viewer,
+    PathId(id): PathId<WebhookId>,
+    State(api): State<Shared>,
+) -> Result<Response, ApiError> {
     let webhook = find(&api, id)?;
     Ok(match token.role {
         Role::Admin => ([(ETAG, etag(&webhook))], Json(WebhookView::of(&webhook))).into_response(),
@@ -113,7 +117,7 @@ async fn get(Viewer(token): Viewer, PathId(id): PathId<WebhookId>, State(api): S
 }
 
 /// Changes what the body names and leaves the rest.
-#[utoipa::path(put, path = "/api/v1/webhooks/{id}", tag = "webhooks", security(("bearer" = [])),
+#[utoipa::path(put, operation_id = "update_webhook", path = "/api/v1/webhooks/{id}", tag = "webhooks", security(("bearer" = [])),
     params(("id" = uuid::Uuid, Path, description = "The webhook"),
         ("If-Match" = Option<String>, Header, description = "Change it only if it still has this `ETag`")),
     request_body = WebhookChange,
@@ -156,10 +160,14 @@ async fn update(
 }
 
 /// Deletes a webhook with its history. When this is answered nothing more is sent to it.
-#[utoipa::path(delete, path = "/api/v1/webhooks/{id}", tag = "webhooks", security(("bearer" = [])),
+#[utoipa::path(delete, operation_id = "delete_webhook", path = "/api/v1/webhooks/{id}", tag = "webhooks", security(("bearer" = [])),
     params(("id" = uuid::Uuid, Path, description = "The webhook")),
     responses((status = 204, description = "It is gone"), (status = 404, description = "No such webhook")))]
-async fn delete(Admin(token): Admin, PathId(id): PathId<WebhookId>, State(api): State<Shared>) -> Result<StatusCode, ApiError> {
+async fn delete(
+    Admin(token): Admin,
+    PathId(id): PathId<WebhookId>,
+    State(api): State<Shared>,
+) -> Result<StatusCode, ApiError> {
     if !api.store.delete_webhook(id).await? {
         return Err(ApiError::not_found("webhook"));
     }
@@ -169,7 +177,7 @@ async fn delete(Admin(token): Admin, PathId(id): PathId<WebhookId>, State(api): 
 }
 
 /// Sends the sample of the first subscribed event type now, once, and answers with the attempt.
-#[utoipa::path(post, path = "/api/v1/webhooks/{id}/test", tag = "webhooks", security(("bearer" = [])),
+#[utoipa::path(post, operation_id = "test_webhook", path = "/api/v1/webhooks/{id}/test", tag = "webhooks", security(("bearer" = [])),
     params(("id" = uuid::Uuid, Path, description = "The webhook")),
     responses(
         (status = 200, description = "The attempt, whatever came of it", body = Attempt),

@@ -212,9 +212,33 @@ mod tests {
     #[test]
     fn different_values_have_different_digests() {
         let texts = [
-            "null", "true", "false", "0", "1", "-1", "0.5", "1e300", r#""""#, r#""0""#, r#""null""#, "[]", "{}", "[[]]",
-            "[{}]", "[1,2]", "[2,1]", "[12]", r#"{"a":1}"#, r#"{"a":"1"}"#, r#"{"a":2}"#, r#"{"a":{"b":1}}"#,
-            r#"{"a":{},"b":1}"#, r#"["a",1]"#, "18446744073709551615", "9223372036854775808", "-9223372036854775808",
+            "null",
+            "true",
+            "false",
+            "0",
+            "1",
+            "-1",
+            "0.5",
+            "1e300",
+            r#""""#,
+            r#""0""#,
+            r#""null""#,
+            "[]",
+            "{}",
+            "[[]]",
+            "[{}]",
+            "[1,2]",
+            "[2,1]",
+            "[12]",
+            r#"{"a":1}"#,
+            r#"{"a":"1"}"#,
+            r#"{"a":2}"#,
+            r#"{"a":{"b":1}}"#,
+            r#"{"a":{},"b":1}"#,
+            r#"["a",1]"#,
+            "18446744073709551615",
+            "9223372036854775808",
+            "-9223372036854775808",
         ];
         for (place, one) in texts.iter().enumerate() {
             for other in &texts[place + 1..] {
@@ -226,7 +250,8 @@ mod tests {
     #[test]
     fn large_values_are_told_apart_too_and_order_of_members_still_does_not_matter() {
         let object = |keys: &mut dyn Iterator<Item = usize>| {
-            let members: Vec<String> = keys.map(|key| format!("\"key {key}\":[{key},\"{}\"]", "x".repeat(300))).collect();
+            let members: Vec<String> =
+                keys.map(|key| format!("\"key {key}\":[{key},\"{}\"]", "x".repeat(300))).collect();
             format!("{{{}}}", members.join(","))
         };
         let forwards = object(&mut (0..500));
@@ -259,7 +284,8 @@ mod tests {
 
     #[test]
     fn takes_127_levels_and_not_one_more() {
-        let nested = |open: &str, close: &str, levels: usize| format!("{}{}", open.repeat(levels), close.repeat(levels));
+        let nested =
+            |open: &str, close: &str, levels: usize| format!("{}{}", open.repeat(levels), close.repeat(levels));
         assert_eq!(reason(&nested("[", "]", MAX_DEPTH)), "");
         assert!(reason(&nested("[", "]", MAX_DEPTH + 1)).starts_with("recursion limit exceeded"));
         assert_eq!(reason(&(r#"{"a":"#.repeat(MAX_DEPTH) + "1" + &"}".repeat(MAX_DEPTH))), "");

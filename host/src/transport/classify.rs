@@ -30,7 +30,11 @@ pub(super) fn no_head(error: &legacy::Error, exchange: &Exchange) -> Failure {
     }
     if error.is_connect() {
         // Everything below TLS is a `ConnectFault`.
-        return Failure::Tls(if find::<io::Error>(error).is_some_and(is_closed) { TlsFault::Closed } else { TlsFault::Other });
+        return Failure::Tls(if find::<io::Error>(error).is_some_and(is_closed) {
+            TlsFault::Closed
+        } else {
+            TlsFault::Other
+        });
     }
     match find::<hyper::Error>(error) {
         Some(error) if error.is_parse_too_large() => Failure::EndlessHead,

@@ -64,7 +64,10 @@ const NEVER: [Row; 28] = [
     v6([0x3fff, 0, 0], 20, "addresses kept for documentation"),
     v6([0x100, 0, 0], 64, "addresses that discard everything"),
     v6([0x5f00, 0, 0], 16, "segment identifiers"),
-    Row { net: IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::new(0, 0, 0, 0, 0xffff, 0, 0, 0), 96)), what: "IPv4 addresses written as IPv6" },
+    Row {
+        net: IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::new(0, 0, 0, 0, 0xffff, 0, 0, 0), 96)),
+        what: "IPv4 addresses written as IPv6",
+    },
 ];
 
 /// Judges addresses: closed networks, those that were opened, and the host's own.
@@ -202,3 +205,24 @@ impl fmt::Display for Denied {
 }
 
 impl std::error::Error for Denied {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The addresses of real interfaces, if there are any beside loopback, found by asking for a route.
+    #[test]
+    fn an_unspecified_listener_is_every_address_of_this_machine_and_no_other() {
+        let far: IpAddr = [93, 184, 215, 14].into();
+        let near = UdpSocket::bind("0.0.0.0:0").and_then(|socket| {
+            socket.connect((far, 9))?;
+            socket.local_addr()
+        });
+        let own = SocketAddr::from(([0, 0, 0, 0], 8080));
+        assert!(!is_own(own, far, 8080));
+        if let Ok(near) = near {
+            assert!(is_own(own, near.ip(), 8080), "{near}");
+            assert!(!is_own(own, near.ip(), 8081), "{near}");
+        }
+    }
+}

@@ -30,8 +30,9 @@ use crate::model::url::DeliveryUrl;
 
 /// How much of an answer's body is kept for the history, in bytes of text.
 const EXCERPT_BYTES: usize = 1024;
-/// Idle connections kept to one destination: as many as one webhook's attempts at a time.
-const IDLE_PER_HOST: usize = 32;
+/// Idle connections kept to one destination: as many as attempts are made at a time, all webhooks together, by
+/// default. Many webhooks may share a host (a chat service), and a connection that is not kept is made anew.
+const IDLE_PER_HOST: usize = 256;
 /// How long a connection stays idle.
 const IDLE_FOR: Duration = Duration::from_secs(30);
 /// How much of a body an HTTP/2 destination may send unasked; more is never wanted.
@@ -239,7 +240,8 @@ impl Progress {
             let text = |name| answer.headers().get(name).and_then(|value| value.to_str().ok());
             // A date is one of the destination's clock; where it tells its time, ours need not agree with it.
             let now = text(DATE).and_then(|date| httpdate::parse_http_date(date).ok());
-            self.retry_after = text(RETRY_AFTER).and_then(|value| retry_after(value, now.unwrap_or_else(SystemTime::now)));
+            self.retry_after =
+                text(RETRY_AFTER).and_then(|value| retry_after(value, now.unwrap_or_else(SystemTime::now)));
         }
     }
 

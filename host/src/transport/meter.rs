@@ -185,3 +185,81 @@ impl AsyncWrite for Metered {
         Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    async fn pair(open: &Arc<AtomicUsize>) -> (Metered, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
+        let ours = TcpStream::connect(listener.local_addr().expect("address")).await.expect("connect");
+        let (theirs, _) = listener.accept().await.expect("accept");
+        (Metered::new(ours, false, Arc::clone(open)), theirs)
+    }
+
+    #[tokio::test]
+    async fn reading_stops_at_the_budget_and_an_end_is_within_it() {
+        let budget = usize::try_from(ANSWER_BYTES).expect("fits");
+        for (bytes, within) in [(budget, true), (budget + 1, false)] {
+            let (mut ours, mut theirs) = pair(&Arc::default()).await;
+            let meter = Arc::clone(&ours.meter);
+            let writing = tokio::spawn(async move { theirs.write_all(&vec![0; bytes]).await });
+            let mut read = Vec::new();
+            let ended = ours.read_to_end(&mut read).await;
+            assert_eq!((read.len(), ended.is_ok(), meter.is_spent()), (budget, within, !within));
+            // What was not read may have made it fail.
+            drop(writing.await);
+        }
+    }
+
+    #[tokio::test]
+    async fn on_http1_a_request_has_a_budget_of_its_own_and_on_http2_a_share() {
+        let (ours, _theirs) = pair(&Arc::default()).await;
+        let meter = &ours.meter;
+        let limit = || meter.limit.load(Ordering::Relaxed);
+        meter.received.store(1000, Ordering::Relaxed);
+        assert!(!meter.begin(false));
+        // The first has not said yet that it is over.
+        assert!(meter.begin(false));
+        assert_eq!(limit(), 1000 + ANSWER_BYTES);
+        assert!(meter.begin(true));
+        assert_eq!(limit(), 1000 + 3 * ANSWER_BYTES);
+    }
+
+    #[tokio::test]
+    async fn a_flood_takes_turns() {
+        let (mut ours, mut theirs) = pair(&Arc::default()).await;
+        theirs.write_all(&[0; 60_000]).await.expect("written");
+        let mut turns = 0;
+        let mut seen = 0;
+        while seen < 60_000 {
+            let mut buffer = vec![0; 4096];
+            let ours = &mut ours;
+            seen += std::future::poll_fn(|cx| {
+                let mut buffer = ReadBuf::new(&mut buffer);
+                match Pin::new(&mut *ours).poll_read(cx, &mut buffer) {
+                    Poll::Ready(read) => Poll::Ready(read.map(|()| buffer.filled().len())),
+                    Poll::Pending => {
+                        turns += 1;
+                        Poll::Pending
+                    }
+                }
+            })
+            .await
+            .expect("read");
+        }
+        assert!(turns >= 3, "{turns}");
+    }
+
+    #[tokio::test]
+    async fn with_many_open_new_ones_are_not_kept() {
+        let open = Arc::new(AtomicUsize::new(MAX_POOLING - 1));
+        let (last, _a) = pair(&open).await;
+        let (more, _b) = pair(&open).await;
+        assert!(last.is_pooled && !more.is_pooled);
+        drop((last, more));
+        assert_eq!(open.load(Ordering::Relaxed), MAX_POOLING - 1);
+    }
+}

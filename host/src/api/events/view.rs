@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
 
 use crate::model::delivery::DeliveryView;
+use crate::model::event::EventType;
 use crate::model::id::EventId;
 use crate::model::time::Timestamp;
 use crate::store::{Accepted, EventView};
@@ -46,7 +48,7 @@ pub(super) enum OneOrMany<T> {
 #[expect(dead_code, reason = "only its schema is used")]
 pub(super) struct EventBody {
     /// What happened; `GET /api/v1/webhooks/event-types` lists the types.
-    #[schema(example = "finding_added")]
+    #[schema(schema_with = event_type)]
     r#type: String,
     /// When it happened; absent: the time of acceptance.
     #[schema(format = DateTime, nullable = false)]
@@ -60,6 +62,11 @@ pub(super) struct EventBody {
     /// What there is to say; has a member named after the type's group, as in `finding`.
     #[schema(example = json!({"finding": {"title": "SQL injection", "severity": "high"}}))]
     data: BTreeMap<String, serde_json::Value>,
+}
+
+fn event_type() -> Object {
+    let names = EventType::ALL.iter().map(|event_type| event_type.as_str());
+    ObjectBuilder::new().schema_type(Type::String).enum_values(Some(names)).build()
 }
 
 /// An engagement.

@@ -33,9 +33,12 @@ async fn an_object_is_answered_with_an_object_and_a_list_with_a_list() {
 async fn an_event_comes_back_as_it_was_posted_and_only_to_those_who_may() {
     let host = Host::start().await;
     host.webhook().await;
-    let data = r#"{ "finding" : {"title":"\u0041<script>","severity":"Critical","n":1.50,"big":12345678901234567890123} }"#;
+    let data =
+        r#"{ "finding" : {"title":"\u0041<script>","severity":"Critical","n":1.50,"big":12345678901234567890123} }"#;
     let engagement = r#"{"id":"e", "name":"n"}"#;
-    let body = format!(r#"{{"type":"finding_added","engagement":{engagement},"occurred_at":"2026-01-31T14:00:00+02:00","data":{data}}}"#);
+    let body = format!(
+        r#"{{"type":"finding_added","engagement":{engagement},"occurred_at":"2026-01-31T14:00:00+02:00","data":{data}}}"#
+    );
     let posted = host.ingest(&[], &body).await.json();
     let path = format!("/api/v1/events/{}", posted["id"].as_str().expect("an id"));
     let read = host.get(&path).await;
@@ -71,9 +74,15 @@ async fn all_or_nothing_and_every_fault_at_its_place() {
     assert_eq!(host.ingest(&[], &body).await.problem(), expected);
     let lines = body.trim_matches(['[', ']']).replace("},{", "}\n{").replace(",7,", "\n7\n");
     assert_eq!(host.ingest(&["Content-Type: application/x-ndjson"], &lines).await.problem(), expected);
-    assert_eq!(host.ingest(&[], r#"{"type":"x"}"#).await.problem()[1..], ["/type unknown_event_type", "/data required"]);
+    assert_eq!(
+        host.ingest(&[], r#"{"type":"x"}"#).await.problem()[1..],
+        ["/type unknown_event_type", "/data required"]
+    );
     assert_eq!(host.ingest(&[], "[]").await.problem(), ["422 invalid_fields", " empty"]);
-    assert_eq!(host.ingest(&["Content-Type: application/x-ndjson"], "\n").await.problem(), ["422 invalid_fields", " empty"]);
+    assert_eq!(
+        host.ingest(&["Content-Type: application/x-ndjson"], "\n").await.problem(),
+        ["422 invalid_fields", " empty"]
+    );
     let many = format!("[{}]", vec!["7"; 1000].join(","));
     let answer = host.ingest(&[], &many).await;
     assert_eq!(answer.problem().len(), 101);
@@ -93,7 +102,9 @@ async fn what_is_not_json_is_400_with_its_place() {
         assert_eq!(answer.problem(), ["400 invalid_json"], "{body}");
         assert!(answer.text.contains(place), "{body}: {}", answer.text);
     }
-    let nested = |levels: usize| format!(r#"{{"type":"phase_changed","data":{{"phase":{{"x":{}{}}}}}}}"#, "[".repeat(levels), "]".repeat(levels));
+    let nested = |levels: usize| {
+        format!(r#"{{"type":"phase_changed","data":{{"phase":{{"x":{}{}}}}}}}"#, "[".repeat(levels), "]".repeat(levels))
+    };
     assert_eq!(host.ingest(&[], &nested(124)).await.status, 202);
     assert_eq!(host.ingest(&[], &nested(125)).await.problem(), ["400 invalid_json"]);
     assert_eq!(host.ingest(&[], &format!("[{}]", nested(123))).await.status, 202);

@@ -28,7 +28,10 @@ async fn every_fault_of_a_token_comes_at_once() {
     let long = format!("{{\"name\":\"{}\",\"role\":\"admin\"}}", "é".repeat(201));
     for (body, expected) in [
         ("{}", vec!["/name required", "/role required"]),
-        (r#"{"name":"","role":"root","id":"x","more":1}"#, vec!["/id read_only", "/more unknown_field", "/name empty", "/role invalid"]),
+        (
+            r#"{"name":"","role":"root","id":"x","more":1}"#,
+            vec!["/id read_only", "/more unknown_field", "/name empty", "/role invalid"],
+        ),
         (r#"{"name":null,"role":null}"#, vec!["/name wrong_type", "/role wrong_type"]),
         (r#"{"name":"n","role":"Admin"}"#, vec!["/role invalid"]),
         (long.as_str(), vec!["/name too_long"]),
@@ -48,7 +51,10 @@ async fn every_loaded_formatter_is_listed_and_found() {
     assert_eq!(listed.as_array().map(Vec::len), Some(names.len()));
     for (name, listed) in names.iter().zip(listed.as_array().expect("a list")) {
         let one = host.get(&format!("/api/v1/formatters/{name}")).await.json();
-        assert_eq!((&one["name"], &one["state"], &one["origin"]), (&name.as_str().into(), &"ready".into(), &"built-in".into()));
+        assert_eq!(
+            (&one["name"], &one["state"], &one["origin"]),
+            (&name.as_str().into(), &"ready".into(), &"built-in".into())
+        );
         assert_eq!((&one["digest"], &one["version"]), (&listed["digest"], &listed["version"]));
     }
 }
@@ -59,7 +65,8 @@ async fn a_preview_shows_what_would_be_sent() {
     let event = r#"{"type":"finding_added","data":{"finding":{"title":"canary title","severity":"high"}}}"#;
     for name in registry().ready_names() {
         let path = format!("/api/v1/formatters/{name}/preview");
-        let preview = host.call(&format!("POST {path}"), &host.pentester, &[], Some(&format!("{{\"event\":{event}}}"))).await;
+        let preview =
+            host.call(&format!("POST {path}"), &host.pentester, &[], Some(&format!("{{\"event\":{event}}}"))).await;
         assert_eq!(preview.status, 200, "{name}: {}", preview.text);
         let preview = preview.json();
         assert!(preview["body"].as_str().is_some_and(|body| body.contains("canary title")), "{name}: {preview}");
@@ -75,7 +82,10 @@ async fn a_preview_names_what_is_wrong() {
     for (body, expected) in [
         ("{}", vec!["422 invalid_fields", "/event required"]),
         ("[]", vec!["422 invalid_fields", " wrong_type"]),
-        (r#"{"event":{"type":"x","data":{}},"more":1}"#, vec!["422 invalid_fields", "/more unknown_field", "/event/type unknown_event_type"]),
+        (
+            r#"{"event":{"type":"x","data":{}},"more":1}"#,
+            vec!["422 invalid_fields", "/more unknown_field", "/event/type unknown_event_type"],
+        ),
         (r#"{"event":7,"options":[]}"#, vec!["422 invalid_fields", "/event wrong_type", "/options wrong_type"]),
     ] {
         assert_eq!(host.post(&path, body).await.problem(), expected, "{body}");

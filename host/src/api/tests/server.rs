@@ -28,7 +28,7 @@ async fn serve_patiently(body_timeout: Duration, head_timeout: Duration) -> Serv
     let address = listener.local_addr().expect("an address");
     let shutdown = CancellationToken::new();
     let router = host.router.clone().route("/panic", axum::routing::get(async || -> &'static str { panic!("a bug") }));
-    let task = tokio::spawn(super::server::serve_patiently(listener, router, shutdown.clone(), head_timeout));
+    let task = tokio::spawn(crate::api::server::serve_patiently(listener, router, shutdown.clone(), head_timeout));
     Served { host, address, shutdown, task }
 }
 
@@ -47,7 +47,9 @@ impl Served {
 
 async fn read_to_end(stream: &mut TcpStream) -> String {
     let mut answer = Vec::new();
-    let _ = tokio::time::timeout(Duration::from_secs(20), stream.read_to_end(&mut answer)).await.expect("the server closes");
+    let _ = tokio::time::timeout(Duration::from_secs(20), stream.read_to_end(&mut answer))
+        .await
+        .expect("the server closes");
     String::from_utf8_lossy(&answer).into_owned()
 }
 

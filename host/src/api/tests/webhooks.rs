@@ -46,7 +46,12 @@ async fn the_newest_webhook_comes_first() {
     let host = Host::start().await;
     let (first, second) = (host.webhook().await, host.webhook().await);
     let all = host.get("/api/v1/webhooks").await.json();
-    let paths: Vec<String> = all.as_array().expect("a list").iter().map(|hook| format!("/api/v1/webhooks/{}", hook["id"].as_str().expect("an id"))).collect();
+    let paths: Vec<String> = all
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|hook| format!("/api/v1/webhooks/{}", hook["id"].as_str().expect("an id")))
+        .collect();
     assert_eq!(paths, [second, first]);
 }
 
@@ -174,7 +179,14 @@ async fn tests_are_in_the_history_page_by_page_and_end_at_sixty_a_minute() {
     let mut next = Some(format!("{path}/deliveries?limit=25&success=false&event_type=finding_added"));
     while let Some(page) = next {
         let answer = host.get(&page).await;
-        seen.extend(answer.json().as_array().expect("a list").iter().map(|attempt| attempt["id"].as_str().expect("an id").to_owned()));
+        seen.extend(
+            answer
+                .json()
+                .as_array()
+                .expect("a list")
+                .iter()
+                .map(|attempt| attempt["id"].as_str().expect("an id").to_owned()),
+        );
         next = answer.header("link").map(|link| {
             let (path, rel) = link.strip_prefix('<').and_then(|link| link.split_once('>')).expect("a link");
             assert_eq!(rel, "; rel=\"next\"");
@@ -194,7 +206,8 @@ async fn tests_are_in_the_history_page_by_page_and_end_at_sixty_a_minute() {
 async fn every_event_type_is_listed_and_the_star() {
     let host = Host::start().await;
     let types = host.get("/api/v1/webhooks/event-types").await.json();
-    let names: Vec<&str> = types.as_array().expect("a list").iter().map(|entry| entry["name"].as_str().expect("a name")).collect();
+    let names: Vec<&str> =
+        types.as_array().expect("a list").iter().map(|entry| entry["name"].as_str().expect("a name")).collect();
     assert_eq!(names.len(), 11);
     assert_eq!(names.last(), Some(&"*"));
     assert!(types.as_array().expect("a list").iter().all(|entry| entry["description"].is_string()));

@@ -4,6 +4,10 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use utoipa::openapi::schema::{Array, ArrayBuilder, ObjectBuilder, Type};
+
+use crate::model::event::EventType;
+use crate::model::webhook::input::{DEFAULT_EVENT_TYPES, DEFAULT_FORMAT, DEFAULT_RETRY_COUNT, DEFAULT_TIMEOUT_MS};
 
 /// A new webhook.
 #[derive(Deserialize, utoipa::ToSchema)]
@@ -20,11 +24,12 @@ pub(super) struct WebhookInput {
     #[schema(min_length = 1, max_length = 256, write_only)]
     secret: Option<String>,
     /// Event types, or `*` for all. Duplicates are dropped.
-    #[serde(default = "event_types")]
-    #[schema(min_items = 1)]
-    event_types: Vec<EventTypeName>,
+    #[serde(default)]
+    #[schema(schema_with = new_event_types)]
+    event_types: Vec<String>,
     /// The name of a loaded formatter.
     #[serde(default = "format")]
+    #[schema(pattern = "^[a-z][a-z0-9-]{0,62}$")]
     format: String,
     /// What the formatter's JSON Schema (`options_schema`) allows.
     #[serde(default)]
@@ -64,10 +69,10 @@ pub(super) struct WebhookChange {
     #[schema(min_length = 1, max_length = 256, write_only)]
     secret: Option<String>,
     /// Event types, or `*` for all.
-    #[schema(min_items = 1, nullable = false)]
-    event_types: Option<Vec<EventTypeName>>,
+    #[schema(schema_with = event_types)]
+    event_types: Option<Vec<String>>,
     /// The name of a loaded formatter.
-    #[schema(nullable = false)]
+    #[schema(pattern = "^[a-z][a-z0-9-]{0,62}$", nullable = false)]
     format: Option<String>,
     /// What the formatter's JSON Schema allows; replaces the options.
     #[schema(nullable = false)]
@@ -98,42 +103,39 @@ pub(super) struct FilterInput {
     #[schema(nullable = false)]
     min_severity: Option<crate::model::event::Severity>,
     /// The engagements; events without one do not pass.
-    #[schema(min_items = 1, max_items = 1000, nullable = false)]
+    #[schema(schema_with = engagement_ids)]
     engagement_ids: Option<Vec<String>>,
 }
 
-/// An event type's name, or `*`.
-#[derive(Clone, Copy, Deserialize, serde::Serialize, utoipa::ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum EventTypeName {
-    FindingAdded,
-    FindingVerified,
-    PhaseChanged,
-    EngagementCompleted,
-    EngagementSigned,
-    CriticalFinding,
-    RetestCompleted,
-    ReportReady,
-    SurfaceChanged,
-    MonitorAlert,
-    #[serde(rename = "*")]
-    All,
+fn event_types() -> Array {
+    let names = EventType::ALL.iter().map(|event_type| event_type.as_str()).chain(["*"]);
+    let name = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(names));
+    ArrayBuilder::new().items(name).min_items(Some(1)).description(Some("Event types, or `*` for all")).build()
 }
 
-fn event_types() -> Vec<EventTypeName> {
-    vec![EventTypeName::FindingAdded, EventTypeName::PhaseChanged, EventTypeName::EngagementCompleted]
+fn new_event_types() -> Array {
+    let names: Vec<&str> = DEFAULT_EVENT_TYPES.iter().map(|event_type| event_type.as_str()).collect();
+    let mut types = event_types();
+    types.default = Some(names.into());
+    types
+}
+
+fn engagement_ids() -> Array {
+    let id = ObjectBuilder::new().schema_type(Type::String).min_length(Some(1));
+    let description = "The engagements; events without one do not pass";
+    ArrayBuilder::new().items(id).min_items(Some(1)).max_items(Some(1000)).description(Some(description)).build()
 }
 
 fn format() -> String {
-    crate::model::webhook::input::DEFAULT_FORMAT.to_owned()
+    DEFAULT_FORMAT.to_owned()
 }
 
 fn retry_count() -> u32 {
-    crate::model::webhook::input::DEFAULT_RETRY_COUNT
+    DEFAULT_RETRY_COUNT
 }
 
 fn timeout_ms() -> u32 {
-    crate::model::webhook::input::DEFAULT_TIMEOUT_MS
+    DEFAULT_TIMEOUT_MS
 }
 
 fn is_active() -> bool {

@@ -103,8 +103,9 @@ impl WebhookView {
     }
 }
 
-/// A webhook, for a pentester: that it exists, and what it is told.
+/// A webhook, for a pentester: that it exists, and what it is told. Nothing else, ever.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct ReducedWebhook {
     /// The webhook's id.
     #[schema(value_type = uuid::Uuid)]

@@ -60,7 +60,7 @@ pub(super) fn in_full(formats: &[String], examples: &[Option<&Delivery>]) -> Res
 /// What happened and what to try next.
 pub(super) fn closing(watched: &Watched, formats: &[String], took: Duration) -> Result<(), Failure> {
     line(format_args!(
-        "\n{GOOD}{BOLD}Done{BOLD:#}{GOOD:#}: {} in, {} out in {}, every signature verified, {:.1} s.",
+        "\n{GOOD}{BOLD}Done{BOLD:#}{GOOD:#}: {} in, {} out in {}, every signature verified, {:.2} s.",
         plural(watched.events as u64, "event"),
         plural(watched.arrived.len() as u64, "delivery"),
         plural(formats.len() as u64, "format"),

@@ -22,9 +22,7 @@ impl NewEvent {
     pub fn parse(text: &str, pointer: &str) -> Result<Self, Vec<Fault>> {
         match json::check(text) {
             Ok(document) => Self::read(&document, pointer),
-            Err(error) => {
-                Err(vec![Fault { pointer: pointer.to_owned(), code: "not_json", detail: error.to_string() }])
-            }
+            Err(error) => Err(vec![Fault { pointer: pointer.to_owned(), code: "not_json", detail: error.to_string() }]),
         }
     }
 
@@ -122,7 +120,11 @@ fn finding(field: &Field<'_>, faults: &mut Faults) -> Option<Severity> {
     let field = finding.get("severity")?;
     let severity = Severity::from_word(&field.string(faults)?);
     if severity.is_none() {
-        faults.add(field.pointer(), "invalid", format!("must be one of {}, in any case", list(&Severity::ALL.map(Severity::as_str))));
+        faults.add(
+            field.pointer(),
+            "invalid",
+            format!("must be one of {}, in any case", list(&Severity::ALL.map(Severity::as_str))),
+        );
     }
     severity
 }

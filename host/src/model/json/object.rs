@@ -191,7 +191,11 @@ impl<'a> Field<'a> {
                 if read_only.contains(&name) {
                     strays.add(self.below(name), "read_only", "is set by the host and cannot be given");
                 } else {
-                    strays.add(self.below(name), "unknown_field", format!("is not known here; known are {}", list(names)));
+                    strays.add(
+                        self.below(name),
+                        "unknown_field",
+                        format!("is not known here; known are {}", list(names)),
+                    );
                 }
             }
         })?;

@@ -13,8 +13,8 @@ use crate::model::secret::Secret;
 use crate::model::url::DeliveryUrl;
 
 pub use fields::{
-    DEFAULT_EVENT_TYPES, DEFAULT_FORMAT, DEFAULT_RETRY_COUNT, DEFAULT_TIMEOUT_MS, FIELDS, FILTER_FIELDS, MAX_HEADER_BYTES,
-    MAX_HEADERS, NAME_CHARS, READ_ONLY_FIELDS, RETRY_COUNT, SECRET_CHARS, TIMEOUT_MS,
+    DEFAULT_EVENT_TYPES, DEFAULT_FORMAT, DEFAULT_RETRY_COUNT, DEFAULT_TIMEOUT_MS, FIELDS, FILTER_FIELDS,
+    MAX_HEADER_BYTES, MAX_HEADERS, NAME_CHARS, READ_ONLY_FIELDS, RETRY_COUNT, SECRET_CHARS, TIMEOUT_MS,
 };
 use fields::{MAX_ENGAGEMENT_IDS, MAX_OPTIONS_BYTES, SECRET_PREFIX};
 
@@ -138,7 +138,11 @@ fn secret(field: &Field<'_>, faults: &mut Faults) -> Option<Option<Secret>> {
     if let Some(encoded) = text.strip_prefix(SECRET_PREFIX) {
         let decoded = base64::engine::general_purpose::STANDARD.decode(encoded);
         if !decoded.is_ok_and(|key| !key.is_empty()) {
-            faults.add(field.pointer(), "invalid", format!("what follows {SECRET_PREFIX} must be base64 of at least one byte"));
+            faults.add(
+                field.pointer(),
+                "invalid",
+                format!("what follows {SECRET_PREFIX} must be base64 of at least one byte"),
+            );
             return None;
         }
     }
@@ -189,7 +193,11 @@ fn options(field: &Field<'_>, faults: &mut Faults) -> Option<String> {
 fn headers(field: &Field<'_>, faults: &mut Faults) -> Option<Vec<(String, Secret)>> {
     let members = field.members(faults)?;
     if members.len() > MAX_HEADERS {
-        faults.add(field.pointer(), "too_many", format!("may have at most {MAX_HEADERS} headers, and has {}", members.len()));
+        faults.add(
+            field.pointer(),
+            "too_many",
+            format!("may have at most {MAX_HEADERS} headers, and has {}", members.len()),
+        );
         return None;
     }
     let mut wrong = Faults::new();
@@ -198,7 +206,11 @@ fn headers(field: &Field<'_>, faults: &mut Faults) -> Option<Vec<(String, Secret
         if let Err(why) = crate::model::header::check_name(&name) {
             wrong.add(value.pointer(), "forbidden_header", format!("a header of this name cannot be set: it {why}"));
         } else if !seen.insert(name.to_ascii_lowercase()) {
-            wrong.add(value.pointer(), "duplicate", "the same header is given twice; names are compared without regard to case");
+            wrong.add(
+                value.pointer(),
+                "duplicate",
+                "the same header is given twice; names are compared without regard to case",
+            );
         }
         let Some(text) = value.string(&mut wrong) else { continue };
         if !crate::model::header::is_legal_value(&text) && text.len() <= MAX_HEADER_BYTES {
@@ -209,7 +221,11 @@ fn headers(field: &Field<'_>, faults: &mut Faults) -> Option<Vec<(String, Secret
         headers.push((name, Secret::new(text)));
     }
     if bytes > MAX_HEADER_BYTES {
-        wrong.add(field.pointer(), "too_long", format!("names and values may have {MAX_HEADER_BYTES} bytes together, and have {bytes}"));
+        wrong.add(
+            field.pointer(),
+            "too_long",
+            format!("names and values may have {MAX_HEADER_BYTES} bytes together, and have {bytes}"),
+        );
     }
     if wrong.is_empty() {
         return Some(headers);
@@ -232,7 +248,11 @@ fn filter(field: &Field<'_>, faults: &mut Faults) -> Option<Filter> {
 fn severity(field: &Field<'_>, faults: &mut Faults) -> Option<Severity> {
     let severity = Severity::from_word(&field.string(faults)?);
     if severity.is_none() {
-        faults.add(field.pointer(), "invalid", format!("must be one of {}", list(&Severity::ALL.map(Severity::as_str))));
+        faults.add(
+            field.pointer(),
+            "invalid",
+            format!("must be one of {}", list(&Severity::ALL.map(Severity::as_str))),
+        );
     }
     severity
 }

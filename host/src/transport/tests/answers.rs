@@ -81,7 +81,10 @@ async fn a_peer_that_speaks_first_is_not_http() {
         read_request(&mut stream).await;
     })
     .await;
-    assert_eq!(end(&deliver(&transport(), &peer.origin()).await), "protocol: what the destination answered is not HTTP");
+    assert_eq!(
+        end(&deliver(&transport(), &peer.origin()).await),
+        "protocol: what the destination answered is not HTTP"
+    );
 }
 
 #[tokio::test]
@@ -144,13 +147,11 @@ async fn time_runs_out_whatever_the_peer_does() {
     let failing = dripping("HTTP/1.1 500 No\r\nContent-Length: 9999\r\n\r\nx").await;
     let sent = "timeout: the request was sent, but no answer came within 400 ms";
     let unfinished = "timeout: the destination answered 200 OK, but its answer did not end within 400 ms";
-    let failed = "timeout: the destination answered 500 Internal Server Error, but its answer did not end within 400 ms";
-    for (peer, words, status) in [
-        (silent, sent, None),
-        (head, sent, None),
-        (body, unfinished, Some(200)),
-        (failing, failed, Some(500)),
-    ] {
+    let failed =
+        "timeout: the destination answered 500 Internal Server Error, but its answer did not end within 400 ms";
+    for (peer, words, status) in
+        [(silent, sent, None), (head, sent, None), (body, unfinished, Some(200)), (failing, failed, Some(500))]
+    {
         let started = Instant::now();
         let report = deliver_within(&transport(), &peer.origin(), SHORT).await;
         let took = started.elapsed();

@@ -7,12 +7,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
 use tokio::sync::mpsc;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::super::Request;
 use super::peer::{Peer, read_request};
-use super::{Table, deliver, end, transport, transport_with, url};
+use super::{Table, deliver, deliver_within, end, transport, transport_with, url};
 
 #[tokio::test]
 async fn one_connection_serves_many_answers_each_with_its_own_budget() {
@@ -60,14 +61,58 @@ async fn a_new_connection_that_closes_is_not_repeated() {
     assert_eq!(peer.connections(), 1);
 }
 
+/// A peer that is given up must not keep a socket and a task of ours.
+#[tokio::test]
+async fn an_attempt_that_ends_early_leaves_no_connection() {
+    for (head, verdict) in [
+        ("", "timeout: the request was sent, but no answer came within 300 ms"),
+        (
+            "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n",
+            "timeout: the destination answered 200 OK, but its answer did not end within 300 ms",
+        ),
+    ] {
+        let (sender, mut closed) = mpsc::unbounded_channel();
+        let peer = Peer::playing(move |mut stream| {
+            let sender = sender.clone();
+            async move {
+                read_request(&mut stream).await;
+                let _ = stream.write_all(head.as_bytes()).await;
+                let _ = sender.send(!read_request(&mut stream).await);
+            }
+        })
+        .await;
+        let transport = transport();
+        assert_eq!(end(&deliver_within(&transport, &peer.origin(), Duration::from_millis(300)).await), verdict);
+        let closed = timeout(Duration::from_secs(10), closed.recv()).await.expect("closed in time");
+        assert_eq!(closed, Some(true), "{head:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_literal_ipv6_address_is_reached() {
+    // Not every machine has IPv6, and then there is nothing to see.
+    let Ok(listener) = TcpListener::bind("[::1]:0").await else { return };
+    let origin = format!("http://{}", listener.local_addr().expect("address"));
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.expect("connection");
+        read_request(&mut stream).await;
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await.expect("answer");
+    });
+    assert_eq!(end(&deliver(&transport(), &origin).await), "delivered");
+}
+
 #[tokio::test]
 async fn what_follows_an_answer_does_not_reach_the_next_delivery() {
-    let answer = "HTTP/1.1 204 No Content\r\nContent-Length: 4\r\n\r\nHTTP/1.1 500 Injected\r\nContent-Length: 0\r\n\r\n";
+    let answer =
+        "HTTP/1.1 204 No Content\r\nContent-Length: 4\r\n\r\nHTTP/1.1 500 Injected\r\nContent-Length: 0\r\n\r\n";
     let peer = Peer::answering(answer).await;
     let transport = transport();
     for _ in 0..5 {
         let report = deliver(&transport, &peer.origin()).await;
-        assert_eq!((end(&report).as_str(), report.status, report.excerpt.as_deref()), ("delivered", Some(204), Some("")));
+        assert_eq!(
+            (end(&report).as_str(), report.status, report.excerpt.as_deref()),
+            ("delivered", Some(204), Some(""))
+        );
     }
     assert_eq!(peer.connections(), 5);
 }

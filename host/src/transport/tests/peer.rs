@@ -45,9 +45,7 @@ impl Peer {
         let bytes: Arc<[u8]> = bytes.into().into();
         Self::playing(move |mut stream| {
             let bytes = Arc::clone(&bytes);
-            async move {
-                while read_request(&mut stream).await && stream.write_all(&bytes).await.is_ok() {}
-            }
+            async move { while read_request(&mut stream).await && stream.write_all(&bytes).await.is_ok() {} }
         })
         .await
     }

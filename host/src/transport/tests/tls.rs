@@ -10,7 +10,7 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
@@ -27,8 +27,9 @@ const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
-    fn new() -> Self {
+    fn new(name: &str) -> Self {
         let mut params = CertificateParams::new(Vec::new()).expect("params");
+        params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().expect("key")).expect("authority"))
     }
@@ -56,7 +57,10 @@ fn self_signed() -> (CertificateDer<'static>, PrivateKeyDer<'static>) {
     (certificate.der().clone(), PrivateKeyDer::Pkcs8(key.serialize_der().into()))
 }
 
-fn server((certificate, key): (CertificateDer<'static>, PrivateKeyDer<'static>), clients: Option<&Authority>) -> ServerConfig {
+fn server(
+    (certificate, key): (CertificateDer<'static>, PrivateKeyDer<'static>),
+    clients: Option<&Authority>,
+) -> ServerConfig {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions();
     let builder = builder.expect("versions");
@@ -94,13 +98,12 @@ async fn over_tls(config: ServerConfig, host: &str, roots: &[Vec<u8>]) -> String
 
 #[tokio::test]
 async fn a_certificate_is_good_or_says_why_not() {
-    let authority = Authority::new();
+    let authority = Authority::new("ours");
     let roots = [authority.root()];
     let good = || authority.issue(&["good.example"], -1, 1);
     let words = |words: &str| format!("tls: the destination's certificate {words}");
-    let untrusted = words(
-        "is signed by nobody that this host trusts (self-signed, or a chain without its intermediate)",
-    );
+    let untrusted =
+        words("is signed by nobody that this host trusts (self-signed, or a chain without its intermediate)");
     for (certificate, host, expected) in [
         (good(), "good.example", "delivered".to_owned()),
         (authority.issue(&["127.0.0.1"], -1, 1), "127.0.0.1", "delivered".to_owned()),
@@ -109,7 +112,7 @@ async fn a_certificate_is_good_or_says_why_not() {
         (authority.issue(&["good.example"], -2, -1), "good.example", words("has expired")),
         (authority.issue(&["good.example"], 1, 2), "good.example", words("is not valid yet")),
         (self_signed(), "good.example", untrusted.clone()),
-        (Authority::new().issue(&["good.example"], -1, 1), "good.example", untrusted.clone()),
+        (Authority::new("another").issue(&["good.example"], -1, 1), "good.example", untrusted.clone()),
     ] {
         assert_eq!(over_tls(server(certificate, None), host, &roots).await, expected, "{host}");
     }
@@ -118,7 +121,7 @@ async fn a_certificate_is_good_or_says_why_not() {
 
 #[tokio::test]
 async fn a_destination_that_wants_a_client_certificate_says_so() {
-    let authority = Authority::new();
+    let authority = Authority::new("ours");
     let config = server(authority.issue(&["good.example"], -1, 1), Some(&authority));
     let ended = over_tls(config, "good.example", &[authority.root()]).await;
     assert_eq!(ended, "tls: the destination wants a client certificate");
@@ -139,7 +142,7 @@ async fn a_port_without_tls_is_named_as_such() {
     let ended = end(&deliver(&transport, &format!("https://{}", peer.address)).await);
     assert_eq!(ended, "tls: the connection closed during the TLS handshake");
 
-    let authority = Authority::new();
+    let authority = Authority::new("ours");
     let peer = tls_peer(server(authority.issue(&["127.0.0.1"], -1, 1), None)).await;
     let ended = end(&deliver(&transport, &peer.origin()).await);
     assert_eq!(ended, "protocol: what the destination answered is not HTTP");
@@ -183,7 +186,7 @@ async fn http2_peer(authority: &Authority, answer: fn(usize) -> Option<(u16, usi
 
 #[tokio::test]
 async fn http2_shares_a_connection_and_each_answer_has_its_budget() {
-    let authority = Authority::new();
+    let authority = Authority::new("ours");
     let peer = http2_peer(&authority, |_| Some((200, 60_000))).await;
     let names = Table::of(&[("good.example", &["127.0.0.1"])]);
     let transport = Arc::new(transport_with(&["127.0.0.0/8"], names, &[authority.root()]));
@@ -205,7 +208,7 @@ async fn http2_shares_a_connection_and_each_answer_has_its_budget() {
 
 #[tokio::test]
 async fn an_http2_body_that_goes_on_is_cut() {
-    let authority = Authority::new();
+    let authority = Authority::new("ours");
     let peer = http2_peer(&authority, |n| Some((if n == 0 { 200 } else { 500 }, 4_000_000))).await;
     let names = Table::of(&[("good.example", &["127.0.0.1"])]);
     let transport = transport_with(&["127.0.0.0/8"], names, &[authority.root()]);
@@ -218,7 +221,7 @@ async fn an_http2_body_that_goes_on_is_cut() {
 
 #[tokio::test]
 async fn an_http2_connection_that_timed_out_is_not_used_again() {
-    let authority = Authority::new();
+    let authority = Authority::new("ours");
     let peer = http2_peer(&authority, |n| (n != 0).then_some((200, 2))).await;
     let names = Table::of(&[("good.example", &["127.0.0.1"])]);
     let transport = transport_with(&["127.0.0.0/8"], names, &[authority.root()]);

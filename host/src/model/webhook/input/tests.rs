@@ -36,7 +36,10 @@ fn a_whole_body_needs_a_name_and_a_url_and_the_rest_has_defaults() {
     assert!(config.headers.is_empty());
     assert_eq!(config.filter, Filter::default());
     assert_eq!((config.retry_count, config.timeout_ms, config.is_active), (3, 5000, true));
-    assert_eq!(finish("{}", Draft::read_whole).err(), Some(vec!["/name required".to_owned(), "/url required".to_owned()]));
+    assert_eq!(
+        finish("{}", Draft::read_whole).err(),
+        Some(vec!["/name required".to_owned(), "/url required".to_owned()])
+    );
     assert_eq!(finish("[]", Draft::read_whole).err(), Some(vec![" wrong_type".to_owned()]));
 }
 
@@ -151,15 +154,38 @@ fn headers_are_legal_and_not_the_hosts_own() {
     let headers = draft.headers.expect("there");
     assert_eq!((headers[0].0.as_str(), headers[0].1.expose()), ("Authorization", "Splunk 0-1"));
     let reserved = [
-        "Host", "content-length", "Content-Type", "User-Agent", "Transfer-Encoding", "TE", "Trailer", "Upgrade", "Connection",
-        "Keep-Alive", "Proxy-Authorization", "Proxy-Connection", "X-Webhook-Signature", "webhook-id", "Webhook-Timestamp",
-        "webhook-signature", "X-Webhook-Event", "X-Webhook-Delivery", "X-Webhook-Attempt", "a b", "a:", "",
+        "Host",
+        "content-length",
+        "Content-Type",
+        "User-Agent",
+        "Transfer-Encoding",
+        "TE",
+        "Trailer",
+        "Upgrade",
+        "Connection",
+        "Keep-Alive",
+        "Proxy-Authorization",
+        "Proxy-Connection",
+        "X-Webhook-Signature",
+        "webhook-id",
+        "Webhook-Timestamp",
+        "webhook-signature",
+        "X-Webhook-Event",
+        "X-Webhook-Delivery",
+        "X-Webhook-Attempt",
+        "a b",
+        "a:",
+        "",
     ];
     for name in reserved {
         assert_eq!(refused(&field("headers", &field(name, "\"x\""))), [format!("/headers/{name} forbidden_header")]);
     }
     for value in [r"a\r\nb", r"a\u0000", r"\u007f", "é", " a"] {
-        assert_eq!(refused(&field("headers", &field("X-A", &format!("\"{value}\"")))), ["/headers/X-A invalid"], "{value}");
+        assert_eq!(
+            refused(&field("headers", &field("X-A", &format!("\"{value}\"")))),
+            ["/headers/X-A invalid"],
+            "{value}"
+        );
     }
     assert_eq!(refused(r#"{"headers":{"X-A":null,"X-B":7}}"#), ["/headers/X-A wrong_type", "/headers/X-B wrong_type"]);
     assert_eq!(refused(r#"{"headers":{"X-A":"1","x-a":"2"}}"#), ["/headers/x-a duplicate"]);
@@ -205,7 +231,8 @@ fn a_filter_says_what_it_knows() {
 
 #[test]
 fn every_fault_comes_at_once() {
-    let text = r#"{"id":1,"name":"","url":7,"retry_count":11,"is_active":"yes","headers":{"Host":"x"},"filter":{"x":1}}"#;
+    let text =
+        r#"{"id":1,"name":"","url":7,"retry_count":11,"is_active":"yes","headers":{"Host":"x"},"filter":{"x":1}}"#;
     assert_eq!(
         refused(text),
         [

@@ -1,0 +1,212 @@
+//! When deliveries to a webhook end, and how they flow again.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::support::{Client, Destination, Host, Reply, eventually, events};
+
+/// `--breaker-threshold`, when nobody says.
+const THRESHOLD: usize = 5;
+/// Long enough that whatever was to be sent has arrived.
+const QUIET: Duration = Duration::from_millis(500);
+
+struct Hook<'a> {
+    admin: &'a Client,
+    id: String,
+    destination: Destination,
+}
+
+impl<'a> Hook<'a> {
+    /// A webhook for one event type, so that webhooks of one host do not meet.
+    async fn new(admin: &'a Client, event_type: &str, mut fields: Value) -> Self {
+        let destination = Destination::start().await;
+        fields["event_types"] = json!([event_type]);
+        let id = admin.webhook(&destination.url("/"), fields).await;
+        Self { admin, id, destination }
+    }
+
+    async fn get(&self) -> Value {
+        self.admin.get(&format!("/webhooks/{}", self.id)).await.expect(200).json()
+    }
+
+    async fn put(&self, change: Value) -> Value {
+        self.admin.put(&format!("/webhooks/{}", self.id), &change).await.expect(200).json()
+    }
+
+    /// Waits until it is inactive.
+    async fn switched_off(&self) -> Value {
+        eventually("the webhook to be inactive", async || {
+            let webhook = self.get().await;
+            (webhook["is_active"] == false).then_some(webhook)
+        })
+        .await
+    }
+}
+
+async fn post(admin: &Client, event_type: &str, count: usize) -> Vec<String> {
+    let mut posted = Vec::new();
+    for _ in 0..count {
+        posted.push(admin.event(&events::minimal(event_type)).await);
+    }
+    posted
+}
+
+/// Where an event's only delivery stands.
+async fn status(admin: &Client, event: &str) -> String {
+    let event = admin.get(&format!("/events/{event}")).await.expect(200).json();
+    let deliveries = event["deliveries"].as_array().expect("a list");
+    assert_eq!(deliveries.len(), 1, "{event}");
+    if deliveries[0]["status"] != "pending" {
+        assert_eq!(deliveries[0]["next_attempt_at"], Value::Null, "{event}");
+    }
+    deliveries[0]["status"].as_str().expect("a status").to_owned()
+}
+
+async fn until_status(admin: &Client, event: &str, wanted: &str) {
+    eventually(wanted, async || (status(admin, event).await == wanted).then_some(())).await;
+}
+
+async fn metric(host: &Host, line: &str) -> bool {
+    let metrics = host.visitor().outside().get("/metrics").await.expect(200);
+    metrics.text().lines().any(|found| found == line)
+}
+
+#[tokio::test]
+async fn after_its_threshold_it_is_inactive_and_flows_again_when_switched_on() {
+    let host = Host::with(|options| options.retry_every("10min")).await;
+    let admin = host.admin();
+    let hook = Hook::new(&admin, "finding_added", json!({"retry_count": 10})).await;
+    hook.destination.from_now_on(Reply::status(500));
+
+    // One delivery waits for its retry; those that follow fail for good with their first attempt.
+    let waiting = post(&admin, "finding_added", 1).await.remove(0);
+    admin.history_of(&hook.id, 1).await;
+    hook.put(json!({"retry_count": 0})).await;
+    for (count, event) in (1..THRESHOLD).zip(post(&admin, "finding_added", THRESHOLD - 1).await) {
+        until_status(&admin, &event, "failed").await;
+        assert!(count < THRESHOLD);
+    }
+    let webhook = hook.get().await;
+    assert_eq!((&webhook["failure_count"], &webhook["is_active"]), (&json!(THRESHOLD - 1), &json!(true)));
+    assert_eq!(webhook["disabled_reason"], Value::Null);
+    assert!(webhook["last_failure_at"].is_string() && webhook["last_success_at"].is_null(), "{webhook}");
+
+    // A success in between begins the count anew.
+    hook.destination.next([Reply::status(200)]);
+    let taken = post(&admin, "finding_added", 1).await.remove(0);
+    until_status(&admin, &taken, "delivered").await;
+    assert_eq!(hook.get().await["failure_count"], 0);
+    let failed = post(&admin, "finding_added", THRESHOLD).await;
+    let webhook = hook.switched_off().await;
+    assert_eq!(webhook["failure_count"], THRESHOLD);
+    let reason = webhook["disabled_reason"].as_str().expect("a reason");
+    assert!(reason.contains('5') && reason.split(' ').count() > 3, "{reason}");
+    for event in &failed {
+        until_status(&admin, event, "failed").await;
+    }
+
+    // It shows: in the log, in the metrics.
+    let line = host.logged(&hook.id).await;
+    assert!(host.log().lines().any(|line| line.contains(&hook.id) && line.contains("WARN")), "{line}");
+    assert!(metric(&host, "heraldry_webhooks{state=\"tripped\"} 1").await);
+    assert!(metric(&host, &format!("heraldry_webhook_tripped{{webhook=\"{}\"}} 1", hook.id)).await);
+
+    // What waited is held, and so is what comes now.
+    until_status(&admin, &waiting, "held").await;
+    let answer = admin.post("/events", &events::minimal("finding_added")).await.expect(202).json();
+    assert_eq!(answer["deliveries"], 1, "a held delivery counts");
+    let held = answer["id"].as_str().expect("an id").to_owned();
+    until_status(&admin, &held, "held").await;
+    hook.destination.from_now_on(Reply::status(200));
+    let before = hook.destination.received().len();
+    hook.destination.stays_quiet(QUIET).await;
+
+    // All of it survives a restart.
+    let host = host.restart().await;
+    let admin = host.admin();
+    let hook = Hook { admin: &admin, ..hook };
+    assert_eq!(hook.get().await["disabled_reason"], json!(reason));
+    assert_eq!((status(&admin, &waiting).await, status(&admin, &held).await), ("held".into(), "held".into()));
+
+    // Switched on, new deliveries flow; what was held is not sent by that.
+    let webhook = hook.put(json!({"is_active": true})).await;
+    assert_eq!((&webhook["failure_count"], &webhook["is_active"]), (&json!(0), &json!(true)));
+    assert_eq!(webhook["disabled_reason"], Value::Null);
+    let fresh = post(&admin, "finding_added", 2).await;
+    for event in &fresh {
+        until_status(&admin, event, "delivered").await;
+    }
+    hook.destination.stays_quiet(QUIET).await;
+    assert_eq!(hook.destination.received().len(), before + 2, "what was held was sent");
+    assert_eq!((status(&admin, &waiting).await, status(&admin, &held).await), ("held".into(), "held".into()));
+    assert!(metric(&host, "heraldry_webhooks{state=\"tripped\"} 0").await);
+}
+
+#[tokio::test]
+async fn a_410_an_admin_and_a_threshold_of_ones_own() {
+    let host = Host::with(|options| options.retry_every("10min").args(["--breaker-threshold", "2"])).await;
+    let admin = host.admin();
+    tokio::join!(gone(&host, &admin), switched_off_by_an_admin(&admin), threshold_of_two(&admin), in_order(&admin));
+}
+
+/// 410 deactivates at once, whatever retries are left.
+async fn gone(host: &Host, admin: &Client) {
+    let hook = Hook::new(admin, "report_ready", json!({"retry_count": 3})).await;
+    hook.destination.next([Reply::status(410)]);
+    let event = post(admin, "report_ready", 1).await.remove(0);
+    let webhook = hook.switched_off().await;
+    assert!(webhook["disabled_reason"].as_str().expect("a reason").contains("410"), "{webhook}");
+    until_status(admin, &event, "failed").await;
+    let attempt = admin.history_of(&hook.id, 1).await.remove(0);
+    assert_eq!((&attempt["status_code"], &attempt["next_attempt_at"]), (&json!(410), &Value::Null));
+    let held = post(admin, "report_ready", 1).await.remove(0);
+    until_status(admin, &held, "held").await;
+    assert!(host.log().lines().any(|line| line.contains(&hook.id) && line.contains("WARN")));
+    hook.put(json!({"is_active": true})).await;
+    let fresh = post(admin, "report_ready", 1).await.remove(0);
+    until_status(admin, &fresh, "delivered").await;
+    assert_eq!(status(admin, &held).await, "held");
+}
+
+/// While an admin holds a webhook, new events make no deliveries for it; what is in flight finishes.
+async fn switched_off_by_an_admin(admin: &Client) {
+    let hook = Hook::new(admin, "phase_changed", json!({})).await;
+    hook.destination.next([Reply::status(500), Reply::status(200).after(Duration::from_millis(700))]);
+    let waiting = post(admin, "phase_changed", 1).await.remove(0);
+    admin.history_of(&hook.id, 1).await;
+    let in_flight = post(admin, "phase_changed", 1).await.remove(0);
+    hook.destination.wait_for(2).await;
+    let webhook = hook.put(json!({"is_active": false})).await;
+    assert_eq!(webhook["is_active"], false);
+    until_status(admin, &waiting, "held").await;
+    until_status(admin, &in_flight, "delivered").await;
+    let answer = admin.post("/events", &events::minimal("phase_changed")).await.expect(202).json();
+    assert_eq!(answer["deliveries"], 0);
+    hook.put(json!({"is_active": true})).await;
+    let fresh = post(admin, "phase_changed", 1).await.remove(0);
+    until_status(admin, &fresh, "delivered").await;
+    hook.destination.stays_quiet(QUIET).await;
+    assert_eq!((hook.destination.received().len(), status(admin, &waiting).await), (3, "held".into()));
+}
+
+async fn threshold_of_two(admin: &Client) {
+    let hook = Hook::new(admin, "surface_changed", json!({"retry_count": 0})).await;
+    hook.destination.from_now_on(Reply::close());
+    let first = post(admin, "surface_changed", 1).await.remove(0);
+    until_status(admin, &first, "failed").await;
+    assert_eq!(hook.get().await["is_active"], true);
+    post(admin, "surface_changed", 1).await;
+    assert_eq!(hook.switched_off().await["failure_count"], 2);
+}
+
+/// Only what failed for good counts: a delivery that has retries left does not.
+async fn in_order(admin: &Client) {
+    let hook = Hook::new(admin, "retest_completed", json!({"retry_count": 1})).await;
+    hook.destination.from_now_on(Reply::status(500));
+    post(admin, "retest_completed", 4).await;
+    admin.history_of(&hook.id, 4).await;
+    let webhook = hook.get().await;
+    assert_eq!((&webhook["failure_count"], &webhook["is_active"]), (&json!(0), &json!(true)));
+    assert!(webhook["last_failure_at"].is_string(), "{webhook}");
+}

@@ -1,0 +1,363 @@
+//! The commands, as a shell runs them: what they print where, and how they end.
+
+use std::io::Write as _;
+use std::path::Path;
+use std::process::Stdio;
+
+use serde_json::{Value, json};
+
+use crate::support::{Destination, Host, Reply, events, host};
+
+/// Failed; the command line was wrong.
+const FAILED: i32 = 1;
+const USAGE: i32 = 64;
+const ESCAPE: char = '\u{1b}';
+
+struct Ran {
+    what: String,
+    code: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+impl Ran {
+    #[track_caller]
+    fn expect(self, code: i32) -> Self {
+        assert_eq!(self.code, Some(code), "{self}");
+        self
+    }
+
+    /// Standard output as JSON.
+    #[track_caller]
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("not JSON ({error}): {self}"))
+    }
+
+    /// Asserts that it failed, says with these words why, and what to do.
+    #[track_caller]
+    fn fails_with(self, code: i32, words: &[&str]) -> Self {
+        let ran = self.expect(code);
+        assert!(ran.stdout.is_empty(), "data goes to standard output, and there is none: {ran}");
+        assert!(ran.stderr.contains("error: ") && ran.stderr.contains("hint: "), "{ran}");
+        assert!(words.iter().all(|words| ran.stderr.contains(words)), "{words:?}: {ran}");
+        ran
+    }
+}
+
+impl std::fmt::Display for Ran {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { what, code, stdout, stderr } = self;
+        write!(f, "`{what}` ended with {code:?}\n--- stdout\n{stdout}\n--- stderr\n{stderr}")
+    }
+}
+
+/// A shell in a folder of its own, perhaps with a host's address and an admin token.
+struct Shell {
+    folder: tempfile::TempDir,
+    variables: Vec<(&'static str, String)>,
+}
+
+impl Shell {
+    fn new() -> Self {
+        Self { folder: host::new_folder(), variables: Vec::new() }
+    }
+
+    fn at(host: &Host) -> Self {
+        let variables = vec![
+            ("HERALDRY_URL", host.origin().to_owned()),
+            ("HERALDRY_TOKEN", host.admin().token().to_owned()),
+        ];
+        Self { variables, ..Self::new() }
+    }
+
+    fn with(self, name: &'static str, value: &str) -> Self {
+        let mut variables = self.variables;
+        variables.retain(|(known, _)| *known != name);
+        variables.push((name, value.to_owned()));
+        Self { variables, ..self }
+    }
+
+    fn file(&self, name: &str, text: &str) -> String {
+        let path = self.folder.path().join(name);
+        std::fs::write(&path, text).expect("a file");
+        path.to_str().expect("a path").to_owned()
+    }
+
+    async fn run(&self, arguments: &[&str]) -> Ran {
+        self.pipe(arguments, "").await
+    }
+
+    /// Runs a command with this on its standard input, in pipes. Colours are its own decision.
+    async fn pipe(&self, arguments: &[&str], input: &str) -> Ran {
+        let mut command = host::binary(self.folder.path());
+        command.env_remove("NO_COLOR").args(arguments).envs(self.variables.iter().map(|(name, value)| (name, value)));
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let what = format!("heraldry {}", arguments.join(" "));
+        let input = input.to_owned();
+        let output = tokio::task::spawn_blocking(move || {
+            let mut child = command.spawn().expect("the binary starts");
+            // A command that does not read its input closes it.
+            let _ = child.stdin.take().expect("a pipe").write_all(input.as_bytes());
+            child.wait_with_output().expect("it ends")
+        });
+        let output = output.await.expect("it ran");
+        let text = |bytes| String::from_utf8(bytes).expect("output is UTF-8");
+        Ran { what, code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+    }
+
+    /// Runs a command that must succeed, without a colour in the pipe.
+    async fn plain(&self, arguments: &[&str]) -> Ran {
+        let ran = self.run(arguments).await.expect(0);
+        assert!(!ran.stdout.contains(ESCAPE) && !ran.stderr.contains(ESCAPE), "{ran}");
+        ran
+    }
+}
+
+#[tokio::test]
+async fn demo_shows_one_delivery_of_each_format_and_ends() {
+    let shell = Shell::new();
+    let ran = shell.plain(&["demo"]).await;
+    for format in ["json", "slack", "teams", "cef", "syslog"] {
+        assert!(ran.stdout.contains(&format!("POST /{format}")), "{format}: {ran}");
+    }
+    for words in ["CEF:0|", "\"blocks\"", "AdaptiveCard", "\"finding_added\"", ">1 20"] {
+        assert!(ran.stdout.contains(words), "{words}: {ran}");
+    }
+    for header in ["x-webhook-signature: sha256=", "webhook-signature: v1,", "x-webhook-event: ", "webhook-id: "] {
+        assert!(ran.stdout.matches(header).count() >= 5, "{header}: {ran}");
+    }
+    assert!(ran.stdout.contains("heraldry serve"), "what to try next: {ran}");
+    assert!(!ran.stdout.contains("do not verify"), "{ran}");
+    let left: Vec<_> = std::fs::read_dir(shell.folder.path()).expect("a folder").collect();
+    assert!(left.is_empty(), "it leaves something behind: {left:?}");
+}
+
+#[tokio::test]
+async fn every_command_helps() {
+    let shell = Shell::new();
+    let mut seen = 0;
+    let mut commands = vec![Vec::new()];
+    while let Some(command) = commands.pop() {
+        let arguments: Vec<&str> = command.iter().map(String::as_str).chain(["--help"]).collect();
+        let ran = shell.plain(&arguments).await;
+        assert!(ran.stdout.contains("Usage: ") && ran.stderr.is_empty(), "{ran}");
+        seen += 1;
+        let listed = ran.stdout.lines().skip_while(|line| *line != "Commands:").skip(1);
+        let listed = listed.take_while(|line| line.starts_with("  ")).filter(|line| !line.starts_with("   "));
+        for word in listed.filter_map(|line| line.split_whitespace().next()).filter(|word| *word != "help") {
+            commands.push(command.iter().cloned().chain([word.to_owned()]).collect());
+        }
+    }
+    assert!(seen >= 18, "{seen} commands");
+    let serve = shell.plain(&["serve", "--help"]).await.stdout;
+    for setting in ["--listen", "--data", "--formatters", "--config", "--allow-net", "--retention", "--breaker-threshold", "--grace"] {
+        assert!(serve.contains(setting), "{setting}");
+    }
+    for variable in ["HERALDRY_ADMIN_TOKEN", "HERALDRY_MASTER_KEY", "HERALDRY_ALLOW_NET"] {
+        assert!(serve.contains(variable), "{variable}");
+    }
+    // What a later issue brings is absent.
+    for later in ["formatter", "store"] {
+        shell.run(&[later]).await.expect(USAGE);
+    }
+    for wrong in [["serve", "--no-such-flag"], ["no-such-command", "x"], ["webhook", "get"], ["send", "--patience=x"]] {
+        let ran = shell.run(&wrong).await.expect(USAGE);
+        assert!(ran.stdout.is_empty() && ran.stderr.contains("hint: "), "{ran}");
+    }
+    let version = shell.plain(&["--version"]).await;
+    assert_eq!(version.stdout.trim(), concat!("heraldry ", env!("CARGO_PKG_VERSION")));
+}
+
+#[tokio::test]
+async fn send_takes_an_array_lines_and_standard_input() {
+    let host = Host::start().await;
+    let shell = Shell::at(&host);
+    let destination = Destination::start().await;
+    host.admin().webhook(&destination.url("/"), json!({})).await;
+
+    let mut findings = events::findings(7);
+    findings.iter_mut().for_each(|event| drop(event.as_object_mut().expect("an object").remove("id")));
+    let array = shell.file("array.json", &Value::Array(findings[..3].to_vec()).to_string());
+    let lines = shell.file("lines.jsonl", &format!("{}\n\n{}\n", findings[3], findings[4]));
+    let sent = shell.plain(&["send", &array]).await;
+    assert!(sent.stdout.contains('3') && sent.stderr.is_empty(), "{sent}");
+    let sent = shell.plain(&["send", "--json", &lines]).await.json();
+    assert_eq!((&sent["accepted"], &sent["deliveries"]), (&json!(2), &json!(2)), "{sent}");
+    shell.pipe(&["send"], &findings[5].to_string()).await.expect(0);
+    shell.pipe(&["send", "-"], &findings[6].to_string()).await.expect(0);
+    let received = destination.wait_for(7).await;
+    let titles = received.iter().map(|request| request.json()["data"]["finding"]["title"].clone());
+    let mut titles: Vec<String> = titles.map(|title| title.as_str().expect("a title").to_owned()).collect();
+    titles.sort();
+    assert_eq!(titles, (0..7).map(|number| format!("finding {number}")).collect::<Vec<_>>());
+
+    // An event with an id of its own can be sent again and again.
+    let same = shell.file("same.json", &events::finding("the same", "low").to_string());
+    for _ in 0..3 {
+        shell.plain(&["send", &same]).await;
+    }
+    destination.wait_for(8).await;
+    destination.stays_quiet(std::time::Duration::from_millis(300)).await;
+    assert_eq!(destination.received().len(), 8);
+    shell.pipe(&["send", "--json"], "[]").await.expect(0);
+}
+
+#[tokio::test]
+async fn send_names_what_was_refused_and_posts_the_rest() {
+    let host = Host::start().await;
+    let shell = Shell::at(&host);
+    let destination = Destination::start().await;
+    host.admin().webhook(&destination.url("/"), json!({})).await;
+
+    let good = |title| events::finding(title, "").to_string();
+    let bad = r#"{"type":"finding_added","data":{"finding":{"title":"","severity":"dire"}}}"#;
+    let mixed = shell.file("mixed.jsonl", &format!("{}\n{bad}\n{}\n", good("one"), good("three")));
+    let ran = shell.run(&["send", &mixed]).await.expect(FAILED);
+    assert!(ran.stderr.contains("line 2") && ran.stderr.contains("/data/finding/title"), "{ran}");
+    assert!(ran.stderr.contains("/data/finding/severity") && !ran.stderr.contains(ESCAPE), "{ran}");
+    let ran = shell.run(&["send", "--json", &mixed]).await.expect(FAILED).json();
+    assert_eq!((&ran["accepted"], ran["refused"].as_array().map(Vec::len)), (&json!(2), Some(1)), "{ran}");
+    assert_eq!(destination.wait_for(2).await.len(), 2);
+
+    let broken = shell.file("broken.json", &format!("{}\n{{\"type\": \n", good("never")));
+    shell.run(&["send", &broken]).await.fails_with(FAILED, &["broken.json", "line"]);
+    shell.run(&["send", "no-such-file.json"]).await.fails_with(FAILED, &["no-such-file.json"]);
+    let stranger = Shell::at(&host).with("HERALDRY_TOKEN", "hst_wrong");
+    stranger.pipe(&["send"], &good("never")).await.fails_with_after_output(FAILED, &["401", "HERALDRY_TOKEN"]);
+    let nowhere = Shell::at(&host).with("HERALDRY_URL", "http://127.0.0.1:9");
+    nowhere.pipe(&["send", "--patience", "100ms"], &good("never")).await.fails_with_after_output(FAILED, &["127.0.0.1:9"]);
+    destination.stays_quiet(std::time::Duration::from_millis(300)).await;
+}
+
+impl Ran {
+    /// As [`Ran::fails_with`], of a command that tells on standard output how far it came.
+    #[track_caller]
+    fn fails_with_after_output(self, code: i32, words: &[&str]) {
+        Self { stdout: String::new(), ..self }.fails_with(code, words);
+    }
+}
+
+#[tokio::test]
+async fn tokens_and_webhooks_are_kept_from_a_shell() {
+    let host = Host::start().await;
+    let shell = Shell::at(&host);
+    tokens(&host, &shell).await;
+    webhooks(&shell).await;
+    refusals(&host, &shell).await;
+}
+
+async fn tokens(host: &Host, shell: &Shell) {
+    let made = shell.plain(&["token", "create", "--name", "scanner", "--role", "ingest"]).await;
+    let text = made.stdout.trim();
+    assert_eq!(made.stdout.lines().count(), 1, "a shell wants the text alone: {made}");
+    host.visitor().with_token(text).event(&events::minimal("phase_changed")).await;
+    let made = shell.plain(&["token", "create", "--name", "eve", "--role", "pentester", "--json"]).await.json();
+    let id = made["id"].as_str().expect("an id");
+    let eve = host.visitor().with_token(made["token"].as_str().expect("a text"));
+    eve.get("/webhooks").await.expect(200);
+    let listed = shell.plain(&["token", "list"]).await;
+    assert!(["scanner", "eve", "pentester", id].iter().all(|word| listed.stdout.contains(word)), "{listed}");
+    assert!(!listed.stdout.contains(text), "{listed}");
+    assert_eq!(shell.plain(&["token", "list", "--json"]).await.json().as_array().map(Vec::len), Some(3));
+    shell.plain(&["token", "delete", id]).await;
+    eve.get("/webhooks").await.expect(401);
+    shell.run(&["token", "create", "--name", "x", "--role", "king"]).await.expect(USAGE);
+}
+
+async fn webhooks(shell: &Shell) {
+    let destination = Destination::answering([Reply::status(200), Reply::full(418, &[], b"a teapot")]).await;
+    let url = destination.url("/hook");
+    let made = shell.plain(&[
+        "webhook", "create", "--name", "ops", "--url", &url, "--event-type", "report_ready", "--event-type", "finding_added",
+        "--header", "Authorization: Bearer abc", "--secret", "a secret", "--min-severity", "high", "--retry-count", "0",
+        "--timeout-ms", "2000", "--json",
+    ]);
+    let made = made.await.json();
+    let id = made["id"].as_str().expect("an id");
+    assert_eq!((&made["header_names"], &made["has_secret"]), (&json!(["Authorization"]), &json!(true)));
+    assert_eq!((&made["retry_count"], &made["timeout_ms"]), (&json!(0), &json!(2000)));
+    assert_eq!(made["filter"]["min_severity"], "high");
+    for command in [["webhook", "get", id], ["webhook", "list", "--color=auto"]] {
+        let shown = shell.plain(&command).await;
+        assert!(shown.stdout.contains(id) && shown.stdout.contains("ops"), "{shown}");
+        assert!(!shown.stdout.contains("Bearer abc") && !shown.stdout.contains("a secret"), "{shown}");
+    }
+    let changed = shell.plain(&["webhook", "update", id, "--engagement-id", "E-1", "--no-secret", "--json"]).await.json();
+    assert_eq!((&changed["has_secret"], &changed["filter"]["min_severity"]), (&json!(false), &json!("high")));
+    assert_eq!(changed["filter"]["engagement_ids"], json!(["E-1"]));
+
+    let tested = shell.plain(&["webhook", "test", id]).await;
+    assert!(tested.stdout.contains("200"), "{tested}");
+    assert_eq!(destination.received()[0].header("authorization"), "Bearer abc");
+    let tested = shell.run(&["webhook", "test", id]).await.expect(FAILED);
+    assert!(tested.stdout.contains("418") && tested.stdout.contains("a teapot"), "{tested}");
+    let tests = shell.plain(&["webhook", "deliveries", id]).await;
+    assert!(tests.stdout.contains("418") && tests.stdout.contains("report_ready"), "{tests}");
+    let failed = shell.plain(&["webhook", "deliveries", id, "--success", "false", "--limit", "1", "--json"]).await.json();
+    assert_eq!((failed[0]["status_code"].clone(), failed.as_array().map(Vec::len)), (json!(418), Some(1)));
+
+    // What the breaker switched off shows, with its reason; on a terminal in red.
+    destination.from_now_on(Reply::status(410));
+    let event = json!({"type": "report_ready", "data": {"report": {"title": "r"}}, "engagement": {"id": "E-1"}});
+    shell.pipe(&["send"], &event.to_string()).await.expect(0);
+    destination.wait_for(3).await;
+    let listed = crate::support::eventually("the webhook to be inactive", async || {
+        let listed = shell.plain(&["webhook", "list"]).await;
+        listed.stdout.contains("inactive").then_some(listed)
+    });
+    let listed = listed.await;
+    assert!(listed.stdout.contains("410"), "{listed}");
+    let coloured = shell.run(&["--color", "always", "webhook", "list"]).await.expect(0);
+    assert!(coloured.stdout.contains(ESCAPE), "{coloured}");
+    shell.plain(&["webhook", "update", id, "--active"]).await;
+    assert!(!shell.plain(&["webhook", "list"]).await.stdout.contains("inactive"));
+    shell.plain(&["webhook", "delete", id]).await;
+    assert_eq!(shell.plain(&["webhook", "list", "--json"]).await.json(), json!([]));
+}
+
+async fn refusals(host: &Host, shell: &Shell) {
+    let create = ["webhook", "create", "--name", "x", "--url", "http://127.0.0.1:9/"];
+    let with = |more: &[&'static str]| create.iter().chain(more).copied().collect::<Vec<&str>>();
+    let refused = shell.run(&with(&["--retry-count", "11", "--format", "no-such-format"])).await;
+    refused.fails_with(FAILED, &["/retry_count", "/format", "422"]);
+    shell.run(&["webhook", "create", "--name", "x"]).await.fails_with(USAGE, &["--url"]);
+    let unknown = "01890a5d-ac96-774b-bcce-b302099a8057";
+    shell.run(&["webhook", "get", unknown]).await.fails_with(FAILED, &["404"]);
+    shell.run(&["webhook", "get", "../tokens"]).await.fails_with(FAILED, &["404"]);
+    shell.run(&["token", "delete", unknown]).await.fails_with(FAILED, &["404"]);
+    let wrong = Shell::at(host).with("HERALDRY_TOKEN", "hst_wrong");
+    wrong.run(&["webhook", "list"]).await.fails_with(FAILED, &["401", "HERALDRY_TOKEN"]);
+    let reader = host.admin().new_token("pentester").await;
+    let reader = Shell::at(host).with("HERALDRY_TOKEN", reader.token());
+    reader.plain(&["webhook", "list"]).await;
+    reader.run(&["token", "list"]).await.fails_with(FAILED, &["403"]);
+    let nowhere = Shell::at(host).with("HERALDRY_URL", "http://127.0.0.1:9");
+    nowhere.run(&["webhook", "list"]).await.fails_with(FAILED, &["127.0.0.1:9", "HERALDRY_URL"]);
+    let path = Shell::at(host).with("HERALDRY_URL", "http://127.0.0.1:9/api/v1");
+    path.run(&["webhook", "list"]).await.fails_with(USAGE, &["HERALDRY_URL"]);
+}
+
+#[tokio::test]
+async fn reset_admin_works_on_a_stopped_host() {
+    let mut host = Host::start().await;
+    let shell = Shell::new();
+    let data = host.data();
+    let data = data.to_str().expect("a path");
+    let reset = ["token", "reset-admin", "--data", data];
+    shell.run(&reset).await.fails_with(FAILED, &["stopped"]);
+    assert!(host.terminate().await.success());
+    let made = shell.plain(&reset).await;
+    let text = made.stdout.trim().to_owned();
+    assert_eq!(made.stdout.lines().count(), 1, "{made}");
+    let in_json = shell.plain(&["token", "reset-admin", "--data", data, "--json"]).await.json();
+    let missing = Path::new(data).join("no-such-folder");
+    let missing = missing.to_str().expect("a path");
+    shell.run(&["token", "reset-admin", "--data", missing]).await.fails_with(FAILED, &["no-such-folder"]);
+    assert!(!Path::new(missing).exists(), "looking made the folder");
+
+    let host = host.start_again().await;
+    host.admin().get("/tokens").await.expect(200);
+    for token in [text.as_str(), in_json["token"].as_str().expect("a text")] {
+        host.visitor().with_token(token).get("/tokens").await.expect(200);
+    }
+}

@@ -1,0 +1,55 @@
+//! Real events, for whoever has them beside the project.
+
+use std::path::Path;
+
+use serde_json::json;
+
+use crate::support::{Destination, Host};
+
+/// The files, and how many events each has.
+const FILES: [(&str, usize); 2] = [("scanner-findings.jsonl", 68), ("lifecycle.jsonl", 13)];
+
+#[tokio::test]
+async fn real_events_are_accepted_and_every_format_has_words_for_them() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/events");
+    if !folder.is_dir() {
+        println!("skipped: there is no folder ../shared/events beside the project");
+        return;
+    }
+    let host = Host::start().await;
+    let admin = host.admin();
+    let all = admin.get("/formatters").await.expect(200).list();
+    let built_in = all.iter().filter(|formatter| formatter["origin"] == "built-in");
+    let formats: Vec<&str> = built_in.map(|formatter| formatter["name"].as_str().expect("a name")).collect();
+    assert_eq!(formats.len(), 5, "{formats:?}");
+    let destination = Destination::start().await;
+    for format in &formats {
+        admin.webhook(&destination.url(&format!("/{format}")), json!({"format": format})).await;
+    }
+    let mut expected = 0;
+    for (file, count) in FILES {
+        let text = std::fs::read_to_string(folder.join(file)).expect("a file of events");
+        let events: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+        assert_eq!(events.len(), count, "{file}");
+        for (number, event) in events.iter().enumerate() {
+            for format in &formats {
+                let body = format!("{{\"event\":{event}}}");
+                let preview = admin.post_text(&format!("/formatters/{format}/preview"), body).await;
+                let preview = preview.expect(200).json();
+                let body = preview["body"].as_str().unwrap_or_default();
+                assert!(body.len() > 20, "{file}, line {}, {format}: {preview}", number + 1);
+                assert!(!preview["content_type"].as_str().unwrap_or_default().is_empty());
+            }
+        }
+        let receipts = admin.post_lines("/events", text).await.expect(202).list();
+        assert_eq!(receipts.len(), count, "{file}");
+        let deliveries = receipts.iter().map(|receipt| receipt["deliveries"].as_u64().expect("a number"));
+        expected += usize::try_from(deliveries.sum::<u64>()).expect("not many");
+    }
+    assert!(expected >= (68 + 13) * formats.len(), "{expected} deliveries");
+    let received = destination.wait_for(expected).await;
+    let mut ids: Vec<&str> = received.iter().map(|request| request.delivery()).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!((ids.len(), received.len()), (expected, expected), "each arrives once");
+}

@@ -1,0 +1,117 @@
+//! SIGTERM: what is in flight finishes or is parked, and nothing is lost.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::support::{Destination, Host, Reply, eventually, events};
+
+/// The attempts' own time: longer than any grace here.
+const TIMEOUT_MS: u64 = 30_000;
+/// Far less than the default `--grace` of 25 s and than [`TIMEOUT_MS`].
+const AT_ONCE: Duration = Duration::from_secs(10);
+
+/// Waits until the host says that it takes no work.
+async fn not_ready(host: &Host) {
+    let anyone = host.visitor().outside();
+    eventually("readiness to turn false", async || {
+        let answer = anyone.request("GET", "/readyz").try_send().await?;
+        let refused = answer.status() == 503;
+        assert!(!refused || !answer.header("retry-after").is_empty(), "{answer}");
+        refused.then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_in_flight_finishes_within_the_grace() {
+    let mut host = Host::start().await;
+    let admin = host.admin();
+    let slow = Destination::always(Reply::status(200).after(Duration::from_secs(2))).await;
+    let webhook = admin.webhook(&slow.url("/"), json!({"timeout_ms": TIMEOUT_MS})).await;
+    let event = admin.event(&events::sample("finding_added")).await;
+    slow.wait_for(1).await;
+
+    host.ask_to_end();
+    not_ready(&host).await;
+    assert!(admin.history(&webhook).await.is_empty(), "readiness turned false only after the attempt had ended");
+    host.visitor().outside().get("/healthz").await.expect(200);
+    // What is accepted while it stops waits for the next start.
+    let late = events::sample("phase_changed");
+    let accepted = admin.post("/events", &late).await;
+    assert!(matches!(accepted.status(), 202 | 503), "{accepted}");
+    let status = host.exited(AT_ONCE).await;
+    assert_eq!(status.code(), Some(0), "{}", host.log());
+    assert_eq!(slow.received().len(), 1, "a new attempt was begun");
+
+    slow.from_now_on(Reply::status(200));
+    let host = host.start_again().await;
+    let admin = host.admin();
+    let settled = admin.settled(&event).await;
+    assert_eq!((&settled[0]["status"], &settled[0]["attempts"]), (&json!("delivered"), &json!(1)));
+    if accepted.status() == 202 {
+        let settled = admin.settled(late["id"].as_str().expect("an id")).await;
+        assert_eq!(settled[0]["status"], "delivered");
+    }
+    let received = slow.until_quiet(Duration::from_millis(500)).await;
+    assert_eq!(received.iter().filter(|request| request.delivery() == received[0].delivery()).count(), 1);
+}
+
+#[tokio::test]
+async fn what_does_not_finish_is_made_again_under_the_same_number() {
+    let mut host = Host::with(|options| options.args(["--grace", "500ms"])).await;
+    let destination = Destination::always(Reply::silence()).await;
+    let fields = json!({"timeout_ms": TIMEOUT_MS, "secret": "a secret"});
+    let webhook = host.admin().webhook(&destination.url("/"), fields).await;
+    let event = host.admin().event(&events::sample("finding_added")).await;
+    destination.wait_for(1).await;
+    host.ask_to_end();
+    assert_eq!(host.exited(AT_ONCE).await.code(), Some(0), "{}", host.log());
+
+    // The second life: the first attempt is made again, and a second signal ends even a long grace at once.
+    let mut host = host.start_again_with(|options| options.args(["--retry-base", "1s"])).await;
+    destination.wait_for(2).await;
+    drop(host.terminate().await);
+
+    // The third life: it is made again, and taken.
+    destination.from_now_on(Reply::status(200));
+    let host = host.start_again().await;
+    let admin = host.admin();
+    let received = destination.wait_for(3).await;
+    for request in &received {
+        assert_eq!((request.delivery(), request.attempt()), (received[0].delivery(), 1));
+        assert_eq!(request.body, received[0].body);
+    }
+    let settled = admin.settled(&event).await;
+    assert_eq!((&settled[0]["status"], &settled[0]["attempts"]), (&json!("delivered"), &json!(1)));
+    let history = admin.history_of(&webhook, 3).await;
+    assert_eq!((history[0]["success"].clone(), history[0]["attempt"].clone()), (json!(true), json!(1)));
+    for cut in &history[1..] {
+        let error = cut["error"].as_str().expect("an error");
+        assert!(error.starts_with("interrupted: ") && error.split(' ').count() > 4, "{error}");
+        assert_eq!((&cut["attempt"], &cut["success"], &cut["status_code"]), (&json!(1), &json!(false), &Value::Null));
+        assert!(cut["next_attempt_at"].is_string(), "{cut}");
+        assert_eq!(cut["event_type"], "finding_added");
+    }
+    let webhook = admin.get(&format!("/webhooks/{webhook}")).await.expect(200).json();
+    assert_eq!(webhook["failure_count"], 0, "being cut is nobody's failure");
+}
+
+#[tokio::test]
+async fn a_second_signal_stops_at_once() {
+    let mut host = Host::start().await;
+    let destination = Destination::always(Reply::silence()).await;
+    let webhook = host.admin().webhook(&destination.url("/"), json!({"timeout_ms": TIMEOUT_MS})).await;
+    host.admin().event(&events::sample("finding_added")).await;
+    destination.wait_for(1).await;
+    host.ask_to_end();
+    not_ready(&host).await;
+    host.ask_to_end();
+    host.exited(AT_ONCE).await;
+
+    destination.from_now_on(Reply::status(200));
+    let host = host.start_again().await;
+    let received = destination.wait_for(2).await;
+    assert_eq!((received[1].delivery(), received[1].attempt()), (received[0].delivery(), 1));
+    assert!(host.admin().history_of(&webhook, 1).await[0]["success"] == true);
+}

@@ -1,0 +1,566 @@
+//! Webhooks: what they default to, what each field takes, what a change changes, and what is never shown.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::support::{Answer, Client, Destination, Host, Reply, eventually, events, is_id, is_time};
+
+/// Nothing listens there; a webhook to it can be saved.
+const NOWHERE: &str = "http://127.0.0.1:9/";
+
+/// A body that makes a webhook, with this field too.
+fn body_with(field: &str, value: &Value) -> Value {
+    let mut body = json!({"name": "a webhook", "url": NOWHERE});
+    body[field] = value.clone();
+    body
+}
+
+/// The same field in a new webhook and in a change of one that is there.
+async fn both_ways(admin: &Client, id: &str, field: &str, value: &Value) -> [Answer; 2] {
+    let created = admin.post("/webhooks", &body_with(field, value)).await;
+    let changed = admin.put(&format!("/webhooks/{id}"), &json!({ field: value })).await;
+    [created, changed]
+}
+
+#[tokio::test]
+async fn webhooks_are_made_listed_read_and_deleted() {
+    let host = Host::start().await;
+    let admin = host.admin();
+    defaults(&admin).await;
+    newest_first_and_gone(&admin).await;
+    event_types(&admin).await;
+    urls(&admin).await;
+    versions(&host, &admin).await;
+    changes(&admin).await;
+    counters(&admin).await;
+}
+
+async fn defaults(admin: &Client) {
+    assert_eq!(admin.get("/webhooks").await.expect(200).json(), json!([]));
+    let created = admin.post("/webhooks", &json!({"name": "n", "url": NOWHERE})).await.expect(201);
+    let mut webhook = created.json();
+    assert!(is_id(&webhook["id"]) && is_time(&webhook["created_at"]) && is_time(&webhook["updated_at"]), "{created}");
+    let location = created.header("location").to_owned();
+    assert_eq!(location, format!("/api/v1/webhooks/{}", webhook["id"].as_str().expect("an id")));
+    let path = location.strip_prefix("/api/v1").expect("a path of the API");
+    assert_eq!(admin.get(path).await.expect(200).json(), webhook);
+    assert_eq!(admin.get("/webhooks").await.expect(200).json(), json!([webhook]));
+    for changing in ["id", "created_at", "updated_at"] {
+        webhook[changing] = json!("…");
+    }
+    let expected = json!({
+        "id": "…", "name": "n", "url": NOWHERE, "has_secret": false,
+        "event_types": ["finding_added", "phase_changed", "engagement_completed"],
+        "format": "json", "format_options": {}, "header_names": [], "filter": {},
+        "retry_count": 3, "timeout_ms": 5000, "is_active": true,
+        "failure_count": 0, "disabled_reason": null, "last_success_at": null, "last_failure_at": null,
+        "created_at": "…", "updated_at": "…",
+    });
+    assert_eq!(webhook, expected);
+}
+
+async fn newest_first_and_gone(admin: &Client) {
+    let mut made = Vec::new();
+    for number in 0..3 {
+        made.push(admin.webhook(NOWHERE, json!({"name": format!("number {number}")})).await);
+    }
+    let listed = admin.get("/webhooks").await.expect(200).list();
+    let ids: Vec<&str> = listed.iter().filter_map(|webhook| webhook["id"].as_str()).collect();
+    assert_eq!(ids[..3], [&made[2], &made[1], &made[0]]);
+    let path = format!("/webhooks/{}", made[1]);
+    let gone = admin.delete(&path).await.expect(204);
+    assert_eq!(gone.text(), "");
+    for answer in [
+        admin.get(&path).await,
+        admin.put(&path, &json!({})).await,
+        admin.delete(&path).await,
+        admin.post(&format!("{path}/test"), &json!({})).await,
+        admin.get(&format!("{path}/deliveries")).await,
+    ] {
+        answer.problem(404, "not_found");
+    }
+    let listed = admin.get("/webhooks").await.expect(200).list();
+    assert!(listed.iter().all(|webhook| webhook["id"] != json!(made[1])), "still listed");
+}
+
+async fn event_types(admin: &Client) {
+    let listed = admin.get("/webhooks/event-types").await.expect(200).list();
+    let mut names = Vec::new();
+    for entry in &listed {
+        let members: Vec<&String> = entry.as_object().expect("an object").keys().collect();
+        assert_eq!(members, ["description", "name"], "{entry}");
+        assert!(entry["description"].as_str().is_some_and(|text| text.len() > 5), "{entry}");
+        names.push(entry["name"].as_str().expect("a name"));
+    }
+    let expected = [
+        "finding_added", "finding_verified", "phase_changed", "engagement_completed", "engagement_signed",
+        "critical_finding", "retest_completed", "report_ready", "surface_changed", "monitor_alert", "*",
+    ];
+    assert_eq!(names, expected);
+    for name in expected {
+        let id = admin.webhook(NOWHERE, json!({"event_types": [name]})).await;
+        assert_eq!(admin.get(&format!("/webhooks/{id}")).await.json()["event_types"], json!([name]));
+    }
+}
+
+async fn urls(admin: &Client) {
+    for (given, shown) in [
+        ("HTTP://127.0.0.1:80/a b?c=d e", "http://127.0.0.1/a%20b?c=d%20e"),
+        ("http://127.1:9000", "http://127.0.0.1:9000/"),
+        ("http://0x7f000001/x", "http://127.0.0.1/x"),
+        ("https://[0:0::1]:443/", "https://[::1]/"),
+        ("http://LOCALHOST:9/@you", "http://localhost:9/@you"),
+        // Taken, and judged again at each attempt.
+        ("https://does-not-exist.invalid/hook", "https://does-not-exist.invalid/hook"),
+    ] {
+        let created = admin.post("/webhooks", &json!({"name": "n", "url": given})).await.expect(201);
+        assert_eq!(created.json()["url"], shown, "{given}");
+    }
+    let longest = format!("{NOWHERE}{}", "a".repeat(8192 - NOWHERE.len()));
+    admin.post("/webhooks", &json!({"name": "n", "url": longest})).await.expect(201);
+    for (url, code) in [
+        ("", "invalid_url"),
+        ("example.com/hook", "invalid_url"),
+        ("/hook", "invalid_url"),
+        ("http://good.example\\@evil.example/", "invalid_url"),
+        ("ftp://example.com/", "unsupported_scheme"),
+        ("file:///etc/passwd", "unsupported_scheme"),
+        ("syslog+udp://127.0.0.1:514", "unsupported_scheme"),
+        ("https://user@example.com/", "userinfo"),
+        ("https://user:word@example.com/", "userinfo"),
+        ("https://example.com:0/", "port"),
+        ("https://example.com:65536/", "port"),
+        ("http://[fe80::1%25eth0]/", "ipv6_zone"),
+        ("http://256.0.0.1/", "host"),
+        ("http://a..b/", "host"),
+        ("https://example.com/#x", "fragment"),
+        (&format!("{longest}a"), "too_long"),
+        // Outside what this host was opened for.
+        ("http://10.0.0.1/", "denied_address"),
+        ("http://169.254.169.254/latest/meta-data/", "denied_address"),
+        ("http://0.0.0.0/", "denied_address"),
+        ("http://[::ffff:10.0.0.1]/", "denied_address"),
+        ("http://[fe80::1]/", "denied_address"),
+        (&admin.origin().replace("127.0.0.1", "127.1"), "denied_address"),
+    ] {
+        admin.post("/webhooks", &json!({"name": "n", "url": url})).await.fault("/url", code);
+    }
+}
+
+async fn versions(host: &Host, admin: &Client) {
+    let destination = Destination::start().await;
+    let created = admin.post("/webhooks", &json!({"name": "n", "url": destination.url("/")})).await.expect(201);
+    let id = created.json()["id"].as_str().expect("an id").to_owned();
+    let path = format!("/webhooks/{id}");
+    let first = admin.get(&path).await.expect(200).header("etag").to_owned();
+    assert!(first.starts_with('"') && first.len() > 2, "a strong tag: {first}");
+
+    // Counters are no part of the configuration.
+    admin.event(&events::minimal("phase_changed")).await;
+    eventually("a success to be counted", async || {
+        (!admin.get(&path).await.json()["last_success_at"].is_null()).then_some(())
+    })
+    .await;
+    let put = async |tag: &str, body: &Value| admin.request("PUT", &path).header("if-match", tag).json(body).send().await;
+    assert_eq!(admin.get(&path).await.header("etag"), first);
+
+    let changed = put(&first, &json!({"name": "second"})).await.expect(200);
+    let second = admin.get(&path).await.header("etag").to_owned();
+    assert_eq!((changed.json()["name"].as_str(), changed.header("etag")), (Some("second"), second.as_str()));
+    assert_ne!(first, second);
+    for stale in [first.as_str(), "\"another\"", &format!("W/{second}"), &format!("{first}, \"x\"")] {
+        put(stale, &json!({"name": "third"})).await.problem(412, "precondition_failed");
+    }
+    assert_eq!(admin.get(&path).await.json()["name"], "second");
+    put("*", &json!({"name": "third"})).await.expect(200);
+    let third = admin.get(&path).await.header("etag").to_owned();
+    put(&format!("{first}, {third}"), &json!({"name": "fourth"})).await.expect(200);
+    admin.put(&path, &json!({"name": "without a condition"})).await.expect(200);
+    for malformed in ["", "r1", "\"r1"] {
+        put(malformed, &json!({"name": "fifth"})).await.problem(400, "invalid_header");
+    }
+    assert_eq!(admin.get(&path).await.json()["name"], "without a condition");
+    assert_ne!(admin.get(&path).await.header("etag"), third);
+    drop(destination);
+    assert!(!host.log().contains("panicked"), "{}", host.log());
+}
+
+async fn changes(admin: &Client) {
+    let whole = json!({
+        "name": "whole", "url": NOWHERE, "secret": "a secret", "event_types": ["report_ready"], "format": "syslog",
+        "format_options": {"app_name": "x"}, "headers": {"X-One": "1", "X-Two": "2"},
+        "filter": {"min_severity": "high", "engagement_ids": ["e-1"]}, "retry_count": 7, "timeout_ms": 7000,
+        "is_active": false,
+    });
+    let created = admin.post("/webhooks", &whole).await.expect(201).json();
+    let path = format!("/webhooks/{}", created["id"].as_str().expect("an id"));
+    let same = |mut one: Value, mut other: Value| {
+        for changing in ["updated_at", "header_names"] {
+            one[changing] = json!(null);
+            other[changing] = json!(null);
+        }
+        assert_eq!(one, other);
+    };
+    same(admin.put(&path, &json!({})).await.expect(200).json(), created.clone());
+
+    // Each alone; what is absent stays.
+    let mut expected = created;
+    for (body, shown) in [
+        (json!({"name": "other"}), json!({"name": "other"})),
+        (json!({"url": "http://127.0.0.1:10/"}), json!({"url": "http://127.0.0.1:10/"})),
+        (json!({"secret": "another"}), json!({"has_secret": true})),
+        (json!({"secret": null}), json!({"has_secret": false})),
+        (json!({"event_types": ["finding_added", "*"]}), json!({"event_types": ["*"]})),
+        (json!({"format_options": {"facility": "local3"}}), json!({"format_options": {"facility": "local3"}})),
+        (json!({"format": "json", "format_options": {}}), json!({"format": "json", "format_options": {}})),
+        (json!({"filter": {"min_severity": "LOW"}}), json!({"filter": {"min_severity": "low"}})),
+        (json!({"filter": {}}), json!({"filter": {}})),
+        (json!({"retry_count": 0}), json!({"retry_count": 0})),
+        (json!({"timeout_ms": 30000}), json!({"timeout_ms": 30000})),
+        (json!({"is_active": true}), json!({"is_active": true})),
+        (json!({"is_active": false}), json!({"is_active": false})),
+    ] {
+        let changed = admin.put(&path, &body).await.expect(200).json();
+        for (name, value) in shown.as_object().expect("an object") {
+            expected[name] = value.clone();
+        }
+        same(changed, expected.clone());
+        same(admin.get(&path).await.expect(200).json(), expected.clone());
+    }
+
+    // The set of headers is replaced, not added to.
+    let headers = async || admin.get(&path).await.json()["header_names"].clone();
+    assert_eq!(headers().await, json!(["X-One", "X-Two"]));
+    admin.put(&path, &json!({"headers": {"X-Three": "3"}})).await.expect(200);
+    assert_eq!(headers().await, json!(["X-Three"]));
+    admin.put(&path, &json!({"headers": {}})).await.expect(200);
+    assert_eq!(headers().await, json!([]));
+
+    // Null is a value for the secret only.
+    for field in [
+        "name", "url", "event_types", "format", "format_options", "headers", "filter", "retry_count", "timeout_ms",
+        "is_active",
+    ] {
+        admin.put(&path, &json!({ field: null })).await.fault(&format!("/{field}"), "wrong_type");
+    }
+    // A refused change changes nothing.
+    let before = admin.get(&path).await.json();
+    admin.put(&path, &json!({"name": "half", "retry_count": 11})).await.fault("/retry_count", "out_of_range");
+    assert_eq!(admin.get(&path).await.json(), before);
+}
+
+async fn counters(admin: &Client) {
+    let destination = Destination::always(Reply::status(500)).await;
+    let fields = json!({"retry_count": 0, "event_types": ["report_ready"]});
+    let id = admin.webhook(&destination.url("/"), fields).await;
+    let path = format!("/webhooks/{id}");
+    admin.event(&events::minimal("report_ready")).await;
+    let failed = eventually("a failure to be counted", async || {
+        Some(admin.get(&path).await.json()).filter(|webhook| webhook["failure_count"] == 1)
+    })
+    .await;
+    assert!(is_time(&failed["last_failure_at"]) && failed["last_success_at"].is_null(), "{failed}");
+    assert_eq!(admin.put(&path, &json!({"name": "x"})).await.expect(200).json()["failure_count"], 1);
+    let reset = admin.put(&path, &json!({"is_active": true})).await.expect(200).json();
+    assert_eq!((&reset["failure_count"], &reset["is_active"]), (&json!(0), &json!(true)));
+}
+
+#[tokio::test]
+async fn each_field_takes_both_ends_of_its_range_and_nothing_beyond() {
+    let host = Host::start().await;
+    let admin = host.admin();
+    let id = admin.webhook(NOWHERE, json!({})).await;
+    for (field, value, shown) in good_values() {
+        for answer in both_ways(&admin, &id, field, &value).await {
+            assert!(matches!(answer.status(), 200 | 201), "{field}: {answer}");
+            let body = answer.json();
+            for (name, value) in shown.as_object().expect("an object") {
+                assert_eq!(&body[name], value, "{field}: {answer}");
+            }
+        }
+    }
+    let before = admin.get(&format!("/webhooks/{id}")).await.json();
+    for (field, value, pointer, code) in bad_values() {
+        for answer in both_ways(&admin, &id, field, &value).await {
+            answer.fault(&pointer, code);
+        }
+    }
+    assert_eq!(admin.get(&format!("/webhooks/{id}")).await.json(), before, "a refused change changed something");
+    every_fault_at_once(&admin, &id).await;
+    options_belong_to_the_format(&admin).await;
+}
+
+/// Field, value, and what a read shows of it.
+fn good_values() -> Vec<(&'static str, Value, Value)> {
+    let headers = |count: usize| (0..count).map(|n| (format!("X-{n:02}"), json!("v"))).collect::<serde_json::Map<_, _>>();
+    // "X-A" and "X-B" have six bytes themselves.
+    let fat = json!({"X-A": "a".repeat(4096), "X-B": "b".repeat(8192 - 4096 - 6)});
+    let text = |length: usize| "é".repeat(length);
+    let mut rows = vec![
+        ("name", json!("n"), json!({"name": "n"})),
+        ("name", json!(text(200)), json!({"name": text(200)})),
+        ("name", json!("<script>\u{1b}[31m\u{202e}${jndi:ldap://x}"), json!({"name": "<script>\u{1b}[31m\u{202e}${jndi:ldap://x}"})),
+        ("secret", json!("s"), json!({"has_secret": true})),
+        ("secret", json!(text(256)), json!({"has_secret": true})),
+        ("secret", json!("whsec_c2VjcmV0"), json!({"has_secret": true})),
+        ("secret", json!(null), json!({"has_secret": false})),
+        ("retry_count", json!(0), json!({"retry_count": 0})),
+        ("retry_count", json!(10), json!({"retry_count": 10})),
+        ("timeout_ms", json!(1000), json!({"timeout_ms": 1000})),
+        ("timeout_ms", json!(30000), json!({"timeout_ms": 30000})),
+        ("is_active", json!(false), json!({"is_active": false, "disabled_reason": null})),
+        ("is_active", json!(true), json!({"is_active": true})),
+        ("event_types", json!(["report_ready", "finding_added", "report_ready"]), json!({"event_types": ["report_ready", "finding_added"]})),
+        ("event_types", json!(["*"]), json!({"event_types": ["*"]})),
+        ("event_types", json!(["report_ready", "*"]), json!({"event_types": ["*"]})),
+        ("format_options", json!({"shape": "plain"}), json!({"format_options": {"shape": "plain"}})),
+        ("format_options", json!({}), json!({"format_options": {}})),
+        ("headers", json!({}), json!({"header_names": []})),
+        ("headers", json!({"Authorization": "Splunk 0-1"}), json!({"header_names": ["Authorization"]})),
+        ("headers", json!(headers(20)), json!({"header_names": headers(20).keys().collect::<Vec<_>>()})),
+        ("headers", fat, json!({"header_names": ["X-A", "X-B"]})),
+        ("filter", json!({}), json!({"filter": {}})),
+        ("filter", json!({"engagement_ids": ["b", "a"]}), json!({"filter": {"engagement_ids": ["b", "a"]}})),
+    ];
+    for severity in ["info", "low", "medium", "high", "critical"] {
+        rows.push(("filter", json!({"min_severity": severity}), json!({"filter": {"min_severity": severity}})));
+    }
+    rows
+}
+
+/// Field, value, and how it is refused.
+fn bad_values() -> Vec<(&'static str, Value, String, &'static str)> {
+    let headers = |count: usize| (0..count).map(|n| (format!("X-{n:02}"), json!("v"))).collect::<serde_json::Map<_, _>>();
+    let fat = json!({"X-A": "a".repeat(4096), "X-B": "b".repeat(8192 - 4096 - 5)});
+    let text = |length: usize| "é".repeat(length);
+    let rows = [
+        ("name", json!(""), "/name", "empty"),
+        ("name", json!(text(201)), "/name", "too_long"),
+        ("name", json!(7), "/name", "wrong_type"),
+        ("url", json!(7), "/url", "wrong_type"),
+        ("secret", json!(""), "/secret", "empty"),
+        ("secret", json!(text(257)), "/secret", "too_long"),
+        ("secret", json!("whsec_not base64"), "/secret", "invalid"),
+        ("secret", json!("whsec_"), "/secret", "invalid"),
+        ("secret", json!(["s"]), "/secret", "wrong_type"),
+        ("retry_count", json!(-1), "/retry_count", "out_of_range"),
+        ("retry_count", json!(11), "/retry_count", "out_of_range"),
+        ("retry_count", json!(1.5), "/retry_count", "wrong_type"),
+        ("retry_count", json!("3"), "/retry_count", "wrong_type"),
+        ("timeout_ms", json!(999), "/timeout_ms", "out_of_range"),
+        ("timeout_ms", json!(30001), "/timeout_ms", "out_of_range"),
+        ("timeout_ms", json!(1e300), "/timeout_ms", "out_of_range"),
+        ("is_active", json!("true"), "/is_active", "wrong_type"),
+        ("is_active", json!(1), "/is_active", "wrong_type"),
+        ("event_types", json!([]), "/event_types", "empty"),
+        ("event_types", json!("*"), "/event_types", "wrong_type"),
+        ("event_types", json!(["finding_added", "nope"]), "/event_types/1", "unknown_event_type"),
+        ("event_types", json!(["Finding_added"]), "/event_types/0", "unknown_event_type"),
+        ("event_types", json!(["*", null]), "/event_types/1", "wrong_type"),
+        ("format", json!("nope"), "/format", "unknown_format"),
+        ("format", json!(""), "/format", "unknown_format"),
+        ("format", json!("JSON"), "/format", "unknown_format"),
+        ("format", json!({}), "/format", "wrong_type"),
+        ("format_options", json!([]), "/format_options", "wrong_type"),
+        ("headers", json!([]), "/headers", "wrong_type"),
+        ("headers", json!(headers(21)), "/headers", "too_many"),
+        ("headers", fat, "/headers", "too_long"),
+        ("headers", json!({"X-A": 1}), "/headers/X-A", "wrong_type"),
+        ("headers", json!({"X-A": "1\r\nX-B: 2"}), "/headers/X-A", "invalid"),
+        ("headers", json!({"X-A": "é"}), "/headers/X-A", "invalid"),
+        ("headers", json!({"a b": "1"}), "/headers/a b", "forbidden_header"),
+        ("headers", json!({"a/~": "1"}), "/headers/a~1~0", "forbidden_header"),
+        ("headers", json!({"X-A": "1", "x-a": "2"}), "/headers/x-a", "duplicate"),
+        ("filter", json!([]), "/filter", "wrong_type"),
+        ("filter", json!({"min_severity": "urgent"}), "/filter/min_severity", "invalid"),
+        ("filter", json!({"min_severity": null}), "/filter/min_severity", "wrong_type"),
+        ("filter", json!({"engagement_ids": "e"}), "/filter/engagement_ids", "wrong_type"),
+        ("filter", json!({"engagement_ids": [7]}), "/filter/engagement_ids/0", "wrong_type"),
+        ("filter", json!({"severity": "high"}), "/filter/severity", "unknown_field"),
+        // Of later issues, and of nobody.
+        ("rate_limit", json!(null), "/rate_limit", "unknown_field"),
+        ("tls", json!(null), "/tls", "unknown_field"),
+        ("batch", json!(null), "/batch", "unknown_field"),
+        ("Name", json!("n"), "/Name", "unknown_field"),
+    ];
+    let mut rows: Vec<_> = rows.map(|(field, value, pointer, code)| (field, value, pointer.to_owned(), code)).into();
+    for field in [
+        "id", "has_secret", "header_names", "failure_count", "disabled_reason", "last_success_at", "last_failure_at",
+        "created_at", "updated_at",
+    ] {
+        rows.push((field, json!(null), format!("/{field}"), "read_only"));
+    }
+    // Hop-by-hop (RFC 9110, section 7.6.1), framing, and the names of a delivery's own headers.
+    for name in [
+        "Connection", "Keep-Alive", "Proxy-Authorization", "Proxy-Connection", "TE", "Trailer", "Transfer-Encoding",
+        "Upgrade", "Host", "Content-Length", "Content-Type", "User-Agent", "X-Webhook-Signature", "webhook-id",
+        "webhook-timestamp", "webhook-signature", "X-Webhook-Event", "X-Webhook-Delivery", "x-webhook-attempt",
+    ] {
+        rows.push(("headers", json!({ name: "x" }), format!("/headers/{name}"), "forbidden_header"));
+    }
+    rows
+}
+
+async fn every_fault_at_once(admin: &Client, id: &str) {
+    let missing = admin.post("/webhooks", &json!({})).await;
+    missing.faults(&[("/name", "required"), ("/url", "required")]);
+    let wrong = json!({
+        "id": "x", "name": "", "url": "ftp://x/", "secret": 1, "event_types": [], "format": "nope", "format_options": 1,
+        "headers": {"Host": "x", "X-A": 1}, "filter": {"x": 1, "min_severity": 1}, "retry_count": 11, "timeout_ms": 1,
+        "is_active": 1, "role": "admin",
+    });
+    let expected = [
+        ("/id", "read_only"),
+        ("/name", "empty"),
+        ("/url", "unsupported_scheme"),
+        ("/secret", "wrong_type"),
+        ("/event_types", "empty"),
+        ("/format", "unknown_format"),
+        ("/format_options", "wrong_type"),
+        ("/headers/Host", "forbidden_header"),
+        ("/headers/X-A", "wrong_type"),
+        ("/filter/x", "unknown_field"),
+        ("/filter/min_severity", "wrong_type"),
+        ("/retry_count", "out_of_range"),
+        ("/timeout_ms", "out_of_range"),
+        ("/is_active", "wrong_type"),
+        ("/role", "unknown_field"),
+    ];
+    admin.post("/webhooks", &wrong).await.faults(&expected);
+    admin.put(&format!("/webhooks/{id}"), &wrong).await.faults(&expected);
+    for body in [json!([]), json!("x"), json!(null), json!(7)] {
+        admin.post("/webhooks", &body).await.fault("", "wrong_type");
+        admin.put(&format!("/webhooks/{id}"), &body).await.fault("", "wrong_type");
+    }
+}
+
+async fn options_belong_to_the_format(admin: &Client) {
+    let unknown = admin.post("/webhooks", &body_with("format", &json!("nope"))).await;
+    for name in ["json", "slack", "teams", "cef", "syslog"] {
+        assert!(unknown.json()["errors"][0]["detail"].as_str().is_some_and(|detail| detail.contains(name)), "{unknown}");
+        admin.post("/webhooks", &body_with("format", &json!(name))).await.expect(201);
+    }
+    let syslog = |options: Value| json!({"name": "n", "url": NOWHERE, "format": "syslog", "format_options": options});
+    let whole = json!({"facility": "local7", "app_name": "a".repeat(48), "structured_data_id": "x@1"});
+    let id = admin.post("/webhooks", &syslog(whole)).await.expect(201).json()["id"].clone();
+    for (options, pointers) in [
+        (json!({"app_name": "a".repeat(49)}), vec!["/format_options/app_name"]),
+        (json!({"app_name": ""}), vec!["/format_options/app_name"]),
+        (json!({"facility": 24}), vec!["/format_options/facility"]),
+        (json!({"facility": "nope", "app_name": 1}), vec!["/format_options/facility", "/format_options/app_name"]),
+        (json!({"nope": 1}), vec!["/format_options/nope"]),
+    ] {
+        let refused = admin.post("/webhooks", &syslog(options.clone())).await;
+        refused.problem(422, "invalid_fields");
+        let errors = refused.json()["errors"].clone();
+        let mut found: Vec<&str> = errors.as_array().expect("errors").iter().filter_map(|e| e["pointer"].as_str()).collect();
+        found.sort_unstable();
+        found.dedup();
+        let mut pointers = pointers;
+        pointers.sort_unstable();
+        assert_eq!(found, pointers, "{options}: {refused}");
+    }
+    // Options that the other format does not know do not survive a change of the format alone.
+    let path = format!("/webhooks/{}", id.as_str().expect("an id"));
+    admin.put(&path, &json!({"format": "slack"})).await.problem(422, "invalid_fields");
+    admin.put(&path, &json!({"format": "slack", "format_options": {}})).await.expect(200);
+    admin.put(&path, &json!({"format_options": {"facility": 1}})).await.problem(422, "invalid_fields");
+}
+
+#[tokio::test]
+async fn what_is_secret_is_in_no_answer_no_log_line_and_no_file() {
+    let destination = Destination::start().await;
+    let host = Host::with(|options| options.args(["--log-level", "trace", "--retry-base", "50ms"])).await;
+    let admin = host.admin();
+    let secret = json!({
+        "name": "n", "url": destination.url("/canary-path?key=canary-query"), "event_types": ["report_ready"],
+        "secret": "canary-secret", "headers": {"Authorization": "Bearer canary-value"},
+    });
+    let created = admin.post("/webhooks", &secret).await.expect(201);
+    let path = format!("/webhooks/{}", created.json()["id"].as_str().expect("an id"));
+    let tested = admin.post(&format!("{path}/test"), &json!({})).await.expect(200);
+    destination.next([Reply::status(500)]);
+    let event = admin.event(&events::minimal("report_ready")).await;
+    let received = destination.wait_for(3).await;
+    assert!(received.iter().all(|request| request.header("authorization") == "Bearer canary-value"));
+    assert!(received.iter().all(|request| !request.header("x-webhook-signature").is_empty()));
+    admin.settled(&event).await;
+    // What cannot be used is not repeated either.
+    let bad_secret = admin.put(&path, &json!({"secret": "whsec_canary-secret!"})).await;
+    let bad_header = admin.put(&path, &json!({"headers": {"X-A": "canary-value\n"}})).await;
+    let bad_json = admin.request("PUT", &path).body("application/json", "{\"secret\":\"canary-secret\",}").send().await;
+    let duplicate = admin.request("PUT", &path).body("application/json", "{\"secret\":\"canary-secret\",\"secret\":\"x\"}");
+    let pentester = admin.new_token("pentester").await;
+    let answers = [
+        created,
+        tested,
+        bad_secret,
+        bad_header,
+        bad_json,
+        duplicate.send().await,
+        admin.put(&path, &json!({"secret": "canary-secret", "headers": {"X-Canary": "canary-value"}})).await.expect(200),
+        admin.get(&path).await.expect(200),
+        admin.get("/webhooks").await.expect(200),
+        admin.get(&format!("{path}/deliveries")).await.expect(200),
+        admin.get(&format!("/events/{event}")).await.expect(200),
+        pentester.get("/webhooks").await.expect(200),
+        host.visitor().outside().get("/metrics").await.expect(200),
+    ];
+    for answer in &answers {
+        for canary in ["canary-secret", "canary-value"] {
+            assert!(!answer.text().contains(canary), "{canary}: {answer}");
+        }
+    }
+    assert!(!answers[11].text().contains("canary"), "a pentester sees no URL: {}", answers[11]);
+    stored_encrypted(host).await;
+}
+
+async fn stored_encrypted(mut host: Host) {
+    let status = host.terminate().await;
+    assert!(status.success(), "{status}");
+    let log = host.log();
+    assert!(log.contains("webhook created"), "the log was on: {log}");
+    assert!(!log.contains("canary"), "{log}");
+    let files = files_with(host.folder().path(), b"canary");
+    assert_eq!(files, [] as [String; 0], "secrets in the clear");
+}
+
+/// The files below a folder that hold these bytes.
+pub(crate) fn files_with(folder: &Path, needle: &[u8]) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            found.extend(files_with(&path, needle));
+        } else if std::fs::read(&path).expect("a file").windows(needle.len()).any(|window| window == needle) {
+            found.push(path.display().to_string());
+        }
+    }
+    found
+}
+
+#[tokio::test]
+async fn a_webhook_can_be_tried_sixty_times_a_minute_active_or_not() {
+    let host = Host::start().await;
+    let admin = host.admin();
+    let destination = Destination::start().await;
+    let fields = json!({"event_types": ["report_ready", "finding_added"], "is_active": false});
+    let id = admin.webhook(&destination.url("/"), fields).await;
+    let path = format!("/webhooks/{id}/test");
+    for number in 1..=60 {
+        let attempt = admin.post(&path, &json!({})).await.expect(200).json();
+        assert_eq!(attempt["success"], true, "{number}: {attempt}");
+    }
+    let refused = admin.post(&path, &json!({})).await;
+    let seconds: u32 = refused.problem(429, "too_many_requests").header("retry-after").parse().expect("seconds");
+    assert!((1..=60).contains(&seconds), "{seconds}");
+    let received = destination.wait_for(60).await;
+    assert_eq!(received.len(), 60, "a refused test sends nothing");
+    assert!(received.iter().all(|request| request.header("x-webhook-event") == "report_ready"));
+    // Each webhook has its own share.
+    let other = admin.webhook(&destination.url("/other"), json!({})).await;
+    let attempt = admin.request("POST", &format!("/webhooks/{other}/test")).send().await.expect(200).json();
+    assert_eq!((&attempt["is_test"], &attempt["event_id"]), (&json!(true), &json!(null)));
+    assert_eq!(admin.history(&id).await.len(), 60);
+}
