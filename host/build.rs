@@ -62,13 +62,14 @@ fn components(root: &Path, out: &Path) -> Result<()> {
         .collect::<Result<_>>()?;
     install_target()?;
     let guests = out.join("guests");
-    let mut table = String::from("/// The built-in formatters' components.\npub(crate) static COMPONENTS: &[&[u8]] = &[\n");
+    let mut table =
+        String::from("/// The built-in formatters' components.\npub(crate) static COMPONENTS: &[&[u8]] = &[\n");
     for name in &formatters {
         let core = build(root, &guests, name)?;
         let bytes = wit_component::ComponentEncoder::default()
             .validate(true)
             .module(&fs::read(&core).with_context(|| format!("cannot read {}", core.display()))?)
-            .and_then(|encoder| encoder.encode())
+            .and_then(wit_component::ComponentEncoder::encode)
             .with_context(|| format!("the formatter {name} cannot be made a component"))?;
         let component = out.join(format!("{name}.wasm"));
         // Unchanged bytes keep their time, so that nothing is built again for them.
@@ -98,7 +99,9 @@ fn install_target() -> Result<()> {
     eprintln!("installing the target {TARGET}");
     match rustup.status() {
         Ok(status) if status.success() => Ok(()),
-        _ => bail!("the formatters need the target {TARGET}, and it could not be installed; run: rustup target add {TARGET}"),
+        _ => bail!(
+            "the formatters need the target {TARGET}, and it could not be installed; run: rustup target add {TARGET}"
+        ),
     }
 }
 

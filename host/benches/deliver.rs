@@ -17,9 +17,12 @@ fn main() {
         // The first requests open connections and fill caches.
         send(&client, &sink.url(), None, CLIENTS, events(5_000)).await;
         let floor = per_second(40_000, send(&client, &sink.url(), None, CLIENTS, events(40_000)).await);
-        for (format, fan_out, posts, goal) in
-            [("json", 1, 20_000, 0.30), ("json", 10, 4_000, 0.60), ("slack", 1, 20_000, 0.25), ("syslog", 1, 20_000, f64::NAN)]
-        {
+        for (format, fan_out, posts, goal) in [
+            ("json", 1, 20_000, 0.30),
+            ("json", 10, 4_000, 0.60),
+            ("slack", 1, 20_000, 0.25),
+            ("syslog", 1, 20_000, f64::NAN),
+        ] {
             let rate = deliver(&client, &sink, format, fan_out, posts).await;
             let goal = if goal.is_nan() { String::new() } else { format!("{goal:.2}") };
             row(

@@ -161,7 +161,17 @@ pub async fn build(config: Config, parts: Parts) -> Result<App> {
         telemetry: Arc::clone(&telemetry),
     };
     let scheduler = Arc::new(Scheduler::start(ear, courier, config.delivery, runtime.handle().clone()));
-    Ok(App { new_admin_token, store, registry, scheduler, transport, telemetry, clock, config, _deliveries: Deliveries(Some(runtime)) })
+    Ok(App {
+        new_admin_token,
+        store,
+        registry,
+        scheduler,
+        transport,
+        telemetry,
+        clock,
+        config,
+        _deliveries: Deliveries(Some(runtime)),
+    })
 }
 
 impl App {

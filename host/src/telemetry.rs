@@ -114,15 +114,31 @@ impl Telemetry {
 
     fn register(&self) {
         let mut registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
-        registry.register("events_accepted", "Posted events that were answered 202, repeats among them, by type", self.events.clone());
-        registry.register("attempts", "Attempts made, by outcome: delivered, or the error's class", self.attempts.clone());
+        registry.register(
+            "events_accepted",
+            "Posted events that were answered 202, repeats among them, by type",
+            self.events.clone(),
+        );
+        registry.register(
+            "attempts",
+            "Attempts made, by outcome: delivered, or the error's class",
+            self.attempts.clone(),
+        );
         registry.register("attempt_seconds", "How long attempts took", self.attempt_seconds.clone());
         registry.register("attempts_in_flight", "Attempts under way", self.in_flight.clone());
         registry.register("http_requests", "Requests to the API, by route and status", self.requests.clone());
         registry.register("webhooks", "Webhooks, by state: active, off, tripped", self.webhooks.clone());
-        registry.register("webhook_tripped", "1 for a webhook that the breaker or a 410 switched off", self.tripped.clone());
+        registry.register(
+            "webhook_tripped",
+            "1 for a webhook that the breaker or a 410 switched off",
+            self.tripped.clone(),
+        );
         registry.register("formatter_calls", "Calls of a formatter since the start", self.formatter_calls.clone());
-        registry.register("formatter_errors", "Calls of a formatter that gave no payload", self.formatter_errors.clone());
+        registry.register(
+            "formatter_errors",
+            "Calls of a formatter that gave no payload",
+            self.formatter_errors.clone(),
+        );
         registry.register("formatter_mean_seconds", "Mean time of a formatter's call", self.formatter_mean.clone());
         registry.register("formatters_rejected", "Components that were refused", self.rejected.clone());
         registry.register("store_writable", "1 while the store takes writes", self.writable.clone());

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::{Client, Destination, Host, Reply, eventually, events};
+use crate::support::{Client, Destination, Host, Reply, events, eventually};
 
 /// `--breaker-threshold`, when nobody says.
 const THRESHOLD: usize = 5;

@@ -63,10 +63,8 @@ impl Shell {
     }
 
     fn at(host: &Host) -> Self {
-        let variables = vec![
-            ("HERALDRY_URL", host.origin().to_owned()),
-            ("HERALDRY_TOKEN", host.admin().token().to_owned()),
-        ];
+        let variables =
+            vec![("HERALDRY_URL", host.origin().to_owned()), ("HERALDRY_TOKEN", host.admin().token().to_owned())];
         Self { variables, ..Self::new() }
     }
 
@@ -150,7 +148,16 @@ async fn every_command_helps() {
     }
     assert!(seen >= 18, "{seen} commands");
     let serve = shell.plain(&["serve", "--help"]).await.stdout;
-    for setting in ["--listen", "--data", "--formatters", "--config", "--allow-net", "--retention", "--breaker-threshold", "--grace"] {
+    for setting in [
+        "--listen",
+        "--data",
+        "--formatters",
+        "--config",
+        "--allow-net",
+        "--retention",
+        "--breaker-threshold",
+        "--grace",
+    ] {
         assert!(serve.contains(setting), "{setting}");
     }
     for variable in ["HERALDRY_ADMIN_TOKEN", "HERALDRY_MASTER_KEY", "HERALDRY_ALLOW_NET"] {
@@ -225,7 +232,10 @@ async fn send_names_what_was_refused_and_posts_the_rest() {
     let stranger = Shell::at(&host).with("HERALDRY_TOKEN", "hst_wrong");
     stranger.pipe(&["send"], &good("never")).await.fails_with_after_output(FAILED, &["401", "HERALDRY_TOKEN"]);
     let nowhere = Shell::at(&host).with("HERALDRY_URL", "http://127.0.0.1:9");
-    nowhere.pipe(&["send", "--patience", "100ms"], &good("never")).await.fails_with_after_output(FAILED, &["127.0.0.1:9"]);
+    nowhere
+        .pipe(&["send", "--patience", "100ms"], &good("never"))
+        .await
+        .fails_with_after_output(FAILED, &["127.0.0.1:9"]);
     destination.stays_quiet(std::time::Duration::from_millis(300)).await;
 }
 
@@ -267,12 +277,30 @@ async fn tokens(host: &Host, shell: &Shell) {
 async fn webhooks(shell: &Shell) {
     let destination = Destination::answering([Reply::status(200), Reply::full(418, &[], b"a teapot")]).await;
     let url = destination.url("/hook");
-    let made = shell.plain(&[
-        "webhook", "create", "--name", "ops", "--url", &url, "--event-type", "report_ready", "--event-type", "finding_added",
-        "--header", "Authorization: Bearer abc", "--secret", "a secret", "--min-severity", "high", "--retry-count", "0",
-        "--timeout-ms", "2000", "--json",
-    ]);
-    let made = made.await.json();
+    let arguments = [
+        "webhook",
+        "create",
+        "--name",
+        "ops",
+        "--url",
+        &url,
+        "--event-type",
+        "report_ready",
+        "--event-type",
+        "finding_added",
+        "--header",
+        "Authorization: Bearer abc",
+        "--secret",
+        "a secret",
+        "--min-severity",
+        "high",
+        "--retry-count",
+        "0",
+        "--timeout-ms",
+        "2000",
+        "--json",
+    ];
+    let made = shell.plain(&arguments).await.json();
     let id = made["id"].as_str().expect("an id");
     assert_eq!((&made["header_names"], &made["has_secret"]), (&json!(["Authorization"]), &json!(true)));
     assert_eq!((&made["retry_count"], &made["timeout_ms"]), (&json!(0), &json!(2000)));
@@ -282,7 +310,8 @@ async fn webhooks(shell: &Shell) {
         assert!(shown.stdout.contains(id) && shown.stdout.contains("ops"), "{shown}");
         assert!(!shown.stdout.contains("Bearer abc") && !shown.stdout.contains("a secret"), "{shown}");
     }
-    let changed = shell.plain(&["webhook", "update", id, "--engagement-id", "E-1", "--no-secret", "--json"]).await.json();
+    let changed =
+        shell.plain(&["webhook", "update", id, "--engagement-id", "E-1", "--no-secret", "--json"]).await.json();
     assert_eq!((&changed["has_secret"], &changed["filter"]["min_severity"]), (&json!(false), &json!("high")));
     assert_eq!(changed["filter"]["engagement_ids"], json!(["E-1"]));
 
@@ -293,12 +322,14 @@ async fn webhooks(shell: &Shell) {
     assert!(tested.stdout.contains("418") && tested.stdout.contains("a teapot"), "{tested}");
     let tests = shell.plain(&["webhook", "deliveries", id]).await;
     assert!(tests.stdout.contains("418") && tests.stdout.contains("report_ready"), "{tests}");
-    let failed = shell.plain(&["webhook", "deliveries", id, "--success", "false", "--limit", "1", "--json"]).await.json();
+    let failed =
+        shell.plain(&["webhook", "deliveries", id, "--success", "false", "--limit", "1", "--json"]).await.json();
     assert_eq!((failed[0]["status_code"].clone(), failed.as_array().map(Vec::len)), (json!(418), Some(1)));
 
     // What the breaker switched off shows, with its reason; on a terminal in red.
     destination.from_now_on(Reply::status(410));
-    let event = json!({"type": "report_ready", "data": {"report": {"title": "r"}}, "engagement": {"id": "E-1"}});
+    let event =
+        json!({"type": "report_ready", "data": {"report": {"title": "r"}}, "engagement": {"id": "E-1", "name": "n"}});
     shell.pipe(&["send"], &event.to_string()).await.expect(0);
     destination.wait_for(3).await;
     let listed = crate::support::eventually("the webhook to be inactive", async || {

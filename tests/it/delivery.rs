@@ -14,7 +14,7 @@ use sha2::Sha256;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::support::{Client, Destination, Host, Received, Reply, eventually, events, host};
+use crate::support::{Client, Destination, Host, Received, Reply, events, eventually, host};
 
 /// A key as Standard Webhooks writes it, and its bytes in hexadecimal.
 const SECRET: &str = "whsec_AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA=";
@@ -264,7 +264,17 @@ async fn only_what_was_asked_for_is_delivered() {
     let expected: BTreeMap<&str, Vec<&str>> = [
         (
             "/all",
-            vec!["critical", "critical", "high", "high in E-1", "high in E-2", "low", "low in E-1", "none", "phase_changed"],
+            vec![
+                "critical",
+                "critical",
+                "high",
+                "high in E-1",
+                "high in E-2",
+                "low",
+                "low in E-1",
+                "none",
+                "phase_changed",
+            ],
         ),
         ("/both", vec!["high in E-1"]),
         ("/derived", vec!["critical"]),
@@ -404,7 +414,8 @@ async fn a_slow_destination_delays_nobody_else_and_deleting_it_ends_it() {
     slow.stays_quiet(QUIET).await;
     admin.get(&format!("/webhooks/{webhook}/deliveries")).await.problem(404, "not_found");
     for event in &posted {
-        let mut found: Vec<_> = admin.settled(event).await.into_iter().map(|delivery| delivery["status"].clone()).collect();
+        let mut found: Vec<_> =
+            admin.settled(event).await.into_iter().map(|delivery| delivery["status"].clone()).collect();
         found.sort_by_key(Value::to_string);
         assert_eq!(found, ["cancelled", "delivered"]);
     }
@@ -450,6 +461,24 @@ async fn ready_webhooks_take_turns() {
     assert!(busy.received().len() < 900, "it came last of all");
 }
 
+/// Connections are kept; one that was closed while nobody used it is nobody's failure.
+#[tokio::test]
+async fn a_connection_is_used_again_until_it_is_closed() {
+    let host = Host::start().await;
+    let admin = host.admin();
+    let destination = Destination::start().await;
+    let webhook = admin.webhook(&destination.url("/"), json!({"retry_count": 0})).await;
+    let last_words = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+    destination.next([Reply::status(200), Reply::raw(last_words), Reply::status(200)]);
+    for number in 1..=3 {
+        admin.event(&events::minimal("phase_changed")).await;
+        admin.history_of(&webhook, number).await;
+    }
+    let connections: Vec<usize> = destination.received().iter().map(|request| request.connection).collect();
+    assert_eq!(connections, [0, 0, 1]);
+    assert!(admin.history(&webhook).await.iter().all(|attempt| attempt["success"] == true));
+}
+
 /// The event's own text survives: bodies are made from what was posted, byte for byte.
 #[tokio::test]
 async fn what_was_posted_travels_byte_for_byte() {
@@ -458,7 +487,7 @@ async fn what_was_posted_travels_byte_for_byte() {
     let destination = Destination::start().await;
     admin.webhook(&destination.url("/"), json!({"format_options": {"shape": "plain"}, "secret": SECRET})).await;
     let id = events::new_id();
-    let data = r#"{ "finding" : {"title":"a\u0000\u2028é\"", "cvss": 9.80, "n": 1e400,  "k":[ ] } }"#;
+    let data = r#"{ "finding" : {"title":"a\u0000\u2028é\"", "cvss": 9.80, "n": -1.50E+08,  "k":[ ] } }"#;
     let text = format!(r#"{{"type":"finding_added","id":"{id}","data":{data}}}"#);
     admin.post_text("/events", text).await.expect(202);
     let request = destination.wait_for(1).await.remove(0);

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use crate::support::{Client, Destination, Host, Reply, eventually, events};
+use crate::support::{Client, Destination, Host, Reply, events, eventually};
 
 const EVENTS: usize = 2000;
 const KILLS: usize = 5;
@@ -37,7 +37,7 @@ async fn post(
             }
             // It may have been accepted without an answer: the same id makes the repeat harmless.
             repeated.fetch_add(1, Ordering::Relaxed);
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
 }

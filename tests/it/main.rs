@@ -4,5 +4,15 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod breaker;
+mod commands;
+mod delivery;
+mod destinations;
 mod health;
+mod kill;
 mod rooms;
+mod webhooks;
+mod shared_events;
+mod shutdown;
+mod ssrf;
+mod stranger;

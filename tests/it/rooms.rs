@@ -42,9 +42,9 @@ struct Source {
     /// As in `host/src/store/keys.rs`.
     shown: String,
     room: String,
-    /// The whole text.
+    /// What is compiled for the product, with its comments; tests may set up what they like.
     text: String,
-    /// Without comments, and without what is compiled for tests only.
+    /// The same without comments.
     code: String,
 }
 
@@ -76,12 +76,12 @@ fn source(src: &Path, path: &Path) -> Source {
     let first = inside.iter().next().expect("a name").to_string_lossy();
     let text = fs::read_to_string(path).expect("a source file");
     let for_tests = inside.iter().any(|part| part.to_string_lossy().contains("tests"));
-    let code = if for_tests { String::new() } else { without_comments(before_tests(&text)) };
+    let text = if for_tests { "" } else { before_tests(&text) };
     Source {
         shown: format!("host/src/{}", inside.display()),
         room: first.trim_end_matches(".rs").to_owned(),
-        text,
-        code,
+        text: text.to_owned(),
+        code: without_comments(text),
     }
 }
 
@@ -159,7 +159,7 @@ fn a_room_names_only_the_rooms_that_it_may() {
     }
     for source in &sources {
         let Some((_, may)) = MAY_NAME.iter().find(|(room, _)| *room == source.room) else { continue };
-        for named in named_rooms(&without_comments(&source.text), &rooms) {
+        for named in named_rooms(&source.code, &rooms) {
             if named != source.room && !may.contains(&named) {
                 wrong.push(format!("{} names {named}; {} may name {may:?}", source.shown, source.room));
             }
@@ -184,9 +184,8 @@ fn each_engine_has_one_room() {
 /// Whether the code has this name, not merely another that contains it.
 fn has_path(code: &str, name: &str) -> bool {
     let part = |c: char| c.is_alphanumeric() || c == '_';
-    code.match_indices(name).any(|(start, _)| {
-        !code[..start].ends_with(part) && !code[start + name.len()..].starts_with(part)
-    })
+    code.match_indices(name)
+        .any(|(start, _)| !code[..start].ends_with(part) && !code[start + name.len()..].starts_with(part))
 }
 
 /// The formats are folders; no word of the host, not even in a comment, is about one of them. `json` is also

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::{Destination, Host, Reply, eventually, events};
+use crate::support::{Destination, Host, Reply, events, eventually};
 
 /// The attempts' own time: longer than any grace here.
 const TIMEOUT_MS: u64 = 30_000;
@@ -71,7 +71,7 @@ async fn what_does_not_finish_is_made_again_under_the_same_number() {
     // The second life: the first attempt is made again, and a second signal ends even a long grace at once.
     let mut host = host.start_again_with(|options| options.args(["--retry-base", "1s"])).await;
     destination.wait_for(2).await;
-    drop(host.terminate().await);
+    let _ = host.terminate().await;
 
     // The third life: it is made again, and taken.
     destination.from_now_on(Reply::status(200));

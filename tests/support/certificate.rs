@@ -44,6 +44,14 @@ impl Authority {
     }
 }
 
+/// A certificate that nobody but its owner has signed.
+pub(crate) fn self_signed(names: &[&str]) -> Arc<ServerConfig> {
+    let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+    let key = KeyPair::generate().expect("a key");
+    let certificate = CertificateParams::new(names).expect("names").self_signed(&key).expect("a certificate");
+    server(certificate.der().clone(), &key)
+}
+
 fn server(certificate: CertificateDer<'static>, key: &KeyPair) -> Arc<ServerConfig> {
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
     let provider = Arc::new(rustls::crypto::ring::default_provider());

@@ -220,6 +220,9 @@ impl Drop for Host {
         // An error says that it has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        let log = self.log();
+        // A test that fails already has its own message.
+        assert!(std::thread::panicking() || !log.contains("panicked at "), "the host panicked:\n{log}");
     }
 }
 

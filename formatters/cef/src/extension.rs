@@ -26,11 +26,7 @@ const MAX_ASIDE_BYTES: usize = 511;
 
 /// Collects the pairs of `event` behind what `fields` holds, those that matter most first, and returns
 /// `msg`, which gives way first when the record is too long. `target` is the group's.
-pub(crate) fn collect<'a>(
-    event: &'a Event<'_>,
-    target: Option<&'a str>,
-    fields: &mut Vec<Field<'a>>,
-) -> Field<'a> {
+pub(crate) fn collect<'a>(event: &'a Event<'_>, target: Option<&'a str>, fields: &mut Vec<Field<'a>>) -> Field<'a> {
     let group = event.group();
     let mut pairs = Pairs { fields };
     pairs.time("rt", None, Some(event.occurred_at));
@@ -53,21 +49,9 @@ pub(crate) fn collect<'a>(
         pairs.number("cfp1", Some("cvss"), score.map(|score| score.to_string()));
     }
     pairs.custom("cs1", "objectId", group.text("id"));
-    pairs.custom(
-        "cs2",
-        "engagementId",
-        event.engagement_id().map(Cow::Borrowed),
-    );
-    pairs.custom(
-        "cs3",
-        "engagementName",
-        event.engagement_name().map(Cow::Borrowed),
-    );
-    pairs.custom(
-        "cs4",
-        "client",
-        event.engagement_client().map(Cow::Borrowed),
-    );
+    pairs.custom("cs2", "engagementId", event.engagement_id().map(Cow::Borrowed));
+    pairs.custom("cs3", "engagementName", event.engagement_name().map(Cow::Borrowed));
+    pairs.custom("cs4", "client", event.engagement_client().map(Cow::Borrowed));
     pairs.custom("cs5", "weakness", weakness(event));
 
     let verification = event.verification();
@@ -75,26 +59,16 @@ pub(crate) fn collect<'a>(
     let link = group.text("url").or_else(|| group.text("report_url"));
     let has_link = link.is_some();
     // A target that no other key holds whole.
-    let loose_target =
-        target.filter(|whole| parts.url.is_none() && parts.host != Some(whole.trim()));
+    let loose_target = target.filter(|whole| parts.url.is_none() && parts.host != Some(whole.trim()));
     match (link.or_else(|| proof.clone()), loose_target) {
         (Some(link), _) => pairs.custom("cs6", "link", Some(link)),
         (None, target) => pairs.custom("cs6", "target", target.map(Cow::Borrowed)),
     }
     let target_aside = loose_target.filter(|_| has_link || proof.is_some());
-    let asides = [
-        ("Target", target_aside.map(Cow::Borrowed)),
-        ("Proof of concept", proof.filter(|_| has_link)),
-    ];
+    let asides = [("Target", target_aside.map(Cow::Borrowed)), ("Proof of concept", proof.filter(|_| has_link))];
 
-    let signer = group
-        .text("signer")
-        .filter(|_| event.kind == EventType::EngagementSigned);
-    pairs.text(
-        "suser",
-        verification.text("verified_by").or(signer),
-        MAX_BYTES,
-    );
+    let signer = group.text("signer").filter(|_| event.kind == EventType::EngagementSigned);
+    pairs.text("suser", verification.text("verified_by").or(signer), MAX_BYTES);
     pairs.text("reason", verification.text("method"), MAX_BYTES);
     pairs.text("sourceServiceName", group.text("tool"), MAX_BYTES);
     let count = group.get("occurrences").and_then(Value::number);
@@ -102,16 +76,8 @@ pub(crate) fn collect<'a>(
     pairs.number("cnt", None, count.and_then(whole));
     pairs.time("start", None, group.text("started_at").as_deref());
     pairs.time("end", None, group.text("completed_at").as_deref());
-    pairs.time(
-        "deviceCustomDate1",
-        Some("signedAt"),
-        group.text("signed_at").as_deref(),
-    );
-    field(
-        "msg",
-        None,
-        value(message(event, asides), LINE_FEEDS, MAX_BYTES),
-    )
+    pairs.time("deviceCustomDate1", Some("signedAt"), group.text("signed_at").as_deref());
+    field("msg", None, value(message(event, asides), LINE_FEEDS, MAX_BYTES))
 }
 
 /// `msg`: what the finding or monitor says of itself, else the event in a sentence. In front of it, each
@@ -186,21 +152,14 @@ impl<'a> Pairs<'a, '_> {
     /// `cs1` to `cs6`.
     fn custom(&mut self, key: &'static str, label: &'static str, text: Option<Cow<'a, str>>) {
         if let Some(text) = text {
-            self.push(field(
-                key,
-                Some(label),
-                value(text, LINE_FEEDS, MAX_CUSTOM_BYTES),
-            ));
+            self.push(field(key, Some(label), value(text, LINE_FEEDS, MAX_CUSTOM_BYTES)));
         }
     }
 
     fn number(&mut self, key: &'static str, label: Option<&'static str>, number: Option<String>) {
         if let Some(number) = number {
             let number = field(key, label, Cow::Owned(number));
-            self.push(Field {
-                atomic: true,
-                ..number
-            });
+            self.push(Field { atomic: true, ..number });
         }
     }
 
@@ -210,48 +169,29 @@ impl<'a> Pairs<'a, '_> {
             .and_then(instant)
             .map(|time| time.unix_timestamp_nanos().div_euclid(1_000_000))
             .filter(|milliseconds| *milliseconds >= 0);
-        self.number(
-            key,
-            label,
-            milliseconds.map(|milliseconds| milliseconds.to_string()),
-        );
+        self.number(key, label, milliseconds.map(|milliseconds| milliseconds.to_string()));
     }
 
     /// `dst` takes IPv4 only, `c6a3` is for IPv6: the first of each that the event names, else the target
     /// when it is an address.
     fn addresses(&mut self, event: &Event<'_>, host: Option<&str>) {
         let parse = |text: &str| text.trim().parse::<IpAddr>().ok();
-        let mut found: Vec<IpAddr> = event
-            .group()
-            .items("ip")
-            .into_iter()
-            .filter_map(|item| parse(&item.text()?))
-            .collect();
+        let mut found: Vec<IpAddr> =
+            event.group().items("ip").into_iter().filter_map(|item| parse(&item.text()?)).collect();
         if found.is_empty() {
             found.extend(host.and_then(parse));
         }
         let v4 = found.iter().find(|address| address.is_ipv4());
         let v6 = found.iter().find(|address| address.is_ipv6());
         self.number("dst", None, v4.map(IpAddr::to_string));
-        self.number(
-            "c6a3",
-            Some("Destination IPv6 Address"),
-            v6.map(IpAddr::to_string),
-        );
+        self.number("c6a3", Some("Destination IPv6 Address"), v6.map(IpAddr::to_string));
     }
 }
 
 /// A pair beside its value: a space, its key and `=`, and once more for the label.
 fn field<'a>(name: &'static str, label: Option<&'static str>, value: Cow<'a, str>) -> Field<'a> {
     let label_bytes = label.map_or(0, |label| " Label=".len() + name.len() + label.len());
-    Field {
-        name,
-        label,
-        value,
-        frame_bytes: name.len() + 2 + label_bytes,
-        is_special: must_be_escaped,
-        atomic: false,
-    }
+    Field { name, label, value, frame_bytes: name.len() + 2 + label_bytes, is_special: must_be_escaped, atomic: false }
 }
 
 /// What a value escapes; `|` stays.
@@ -280,11 +220,7 @@ pub(crate) fn push<'f, 'a: 'f>(line: &mut String, fields: impl Iterator<Item = &
 /// Backslash and `=` take a backslash, a line feed becomes one and an `n`.
 fn push_value(line: &mut String, value: &str) {
     let mut from = 0;
-    for (at, byte) in value
-        .bytes()
-        .enumerate()
-        .filter(|(_, byte)| must_be_escaped(*byte))
-    {
+    for (at, byte) in value.bytes().enumerate().filter(|(_, byte)| must_be_escaped(*byte)) {
         line.push_str(&value[from..at]);
         line.push('\\');
         if byte == b'\n' {

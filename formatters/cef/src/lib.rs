@@ -11,13 +11,9 @@ mod options;
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-use heraldry_formatter::line::{
-    CONTENT_TYPE, Field, Header, LOCAL0, SYSLOG_MAX_BYTES, fit, push_escaped, value,
-};
+use heraldry_formatter::line::{CONTENT_TYPE, Field, Header, LOCAL0, SYSLOG_MAX_BYTES, fit, push_escaped, value};
 use heraldry_formatter::text::Rule;
-use heraldry_formatter::{
-    Context, Error, Event, EventType, Formatter, Join, Kind, Manifest, Payload, Severity,
-};
+use heraldry_formatter::{Context, Error, Event, EventType, Formatter, Join, Kind, Manifest, Payload, Severity};
 
 pub use options::Options;
 
@@ -49,11 +45,7 @@ impl Formatter for Cef {
 
     fn render(event: &Event<'_>, context: &Context, options: &Options) -> Result<Payload, Error> {
         let over_syslog = context.transport == "syslog";
-        let unlimited = if over_syslog {
-            SYSLOG_MAX_BYTES
-        } else {
-            usize::MAX
-        };
+        let unlimited = if over_syslog { SYSLOG_MAX_BYTES } else { usize::MAX };
         let max_bytes = context.max_bytes.map_or(unlimited, |max| max as usize);
         let severity = event.severity();
         let mut line = String::with_capacity(2048);
@@ -88,9 +80,7 @@ impl Formatter for Cef {
         let mut message = extension::collect(event, target.as_deref(), &mut fields);
         // Behind the Name: two pipes and the severity.
         let head_bytes = line.len() + 4;
-        let fits = max_bytes
-            .checked_sub(head_bytes)
-            .is_some_and(|room| fit(&mut message, &mut fields, 1, room));
+        let fits = max_bytes.checked_sub(head_bytes).is_some_and(|room| fit(&mut message, &mut fields, 1, room));
         if !fits {
             return Err(Error::Internal(format!(
                 "the header alone has {head_bytes} bytes without the name, the transport takes {max_bytes}"
@@ -100,11 +90,7 @@ impl Formatter for Cef {
         // Writing into a string does not fail.
         let _ = write!(line, "|{level}|");
         extension::push(&mut line, fields[1..].iter().chain([&message]));
-        Ok(Payload {
-            content_type: CONTENT_TYPE.into(),
-            headers: Vec::new(),
-            body: line.into_bytes(),
-        })
+        Ok(Payload { content_type: CONTENT_TYPE.into(), headers: Vec::new(), body: line.into_bytes() })
     }
 }
 
@@ -132,18 +118,12 @@ fn name<'a>(event: &Event<'a>) -> Cow<'a, str> {
         EventType::ReportReady => event.group().text("title"),
         _ => return event.title().unwrap_or(Cow::Borrowed(phrase)),
     };
-    who.map_or(Cow::Borrowed(phrase), |who| {
-        Cow::Owned(format!("{phrase}: {who}"))
-    })
+    who.map_or(Cow::Borrowed(phrase), |who| Cow::Owned(format!("{phrase}: {who}")))
 }
 
 /// The finding's score, 0 to 10.
 fn score(event: &Event<'_>) -> Option<f64> {
-    if event.kind.is_finding() {
-        event.cvss()?.score
-    } else {
-        None
-    }
+    if event.kind.is_finding() { event.cvss()?.score } else { None }
 }
 
 /// Severity, 0 to 10: the score where there is one, within what the word means.
@@ -156,14 +136,8 @@ fn level(severity: Severity, score: Option<f64>) -> u8 {
         Severity::Critical => (9, 10, 10),
     };
     // The steps below a half and above are counted: no conversion that could go wrong.
-    let rounded = score.map(|score| {
-        (0_u8..10)
-            .filter(|step| score >= f64::from(*step) + 0.5)
-            .count()
-    });
-    rounded
-        .and_then(|rounded| u8::try_from(rounded).ok())
-        .map_or(usual, |rounded| rounded.clamp(lowest, highest))
+    let rounded = score.map(|score| (0_u8..10).filter(|step| score >= f64::from(*step) + 0.5).count());
+    rounded.and_then(|rounded| u8::try_from(rounded).ok()).map_or(usual, |rounded| rounded.clamp(lowest, highest))
 }
 
 heraldry_formatter::export_formatter!(Cef);

@@ -46,14 +46,8 @@ fn read(event: &RawEvent, context: &Context, line: &str) -> Record {
     let record = if context.transport == "syslog" {
         let message = rfc5424::read(line.as_bytes()).unwrap_or_else(|e| panic!("{e}\n{line}"));
         assert!(message.elements.is_empty(), "the structured data is nil");
-        assert_eq!(
-            (message.facility, message.app_name, message.proc_id),
-            (16, "heraldry", "-")
-        );
-        assert_eq!(
-            (message.msg_id, message.timestamp),
-            (&*event.type_, &*event.occurred_at)
-        );
+        assert_eq!((message.facility, message.app_name, message.proc_id), (16, "heraldry", "-"));
+        assert_eq!((message.msg_id, message.timestamp), (&*event.type_, &*event.occurred_at));
         assert!((2..=6).contains(&message.severity));
         assert_eq!(message.host_name, "heraldry.example");
         message.msg.expect("the record")
@@ -69,17 +63,9 @@ fn check_value(sent: &str, read: &str, max: usize, whole: bool, what: &str) {
     if read == sent {
         return;
     }
-    let kept = read
-        .strip_suffix(MARK)
-        .unwrap_or_else(|| panic!("{what}: sent {sent:?}, read {read:?}"));
-    assert!(
-        !whole || sent.len() > max,
-        "{what} was cut without need: sent {sent:?}, read {read:?}"
-    );
-    assert!(
-        sent.starts_with(kept),
-        "{what}: sent {sent:?}, read {read:?}"
-    );
+    let kept = read.strip_suffix(MARK).unwrap_or_else(|| panic!("{what}: sent {sent:?}, read {read:?}"));
+    assert!(!whole || sent.len() > max, "{what} was cut without need: sent {sent:?}, read {read:?}");
+    assert!(sent.starts_with(kept), "{what}: sent {sent:?}, read {read:?}");
 }
 
 fn check(event: &RawEvent, context: &Context, line: &str) {
@@ -88,28 +74,14 @@ fn check(event: &RawEvent, context: &Context, line: &str) {
         (None, "syslog") => 8000,
         (None, _) => usize::MAX,
     };
-    assert!(
-        line.len() <= max_bytes,
-        "{} bytes, {max_bytes} allowed",
-        line.len()
-    );
+    assert!(line.len() <= max_bytes, "{} bytes, {max_bytes} allowed", line.len());
     // Where nothing but a value's own limit may have cut it.
     let whole = max_bytes == usize::MAX;
     let record = read(event, context, line);
     let posted: Value = serde_json::from_str(&event.json).expect("JSON");
-    let is_finding =
-        ["finding_added", "finding_verified", "critical_finding"].contains(&&*event.type_);
-    assert_eq!(
-        (
-            &*record.signature,
-            record.get("cat").unwrap_or(&event.type_)
-        ),
-        (&*event.type_, &*event.type_)
-    );
-    assert_eq!(
-        (&*record.vendor, &*record.product, &*record.version),
-        ("Heraldry", "Heraldry", "0.1.0")
-    );
+    let is_finding = ["finding_added", "finding_verified", "critical_finding"].contains(&&*event.type_);
+    assert_eq!((&*record.signature, record.get("cat").unwrap_or(&event.type_)), (&*event.type_, &*event.type_));
+    assert_eq!((&*record.vendor, &*record.product, &*record.version), ("Heraldry", "Heraldry", "0.1.0"));
     if whole {
         assert_eq!(record.get("externalId"), Some(&*event.id));
         assert_eq!(record.get("rt"), Some("1794910365120"));
@@ -122,21 +94,10 @@ fn check(event: &RawEvent, context: &Context, line: &str) {
     if let Some(title) = of_finding("title") {
         let title = expected(title, ' ');
         let kept = record.name.strip_suffix(MARK).unwrap_or(&record.name);
-        assert!(
-            record.name == title || title.starts_with(kept),
-            "{title:?} {:?}",
-            record.name
-        );
-        assert!(
-            !whole || record.name == title || title.len() > 512,
-            "the title was cut without need"
-        );
+        assert!(record.name == title || title.starts_with(kept), "{title:?} {:?}", record.name);
+        assert!(!whole || record.name == title || title.len() > 512, "the title was cut without need");
     }
-    let engagement = |member: &str| {
-        posted["engagement"][member]
-            .as_str()
-            .filter(|text| !is_blank(text))
-    };
+    let engagement = |member: &str| posted["engagement"][member].as_str().filter(|text| !is_blank(text));
     for (key, label, sent, max) in [
         ("cs1", "objectId", of_finding("id"), 4000),
         ("cs2", "engagementId", engagement("id"), 4000),
@@ -160,21 +121,11 @@ fn check(event: &RawEvent, context: &Context, line: &str) {
     let message = record.get("msg").unwrap_or_default();
     if let Some(description) = of_finding("description").filter(|_| whole) {
         let description = expected(description, '\n');
-        let has_aside = ["Target: ", "Proof of concept: "]
-            .iter()
-            .any(|aside| message.starts_with(aside));
-        let cut = message
-            .strip_suffix(MARK)
-            .is_some_and(|kept| has_aside || description.starts_with(kept));
-        assert!(
-            message.contains(&description) || cut,
-            "{description:?} {message:?}"
-        );
+        let has_aside = ["Target: ", "Proof of concept: "].iter().any(|aside| message.starts_with(aside));
+        let cut = message.strip_suffix(MARK).is_some_and(|kept| has_aside || description.starts_with(kept));
+        assert!(message.contains(&description) || cut, "{description:?} {message:?}");
     }
-    let (low, high) = match (
-        is_finding,
-        group["severity"].as_str().map(str::to_lowercase).as_deref(),
-    ) {
+    let (low, high) = match (is_finding, group["severity"].as_str().map(str::to_lowercase).as_deref()) {
         (true, Some("critical")) => (9, 10),
         (true, Some("high")) => (7, 8),
         (true, Some("medium")) => (4, 6),
@@ -182,42 +133,21 @@ fn check(event: &RawEvent, context: &Context, line: &str) {
         (true, Some("info")) => (0, 1),
         _ => (0, 10),
     };
-    assert!(
-        (low..=high).contains(&record.severity),
-        "{} is not in {low}..={high}",
-        record.severity
-    );
+    assert!((low..=high).contains(&record.severity), "{} is not in {low}..={high}", record.severity);
 }
 
 /// The target stands whole somewhere, or its beginning does where a limit was in the way.
 fn check_target(target: &str, record: &Record) {
     let message = record.get("msg").unwrap_or_default();
     let aside = message.strip_prefix("Target: ").unwrap_or_default();
-    let places = [
-        record.get("request"),
-        record.get("cs6"),
-        record.get("dhost"),
-        Some(aside),
-    ];
+    let places = [record.get("request"), record.get("cs6"), record.get("dhost"), Some(aside)];
     let holds = |place: &str| {
-        let first = place
-            .get(..place.find(MARK).unwrap_or(place.len()))
-            .unwrap_or_default();
-        place == target
-            || place.starts_with(target)
-            || (place.contains(MARK) && target.starts_with(first))
+        let first = place.get(..place.find(MARK).unwrap_or(place.len())).unwrap_or_default();
+        place == target || place.starts_with(target) || (place.contains(MARK) && target.starts_with(first))
     };
-    assert!(
-        places.into_iter().flatten().any(holds),
-        "{target:?} is in none of {places:?}"
-    );
+    assert!(places.into_iter().flatten().any(holds), "{target:?} is in none of {places:?}");
     if let Some(request) = record.get("request") {
-        assert!(
-            request
-                .get(..4)
-                .is_some_and(|scheme| scheme.eq_ignore_ascii_case("http")),
-            "{request:?}"
-        );
+        assert!(request.get(..4).is_some_and(|scheme| scheme.eq_ignore_ascii_case("http")), "{request:?}");
     }
 }
 
@@ -288,38 +218,18 @@ fn finding(members: Value) -> RawEvent {
 
 fn record(members: Value) -> Record {
     let event = finding(members);
-    read(
-        &event,
-        &samples::http(),
-        &render(&event, &samples::http(), "{}"),
-    )
+    read(&event, &samples::http(), &render(&event, &samples::http(), "{}"))
 }
 
 #[test]
 fn a_spoof_is_data() {
     let title = "a|b\\|c\\\\|10|dst=1.2.3.4 src=6.6.6.6\nCEF:0|evil|evil|1|x|y|10|\0\u{2028}z";
     let message = "kept act=blocked \\= dst=9.9.9.9\r\nCEF:0|e|e|1|1|n|0|x=y\u{2029}\\n \\";
-    let record = record(
-        json!({"title": title, "description": message, "severity": "low", "tool": " dst=1.1.1.1 "}),
-    );
-    assert_eq!(
-        record.name,
-        "a|b\\|c\\\\|10|dst=1.2.3.4 src=6.6.6.6 CEF:0|evil|evil|1|x|y|10|  z"
-    );
-    assert_eq!(
-        record.get("msg"),
-        Some("kept act=blocked \\= dst=9.9.9.9\nCEF:0|e|e|1|1|n|0|x=y\n\\n \\")
-    );
+    let record = record(json!({"title": title, "description": message, "severity": "low", "tool": " dst=1.1.1.1 "}));
+    assert_eq!(record.name, "a|b\\|c\\\\|10|dst=1.2.3.4 src=6.6.6.6 CEF:0|evil|evil|1|x|y|10|  z");
+    assert_eq!(record.get("msg"), Some("kept act=blocked \\= dst=9.9.9.9\nCEF:0|e|e|1|1|n|0|x=y\n\\n \\"));
     assert_eq!(record.get("sourceServiceName"), Some("dst=1.1.1.1"));
-    assert_eq!(
-        (
-            record.get("dst"),
-            record.get("src"),
-            record.get("act"),
-            record.severity
-        ),
-        (None, None, None, 3)
-    );
+    assert_eq!((record.get("dst"), record.get("src"), record.get("act"), record.severity), (None, None, None, 3));
 }
 
 #[test]
@@ -336,51 +246,24 @@ fn every_limit_is_kept_and_used() {
         let at = record(json!({"url": "https://a.example/", member: long(max)}));
         assert_eq!(at.get(key), Some(&*long(max)), "{member}");
         let over = record(json!({"url": "https://a.example/", member: long(max + 1)}));
-        assert_eq!(
-            over.get(key),
-            Some(&*format!("{}{MARK}", long(max - MARK.len()))),
-            "{member}"
-        );
+        assert_eq!(over.get(key), Some(&*format!("{}{MARK}", long(max - MARK.len()))), "{member}");
         let escaped = record(json!({"url": "https://a.example/", member: "=".repeat(max)}));
-        assert_eq!(
-            escaped.get(key),
-            Some(&*"=".repeat(max)),
-            "cut before escaping: {member}"
-        );
+        assert_eq!(escaped.get(key), Some(&*"=".repeat(max)), "cut before escaping: {member}");
     }
     let url = |length: usize| format!("https://a.example/{}", long(length - 18));
-    assert_eq!(
-        record(json!({"target": url(1023)})).get("request"),
-        Some(&*url(1023))
-    );
-    assert_eq!(
-        record(json!({"target": url(1024)})).get("request"),
-        Some(&*format!("{}{MARK}", url(1012)))
-    );
-    assert_eq!(
-        record(json!({"title": "|".repeat(512)})).name,
-        "|".repeat(512)
-    );
-    assert_eq!(
-        record(json!({"title": "|".repeat(513)})).name,
-        format!("{}{MARK}", "|".repeat(501))
-    );
+    assert_eq!(record(json!({"target": url(1023)})).get("request"), Some(&*url(1023)));
+    assert_eq!(record(json!({"target": url(1024)})).get("request"), Some(&*format!("{}{MARK}", url(1012))));
+    assert_eq!(record(json!({"title": "|".repeat(512)})).name, "|".repeat(512));
+    assert_eq!(record(json!({"title": "|".repeat(513)})).name, format!("{}{MARK}", "|".repeat(501)));
 
     let phase = |status: String| {
         let json = json!({"type": "phase_changed", "id": "019a8f00-0000-7000-8000-000000000001", "occurred_at": "2026-11-17T10:12:45.120Z",
             "data": {"phase": {"name": "n", "status": status, "index": 3}}});
         let event = samples::event(&json.to_string());
-        read(
-            &event,
-            &samples::http(),
-            &render(&event, &samples::http(), "{}"),
-        )
+        read(&event, &samples::http(), &render(&event, &samples::http(), "{}"))
     };
     assert_eq!(phase(long(63)).get("act"), Some(&*long(63)));
-    assert_eq!(
-        phase(long(64)).get("act"),
-        Some(&*format!("{}{MARK}", long(52)))
-    );
+    assert_eq!(phase(long(64)).get("act"), Some(&*format!("{}{MARK}", long(52))));
     assert_eq!(phase(long(1)).get("cn1"), Some("3"));
 }
 
@@ -390,57 +273,21 @@ fn a_target_and_its_addresses() {
         (
             "https://a.example:8443/x",
             json!("10.0.0.1"),
-            [
-                Some("https://a.example:8443/x"),
-                Some("a.example"),
-                Some("8443"),
-                Some("10.0.0.1"),
-                None,
-            ],
+            [Some("https://a.example:8443/x"), Some("a.example"), Some("8443"), Some("10.0.0.1"), None],
         ),
         (
             "http://[2001:db8::1]/",
             json!(null),
-            [
-                Some("http://[2001:db8::1]/"),
-                Some("2001:db8::1"),
-                None,
-                None,
-                Some("2001:db8::1"),
-            ],
+            [Some("http://[2001:db8::1]/"), Some("2001:db8::1"), None, None, Some("2001:db8::1")],
         ),
-        (
-            "10.0.0.2:22",
-            json!("2001:DB8::2"),
-            [
-                None,
-                Some("10.0.0.2"),
-                Some("22"),
-                None,
-                Some("2001:db8::2"),
-            ],
-        ),
+        ("10.0.0.2:22", json!("2001:DB8::2"), [None, Some("10.0.0.2"), Some("22"), None, Some("2001:db8::2")]),
         (
             "10.0.0.2:22",
             json!(["x", "::1", "10.0.0.3"]),
-            [
-                None,
-                Some("10.0.0.2"),
-                Some("22"),
-                Some("10.0.0.3"),
-                Some("::1"),
-            ],
+            [None, Some("10.0.0.2"), Some("22"), Some("10.0.0.3"), Some("::1")],
         ),
-        (
-            "10.0.0.2",
-            json!("no address"),
-            [None, Some("10.0.0.2"), None, Some("10.0.0.2"), None],
-        ),
-        (
-            "https://u:p@a.example/",
-            json!(7),
-            [None, Some("a.example"), None, None, None],
-        ),
+        ("10.0.0.2", json!("no address"), [None, Some("10.0.0.2"), None, Some("10.0.0.2"), None]),
+        ("https://u:p@a.example/", json!(7), [None, Some("a.example"), None, None, None]),
         ("javascript:alert(1)", json!(null), [None; 5]),
         ("10.0.0.0/24", json!(null), [None; 5]),
     ] {
@@ -452,16 +299,9 @@ fn a_target_and_its_addresses() {
         }
     }
     let loose = record(json!({"target": "10.0.0.0/24"}));
-    assert_eq!(
-        (loose.get("cs6"), loose.get("cs6Label")),
-        (Some("10.0.0.0/24"), Some("target"))
-    );
-    let linked =
-        record(json!({"target": "10.0.0.0/24", "url": "https://p.example/", "description": "D"}));
-    assert_eq!(
-        (linked.get("cs6"), linked.get("cs6Label")),
-        (Some("https://p.example/"), Some("link"))
-    );
+    assert_eq!((loose.get("cs6"), loose.get("cs6Label")), (Some("10.0.0.0/24"), Some("target")));
+    let linked = record(json!({"target": "10.0.0.0/24", "url": "https://p.example/", "description": "D"}));
+    assert_eq!((linked.get("cs6"), linked.get("cs6Label")), (Some("https://p.example/"), Some("link")));
     assert_eq!(linked.get("msg"), Some("Target: 10.0.0.0/24\nD"));
 }
 
@@ -478,33 +318,19 @@ fn numbers_and_times_are_numbers_or_absent() {
         (json!("many"), None),
         (json!([1]), None),
     ] {
-        assert_eq!(
-            record(json!({"occurrences": count})).get("cnt"),
-            expected,
-            "{count}"
-        );
+        assert_eq!(record(json!({"occurrences": count})).get("cnt"), expected, "{count}");
     }
     let summary = |time: &str| {
         let json = json!({"type": "engagement_completed", "id": "019a8f00-0000-7000-8000-000000000001", "occurred_at": "1969-12-31T23:59:59.999Z",
             "data": {"summary": {"started_at": time, "completed_at": time}}});
         let event = samples::event(&json.to_string());
-        let record = read(
-            &event,
-            &samples::http(),
-            &render(&event, &samples::http(), "{}"),
-        );
+        let record = read(&event, &samples::http(), &render(&event, &samples::http(), "{}"));
         assert_eq!(record.get("rt"), None);
         assert_eq!(record.get("start"), record.get("end"));
         record.get("start").map(str::to_owned)
     };
-    assert_eq!(
-        summary("2026-11-16T09:00:00Z").as_deref(),
-        Some("1794819600000")
-    );
-    assert_eq!(
-        summary("2026-11-16T12:00:00.1239+03:00").as_deref(),
-        Some("1794819600123")
-    );
+    assert_eq!(summary("2026-11-16T09:00:00Z").as_deref(), Some("1794819600000"));
+    assert_eq!(summary("2026-11-16T12:00:00.1239+03:00").as_deref(), Some("1794819600123"));
     assert_eq!(summary("1970-01-01T00:00:00Z").as_deref(), Some("0"));
     assert_eq!(summary("1969-12-31T23:59:59Z"), None);
     assert_eq!(summary("yesterday"), None);
@@ -514,17 +340,10 @@ fn numbers_and_times_are_numbers_or_absent() {
 fn options_at_their_limits() {
     let event = &samples::all()[0].event;
     let render = |options: Value| format::<Cef>(event, &samples::http(), &options.to_string());
-    let line = String::from_utf8(
-        render(json!({"vendor": "|".repeat(63), "product": "a \\ b"}))
-            .expect("legal")
-            .body,
-    )
-    .expect("UTF-8");
+    let line = String::from_utf8(render(json!({"vendor": "|".repeat(63), "product": "a \\ b"})).expect("legal").body)
+        .expect("UTF-8");
     let record = cef_reader::read(&line).expect("CEF");
-    assert_eq!(
-        (&*record.vendor, &*record.product),
-        (&*"|".repeat(63), "a \\ b")
-    );
+    assert_eq!((&*record.vendor, &*record.product), (&*"|".repeat(63), "a \\ b"));
     for name in ["vendor", "product", "unknown"] {
         for bad in [
             json!(""),
@@ -549,11 +368,7 @@ fn options_at_their_limits() {
 #[test]
 fn the_largest_event_fits() {
     let event = samples::finding_of_length(256 * 1024);
-    for context in [
-        samples::http(),
-        samples::syslog(2048),
-        samples::syslog(8000),
-    ] {
+    for context in [samples::http(), samples::syslog(2048), samples::syslog(8000)] {
         let line = render(&event, &context, "{}");
         check(&event, &context, &line);
         assert!(line.ends_with(MARK));
@@ -562,33 +377,12 @@ fn the_largest_event_fits() {
 
 #[test]
 fn every_type_has_content_of_its_own() {
-    for sample in samples::all()
-        .iter()
-        .filter(|sample| !sample.name.contains("--"))
-    {
-        let record = read(
-            &sample.event,
-            &samples::http(),
-            &render(&sample.event, &samples::http(), "{}"),
-        );
-        assert!(
-            record.get("msg").is_some_and(|message| message.len() > 20),
-            "{}",
-            sample.name
-        );
-        assert!(
-            record.get("cs3").is_some() && record.name.len() > 10,
-            "{}",
-            sample.name
-        );
+    for sample in samples::all().iter().filter(|sample| !sample.name.contains("--")) {
+        let record = read(&sample.event, &samples::http(), &render(&sample.event, &samples::http(), "{}"));
+        assert!(record.get("msg").is_some_and(|message| message.len() > 20), "{}", sample.name);
+        assert!(record.get("cs3").is_some() && record.name.len() > 10, "{}", sample.name);
         let posted: Value = serde_json::from_str(&sample.event.json).expect("JSON");
-        let said: String = record
-            .extension
-            .values()
-            .cloned()
-            .collect::<Vec<_>>()
-            .join(" ")
-            + &record.name;
+        let said: String = record.extension.values().cloned().collect::<Vec<_>>().join(" ") + &record.name;
         for pointer in [
             "/engagement/name",
             "/data/finding/title",
@@ -614,21 +408,9 @@ fn every_type_has_content_of_its_own() {
 fn the_manifest_is_a_line_that_joins() {
     let manifest: Value = serde_json::from_str(&describe::<Cef>()).expect("JSON");
     assert_eq!(manifest["name"], "cef");
-    assert_eq!(
-        (&manifest["kind"], &manifest["join"]),
-        (&json!("line"), &json!("newline"))
-    );
-    assert_eq!(
-        manifest["options_schema"]["additionalProperties"],
-        json!(false)
-    );
-    for (name, option) in manifest["options_schema"]["properties"]
-        .as_object()
-        .expect("options")
-    {
-        assert!(
-            option["description"].is_string() && !option["default"].is_null(),
-            "{name}"
-        );
+    assert_eq!((&manifest["kind"], &manifest["join"]), (&json!("line"), &json!("newline")));
+    assert_eq!(manifest["options_schema"]["additionalProperties"], json!(false));
+    for (name, option) in manifest["options_schema"]["properties"].as_object().expect("options") {
+        assert!(option["description"].is_string() && !option["default"].is_null(), "{name}");
     }
 }

@@ -13,9 +13,7 @@ use heraldry_formatter::line::{
 };
 use heraldry_formatter::outline::item_text;
 use heraldry_formatter::text::Rule;
-use heraldry_formatter::{
-    Context, Error, Event, EventType, Formatter, Join, Kind, Manifest, Payload, Severity,
-};
+use heraldry_formatter::{Context, Error, Event, EventType, Formatter, Join, Kind, Manifest, Payload, Severity};
 
 pub use options::Options;
 
@@ -40,9 +38,7 @@ impl Formatter for Syslog {
     }
 
     fn render(event: &Event<'_>, context: &Context, options: &Options) -> Result<Payload, Error> {
-        let max_bytes = context
-            .max_bytes
-            .map_or(SYSLOG_MAX_BYTES, |max| max as usize);
+        let max_bytes = context.max_bytes.map_or(SYSLOG_MAX_BYTES, |max| max as usize);
         let severity = event.severity();
         let mut line = String::with_capacity(1024);
         Header {
@@ -55,10 +51,7 @@ impl Formatter for Syslog {
         }
         .push_to(&mut line);
 
-        let mut params = Params {
-            list: Vec::with_capacity(24),
-            max_bytes,
-        };
+        let mut params = Params { list: Vec::with_capacity(24), max_bytes };
         params.of(event, severity);
         let mut params = params.list;
         let mut message = field("", message(event, severity, max_bytes));
@@ -67,9 +60,7 @@ impl Formatter for Syslog {
 
         let sd_id = options.structured_data_id.as_str();
         let head_bytes = line.len() + sd_id.len() + 2;
-        let fits = max_bytes
-            .checked_sub(head_bytes)
-            .is_some_and(|room| fit(&mut message, &mut params, 0, room));
+        let fits = max_bytes.checked_sub(head_bytes).is_some_and(|room| fit(&mut message, &mut params, 0, room));
         if !fits {
             return Err(Error::Internal(format!(
                 "the header of the message alone has {head_bytes} bytes, the transport takes {max_bytes}"
@@ -80,11 +71,7 @@ impl Formatter for Syslog {
             line.push(' ');
             line.push_str(&message.value);
         }
-        Ok(Payload {
-            content_type: CONTENT_TYPE.into(),
-            headers: Vec::new(),
-            body: line.into_bytes(),
-        })
+        Ok(Payload { content_type: CONTENT_TYPE.into(), headers: Vec::new(), body: line.into_bytes() })
     }
 }
 
@@ -151,15 +138,9 @@ impl<'a> Params<'a> {
         self.push("target", group.text("target"));
         self.push("ip", group.text("ip"));
         self.push("engagement_id", event.engagement_id().map(Cow::Borrowed));
-        self.push(
-            "engagement_name",
-            event.engagement_name().map(Cow::Borrowed),
-        );
+        self.push("engagement_name", event.engagement_name().map(Cow::Borrowed));
         self.push("tool", group.text("tool"));
-        self.push(
-            "url",
-            group.text("url").or_else(|| group.text("report_url")),
-        );
+        self.push("url", group.text("url").or_else(|| group.text("report_url")));
         self.particulars(event);
     }
 
@@ -192,11 +173,9 @@ impl<'a> Params<'a> {
                 }
             }
             EventType::RetestCompleted => {
-                for (name, member) in [
-                    ("retest_fixed", "fixed"),
-                    ("retest_still_open", "still_open"),
-                    ("retest_regressed", "regressed"),
-                ] {
+                for (name, member) in
+                    [("retest_fixed", "fixed"), ("retest_still_open", "still_open"), ("retest_regressed", "regressed")]
+                {
                     let items: Vec<_> = group.items(member).into_iter().map(item_text).collect();
                     self.push(name, joined(&items));
                 }
@@ -217,14 +196,7 @@ impl<'a> Params<'a> {
 
 /// An SD-PARAM: beside its value it takes a space, its name, `=` and two quotes.
 fn field<'a>(name: &'static str, value: Cow<'a, str>) -> Field<'a> {
-    Field {
-        name,
-        label: None,
-        value,
-        frame_bytes: name.len() + 4,
-        is_special: must_be_escaped,
-        atomic: false,
-    }
+    Field { name, label: None, value, frame_bytes: name.len() + 4, is_special: must_be_escaped, atomic: false }
 }
 
 /// RFC 5424, section 6.3.3: these three and nothing else.

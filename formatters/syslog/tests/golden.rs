@@ -7,11 +7,7 @@ use heraldry_formatter::testing::samples;
 
 #[test]
 fn outputs_are_the_golden_ones() {
-    let stream = Case {
-        name: "",
-        options: "{}",
-        context: samples::syslog(8000),
-    };
+    let stream = Case { name: "", options: "{}", context: samples::syslog(8000) };
     let least = Case {
         name: "480",
         options: r#"{"facility":"audit","app_name":"pentest","structured_data_id":"contoso@99999"}"#,

@@ -44,17 +44,10 @@ fn read(line: &str) -> rfc5424::Message<'_> {
     assert_eq!(other.hostname.as_deref().unwrap_or("-"), message.host_name);
     assert_eq!(other.appname.as_deref().unwrap_or("-"), message.app_name);
     assert_eq!(other.msgid.as_deref().unwrap_or("-"), message.msg_id);
-    assert_eq!(
-        other.msg.trim_start(),
-        message.msg.unwrap_or_default().trim_start()
-    );
+    assert_eq!(other.msg.trim_start(), message.msg.unwrap_or_default().trim_start());
     for element in &message.elements {
         for (name, value) in &element.params {
-            assert_eq!(
-                other.sd.find_tuple(&element.id, name),
-                Some(value),
-                "{name}\n{line}"
-            );
+            assert_eq!(other.sd.find_tuple(&element.id, name), Some(value), "{name}\n{line}");
         }
     }
     message
@@ -66,24 +59,16 @@ fn check_value(sent: &str, read: &str, whole: bool, what: &str) {
     if read == sent {
         return;
     }
-    let kept = read
-        .strip_suffix(MARK)
-        .unwrap_or_else(|| panic!("{what}: sent {sent:?}, read {read:?}"));
+    let kept = read.strip_suffix(MARK).unwrap_or_else(|| panic!("{what}: sent {sent:?}, read {read:?}"));
     assert!(!whole, "{what} was cut without need");
-    assert!(
-        sent.starts_with(kept),
-        "{what}: sent {sent:?}, read {read:?}"
-    );
+    assert!(sent.starts_with(kept), "{what}: sent {sent:?}, read {read:?}");
 }
 
 fn check(event: &RawEvent, line: &str, max_bytes: usize) {
     assert!(line.len() <= max_bytes, "{} bytes", line.len());
     let message = read(line);
     assert_eq!(message.timestamp, event.occurred_at);
-    assert_eq!(
-        (message.proc_id, message.msg_id),
-        ("-", event.type_.as_str())
-    );
+    assert_eq!((message.proc_id, message.msg_id), ("-", event.type_.as_str()));
     assert!(message.severity >= 2 && message.severity <= 6);
     // Where something was cut, no more than one cut value could have been left.
     let whole = line.len() + 200 < max_bytes && max_bytes > 2000;
@@ -97,8 +82,7 @@ fn check(event: &RawEvent, line: &str, max_bytes: usize) {
         assert_eq!(id, event.id);
     }
     let finding = &posted["data"]["finding"];
-    let is_finding =
-        ["finding_added", "finding_verified", "critical_finding"].contains(&&*event.type_);
+    let is_finding = ["finding_added", "finding_verified", "critical_finding"].contains(&&*event.type_);
     let of_finding = |member: &str| is_finding.then(|| finding[member].as_str()).flatten();
     let report = &posted["data"]["report"]["id"];
     for (name, sent) in [
@@ -109,10 +93,7 @@ fn check(event: &RawEvent, line: &str, max_bytes: usize) {
         ("url", of_finding("url")),
         ("engagement_id", posted["engagement"]["id"].as_str()),
         ("engagement_name", posted["engagement"]["name"].as_str()),
-        (
-            "report_id",
-            report.as_str().filter(|_| event.type_ == "report_ready"),
-        ),
+        ("report_id", report.as_str().filter(|_| event.type_ == "report_ready")),
     ] {
         match (sent, element.get(name)) {
             (Some(sent), Some(read)) => check_value(sent, read, whole, name),
@@ -123,20 +104,11 @@ fn check(event: &RawEvent, line: &str, max_bytes: usize) {
     let msg = message.msg.unwrap_or_default();
     if let Some(title) = of_finding("title").filter(|title| !invisible(title)) {
         let words = ["INFO ", "LOW ", "MEDIUM ", "HIGH ", "CRITICAL "];
-        let said = words
-            .iter()
-            .find_map(|word| msg.strip_prefix(word))
-            .unwrap_or_else(|| panic!("{msg:?}"));
+        let said = words.iter().find_map(|word| msg.strip_prefix(word)).unwrap_or_else(|| panic!("{msg:?}"));
         let title = expected(title);
         let kept = said.strip_suffix(MARK).unwrap_or(said);
-        assert!(
-            said.starts_with(&title) || title.starts_with(kept),
-            "{title:?}\n{msg:?}"
-        );
-        assert!(
-            !whole || said.starts_with(&title),
-            "the title was cut without need"
-        );
+        assert!(said.starts_with(&title) || title.starts_with(kept), "{title:?}\n{msg:?}");
+        assert!(!whole || said.starts_with(&title), "the title was cut without need");
     }
 }
 
@@ -201,8 +173,7 @@ proptest! {
 
 #[test]
 fn a_spoof_is_data() {
-    let title =
-        "x\n<0>1 2026-11-17T10:12:45.120Z evil evil - - - forged\r\n\0\u{2028}<0>1 - - - - - -";
+    let title = "x\n<0>1 2026-11-17T10:12:45.120Z evil evil - - - forged\r\n\0\u{2028}<0>1 - - - - - -";
     let target = "https://a.example/?q=\"] [evil@1 x=\"y\"] \\\" \\";
     let json = json!({"type": "finding_added", "id": "019a8f00-0000-7000-8000-000000000001", "occurred_at": "2026-11-17T10:12:45.120Z",
         "data": {"finding": {"title": title, "severity": "low", "target": target, "id": "a\" b=\"c"}}});
@@ -210,18 +181,11 @@ fn a_spoof_is_data() {
     let message = read(&line);
     assert_eq!((message.facility, message.severity), (16, 5));
     assert_eq!(message.elements.len(), 1);
-    let names: Vec<_> = message.elements[0]
-        .params
-        .iter()
-        .map(|(name, _)| name.as_str())
-        .collect();
+    let names: Vec<_> = message.elements[0].params.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, ["id", "finding_id", "severity", "target"]);
     assert_eq!(message.elements[0].get("target"), Some(target));
     assert_eq!(message.elements[0].get("finding_id"), Some("a\" b=\"c"));
-    assert_eq!(
-        message.msg,
-        Some("LOW x <0>1 2026-11-17T10:12:45.120Z evil evil - - - forged   <0>1 - - - - - -")
-    );
+    assert_eq!(message.msg, Some("LOW x <0>1 2026-11-17T10:12:45.120Z evil evil - - - forged   <0>1 - - - - - -"));
 }
 
 #[test]
@@ -241,47 +205,29 @@ fn severities_and_facilities_make_the_priority() {
     let line = |severity: &str, options: Value| {
         let json = json!({"type": "finding_added", "id": "019a8f00-0000-7000-8000-000000000001", "occurred_at": "2026-11-17T10:12:45.120Z",
             "data": {"finding": {"title": "t", "severity": severity}}});
-        render(
-            &samples::event(&json.to_string()),
-            &samples::http(),
-            &options.to_string(),
-        )
+        render(&samples::event(&json.to_string()), &samples::http(), &options.to_string())
     };
-    for (word, number) in [
-        ("info", 6),
-        ("LOW", 5),
-        ("Medium", 4),
-        ("high", 3),
-        ("critical", 2),
-    ] {
+    for (word, number) in [("info", 6), ("LOW", 5), ("Medium", 4), ("high", 3), ("critical", 2)] {
         assert!(line(word, json!({})).starts_with(&format!("<{}>1 ", 128 + number)));
     }
-    for (facility, number) in [
-        (json!("kern"), 0),
-        (json!("local7"), 23),
-        (json!(0), 0),
-        (json!(23), 23),
-        (json!(4.0), 4),
-    ] {
-        assert!(
-            line("info", json!({"facility": facility}))
-                .starts_with(&format!("<{}>1 ", number * 8 + 6))
-        );
+    for (facility, number) in
+        [(json!("kern"), 0), (json!("local7"), 23), (json!(0), 0), (json!(23), 23), (json!(4.0), 4)]
+    {
+        assert!(line("info", json!({"facility": facility})).starts_with(&format!("<{}>1 ", number * 8 + 6)));
     }
 }
 
 #[test]
 fn options_at_their_limits() {
     let event = &samples::all()[0].event;
-    let pointer =
-        |options: Value| match format::<Syslog>(event, &samples::http(), &options.to_string()) {
-            Ok(payload) => {
-                read(std::str::from_utf8(&payload.body).expect("UTF-8"));
-                None
-            }
-            Err(Error::InvalidOptions(problems)) => Some(problems[0].pointer.clone()),
-            Err(other) => panic!("{other:?}"),
-        };
+    let pointer = |options: Value| match format::<Syslog>(event, &samples::http(), &options.to_string()) {
+        Ok(payload) => {
+            read(std::str::from_utf8(&payload.body).expect("UTF-8"));
+            None
+        }
+        Err(Error::InvalidOptions(problems)) => Some(problems[0].pointer.clone()),
+        Err(other) => panic!("{other:?}"),
+    };
     for good in [
         json!({"app_name": "x".repeat(48)}),
         json!({"structured_data_id": format!("{}@1", "x".repeat(30))}),
@@ -315,11 +261,7 @@ fn options_at_their_limits() {
         ("facility", json!(null)),
         ("unknown", json!(1)),
     ] {
-        assert_eq!(
-            pointer(json!({name: bad.clone()})),
-            Some(format!("/{name}")),
-            "{name} {bad}"
-        );
+        assert_eq!(pointer(json!({name: bad.clone()})), Some(format!("/{name}")), "{name} {bad}");
     }
 }
 
@@ -329,29 +271,19 @@ fn the_largest_event_fits() {
     for max in [480, 2048, 8000] {
         let line = render(&event, &samples::syslog(max), "{}");
         check(&event, &line, max as usize);
-        assert!(
-            line.ends_with(MARK) && line.len() > max as usize - 8,
-            "{}",
-            line.len()
-        );
+        assert!(line.ends_with(MARK) && line.len() > max as usize - 8, "{}", line.len());
     }
     assert!(render(&event, &samples::http(), "{}").len() <= 8000);
 }
 
 #[test]
 fn every_type_has_content_of_its_own() {
-    for sample in samples::all()
-        .iter()
-        .filter(|sample| !sample.name.contains("--"))
-    {
+    for sample in samples::all().iter().filter(|sample| !sample.name.contains("--")) {
         let line = render(&sample.event, &samples::http(), "{}");
         let message = read(&line);
         let msg = message.msg.unwrap_or_default();
         assert!(msg.len() > 20, "{msg}");
-        let values = message.elements[0]
-            .params
-            .iter()
-            .map(|(_, value)| value.as_str());
+        let values = message.elements[0].params.iter().map(|(_, value)| value.as_str());
         let said: String = values.chain([msg]).collect::<Vec<_>>().join(" ");
         let posted: Value = serde_json::from_str(&sample.event.json).expect("JSON");
         for pointer in [
@@ -379,21 +311,9 @@ fn every_type_has_content_of_its_own() {
 fn the_manifest_is_a_line_that_joins() {
     let manifest: Value = serde_json::from_str(&describe::<Syslog>()).expect("JSON");
     assert_eq!(manifest["name"], "syslog");
-    assert_eq!(
-        (&manifest["kind"], &manifest["join"]),
-        (&json!("line"), &json!("newline"))
-    );
-    assert_eq!(
-        manifest["options_schema"]["additionalProperties"],
-        json!(false)
-    );
-    for (name, option) in manifest["options_schema"]["properties"]
-        .as_object()
-        .expect("options")
-    {
-        assert!(
-            option["description"].is_string() && !option["default"].is_null(),
-            "{name}"
-        );
+    assert_eq!((&manifest["kind"], &manifest["join"]), (&json!("line"), &json!("newline")));
+    assert_eq!(manifest["options_schema"]["additionalProperties"], json!(false));
+    for (name, option) in manifest["options_schema"]["properties"].as_object().expect("options") {
+        assert!(option["description"].is_string() && !option["default"].is_null(), "{name}");
     }
 }

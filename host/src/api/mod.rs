@@ -31,7 +31,7 @@ use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use http::header::{CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
+use http::header::{ALLOW, CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderValue, Method, Uri};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -125,13 +125,17 @@ fn router_with(api: Api, room: body::Room) -> Router {
 }
 
 /// What a path that nobody declared is answered; below [`ROOT`] only to those with a token.
-async fn nothing_here(State(api): State<Shared>, uri: Uri, headers: HeaderMap) -> ApiError {
+async fn nothing_here(State(api): State<Shared>, method: Method, uri: Uri, headers: HeaderMap) -> Response {
+    if method == Method::CONNECT {
+        // It names another server, not a path of ours; this one is no proxy, whatever the name.
+        return ([(ALLOW, "")], problem::method_not_allowed().await).into_response();
+    }
     if uri.path().starts_with(ROOT)
         && let Err(unauthorized) = auth::authenticate(&api, &headers)
     {
-        return unauthorized;
+        return unauthorized.into_response();
     }
-    ApiError::new(Code::NotFound, "there is nothing at this path")
+    ApiError::new(Code::NotFound, "there is nothing at this path").into_response()
 }
 
 /// Counts and logs each request. Neither query nor headers nor bodies are written anywhere: they may hold

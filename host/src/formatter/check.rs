@@ -9,6 +9,8 @@ use super::manifest::Manifest;
 use super::sandbox::{Sandbox, Surroundings};
 use crate::model::event::Event;
 
+/// The contract's package.
+const PACKAGE: &str = "heraldry:formatter/";
 /// The one import that the host gives.
 const LOG: &str = "heraldry:formatter/log@1.";
 /// The one export that makes a formatter.
@@ -88,6 +90,9 @@ fn compare(sandbox: &Sandbox, compiled: &Compiled) -> Result<(), Rejection> {
         .map(|(name, _)| name.to_owned())
         .filter(|name| !name.starts_with(LOG))
         .collect();
+    if let Some(other) = foreign.iter().find(|name| name.starts_with(PACKAGE)) {
+        return Err(other_version(other));
+    }
     if !foreign.is_empty() {
         let wasi = foreign.iter().any(|name| name.starts_with("wasi:"));
         let hint = if wasi {
@@ -110,15 +115,17 @@ fn compare(sandbox: &Sandbox, compiled: &Compiled) -> Result<(), Rejection> {
         };
     }
     Err(match offered.first() {
-        Some(version) => Rejection::new(
-            "contract_version",
-            format!("it is built for {version}; this host knows {FORMAT}1.0.0"),
-        ),
+        Some(version) => other_version(version),
         None => Rejection::new(
             "missing_export",
             format!("it does not export {FORMAT}1.0.0; its exports: {}", list(&exports)),
         ),
     })
+}
+
+/// It speaks of our contract, but of a version that this host does not know.
+fn other_version(name: &str) -> Rejection {
+    Rejection::new("contract_version", format!("it is built for {name}; this host knows version 1 of the contract"))
 }
 
 fn list(names: &[String]) -> String {
@@ -135,9 +142,8 @@ fn try_samples(
     let broken: Vec<String> = samples
         .iter()
         .filter_map(|event| match sandbox.format(linked, event, around, "{}").result {
-            Ok(_) | Err(RenderError::Unsupported(_) | RenderError::InvalidOptions(_) | RenderError::InvalidEvent(_)) => {
-                None
-            }
+            Ok(_)
+            | Err(RenderError::Unsupported(_) | RenderError::InvalidOptions(_) | RenderError::InvalidEvent(_)) => None,
             Err(error) => Some(format!("{}: {error}", event.event_type.as_str())),
         })
         .take(5)

@@ -132,10 +132,8 @@ impl Options {
         if let Some(reference) = foreign_reference(schema) {
             return Err(format!("$ref {reference:?} points outside the schema; only #… is allowed"));
         }
-        let validator = jsonschema::options()
-            .with_draft(Draft::Draft202012)
-            .build(schema)
-            .map_err(|error| error.to_string())?;
+        let validator =
+            jsonschema::options().with_draft(Draft::Draft202012).build(schema).map_err(|error| error.to_string())?;
         let known = schema.get("properties").and_then(Value::as_object);
         Ok(Self { validator, known: known.map(|known| known.keys().cloned().collect()).unwrap_or_default() })
     }

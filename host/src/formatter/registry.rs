@@ -12,6 +12,7 @@ use arc_swap::ArcSwap;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use super::COMPONENT_BYTES;
 use super::bindings::FormatterPre;
 use super::check::{self, Rejection};
 use super::error::RenderError;
@@ -19,7 +20,6 @@ use super::info::{FormatterInfo, Limits, Origin, Preview, State, Timings};
 use super::manifest::{Manifest, Options};
 use super::pool::Pool;
 use super::sandbox::{Called, Host, Payload, Sandbox, Surroundings};
-use super::COMPONENT_BYTES;
 use crate::model::delivery::FormatterRef;
 use crate::model::event::Event;
 use crate::model::fault::Fault;
@@ -135,9 +135,9 @@ impl Registry {
         std::fs::create_dir_all(&inner.components)?;
         let mut table = Table::default();
         for bytes in options.built_in {
-            let component = inner.admit(bytes, Origin::BuiltIn, None, &options.samples).map_err(|rejection| {
-                anyhow::anyhow!("a built-in formatter does not fit: {}", rejection.reason)
-            })?;
+            let component = inner
+                .admit(bytes, Origin::BuiltIn, None, &options.samples)
+                .map_err(|rejection| anyhow::anyhow!("a built-in formatter does not fit: {}", rejection.reason))?;
             table.ready.insert(component.manifest.name.clone(), component);
         }
         for path in candidates(&options.drop_in)? {
@@ -288,7 +288,10 @@ impl Inner {
         let admitted = admitted.and_then(|component| match table.ready.get(&component.manifest.name) {
             Some(taken) if taken.origin == Origin::BuiltIn => Err(Rejection::new(
                 "reserved_name",
-                format!("its name {:?} is a built-in formatter's; give it another in its manifest", component.manifest.name),
+                format!(
+                    "its name {:?} is a built-in formatter's; give it another in its manifest",
+                    component.manifest.name
+                ),
             )),
             Some(taken) => Err(Rejection::new(
                 "duplicate_name",
@@ -303,7 +306,12 @@ impl Inner {
         match admitted {
             Ok(component) => {
                 let name = component.manifest.name.clone();
-                tracing::info!(file, formatter = name, digest = digest_text(&component.digest), "a formatter was loaded");
+                tracing::info!(
+                    file,
+                    formatter = name,
+                    digest = digest_text(&component.digest),
+                    "a formatter was loaded"
+                );
                 table.ready.insert(name, component);
             }
             Err(rejection) => {

@@ -107,7 +107,8 @@ async fn a_call_that_crosses_a_limit_names_it() {
 async fn who_asks_for_the_same_rendering_shares_one_call() {
     let rendered = Rendered::default();
     let key = RenderedKey { event: EventId::generate(), component: [1; 32], rendering: [2; 32] };
-    let payload = |body: &'static str| Payload { content_type: "text/plain".into(), headers: vec![], body: body.into() };
+    let payload =
+        |body: &'static str| Payload { content_type: "text/plain".into(), headers: vec![], body: body.into() };
     let first = rendered.get_or(key, async { Ok(payload("first")) }).await.expect("rendered");
     let second = rendered.get_or(key, async { Ok(payload("second")) }).await.expect("kept");
     assert!(Arc::ptr_eq(&first, &second));

@@ -49,7 +49,9 @@ pub fn printable(text: &str, most: usize) -> String {
     while !text.is_char_boundary(cut) {
         cut -= 1;
     }
-    let unsafe_char = |c: char| c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let unsafe_char = |c: char| {
+        c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
     let mut shown: String = text[..cut].chars().map(|c| if unsafe_char(c) { ' ' } else { c }).collect();
     if cut < text.len() {
         shown.push('…');
@@ -63,7 +65,17 @@ mod tests {
 
     #[test]
     fn framing_names_and_our_own_are_refused() {
-        for name in ["Host", "content-LENGTH", "Transfer-Encoding", "X-Webhook-Signature", "webhook-id", "Proxy-Foo", "a b", "x\r\ny", ""] {
+        for name in [
+            "Host",
+            "content-LENGTH",
+            "Transfer-Encoding",
+            "X-Webhook-Signature",
+            "webhook-id",
+            "Proxy-Foo",
+            "a b",
+            "x\r\ny",
+            "",
+        ] {
             assert!(check_name(name).is_err(), "{name:?}");
         }
         for name in ["Authorization", "X-Request-Id", "X-Splunk-Request-Channel"] {

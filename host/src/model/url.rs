@@ -8,7 +8,7 @@ use url::{Host, ParseError, Url};
 pub const MAX_URL_BYTES: usize = 8192;
 
 /// An absolute `http` or `https` URL without userinfo and fragment, as the WHATWG URL Standard serialises
-/// it. Its path and query may be a credential, as with Slack's webhooks: `Debug` shows neither.
+/// it. Its path and query may be a credential, as with many chats' webhooks: `Debug` shows neither.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct DeliveryUrl(Url);
 

@@ -225,12 +225,8 @@ impl Courier {
     pub(super) fn conclude(&self, settings: &DeliverySettings, finished: Finished, closes: Option<DueKey>) -> Outcome {
         let Finished { key, item, started, end } = finished;
         let webhook = key.webhook;
-        let again_now = |counts| Step::Again {
-            due_ms: self.clock.steady_ms(),
-            at: self.clock.now(),
-            pin: item.pin,
-            counts,
-        };
+        let again_now =
+            |counts| Step::Again { due_ms: self.clock.steady_ms(), at: self.clock.now(), pin: item.pin, counts };
         let (attempt, step) = match end {
             End::Made(made) => {
                 let step = self.step(settings, &item, &made);
@@ -252,7 +248,8 @@ impl Courier {
                     retry_count: 0,
                     failure: Some((
                         Failure { class: ErrorClass::Interrupted, status: None, retry_after: None },
-                        "interrupted: the host was stopped during this attempt; it is made again after the start".into(),
+                        "interrupted: the host was stopped during this attempt; it is made again after the start"
+                            .into(),
                     )),
                     status: None,
                     excerpt: None,

@@ -27,7 +27,13 @@ pub(super) enum Decision {
 
 /// Decides after attempt number `attempt` (from 1) of a webhook that wants `retries` more after the
 /// first. `jitter` is a random number from 0 (shortest wait) to 1.
-pub(super) fn after_failure(policy: &RetryPolicy, retries: u32, attempt: u32, failure: Failure, jitter: f64) -> Decision {
+pub(super) fn after_failure(
+    policy: &RetryPolicy,
+    retries: u32,
+    attempt: u32,
+    failure: Failure,
+    jitter: f64,
+) -> Decision {
     match failure {
         Failure { status: Some(410), .. } => {
             return Decision::Final(Some("the destination answered 410 Gone: it wants no more deliveries".into()));
@@ -86,7 +92,8 @@ mod tests {
         assert!(matches!(decide(9, 1, failure(ErrorClass::Status, Some(410)), 0.5), Decision::Final(Some(_))));
         assert_eq!(decide(9, 1, failure(ErrorClass::Policy, None), 0.5), Decision::Final(None));
         assert_eq!(decide(9, 1, failure(ErrorClass::Formatter, None), 0.5), Decision::Final(None));
-        for class in [ErrorClass::Dns, ErrorClass::Connect, ErrorClass::Tls, ErrorClass::Timeout, ErrorClass::Protocol] {
+        for class in [ErrorClass::Dns, ErrorClass::Connect, ErrorClass::Tls, ErrorClass::Timeout, ErrorClass::Protocol]
+        {
             assert!(matches!(decide(9, 1, failure(class, None), 0.5), Decision::Retry(_)), "{class:?}");
         }
         assert!(matches!(decide(9, 1, failure(ErrorClass::Status, Some(404)), 0.5), Decision::Retry(_)));
@@ -94,7 +101,8 @@ mod tests {
 
     #[test]
     fn retry_after_is_a_floor_and_is_clamped() {
-        let asked = |seconds| Failure { status: Some(429), retry_after: Some(Duration::from_secs(seconds)), ..STATUS_500 };
+        let asked =
+            |seconds| Failure { status: Some(429), retry_after: Some(Duration::from_secs(seconds)), ..STATUS_500 };
         assert_eq!(decide(3, 1, asked(60), 1.0), Decision::Retry(Duration::from_secs(60)));
         assert_eq!(decide(3, 1, asked(1), 1.0), Decision::Retry(Duration::from_secs(2)));
         assert_eq!(decide(3, 1, asked(u64::MAX), 1.0), Decision::Retry(Duration::from_secs(3600)));

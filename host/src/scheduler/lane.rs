@@ -199,7 +199,8 @@ mod tests {
     }
 
     fn entry(key: DueKey, items: usize) -> DueEntry {
-        let item = || DueItem { event: EventId::generate(), slot: 0, delivery: DeliveryId::generate(), attempt: 1, pin: None };
+        let item =
+            || DueItem { event: EventId::generate(), slot: 0, delivery: DeliveryId::generate(), attempt: 1, pin: None };
         DueEntry { key, items: (0..items).map(|_| (item(), None)).collect() }
     }
 

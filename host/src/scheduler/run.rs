@@ -12,7 +12,7 @@ use tokio::task::AbortHandle;
 
 use super::attempt::{self, Finished};
 use super::decide::longest_wait;
-use super::lane::{Lane, LOAD};
+use super::lane::{LOAD, Lane};
 use super::{Courier, Message};
 use crate::model::id::{DeliveryId, WebhookId};
 use crate::model::settings::DeliverySettings;
@@ -132,7 +132,12 @@ impl Run {
         if !active {
             lane.unload();
         }
-        lane.runnable = active && self.courier.registry.current(&webhook.config.format).is_some();
+        let format = &webhook.config.format;
+        let loaded = self.courier.registry.current(format).is_some();
+        if active && !loaded {
+            tracing::warn!(webhook = %id, format, "a webhook's formatter is not loaded: its deliveries are held until it is");
+        }
+        lane.runnable = active && loaded;
         self.touch(id);
     }
 

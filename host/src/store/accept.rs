@@ -164,7 +164,8 @@ impl Writer {
                 continue;
             };
             if let Some((first, digest)) = seen.get(&id) {
-                if *digest == event.digest {
+                // A twin of one that is refused is refused with it, so that every fault comes at once.
+                if *digest == event.digest && taken.binary_search(first).is_err() {
                     checked.push(Checked::Twin(*first));
                 } else {
                     taken.push(place);

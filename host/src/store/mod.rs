@@ -82,14 +82,18 @@ pub enum OpenError {
     Damaged { folder: PathBuf },
     #[error("the store in {} cannot be opened: {message}", folder.display())]
     Engine { folder: PathBuf, message: String },
-    #[error("the store has format {found}, this program knows format {known}; use the version of Heraldry that wrote it")]
+    #[error(
+        "the store has format {found}, this program knows format {known}; use the version of Heraldry that wrote it"
+    )]
     Schema { found: u32, known: u32 },
     #[error(
         "the store was encrypted with a master key that is not here: {} is missing and HERALDRY_MASTER_KEY is not set; bring the key back, it cannot be made anew",
         file.display()
     )]
     KeyMissing { file: PathBuf },
-    #[error("the master key does not open this store; give the key that it was made with (HERALDRY_MASTER_KEY or the file master.key)")]
+    #[error(
+        "the master key does not open this store; give the key that it was made with (HERALDRY_MASTER_KEY or the file master.key)"
+    )]
     KeyWrong,
     #[error("{source_name} is not a master key: expected base64 of 32 bytes")]
     KeyMalformed { source_name: String },
@@ -396,7 +400,12 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`] when it could not be written.
-    pub async fn setting(&self, name: &'static str, value: Option<String>, default: String) -> Result<String, StoreError> {
+    pub async fn setting(
+        &self,
+        name: &'static str,
+        value: Option<String>,
+        default: String,
+    ) -> Result<String, StoreError> {
         self.ask(|reply| Command::Setting { name, value, default, reply }).await
     }
 

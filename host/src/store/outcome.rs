@@ -132,7 +132,8 @@ impl Writer {
                     Vec::new()
                 }
             };
-            let items: Vec<_> = items.into_iter().filter(|item| self.still_due(item)).map(|item| (item, None)).collect();
+            let items: Vec<_> =
+                items.into_iter().filter(|item| self.still_due(item)).map(|item| (item, None)).collect();
             if items.is_empty() {
                 self.pending.txn.remove(key.encode());
             }

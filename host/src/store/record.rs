@@ -166,7 +166,8 @@ mod tests {
 
     #[test]
     fn a_flipped_bit_is_noticed() {
-        let item = DueItem { event: EventId::generate(), slot: 3, delivery: DeliveryId::generate(), attempt: 1, pin: None };
+        let item =
+            DueItem { event: EventId::generate(), slot: 3, delivery: DeliveryId::generate(), attempt: 1, pin: None };
         let bytes = pack(&item);
         assert_eq!(unpack::<DueItem>(&bytes).expect("as written"), item);
         for place in 0..bytes.len() {

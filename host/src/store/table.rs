@@ -21,7 +21,8 @@ pub struct WebhookTable {
 
 impl WebhookTable {
     pub(super) fn new(webhooks: impl IntoIterator<Item = Arc<Webhook>>) -> Self {
-        let mut table = Self { by_id: webhooks.into_iter().map(|webhook| (webhook.id, webhook)).collect(), by_type: Vec::new() };
+        let mut table =
+            Self { by_id: webhooks.into_iter().map(|webhook| (webhook.id, webhook)).collect(), by_type: Vec::new() };
         table.index();
         table
     }
@@ -31,7 +32,11 @@ impl WebhookTable {
         self.by_type = EventType::ALL
             .iter()
             .map(|&event_type| {
-                all.iter().rev().filter(|webhook| webhook.config.event_types.wants(event_type)).map(Arc::clone).collect()
+                all.iter()
+                    .rev()
+                    .filter(|webhook| webhook.config.event_types.wants(event_type))
+                    .map(Arc::clone)
+                    .collect()
             })
             .collect();
     }

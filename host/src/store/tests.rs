@@ -335,7 +335,11 @@ async fn the_history_pages_backwards_and_knows_its_cursors() {
     for number in 0..7 {
         opened.post(event(None, 1)).await;
         let due = opened.due();
-        opened.record(&webhook, &due[0], if number % 2 == 0 { Step::Delivered } else { Step::Failed { deactivate: None } });
+        opened.record(
+            &webhook,
+            &due[0],
+            if number % 2 == 0 { Step::Delivered } else { Step::Failed { deactivate: None } },
+        );
     }
     let query = AttemptQuery { limit: 3, before: None, success: None, event_type: None };
     let mut before = None;

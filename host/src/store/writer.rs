@@ -1,9 +1,9 @@
 //! The one thread that writes: it takes what waits, commits it together, syncs once and answers all.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -64,9 +64,21 @@ pub(super) enum Command {
         permit: OwnedSemaphorePermit,
     },
     Record(Vec<Outcome>),
-    RecordTest { webhook: WebhookId, attempt: Box<Attempt>, reply: Reply<Option<Attempt>> },
-    LoadDue { webhook: WebhookId, epoch: u32, after: Option<DueKey>, limit: usize },
-    CreateWebhook { config: Box<WebhookConfig>, reply: Reply<Arc<Webhook>> },
+    RecordTest {
+        webhook: WebhookId,
+        attempt: Box<Attempt>,
+        reply: Reply<Option<Attempt>>,
+    },
+    LoadDue {
+        webhook: WebhookId,
+        epoch: u32,
+        after: Option<DueKey>,
+        limit: usize,
+    },
+    CreateWebhook {
+        config: Box<WebhookConfig>,
+        reply: Reply<Arc<Webhook>>,
+    },
     UpdateWebhook {
         id: WebhookId,
         revision: u64,
@@ -74,11 +86,30 @@ pub(super) enum Command {
         switch: Option<bool>,
         reply: Reply<Updated>,
     },
-    DeleteWebhook { id: WebhookId, reply: Reply<bool> },
-    CreateToken { name: String, role: Role, hash: [u8; 32], reply: Reply<Token> },
-    DeleteToken { id: TokenId, reply: Reply<bool> },
-    Sweep { retention: Duration, reply: Reply<bool> },
-    Setting { name: &'static str, value: Option<String>, default: String, reply: Reply<String> },
+    DeleteWebhook {
+        id: WebhookId,
+        reply: Reply<bool>,
+    },
+    CreateToken {
+        name: String,
+        role: Role,
+        hash: [u8; 32],
+        reply: Reply<Token>,
+    },
+    DeleteToken {
+        id: TokenId,
+        reply: Reply<bool>,
+    },
+    Sweep {
+        retention: Duration,
+        reply: Reply<bool>,
+    },
+    Setting {
+        name: &'static str,
+        value: Option<String>,
+        default: String,
+        reply: Reply<String>,
+    },
     Close,
 }
 

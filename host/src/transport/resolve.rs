@@ -6,9 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hickory_resolver::config::ResolverConfig;
+use hickory_resolver::lookup::Lookup;
 use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
-use hickory_resolver::{Resolver, TokioResolver};
+use hickory_resolver::proto::op::Query;
+use hickory_resolver::proto::rr::{Name, RecordType};
+use hickory_resolver::{Hosts, Resolver, TokioResolver};
 
 /// A future behind a pointer, as a trait object's method returns it.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -61,15 +64,33 @@ pub fn system_resolver() -> Result<Arc<dyn Resolve>, ResolverSetupError> {
     options.positive_max_ttl = Some(KEPT_AT_MOST);
     options.negative_max_ttl = Some(ABSENCE_KEPT_AT_MOST);
     let resolver = builder.build().map_err(ResolverSetupError)?;
-    Ok(Arc::new(SystemResolver(resolver)))
+    Ok(Arc::new(SystemResolver { resolver, hosts: Hosts::from_system().unwrap_or_default() }))
 }
 
-struct SystemResolver(TokioResolver);
+struct SystemResolver {
+    resolver: TokioResolver,
+    /// Names with an address here are nobody else's business: the resolver by itself asks a name server
+    /// for the other family, and waits for one that does not answer.
+    hosts: Hosts,
+}
+
+impl SystemResolver {
+    fn in_hosts_file(&self, host: &str) -> Vec<IpAddr> {
+        let Ok(name) = Name::from_ascii(host) else { return Vec::new() };
+        let families = [RecordType::A, RecordType::AAAA];
+        let found = families.map(|family| self.hosts.lookup_static_host(&Query::query(name.clone(), family)));
+        found.iter().flatten().flat_map(Lookup::answers).filter_map(|record| record.data.ip_addr()).collect()
+    }
+}
 
 impl Resolve for SystemResolver {
     fn resolve<'a>(&'a self, host: &'a str) -> BoxFuture<'a, Result<Vec<IpAddr>, ResolveError>> {
         Box::pin(async move {
-            match self.0.lookup_ip(host).await {
+            let found = self.in_hosts_file(host);
+            if !found.is_empty() {
+                return Ok(found);
+            }
+            match self.resolver.lookup_ip(host).await {
                 Ok(found) => Ok(found.iter().collect()),
                 // Both are answers: one for a name that is not there, one for a name without addresses.
                 Err(error) if error.is_nx_domain() || error.is_no_records_found() => Err(ResolveError::NotFound),
@@ -83,7 +104,36 @@ impl Resolve for SystemResolver {
 
 #[cfg(test)]
 mod tests {
+    use hickory_resolver::config::NameServerConfig;
+    use tokio::net::UdpSocket;
+
     use super::*;
+
+    #[tokio::test]
+    async fn a_name_of_the_hosts_file_is_asked_of_nobody() {
+        let server = UdpSocket::bind("127.0.0.1:0").await.expect("a port");
+        let address = server.local_addr().expect("an address");
+        let mut config = NameServerConfig::udp(address.ip());
+        config.connections[0].port = address.port();
+        let config = ResolverConfig::from_name_servers(vec![config]);
+        let resolver =
+            Resolver::builder_with_config(config, TokioRuntimeProvider::default()).build().expect("resolver");
+        let mut hosts = Hosts::default();
+        let file = "10.1.2.3 four.example alias\nfd00::1 six.example\n10.9.9.9 both.example\nfd00::9 both.example\n";
+        hosts.read_hosts_conf(file.as_bytes()).expect("a hosts file");
+        let resolver = SystemResolver { resolver, hosts };
+        for (name, addresses) in [
+            ("four.example", vec!["10.1.2.3"]),
+            ("four.example.", vec!["10.1.2.3"]),
+            ("alias", vec!["10.1.2.3"]),
+            ("six.example", vec!["fd00::1"]),
+            ("both.example", vec!["10.9.9.9", "fd00::9"]),
+        ] {
+            let addresses: Vec<IpAddr> = addresses.iter().map(|text| text.parse().expect("an address")).collect();
+            assert_eq!(resolver.resolve(name).await, Ok(addresses), "{name}");
+        }
+        assert!(server.try_recv(&mut [0; 512]).is_err(), "the name server was asked");
+    }
 
     /// RFC 6761, section 6.3: needs no name server, so this asks none.
     #[tokio::test]

@@ -5,7 +5,7 @@
 #[cfg(not(any(feature = "foreign-import", feature = "next-contract")))]
 wit_bindgen::generate!({ path: "wit", world: "formatter" });
 #[cfg(feature = "foreign-import")]
-wit_bindgen::generate!({ path: "wit-foreign-import", world: "formatter" });
+wit_bindgen::generate!({ path: "wit-foreign-import", world: "formatter", generate_all });
 #[cfg(feature = "next-contract")]
 wit_bindgen::generate!({ path: "wit-next-contract", world: "formatter" });
 
@@ -30,7 +30,7 @@ impl Guest for Stranger {
 
     fn format(event: Event, context: Context, options: String) -> Result<Payload, Error> {
         #[cfg(feature = "foreign-import")]
-        let _ = heraldry::formatter::clock::now();
+        let _ = wasi::clocks::wall_clock::now();
         if cfg!(feature = "format-loops") {
             spin();
         }

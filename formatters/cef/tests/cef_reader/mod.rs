@@ -25,24 +25,12 @@ impl Record {
 
 /// Reads the whole of `text`, or says what is wrong.
 pub(crate) fn read(text: &str) -> Result<Record, String> {
-    if let Some(c) = text
-        .chars()
-        .find(|&c| c.is_control() || c == '\u{2028}' || c == '\u{2029}')
-    {
+    if let Some(c) = text.chars().find(|&c| c.is_control() || c == '\u{2028}' || c == '\u{2029}') {
         return Err(format!("{c:?} in the record"));
     }
-    let mut rest = text
-        .strip_prefix("CEF:0|")
-        .ok_or("does not begin with CEF:0|")?;
+    let mut rest = text.strip_prefix("CEF:0|").ok_or("does not begin with CEF:0|")?;
     let mut fields = Vec::with_capacity(6);
-    for what in [
-        "vendor",
-        "product",
-        "version",
-        "signature",
-        "name",
-        "severity",
-    ] {
+    for what in ["vendor", "product", "version", "signature", "name", "severity"] {
         let (value, behind) = header_field(rest).map_err(|e| format!("{what}: {e}"))?;
         fields.push(value);
         rest = behind;
@@ -50,10 +38,7 @@ pub(crate) fn read(text: &str) -> Result<Record, String> {
     let maxima = [63, 63, 31, 1023, 512, 2];
     for (field, max) in fields.iter().zip(maxima) {
         if field.is_empty() || field.len() > max || field.trim() != field {
-            return Err(format!(
-                "header field of {} bytes, 1 to {max} allowed: {field:?}",
-                field.len()
-            ));
+            return Err(format!("header field of {} bytes, 1 to {max} allowed: {field:?}", field.len()));
         }
     }
     let severity = match fields[5].parse() {
@@ -127,10 +112,7 @@ fn extension(text: &str) -> Result<BTreeMap<String, String>, String> {
         }
         let value = unescape(&text[sign + 1..end])?;
         if value.is_empty() || value.trim() != value {
-            return Err(format!(
-                "{:?} is empty or padded: {value:?}",
-                &text[start..sign]
-            ));
+            return Err(format!("{:?} is empty or padded: {value:?}", &text[start..sign]));
         }
         if pairs.insert(text[start..sign].to_owned(), value).is_some() {
             return Err(format!("{:?} twice", &text[start..sign]));
@@ -165,10 +147,8 @@ fn check(key: &str, value: &str, all: &BTreeMap<String, String>) -> Result<(), S
             None => wrong("labels nothing"),
         };
     }
-    let custom = |prefix: &str| {
-        key.strip_prefix(prefix)
-            .is_some_and(|n| n.len() == 1 && n.bytes().all(|b| b.is_ascii_digit()))
-    };
+    let custom =
+        |prefix: &str| key.strip_prefix(prefix).is_some_and(|n| n.len() == 1 && n.bytes().all(|b| b.is_ascii_digit()));
     let labelled = custom("cs")
         || custom("cn")
         || custom("cfp")
@@ -180,18 +160,10 @@ fn check(key: &str, value: &str, all: &BTreeMap<String, String>) -> Result<(), S
     let long = |value: &str| value.parse::<i64>().is_ok_and(|n| n.to_string() == value);
     let longest = match key {
         "dst" | "src" | "dvc" => {
-            return if value.parse::<Ipv4Addr>().is_ok() {
-                Ok(())
-            } else {
-                wrong("is no IPv4 address")
-            };
+            return if value.parse::<Ipv4Addr>().is_ok() { Ok(()) } else { wrong("is no IPv4 address") };
         }
         "c6a1" | "c6a3" | "c6a4" => {
-            return if value.parse::<Ipv6Addr>().is_ok() {
-                Ok(())
-            } else {
-                wrong("is no IPv6 address")
-            };
+            return if value.parse::<Ipv6Addr>().is_ok() { Ok(()) } else { wrong("is no IPv6 address") };
         }
         "dpt" | "spt" => {
             return if value.parse::<u16>().is_ok_and(|n| n.to_string() == value) {
@@ -201,33 +173,20 @@ fn check(key: &str, value: &str, all: &BTreeMap<String, String>) -> Result<(), S
             };
         }
         "cnt" => {
-            return if value
-                .parse::<i32>()
-                .is_ok_and(|n| n >= 0 && n.to_string() == value)
-            {
+            return if value.parse::<i32>().is_ok_and(|n| n >= 0 && n.to_string() == value) {
                 Ok(())
             } else {
                 wrong("is no count")
             };
         }
         "cn1" | "cn2" | "cn3" => {
-            return if long(value) {
-                Ok(())
-            } else {
-                wrong("is no long")
-            };
+            return if long(value) { Ok(()) } else { wrong("is no long") };
         }
         "rt" | "start" | "end" | "deviceCustomDate1" | "deviceCustomDate2" => {
-            return if long(value) && !value.starts_with('-') {
-                Ok(())
-            } else {
-                wrong("is no time in milliseconds")
-            };
+            return if long(value) && !value.starts_with('-') { Ok(()) } else { wrong("is no time in milliseconds") };
         }
         "cfp1" | "cfp2" | "cfp3" | "cfp4" => {
-            let plain = value
-                .bytes()
-                .all(|b| b.is_ascii_digit() || b == b'.' || b == b'-');
+            let plain = value.bytes().all(|b| b.is_ascii_digit() || b == b'.' || b == b'-');
             return if plain && value.parse::<f64>().is_ok_and(f64::is_finite) {
                 Ok(())
             } else {
@@ -235,8 +194,8 @@ fn check(key: &str, value: &str, all: &BTreeMap<String, String>) -> Result<(), S
             };
         }
         "cs1" | "cs2" | "cs3" | "cs4" | "cs5" | "cs6" => 4000,
-        "shost" | "dhost" | "suser" | "duser" | "msg" | "reason" | "request" | "cat"
-        | "deviceFacility" | "sourceServiceName" => 1023,
+        "shost" | "dhost" | "suser" | "duser" | "msg" | "reason" | "request" | "cat" | "deviceFacility"
+        | "sourceServiceName" => 1023,
         "dvchost" => 100,
         "act" | "outcome" => 63,
         "app" => 31,
@@ -244,11 +203,7 @@ fn check(key: &str, value: &str, all: &BTreeMap<String, String>) -> Result<(), S
         "deviceExternalId" => 255,
         _ => return wrong("is no key of ours"),
     };
-    if value.len() > longest {
-        wrong(&format!("{} bytes, at most {longest}", value.len()))
-    } else {
-        Ok(())
-    }
+    if value.len() > longest { wrong(&format!("{} bytes, at most {longest}", value.len())) } else { Ok(()) }
 }
 
 #[test]
@@ -258,10 +213,7 @@ fn the_reader_takes_the_example() {
     let record = read(line).expect("legal");
     assert_eq!(record.name, "Stored XSS | name=\"message\"");
     assert_eq!(record.get("msg"), Some("Kept.\nSee a=b | c\\d"));
-    assert_eq!(
-        (record.severity, record.get("cfp1"), record.get("rt")),
-        (7, Some("7.4"), Some("1794920759000"))
-    );
+    assert_eq!((record.severity, record.get("cfp1"), record.get("rt")), (7, Some("7.4"), Some("1794920759000")));
 }
 
 #[test]

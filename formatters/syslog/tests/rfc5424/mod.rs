@@ -26,20 +26,14 @@ pub(crate) struct Element {
 impl Element {
     /// The value of the only parameter of that name.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
-        self.params
-            .iter()
-            .find(|(n, _)| n == name)
-            .map(|(_, value)| value.as_str())
+        self.params.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
     }
 }
 
 /// Reads the whole of `line`, or says what is wrong and where.
 pub(crate) fn read(line: &[u8]) -> Result<Message<'_>, String> {
     let text = std::str::from_utf8(line).map_err(|e| e.to_string())?;
-    if let Some(c) = text
-        .chars()
-        .find(|&c| c.is_control() || c == '\u{2028}' || c == '\u{2029}')
-    {
+    if let Some(c) = text.chars().find(|&c| c.is_control() || c == '\u{2028}' || c == '\u{2029}') {
         return Err(format!("{c:?} in the message"));
     }
     let mut cursor = Cursor { text, at: 0 };
@@ -107,19 +101,8 @@ impl<'a> Cursor<'a> {
             self.expect(' ')?;
             Some(self.rest())
         };
-        let [facility, severity] =
-            [priority / 8, priority % 8].map(|n| u8::try_from(n).expect("below 24"));
-        Ok(Message {
-            facility,
-            severity,
-            timestamp,
-            host_name,
-            app_name,
-            proc_id,
-            msg_id,
-            elements,
-            msg,
-        })
+        let [facility, severity] = [priority / 8, priority % 8].map(|n| u8::try_from(n).expect("below 24"));
+        Ok(Message { facility, severity, timestamp, host_name, app_name, proc_id, msg_id, elements, msg })
     }
 
     fn digits(&mut self) -> Result<&'a str, String> {
@@ -146,10 +129,7 @@ impl<'a> Cursor<'a> {
     /// SD-NAME = 1*32PRINTUSASCII, except '=', SP, ']' and '"'
     fn sd_name(&mut self) -> Result<&'a str, String> {
         let rest = self.rest();
-        let length = rest
-            .bytes()
-            .take_while(|b| matches!(b, 33..=126) && !b"=]\"".contains(b))
-            .count();
+        let length = rest.bytes().take_while(|b| matches!(b, 33..=126) && !b"=]\"".contains(b)).count();
         if !(1..=32).contains(&length) {
             return self.fail(&format!("an SD-NAME is 1 to 32 long, not {length}"));
         }
@@ -171,11 +151,7 @@ impl<'a> Cursor<'a> {
             }
             elements.push(element);
         }
-        if elements.is_empty() {
-            self.fail("expected structured data")
-        } else {
-            Ok(elements)
-        }
+        if elements.is_empty() { self.fail("expected structured data") } else { Ok(elements) }
     }
 
     /// SD-ELEMENT = "[" SD-ID *(SP SD-PARAM) "]"
@@ -184,9 +160,7 @@ impl<'a> Cursor<'a> {
         let id = self.sd_name()?.to_owned();
         match id.split_once('@') {
             Some((name, number))
-                if !name.is_empty()
-                    && !number.is_empty()
-                    && number.bytes().all(|b| b.is_ascii_digit()) => {}
+                if !name.is_empty() && !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()) => {}
             _ => return self.fail("an SD-ID of ours is name@number"),
         }
         let mut params: Vec<(String, String)> = Vec::new();
@@ -239,11 +213,7 @@ fn check_timestamp(text: &str) -> Result<(), String> {
         digits.parse().map_err(|_| wrong())
     };
     let sign = |at: usize, c: u8| {
-        if text.as_bytes().get(at) == Some(&c) {
-            Ok(())
-        } else {
-            Err(wrong())
-        }
+        if text.as_bytes().get(at) == Some(&c) { Ok(()) } else { Err(wrong()) }
     };
     let (year, month, day) = (part(0, 4)?, part(5, 7)?, part(8, 10)?);
     for (at, c) in [(4, b'-'), (7, b'-'), (10, b'T'), (13, b':'), (16, b':')] {
@@ -256,8 +226,7 @@ fn check_timestamp(text: &str) -> Result<(), String> {
         1..=12 => 31,
         _ => return Err(wrong()),
     };
-    if !(1..=days).contains(&day) || part(11, 13)? > 23 || part(14, 16)? > 59 || part(17, 19)? > 59
-    {
+    if !(1..=days).contains(&day) || part(11, 13)? > 23 || part(14, 16)? > 59 || part(17, 19)? > 59 {
         return Err(wrong());
     }
     let mut rest = &text[19..];
@@ -276,14 +245,8 @@ fn the_reader_takes_the_examples_of_the_rfc() {
     let line = "<165>1 2003-10-11T22:14:15.003Z mymachine.example.com evntslog - ID47 [exampleSDID@32473 iut=\"3\" \
                 eventSource=\"Appli\\]c\\\"a\\\\tion\" eventID=\"1011\"] An application event log entry...";
     let message = read(line.as_bytes()).expect("legal");
-    assert_eq!(
-        (message.facility, message.severity, message.msg_id),
-        (20, 5, "ID47")
-    );
-    assert_eq!(
-        message.elements[0].get("eventSource"),
-        Some("Appli]c\"a\\tion")
-    );
+    assert_eq!((message.facility, message.severity, message.msg_id), (20, 5, "ID47"));
+    assert_eq!(message.elements[0].get("eventSource"), Some("Appli]c\"a\\tion"));
     assert_eq!(message.msg, Some("An application event log entry..."));
 }
 

@@ -87,6 +87,13 @@ async fn what_can_be_read_in_two_ways_is_400_and_the_connection_is_closed() {
 }
 
 #[tokio::test]
+async fn the_host_is_no_proxy() {
+    let served = serve().await;
+    let answer = served.raw(b"CONNECT other:443 HTTP/1.1\r\nHost: other:443\r\nConnection: close\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 405 "), "{answer}");
+}
+
+#[tokio::test]
 async fn a_kept_connection_serves_one_request_after_another() {
     let served = serve().await;
     let mut stream = served.connect().await;

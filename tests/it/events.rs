@@ -1,0 +1,593 @@
+//! Events: what is taken, what is refused and where, what a repeat is answered, what comes back.
+
+use serde_json::{Value, json};
+
+use crate::support::{Answer, Client, Destination, Host, Options, events, is_id, is_time};
+
+/// Types and the member of `data` that each must have.
+const GROUPS: [(&str, &str); 10] = [
+    ("finding_added", "finding"),
+    ("finding_verified", "finding"),
+    ("phase_changed", "phase"),
+    ("engagement_completed", "summary"),
+    ("engagement_signed", "authorization"),
+    ("critical_finding", "finding"),
+    ("retest_completed", "retest"),
+    ("report_ready", "report"),
+    ("surface_changed", "surface"),
+    ("monitor_alert", "monitor"),
+];
+
+/// A host, its admin, and two that post.
+struct Cast {
+    host: Host,
+    admin: Client,
+    ingest: Client,
+    other: Client,
+}
+
+impl Cast {
+    async fn start() -> Self {
+        Self::with(|options| options).await
+    }
+
+    async fn with(choose: impl FnOnce(Options) -> Options) -> Self {
+        let host = Host::with(choose).await;
+        let admin = host.admin();
+        let (ingest, other) = (admin.new_token("ingest").await, admin.new_token("ingest").await);
+        Self { host, admin, ingest, other }
+    }
+}
+
+fn id_of(accepted: &Value) -> String {
+    accepted["id"].as_str().expect("an id").to_owned()
+}
+
+#[tokio::test]
+async fn an_event_is_taken_and_comes_back_as_it_was_posted() {
+    let cast = Cast::start().await;
+    every_type(&cast).await;
+    byte_for_byte(&cast).await;
+    times_and_ids(&cast).await;
+    one_or_many(&cast).await;
+    derived(&cast).await;
+    readers(&cast).await;
+    counted(&cast).await;
+}
+
+async fn every_type(cast: &Cast) {
+    for (name, group) in GROUPS {
+        let data = json!({ group: {"title": "t"} });
+        let answer = cast.ingest.post("/events", &json!({"type": name, "data": data})).await.expect(202);
+        let accepted = answer.json();
+        let members: Vec<&String> = accepted.as_object().expect("an object").keys().collect();
+        assert_eq!(members, ["deliveries", "derived", "id"]);
+        assert!(is_id(&accepted["id"]), "{answer}");
+        assert_eq!((&accepted["deliveries"], &accepted["derived"]), (&json!(0), &json!([])));
+        let read = cast.ingest.get(&format!("/events/{}", id_of(&accepted))).await.expect(200).json();
+        let members: Vec<&String> = read.as_object().expect("an object").keys().collect();
+        assert_eq!(members, ["accepted_at", "data", "deliveries", "id", "occurred_at", "type"]);
+        assert_eq!((&read["type"], &read["data"], &read["deliveries"]), (&json!(name), &data, &json!([])));
+        assert_eq!((&read["id"], &read["occurred_at"]), (&accepted["id"], &read["accepted_at"]));
+        assert!(is_time(&read["accepted_at"]), "{read}");
+    }
+}
+
+async fn byte_for_byte(cast: &Cast) {
+    // Every sample, hostile ones too, as its file has it.
+    for sample in heraldry::samples::all() {
+        let answer = cast.ingest.post_text("/events", sample.json).await;
+        if sample.json.contains("\"caused_by\"") {
+            answer.fault("/caused_by", "read_only");
+            continue;
+        }
+        let read = cast.ingest.get(&format!("/events/{}", id_of(&answer.expect(202).json()))).await.expect(200);
+        let posted: Value = serde_json::from_str(sample.json).expect("JSON");
+        assert_eq!(read.json()["data"], posted["data"], "{}", sample.name);
+        assert_eq!(read.json()["engagement"], posted["engagement"], "{}", sample.name);
+        let data = &sample.json[sample.json.find("\"data\":").expect("data")..sample.json.len() - 1];
+        assert!(read.text().contains(data), "{}: {read}", sample.name);
+    }
+    // Spelled as no serialiser would.
+    let data = "{ \"phase\" :\t{\"n\":1.50e+2, \"big\":123456789012345678901234567890,\"s\":\"\\u0041\\/\\ud83d\\uDE00\" , \
+                \"z\":-0.0},\"extra\":[ 1 ,{ } ] }";
+    let engagement = "{ \"name\" : \"N\\u00e9\",\"id\":\"e\" }";
+    let event = format!("{{\"data\" : {data}, \"engagement\": {engagement} ,\"type\":\"phase_changed\"}}");
+    for text in [event.clone(), format!(" \n{event}\t\r\n")] {
+        let accepted = cast.ingest.post_text("/events", text).await.expect(202).json();
+        let read = cast.ingest.get(&format!("/events/{}", id_of(&accepted))).await.expect(200);
+        assert!(read.text().contains(&format!("\"data\":{data}")), "{read}");
+        assert!(read.text().contains(&format!("\"engagement\":{engagement}")), "{read}");
+    }
+}
+
+async fn times_and_ids(cast: &Cast) {
+    for (given, shown) in [
+        ("2026-11-18T08:00:00Z", "2026-11-18T08:00:00.000Z"),
+        ("2026-11-18T10:30:00.123456+02:30", "2026-11-18T08:00:00.123Z"),
+        ("1969-12-31T23:59:59Z", "1969-12-31T23:59:59.000Z"),
+        ("9999-12-31T23:59:59.999Z", "9999-12-31T23:59:59.999Z"),
+    ] {
+        let event = json!({"type": "phase_changed", "occurred_at": given, "data": {"phase": {}}});
+        let id = cast.ingest.event(&event).await;
+        assert_eq!(cast.ingest.get(&format!("/events/{id}")).await.json()["occurred_at"], shown, "{given}");
+    }
+    // Any UUID is an id, in any case, and is shown in lower case.
+    for given in ["6BA7B810-9dad-11d1-80b4-00c04fd430c8", "00000000-0000-0000-0000-000000000001", &events::new_id()] {
+        let event = json!({"type": "phase_changed", "id": given, "data": {"phase": {}}});
+        assert_eq!(cast.ingest.event(&event).await, given.to_ascii_lowercase());
+        cast.ingest.get(&format!("/events/{given}")).await.expect(200);
+    }
+    let whole = json!({
+        "type": "phase_changed", "engagement": {"id": "", "name": "", "client": ""}, "data": {"phase": {}, "more": null},
+    });
+    let id = cast.ingest.event(&whole).await;
+    assert_eq!(cast.ingest.get(&format!("/events/{id}")).await.json()["engagement"], whole["engagement"]);
+}
+
+async fn one_or_many(cast: &Cast) {
+    let event = || json!({"type": "phase_changed", "data": {"phase": {}}}).to_string();
+    let lines = |answer: Answer, count: usize| {
+        let accepted = answer.expect(202).list();
+        assert_eq!(accepted.len(), count);
+        assert!(accepted.iter().all(|one| is_id(&one["id"]) && one["deliveries"] == 0 && one["derived"] == json!([])));
+    };
+    assert!(cast.ingest.post_text("/events", event()).await.expect(202).json().is_object());
+    lines(cast.ingest.post_text("/events", format!("[{}]", event())).await, 1);
+    lines(cast.ingest.post_text("/events", format!(" [ {} ,\n{} ] ", event(), event())).await, 2);
+    lines(cast.ingest.post_lines("/events", event()).await, 1);
+    lines(cast.ingest.post_lines("/events", format!("{}\r\n\n  \n{}\n", event(), event())).await, 2);
+    // A line is an event: one that goes on over two is none, nor is a line with a list.
+    cast.ingest.post_lines("/events", event().replace(",", ",\n")).await.problem(400, "invalid_json");
+    cast.ingest.post_lines("/events", format!("[{}]", event())).await.fault("/0", "wrong_type");
+    // Answers are in the order of the events.
+    let many: Vec<Value> = (0..10).map(|_| events::minimal("phase_changed")).collect();
+    let answered = cast.ingest.post("/events", &json!(many)).await.expect(202).list();
+    let ids = |events: &[Value]| events.iter().map(id_of).collect::<Vec<_>>();
+    assert_eq!(ids(&answered), ids(&many));
+    // Nothing at all is no request.
+    cast.ingest.post_text("/events", "[]").await.fault("", "empty");
+    cast.ingest.post_lines("/events", "\n \n").await.fault("", "empty");
+}
+
+async fn derived(cast: &Cast) {
+    for severity in ["critical", "CRITICAL", "Critical"] {
+        let posted = events::in_engagement(events::finding("a leak", severity), "e-derived");
+        let accepted = cast.ingest.post("/events", &posted).await.expect(202).json();
+        let derived = accepted["derived"].as_array().expect("a list");
+        assert_eq!(derived.len(), 1, "{accepted}");
+        assert!(is_id(&derived[0]) && derived[0] != accepted["id"]);
+        for reader in [&cast.ingest, &cast.admin] {
+            let read = reader.get(&format!("/events/{}", derived[0].as_str().expect("an id"))).await.expect(200).json();
+            assert_eq!((&read["type"], &read["caused_by"]), (&json!("critical_finding"), &posted["id"]));
+            for member in ["data", "engagement", "occurred_at"] {
+                assert_eq!(read[member], posted[member], "{member}");
+            }
+        }
+        let cause = cast.ingest.get(&format!("/events/{}", id_of(&accepted))).await.expect(200).json();
+        assert!(cause.get("caused_by").is_none(), "{cause}");
+        // The derived id is the host's: nobody posts under it.
+        let mut taken = events::minimal("phase_changed");
+        taken["id"] = derived[0].clone();
+        cast.ingest.post("/events", &taken).await.problem(422, "event_id_taken").errors(&[("/id", "event_id_taken")]);
+    }
+    for event in [
+        events::finding("no leak", "high"),
+        events::finding("no severity", ""),
+        sample_with_severity("finding_verified"),
+        sample_with_severity("critical_finding"),
+    ] {
+        let accepted = cast.ingest.post("/events", &event).await.expect(202).json();
+        assert_eq!(accepted["derived"], json!([]), "{event}");
+    }
+}
+
+fn sample_with_severity(name: &str) -> Value {
+    let mut event = events::sample(name);
+    event["data"]["finding"]["severity"] = json!("critical");
+    event
+}
+
+async fn readers(cast: &Cast) {
+    let accepted = cast.ingest.post("/events", &events::finding("mine", "critical")).await.expect(202).json();
+    let derived = accepted["derived"][0].as_str().expect("an id").to_owned();
+    for id in [id_of(&accepted), derived] {
+        let path = format!("/events/{id}");
+        cast.ingest.get(&path).await.expect(200);
+        cast.admin.get(&path).await.expect(200);
+        let foreign = cast.other.get(&path).await;
+        let missing = cast.other.get(&format!("/events/{}", events::new_id())).await;
+        foreign.problem(404, "not_found");
+        assert_eq!(foreign.text(), missing.text(), "what is foreign looks as if it were not there");
+    }
+    // An admin's event is the admin's.
+    let id = cast.admin.event(&events::minimal("phase_changed")).await;
+    cast.ingest.get(&format!("/events/{id}")).await.problem(404, "not_found");
+    cast.admin.get(&format!("/events/{id}")).await.expect(200);
+}
+
+/// `deliveries` counts what the post made: of derived events and held ones too.
+async fn counted(cast: &Cast) {
+    let destination = Destination::start().await;
+    let severe = json!({"event_types": ["finding_added"], "filter": {"min_severity": "medium"}});
+    let engaged = json!({"event_types": ["finding_added", "phase_changed"], "filter": {"engagement_ids": ["e-1", "e-2"]}});
+    let both = json!({"event_types": ["*"], "filter": {"min_severity": "high", "engagement_ids": ["e-2"]}});
+    for (path, fields) in [("/severe", severe), ("/engaged", engaged), ("/both", both)] {
+        cast.admin.webhook(&destination.url(path), fields).await;
+    }
+    cast.admin.webhook(&destination.url("/derived"), json!({"event_types": ["critical_finding"]})).await;
+    cast.admin.webhook(&destination.url("/off"), json!({"is_active": false})).await;
+    let finding = |severity: &str| events::finding("a finding", severity);
+    for (what, event, expected) in [
+        ("too harmless", finding("low"), 0),
+        ("severe enough", finding("medium"), 1),
+        ("in any case", finding("MEDIUM"), 1),
+        ("without a severity, that passes", finding(""), 1),
+        ("of an engagement", events::in_engagement(finding("info"), "e-1"), 1),
+        ("of an engagement, and severe", events::in_engagement(finding("medium"), "e-1"), 2),
+        ("of another engagement", events::in_engagement(finding("low"), "e-3"), 0),
+        ("for both conditions", events::in_engagement(finding("high"), "e-2"), 3),
+        ("for one of both conditions", events::in_engagement(finding("medium"), "e-2"), 2),
+        ("of a type nobody filters by", events::in_engagement(events::minimal("phase_changed"), "e-2"), 2),
+        ("of a type nobody asked for", events::minimal("report_ready"), 0),
+        ("critical: the derived one too", finding("critical"), 2),
+        ("critical, in an engagement", events::in_engagement(finding("critical"), "e-2"), 5),
+    ] {
+        let accepted = cast.ingest.post("/events", &event).await.expect(202).json();
+        assert_eq!(accepted["deliveries"], expected, "{what}");
+        let mut made = cast.ingest.settled(&id_of(&accepted)).await;
+        if let Some(derived) = accepted["derived"][0].as_str() {
+            made.extend(cast.ingest.settled(derived).await);
+        }
+        assert_eq!(made.len(), expected, "{what}");
+        for delivery in made {
+            let members: Vec<&String> = delivery.as_object().expect("an object").keys().collect();
+            assert_eq!(members, ["attempts", "id", "next_attempt_at", "status", "webhook_id"]);
+            assert!(is_id(&delivery["id"]) && is_id(&delivery["webhook_id"]), "{delivery}");
+            assert_eq!(
+                (&delivery["status"], &delivery["attempts"], &delivery["next_attempt_at"]),
+                (&json!("delivered"), &json!(1), &json!(null))
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_an_event_is_named_at_its_place_and_nothing_is_taken() {
+    let cast = Cast::start().await;
+    let destination = Destination::start().await;
+    cast.admin.webhook(&destination.url("/"), json!({})).await;
+    let good = || events::minimal("phase_changed");
+    for (event, faults) in faulty() {
+        let expected = |prefix: &str| -> Vec<(String, &str)> {
+            faults.iter().map(|(pointer, code)| (format!("{prefix}{pointer}"), *code)).collect()
+        };
+        let check = |answer: Answer, prefix: &str| {
+            let expected = expected(prefix);
+            let expected: Vec<(&str, &str)> = expected.iter().map(|(pointer, code)| (pointer.as_str(), *code)).collect();
+            answer.faults(&expected);
+        };
+        check(cast.ingest.post("/events", &event).await, "");
+        check(cast.ingest.post("/events", &json!([good(), event])).await, "/1");
+        check(cast.ingest.post_lines("/events", format!("{}\n\n{}\n{event}\n", good(), good())).await, "/2");
+        let preview = cast.ingest.post("/formatters/json/preview", &json!({ "event": event })).await;
+        check(preview, "/event");
+    }
+    // Every fault of every event comes at once.
+    let answer = cast.ingest.post("/events", &json!([{"type": "nope", "data": {}}, good(), 7, {"data": 1, "x": 1}])).await;
+    answer.faults(&[
+        ("/0/type", "unknown_event_type"),
+        ("/2", "wrong_type"),
+        ("/3/type", "required"),
+        ("/3/data", "wrong_type"),
+        ("/3/x", "unknown_field"),
+    ]);
+    whole_or_not_at_all(&cast, &destination).await;
+    limits(&cast).await;
+}
+
+/// Events, and what is wrong with them.
+fn faulty() -> Vec<(Value, Vec<(&'static str, &'static str)>)> {
+    let phase = |member: &str, value: Value| {
+        let mut event = json!({"type": "phase_changed", "data": {"phase": {}}});
+        event[member] = value;
+        event
+    };
+    let finding = |finding: Value| json!({"type": "finding_added", "data": {"finding": finding}});
+    let mut rows = vec![
+        (json!(7), vec![("", "wrong_type")]),
+        (json!(null), vec![("", "wrong_type")]),
+        (json!("finding_added"), vec![("", "wrong_type")]),
+        (json!({}), vec![("/type", "required"), ("/data", "required")]),
+        (json!({"data": {"phase": {}}}), vec![("/type", "required")]),
+        (json!({"type": "phase_changed"}), vec![("/data", "required")]),
+        (phase("type", json!(null)), vec![("/type", "wrong_type")]),
+        (phase("type", json!("nope")), vec![("/type", "unknown_event_type")]),
+        (phase("type", json!("*")), vec![("/type", "unknown_event_type")]),
+        (phase("type", json!("Phase_changed")), vec![("/type", "unknown_event_type")]),
+        (phase("data", json!(null)), vec![("/data", "wrong_type")]),
+        (phase("data", json!([])), vec![("/data", "wrong_type")]),
+        (phase("occurred_at", json!(null)), vec![("/occurred_at", "wrong_type")]),
+        (phase("occurred_at", json!(1_700_000_000)), vec![("/occurred_at", "wrong_type")]),
+        (phase("occurred_at", json!("")), vec![("/occurred_at", "invalid")]),
+        (phase("occurred_at", json!("2026-11-18")), vec![("/occurred_at", "invalid")]),
+        (phase("occurred_at", json!("2026-11-18T08:00:00")), vec![("/occurred_at", "invalid")]),
+        (phase("occurred_at", json!("2026-02-30T08:00:00Z")), vec![("/occurred_at", "invalid")]),
+        (phase("id", json!(null)), vec![("/id", "wrong_type")]),
+        (phase("id", json!(7)), vec![("/id", "wrong_type")]),
+        (phase("id", json!("")), vec![("/id", "invalid")]),
+        (phase("id", json!("F-0412")), vec![("/id", "invalid")]),
+        (phase("engagement", json!(null)), vec![("/engagement", "wrong_type")]),
+        (phase("engagement", json!("e")), vec![("/engagement", "wrong_type")]),
+        (phase("engagement", json!({})), vec![("/engagement/id", "required"), ("/engagement/name", "required")]),
+        (phase("engagement", json!({"id": 1, "name": "n"})), vec![("/engagement/id", "wrong_type")]),
+        (phase("engagement", json!({"id": "e", "name": null})), vec![("/engagement/name", "wrong_type")]),
+        (phase("engagement", json!({"id": "e", "name": "n", "client": 1})), vec![("/engagement/client", "wrong_type")]),
+        (phase("engagement", json!({"id": "e", "name": "n", "team": "t"})), vec![("/engagement/team", "unknown_field")]),
+        (phase("severity", json!("high")), vec![("/severity", "unknown_field")]),
+        (phase("caused_by", json!("x")), vec![("/caused_by", "read_only")]),
+        (phase("a/b~c", json!(1)), vec![("/a~1b~0c", "unknown_field")]),
+        (finding(json!({})), vec![("/data/finding/title", "required")]),
+        (finding(json!({"title": ""})), vec![("/data/finding/title", "empty")]),
+        (finding(json!({"title": 7})), vec![("/data/finding/title", "wrong_type")]),
+        (finding(json!({"title": "t", "severity": ""})), vec![("/data/finding/severity", "invalid")]),
+        (finding(json!({"title": "t", "severity": "urgent"})), vec![("/data/finding/severity", "invalid")]),
+        (finding(json!({"title": "t", "severity": null})), vec![("/data/finding/severity", "wrong_type")]),
+        (finding(json!({"title": "t", "severity": 9.8})), vec![("/data/finding/severity", "wrong_type")]),
+        (
+            json!({"type": "finding_added", "id": "x", "engagement": {"id": 1}, "data": {"finding": {"severity": 1}}, "y": 1}),
+            vec![
+                ("/id", "invalid"),
+                ("/engagement/id", "wrong_type"),
+                ("/engagement/name", "required"),
+                ("/data/finding/title", "required"),
+                ("/data/finding/severity", "wrong_type"),
+                ("/y", "unknown_field"),
+            ],
+        ),
+    ];
+    for (name, group) in GROUPS {
+        let pointer: &'static str = match group {
+            "finding" => "/data/finding",
+            "phase" => "/data/phase",
+            "summary" => "/data/summary",
+            "authorization" => "/data/authorization",
+            "retest" => "/data/retest",
+            "report" => "/data/report",
+            "surface" => "/data/surface",
+            _ => "/data/monitor",
+        };
+        rows.push((json!({"type": name, "data": {}}), vec![(pointer, "required")]));
+        rows.push((json!({"type": name, "data": { group: null }}), vec![(pointer, "wrong_type")]));
+        rows.push((json!({"type": name, "data": { group: [1] }}), vec![(pointer, "wrong_type")]));
+    }
+    rows
+}
+
+async fn whole_or_not_at_all(cast: &Cast, destination: &Destination) {
+    let good: Vec<Value> = (0..3).map(|_| events::minimal("phase_changed")).collect();
+    let bad = json!({"type": "phase_changed", "data": {"phase": {}}, "x": 1});
+    let text = good.iter().map(|event| format!("{event}\n")).collect::<String>();
+    cast.ingest.post("/events", &json!([good[0], good[1], good[2], bad])).await.fault("/3/x", "unknown_field");
+    cast.ingest.post_lines("/events", format!("{text}{bad}")).await.fault("/3/x", "unknown_field");
+    cast.ingest.post_lines("/events", format!("{text}{{")).await.problem(400, "invalid_json");
+    let doubled = format!("[{},{},{{\"type\":\"x\",\"type\":\"y\"}}]", good[0], good[1]);
+    cast.ingest.post_text("/events", doubled).await.problem(400, "invalid_json");
+    for event in &good {
+        cast.ingest.get(&format!("/events/{}", id_of(event))).await.problem(404, "not_found");
+    }
+    // What is right is then taken under the same ids, and is all that was ever sent.
+    cast.ingest.post("/events", &json!(good)).await.expect(202);
+    for event in &good {
+        cast.ingest.settled(&id_of(event)).await;
+    }
+    assert_eq!(destination.received().len(), 3);
+}
+
+/// An event whose text has so many bytes.
+fn event_of(bytes: usize) -> String {
+    let empty = "{\"type\":\"phase_changed\",\"data\":{\"phase\":{\"name\":\"\"}}}";
+    let padding = "x".repeat(bytes - empty.len());
+    empty.replace("\"name\":\"\"", &format!("\"name\":\"{padding}\""))
+}
+
+async fn limits(cast: &Cast) {
+    let post = async |text: String| cast.ingest.post_text("/events", text).await;
+    let refused = |answer: Answer, code: &str, limit: &str| {
+        answer.problem(413, code);
+        assert!(answer.text().contains(limit), "{code} names its limit: {answer}");
+    };
+    // One event: 256 KiB, white space around it not counted.
+    let most = 256 * 1024;
+    post(event_of(most)).await.expect(202);
+    post(format!("  {}\n", event_of(most))).await.expect(202);
+    refused(post(event_of(most + 1)).await, "event_too_large", "262144");
+    refused(post(format!("[{},{}]", event_of(100), event_of(most + 1))).await, "event_too_large", "262144");
+    let lines = format!("{}\n{}", event_of(100), event_of(most + 1));
+    refused(cast.ingest.post_lines("/events", lines).await, "event_too_large", "262144");
+    let preview = format!("{{\"event\":{}}}", event_of(most + 1));
+    refused(cast.ingest.post_text("/formatters/json/preview", preview).await, "event_too_large", "262144");
+    // One request: 1,000 events.
+    let many = |count: usize| vec![event_of(100); count];
+    assert_eq!(post(format!("[{}]", many(1000).join(","))).await.expect(202).list().len(), 1000);
+    refused(post(format!("[{}]", many(1001).join(","))).await, "too_many_events", "1000");
+    assert_eq!(cast.ingest.post_lines("/events", many(1000).join("\n")).await.expect(202).list().len(), 1000);
+    refused(cast.ingest.post_lines("/events", many(1001).join("\n")).await, "too_many_events", "1000");
+    // One body: 4 MiB.
+    let body = |bytes: usize| {
+        let text = format!("[{}]", vec![event_of(most - 1); 15].join(","));
+        format!("{text}{}", " ".repeat(bytes - text.len()))
+    };
+    assert_eq!(post(body(4 * 1024 * 1024)).await.expect(202).list().len(), 15);
+    refused(post(body(4 * 1024 * 1024 + 1)).await, "body_too_large", "4194304");
+}
+
+#[tokio::test]
+async fn the_limits_of_a_request_are_settings() {
+    let limits = ["--max-event-bytes", "1KiB", "--max-body-bytes", "4KiB", "--max-events", "3"];
+    let cast = Cast::with(|options| options.args(limits)).await;
+    let post = async |text: String| cast.ingest.post_text("/events", text).await;
+    post(event_of(1024)).await.expect(202);
+    post(event_of(1025)).await.problem(413, "event_too_large");
+    post(format!("[{}]", vec![event_of(100); 3].join(","))).await.expect(202);
+    post(format!("[{}]", vec![event_of(100); 4].join(","))).await.problem(413, "too_many_events");
+    post(format!("{:4096}", event_of(100))).await.expect(202);
+    post(format!("{:4097}", event_of(100))).await.problem(413, "body_too_large");
+}
+
+#[tokio::test]
+async fn a_repeat_is_answered_as_the_first_time_and_queues_nothing() {
+    let cast = Cast::start().await;
+    let destination = Destination::start().await;
+    cast.admin.webhook(&destination.url("/"), json!({})).await;
+    let expected = by_id(&cast).await + by_key(&cast).await + at_the_same_time(&cast).await;
+    for event in cast.admin.history_of(&cast.admin.get("/webhooks").await.list()[0]["id"].as_str().expect("an id").to_owned(), expected).await {
+        assert_eq!(event["success"], true, "{event}");
+    }
+    assert_eq!(destination.received().len(), expected, "a repeat was delivered");
+    restarts(cast, destination, expected).await;
+}
+
+/// Repeats of events with ids; how many deliveries there are now.
+async fn by_id(cast: &Cast) -> usize {
+    let Cast { ingest, other, admin, .. } = cast;
+    let post = async |who: &Client, text: &str| who.post_text("/events", text).await;
+    let id = events::new_id();
+    let text = format!(
+        "{{\"type\":\"finding_added\",\"id\":\"{id}\",\"data\":{{\"finding\":{{\"title\":\"é\",\"severity\":\"critical\",\"n\":1.50}}}}}}"
+    );
+    let first = post(ingest, &text).await.expect(202);
+    assert_eq!(first.json()["deliveries"], 2);
+    // The same JSON value, however it is spelled.
+    let respelled = format!(
+        "{{ \"id\" : \"{id}\" , \"data\":{{\"finding\":{{\"n\":15e-1,\"severity\":\"critical\",\"title\":\"\\u00e9\"}}}},\n\"type\":\"finding_added\"}}"
+    );
+    for again in [post(ingest, &text).await, post(ingest, &respelled).await] {
+        assert_eq!(again.expect(202).text(), first.text());
+    }
+    for list in [ingest.post_text("/events", format!("[{text}]")).await, ingest.post_lines("/events", text.clone()).await] {
+        assert_eq!(list.expect(202).json(), json!([first.json()]));
+    }
+    // Any other use of the id.
+    let taken = |answer: Answer, pointers: &[&str]| {
+        let errors: Vec<(&str, &str)> = pointers.iter().map(|pointer| (*pointer, "event_id_taken")).collect();
+        answer.problem(422, "event_id_taken").errors(&errors);
+    };
+    taken(post(ingest, &text.replace("1.50", "1.51")).await, &["/id"]);
+    taken(post(ingest, &text.replace("\"critical\"", "\"CRITICAL\"")).await, &["/id"]);
+    taken(post(other, &text).await, &["/id"]);
+    taken(post(admin, &text).await, &["/id"]);
+    let fresh = events::minimal("phase_changed");
+    let changed = text.replace("1.50", "2");
+    taken(post(ingest, &format!("[{fresh},{changed},{changed}]")).await, &["/1/id", "/2/id"]);
+    taken(ingest.post_lines("/events", format!("{fresh}\n{changed}")).await, &["/1/id"]);
+    ingest.get(&format!("/events/{}", id_of(&fresh))).await.problem(404, "not_found");
+    // Twice in one request: the same value is one event, another is not.
+    let twin = events::minimal("phase_changed");
+    let mut false_twin = twin.clone();
+    false_twin["data"]["phase"]["name"] = json!("other");
+    taken(ingest.post("/events", &json!([twin, false_twin])).await, &["/1/id"]);
+    let pair = ingest.post("/events", &json!([twin, fresh, twin])).await.expect(202).list();
+    assert_eq!((&pair[0], id_of(&pair[1])), (&pair[2], id_of(&fresh)));
+    // Known and new in one request.
+    let third = events::minimal("phase_changed");
+    let mixed = ingest.post("/events", &json!([twin, third])).await.expect(202).list();
+    assert_eq!((&mixed[0], id_of(&mixed[1])), (&pair[0], id_of(&third)));
+    2 + 3
+}
+
+fn keyed(who: &Client, key: &str, body: &str) -> impl Future<Output = Answer> + use<> {
+    let request = who.request("POST", "/events").header("idempotency-key", key);
+    request.body("application/json", body.to_owned()).send()
+}
+
+/// Repeats under an idempotency key; how many deliveries they add.
+async fn by_key(cast: &Cast) -> usize {
+    let Cast { ingest, other, .. } = cast;
+    let body = "{\"type\":\"phase_changed\",\"data\":{\"phase\":{\"name\":\"x\"}}}";
+    let first = keyed(ingest, "a key", body).await.expect(202);
+    assert_eq!(keyed(ingest, "a key", body).await.expect(202).text(), first.text());
+    let reused = |answer: Answer| {
+        answer.problem(422, "idempotency_key_reused");
+    };
+    reused(keyed(ingest, "a key", &body.replace("\"x\"", "\"y\"")).await);
+    reused(keyed(ingest, "a key", &format!("[{body}]")).await);
+    reused(keyed(ingest, "a key", &format!("[{body},{body}]")).await);
+    // A key is a token's own, and covers no more than its own requests.
+    let others = keyed(other, "a key", body).await.expect(202);
+    let without = ingest.post_text("/events", body).await.expect(202);
+    let capital = keyed(ingest, "A key", body).await.expect(202);
+    let ids: std::collections::BTreeSet<String> = [&first, &others, &without, &capital].map(|a| id_of(&a.json())).into();
+    assert_eq!(ids.len(), 4);
+    // A request of several is one request.
+    let several = format!("[{body},{body}]");
+    let all = keyed(ingest, "several", &several).await.expect(202);
+    assert_eq!(keyed(ingest, "several", &several).await.expect(202).text(), all.text());
+    // Its form.
+    for good in ["k".to_owned(), "k".repeat(255), "a b~!".to_owned()] {
+        keyed(ingest, &good, body).await.expect(202);
+    }
+    for bad in ["", &"k".repeat(256), "é", "a\tb"] {
+        keyed(ingest, bad, body).await.problem(400, "invalid_header");
+    }
+    let twice = ingest.request("POST", "/events").header("idempotency-key", "a").header("idempotency-key", "b");
+    twice.body("application/json", body).send().await.problem(400, "invalid_header");
+    // What was refused has not used its key up.
+    keyed(ingest, "second try", "{\"type\":\"nope\",\"data\":{}}").await.problem(422, "invalid_fields");
+    keyed(ingest, "second try", body).await.expect(202);
+    4 + 2 + 3 + 1
+}
+
+/// A hundred at once are one event; how many deliveries they add.
+async fn at_the_same_time(cast: &Cast) -> usize {
+    let same = events::finding("at once", "critical").to_string();
+    let with_id = (0..100).map(|_| tokio::spawn(keyless(cast.ingest.clone(), same.clone())));
+    one_answer(with_id.collect()).await;
+    let body = "[{\"type\":\"phase_changed\",\"data\":{\"phase\":{\"name\":\"at once\"}}}]";
+    let with_key = (0..100).map(|_| tokio::spawn(keyed(&cast.ingest, "at once", body)));
+    one_answer(with_key.collect()).await;
+    2 + 1
+}
+
+async fn keyless(who: Client, body: String) -> Answer {
+    who.post_text("/events", body).await
+}
+
+async fn one_answer(tasks: Vec<tokio::task::JoinHandle<Answer>>) {
+    let mut texts = std::collections::BTreeSet::new();
+    for task in tasks {
+        texts.insert(task.await.expect("no panic").expect(202).text().to_owned());
+    }
+    assert_eq!(texts.len(), 1, "{texts:?}");
+}
+
+/// Both kinds survive a kill right after the answer, and a stop.
+async fn restarts(cast: Cast, destination: Destination, before: usize) {
+    let Cast { host, ingest, other, .. } = cast;
+    let event = events::finding("before the kill", "critical").to_string();
+    let body = "{\"type\":\"phase_changed\",\"data\":{\"phase\":{\"name\":\"before the kill\"}}}";
+    let by_id = ingest.post_text("/events", event.clone()).await.expect(202);
+    let by_key = keyed(&ingest, "before the kill", body).await.expect(202);
+    let mut host = host;
+    host.kill();
+    let mut host = host.start_again().await;
+    for stop in [true, false] {
+        let ingest = host.visitor().with_token(ingest.token());
+        let other = host.visitor().with_token(other.token());
+        assert_eq!(ingest.post_text("/events", event.clone()).await.expect(202).text(), by_id.text());
+        assert_eq!(keyed(&ingest, "before the kill", body).await.expect(202).text(), by_key.text());
+        ingest.post_text("/events", event.replace("the kill", "it")).await.problem(422, "event_id_taken");
+        other.post_text("/events", event.clone()).await.problem(422, "event_id_taken");
+        keyed(&ingest, "before the kill", &body.replace("kill", "x")).await.problem(422, "idempotency_key_reused");
+        let id = id_of(&by_id.json());
+        ingest.settled(&id).await;
+        other.get(&format!("/events/{id}")).await.problem(404, "not_found");
+        if stop {
+            host = host.restart().await;
+        }
+    }
+    // A delivery that was under way at the kill may be made again, but no repeat makes a new one.
+    let received = destination.wait_until("three more", |received| received.len() >= before + 3).await;
+    let ids: std::collections::BTreeSet<&str> = received.iter().map(crate::support::Received::delivery).collect();
+    assert_eq!(ids.len(), before + 3);
+}
