@@ -1,8 +1,8 @@
-//! Events: what is taken, what is refused and where, what a repeat is answered, what comes back.
+//! Events: what is taken, what is refused and where, what comes back. Repeats are in `idempotency.rs`.
 
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Client, Destination, Host, Options, events, is_id, is_time};
+use crate::support::{Answer, Client, Destination, Host, events, is_id, is_time};
 
 /// Types and the member of `data` that each must have.
 const GROUPS: [(&str, &str); 10] = [
@@ -18,24 +18,21 @@ const GROUPS: [(&str, &str); 10] = [
     ("monitor_alert", "monitor"),
 ];
 
-/// A host, its admin, and two that post.
+/// A host's admin, and two that post.
 struct Cast {
-    host: Host,
     admin: Client,
     ingest: Client,
     other: Client,
+    /// Lives as long as they ask it.
+    _host: Host,
 }
 
 impl Cast {
     async fn start() -> Self {
-        Self::with(|options| options).await
-    }
-
-    async fn with(choose: impl FnOnce(Options) -> Options) -> Self {
-        let host = Host::with(choose).await;
+        let host = Host::start().await;
         let admin = host.admin();
         let (ingest, other) = (admin.new_token("ingest").await, admin.new_token("ingest").await);
-        Self { host, admin, ingest, other }
+        Self { admin, ingest, other, _host: host }
     }
 }
 
@@ -76,16 +73,17 @@ async fn every_type(cast: &Cast) {
 async fn byte_for_byte(cast: &Cast) {
     // Every sample, hostile ones too, as its file has it.
     for sample in heraldry::samples::all() {
-        let answer = cast.ingest.post_text("/events", sample.json).await;
-        if sample.json.contains("\"caused_by\"") {
+        let text = sample.json.trim_end();
+        let answer = cast.ingest.post_text("/events", text).await;
+        if text.contains("\"caused_by\"") {
             answer.fault("/caused_by", "read_only");
             continue;
         }
         let read = cast.ingest.get(&format!("/events/{}", id_of(&answer.expect(202).json()))).await.expect(200);
-        let posted: Value = serde_json::from_str(sample.json).expect("JSON");
+        let posted: Value = serde_json::from_str(text).expect("JSON");
         assert_eq!(read.json()["data"], posted["data"], "{}", sample.name);
         assert_eq!(read.json()["engagement"], posted["engagement"], "{}", sample.name);
-        let data = &sample.json[sample.json.find("\"data\":").expect("data")..sample.json.len() - 1];
+        let data = &text[text.find("\"data\":").expect("data")..text.len() - 1];
         assert!(read.text().contains(data), "{}: {read}", sample.name);
     }
     // Spelled as no serialiser would.
@@ -210,7 +208,8 @@ async fn readers(cast: &Cast) {
 async fn counted(cast: &Cast) {
     let destination = Destination::start().await;
     let severe = json!({"event_types": ["finding_added"], "filter": {"min_severity": "medium"}});
-    let engaged = json!({"event_types": ["finding_added", "phase_changed"], "filter": {"engagement_ids": ["e-1", "e-2"]}});
+    let engaged =
+        json!({"event_types": ["finding_added", "phase_changed"], "filter": {"engagement_ids": ["e-1", "e-2"]}});
     let both = json!({"event_types": ["*"], "filter": {"min_severity": "high", "engagement_ids": ["e-2"]}});
     for (path, fields) in [("/severe", severe), ("/engaged", engaged), ("/both", both)] {
         cast.admin.webhook(&destination.url(path), fields).await;
@@ -264,7 +263,8 @@ async fn what_is_wrong_with_an_event_is_named_at_its_place_and_nothing_is_taken(
         };
         let check = |answer: Answer, prefix: &str| {
             let expected = expected(prefix);
-            let expected: Vec<(&str, &str)> = expected.iter().map(|(pointer, code)| (pointer.as_str(), *code)).collect();
+            let expected: Vec<(&str, &str)> =
+                expected.iter().map(|(pointer, code)| (pointer.as_str(), *code)).collect();
             answer.faults(&expected);
         };
         check(cast.ingest.post("/events", &event).await, "");
@@ -274,7 +274,8 @@ async fn what_is_wrong_with_an_event_is_named_at_its_place_and_nothing_is_taken(
         check(preview, "/event");
     }
     // Every fault of every event comes at once.
-    let answer = cast.ingest.post("/events", &json!([{"type": "nope", "data": {}}, good(), 7, {"data": 1, "x": 1}])).await;
+    let answer =
+        cast.ingest.post("/events", &json!([{"type": "nope", "data": {}}, good(), 7, {"data": 1, "x": 1}])).await;
     answer.faults(&[
         ("/0/type", "unknown_event_type"),
         ("/2", "wrong_type"),
@@ -323,7 +324,10 @@ fn faulty() -> Vec<(Value, Vec<(&'static str, &'static str)>)> {
         (phase("engagement", json!({"id": 1, "name": "n"})), vec![("/engagement/id", "wrong_type")]),
         (phase("engagement", json!({"id": "e", "name": null})), vec![("/engagement/name", "wrong_type")]),
         (phase("engagement", json!({"id": "e", "name": "n", "client": 1})), vec![("/engagement/client", "wrong_type")]),
-        (phase("engagement", json!({"id": "e", "name": "n", "team": "t"})), vec![("/engagement/team", "unknown_field")]),
+        (
+            phase("engagement", json!({"id": "e", "name": "n", "team": "t"})),
+            vec![("/engagement/team", "unknown_field")],
+        ),
         (phase("severity", json!("high")), vec![("/severity", "unknown_field")]),
         (phase("caused_by", json!("x")), vec![("/caused_by", "read_only")]),
         (phase("a/b~c", json!(1)), vec![("/a~1b~0c", "unknown_field")]),
@@ -425,169 +429,13 @@ async fn limits(cast: &Cast) {
 #[tokio::test]
 async fn the_limits_of_a_request_are_settings() {
     let limits = ["--max-event-bytes", "1KiB", "--max-body-bytes", "4KiB", "--max-events", "3"];
-    let cast = Cast::with(|options| options.args(limits)).await;
-    let post = async |text: String| cast.ingest.post_text("/events", text).await;
+    let host = Host::with(|options| options.args(limits)).await;
+    let admin = host.admin();
+    let post = async |text: String| admin.post_text("/events", text).await;
     post(event_of(1024)).await.expect(202);
     post(event_of(1025)).await.problem(413, "event_too_large");
     post(format!("[{}]", vec![event_of(100); 3].join(","))).await.expect(202);
     post(format!("[{}]", vec![event_of(100); 4].join(","))).await.problem(413, "too_many_events");
     post(format!("{:4096}", event_of(100))).await.expect(202);
     post(format!("{:4097}", event_of(100))).await.problem(413, "body_too_large");
-}
-
-#[tokio::test]
-async fn a_repeat_is_answered_as_the_first_time_and_queues_nothing() {
-    let cast = Cast::start().await;
-    let destination = Destination::start().await;
-    cast.admin.webhook(&destination.url("/"), json!({})).await;
-    let expected = by_id(&cast).await + by_key(&cast).await + at_the_same_time(&cast).await;
-    for event in cast.admin.history_of(&cast.admin.get("/webhooks").await.list()[0]["id"].as_str().expect("an id").to_owned(), expected).await {
-        assert_eq!(event["success"], true, "{event}");
-    }
-    assert_eq!(destination.received().len(), expected, "a repeat was delivered");
-    restarts(cast, destination, expected).await;
-}
-
-/// Repeats of events with ids; how many deliveries there are now.
-async fn by_id(cast: &Cast) -> usize {
-    let Cast { ingest, other, admin, .. } = cast;
-    let post = async |who: &Client, text: &str| who.post_text("/events", text).await;
-    let id = events::new_id();
-    let text = format!(
-        "{{\"type\":\"finding_added\",\"id\":\"{id}\",\"data\":{{\"finding\":{{\"title\":\"é\",\"severity\":\"critical\",\"n\":1.50}}}}}}"
-    );
-    let first = post(ingest, &text).await.expect(202);
-    assert_eq!(first.json()["deliveries"], 2);
-    // The same JSON value, however it is spelled.
-    let respelled = format!(
-        "{{ \"id\" : \"{id}\" , \"data\":{{\"finding\":{{\"n\":15e-1,\"severity\":\"critical\",\"title\":\"\\u00e9\"}}}},\n\"type\":\"finding_added\"}}"
-    );
-    for again in [post(ingest, &text).await, post(ingest, &respelled).await] {
-        assert_eq!(again.expect(202).text(), first.text());
-    }
-    for list in [ingest.post_text("/events", format!("[{text}]")).await, ingest.post_lines("/events", text.clone()).await] {
-        assert_eq!(list.expect(202).json(), json!([first.json()]));
-    }
-    // Any other use of the id.
-    let taken = |answer: Answer, pointers: &[&str]| {
-        let errors: Vec<(&str, &str)> = pointers.iter().map(|pointer| (*pointer, "event_id_taken")).collect();
-        answer.problem(422, "event_id_taken").errors(&errors);
-    };
-    taken(post(ingest, &text.replace("1.50", "1.51")).await, &["/id"]);
-    taken(post(ingest, &text.replace("\"critical\"", "\"CRITICAL\"")).await, &["/id"]);
-    taken(post(other, &text).await, &["/id"]);
-    taken(post(admin, &text).await, &["/id"]);
-    let fresh = events::minimal("phase_changed");
-    let changed = text.replace("1.50", "2");
-    taken(post(ingest, &format!("[{fresh},{changed},{changed}]")).await, &["/1/id", "/2/id"]);
-    taken(ingest.post_lines("/events", format!("{fresh}\n{changed}")).await, &["/1/id"]);
-    ingest.get(&format!("/events/{}", id_of(&fresh))).await.problem(404, "not_found");
-    // Twice in one request: the same value is one event, another is not.
-    let twin = events::minimal("phase_changed");
-    let mut false_twin = twin.clone();
-    false_twin["data"]["phase"]["name"] = json!("other");
-    taken(ingest.post("/events", &json!([twin, false_twin])).await, &["/1/id"]);
-    let pair = ingest.post("/events", &json!([twin, fresh, twin])).await.expect(202).list();
-    assert_eq!((&pair[0], id_of(&pair[1])), (&pair[2], id_of(&fresh)));
-    // Known and new in one request.
-    let third = events::minimal("phase_changed");
-    let mixed = ingest.post("/events", &json!([twin, third])).await.expect(202).list();
-    assert_eq!((&mixed[0], id_of(&mixed[1])), (&pair[0], id_of(&third)));
-    2 + 3
-}
-
-fn keyed(who: &Client, key: &str, body: &str) -> impl Future<Output = Answer> + use<> {
-    let request = who.request("POST", "/events").header("idempotency-key", key);
-    request.body("application/json", body.to_owned()).send()
-}
-
-/// Repeats under an idempotency key; how many deliveries they add.
-async fn by_key(cast: &Cast) -> usize {
-    let Cast { ingest, other, .. } = cast;
-    let body = "{\"type\":\"phase_changed\",\"data\":{\"phase\":{\"name\":\"x\"}}}";
-    let first = keyed(ingest, "a key", body).await.expect(202);
-    assert_eq!(keyed(ingest, "a key", body).await.expect(202).text(), first.text());
-    let reused = |answer: Answer| {
-        answer.problem(422, "idempotency_key_reused");
-    };
-    reused(keyed(ingest, "a key", &body.replace("\"x\"", "\"y\"")).await);
-    reused(keyed(ingest, "a key", &format!("[{body}]")).await);
-    reused(keyed(ingest, "a key", &format!("[{body},{body}]")).await);
-    // A key is a token's own, and covers no more than its own requests.
-    let others = keyed(other, "a key", body).await.expect(202);
-    let without = ingest.post_text("/events", body).await.expect(202);
-    let capital = keyed(ingest, "A key", body).await.expect(202);
-    let ids: std::collections::BTreeSet<String> = [&first, &others, &without, &capital].map(|a| id_of(&a.json())).into();
-    assert_eq!(ids.len(), 4);
-    // A request of several is one request.
-    let several = format!("[{body},{body}]");
-    let all = keyed(ingest, "several", &several).await.expect(202);
-    assert_eq!(keyed(ingest, "several", &several).await.expect(202).text(), all.text());
-    // Its form.
-    for good in ["k".to_owned(), "k".repeat(255), "a b~!".to_owned()] {
-        keyed(ingest, &good, body).await.expect(202);
-    }
-    for bad in ["", &"k".repeat(256), "é", "a\tb"] {
-        keyed(ingest, bad, body).await.problem(400, "invalid_header");
-    }
-    let twice = ingest.request("POST", "/events").header("idempotency-key", "a").header("idempotency-key", "b");
-    twice.body("application/json", body).send().await.problem(400, "invalid_header");
-    // What was refused has not used its key up.
-    keyed(ingest, "second try", "{\"type\":\"nope\",\"data\":{}}").await.problem(422, "invalid_fields");
-    keyed(ingest, "second try", body).await.expect(202);
-    4 + 2 + 3 + 1
-}
-
-/// A hundred at once are one event; how many deliveries they add.
-async fn at_the_same_time(cast: &Cast) -> usize {
-    let same = events::finding("at once", "critical").to_string();
-    let with_id = (0..100).map(|_| tokio::spawn(keyless(cast.ingest.clone(), same.clone())));
-    one_answer(with_id.collect()).await;
-    let body = "[{\"type\":\"phase_changed\",\"data\":{\"phase\":{\"name\":\"at once\"}}}]";
-    let with_key = (0..100).map(|_| tokio::spawn(keyed(&cast.ingest, "at once", body)));
-    one_answer(with_key.collect()).await;
-    2 + 1
-}
-
-async fn keyless(who: Client, body: String) -> Answer {
-    who.post_text("/events", body).await
-}
-
-async fn one_answer(tasks: Vec<tokio::task::JoinHandle<Answer>>) {
-    let mut texts = std::collections::BTreeSet::new();
-    for task in tasks {
-        texts.insert(task.await.expect("no panic").expect(202).text().to_owned());
-    }
-    assert_eq!(texts.len(), 1, "{texts:?}");
-}
-
-/// Both kinds survive a kill right after the answer, and a stop.
-async fn restarts(cast: Cast, destination: Destination, before: usize) {
-    let Cast { host, ingest, other, .. } = cast;
-    let event = events::finding("before the kill", "critical").to_string();
-    let body = "{\"type\":\"phase_changed\",\"data\":{\"phase\":{\"name\":\"before the kill\"}}}";
-    let by_id = ingest.post_text("/events", event.clone()).await.expect(202);
-    let by_key = keyed(&ingest, "before the kill", body).await.expect(202);
-    let mut host = host;
-    host.kill();
-    let mut host = host.start_again().await;
-    for stop in [true, false] {
-        let ingest = host.visitor().with_token(ingest.token());
-        let other = host.visitor().with_token(other.token());
-        assert_eq!(ingest.post_text("/events", event.clone()).await.expect(202).text(), by_id.text());
-        assert_eq!(keyed(&ingest, "before the kill", body).await.expect(202).text(), by_key.text());
-        ingest.post_text("/events", event.replace("the kill", "it")).await.problem(422, "event_id_taken");
-        other.post_text("/events", event.clone()).await.problem(422, "event_id_taken");
-        keyed(&ingest, "before the kill", &body.replace("kill", "x")).await.problem(422, "idempotency_key_reused");
-        let id = id_of(&by_id.json());
-        ingest.settled(&id).await;
-        other.get(&format!("/events/{id}")).await.problem(404, "not_found");
-        if stop {
-            host = host.restart().await;
-        }
-    }
-    // A delivery that was under way at the kill may be made again, but no repeat makes a new one.
-    let received = destination.wait_until("three more", |received| received.len() >= before + 3).await;
-    let ids: std::collections::BTreeSet<&str> = received.iter().map(crate::support::Received::delivery).collect();
-    assert_eq!(ids.len(), before + 3);
 }

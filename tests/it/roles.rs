@@ -208,11 +208,13 @@ async fn bodies(cast: &Cast) {
         for media_type in ["", "text/plain", "application/x-www-form-urlencoded", "application/json; charset=latin1"] {
             send(media_type, b"{}").await.problem(415, "unsupported_media_type");
         }
-        for media_type in ["application/json", "Application/JSON; charset=UTF-8", "application/json;charset=\"utf-8\""] {
+        for media_type in ["application/json", "Application/JSON; charset=UTF-8", "application/json;charset=\"utf-8\""]
+        {
             assert_ne!(send(media_type, b"[7]").await.status(), 415, "{method} {path} {media_type}");
         }
         for encoding in ["gzip", "identity", "br, gzip"] {
-            let request = admin.request(method, path).header("content-encoding", encoding).body("application/json", "{}");
+            let request =
+                admin.request(method, path).header("content-encoding", encoding).body("application/json", "{}");
             request.send().await.problem(415, "unsupported_media_type");
         }
         let lines = send("application/x-ndjson", b"{}").await.status();
@@ -309,7 +311,9 @@ async fn six_members(cast: &Cast) {
         assert_eq!(names, ["created_at", "event_types", "format", "id", "is_active", "name"]);
     }
     for answer in [one, all] {
-        for hidden in ["canary-url", "canary-secret", "Canary-Header", "canary-value", "canary-option", "canary-engagement"] {
+        for hidden in
+            ["canary-url", "canary-secret", "Canary-Header", "canary-value", "canary-option", "canary-engagement"]
+        {
             assert!(!answer.text().contains(hidden), "{hidden}: {answer}");
         }
     }

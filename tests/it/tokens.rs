@@ -53,7 +53,12 @@ async fn fields(admin: &Client) {
         (json!({"name": "n", "role": "Admin"}), vec![("/role", "invalid")]),
         (
             json!({"name": "n", "role": "admin", "token": "chosen", "id": 1, "created_at": 1, "scope": 1}),
-            vec![("/token", "read_only"), ("/id", "read_only"), ("/created_at", "read_only"), ("/scope", "unknown_field")],
+            vec![
+                ("/token", "read_only"),
+                ("/id", "read_only"),
+                ("/created_at", "read_only"),
+                ("/scope", "unknown_field"),
+            ],
         ),
     ] {
         admin.post("/tokens", &body).await.faults(&faults);

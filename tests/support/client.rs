@@ -3,8 +3,6 @@
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 
 use super::eventually;
 
@@ -34,11 +32,6 @@ impl Client {
     /// The same place, with this token.
     pub(crate) fn with_token(&self, token: &str) -> Self {
         Self { token: Some(token.to_owned()), ..self.clone() }
-    }
-
-    /// The same place, without a token.
-    pub(crate) fn anonymous(&self) -> Self {
-        Self { token: None, ..self.clone() }
     }
 
     /// The same host without a token; paths begin at its root, as in `/healthz`.
@@ -91,16 +84,6 @@ impl Client {
     /// Posts one value a line.
     pub(crate) async fn post_lines(&self, path: &str, text: impl Into<String>) -> Answer {
         self.request("POST", path).body("application/x-ndjson", text.into()).send().await
-    }
-
-    /// Sends these bytes on a connection of their own and returns all that comes back until it closes.
-    pub(crate) async fn raw(&self, bytes: &[u8]) -> String {
-        let address = self.origin.strip_prefix("http://").expect("an origin");
-        let mut stream = TcpStream::connect(address).await.expect("a connection");
-        stream.write_all(bytes).await.expect("the bytes are sent");
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).await.expect("an answer");
-        String::from_utf8_lossy(&answer).into_owned()
     }
 
     /// Makes a token with this role; somebody with it.

@@ -282,6 +282,7 @@ impl Destination {
     }
 
     /// Every request that [`Destination::next`] says nothing about is answered so from now on.
+    #[expect(clippy::wrong_self_convention, reason = "it is no conversion; tests read it as a sentence")]
     pub(crate) fn from_now_on(&self, reply: Reply) {
         self.decide(move |_| reply.clone());
     }
@@ -439,8 +440,14 @@ async fn read(
     let mut words = lines.next().unwrap_or("").split(' ').map(str::to_owned);
     let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
     let header = |line: &str| line.split_once(':').map(|(name, value)| (name.to_owned(), value.trim().to_owned()));
-    let mut request =
-        Received { method, path, headers: lines.filter_map(header).collect(), body: Vec::new(), at: Instant::now(), connection };
+    let mut request = Received {
+        method,
+        path,
+        headers: lines.filter_map(header).collect(),
+        body: Vec::new(),
+        at: Instant::now(),
+        connection,
+    };
     let length: usize = request.header("content-length").parse().unwrap_or(0);
     while buffer.len() < length {
         if stream.read_buf(buffer).await? == 0 {

@@ -3,13 +3,13 @@
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-/// One of the project's samples (`wit/samples`), by its file's stem, as it stands there.
+/// One of the project's samples (`wit/samples`), by its file's stem, byte for byte without the last line feed.
 ///
 /// # Panics
 /// When there is no such sample.
-pub(crate) fn text(name: &str) -> &'static str {
+fn text(name: &str) -> &'static str {
     let found = heraldry::samples::all().iter().find(|sample| sample.name == name);
-    found.unwrap_or_else(|| panic!("wit/samples has no {name}.json")).json
+    found.unwrap_or_else(|| panic!("wit/samples has no {name}.json")).json.trim_end()
 }
 
 /// One of the project's samples with an id of its own, so that it can be posted again and again.

@@ -86,10 +86,12 @@ impl Host {
         let mut child = command(&options, folder.path()).spawn().expect("the binary starts");
         let output = Output::collect(&mut child);
         let mut host = Self { child, output, folder, options, origin: String::new(), admin };
-        host.origin = eventually("the line that says where it listens", async || host.line_after("listening on ")).await;
+        host.origin =
+            eventually("the line that says where it listens", async || host.line_after("listening on ")).await;
         if host.admin.is_empty() {
             let given = host.options.environment.iter().find(|(name, _)| name == "HERALDRY_ADMIN_TOKEN");
-            host.admin = given.map(|(_, text)| text.clone()).or_else(|| host.line_after("admin token: ")).unwrap_or_default();
+            host.admin =
+                given.map(|(_, text)| text.clone()).or_else(|| host.line_after("admin token: ")).unwrap_or_default();
         }
         let visitor = host.visitor().outside();
         eventually("readiness", async || {
@@ -118,8 +120,7 @@ impl Host {
         let folder = options.folder.clone().unwrap_or_else(|| Arc::new(new_folder()));
         let mut child = command(&options, folder.path()).spawn().expect("the binary starts");
         let output = Output::collect(&mut child);
-        let mut host =
-            Self { child, output, folder, options, origin: String::new(), admin: String::new() };
+        let mut host = Self { child, output, folder, options, origin: String::new(), admin: String::new() };
         let status = host.exited(PATIENCE).await;
         eventually("all that it printed", async || host.output.is_complete().then_some(())).await;
         (status.code(), host.log())
@@ -138,11 +139,6 @@ impl Host {
     /// Its data folder.
     pub(crate) fn data(&self) -> PathBuf {
         self.folder.path().join("data")
-    }
-
-    /// The process's id.
-    pub(crate) fn id(&self) -> u32 {
-        self.child.id()
     }
 
     /// Somebody with the first admin token.

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 pub(crate) use certificate::Authority;
 pub(crate) use client::{Answer, Client};
 pub(crate) use destination::{Destination, Received, Reply};
-pub(crate) use host::{Host, Options};
+pub(crate) use host::Host;
 
 /// How long a test waits for what must come; far above what a loaded machine needs.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);

@@ -38,7 +38,9 @@ async fn healthz() -> Json<Health> {
 /// Whether the host takes work: the store is open and can be written, formatters are loaded, nobody asked
 /// it to stop.
 #[utoipa::path(get, path = "/readyz", tag = "host",
-    responses((status = 200, description = "It takes work", body = Health)))]
+    responses(
+        (status = 200, description = "It takes work", body = Health),
+        (status = 503, description = "It takes none; `detail` says why")))]
 async fn readyz(State(api): State<Shared>) -> Result<Json<Health>, ApiError> {
     let missing = if api.draining.is_cancelled() {
         "the host is stopping"

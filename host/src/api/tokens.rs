@@ -62,7 +62,9 @@ async fn list(_: Admin, State(api): State<Shared>) -> Json<Vec<Token>> {
 /// Makes a token. Its text is in this answer and nowhere else.
 #[utoipa::path(post, operation_id = "create_token", path = "/api/v1/tokens", tag = "tokens", security(("bearer" = [])),
     request_body = TokenInput,
-    responses((status = 201, description = "The token, with its text", body = NewToken)))]
+    responses(
+        (status = 201, description = "The token, with its text", body = NewToken),
+        (status = 507, description = "The disk is full; nothing was changed")))]
 async fn create(
     Admin(by): Admin,
     State(api): State<Shared>,
@@ -79,7 +81,10 @@ async fn create(
 /// Deletes a token; it is refused from this moment.
 #[utoipa::path(delete, operation_id = "delete_token", path = "/api/v1/tokens/{id}", tag = "tokens", security(("bearer" = [])),
     params(("id" = uuid::Uuid, Path, description = "The token")),
-    responses((status = 204, description = "It is gone"), (status = 404, description = "No such token")))]
+    responses(
+        (status = 204, description = "It is gone"),
+        (status = 404, description = "No such token"),
+        (status = 507, description = "The disk is full; nothing was changed")))]
 async fn delete(
     Admin(by): Admin,
     PathId(id): PathId<TokenId>,

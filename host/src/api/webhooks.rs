@@ -77,8 +77,10 @@ async fn event_types(_: Anyone) -> Json<Vec<EventTypeView>> {
 /// Makes a webhook.
 #[utoipa::path(post, operation_id = "create_webhook", path = "/api/v1/webhooks", tag = "webhooks", security(("bearer" = [])),
     request_body = WebhookInput,
-    responses((status = 201, description = "The webhook", body = WebhookView,
-        headers(("Location" = String, description = "Its path"), ("ETag" = String, description = "Its version")))))]
+    responses(
+        (status = 201, description = "The webhook", body = WebhookView,
+            headers(("Location" = String, description = "Its path"), ("ETag" = String, description = "Its version"))),
+        (status = 507, description = "The disk is full; nothing was changed")))]
 async fn create(Admin(token): Admin, State(api): State<Shared>, body: Unread) -> Result<Response, ApiError> {
     let payload = body.read_json(&api).await?;
     let document = payload.json()?;
@@ -125,7 +127,8 @@ async fn get(
         (status = 200, description = "The webhook as it is now", body = WebhookView,
             headers(("ETag" = String, description = "Its version"))),
         (status = 404, description = "No such webhook"),
-        (status = 412, description = "It is no longer what `If-Match` names")))]
+        (status = 412, description = "It is no longer what `If-Match` names"),
+        (status = 507, description = "The disk is full; nothing was changed")))]
 async fn update(
     Admin(token): Admin,
     PathId(id): PathId<WebhookId>,
@@ -162,7 +165,10 @@ async fn update(
 /// Deletes a webhook with its history. When this is answered nothing more is sent to it.
 #[utoipa::path(delete, operation_id = "delete_webhook", path = "/api/v1/webhooks/{id}", tag = "webhooks", security(("bearer" = [])),
     params(("id" = uuid::Uuid, Path, description = "The webhook")),
-    responses((status = 204, description = "It is gone"), (status = 404, description = "No such webhook")))]
+    responses(
+        (status = 204, description = "It is gone"),
+        (status = 404, description = "No such webhook"),
+        (status = 507, description = "The disk is full; nothing was changed")))]
 async fn delete(
     Admin(token): Admin,
     PathId(id): PathId<WebhookId>,
@@ -182,7 +188,8 @@ async fn delete(
     responses(
         (status = 200, description = "The attempt, whatever came of it", body = Attempt),
         (status = 404, description = "No such webhook"),
-        (status = 429, description = "More than 60 in a minute")))]
+        (status = 429, description = "More than 60 in a minute"),
+        (status = 507, description = "The disk is full; the attempt was made and is not in the history")))]
 async fn test(_: Admin, PathId(id): PathId<WebhookId>, State(api): State<Shared>) -> Result<Json<Attempt>, ApiError> {
     let webhook = find(&api, id)?;
     match api.scheduler.test(webhook).await {

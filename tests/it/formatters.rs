@@ -1,0 +1,181 @@
+//! Formatters as the API shows them, and previews. What a stranger's component may do is in `stranger.rs`.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use crate::support::{Client, Destination, Host, events, host};
+
+const BUILT_IN: [&str; 5] = ["cef", "json", "slack", "syslog", "teams"];
+const MEMBERS: [&str; 12] = [
+    "calls",
+    "description",
+    "digest",
+    "errors",
+    "file",
+    "limits",
+    "name",
+    "options_schema",
+    "origin",
+    "state",
+    "timings",
+    "version",
+];
+
+fn members(value: &Value) -> Vec<&str> {
+    value.as_object().expect("an object").keys().map(String::as_str).collect()
+}
+
+#[tokio::test]
+async fn built_in_formatters_are_listed_and_show_what_they_would_send() {
+    let host = Host::start().await;
+    let admin = host.admin();
+    let listed = admin.get("/formatters").await.expect(200).list();
+    let names: Vec<&str> = listed.iter().filter_map(|formatter| formatter["name"].as_str()).collect();
+    assert_eq!(names, BUILT_IN);
+    for formatter in &listed {
+        assert_eq!(members(formatter), MEMBERS);
+        let name = formatter["name"].as_str().expect("a name");
+        assert_eq!(&admin.get(&format!("/formatters/{name}")).await.expect(200).json(), formatter);
+        assert_eq!(
+            (&formatter["origin"], &formatter["file"], &formatter["state"]),
+            (&json!("built-in"), &json!(null), &json!("ready"))
+        );
+        let digest = formatter["digest"].as_str().and_then(|digest| digest.strip_prefix("sha256:")).expect("a digest");
+        assert!(digest.len() == 64 && digest.bytes().all(|byte| byte.is_ascii_hexdigit()), "{digest}");
+        assert_eq!(formatter["options_schema"]["type"], "object");
+        assert!(formatter["version"].is_string() && formatter["description"].is_string());
+        assert_eq!((&formatter["calls"], &formatter["errors"]), (&json!(0), &json!(0)));
+    }
+    for missing in ["nope", "JSON", "json.wasm", "..%2fjson"] {
+        admin.get(&format!("/formatters/{missing}")).await.problem(404, "not_found");
+        let event = json!({"event": events::minimal("phase_changed")});
+        admin.post(&format!("/formatters/{missing}/preview"), &event).await.problem(404, "not_found");
+    }
+    every_sample(&admin).await;
+    refused_previews(&admin).await;
+    previews_tell_the_truth(&admin).await;
+}
+
+async fn every_sample(admin: &Client) {
+    for name in BUILT_IN {
+        let mut calls = 0;
+        for sample in heraldry::samples::all().iter().filter(|sample| !sample.json.contains("\"caused_by\"")) {
+            let body = format!("{{\"event\":{},\"options\":{{}}}}", sample.json);
+            let answer = admin.post_text(&format!("/formatters/{name}/preview"), body).await.expect(200);
+            let preview = answer.json();
+            assert_eq!(members(&preview), ["body", "content_type", "duration_us", "headers", "log"], "{name}");
+            assert_eq!((&preview["headers"], &preview["log"]), (&json!({}), &json!([])), "{answer}");
+            let text = preview["body"].as_str().expect("text");
+            let content_type = preview["content_type"].as_str().expect("a type");
+            match name {
+                "cef" | "syslog" => {
+                    assert_eq!(content_type, "text/plain; charset=utf-8");
+                    assert!(!text.contains(['\n', '\r']), "{name}, {}: {text:?}", sample.name);
+                }
+                _ => {
+                    assert!(content_type.starts_with("application/json"), "{content_type}");
+                    serde_json::from_str::<Value>(text)
+                        .unwrap_or_else(|error| panic!("{name}, {}: {error}", sample.name));
+                }
+            }
+            calls += 1;
+        }
+        let counted = admin.get(&format!("/formatters/{name}")).await.expect(200).json();
+        assert_eq!((&counted["calls"], &counted["errors"]), (&json!(calls), &json!(0)), "{name}");
+        let timings = &counted["timings"];
+        assert!(timings["max_us"].as_u64() >= timings["mean_us"].as_u64(), "{timings}");
+        assert!(timings["mean_us"].as_u64() > Some(0), "{timings}");
+    }
+}
+
+async fn refused_previews(admin: &Client) {
+    let event = || events::minimal("phase_changed");
+    for (body, faults) in [
+        (json!([]), vec![("", "wrong_type")]),
+        (json!({}), vec![("/event", "required")]),
+        (json!({"event": 7}), vec![("/event", "wrong_type")]),
+        (json!({"event": [event()]}), vec![("/event", "wrong_type")]),
+        (json!({"event": event(), "options": null}), vec![("/options", "wrong_type")]),
+        (json!({"event": event(), "webhook": 1}), vec![("/webhook", "unknown_field")]),
+        (
+            json!({"event": {"type": "nope", "data": {}}, "options": 1}),
+            vec![("/event/type", "unknown_event_type"), ("/options", "wrong_type")],
+        ),
+    ] {
+        admin.post("/formatters/json/preview", &body).await.faults(&faults);
+    }
+    let answer =
+        admin.post("/formatters/json/preview", &json!({"event": event(), "options": {"shape": "odd", "x": 1}})).await;
+    answer.problem(422, "invalid_fields");
+    for pointer in ["/options/shape", "/options/x"] {
+        assert!(answer.text().contains(&format!("\"pointer\":\"{pointer}\"")), "{pointer}: {answer}");
+    }
+}
+
+/// What a preview shows is what a delivery brings, byte for byte; and nothing is sent or kept for it.
+async fn previews_tell_the_truth(admin: &Client) {
+    let destination = Destination::start().await;
+    for (name, options) in [
+        ("cef", json!({"vendor": "ACME"})),
+        ("json", json!({})),
+        ("json", json!({"shape": "plain"})),
+        ("json", json!({"shape": "cloudevents"})),
+        ("slack", json!({})),
+        ("syslog", json!({"facility": "auth"})),
+        ("teams", json!({})),
+    ] {
+        let event = events::sample("finding_verified");
+        let body = json!({"event": event, "options": options});
+        let preview = admin.post(&format!("/formatters/{name}/preview"), &body).await.expect(200).json();
+        admin.get(&format!("/events/{}", event["id"].as_str().expect("an id"))).await.problem(404, "not_found");
+        let before = destination.received().len();
+        let fields = json!({"format": name, "format_options": options});
+        let webhook = admin.webhook(&destination.url(&format!("/{name}")), fields).await;
+        admin.event(&event).await;
+        let received = destination.wait_for(before + 1).await.pop().expect("a delivery");
+        assert_eq!(received.text(), preview["body"].as_str().expect("text"), "{name}");
+        assert_eq!(received.header("content-type"), preview["content_type"], "{name}");
+        admin.delete(&format!("/webhooks/{webhook}")).await.expect(204);
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_used_is_named_with_its_reason_and_stops_nothing() {
+    let folder = Arc::new(host::new_folder());
+    let drop_in = folder.path().join("formatters.d");
+    std::fs::create_dir(&drop_in).expect("a folder");
+    std::fs::write(drop_in.join("broken.wasm"), b"no component").expect("a file");
+    std::fs::write(drop_in.join("empty.wasm"), b"").expect("a file");
+    std::fs::write(drop_in.join("readme.txt"), b"no formatter").expect("a file");
+    std::fs::write(drop_in.join("usurper.wasm"), heraldry::built_in()[0]).expect("a file");
+    let host = Host::with(|options| options.folder(&folder)).await;
+    let admin = host.admin();
+    host.visitor().outside().get("/readyz").await.expect(200);
+    let listed = admin.get("/formatters").await.expect(200).list();
+    let mut names: Vec<&str> = listed.iter().filter_map(|formatter| formatter["name"].as_str()).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["broken", "cef", "empty", "json", "slack", "syslog", "teams", "usurper"]);
+    for (name, code) in [("broken", None), ("empty", None), ("usurper", Some("reserved_name"))] {
+        let refused = admin.get(&format!("/formatters/{name}")).await.expect(200).json();
+        assert_eq!((&refused["state"], &refused["origin"]), (&json!("rejected"), &json!("folder")));
+        assert_eq!(refused["file"], json!(format!("{name}.wasm")));
+        for unknown in ["version", "description", "options_schema"] {
+            assert_eq!(refused[unknown], json!(null), "{unknown}");
+        }
+        let (found, reason) =
+            (refused["code"].as_str().expect("a code"), refused["reason"].as_str().expect("a reason"));
+        assert!(!found.is_empty() && reason.len() > 10 && code.is_none_or(|code| code == found), "{refused}");
+        assert!(host.log().contains(&format!("{name}.wasm")), "the log names {name}: {}", host.log());
+        // It is no format.
+        let webhook = json!({"name": "n", "url": "http://127.0.0.1:9/", "format": name});
+        admin.post("/webhooks", &webhook).await.fault("/format", "unknown_format");
+        let preview = json!({"event": events::minimal("phase_changed")});
+        admin.post(&format!("/formatters/{name}/preview"), &preview).await.problem(422, "not_formatted");
+    }
+    // The others work as if it were not there.
+    let destination = Destination::start().await;
+    admin.webhook(&destination.url("/"), json!({"format": "slack"})).await;
+    admin.event(&events::sample("finding_added")).await;
+    destination.wait_for(1).await;
+}

@@ -1,0 +1,294 @@
+//! The OpenAPI document and its page: complete, true, and served by the host alone.
+
+use std::collections::BTreeSet;
+
+use jsonschema::Validator;
+use serde_json::{Value, json};
+
+use crate::support::{Answer, Client, Destination, Host, events};
+
+/// Every route of the contract that needs a token, below `/api/v1`.
+const ROUTES: [&str; 16] = [
+    "DELETE /tokens/{id}",
+    "DELETE /webhooks/{id}",
+    "GET /events/{id}",
+    "GET /formatters",
+    "GET /formatters/{name}",
+    "GET /tokens",
+    "GET /webhooks",
+    "GET /webhooks/event-types",
+    "GET /webhooks/{id}",
+    "GET /webhooks/{id}/deliveries",
+    "POST /events",
+    "POST /formatters/{name}/preview",
+    "POST /tokens",
+    "POST /webhooks",
+    "POST /webhooks/{id}/test",
+    "PUT /webhooks/{id}",
+];
+const OUTSIDE: [&str; 5] = ["/docs", "/healthz", "/metrics", "/openapi.json", "/readyz"];
+const NOBODY: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
+
+#[tokio::test]
+async fn the_document_describes_every_route_and_every_answer() {
+    let host = Host::start().await;
+    let anyone = host.visitor().outside();
+    let answer = anyone.get("/openapi.json").await.expect(200);
+    assert_eq!(answer.header("content-type"), "application/json");
+    let document = Document(answer.json());
+    document.has_the_routes();
+    document.stands_alone();
+    every_answer_is_described(&host, &document).await;
+    every_good_body_is_described(&document);
+    the_page_needs_nobody_else(&anyone).await;
+}
+
+struct Document(Value);
+
+impl Document {
+    fn has_the_routes(&self) {
+        assert!(self.0["openapi"].as_str().is_some_and(|version| version.starts_with("3.")), "{}", self.0["openapi"]);
+        assert_eq!(self.0["info"]["version"], env!("CARGO_PKG_VERSION"));
+        let mut found = BTreeSet::new();
+        for (path, item) in self.0["paths"].as_object().expect("paths") {
+            found.extend(
+                item.as_object().expect("an item").keys().map(|method| format!("{} {path}", method.to_uppercase())),
+            );
+        }
+        let inside = ROUTES.iter().map(|line| line.replace(" /", " /api/v1/"));
+        let outside = OUTSIDE.iter().map(|path| format!("GET {path}"));
+        assert_eq!(found, inside.chain(outside).collect());
+        assert_eq!(self.0["components"]["securitySchemes"]["bearer"]["scheme"], "bearer");
+        for line in ROUTES {
+            assert!(self.operation(line)["security"][0]["bearer"].is_array(), "{line} needs a token");
+        }
+        assert!(self.operation("GET /readyz")["responses"]["503"].is_object(), "a host may be not ready");
+        for line in ROUTES.iter().filter(|line| !line.starts_with("GET") && !line.ends_with("/preview")) {
+            assert!(self.operation(line)["responses"]["507"].is_object(), "{line} writes to a disk, which may be full");
+        }
+    }
+
+    /// No reference leads out of the document or nowhere.
+    fn stands_alone(&self) {
+        let mut values = vec![&self.0];
+        while let Some(value) = values.pop() {
+            if let Some(reference) = value.get("$ref").and_then(Value::as_str) {
+                let pointer = reference.strip_prefix('#').unwrap_or_else(|| panic!("leads elsewhere: {reference}"));
+                assert!(self.0.pointer(pointer).is_some(), "leads nowhere: {reference}");
+            }
+            match value {
+                Value::Object(members) => values.extend(members.values()),
+                Value::Array(elements) => values.extend(elements),
+                _ => {}
+            }
+        }
+    }
+
+    /// The description of a route, as in `GET /webhooks`.
+    fn operation(&self, line: &str) -> &Value {
+        let (method, path) = line.split_once(' ').expect("METHOD /path");
+        let path = if OUTSIDE.contains(&path) { path.to_owned() } else { format!("/api/v1{path}") };
+        let operation = &self.0["paths"][&path][method.to_lowercase()];
+        assert!(operation.is_object(), "{line} is not described");
+        operation
+    }
+
+    /// A schema of the document, with what it refers to.
+    fn validator(&self, schema: &Value) -> Validator {
+        let whole = json!({"allOf": [schema], "components": self.0["components"]});
+        jsonschema::validator_for(&whole).expect("a JSON Schema")
+    }
+
+    /// Asserts that an answer is one that its route is described to give.
+    #[track_caller]
+    fn allows(&self, line: &str, answer: &Answer) {
+        let status = answer.status().to_string();
+        let response = &self.operation(line)["responses"][&status];
+        assert!(response.is_object(), "{line} is not said to answer {status}: {answer}");
+        let content_type = answer.header("content-type").split(';').next().expect("a part");
+        if answer.bytes().is_empty() {
+            assert!(response.get("content").is_none(), "{line} {status} is said to have a body: {answer}");
+            return;
+        }
+        let schema = &response["content"][content_type]["schema"];
+        assert!(schema.is_object(), "{line} {status} is not said to be {content_type}: {answer}");
+        if content_type.ends_with("json") {
+            let errors: Vec<String> =
+                self.validator(schema).iter_errors(&answer.json()).map(|e| e.to_string()).collect();
+            assert!(errors.is_empty(), "{line} {status}: {errors:?}: {answer}");
+        }
+    }
+}
+
+async fn every_answer_is_described(host: &Host, document: &Document) {
+    let admin = host.admin();
+    let (pentester, ingest) = (admin.new_token("pentester").await, admin.new_token("ingest").await);
+    let destination = Destination::start().await;
+    let full =
+        json!({"secret": "s", "headers": {"X-A": "1"}, "filter": {"min_severity": "low", "engagement_ids": ["e"]}});
+    let webhook = admin.webhook(&destination.url("/"), full).await;
+    admin.put(&format!("/webhooks/{webhook}"), &json!({"filter": {}})).await.expect(200);
+    let posted = events::in_engagement(events::finding("x", "critical"), "e");
+    let accepted = ingest.post("/events", &posted).await.expect(202);
+    let derived = accepted.json()["derived"][0].as_str().expect("an id").to_owned();
+    ingest.settled(&derived).await;
+    let token = admin.post("/tokens", &json!({"name": "n", "role": "ingest"})).await.expect(201).json();
+
+    let everybody = [host.visitor(), pentester, ingest, admin];
+    for line in ROUTES {
+        // What a path may name: something of its kind, and nothing.
+        let of_kind = match line.split_once('/').map(|(_, path)| path.split('/').next().expect("a part")) {
+            Some("webhooks") => webhook.as_str(),
+            Some("events") => derived.as_str(),
+            Some("tokens") => token["id"].as_str().expect("an id"),
+            _ => "syslog",
+        };
+        for named in [NOBODY, of_kind] {
+            for who in &everybody {
+                for (path, answer) in asked(document, line, named, who).await {
+                    assert_ne!(answer.status(), 405, "{path}");
+                    document.allows(line, &answer);
+                }
+            }
+        }
+    }
+    let anyone = host.visitor().outside();
+    for path in OUTSIDE {
+        document.allows(&format!("GET {path}"), &anyone.get(path).await.expect(200));
+    }
+}
+
+/// What somebody is answered on a route: with each body of [`bodies`], or without one. Deletes last.
+async fn asked(document: &Document, line: &str, named: &str, who: &Client) -> Vec<(String, Answer)> {
+    let (method, path) = line.split_once(' ').expect("METHOD /path");
+    let path = path.replace("{id}", named).replace("{name}", named);
+    let mut answers = Vec::new();
+    if !document.operation(line)["requestBody"].is_object() {
+        answers.push((path.clone(), who.request(method, &path).send().await));
+        if path.ends_with("/deliveries") {
+            answers.push((path.clone(), who.request(method, &format!("{path}?limit=0")).send().await));
+        }
+        return answers;
+    }
+    for (content_type, body) in bodies(line) {
+        answers.push((path.clone(), who.request(method, &path).body(content_type, body.clone()).send().await));
+        let conditional = who.request(method, &path).header("if-match", "\"r0\"").body(content_type, body);
+        answers.push((path.clone(), conditional.send().await));
+    }
+    answers
+}
+
+/// Good and bad bodies for a route.
+fn bodies(line: &str) -> Vec<(&'static str, String)> {
+    let json = "application/json";
+    let event = events::minimal("report_ready");
+    let good = match line {
+        "POST /webhooks" => vec![json!({"name": "n", "url": "http://127.0.0.1:9/"})],
+        "PUT /webhooks/{id}" => vec![json!({"name": "m"})],
+        "POST /tokens" => vec![json!({"name": "n", "role": "pentester"})],
+        "POST /events" => vec![event.clone(), json!([event]), json!([])],
+        "POST /formatters/{name}/preview" => vec![json!({ "event": event }), json!({"event": event, "options": {}})],
+        _ => panic!("{line} has a body"),
+    };
+    let mut bodies: Vec<_> = good.iter().map(|body| (json, body.to_string())).collect();
+    bodies.extend([
+        (json, "{\"name\":1,\"x\":1}".to_owned()),
+        (json, "{".to_owned()),
+        ("text/plain", "{}".to_owned()),
+        (json, " ".repeat(4 * 1024 * 1024 + 1)),
+    ]);
+    if line == "POST /events" {
+        bodies.push(("application/x-ndjson", event.to_string()));
+        bodies.push((json, format!("{{\"type\":\"{}\"}}", "x".repeat(256 * 1024))));
+    }
+    bodies
+}
+
+/// What the host takes the document allows, and the other way round where JSON Schema can say it.
+fn every_good_body_is_described(document: &Document) {
+    let webhook = json!({
+        "name": "n", "url": "https://example.com/", "secret": "s", "event_types": ["*"], "format": "syslog",
+        "format_options": {"facility": 1}, "headers": {"X-A": "1"}, "retry_count": 10, "timeout_ms": 1000,
+        "filter": {"min_severity": "low", "engagement_ids": ["e"]}, "is_active": false,
+    });
+    let event = events::in_engagement(events::sample("finding_added"), "e");
+    let rows = [
+        ("POST /webhooks", json!({"name": "n", "url": "https://example.com/"}), true),
+        ("POST /webhooks", webhook.clone(), true),
+        ("POST /webhooks", json!({}), false),
+        ("POST /webhooks", json!({"name": "n", "url": "https://example.com/", "x": 1}), false),
+        ("POST /webhooks", json!({"name": "", "url": "https://example.com/"}), false),
+        ("POST /webhooks", json!({"name": "n", "url": "https://example.com/", "retry_count": 11}), false),
+        ("POST /webhooks", json!({"name": "n", "url": "https://example.com/", "timeout_ms": 999}), false),
+        ("POST /webhooks", json!({"name": "n", "url": "https://example.com/", "event_types": []}), false),
+        ("POST /webhooks", json!({"name": "n", "url": "https://example.com/", "event_types": ["x"]}), false),
+        ("POST /webhooks", json!({"name": "n", "url": "https://example.com/", "secret": null}), true),
+        ("POST /webhooks", json!({"name": "n", "url": "https://example.com/", "filter": null}), false),
+        ("PUT /webhooks/{id}", json!({}), true),
+        ("PUT /webhooks/{id}", webhook, true),
+        ("PUT /webhooks/{id}", json!({"secret": null}), true),
+        ("PUT /webhooks/{id}", json!({"name": null}), false),
+        ("PUT /webhooks/{id}", json!({"id": NOBODY}), false),
+        ("POST /tokens", json!({"name": "n", "role": "ingest"}), true),
+        ("POST /tokens", json!({"name": "n", "role": "root"}), false),
+        ("POST /tokens", json!({"name": "n"}), false),
+        ("POST /events", event.clone(), true),
+        ("POST /events", json!([event, event]), true),
+        ("POST /events", json!({"type": "report_ready", "data": {"report": {}}}), true),
+        ("POST /events", json!({"type": "report_ready"}), false),
+        ("POST /events", json!({"type": "report_ready", "data": {"report": {}}, "x": 1}), false),
+        ("POST /events", json!({"type": "report_ready", "data": []}), false),
+        ("POST /formatters/{name}/preview", json!({ "event": event }), true),
+        ("POST /formatters/{name}/preview", json!({"event": event, "options": {"a": 1}}), true),
+        ("POST /formatters/{name}/preview", json!({"options": {}}), false),
+    ];
+    for (line, body, fits) in rows {
+        let schema = &document.operation(line)["requestBody"]["content"]["application/json"]["schema"];
+        assert_eq!(document.validator(schema).is_valid(&body), fits, "{line} {body}");
+    }
+    let lines = &document.operation("POST /events")["requestBody"]["content"]["application/x-ndjson"];
+    assert!(lines.is_object(), "NDJSON is described");
+}
+
+async fn the_page_needs_nobody_else(anyone: &Client) {
+    let page = anyone.get("/docs").await.expect(200);
+    assert!(page.header("content-type").starts_with("text/html"), "{page}");
+    // The browser is told to load from this host only.
+    let policy = page.header("content-security-policy");
+    assert!(policy.contains("default-src 'none'") && policy.contains("script-src 'self'"), "{policy}");
+    assert!(!policy.contains("http") && !policy.contains('*'), "{policy}");
+    let mut files = Vec::new();
+    for attribute in ["src=\"", "href=\""] {
+        for part in page.text().split(attribute).skip(1) {
+            files.push(part.split('"').next().expect("a value").to_owned());
+        }
+    }
+    assert!(
+        files.iter().any(|file| file.ends_with(".js")) && files.iter().any(|file| file.ends_with(".css")),
+        "{files:?}"
+    );
+    assert!(!page.text().contains("//"), "a remote address in the page: {page}");
+    for file in files {
+        let served = anyone.get(&format!("/{file}")).await.expect(200);
+        let kind = served.header("content-type");
+        let expected = match file.rsplit('.').next() {
+            Some("js") => "text/javascript",
+            Some("css") => "text/css",
+            _ => "image/png",
+        };
+        assert!(kind.starts_with(expected), "{file}: {kind}");
+        assert_eq!(served.header("x-content-type-options"), "nosniff", "{file}");
+        if expected == "text/css" {
+            for loads in ["@import", "url(http", "url(\"http", "url('http", "url(//"] {
+                assert!(!served.text().contains(loads), "{file} loads something else: {loads}");
+            }
+        }
+        // The library's own text names addresses; what it may ask is for the policy, and for what starts it.
+        if expected == "text/javascript" && served.bytes().len() < 10_000 {
+            assert!(!served.text().contains("//") && served.text().contains("'openapi.json'"), "{file}: {served}");
+            assert!(served.text().contains("validatorUrl: null"), "{file} asks an online validator: {served}");
+        }
+    }
+    anyone.get("/docs/nope.js").await.problem(404, "not_found");
+    anyone.get("/docs/..%2fhealthz").await.problem(404, "not_found");
+}
