@@ -17,6 +17,7 @@ mod kill;
 mod openapi;
 mod roles;
 mod rooms;
+mod settings;
 mod shared_events;
 mod shutdown;
 mod ssrf;
