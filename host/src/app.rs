@@ -28,6 +28,8 @@ use crate::{embedded, samples};
 const IDEMPOTENCY_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 /// How often what is too old is removed.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
+/// How long requests under way may take once deliveries are drained.
+const CLOSE_WITHIN: Duration = Duration::from_secs(5);
 /// Between two pieces of one sweep, so that others get their turn.
 const SWEEP_PAUSE: Duration = Duration::from_millis(50);
 
@@ -210,7 +212,11 @@ impl App {
         closing.cancel();
         sweeper.abort();
         tokio::select! {
-            served = server => served??,
+            served = tokio::time::timeout(CLOSE_WITHIN, server) => match served {
+                Ok(served) => served??,
+                // A client that does not read its answer must not keep the store from being closed.
+                Err(_) => tracing::warn!("some requests did not end in time and were cut"),
+            },
             () = shutdown.reached(Stage::Stop) => {}
         }
         let store = Arc::clone(&self.store);

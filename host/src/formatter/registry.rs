@@ -158,11 +158,8 @@ impl Registry {
         if current.is_some() {
             return current;
         }
-        if let Some(known) = self.inner.earlier().get(&digest) {
-            return known.clone();
-        }
         let inner = Arc::clone(&self.inner);
-        // Compiling takes long for a worker of the deliveries' runtime.
+        // Compiling, and waiting for another that compiles, takes long for a worker of the deliveries' runtime.
         let loaded = tokio::task::spawn_blocking(move || inner.load_earlier(digest)).await;
         loaded.ok().flatten()
     }
@@ -403,6 +400,11 @@ impl Inner {
 pub fn forget_unused(registry: &Registry, kept: Duration) -> std::io::Result<()> {
     let used: Vec<String> =
         registry.inner.table.load().ready.values().map(|component| file_name(&component.digest)).collect();
+    // Their age counts from when they were last in use.
+    for name in &used {
+        let file = std::fs::File::options().append(true).open(registry.inner.components.join(name))?;
+        file.set_modified(std::time::SystemTime::now())?;
+    }
     for entry in std::fs::read_dir(&registry.inner.components)? {
         let entry = entry?;
         let age = entry.metadata()?.modified()?.elapsed().unwrap_or_default();

@@ -25,7 +25,7 @@ pub struct RenderedKey {
     pub rendering: [u8; 32],
 }
 
-type Cell = Arc<OnceCell<Result<Arc<Payload>, RenderError>>>;
+type Cell = Arc<OnceCell<Arc<Payload>>>;
 
 #[derive(Default)]
 struct Kept {
@@ -43,7 +43,7 @@ impl Rendered {
     /// wait for it.
     ///
     /// # Errors
-    /// `render`'s, kept like a payload: the same input fails alike.
+    /// `render`'s. It is not kept: a machine without a moment's time is no property of the event.
     pub async fn get_or(
         &self,
         key: RenderedKey,
@@ -51,15 +51,15 @@ impl Rendered {
     ) -> Result<Arc<Payload>, RenderError> {
         let cell = Arc::clone(self.kept().cells.entry(key).or_default());
         let mut fresh = false;
-        let result = cell
-            .get_or_init(|| async {
-                fresh = true;
-                render.await.map(Arc::new)
-            })
-            .await
-            .clone();
-        if fresh {
-            self.filled(key, result.as_ref().map_or(0, |payload| payload.body.len()));
+        let filling = async {
+            fresh = true;
+            render.await.map(Arc::new)
+        };
+        let result = cell.get_or_try_init(|| filling).await.cloned();
+        match &result {
+            Ok(payload) if fresh => self.filled(key, payload.body.len()),
+            Ok(_) => {}
+            Err(_) => drop(self.kept().cells.remove(&key)),
         }
         result
     }

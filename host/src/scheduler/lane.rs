@@ -14,7 +14,7 @@ use crate::store::{DueEntry, DueItem, DueKey};
 pub(super) const WINDOW: usize = 1024;
 /// With fewer than these the next piece is loaded.
 const LOW: usize = 128;
-/// Entries that one load asks for.
+/// Deliveries that one load asks for, about.
 pub(super) const LOAD: usize = 256;
 
 /// A delivery taken from a lane.

@@ -74,7 +74,7 @@ impl Run {
         loop {
             let now = self.courier.clock.steady_ms();
             self.wake(now);
-            self.claim(now);
+            self.claim();
             self.answer_drained();
             let wait = self.timers.peek().map(|Reverse((due, _))| due.saturating_sub(now).max(0).unsigned_abs());
             let heard = match wait {
@@ -182,13 +182,16 @@ impl Run {
     }
 
     /// Starts attempts: one of each ready lane in turn, as long as there is room.
-    fn claim(&mut self, now: i64) {
+    fn claim(&mut self) {
         let longest = i64::try_from(longest_wait(&self.settings.retry).as_millis()).unwrap_or(i64::MAX);
         while self.draining.is_empty()
             && self.in_flight.len() < self.settings.concurrency
             && self.unrecorded < UNRECORDED
             && let Some(id) = self.ready.pop_front()
         {
+            // The time of this very moment, as `touch` has it: with an older one a lane could be listed and
+            // turned away for ever.
+            let now = self.courier.clock.steady_ms();
             let Some(lane) = self.lanes.get_mut(&id) else { continue };
             lane.listed = false;
             let may = lane.runnable

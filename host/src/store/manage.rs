@@ -176,14 +176,15 @@ impl Writer {
             health.failure_count = 0;
         }
         config.is_active = activity.is_active();
+        let unchanged = config == old.config && activity == old.activity;
         let webhook = Webhook {
             id,
             config,
             activity,
-            revision: old.revision + 1,
+            revision: if unchanged { old.revision } else { old.revision + 1 },
             epoch,
             created_at: old.created_at,
-            updated_at: self.now(),
+            updated_at: if unchanged { old.updated_at } else { self.now() },
             health: Health::new(health),
         };
         self.store_webhook(webhook).map(Updated::Done)

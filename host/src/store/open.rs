@@ -60,6 +60,8 @@ impl Store {
             damaged: Arc::clone(&damaged),
             next_seq: run << 32,
             pending: Pending::default(),
+            reopen: false,
+            unread: Vec::new(),
         };
         let thread = std::thread::Builder::new()
             .name("store-writer".into())

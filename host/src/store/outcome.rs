@@ -61,8 +61,14 @@ impl Writer {
             Step::Again { due_ms, at, pin, counts } => {
                 let attempts = if *counts { item.attempt } else { item.attempt - 1 };
                 let epoch = self.webhooks.load().get(webhook).map_or(state.epoch, |webhook| webhook.epoch);
-                *state = SlotState { progress: Progress::Waiting, attempts, epoch, next_attempt_at: Some(*at) };
                 let key = DueKey { webhook, epoch, due_ms: *due_ms, seq: self.seq() };
+                *state = SlotState {
+                    progress: Progress::Waiting,
+                    attempts,
+                    epoch,
+                    next_attempt_at: Some(*at),
+                    queued: Some(key.seq),
+                };
                 let next = DueItem { attempt: attempts + 1, pin: *pin, ..item.clone() };
                 self.pending.txn.put(key.encode(), record::pack(&vec![&next]));
                 self.pending.due.push(DueEntry { key, items: vec![(next, None)] });
@@ -106,47 +112,72 @@ impl Writer {
         if self.is_writable() { Ok(Some(attempt)) } else { Err(StoreError::Unavailable) }
     }
 
-    /// Reads a piece of a webhook's queue and hands it to the scheduler.
+    /// Reads a piece of a webhook's queue, of about `limit` deliveries, and hands it to the scheduler. When
+    /// the store cannot be read, it is read once it can.
     pub(super) fn load_due(&mut self, webhook: WebhookId, epoch: u32, after: Option<DueKey>, limit: usize) {
+        match self.read_due(webhook, epoch, after, limit) {
+            Ok((entries, complete)) => {
+                for done in entries.iter().filter(|entry| entry.items.is_empty()) {
+                    self.pending.txn.remove(done.key.encode());
+                }
+                (self.changes)(super::Change::Loaded { webhook, epoch, entries, complete });
+            }
+            Err(_) => self.unread.push((webhook, epoch, after, limit)),
+        }
+    }
+
+    fn read_due(
+        &self,
+        webhook: WebhookId,
+        epoch: u32,
+        after: Option<DueKey>,
+        limit: usize,
+    ) -> Result<(Vec<DueEntry>, bool), StoreError> {
         let prefix = keys::due_prefix(webhook, epoch);
         let after = after.map(|key| key.encode());
-        let mut found: Vec<(DueKey, Vec<u8>)> = Vec::new();
-        let scanned = self.engine.scan_prefix(&prefix, after.as_deref(), |key, value| {
+        let mut found: Vec<(DueKey, Vec<DueItem>)> = Vec::new();
+        let mut items = 0;
+        let mut complete = true;
+        self.engine.scan_prefix(&prefix, after.as_deref(), |key, value| {
+            if items >= limit {
+                complete = false;
+                return false;
+            }
             if let Some(due) = DueKey::decode(key)
                 && !self.pending.txn.removes(key)
             {
-                found.push((due, value.to_vec()));
-            }
-            found.len() < limit
-        });
-        if scanned.is_err() {
-            return;
-        }
-        let complete = found.len() < limit;
-        let mut entries = Vec::with_capacity(found.len());
-        for (key, value) in found {
-            let items = match record::unpack::<Vec<DueItem>>(&value) {
-                Ok(items) => items,
-                Err(_) => {
+                let queued = record::unpack::<Vec<DueItem>>(value).unwrap_or_else(|_| {
                     self.report_damage("queue entry");
                     Vec::new()
+                });
+                items += queued.len().max(1);
+                found.push((due, queued));
+            }
+            true
+        })?;
+        let mut entries = Vec::with_capacity(found.len());
+        for (key, queued) in found {
+            let mut items = Vec::with_capacity(queued.len());
+            for item in queued {
+                if self.still_due(key, &item)? {
+                    items.push((item, None));
                 }
-            };
-            let items: Vec<_> =
-                items.into_iter().filter(|item| self.still_due(item)).map(|item| (item, None)).collect();
-            if items.is_empty() {
-                self.pending.txn.remove(key.encode());
             }
             // An entry without items still moves the scheduler's horizon.
             entries.push(DueEntry { key, items });
         }
-        (self.changes)(super::Change::Loaded { webhook, epoch, entries, complete });
+        Ok((entries, complete))
     }
 
-    /// Whether a queued delivery still waits for the very attempt that the queue says: an entry of many
-    /// is only removed when the last of them is done.
-    fn still_due(&self, item: &DueItem) -> bool {
-        let state = self.states(item.event).ok().flatten().and_then(|states| states.get(item.slot as usize).copied());
-        state.is_some_and(|state| state.progress == Progress::Waiting && state.attempts + 1 == item.attempt)
+    /// Whether a queued delivery still waits for the very attempt, in the very entry, that the queue says:
+    /// an entry of many is only removed when the last of them is done.
+    fn still_due(&self, key: DueKey, item: &DueItem) -> Result<bool, StoreError> {
+        let states = self.states(item.event)?;
+        let state = states.and_then(|states| states.get(item.slot as usize).copied());
+        Ok(state.is_some_and(|state| {
+            state.progress == Progress::Waiting
+                && state.attempts + 1 == item.attempt
+                && state.queued.is_none_or(|seq| seq == key.seq)
+        }))
     }
 }

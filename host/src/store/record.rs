@@ -109,6 +109,8 @@ pub(super) struct SlotState {
     pub(super) epoch: u32,
     /// When its next attempt is due, while it waits.
     pub(super) next_attempt_at: Option<Timestamp>,
+    /// The `seq` of the queue entry that it waits in; none: the one that it was accepted with.
+    pub(super) queued: Option<u64>,
 }
 
 /// The states of all of an event's deliveries, in the order of its slots.
@@ -121,6 +123,7 @@ pub(super) fn initial_states(event: &EventRecord) -> Vec<SlotState> {
             attempts: 0,
             epoch: slot.epoch,
             next_attempt_at: Some(event.accepted_at),
+            queued: None,
         })
         .collect()
 }

@@ -17,6 +17,8 @@ impl Writer {
     pub(super) fn sweep(&mut self, retention: Duration) -> Result<bool, StoreError> {
         let now = self.now();
         let cutoff = now.minus(retention);
+        // Due times are of the steady clock, which the wall clock may have left behind.
+        let due_cutoff = Timestamp::from_unix_ms(self.clock.steady_ms()).minus(retention);
         let mut gone = Gone { txn: Txn::default(), keys: 0 };
         self.sweep_events(cutoff, &mut gone)?;
         self.sweep_idempotency(now, &mut gone)?;
@@ -29,7 +31,7 @@ impl Writer {
             }
             self.sweep_attempts(webhook, cutoff, &mut gone)?;
             for epoch in 0..=epoch {
-                self.sweep_due(webhook, epoch, cutoff, &mut gone)?;
+                self.sweep_due(webhook, epoch, due_cutoff, &mut gone)?;
             }
         }
         let more = gone.full();

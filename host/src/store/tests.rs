@@ -474,3 +474,36 @@ async fn an_entry_of_many_is_done_with_its_last_delivery() {
     let left: Vec<DeliveryId> = opened.due().iter().map(|(_, item)| item.delivery).collect();
     assert_eq!(left, [due[0].1.delivery, due[2].1.delivery]);
 }
+
+#[tokio::test]
+async fn a_cut_attempt_waits_in_one_place_only() {
+    let folder = TempDir::new().expect("a folder");
+    let opened = open(folder.path());
+    let webhook = opened.webhook().await;
+    let events = (0..2).map(|_| event(None, 1)).collect();
+    opened.accept(TokenId::from_bytes([1; 16]), None, events).await.expect("accepted");
+    let due = opened.due();
+    // One of an entry's two deliveries is cut by a shutdown; the entry stays for the other.
+    let step = Step::Again { due_ms: START_MS, at: Timestamp::from_unix_ms(START_MS), pin: None, counts: false };
+    let outcome = Outcome { webhook: webhook.id, item: due[0].1.clone(), attempt: None, step, closes: None };
+    opened.store.record(vec![outcome]);
+    opened.recorded();
+    drop(opened);
+    let opened = open(folder.path());
+    opened.store.load_due(webhook.id, webhook.epoch, None, 10);
+    let mut waiting: Vec<DeliveryId> = opened.due().iter().map(|(_, item)| item.delivery).collect();
+    waiting.sort();
+    let mut expected = vec![due[0].1.delivery, due[1].1.delivery];
+    expected.sort();
+    assert_eq!(waiting, expected);
+}
+
+#[tokio::test]
+async fn a_change_that_changes_nothing_is_none() {
+    let folder = TempDir::new().expect("a folder");
+    let opened = open(folder.path());
+    let webhook = opened.webhook().await;
+    let same = opened.store.update_webhook(webhook.id, webhook.revision, config(), Some(true)).await.expect("written");
+    let Updated::Done(same) = same else { panic!("{same:?}") };
+    assert_eq!((same.revision, same.updated_at), (webhook.revision, webhook.updated_at));
+}

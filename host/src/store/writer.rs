@@ -139,6 +139,10 @@ pub(super) struct Writer {
     /// Upper half: the run's number; lower half: counts.
     pub(super) next_seq: u64,
     pub(super) pending: Pending,
+    /// Whether the engine was closed because the disk was full, and is to be opened again.
+    pub(super) reopen: bool,
+    /// Pieces of queues that could not be read; they are read when the store can be.
+    pub(super) unread: Vec<(WebhookId, u32, Option<DueKey>, usize)>,
 }
 
 impl Writer {
@@ -232,12 +236,18 @@ impl Writer {
             txn
         });
         if group.txn.is_empty() && self.pending.txn.is_empty() && probe.is_none() {
+            let pending = std::mem::take(&mut self.pending);
+            if pending.outcomes > 0 {
+                (self.changes)(Change::Recorded(pending.outcomes));
+            }
             group.answer(Ok(()));
             return;
         }
-        let result = self.write(&[Some(&self.pending.txn), Some(&group.txn), probe.as_ref()]);
-        if result.is_ok() {
-            let pending = std::mem::take(&mut self.pending);
+        let pending = std::mem::take(&mut self.pending);
+        let result = self.write(&[Some(&pending.txn), Some(&group.txn), probe.as_ref()]);
+        if result.is_err() {
+            self.pending = pending;
+        } else {
             let due: Vec<_> = pending.due.into_iter().chain(group.take_due()).collect();
             if !due.is_empty() {
                 (self.changes)(Change::Due(due));
@@ -250,17 +260,26 @@ impl Writer {
     }
 
     /// Writes to the disk; on failure brings the engine back as far as that is honest.
-    pub(super) fn write(&self, txns: &[Option<&Txn>]) -> Result<(), StoreError> {
+    pub(super) fn write(&mut self, txns: &[Option<&Txn>]) -> Result<(), StoreError> {
         let txns: Vec<&Txn> = txns.iter().copied().flatten().collect();
+        // Opening writes too: on a disk that is still full it fails, and is tried again with each write.
+        if self.reopen && self.engine.reopen().is_err() {
+            return Err(StoreError::Full);
+        }
+        self.reopen = false;
         let result = self.engine.commit(&txns);
         self.writable.store(result.is_ok(), Ordering::Relaxed);
         match result {
-            Ok(()) => {}
+            Ok(()) => {
+                for (webhook, epoch, after, limit) in std::mem::take(&mut self.unread) {
+                    self.load_due(webhook, epoch, after, limit);
+                }
+            }
             // sled's error would stick, also when there is space again.
             Err(StoreError::Full) => {
-                if let Err(error) = self.engine.reopen() {
-                    tracing::error!(%error, "the store could not be opened again after the disk was full");
-                }
+                tracing::error!("the disk is full; nothing is accepted until there is space");
+                self.engine.shut();
+                self.reopen = true;
             }
             // After a failed sync the kernel counts the pages as clean: another sync would succeed and
             // mean nothing. Only a new process, which reads from the disk, knows what is there.
