@@ -278,8 +278,7 @@ impl Writer {
             // sled's error would stick, also when there is space again.
             Err(StoreError::Full) => {
                 tracing::error!("the disk is full; nothing is accepted until there is space");
-                self.engine.shut();
-                self.reopen = true;
+                self.reopen = self.engine.reopen().is_err();
             }
             // After a failed sync the kernel counts the pages as clean: another sync would succeed and
             // mean nothing. Only a new process, which reads from the disk, knows what is there.
