@@ -30,6 +30,7 @@
 //! does, so that a test or a benchmark on the host calls exactly what the sandbox calls.
 //!
 //! - [`component`]: the trait, the manifest, what lies between the WIT's types and the trait.
+//! - [`interpreter`]: what a destination's answer means, for a formatter that can tell.
 //! - [`event`]: a lenient view of one event; [`value`]: of any JSON inside it.
 //! - [`outline`]: what a person needs to know of an event, before any layout.
 //! - [`severity`], [`text`], [`link`]: one rule each, the same in every format.
@@ -38,6 +39,7 @@
 mod alloc;
 pub mod component;
 pub mod event;
+pub mod interpreter;
 pub mod line;
 pub mod link;
 pub mod outline;
@@ -59,8 +61,22 @@ pub mod bindings {
     });
 }
 
+/// The interface `interpret` as Rust, in a world of its own: a crate that does not use it exports nothing of
+/// it. Generated; use [`interpreter`].
+#[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated from the WIT, whose documentation it carries")]
+pub mod interpreter_bindings {
+    wit_bindgen::generate!({
+        path: "../../wit",
+        world: "interpreter",
+        pub_export_macro: true,
+        default_bindings_module: "heraldry_formatter::interpreter_bindings",
+        additional_derives: [PartialEq, Eq],
+    });
+}
+
 pub use bindings::exports::heraldry::formatter::format::{Context, Error, Event as RawEvent, Header, Payload, Problem};
 pub use bindings::heraldry::formatter::log::Level;
 pub use component::{Formatter, Join, Kind, Manifest, NoOptions, describe, format, log};
 pub use event::{Event, EventType};
+pub use interpreter::{Answer, Interpreter, Verdict};
 pub use severity::Severity;
