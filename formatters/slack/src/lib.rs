@@ -4,11 +4,14 @@
 //! `text` that notifications show. What comes from the event stands in `plain_text` objects, where no
 //! markup works; of `mrkdwn` there are two: the code fence round the evidence, and the date.
 
+mod answer;
 mod blocks;
 mod layout;
 mod wording;
 
-use heraldry_formatter::{Context, Error, Event, Formatter, Manifest, NoOptions, Payload};
+use heraldry_formatter::{
+    Answer, Context, Error, Event, Formatter, Interpreter, Manifest, NoOptions, Payload, Verdict,
+};
 
 /// The format.
 #[derive(Debug)]
@@ -35,4 +38,11 @@ impl Formatter for Slack {
     }
 }
 
+impl Interpreter for Slack {
+    fn interpret(answer: &Answer) -> Verdict {
+        answer::verdict(answer)
+    }
+}
+
 heraldry_formatter::export_formatter!(Slack);
+heraldry_formatter::export_interpreter!(Slack);

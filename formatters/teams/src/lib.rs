@@ -4,12 +4,15 @@
 //! A card that is too large never arrives, and nobody hears of it: so each card is made with the budget
 //! of `budget::LEVELS` that first gives a body within the limits.
 
+mod answer;
 mod budget;
 mod card;
 mod layout;
 mod wording;
 
-use heraldry_formatter::{Context, Error, Event, Formatter, Manifest, NoOptions, Payload};
+use heraldry_formatter::{
+    Answer, Context, Error, Event, Formatter, Interpreter, Manifest, NoOptions, Payload, Verdict,
+};
 
 /// The format.
 #[derive(Debug)]
@@ -44,4 +47,11 @@ impl Formatter for Teams {
     }
 }
 
+impl Interpreter for Teams {
+    fn interpret(answer: &Answer) -> Verdict {
+        answer::verdict(answer)
+    }
+}
+
 heraldry_formatter::export_formatter!(Teams);
+heraldry_formatter::export_interpreter!(Teams);
