@@ -37,6 +37,7 @@
 
 #[cfg(all(target_arch = "wasm32", feature = "bump-allocator"))]
 mod alloc;
+pub mod block_kit;
 pub mod component;
 pub mod event;
 pub mod interpreter;

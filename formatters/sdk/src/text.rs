@@ -2,7 +2,11 @@
 //! cut and says so (FORMATS, section 9). Escaping is each format's own and comes last; the cost function
 //! of [`tidy`] is how a limit can count what escaping will add.
 
+mod composer;
+
 use std::borrow::Cow;
+
+pub(crate) use composer::Composer;
 
 /// What stands where something was cut.
 pub const MARK: &str = "...";

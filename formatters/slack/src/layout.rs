@@ -1,13 +1,13 @@
 //! Which part of an event goes into which block.
 
-use heraldry_formatter::link::web_url;
+use heraldry_formatter::block_kit::{
+    Button, Color, FIELD_TEXT, HEADER_TEXT, Message, Mrkdwn, PlainText, SECTION_FIELDS, TEXT, Text,
+};
 use heraldry_formatter::outline::{Fact, List, Outline};
 use heraldry_formatter::{Event, EventType, Severity};
 
-use crate::blocks::{Attachment, BUTTON_URL, Block, Button, FIELD_TEXT, HEADER_TEXT, Message, SECTION_FIELDS, Text};
-use crate::wording::{fenced, line, paragraphs};
-
 // Ours (FORMATS, section 1): what a reader takes in at a glance, far below what Slack would take.
+const FALLBACK: usize = 300;
 const FALLBACK_TITLE: usize = 200;
 const FALLBACK_ENGAGEMENT: usize = 80;
 const PASSAGE: usize = 600;
@@ -15,137 +15,102 @@ const EVIDENCE: usize = 500;
 const LIST_ITEM: usize = 150;
 const CONTEXT_TEXT: usize = 300;
 
-pub(crate) fn message<'a>(event: &Event<'a>) -> Message<'a> {
+pub(crate) fn message<'a>(event: &'a Event<'_>, outline: &'a Outline<'_>) -> Message<'a> {
     let severity = event.severity();
     let headline = event.headline();
-    Message {
-        text: fallback(event, severity, &headline),
-        mrkdwn: false,
-        unfurl_links: false,
-        unfurl_media: false,
-        attachments: [Attachment { color: color(severity), blocks: blocks(event, severity, &headline) }],
-    }
-}
-
-/// `CRITICAL: SQL injection (DVWA)`, at most 300 characters.
-fn fallback(event: &Event<'_>, severity: Severity, headline: &str) -> String {
-    let mut text = format!("{}: {}", severity.upper(), line(headline, FALLBACK_TITLE));
-    if let Some(name) = event.engagement_name() {
-        text.push_str(" (");
-        text.push_str(&line(name, FALLBACK_ENGAGEMENT));
-        text.push(')');
-    }
-    text
-}
-
-fn blocks<'a>(event: &Event<'a>, severity: Severity, headline: &str) -> Vec<Block<'a>> {
-    let outline = event.outline();
-    let emoji = emoji(severity);
-    let room = HEADER_TEXT - emoji.encode_utf16().count() - 1;
-    let mut blocks = Vec::with_capacity(12);
-    blocks.push(Block::Header { text: Text::plain(format!("{emoji} {}", line(headline, room))) });
-    let mut fields = fields(event, severity, &outline).into_iter().peekable();
-    while fields.peek().is_some() {
-        blocks.push(Block::fields(fields.by_ref().take(SECTION_FIELDS).collect()));
-    }
+    let mut message = Message::new(fallback(event, severity, &headline), color(severity));
+    message.header(
+        PlainText::compose(HEADER_TEXT).words(emoji(severity)).words(" ").value(&headline, HEADER_TEXT).finish(),
+    );
+    message.fields(fields(event, severity, outline));
     for passage in &outline.passages {
-        let text = paragraphs(passage, PASSAGE).into_owned();
-        blocks.push(Block::text(Text::plain(text)));
+        message.section(PlainText::lines(&**passage, PASSAGE));
     }
     if let Some(evidence) = &outline.evidence {
-        blocks.push(Block::text(Text::mrkdwn(fenced(evidence, EVIDENCE))));
+        message.section(Mrkdwn::code(evidence, EVIDENCE));
     }
     for items in &outline.lists {
-        blocks.push(Block::text(Text::plain(list(items))));
+        message.section(list(items));
     }
     let mut buttons = Vec::new();
     for link in &outline.links {
-        match web_url(&link.address, BUTTON_URL) {
-            Some(url) => buttons.push(Button::link(buttons.len(), link.label, url)),
+        match Button::open(link.label, &link.address) {
+            Some(button) => buttons.push(button),
             // It may not be pressed, but it may be read.
-            None => blocks.push(Block::text(Text::plain(format!(
-                "{}: {}",
-                link.label,
-                line(&link.address, PASSAGE - link.label.len() - 2)
-            )))),
+            None => message.section(labelled(link.label, ": ", &link.address, PASSAGE)),
         }
     }
-    if !buttons.is_empty() {
-        blocks.push(Block::Actions { elements: buttons });
-    }
-    blocks.push(Block::Context { elements: context(event) });
-    blocks
+    message.actions(buttons);
+    message.context(context(event));
+    message
 }
 
-fn fields<'a>(event: &Event<'a>, severity: Severity, outline: &Outline<'a>) -> Vec<Text<'static>> {
+/// `CRITICAL: SQL injection (DVWA)`.
+fn fallback(event: &Event<'_>, severity: Severity, headline: &str) -> PlainText<'static> {
+    let text = PlainText::compose(FALLBACK).words(severity.upper()).words(": ").value(headline, FALLBACK_TITLE);
+    match event.engagement_name() {
+        Some(name) => text.words(" (").value(name, FALLBACK_ENGAGEMENT).words(")").finish(),
+        None => text.finish(),
+    }
+}
+
+fn fields<'a>(event: &'a Event<'_>, severity: Severity, outline: &'a Outline<'_>) -> Vec<PlainText<'a>> {
     let mut fields = Vec::with_capacity(SECTION_FIELDS);
     let rated = matches!(event.kind, EventType::MonitorAlert | EventType::EngagementCompleted);
     if event.kind.is_finding() || rated {
-        fields.push(Text::plain(format!("Severity: {}", severity.title())));
+        fields.push(labelled("Severity", ": ", severity.title(), FIELD_TEXT));
     }
-    let target = outline.target.as_deref();
-    let target = target.map(|target| Text::plain(labelled("Target", ": ", target)));
-    let (weakness, rest): (Vec<_>, Vec<_>) =
-        outline.facts.iter().partition(|fact| matches!(fact.label, "CVSS" | "CWE" | "CVE"));
-    fields.extend(weakness.into_iter().map(field));
-    fields.extend(target);
-    fields.extend(rest.into_iter().map(field));
+    let is_weakness = |fact: &&Fact<'_>| matches!(fact.label, "CVSS" | "CWE" | "CVE");
+    fields.extend(outline.facts.iter().filter(is_weakness).map(field));
+    fields.extend(outline.target.as_deref().map(|target| labelled("Target", ": ", target, FIELD_TEXT)));
+    fields.extend(outline.facts.iter().filter(|fact| !is_weakness(fact)).map(field));
     fields
 }
 
-fn field(fact: &Fact<'_>) -> Text<'static> {
-    let text = match fact.label {
-        "CVSS" => labelled("CVSS", " ", &fact.value),
+fn field<'a>(fact: &'a Fact<'_>) -> PlainText<'a> {
+    match fact.label {
+        "CVSS" => labelled("CVSS", " ", &fact.value, FIELD_TEXT),
         // `CWE-89` says what it is.
-        label @ ("CWE" | "CVE") if fact.value.starts_with(label) => line(&fact.value, FIELD_TEXT).into_owned(),
-        label => labelled(label, ": ", &fact.value),
-    };
-    Text::plain(text)
+        label @ ("CWE" | "CVE") if fact.value.starts_with(label) => PlainText::line(&*fact.value, FIELD_TEXT),
+        label => labelled(label, ": ", &fact.value, FIELD_TEXT),
+    }
 }
 
-fn labelled(label: &str, between: &str, value: &str) -> String {
-    let room = FIELD_TEXT - label.len() - between.len();
-    format!("{label}{between}{}", line(value, room))
+fn labelled(label: &str, between: &str, value: &str, limit: usize) -> PlainText<'static> {
+    PlainText::compose(limit).words(label).words(between).value(value, limit).finish()
 }
 
 /// A heading with the count, an item a line, and how many more there are.
-fn list(list: &List<'_>) -> String {
-    let mut text = format!("{}: {}", list.label, list.total);
+fn list(list: &List<'_>) -> PlainText<'static> {
+    let mut text = PlainText::compose(TEXT).words(list.label).words(&format!(": {}", list.total));
     for item in &list.shown {
-        text.push_str("\n• ");
-        text.push_str(&line(item, LIST_ITEM));
+        text = text.words("\n• ").value(item, LIST_ITEM);
     }
-    let more = list.total - list.shown.len();
-    if more > 0 {
-        text.push_str(&format!("\nand {more} more"));
+    match list.total - list.shown.len() {
+        0 => text.finish(),
+        more => text.words(&format!("\nand {more} more")).finish(),
     }
-    text
 }
 
 /// Whose event it is, of what kind, and when it happened.
-fn context(event: &Event<'_>) -> Vec<Text<'static>> {
+fn context<'a>(event: &'a Event<'_>) -> Vec<Text<'a>> {
     let mut elements = Vec::with_capacity(4);
     let engagement = event.engagement_name().or(event.engagement_id());
     for part in [engagement, event.engagement_client()].into_iter().flatten() {
-        elements.push(Text::plain(line(part, CONTEXT_TEXT).into_owned()));
+        elements.push(PlainText::line(part, CONTEXT_TEXT).into());
     }
-    elements.push(Text::plain(event.kind.phrase()));
+    elements.push(PlainText::line(event.kind.phrase(), CONTEXT_TEXT).into());
     elements.push(when(event));
     elements
 }
 
-/// A date that Slack shows in the reader's own time zone; a reader without Slack sees RFC 3339.
-fn when(event: &Event<'_>) -> Text<'static> {
-    let iso = event.occurred_at;
-    // Nothing that could end the markup: the host writes this, but a test or a tool may not.
-    let harmless = |b: u8| b.is_ascii_digit() || b"TZ:.+-".contains(&b);
-    if let Some(time) = event.time().filter(|_| iso.bytes().all(harmless)) {
-        let epoch = time.unix_timestamp();
-        if epoch >= 0 {
-            return Text::mrkdwn(format!("<!date^{epoch}^{{date_short}} {{time}}|{iso}>"));
-        }
+/// When it happened, in the reader's own time zone if it can be told.
+fn when<'a>(event: &Event<'_>) -> Text<'a> {
+    let date = event.time().and_then(|time| Mrkdwn::date(time.unix_timestamp(), event.occurred_at));
+    match date {
+        Some(date) => date.into(),
+        None => labelled("At", " ", event.occurred_at, CONTEXT_TEXT).into(),
     }
-    Text::plain(format!("At {}", line(iso, CONTEXT_TEXT - 3)))
 }
 
 /// FORMATS, section 8.
@@ -160,12 +125,12 @@ const fn emoji(severity: Severity) -> &'static str {
 }
 
 /// FORMATS, section 8.
-const fn color(severity: Severity) -> &'static str {
+const fn color(severity: Severity) -> Color {
     match severity {
-        Severity::Info => "#6B7280",
-        Severity::Low => "#2563EB",
-        Severity::Medium => "#D97706",
-        Severity::High => "#EA580C",
-        Severity::Critical => "#B00020",
+        Severity::Info => Color::rgb(0x6B_72_80),
+        Severity::Low => Color::rgb(0x25_63_EB),
+        Severity::Medium => Color::rgb(0xD9_77_06),
+        Severity::High => Color::rgb(0xEA_58_0C),
+        Severity::Critical => Color::rgb(0xB0_00_20),
     }
 }

@@ -5,9 +5,7 @@
 //! markup works; of `mrkdwn` there are two: the code fence round the evidence, and the date.
 
 mod answer;
-mod blocks;
 mod layout;
-mod wording;
 
 use heraldry_formatter::{
     Answer, Context, Error, Event, Formatter, Interpreter, Manifest, NoOptions, Payload, Verdict,
@@ -30,11 +28,7 @@ impl Formatter for Slack {
     }
 
     fn render(event: &Event<'_>, _: &Context, _: &NoOptions) -> Result<Payload, Error> {
-        let message = layout::message(event);
-        // Most messages have 1 to 3 KiB; doubling from nothing would copy as much again.
-        let mut body = Vec::with_capacity(4096);
-        serde_json::to_writer(&mut body, &message).map_err(|e| Error::Internal(e.to_string()))?;
-        Ok(Payload { content_type: "application/json; charset=utf-8".into(), headers: Vec::new(), body })
+        layout::message(event, &event.outline()).payload()
     }
 }
 

@@ -1,0 +1,260 @@
+//! Text objects: cleaned, cut, escaped, in this order.
+
+use std::borrow::Cow;
+
+use serde::Serialize;
+
+use super::TEXT;
+use crate::text::{Composer, MARK, Rule, is_blank, separate, tidy, utf16};
+
+/// Text in which no markup works. At most [`TEXT`] long, escaped; perhaps empty, and then never sent.
+#[derive(Debug, Clone, Serialize)]
+#[serde(tag = "type", rename = "plain_text")]
+pub struct PlainText<'a> {
+    text: Cow<'a, str>,
+    /// Always off: `:tada:` in an event stays `:tada:`.
+    emoji: bool,
+    /// How long the text is at most.
+    #[serde(skip)]
+    limit: usize,
+}
+
+/// Text that Slack formats: only in the ways that this type has constructors for.
+#[derive(Debug, Clone, Serialize)]
+#[serde(tag = "type", rename = "mrkdwn")]
+pub struct Mrkdwn {
+    text: String,
+    /// Always on: nothing becomes a link or a mention by itself.
+    verbatim: bool,
+    #[serde(skip)]
+    limit: usize,
+}
+
+/// Either kind.
+#[derive(Debug, Clone, Serialize)]
+#[serde(untagged)]
+pub enum Text<'a> {
+    /// For everything that an event says.
+    Plain(PlainText<'a>),
+    /// For code and dates.
+    Mrkdwn(Mrkdwn),
+}
+
+impl<'a> PlainText<'a> {
+    /// All on one line, cut at `limit`, without the space around it.
+    pub fn line(text: impl Into<Cow<'a, str>>, limit: usize) -> Self {
+        Self::of(text.into(), Rule::ONE_LINE, limit)
+    }
+
+    /// Lines stay lines.
+    pub fn lines(text: impl Into<Cow<'a, str>>, limit: usize) -> Self {
+        Self::of(text.into(), Rule::LINES, limit)
+    }
+
+    /// A text of several pieces, with one limit for all of them.
+    pub fn compose(limit: usize) -> Compose {
+        let limit = limit.min(TEXT);
+        Compose { composer: Composer::new(limit, escaped_length, Rule::LINES), limit }
+    }
+
+    fn of(text: Cow<'a, str>, rule: Rule, limit: usize) -> Self {
+        let limit = limit.min(TEXT);
+        let text = match text {
+            Cow::Borrowed(text) => escape(tidy(text.trim(), rule, limit, escaped_length, MARK)),
+            Cow::Owned(text) => Cow::Owned(escape(tidy(text.trim(), rule, limit, escaped_length, MARK)).into_owned()),
+        };
+        Self { text: if is_blank(&text) { Cow::Borrowed("") } else { text }, emoji: false, limit }
+    }
+
+    /// Whether nothing would be seen.
+    pub fn is_empty(&self) -> bool {
+        self.text.is_empty()
+    }
+
+    /// The text as it is sent: escaped.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// The same without a borrow.
+    pub fn into_owned(self) -> PlainText<'static> {
+        PlainText { text: Cow::Owned(self.text.into_owned()), emoji: false, limit: self.limit }
+    }
+
+    /// Cut further, where a block takes less.
+    pub(super) fn within(self, limit: usize) -> Self {
+        if self.limit <= limit || self.text.len() <= limit {
+            return self;
+        }
+        Self::lines(unescape(&self.text), limit)
+    }
+}
+
+impl Mrkdwn {
+    /// A code block of at most `limit` with its fences. No backticks in it touch, so none ends it.
+    pub fn code(text: &str, limit: usize) -> Self {
+        const FENCES: usize = "```\n\n```".len();
+        let limit = limit.min(TEXT);
+        let room = limit.saturating_sub(FENCES);
+        let text = tidy(text, Rule::LINES, room, escaped_length, MARK);
+        let text = separate(text, '`');
+        // What separates has a length, too.
+        let text = tidy(&text, Rule::LINES, room, escaped_length, MARK);
+        let text = if is_blank(&text) { String::new() } else { format!("```\n{}\n```", escape(text)) };
+        Self { text, verbatim: true, limit }
+    }
+
+    /// A date that Slack shows in the reader's own time zone; a reader without Slack sees `otherwise`, which
+    /// is RFC 3339. `None` when that holds anything which could end the markup, or the time was before 1970:
+    /// send it as text then.
+    pub fn date(epoch_seconds: i64, otherwise: &str) -> Option<Self> {
+        let harmless = |b: u8| b.is_ascii_digit() || b"TZ:.+-".contains(&b);
+        let is_sane = epoch_seconds >= 0 && (1..=40).contains(&otherwise.len()) && otherwise.bytes().all(harmless);
+        // At most 100 characters: no block takes less.
+        is_sane.then(|| Self {
+            text: format!("<!date^{epoch_seconds}^{{date_short}} {{time}}|{otherwise}>"),
+            verbatim: true,
+            limit: 100,
+        })
+    }
+
+    /// Whether nothing would be seen.
+    pub fn is_empty(&self) -> bool {
+        self.text.is_empty()
+    }
+
+    /// Only code is ever longer than any limit.
+    fn within(self, limit: usize) -> Self {
+        if self.limit <= limit || self.text.len() <= limit {
+            return self;
+        }
+        let code = self.text.trim_start_matches("```\n").trim_end_matches("\n```");
+        Self::code(&unescape(code), limit)
+    }
+}
+
+impl Text<'_> {
+    /// Whether nothing would be seen.
+    pub fn is_empty(&self) -> bool {
+        match self {
+            Self::Plain(text) => text.is_empty(),
+            Self::Mrkdwn(text) => text.is_empty(),
+        }
+    }
+
+    pub(super) fn within(self, limit: usize) -> Self {
+        match self {
+            Self::Plain(text) => Self::Plain(text.within(limit)),
+            Self::Mrkdwn(text) => Self::Mrkdwn(text.within(limit)),
+        }
+    }
+}
+
+impl<'a> From<PlainText<'a>> for Text<'a> {
+    fn from(text: PlainText<'a>) -> Self {
+        Self::Plain(text)
+    }
+}
+
+impl From<Mrkdwn> for Text<'_> {
+    fn from(text: Mrkdwn) -> Self {
+        Self::Mrkdwn(text)
+    }
+}
+
+/// See [`PlainText::compose`]. Once a piece had to be cut for the whole, what comes after is left out.
+#[derive(Debug)]
+pub struct Compose {
+    composer: Composer<fn(char) -> usize>,
+    limit: usize,
+}
+
+impl Compose {
+    /// Adds words of the format's own, with their spaces and lines.
+    #[must_use]
+    pub fn words(mut self, words: &str) -> Self {
+        self.composer.words(words);
+        self
+    }
+
+    /// Adds a value: no space around it, all on one line, cut at `limit`.
+    #[must_use]
+    pub fn value(mut self, value: &str, limit: usize) -> Self {
+        self.composer.value(value, limit);
+        self
+    }
+
+    /// The whole.
+    pub fn finish(self) -> PlainText<'static> {
+        let text = escape(Cow::Owned(self.composer.finish()));
+        PlainText { text: if is_blank(&text) { Cow::Borrowed("") } else { text }, emoji: false, limit: self.limit }
+    }
+}
+
+/// How long a character is once it is escaped.
+fn escaped_length(c: char) -> usize {
+    match c {
+        '&' => "&amp;".len(),
+        '<' | '>' => "&lt;".len(),
+        c => utf16(c),
+    }
+}
+
+/// The three characters that Slack reads as control sequences, and no others; that ends mentions,
+/// channels and links, whatever they are.
+fn escape(text: Cow<'_, str>) -> Cow<'_, str> {
+    if !text.bytes().any(|b| matches!(b, b'&' | b'<' | b'>')) {
+        return text;
+    }
+    let mut escaped = String::with_capacity(text.len() + 64);
+    for c in text.chars() {
+        match c {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            c => escaped.push(c),
+        }
+    }
+    Cow::Owned(escaped)
+}
+
+/// What was escaped.
+fn unescape(escaped: &str) -> String {
+    escaped.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cut_first_and_escaped_then() {
+        let line = |text, limit| PlainText::line(text, limit).as_str().to_owned();
+        assert_eq!(line("<!channel> a & b\nc", 100), "&lt;!channel&gt; a &amp; b c");
+        assert_eq!(line("&&&&", 20), "&amp;&amp;&amp;&amp;");
+        assert_eq!(line("&&&&", 19), "&amp;&amp;&amp;...");
+        assert_eq!(line("&&&&", 13), "&amp;&amp;...");
+        let longer = PlainText::lines("&amp;&&&&", 100).within(19);
+        assert_eq!(longer.as_str(), "&amp;amp;&amp;...");
+    }
+
+    #[test]
+    fn nothing_ends_a_fence() {
+        assert_eq!(Mrkdwn::code("a```b", 100).text, "```\na`\u{200B}`\u{200B}`b\n```");
+        let long = Mrkdwn::code(&"`".repeat(1000), 50);
+        assert_eq!(long.text.encode_utf16().count(), 50);
+        assert!(long.text.ends_with("...\n```"));
+        let shorter = long.within(30);
+        assert_eq!(shorter.text.encode_utf16().count(), 30);
+        assert!(shorter.text.starts_with("```\n`\u{200B}`"));
+        assert!(Mrkdwn::code(" \0", 50).is_empty() && Mrkdwn::code("a", 3).is_empty());
+    }
+
+    #[test]
+    fn a_date_is_a_date() {
+        assert!(Mrkdwn::date(0, "1970-01-01T00:00:00.000Z").is_some());
+        assert!(Mrkdwn::date(-1, "1969-12-31T23:59:59.000Z").is_none());
+        assert!(Mrkdwn::date(1, "x|<!channel>").is_none());
+        assert!(Mrkdwn::date(1, "").is_none());
+    }
+}
