@@ -35,6 +35,7 @@
 //! - [`outline`]: what a person needs to know of an event, before any layout.
 //! - [`severity`], [`text`], [`link`]: one rule each, the same in every format.
 
+pub mod adaptive_card;
 #[cfg(all(target_arch = "wasm32", feature = "bump-allocator"))]
 mod alloc;
 pub mod block_kit;

@@ -1,12 +1,10 @@
 //! Which part of an event goes where in the card.
 
-use heraldry_formatter::link::web_url;
+use heraldry_formatter::adaptive_card::{Action, Card, Element, Fact, Run, Style, reencoded};
 use heraldry_formatter::outline::{LIST_SHOWN, List, Outline};
 use heraldry_formatter::{Event, EventType, Severity};
 
-use crate::budget::{Budget, LEVELS, reencoded};
-use crate::card::{Action, Element, Fact, Message, TextRun};
-use crate::wording::{fact, line, paragraphs};
+use crate::budget::{Budget, LEVELS};
 
 /// More would be a menu (FORMATS, section 2).
 const ACTIONS: usize = 3;
@@ -14,69 +12,62 @@ const ACTIONS: usize = 3;
 const URL_BYTES: usize = 2000;
 /// Of a button's address as Teams may write it: a card has two at most, and they cannot be cut.
 const URL_REENCODED: usize = 4000;
+/// Of words of our own, which nothing has to shorten.
+const WORDS: usize = 80;
+/// Of a whole list: its budget cuts each item, and this none of them.
+const LIST: usize = 2000;
 
 // Every list of an outline has room for what the first level shows.
 const _: () = assert!(LEVELS[0].items <= LIST_SHOWN);
 
-pub(crate) fn message<'a>(event: &'a Event<'_>, outline: &'a Outline<'_>, budget: &Budget) -> Message<'a> {
+pub(crate) fn card<'a>(event: &'a Event<'_>, outline: &'a Outline<'_>, budget: &Budget) -> Card<'a> {
     let severity = event.severity();
-    let mut body = Vec::with_capacity(10);
-    body.push(head(event, severity, budget));
-    body.push(Element::FactSet { facts: facts(event, severity, outline, budget) });
+    let mut card = Card::new();
+    card.push(head(event, severity, budget));
+    card.push(Element::facts(facts(event, severity, outline, budget)));
     if let Some(target) = &outline.target {
-        body.push(Element::RichTextBlock {
-            inlines: vec![TextRun::bold("Target: "), TextRun::plain(line(target, budget.passage))],
-        });
+        card.push(Element::text([label("Target: "), Run::line(&**target, budget.passage)]));
     }
     for passage in &outline.passages {
-        body.push(Element::RichTextBlock { inlines: vec![TextRun::plain(paragraphs(passage, budget.passage))] });
+        card.push(Element::text([Run::paragraphs(&**passage, budget.passage)]));
     }
     if let Some(evidence) = &outline.evidence {
-        body.push(Element::RichTextBlock { inlines: vec![TextRun::code(paragraphs(evidence, budget.evidence))] });
+        card.push(Element::text([Run::paragraphs(&**evidence, budget.evidence).monospace()]));
     }
-    body.extend(outline.lists.iter().map(|items| list(items, budget)));
-    let mut actions = Vec::new();
+    for items in &outline.lists {
+        card.push(list(items, budget));
+    }
     for link in &outline.links {
-        let url = web_url(&link.address, URL_BYTES)
-            .filter(|url| reencoded(url.as_bytes()) <= URL_REENCODED && actions.len() < ACTIONS);
-        match url {
-            Some(url) => actions.push(Action { title: link.label, url }),
+        let action = Action::open(link.label, &link.address, URL_BYTES)
+            .filter(|action| reencoded(action.url().as_bytes()) <= URL_REENCODED && card.actions() < ACTIONS);
+        if !card.act(action) {
             // It may not be pressed, but it may be read.
-            None => body.push(Element::RichTextBlock {
-                inlines: vec![
-                    TextRun::bold(link.label),
-                    TextRun::plain(format!(": {}", line(&link.address, budget.passage))),
-                ],
-            }),
+            let address = Run::compose(budget.passage + 2).words(": ").value(&link.address, budget.passage).finish();
+            card.push(Element::text([label(link.label), address]));
         }
     }
-    Message::of(body, actions)
+    card
 }
 
 /// The coloured top: the title, and under it what kind of news this is.
 fn head<'a>(event: &'a Event<'_>, severity: Severity, budget: &Budget) -> Element<'a> {
-    let title = line(&event.headline(), budget.title).into_owned();
-    Element::Container {
-        style: style(severity),
-        bleed: true,
-        items: vec![
-            Element::RichTextBlock { inlines: vec![TextRun::title(title)] },
-            Element::RichTextBlock {
-                inlines: vec![TextRun::bold(severity.upper()), TextRun::plain(format!(" · {}", event.kind.phrase()))],
-            },
+    let kind = Run::compose(WORDS).words(" · ").words(event.kind.phrase()).finish();
+    Element::container(
+        style(severity),
+        [
+            Element::text([Run::line(event.headline(), budget.title).bold().large()]),
+            Element::text([label(severity.upper()), kind]),
         ],
-    }
+    )
 }
 
 fn facts<'a>(event: &'a Event<'_>, severity: Severity, outline: &'a Outline<'_>, budget: &Budget) -> Vec<Fact<'a>> {
     let mut facts = Vec::with_capacity(16);
+    let mut push = |title, value: &'a str| facts.push(Fact::new(title, value, budget.fact));
     let rated = matches!(event.kind, EventType::MonitorAlert | EventType::EngagementCompleted);
     if event.kind.is_finding() || rated {
-        facts.push(Fact { title: "Severity", value: severity.title().into() });
+        push("Severity", severity.title());
     }
-    let mut push = |title, value: &'a str| {
-        facts.push(Fact { title, value: fact(value, budget.fact) });
-    };
     for fact in &outline.facts {
         push(fact.label, &fact.value);
     }
@@ -92,27 +83,30 @@ fn facts<'a>(event: &'a Event<'_>, severity: Severity, outline: &'a Outline<'_>,
 
 /// A heading with the count, an item a line, and how many more there are.
 fn list(list: &List<'_>, budget: &Budget) -> Element<'static> {
-    let mut text = String::with_capacity(256);
+    let heading = Run::compose(WORDS).words(list.label).words(&format!(": {}", list.total)).finish().bold();
+    let mut text = Run::compose(LIST);
     let shown = list.shown.iter().take(budget.items);
     let more = list.total - shown.len();
     for item in shown {
-        text.push_str("\n\n• ");
-        text.push_str(&line(item, budget.item));
+        text = text.words("\n• ").value(item, budget.item);
     }
     if more > 0 {
-        text.push_str(&format!("\n\nand {more} more"));
+        text = text.words(&format!("\nand {more} more"));
     }
-    Element::RichTextBlock {
-        inlines: vec![TextRun::bold(format!("{}: {}", list.label, list.total)), TextRun::plain(text)],
-    }
+    Element::text([heading, text.finish()])
+}
+
+/// Bold words of our own, with the spaces that they have.
+fn label(words: &str) -> Run<'_> {
+    Run::words(words).bold()
 }
 
 /// FORMATS, section 8.
-const fn style(severity: Severity) -> &'static str {
+const fn style(severity: Severity) -> Style {
     match severity {
-        Severity::Info => "default",
-        Severity::Low => "accent",
-        Severity::Medium | Severity::High => "warning",
-        Severity::Critical => "attention",
+        Severity::Info => Style::Default,
+        Severity::Low => Style::Accent,
+        Severity::Medium | Severity::High => Style::Warning,
+        Severity::Critical => Style::Attention,
     }
 }

@@ -6,10 +6,10 @@
 
 mod answer;
 mod budget;
-mod card;
 mod layout;
-mod wording;
 
+use budget::LEVELS;
+use heraldry_formatter::adaptive_card::payload;
 use heraldry_formatter::{
     Answer, Context, Error, Event, Formatter, Interpreter, Manifest, NoOptions, Payload, Verdict,
 };
@@ -31,19 +31,8 @@ impl Formatter for Teams {
     }
 
     fn render(event: &Event<'_>, context: &Context, _: &NoOptions) -> Result<Payload, Error> {
-        let max_bytes = context.max_bytes.map_or(budget::BODY_BYTES, |max| budget::BODY_BYTES.min(max as usize));
         let outline = event.outline();
-        // Most cards have 2 to 4 KiB; doubling from nothing would copy as much again.
-        let mut body = Vec::with_capacity(4096);
-        for level in &budget::LEVELS {
-            body.clear();
-            let message = layout::message(event, &outline, level);
-            serde_json::to_writer(&mut body, &message).map_err(|e| Error::Internal(e.to_string()))?;
-            if body.len() <= max_bytes && budget::reencoded(&body) <= budget::REENCODED_BYTES {
-                break;
-            }
-        }
-        Ok(Payload { content_type: "application/json; charset=utf-8".into(), headers: Vec::new(), body })
+        payload(context.max_bytes, &LEVELS, |budget| layout::card(event, &outline, budget))
     }
 }
 

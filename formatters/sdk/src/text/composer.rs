@@ -49,11 +49,8 @@ impl<C: Fn(char) -> usize + Copy> Composer<C> {
         self.out.push_str(&tidied);
     }
 
-    /// The whole, without space around it; not escaped yet.
-    pub(crate) fn finish(mut self) -> String {
-        if self.out.starts_with(char::is_whitespace) || self.out.ends_with(char::is_whitespace) {
-            self.out = self.out.trim().to_owned();
-        }
+    /// The whole; not escaped yet.
+    pub(crate) fn finish(self) -> String {
         self.out
     }
 }
