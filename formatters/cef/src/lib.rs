@@ -9,19 +9,12 @@ mod extension;
 mod options;
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
 
-use heraldry_formatter::line::{CONTENT_TYPE, Field, Header, LOCAL0, SYSLOG_MAX_BYTES, fit, push_escaped, value};
-use heraldry_formatter::text::Rule;
+use heraldry_formatter::cef::{Device, Record};
+use heraldry_formatter::rfc5424::{Facility, Header, MAX_BYTES};
 use heraldry_formatter::{Context, Error, Event, EventType, Formatter, Join, Kind, Manifest, Payload, Severity};
 
 pub use options::Options;
-
-/// The longest Name, in bytes, so that it is not too long in any unit.
-const MAX_NAME_BYTES: usize = 512;
-
-/// The longest Device Version.
-const MAX_VERSION_BYTES: usize = 31;
 
 /// The format.
 #[derive(Debug)]
@@ -45,68 +38,26 @@ impl Formatter for Cef {
 
     fn render(event: &Event<'_>, context: &Context, options: &Options) -> Result<Payload, Error> {
         let over_syslog = context.transport == "syslog";
-        let unlimited = if over_syslog { SYSLOG_MAX_BYTES } else { usize::MAX };
+        let unlimited = if over_syslog { MAX_BYTES } else { usize::MAX };
         let max_bytes = context.max_bytes.map_or(unlimited, |max| max as usize);
         let severity = event.severity();
-        let mut line = String::with_capacity(2048);
-        if over_syslog {
-            Header {
-                facility: LOCAL0,
-                severity,
-                timestamp: event.occurred_at,
-                host_name: &context.host_name,
-                app_name: "heraldry",
-                msgid: event.kind.name(),
-            }
-            .push_to(&mut line);
-            // No structured data: MSG is the record.
-            line.push_str("- ");
-        }
-        push_device(&mut line, &context.product_version, options);
-        line.push_str(event.kind.name());
-        line.push('|');
-        let level = level(severity, score(event));
-
-        let target = event.group().text("target");
-        let mut fields = Vec::with_capacity(24);
-        fields.push(Field {
-            name: "",
-            label: None,
-            value: value(name(event), Rule::SPACES, MAX_NAME_BYTES),
-            frame_bytes: 0,
-            is_special: ends_a_field,
-            atomic: false,
+        let head = over_syslog.then(|| Header {
+            facility: Facility::LOCAL0,
+            severity,
+            timestamp: event.occurred_at,
+            host_name: &context.host_name,
+            app_name: "heraldry",
+            msgid: event.kind.name(),
         });
-        let mut message = extension::collect(event, target.as_deref(), &mut fields);
-        // Behind the Name: two pipes and the severity.
-        let head_bytes = line.len() + 4;
-        let fits = max_bytes.checked_sub(head_bytes).is_some_and(|room| fit(&mut message, &mut fields, 1, room));
-        if !fits {
-            return Err(Error::Internal(format!(
-                "the header alone has {head_bytes} bytes without the name, the transport takes {max_bytes}"
-            )));
-        }
-        push_escaped(&mut line, &fields[0].value, ends_a_field);
-        // Writing into a string does not fail.
-        let _ = write!(line, "|{level}|");
-        extension::push(&mut line, fields[1..].iter().chain([&message]));
-        Ok(Payload { content_type: CONTENT_TYPE.into(), headers: Vec::new(), body: line.into_bytes() })
-    }
-}
-
-/// What a header field escapes; `=` stays.
-fn ends_a_field(byte: u8) -> bool {
-    matches!(byte, b'\\' | b'|')
-}
-
-/// The prefix, Device Vendor, Device Product and Device Version.
-fn push_device(line: &mut String, product_version: &str, options: &Options) {
-    let version = value(product_version, Rule::SPACES, MAX_VERSION_BYTES);
-    let version = if version.is_empty() { "-" } else { &version };
-    line.push_str("CEF:0|");
-    for field in [options.vendor.as_str(), options.product.as_str(), version] {
-        push_escaped(line, field, ends_a_field);
-        line.push('|');
+        let device = Device {
+            vendor: options.vendor.as_str(),
+            product: options.product.as_str(),
+            version: &context.product_version,
+        };
+        let target = event.group().text("target");
+        let mut record = Record::new(device, event.kind.name(), name(event), level(severity, score(event)));
+        extension::fill(&mut record, event, target.as_deref());
+        record.payload(head, max_bytes)
     }
 }
 

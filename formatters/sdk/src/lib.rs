@@ -39,12 +39,14 @@ pub mod adaptive_card;
 #[cfg(all(target_arch = "wasm32", feature = "bump-allocator"))]
 mod alloc;
 pub mod block_kit;
+pub mod cef;
 pub mod component;
 pub mod event;
 pub mod interpreter;
 pub mod line;
 pub mod link;
 pub mod outline;
+pub mod rfc5424;
 pub mod severity;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

@@ -9,19 +9,19 @@ const SHORTEST_VALUE_BYTES: usize = TRUNCATED.len() + 29;
 
 /// A piece of a line whose value is not escaped yet.
 #[derive(Debug)]
-pub struct Field<'a> {
+pub(crate) struct Field<'a> {
     /// The key or parameter.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// What a format writes beside the name, where it has such a thing; not part of the value.
-    pub label: Option<&'static str>,
+    pub(crate) label: Option<&'static str>,
     /// Clean, see [`super::value`].
-    pub value: Cow<'a, str>,
+    pub(crate) value: Cow<'a, str>,
     /// What the line needs for the field beside its value.
-    pub frame_bytes: usize,
+    pub(crate) frame_bytes: usize,
     /// The bytes, all ASCII, that escaping makes one byte longer.
-    pub is_special: fn(u8) -> bool,
+    pub(crate) is_special: fn(u8) -> bool,
     /// Half of it would be wrong or of no use (a number, an address, an id): never cut.
-    pub atomic: bool,
+    pub(crate) atomic: bool,
 }
 
 impl Field<'_> {
@@ -67,7 +67,7 @@ fn escaped_bytes(value: &str, is_special: fn(u8) -> bool) -> usize {
 /// the last one first, but never one of the first `essential`; `text` then ends with the mark, too.
 /// `false`: those alone are too long.
 #[must_use]
-pub fn fit(text: &mut Field<'_>, fields: &mut Vec<Field<'_>>, essential: usize, room: usize) -> bool {
+pub(crate) fn fit(text: &mut Field<'_>, fields: &mut Vec<Field<'_>>, essential: usize, room: usize) -> bool {
     if text.bytes() + fields.iter().map(Field::bytes).sum::<usize>() <= room {
         return true;
     }

@@ -1,0 +1,150 @@
+//! Who speaks, and under which name the structured data goes: checked once, where an owner chooses.
+
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{self, Deserializer, Visitor};
+
+/// The facilities' usual names, by number (RFC 5424, section 6.2.1).
+const FACILITIES: [&str; 24] = [
+    "kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv", "ftp", "ntp",
+    "audit", "alert", "clock", "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7",
+];
+
+/// A facility's number, 0 to 23 (RFC 5424, section 6.2.1); as JSON its usual name or its number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Facility(u8);
+
+impl Facility {
+    /// Ours unless the owner of the webhook says otherwise.
+    pub const LOCAL0: Self = Self(16);
+
+    /// The facility of that number; `None` above 23.
+    pub fn new(number: u8) -> Option<Self> {
+        (usize::from(number) < FACILITIES.len()).then_some(Self(number))
+    }
+
+    /// 0 to 23.
+    pub fn number(self) -> u8 {
+        self.0
+    }
+}
+
+impl Default for Facility {
+    fn default() -> Self {
+        Self::LOCAL0
+    }
+}
+
+impl<'de> Deserialize<'de> for Facility {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct NameOrNumber;
+        impl Visitor<'_> for NameOrNumber {
+            type Value = Facility;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a facility's name, as in local0, or its number, 0 to 23")
+            }
+
+            fn visit_str<E: de::Error>(self, name: &str) -> Result<Facility, E> {
+                let number = (0_u8..).zip(FACILITIES).find(|(_, known)| *known == name);
+                number
+                    .map(|(number, _)| Facility(number))
+                    .ok_or_else(|| E::invalid_value(de::Unexpected::Str(name), &self))
+            }
+
+            fn visit_u64<E: de::Error>(self, number: u64) -> Result<Facility, E> {
+                match u8::try_from(number) {
+                    Ok(fits) if usize::from(fits) < FACILITIES.len() => Ok(Facility(fits)),
+                    _ => Err(E::invalid_value(de::Unexpected::Unsigned(number), &self)),
+                }
+            }
+
+            // To a JSON Schema 16.0 is the same number as 16.
+            fn visit_f64<E: de::Error>(self, number: f64) -> Result<Facility, E> {
+                (0_u8..24)
+                    .find(|known| f64::from(*known) == number)
+                    .map(Facility)
+                    .ok_or_else(|| E::invalid_value(de::Unexpected::Float(number), &self))
+            }
+        }
+        from.deserialize_any(NameOrNumber)
+    }
+}
+
+/// 1 to 48 printable ASCII characters (RFC 5424, section 6.2.5).
+#[derive(Debug, Clone, Deserialize)]
+#[serde(try_from = "String")]
+pub struct AppName(String);
+
+impl AppName {
+    /// The name as it goes out.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Default for AppName {
+    fn default() -> Self {
+        Self("heraldry".into())
+    }
+}
+
+impl TryFrom<String> for AppName {
+    type Error = &'static str;
+
+    fn try_from(name: String) -> Result<Self, Self::Error> {
+        if (1..=48).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_graphic()) {
+            Ok(Self(name))
+        } else {
+            Err("1 to 48 printable ASCII characters without spaces are expected")
+        }
+    }
+}
+
+/// `name@number`, at most 32 characters (RFC 5424, section 6.3.2): names without `@` are IANA's.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(try_from = "String")]
+pub struct SdId(String);
+
+impl SdId {
+    /// The name as it goes out.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Default for SdId {
+    /// 32473 is the number for documents (RFC 5612): we have none of our own.
+    fn default() -> Self {
+        Self("heraldry@32473".into())
+    }
+}
+
+impl TryFrom<String> for SdId {
+    type Error = &'static str;
+
+    fn try_from(id: String) -> Result<Self, Self::Error> {
+        let fits = id.len() <= 32
+            && id.split_once('@').is_some_and(|(name, number)| {
+                is_sd_name(name)
+                    && !name.contains('@')
+                    && (1..=10).contains(&number.len())
+                    && !number.starts_with('0')
+                    && number.bytes().all(|b| b.is_ascii_digit())
+            });
+        if fits {
+            Ok(Self(id))
+        } else {
+            Err(
+                "a name and a private enterprise number are expected, as in heraldry@32473, at most 32 characters without = ] \"",
+            )
+        }
+    }
+}
+
+/// SD-NAME (RFC 5424, section 6.3.2).
+pub(super) fn is_sd_name(name: &str) -> bool {
+    let legal = |b: u8| b.is_ascii_graphic() && !matches!(b, b'=' | b']' | b'"');
+    (1..=32).contains(&name.len()) && name.bytes().all(legal)
+}
