@@ -1,14 +1,10 @@
 //! Whatever is in an event, the line is one legal CEF record and says what the event says. Read back by
 //! a strict reader of CEF, and over syslog first by one of RFC 5424; both know nothing of the formatter.
 
-mod cef_reader;
-#[path = "../../syslog/tests/rfc5424/mod.rs"]
-mod rfc5424;
-
-use cef_reader::Record;
 use heraldry_format_cef::Cef;
-use heraldry_formatter::testing::samples;
+use heraldry_formatter::testing::cef_reader::{self, Record};
 use heraldry_formatter::testing::strategy::{legal_event, text};
+use heraldry_formatter::testing::{rfc5424_reader, samples};
 use heraldry_formatter::text::is_blank;
 use heraldry_formatter::{Context, Error, RawEvent, describe, format};
 use proptest::prelude::*;
@@ -44,7 +40,7 @@ fn render(event: &RawEvent, context: &Context, options: &str) -> String {
 /// Reads a line as it travels on the context's transport.
 fn read(event: &RawEvent, context: &Context, line: &str) -> Record {
     let record = if context.transport == "syslog" {
-        let message = rfc5424::read(line.as_bytes()).unwrap_or_else(|e| panic!("{e}\n{line}"));
+        let message = rfc5424_reader::read(line.as_bytes()).unwrap_or_else(|e| panic!("{e}\n{line}"));
         assert!(message.elements.is_empty(), "the structured data is nil");
         assert_eq!((message.facility, message.app_name, message.proc_id), (16, "heraldry", "-"));
         assert_eq!((message.msg_id, message.timestamp), (&*event.type_, &*event.occurred_at));

@@ -21,6 +21,8 @@
 //! # Ok::<(), heraldry_formatter::Error>(())
 //! ```
 
+#[cfg(test)]
+mod property;
 mod size;
 mod text;
 

@@ -16,6 +16,8 @@
 //! # Ok::<(), heraldry_formatter::Error>(())
 //! ```
 
+#[cfg(test)]
+mod property;
 mod text;
 
 use serde::{Serialize, Serializer};

@@ -23,6 +23,8 @@
 //! ```
 
 mod keys;
+#[cfg(test)]
+mod property;
 
 use std::borrow::Cow;
 use std::fmt::Write as _;

@@ -26,6 +26,8 @@
 //! ```
 
 mod names;
+#[cfg(test)]
+mod property;
 
 use std::borrow::Cow;
 use std::fmt::Write as _;

@@ -1,11 +1,9 @@
 //! Whatever is in an event, the line is one legal message of RFC 5424 and says what the event says. Read
 //! back twice: by the crate `syslog_rfc5424`, and by a stricter reader written from the RFC.
 
-mod rfc5424;
-
 use heraldry_format_syslog::Syslog;
-use heraldry_formatter::testing::samples;
 use heraldry_formatter::testing::strategy::{legal_event, text};
+use heraldry_formatter::testing::{rfc5424_reader, samples};
 use heraldry_formatter::{Context, Error, RawEvent, describe, format};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -36,8 +34,8 @@ fn render(event: &RawEvent, context: &Context, options: &str) -> String {
 }
 
 /// Reads a line with both readers and holds them against each other.
-fn read(line: &str) -> rfc5424::Message<'_> {
-    let message = rfc5424::read(line.as_bytes()).unwrap_or_else(|e| panic!("{e}\n{line}"));
+fn read(line: &str) -> rfc5424_reader::Message<'_> {
+    let message = rfc5424_reader::read(line.as_bytes()).unwrap_or_else(|e| panic!("{e}\n{line}"));
     let other = syslog_rfc5424::parse_message(line).unwrap_or_else(|e| panic!("{e}\n{line}"));
     assert_eq!(other.facility as u8, message.facility);
     assert_eq!(other.severity as u8, message.severity);

@@ -4,34 +4,48 @@
 
 /// One message, read.
 #[derive(Debug)]
-pub(crate) struct Message<'a> {
-    pub(crate) facility: u8,
-    pub(crate) severity: u8,
-    pub(crate) timestamp: &'a str,
-    pub(crate) host_name: &'a str,
-    pub(crate) app_name: &'a str,
-    pub(crate) proc_id: &'a str,
-    pub(crate) msg_id: &'a str,
-    pub(crate) elements: Vec<Element>,
-    pub(crate) msg: Option<&'a str>,
+pub struct Message<'a> {
+    /// 0 to 23.
+    pub facility: u8,
+    /// 0 to 7.
+    pub severity: u8,
+    /// TIMESTAMP, `-` for none; so with the next four.
+    pub timestamp: &'a str,
+    /// HOSTNAME.
+    pub host_name: &'a str,
+    /// APP-NAME.
+    pub app_name: &'a str,
+    /// PROCID.
+    pub proc_id: &'a str,
+    /// MSGID.
+    pub msg_id: &'a str,
+    /// STRUCTURED-DATA.
+    pub elements: Vec<Element>,
+    /// MSG.
+    pub msg: Option<&'a str>,
 }
 
 /// One SD-ELEMENT.
 #[derive(Debug)]
-pub(crate) struct Element {
-    pub(crate) id: String,
-    pub(crate) params: Vec<(String, String)>,
+pub struct Element {
+    /// SD-ID.
+    pub id: String,
+    /// The SD-PARAMs, unescaped.
+    pub params: Vec<(String, String)>,
 }
 
 impl Element {
     /// The value of the only parameter of that name.
-    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+    pub fn get(&self, name: &str) -> Option<&str> {
         self.params.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
     }
 }
 
 /// Reads the whole of `line`, or says what is wrong and where.
-pub(crate) fn read(line: &[u8]) -> Result<Message<'_>, String> {
+///
+/// # Errors
+/// What is wrong, for a person.
+pub fn read(line: &[u8]) -> Result<Message<'_>, String> {
     let text = std::str::from_utf8(line).map_err(|e| e.to_string())?;
     if let Some(c) = text.chars().find(|&c| c.is_control() || c == '\u{2028}' || c == '\u{2029}') {
         return Err(format!("{c:?} in the message"));
@@ -240,48 +254,53 @@ fn check_timestamp(text: &str) -> Result<(), String> {
     if rest == "Z" { Ok(()) } else { Err(wrong()) }
 }
 
-#[test]
-fn the_reader_takes_the_examples_of_the_rfc() {
-    let line = "<165>1 2003-10-11T22:14:15.003Z mymachine.example.com evntslog - ID47 [exampleSDID@32473 iut=\"3\" \
-                eventSource=\"Appli\\]c\\\"a\\\\tion\" eventID=\"1011\"] An application event log entry...";
-    let message = read(line.as_bytes()).expect("legal");
-    assert_eq!((message.facility, message.severity, message.msg_id), (20, 5, "ID47"));
-    assert_eq!(message.elements[0].get("eventSource"), Some("Appli]c\"a\\tion"));
-    assert_eq!(message.msg, Some("An application event log entry..."));
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-#[test]
-fn the_reader_refuses() {
-    let good = "<130>1 2026-11-17T10:12:45.120Z h a - m [i@1 a=\"b\"] text";
-    assert!(read(good.as_bytes()).is_ok());
-    for (from, to) in [
-        ("<130>", "<192>"),
-        ("<130>", "<0130>"),
-        ("<130>", "<01>"),
-        ("<130>", ""),
-        (">1 ", ">2 "),
-        ("17T", "17t"),
-        (".120Z", ".1201201Z"),
-        (":45.", ":60."),
-        ("11-17", "02-30"),
-        (" h ", "  "),
-        (" h ", " hö "),
-        (" a ", " a b "),
-        ("i@1", "i"),
-        ("i@1", "@1"),
-        ("i@1", "i=@1"),
-        ("\"b\"", "\"]\""),
-        ("\"b\"", "\"\\b\""),
-        ("\"b\"", "\"b"),
-        ("a=\"b\"", "a=\"b\" a=\"c\""),
-        ("] ", "]"),
-        ("] ", "][i@1] "),
-        ("text", "te\nxt"),
-        ("text", "te\u{0}xt"),
-        ("text", "te\u{2028}xt"),
-    ] {
-        let bad = good.replacen(from, to, 1);
-        assert_ne!(bad, good);
-        assert!(read(bad.as_bytes()).is_err(), "{bad}");
+    #[test]
+    fn the_reader_takes_the_examples_of_the_rfc() {
+        let line = "<165>1 2003-10-11T22:14:15.003Z mymachine.example.com evntslog - ID47 [exampleSDID@32473 iut=\"3\" \
+                eventSource=\"Appli\\]c\\\"a\\\\tion\" eventID=\"1011\"] An application event log entry...";
+        let message = read(line.as_bytes()).expect("legal");
+        assert_eq!((message.facility, message.severity, message.msg_id), (20, 5, "ID47"));
+        assert_eq!(message.elements[0].get("eventSource"), Some("Appli]c\"a\\tion"));
+        assert_eq!(message.msg, Some("An application event log entry..."));
+    }
+
+    #[test]
+    fn the_reader_refuses() {
+        let good = "<130>1 2026-11-17T10:12:45.120Z h a - m [i@1 a=\"b\"] text";
+        assert!(read(good.as_bytes()).is_ok());
+        for (from, to) in [
+            ("<130>", "<192>"),
+            ("<130>", "<0130>"),
+            ("<130>", "<01>"),
+            ("<130>", ""),
+            (">1 ", ">2 "),
+            ("17T", "17t"),
+            (".120Z", ".1201201Z"),
+            (":45.", ":60."),
+            ("11-17", "02-30"),
+            (" h ", "  "),
+            (" h ", " hö "),
+            (" a ", " a b "),
+            ("i@1", "i"),
+            ("i@1", "@1"),
+            ("i@1", "i=@1"),
+            ("\"b\"", "\"]\""),
+            ("\"b\"", "\"\\b\""),
+            ("\"b\"", "\"b"),
+            ("a=\"b\"", "a=\"b\" a=\"c\""),
+            ("] ", "]"),
+            ("] ", "][i@1] "),
+            ("text", "te\nxt"),
+            ("text", "te\u{0}xt"),
+            ("text", "te\u{2028}xt"),
+        ] {
+            let bad = good.replacen(from, to, 1);
+            assert_ne!(bad, good);
+            assert!(read(bad.as_bytes()).is_err(), "{bad}");
+        }
     }
 }

@@ -7,24 +7,35 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// One CEF record, read and unescaped.
 #[derive(Debug)]
-pub(crate) struct Record {
-    pub(crate) vendor: String,
-    pub(crate) product: String,
-    pub(crate) version: String,
-    pub(crate) signature: String,
-    pub(crate) name: String,
-    pub(crate) severity: u8,
-    pub(crate) extension: BTreeMap<String, String>,
+pub struct Record {
+    /// Device Vendor.
+    pub vendor: String,
+    /// Device Product.
+    pub product: String,
+    /// Device Version.
+    pub version: String,
+    /// Signature.
+    pub signature: String,
+    /// Name.
+    pub name: String,
+    /// 0 to 10.
+    pub severity: u8,
+    /// The pairs, labels too.
+    pub extension: BTreeMap<String, String>,
 }
 
 impl Record {
-    pub(crate) fn get(&self, key: &str) -> Option<&str> {
+    /// The value under a key.
+    pub fn get(&self, key: &str) -> Option<&str> {
         self.extension.get(key).map(String::as_str)
     }
 }
 
 /// Reads the whole of `text`, or says what is wrong.
-pub(crate) fn read(text: &str) -> Result<Record, String> {
+///
+/// # Errors
+/// What is wrong, for a person.
+pub fn read(text: &str) -> Result<Record, String> {
     if let Some(c) = text.chars().find(|&c| c.is_control() || c == '\u{2028}' || c == '\u{2029}') {
         return Err(format!("{c:?} in the record"));
     }
@@ -206,48 +217,53 @@ fn check(key: &str, value: &str, all: &BTreeMap<String, String>) -> Result<(), S
     if value.len() > longest { wrong(&format!("{} bytes, at most {longest}", value.len())) } else { Ok(()) }
 }
 
-#[test]
-fn the_reader_takes_the_example() {
-    let line = "CEF:0|Heraldry|Heraldry|0.1.0|finding_added|Stored XSS \\| name=\"message\"|7|rt=1794920759000 dhost=dvwa.contoso.example \
-                msg=Kept.\\nSee a\\=b | c\\\\d cs1Label=objectId cs1=F-0102 cfp1Label=cvss cfp1=7.4";
-    let record = read(line).expect("legal");
-    assert_eq!(record.name, "Stored XSS | name=\"message\"");
-    assert_eq!(record.get("msg"), Some("Kept.\nSee a=b | c\\d"));
-    assert_eq!((record.severity, record.get("cfp1"), record.get("rt")), (7, Some("7.4"), Some("1794920759000")));
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-#[test]
-fn the_reader_refuses() {
-    let good = "CEF:0|V|P|1|finding_added|Name|7|rt=1 msg=a b cs1Label=x cs1=y";
-    assert!(read(good).is_ok());
-    for (from, to) in [
-        ("CEF:0", "CEF:1"),
-        ("|V|", "||"),
-        ("|V|", "|\\V|"),
-        ("|7|", "|11|"),
-        ("|7|", "|07|"),
-        ("|7|", "|7"),
-        ("Name", "Na|me"),
-        ("rt=1", "rt=2026-11-17"),
-        ("rt=1", " rt=1"),
-        ("rt=1", "x rt=1"),
-        ("rt=1 ", "rt=1  "),
-        ("a b", "a=b"),
-        ("a b", "a \\b"),
-        ("a b", "a\\"),
-        ("msg=a b", "msg="),
-        ("msg=a b", "rt=1"),
-        ("cs1Label=x ", ""),
-        (" cs1=y", ""),
-        ("msg", "eventId"),
-        ("msg", "dst"),
-        ("msg", "heraldryKey"),
-        ("a b", "a\u{7}b"),
-        ("a b", "a\nb"),
-        ("rt=1", "dpt=65536"),
-    ] {
-        let bad = good.replacen(from, to, 1);
-        assert_ne!(bad, good);
-        assert!(read(&bad).is_err(), "{bad}");
+    #[test]
+    fn the_reader_takes_the_example() {
+        let line = "CEF:0|Heraldry|Heraldry|0.1.0|finding_added|Stored XSS \\| name=\"message\"|7|rt=1794920759000 dhost=dvwa.contoso.example \
+                msg=Kept.\\nSee a\\=b | c\\\\d cs1Label=objectId cs1=F-0102 cfp1Label=cvss cfp1=7.4";
+        let record = read(line).expect("legal");
+        assert_eq!(record.name, "Stored XSS | name=\"message\"");
+        assert_eq!(record.get("msg"), Some("Kept.\nSee a=b | c\\d"));
+        assert_eq!((record.severity, record.get("cfp1"), record.get("rt")), (7, Some("7.4"), Some("1794920759000")));
+    }
+
+    #[test]
+    fn the_reader_refuses() {
+        let good = "CEF:0|V|P|1|finding_added|Name|7|rt=1 msg=a b cs1Label=x cs1=y";
+        assert!(read(good).is_ok());
+        for (from, to) in [
+            ("CEF:0", "CEF:1"),
+            ("|V|", "||"),
+            ("|V|", "|\\V|"),
+            ("|7|", "|11|"),
+            ("|7|", "|07|"),
+            ("|7|", "|7"),
+            ("Name", "Na|me"),
+            ("rt=1", "rt=2026-11-17"),
+            ("rt=1", " rt=1"),
+            ("rt=1", "x rt=1"),
+            ("rt=1 ", "rt=1  "),
+            ("a b", "a=b"),
+            ("a b", "a \\b"),
+            ("a b", "a\\"),
+            ("msg=a b", "msg="),
+            ("msg=a b", "rt=1"),
+            ("cs1Label=x ", ""),
+            (" cs1=y", ""),
+            ("msg", "eventId"),
+            ("msg", "dst"),
+            ("msg", "heraldryKey"),
+            ("a b", "a\u{7}b"),
+            ("a b", "a\nb"),
+            ("rt=1", "dpt=65536"),
+        ] {
+            let bad = good.replacen(from, to, 1);
+            assert_ne!(bad, good);
+            assert!(read(&bad).is_err(), "{bad}");
+        }
     }
 }

@@ -1,0 +1,129 @@
+//! Whatever text goes in, a card comes out that arrives, and the text comes back. What reads it knows FORMATS,
+//! sections 2 and 9, and nothing of the builder.
+
+use proptest::prelude::*;
+use serde_json::Value;
+
+use super::*;
+use crate::testing::cleaned::{assert_whole_or_cut, cleaned};
+use crate::testing::strategy::{text, url};
+
+fn units(text: &str) -> usize {
+    text.encode_utf16().count()
+}
+
+/// A run's text, as a reader sees it.
+fn read(run: &Value) -> String {
+    let text = run["text"].as_str().expect("a string");
+    assert!(!text.is_empty() && !text.contains("{{"), "{text}");
+    assert!(text.chars().all(|c| c == '\n' || !c.is_control()), "{text}");
+    text.replace('\u{200B}', "")
+}
+
+/// A fact's text behind its Markdown step.
+fn unescaped(text: &Value) -> String {
+    let mut out = String::new();
+    let mut rest = text.as_str().expect("a string").chars();
+    while let Some(c) = rest.next() {
+        let special = |c: char| r"\`*_{}[]()#+-.!|<>~&".contains(c);
+        if c == '\\' {
+            out.extend(rest.next().filter(|c| special(*c)));
+        } else {
+            assert!(!special(c) && !c.is_control(), "{c:?} in {text}");
+            out.push(c);
+        }
+    }
+    out
+}
+
+fn check(read: Option<&str>, text: &str, line_break: &str, limit: usize) {
+    let clean = cleaned(text.trim(), "", line_break);
+    match read {
+        None => assert!(crate::text::is_blank(&clean) || units(&clean) > limit, "{text:?} is missing"),
+        Some(read) => {
+            let without = |text: &str| text.replace('\u{200B}', "");
+            assert_whole_or_cut(&without(&clean), &without(read), units(&clean) <= limit, "...");
+        }
+    }
+}
+
+fn json(card: &Card<'_>) -> Value {
+    serde_json::to_value(card).expect("JSON")
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_text_comes_back(text in text(), limit in prop_oneof![0_usize..40, 100_usize..5_000]) {
+        for (runs, line_break) in [([Run::line(&*text, limit).bold()], " "), ([Run::paragraphs(&*text, limit)], "\n\n")] {
+            let mut card = Card::new();
+            card.push(Element::container(Style::Attention, [Element::text(runs)]));
+            let card = json(&card);
+            let run = card.pointer("/attachments/0/content/body/0/items/0/inlines/0").map(read);
+            check(run.as_deref(), &text, line_break, limit);
+        }
+        let mut card = Card::new();
+        card.push(Element::facts([Fact::new(&text, &text, limit)]));
+        let card = json(&card);
+        let fact = card.pointer("/attachments/0/content/body/0/facts/0");
+        for member in ["title", "value"] {
+            check(fact.map(|fact| unescaped(&fact[member])).as_deref(), &text, " ", limit);
+        }
+    }
+
+    #[test]
+    fn pieces_have_one_limit(text in text(), most in 0_usize..300, limit in 0_usize..400) {
+        let run = Run::compose(limit).words("{").value(&text, most).words("{\n").value(&text, most).finish();
+        let run = serde_json::to_value(&run).expect("JSON");
+        if run["text"] != "" {
+            prop_assert!(units(&read(&run)) <= limit);
+        }
+    }
+
+    #[test]
+    fn only_the_web_is_behind_a_button(title in text(), address in url()) {
+        if let Some(action) = Action::open(&title, &address, 500) {
+            let action = serde_json::to_value(&action).expect("JSON");
+            prop_assert_eq!(&action["type"], "Action.OpenUrl");
+            let url = action["url"].as_str().expect("a string");
+            prop_assert!(url.starts_with("https://") || url.starts_with("http://"));
+            assert!(url.len() <= 500 && url.bytes().all(|b| b.is_ascii_graphic() && !b"|<>\"\\{}".contains(&b)));
+            let shown = action["title"].as_str().expect("a string");
+            assert!(!shown.contains("{{"));
+            check(Some(shown), &title, " ", 80);
+        }
+    }
+
+    #[test]
+    fn what_is_sent_fits(text in text(), max in prop::option::of(300_u32..20_000)) {
+        let sent = payload(max, &[100_000, 4_000, 500, 10], |&limit| {
+            let mut card = Card::new();
+            card.push(Element::text([Run::paragraphs(&text, limit)]));
+            card
+        });
+        match sent {
+            Ok(payload) => {
+                prop_assert!(payload.body.len() <= max.unwrap_or(18_000).min(18_000) as usize);
+                let worst: usize = String::from_utf8(payload.body).expect("UTF-8").chars()
+                    .map(|c| if c.is_ascii() && !"<>&'+".contains(c) { 1 } else { 6 * c.len_utf16() }).sum();
+                prop_assert!(worst <= 28_672);
+            }
+            Err(error) => prop_assert!(max.is_some_and(|max| max < 500), "{:?}", error),
+        }
+    }
+}
+
+#[test]
+fn a_card_has_six_buttons_and_no_empty_part() {
+    let mut card = Card::new();
+    let action = || Action::open("Open", "https://a.example/", 99);
+    assert!((0..6).all(|_| card.act(action())));
+    assert!(!card.act(action()) && !card.act(None));
+    card.push(Element::container(Style::Default, [Element::text([Run::line("\0", 9)]), Element::facts([])]));
+    card.push(Element::text([]));
+    let card = json(&card);
+    let content = &card["attachments"][0]["content"];
+    assert_eq!(content["actions"].as_array().map(Vec::len), Some(6));
+    assert_eq!(content["body"], Value::Array(vec![]));
+}

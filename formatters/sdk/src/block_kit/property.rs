@@ -1,0 +1,167 @@
+//! Whatever text goes in, a message comes out that Slack takes, and the text comes back. What reads it knows
+//! FORMATS, sections 1 and 9, and nothing of the builder.
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use serde_json::Value;
+
+use super::*;
+use crate::testing::cleaned::{assert_whole_or_cut, cleaned};
+use crate::testing::strategy::{text, url};
+
+fn units(text: &str) -> usize {
+    text.encode_utf16().count()
+}
+
+fn sent(message: &Message<'_>) -> Value {
+    let payload = message.payload().expect("a payload");
+    assert_eq!(payload.content_type, "application/json; charset=utf-8");
+    serde_json::from_slice(&payload.body).expect("JSON")
+}
+
+/// What a reader sees of escaped text of at most `most`.
+fn read(escaped: &Value, most: usize) -> String {
+    let escaped = escaped.as_str().expect("a string");
+    assert!((1..=most).contains(&units(escaped)), "{} of {most}: {escaped}", units(escaped));
+    let mut out = String::new();
+    let mut rest = escaped;
+    while let Some(c) = rest.chars().next() {
+        assert!(c == '\n' || !c.is_control(), "{c:?}");
+        assert!(!matches!(c, '<' | '>'), "{escaped}");
+        let entity = [("&amp;", '&'), ("&lt;", '<'), ("&gt;", '>')].into_iter().find(|(e, _)| rest.starts_with(e));
+        assert!(c != '&' || entity.is_some(), "{escaped}");
+        let (token, shown) = entity.map_or((c.len_utf8(), c), |(token, shown)| (token.len(), shown));
+        out.push(shown);
+        rest = &rest[token..];
+    }
+    out
+}
+
+/// What one character has once it is escaped.
+fn escaped(text: &str) -> usize {
+    text.chars()
+        .map(|c| {
+            if c == '&' {
+                5
+            } else if matches!(c, '<' | '>') {
+                4
+            } else {
+                c.len_utf16()
+            }
+        })
+        .sum()
+}
+
+/// Holds a text object against what it was made of; `None` where it was left out.
+fn check(object: Option<&Value>, text: &str, line_break: &str, most: usize) {
+    let clean = cleaned(text.trim(), "", line_break);
+    match object {
+        None => assert!(crate::text::is_blank(&clean) || escaped(&clean) > most, "{text:?} is missing"),
+        Some(object) => {
+            assert_eq!((&object["type"], &object["emoji"]), (&"plain_text".into(), &false.into()));
+            let read = read(&object["text"], most);
+            assert_whole_or_cut(&clean, &read, escaped(&clean) <= most, "...");
+        }
+    }
+}
+
+fn blocks(message: &Value) -> &Vec<Value> {
+    message["attachments"][0]["blocks"].as_array().expect("a list")
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_text_comes_back(text in text(), limit in prop_oneof![0_usize..40, 100_usize..5_000]) {
+        let mut message = Message::new(PlainText::line(&*text, limit), Color::rgb(0xB0_00_20));
+        message.header(PlainText::line(&*text, limit));
+        message.section(PlainText::lines(&*text, limit));
+        message.fields([PlainText::line(&*text, limit)]);
+        message.context([PlainText::line(&*text, limit)]);
+        let message = sent(&message);
+        read(&message["text"], 3000);
+        let of = |kind: &str, pointer: &str| {
+            let block = blocks(&message).iter().find(|block| block["type"] == kind && block.pointer(pointer).is_some());
+            block.and_then(|block| block.pointer(pointer))
+        };
+        check(of("header", "/text"), &text, " ", limit.min(150));
+        check(of("section", "/text"), &text, "\n", limit.min(3000));
+        check(of("section", "/fields/0"), &text, " ", limit.min(2000));
+        check(of("context", "/elements/0"), &text, " ", limit.min(3000));
+    }
+
+    #[test]
+    fn nothing_ends_a_code_block(text in text(), limit in 0_usize..5_000) {
+        let mut message = Message::new(PlainText::line("t", 9), Color::rgb(0));
+        message.section(Mrkdwn::code(&text, limit));
+        message.fields([Mrkdwn::code(&text, limit)]);
+        let message = sent(&message);
+        for (block, most) in blocks(&message).iter().zip([3000, 2000]) {
+            let object = block.get("text").unwrap_or(&block["fields"][0]);
+            prop_assert_eq!(&object["verbatim"], &Value::from(true));
+            let most = most.min(limit);
+            let whole = object["text"].as_str().expect("a string");
+            prop_assert!(units(whole) <= most);
+            let code = whole.strip_prefix("```\n").and_then(|code| code.strip_suffix("\n```")).expect("a fence");
+            prop_assert!(!code.contains("``"));
+            let shown = read(&code.into(), most).replace('\u{200B}', "");
+            assert_whole_or_cut(&cleaned(&text, "", "\n").replace('\u{200B}', ""), &shown, false, "...");
+        }
+    }
+
+    #[test]
+    fn pieces_have_one_limit(pieces in vec((text(), 0_usize..300), 0..6), limit in 0_usize..400) {
+        let mut compose = PlainText::compose(limit);
+        for (text, most) in &pieces {
+            compose = compose.words("<b>\n").value(text, *most);
+        }
+        let mut message = Message::new(PlainText::line("t", 9), Color::rgb(0));
+        message.section(compose.finish());
+        if let Some(block) = blocks(&sent(&message)).first() {
+            read(&block["text"]["text"], limit);
+        }
+    }
+
+    #[test]
+    fn only_the_web_is_behind_a_button(label in text(), address in url()) {
+        if let Some(button) = Button::open(&label, &address) {
+            let button = serde_json::to_value(&button).expect("JSON");
+            check(Some(&button["text"]), &label, " ", 75);
+            let url = button["url"].as_str().expect("a string");
+            prop_assert!(url.starts_with("https://") || url.starts_with("http://"));
+            prop_assert!(url.len() <= 3000 && url.bytes().all(|b| b.is_ascii_graphic() && !b"|<>\"\\".contains(&b)));
+        }
+    }
+}
+
+#[test]
+fn a_message_has_no_more_than_slack_takes() {
+    let mut message = Message::new(PlainText::line("", 9), Color::rgb(0x12_AB_EF));
+    let button = || Button::open("Open", "https://a.example/").expect("a button");
+    message.actions((0..26).map(|_| button()));
+    message.actions([button()]);
+    message.fields((0..11).map(|n| PlainText::line(n.to_string(), 9)));
+    message.context((0..11).map(|n| PlainText::line(n.to_string(), 9)));
+    message.section(PlainText::line(" \u{202E}", 9));
+    message.header(PlainText::lines("\0", 9));
+    let value = sent(&message);
+    assert_eq!((&value["text"], &value["attachments"][0]["color"]), (&"-".into(), &"#12ABEF".into()));
+    let lengths: Vec<_> = blocks(&value)
+        .iter()
+        .map(|block| block.get("elements").unwrap_or(&block["fields"]).as_array().map_or(0, Vec::len))
+        .collect();
+    assert_eq!(lengths, [25, 1, 1, 10, 1, 10, 1]);
+    let ids: std::collections::BTreeSet<_> = blocks(&value)[..3]
+        .iter()
+        .flat_map(|block| block["elements"].as_array().expect("a list"))
+        .map(|button| button["action_id"].as_str())
+        .collect();
+    assert_eq!(ids.len(), 27);
+    for _ in 0..60 {
+        message.section(PlainText::line("more", 9));
+    }
+    let value = sent(&message);
+    assert_eq!(blocks(&value).len(), 50);
+    assert_eq!(blocks(&value)[49]["elements"][0]["text"], "...");
+}

@@ -1,0 +1,117 @@
+//! Whatever text goes in, one legal record comes out, and the text comes back: read by a strict reader of CEF that
+//! knows nothing of the builder.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::testing::cef_reader::{self, Record as Read};
+use crate::testing::cleaned::{assert_whole_or_cut, cleaned};
+use crate::testing::rfc5424_reader;
+use crate::testing::strategy::text;
+use crate::{Severity, rfc5424::Facility};
+
+const MARK: &str = "[truncated]";
+
+const TEXTS: [(Text, usize); 15] = [
+    (Text::Act, 63),
+    (Text::App, 31),
+    (Text::Cat, 1023),
+    (Text::DeviceExternalId, 255),
+    (Text::DeviceFacility, 1023),
+    (Text::Dhost, 1023),
+    (Text::Duser, 1023),
+    (Text::Dvchost, 100),
+    (Text::ExternalId, 40),
+    (Text::Outcome, 63),
+    (Text::Reason, 1023),
+    (Text::Request, 1023),
+    (Text::Shost, 1023),
+    (Text::SourceServiceName, 1023),
+    (Text::Suser, 1023),
+];
+const CUSTOMS: [Custom; 6] = [Custom::Cs1, Custom::Cs2, Custom::Cs3, Custom::Cs4, Custom::Cs5, Custom::Cs6];
+
+/// A record with `text` everywhere, and each key twice.
+fn record<'a>(text: &'a str, number: i64, double: f64, severity: u8) -> Record<'a> {
+    let device = Device { vendor: text, product: text, version: text };
+    let mut record = Record::new(device, text, text, severity);
+    for value in [text, "second"] {
+        for (key, _) in TEXTS {
+            record.text(key, Some(value));
+        }
+        for key in CUSTOMS {
+            record.custom(key, "a label", Some(value));
+        }
+        record.long(Long::Cn1, "bad=label", Some(number));
+        record.long(Long::Cn2, "", Some(i64::MIN));
+        record.double(Double::Cfp1, "score", Some(double));
+        record.count(Some(number));
+        record.port(Port::Dpt, Some(65_535));
+        record.ipv4(Ipv4::Dst, Some(Ipv4Addr::LOCALHOST));
+        record.ipv6(Ipv6::C6a3, "Destination IPv6 Address", Some(Ipv6Addr::LOCALHOST));
+        record.time(Time::Rt, Some("2026-11-17T10:12:45.120Z"));
+        record.time(Time::Start, Some(value));
+        record.custom_time(CustomTime::DeviceCustomDate1, " ", Some("1970-01-01T00:00:00Z"));
+    }
+    record.message(text);
+    record
+}
+
+fn read(record: Record<'_>, max_bytes: usize) -> Read {
+    let body = record.payload(None, max_bytes).expect("a payload").body;
+    assert!(body.len() <= max_bytes);
+    let line = String::from_utf8(body).expect("UTF-8");
+    cef_reader::read(&line).unwrap_or_else(|e| panic!("{e}\n{line}"))
+}
+
+fn check(sent: &str, line_break: &str, read: &str, max_bytes: usize) {
+    let clean = cleaned(sent, " ", line_break);
+    let clean = clean.trim();
+    assert_whole_or_cut(clean, read, clean.len() <= max_bytes, MARK);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 128, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_text_comes_back(text in text(), number: i64, double: f64, severity: u8) {
+        let read = read(record(&text, number, double, severity), usize::MAX);
+        prop_assert_eq!(read.severity, severity.min(10));
+        if cleaned(&text, " ", " ").trim().is_empty() {
+            prop_assert_eq!((&*read.vendor, &*read.signature, &*read.name, &*read.version), ("-", "-", "-", "-"));
+            prop_assert_eq!(read.get("msg"), None);
+            prop_assert_eq!(read.get("cs1"), Some("second"));
+            return Ok(());
+        }
+        for (shown, max_bytes) in [
+            (&read.vendor, 63), (&read.product, 63), (&read.version, 31), (&read.signature, 1023), (&read.name, 512)
+        ] {
+            check(&text, " ", shown, max_bytes);
+        }
+        for (key, max_bytes) in TEXTS {
+            check(&text, "\n", read.get(key.name()).expect(key.name()), max_bytes);
+        }
+        for key in CUSTOMS {
+            check(&text, "\n", read.get(key.name()).expect(key.name()), 4000);
+        }
+        check(&text, "\n", read.get("msg").expect("msg"), 1023);
+        prop_assert_eq!(read.get("cn1"), Some(&*number.to_string()));
+        prop_assert_eq!((read.get("cn1Label"), read.get("cn2Label")), (Some("cn1"), Some("cn2")));
+        prop_assert_eq!((read.get("rt"), read.get("deviceCustomDate1")), (Some("1794910365120"), Some("0")));
+    }
+
+    #[test]
+    fn any_room_is_kept_or_refused(text in text(), max_bytes in 0_usize..20_000, over_syslog: bool) {
+        let head = Header {
+            facility: Facility::LOCAL0, severity: Severity::Low, timestamp: &text, host_name: &text, app_name: &text, msgid: &text,
+        };
+        if let Ok(payload) = record(&text, 1, 1.5, 3).payload(over_syslog.then_some(head), max_bytes) {
+            prop_assert!(payload.body.len() <= max_bytes);
+            let line = String::from_utf8(payload.body).expect("UTF-8");
+            let record = if over_syslog { rfc5424_reader::read(line.as_bytes()).expect("a message").msg } else { Some(&*line) };
+            cef_reader::read(record.expect("a record")).unwrap_or_else(|e| panic!("{e}\n{line}"));
+        } else {
+            prop_assert!(max_bytes < 2_500, "refused at {}", max_bytes);
+        }
+    }
+}
