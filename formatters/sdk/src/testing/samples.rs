@@ -1,4 +1,7 @@
 //! The events of `wit/samples`: one of each type, the least that each type may be, and hostile ones.
+//!
+//! They are read from `../../wit/samples` as seen from the SDK's own folder: `formatters/sdk` in Heraldry,
+//! `vendor/heraldry-formatter` in a project of an author's own, which has the WIT in the same place.
 
 use std::path::Path;
 use std::{fs, iter};
