@@ -40,6 +40,9 @@ pub struct Manifest {
     pub kind: Kind,
     /// How several payloads make one.
     pub join: Join,
+    /// The sandbox that the component needs. What is written in Rust is small.
+    #[serde(skip_serializing_if = "Size::is_small")]
+    pub size: Size,
     /// The JSON Schema (2020-12) of the options, as JSON text. `None`: the format has no options.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "json_as_it_is")]
     pub options_schema: Option<&'static str>,
@@ -55,6 +58,7 @@ impl Manifest {
             description: None,
             kind: Kind::Document,
             join: Join::None,
+            size: Size::Small,
             options_schema: None,
         }
     }
@@ -84,6 +88,24 @@ pub enum Join {
     Newline,
     /// One after the other.
     Concatenate,
+}
+
+/// How much of a sandbox the component needs (since contract 1.1.0).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Size {
+    /// What every host gives.
+    #[default]
+    Small,
+    /// For a component that carries an interpreter (JavaScript, Python): more memory, tables and instances. An
+    /// operator may have switched it off.
+    Large,
+}
+
+impl Size {
+    const fn is_small(&self) -> bool {
+        matches!(self, Self::Small)
+    }
 }
 
 /// The options of a format that has none; its schema is [`NoOptions::SCHEMA`].
@@ -230,6 +252,11 @@ mod tests {
                 r#"{{"name":"a","version":"1.0.0","kind":"document","join":"none","options_schema":{}}}"#,
                 NoOptions::SCHEMA
             )
+        );
+        let large = Manifest { size: Size::Large, ..Manifest::new("a", "1.0.0") };
+        assert_eq!(
+            serde_json::to_string(&large).expect("serialises"),
+            r#"{"name":"a","version":"1.0.0","kind":"document","join":"none","size":"large"}"#
         );
     }
 }

@@ -29,11 +29,46 @@
 //! `render` is plain Rust and runs wherever Rust runs; [`format()`] is the whole of what the component
 //! does, so that a test or a benchmark on the host calls exactly what the sandbox calls.
 //!
+//! A destination that says in words what its status does not (a 200 that tells of a failure) is read by a second
+//! trait, [`Interpreter`], exported with [`export_interpreter!`]; who leaves it out is never asked, and the status
+//! decides:
+//!
+//! ```
+//! use heraldry_formatter::{Answer, Interpreter, Verdict};
+//!
+//! pub struct Headlines;
+//!
+//! impl Interpreter for Headlines {
+//!     fn interpret(answer: &Answer) -> Verdict {
+//!         match answer.text().trim() {
+//!             "paper jam" => Verdict::retry_after(Some(60_000), "paper jam: somebody has to open the printer"),
+//!             _ => Verdict::by_status(),
+//!         }
+//!     }
+//! }
+//!
+//! heraldry_formatter::export_interpreter!(Headlines);
+//! ```
+//!
+//! Between the host and these traits:
+//!
 //! - [`component`]: the trait, the manifest, what lies between the WIT's types and the trait.
-//! - [`interpreter`]: what a destination's answer means, for a formatter that can tell.
+//! - [`interpreter`]: what a destination's answer means.
+//!
+//! What an event says:
+//!
 //! - [`event`]: a lenient view of one event; [`value`]: of any JSON inside it.
 //! - [`outline`]: what a person needs to know of an event, before any layout.
+//! - [`line`]: an event in one sentence, a target taken apart, values for formats of one line.
 //! - [`severity`], [`text`], [`link`]: one rule each, the same in every format.
+//!
+//! Builders, which take raw text and from which nothing comes out that the destination refuses or misreads:
+//!
+//! - [`block_kit`]: Slack; [`adaptive_card`]: Teams.
+//! - [`cef`]: records of the Common Event Format; [`rfc5424`]: syslog messages.
+//!
+//! For a formatter's own tests, behind the feature `testing`: golden files over the shared samples, events from a
+//! generator, strict readers.
 
 pub mod adaptive_card;
 #[cfg(all(target_arch = "wasm32", feature = "bump-allocator"))]
@@ -80,7 +115,7 @@ pub mod interpreter_bindings {
 
 pub use bindings::exports::heraldry::formatter::format::{Context, Error, Event as RawEvent, Header, Payload, Problem};
 pub use bindings::heraldry::formatter::log::Level;
-pub use component::{Formatter, Join, Kind, Manifest, NoOptions, describe, format, log};
+pub use component::{Formatter, Join, Kind, Manifest, NoOptions, Size, describe, format, log};
 pub use event::{Event, EventType};
 pub use interpreter::{Answer, Interpreter, Verdict};
 pub use severity::Severity;
