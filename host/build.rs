@@ -29,6 +29,7 @@ fn main() -> Result<()> {
     }
     println!("cargo::rerun-if-changed=build.rs");
     samples(&root, &out)?;
+    project(&root, &out)?;
     components(&root, &out)
 }
 
@@ -49,6 +50,40 @@ fn samples(root: &Path, out: &Path) -> Result<()> {
     }
     table.push_str("];\n");
     fs::write(out.join("samples.rs"), table)?;
+    Ok(())
+}
+
+/// Writes the table of what a new formatter project is made of: the templates, the SDK, the contract with its
+/// samples, and the versions that they were built with. Paths are those in the project, or begin with `templates/`
+/// and `sdk/`.
+fn project(root: &Path, out: &Path) -> Result<()> {
+    let mut table = String::from(
+        "/// What a new formatter project is made of.\npub(crate) static PROJECT: &[(&str, &[u8])] = &[\n",
+    );
+    let folders = [("formatters/templates", "templates"), ("formatters/sdk", "sdk"), ("wit", "wit")];
+    let mut files = vec![("Cargo.lock".to_owned(), root.join("Cargo.lock"))];
+    for (folder, name) in folders {
+        below(&root.join(folder), name, &mut files)?;
+    }
+    for (name, path) in files {
+        writeln!(table, "    ({name:?}, include_bytes!({path:?})),")?;
+    }
+    table.push_str("];\n");
+    fs::write(out.join("project.rs"), table)?;
+    Ok(())
+}
+
+/// Every file below a folder, with its path from there.
+fn below(folder: &Path, name: &str, files: &mut Vec<(String, PathBuf)>) -> Result<()> {
+    for path in sorted(folder)? {
+        let file = path.file_name().and_then(|name| name.to_str());
+        let inner = format!("{name}/{}", file.with_context(|| format!("{} has no plain name", path.display()))?);
+        if path.is_dir() {
+            below(&path, &inner, files)?;
+        } else {
+            files.push((inner, path));
+        }
+    }
     Ok(())
 }
 

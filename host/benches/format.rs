@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 
 use heraldry::formatter::{Registry, RegistryOptions};
 use heraldry::model::event::Event;
-use heraldry::model::settings::SandboxSettings;
 use heraldry::samples;
 use heraldry_formatter::{Context, Formatter, RawEvent};
 use support::{head, row};
@@ -19,16 +18,9 @@ const ROUNDS: usize = 5;
 
 fn main() {
     let folder = tempfile::TempDir::new().expect("a folder");
-    let registry = Registry::open(RegistryOptions {
-        settings: SandboxSettings::default(),
-        threads: 2,
-        components: folder.path().join("components"),
-        drop_in: folder.path().join("none"),
-        host_name: "heraldry.example".into(),
-        built_in: heraldry::built_in(),
-        samples: Vec::new(),
-    })
-    .expect("the registry opens");
+    let clock = heraldry::app::Parts::default().clock;
+    let options = RegistryOptions::in_folder(folder.path(), heraldry::built_in(), clock);
+    let registry = Registry::open(RegistryOptions { threads: 2, ..options }).expect("the registry opens");
     let registry = Arc::new(registry);
     let event = samples::all().iter().find(|sample| sample.name == "finding_added").and_then(samples::event);
     let event = event.expect("the plain sample");

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::api::{self, Api};
 use crate::clock::SystemClock;
 use crate::config::Config;
-use crate::formatter::{Registry, RegistryOptions, Rendered};
+use crate::formatter::{Compiler, Registry, RegistryOptions, Rendered, Sample};
 use crate::model::secret::Secret;
 use crate::model::settings::DeliverySettings;
 use crate::model::time::Clock;
@@ -41,11 +41,18 @@ pub struct Parts {
     pub resolver: Option<Arc<dyn Resolve>>,
     /// Certificates to trust beside the system's, in DER.
     pub extra_roots: Vec<Vec<u8>>,
+    /// Where components are compiled; in a child only where this program's own `main` is at hand.
+    pub compiler: Compiler,
 }
 
 impl Default for Parts {
     fn default() -> Self {
-        Self { clock: Arc::new(SystemClock::start()), resolver: None, extra_roots: Vec::new() }
+        Self {
+            clock: Arc::new(SystemClock::start()),
+            resolver: None,
+            extra_roots: Vec::new(),
+            compiler: Compiler::Here,
+        }
     }
 }
 
@@ -127,7 +134,7 @@ impl Drop for Deliveries {
 /// # Errors
 /// Each a sentence that says what to do.
 pub async fn build(config: Config, parts: Parts) -> Result<App> {
-    let Parts { clock, resolver, extra_roots } = parts;
+    let Parts { clock, resolver, extra_roots, compiler } = parts;
     let ear = Ear::new();
     let store = open_store(&config.data, &config, Arc::clone(&clock), ear.changes())?;
     let store = Arc::new(store);
@@ -140,7 +147,11 @@ pub async fn build(config: Config, parts: Parts) -> Result<App> {
         drop_in: config.formatters.clone(),
         host_name,
         built_in: embedded::COMPONENTS,
-        samples: samples::all().iter().filter_map(samples::event).collect(),
+        samples: trial_samples(),
+        compiler,
+        cache_key: Some(store.code_key()),
+        clock: Arc::clone(&clock),
+        changes: ear.formatters(),
     };
     let registry = tokio::task::spawn_blocking(|| Registry::open(options)).await??;
     let registry = Arc::new(registry);
@@ -223,6 +234,13 @@ impl App {
         tokio::task::spawn_blocking(move || store.close()).await?;
         Ok(())
     }
+}
+
+/// Every sample event, for trying a component on.
+pub fn trial_samples() -> Vec<Sample> {
+    let named =
+        |sample: &samples::Sample| samples::event(sample).map(|event| Sample { name: sample.name.to_owned(), event });
+    samples::all().iter().filter_map(named).collect()
 }
 
 /// Makes a new admin token in the store of a stopped host; the others stay as they are.

@@ -110,6 +110,14 @@ pub fn load(args: &ServeArgs) -> Result<Config, ConfigError> {
     resolve(args, sheet, |name| std::env::var_os(name))
 }
 
+/// Where this user's programs keep what they can make again; `None` without a home.
+#[expect(clippy::disallowed_methods, reason = "this is the room that reads the environment")]
+pub fn cache_folder() -> Option<PathBuf> {
+    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let cache = absolute("XDG_CACHE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".cache")));
+    cache.map(|cache| cache.join("heraldry"))
+}
+
 fn read_file(named: Option<&Path>) -> Result<Sheet, String> {
     let path = named.unwrap_or(Path::new(DEFAULT_FILE));
     match std::fs::read_to_string(path) {
@@ -143,6 +151,9 @@ fn resolve(
     };
     if config.limits.max_event_bytes > config.limits.max_body_bytes {
         sheet.fault("max-event-bytes is above max-body-bytes: no such event could be posted".to_owned());
+    }
+    if config.limits.max_event_bytes > config.sandbox.input_bytes {
+        sheet.fault("max-event-bytes is above formatter-input: no formatter could take such an event".to_owned());
     }
     if config.delivery.retry.cap < config.delivery.retry.base {
         sheet.fault("retry-cap is below retry-base".to_owned());
@@ -233,13 +244,64 @@ fn sandbox(args: &ServeArgs, sheet: &mut Sheet) -> SandboxSettings {
             default.memory_bytes,
             memory(2 * MIB, 4 * GIB),
         ),
+        large_memory_bytes: large_memory(args, sheet, default.large_memory_bytes),
+        table_elements: sheet.read(
+            "formatter-tables",
+            args.formatter_tables.as_deref(),
+            default.table_elements,
+            counts(100, 1_000_000),
+        ),
+        stack_bytes: sheet.read(
+            "formatter-stack",
+            args.formatter_stack.as_deref(),
+            default.stack_bytes,
+            memory(64 * KIB, MIB),
+        ),
+        input_bytes: sheet.read(
+            "formatter-input",
+            args.formatter_input.as_deref(),
+            default.input_bytes,
+            memory(KIB, 64 * MIB),
+        ),
         output_bytes: sheet.read(
             "formatter-output",
             args.formatter_output.as_deref(),
             default.output_bytes,
             memory(KIB, 16 * MIB),
         ),
+        headers: sheet.read("formatter-headers", args.formatter_headers.as_deref(), default.headers, counts(0, 256)),
+        log_lines: sheet.read(
+            "formatter-log-lines",
+            args.formatter_log_lines.as_deref(),
+            default.log_lines,
+            counts(0, 10_000),
+        ),
+        component_bytes: sheet.read(
+            "formatter-size",
+            args.formatter_size.as_deref(),
+            default.component_bytes,
+            memory(MIB, 256 * MIB),
+        ),
+        compile_time: sheet.read(
+            "formatter-compile-time",
+            args.formatter_compile_time.as_deref(),
+            default.compile_time,
+            durations(SECOND, HOUR),
+        ),
     }
+}
+
+/// The large sandbox's memory, unless there is to be none.
+fn large_memory(args: &ServeArgs, sheet: &mut Sheet, default: Option<usize>) -> Option<usize> {
+    let wanted = sheet.read("large-formatters", args.large_formatters.as_deref(), true, |text| match text {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err("expected on or off".to_owned()),
+    });
+    let bytes = sheet.read("large-formatter-memory", args.large_formatter_memory.as_deref(), default, |text| {
+        memory(2 * MIB, 4 * GIB)(text).map(Some)
+    });
+    bytes.filter(|_| wanted)
 }
 
 fn counts<T: TryFrom<u64>>(least: u64, most: u64) -> impl Fn(&str) -> Result<T, String> {

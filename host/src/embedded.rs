@@ -1,3 +1,5 @@
-//! The program's own formatters, as the build made them. No more than bytes here.
+//! What the build made and collected: the program's own formatters, and what a new formatter project is made of. No
+//! more than bytes here.
 
 include!(concat!(env!("OUT_DIR"), "/components.rs"));
+include!(concat!(env!("OUT_DIR"), "/project.rs"));

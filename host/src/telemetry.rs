@@ -1,5 +1,6 @@
 //! Every metric and its labels, once. Log fields are named alike: `webhook`, `formatter`, `error`.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicI64, AtomicU64};
 use std::sync::{Mutex, PoisonError};
@@ -51,6 +52,58 @@ struct FormatterLabels {
     formatter: String,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct FormatterErrorLabels {
+    formatter: String,
+    /// `error`, `limit` or `trap`.
+    kind: &'static str,
+    /// Which error, limit or trap.
+    what: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct FormatterVersionLabels {
+    formatter: String,
+    version: String,
+    digest: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct CodeLabels {
+    code: String,
+}
+
+/// One formatter's numbers since it was loaded.
+#[derive(Clone, Debug, Default)]
+pub struct FormatterSnapshot {
+    /// The format's name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// Its component's digest.
+    pub digest: String,
+    /// Calls.
+    pub calls: u64,
+    /// Calls for an event type that it does not do.
+    pub skipped: u64,
+    /// Calls that gave no payload: kind (`error`, `limit`, `trap`), which, how many.
+    pub errors: Vec<(&'static str, &'static str, u64)>,
+    /// Time of a call in microseconds, on average.
+    pub mean_us: u64,
+    /// At most.
+    pub max_us: u64,
+    /// WebAssembly instructions of a call, on average.
+    pub mean_instructions: u64,
+    /// At most.
+    pub max_instructions: u64,
+    /// The most linear memory of a call, in bytes.
+    pub memory_peak_bytes: u64,
+    /// Bytes of all payloads.
+    pub output_bytes: u64,
+    /// Lines that it logged.
+    pub log_lines: u64,
+}
+
 /// What is counted by others and shown at a scrape.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
@@ -60,14 +113,97 @@ pub struct Snapshot {
     pub off: usize,
     /// Ids of webhooks that the breaker or a 410 switched off.
     pub tripped: Vec<String>,
-    /// Each formatter's name, calls, errors and mean time of a call in microseconds; refused ones are left out.
-    pub formatters: Vec<(String, u64, u64, u64)>,
-    /// Components that were refused.
-    pub formatters_rejected: usize,
+    /// Each formatter that is loaded.
+    pub formatters: Vec<FormatterSnapshot>,
+    /// Components that were refused, by the reason's code.
+    pub rejected: BTreeMap<String, usize>,
     /// Whether the store takes writes.
     pub store_writable: bool,
     /// Records that the disk changed.
     pub damaged_records: u64,
+}
+
+type PerFormatter = Family<FormatterLabels, Gauge<i64, AtomicI64>>;
+
+/// What is told of each formatter. All are gauges: they begin anew with each version.
+#[derive(Default)]
+struct FormatterMetrics {
+    calls: PerFormatter,
+    skipped: PerFormatter,
+    errors: Family<FormatterErrorLabels, Gauge<i64, AtomicI64>>,
+    mean_seconds: Family<FormatterLabels, Gauge<f64, AtomicU64>>,
+    max_seconds: Family<FormatterLabels, Gauge<f64, AtomicU64>>,
+    mean_instructions: PerFormatter,
+    max_instructions: PerFormatter,
+    memory_peak: PerFormatter,
+    output: PerFormatter,
+    log_lines: PerFormatter,
+    info: Family<FormatterVersionLabels, Gauge>,
+}
+
+impl FormatterMetrics {
+    fn register(&self, registry: &mut Registry) {
+        for (name, help, metric) in [
+            ("formatter_calls", "Calls of a formatter since it was loaded", &self.calls),
+            ("formatter_skipped", "Calls for an event type that the formatter does not do", &self.skipped),
+            ("formatter_instructions_mean", "WebAssembly instructions of a call, on average", &self.mean_instructions),
+            ("formatter_instructions_max", "WebAssembly instructions of a call, at most", &self.max_instructions),
+            ("formatter_memory_peak_bytes", "The most linear memory that a call had", &self.memory_peak),
+            ("formatter_output_bytes", "Bytes of all payloads, headers among them", &self.output),
+            ("formatter_log_lines", "Lines that the formatter logged, dropped ones among them", &self.log_lines),
+        ] {
+            registry.register(name, help, metric.clone());
+        }
+        registry.register(
+            "formatter_errors",
+            "Calls of a formatter that gave no payload, by kind (error, limit, trap) and which",
+            self.errors.clone(),
+        );
+        registry.register("formatter_mean_seconds", "Mean time of a formatter's call", self.mean_seconds.clone());
+        registry.register("formatter_max_seconds", "Longest time of a formatter's call", self.max_seconds.clone());
+        registry.register("formatter_info", "The version of a formatter that is in use", self.info.clone());
+    }
+
+    fn show(&self, formatters: Vec<FormatterSnapshot>) {
+        // Formatters come and go, and a version's numbers go with it.
+        self.errors.clear();
+        self.info.clear();
+        for family in [
+            &self.calls,
+            &self.skipped,
+            &self.mean_instructions,
+            &self.max_instructions,
+            &self.memory_peak,
+            &self.output,
+            &self.log_lines,
+        ] {
+            family.clear();
+        }
+        self.mean_seconds.clear();
+        self.max_seconds.clear();
+        for shown in formatters {
+            let labels = FormatterLabels { formatter: shown.name.clone() };
+            for (family, number) in [
+                (&self.calls, shown.calls),
+                (&self.skipped, shown.skipped),
+                (&self.mean_instructions, shown.mean_instructions),
+                (&self.max_instructions, shown.max_instructions),
+                (&self.memory_peak, shown.memory_peak_bytes),
+                (&self.output, shown.output_bytes),
+                (&self.log_lines, shown.log_lines),
+            ] {
+                family.get_or_create(&labels).set(i64::try_from(number).unwrap_or(i64::MAX));
+            }
+            self.mean_seconds.get_or_create(&labels).set(Duration::from_micros(shown.mean_us).as_secs_f64());
+            self.max_seconds.get_or_create(&labels).set(Duration::from_micros(shown.max_us).as_secs_f64());
+            for (kind, what, number) in shown.errors {
+                let labels = FormatterErrorLabels { formatter: shown.name.clone(), kind, what };
+                self.errors.get_or_create(&labels).set(i64::try_from(number).unwrap_or(i64::MAX));
+            }
+            let FormatterSnapshot { name: formatter, version, digest, .. } = shown;
+            self.info.get_or_create(&FormatterVersionLabels { formatter, version, digest }).set(1);
+        }
+    }
 }
 
 /// The host's metrics.
@@ -80,10 +216,9 @@ pub struct Telemetry {
     requests: Family<RequestLabels, Counter>,
     webhooks: Family<StateLabels, Gauge>,
     tripped: Family<WebhookLabels, Gauge>,
-    formatter_calls: Family<FormatterLabels, Gauge<i64, AtomicI64>>,
-    formatter_errors: Family<FormatterLabels, Gauge<i64, AtomicI64>>,
-    formatter_mean: Family<FormatterLabels, Gauge<f64, AtomicU64>>,
+    formatter: FormatterMetrics,
     rejected: Gauge,
+    rejected_codes: Family<CodeLabels, Gauge>,
     writable: Gauge,
     damaged: Gauge,
 }
@@ -101,10 +236,9 @@ impl Telemetry {
             requests: Family::default(),
             webhooks: Family::default(),
             tripped: Family::default(),
-            formatter_calls: Family::default(),
-            formatter_errors: Family::default(),
-            formatter_mean: Family::default(),
+            formatter: FormatterMetrics::default(),
             rejected: Gauge::default(),
+            rejected_codes: Family::default(),
             writable: Gauge::default(),
             damaged: Gauge::default(),
         };
@@ -133,13 +267,12 @@ impl Telemetry {
             "1 for a webhook that the breaker or a 410 switched off",
             self.tripped.clone(),
         );
-        registry.register("formatter_calls", "Calls of a formatter since the start", self.formatter_calls.clone());
+        self.formatter.register(&mut registry);
         registry.register(
-            "formatter_errors",
-            "Calls of a formatter that gave no payload",
-            self.formatter_errors.clone(),
+            "formatter_rejections",
+            "Components that are refused, by the reason's code",
+            self.rejected_codes.clone(),
         );
-        registry.register("formatter_mean_seconds", "Mean time of a formatter's call", self.formatter_mean.clone());
         registry.register("formatters_rejected", "Components that were refused", self.rejected.clone());
         registry.register("store_writable", "1 while the store takes writes", self.writable.clone());
         registry.register("store_damaged_records", "Records that the disk changed", self.damaged.clone());
@@ -196,13 +329,12 @@ impl Telemetry {
         for webhook in snapshot.tripped {
             self.tripped.get_or_create(&WebhookLabels { webhook }).set(1);
         }
-        for (formatter, calls, errors, mean_us) in snapshot.formatters {
-            let labels = FormatterLabels { formatter };
-            self.formatter_calls.get_or_create(&labels).set(i64::try_from(calls).unwrap_or(i64::MAX));
-            self.formatter_errors.get_or_create(&labels).set(i64::try_from(errors).unwrap_or(i64::MAX));
-            self.formatter_mean.get_or_create(&labels).set(Duration::from_micros(mean_us).as_secs_f64());
+        self.formatter.show(snapshot.formatters);
+        self.rejected.set(number(snapshot.rejected.values().sum()));
+        self.rejected_codes.clear();
+        for (code, count) in snapshot.rejected {
+            self.rejected_codes.get_or_create(&CodeLabels { code }).set(number(count));
         }
-        self.rejected.set(number(snapshot.formatters_rejected));
         self.writable.set(i64::from(snapshot.store_writable));
         self.damaged.set(i64::try_from(snapshot.damaged_records).unwrap_or(i64::MAX));
     }

@@ -42,6 +42,7 @@ async fn attempts(admin: &Client) {
             "id",
             "is_test",
             "next_attempt_at",
+            "note",
             "response_excerpt",
             "status_code",
             "success",

@@ -7,18 +7,34 @@ use serde_json::{Value, json};
 use crate::support::{Client, Destination, Host, events, host};
 
 const BUILT_IN: [&str; 5] = ["cef", "json", "slack", "syslog", "teams"];
-const MEMBERS: [&str; 12] = [
+const MEMBERS: [&str; 28] = [
     "calls",
     "description",
     "digest",
     "errors",
     "file",
+    "instructions",
+    "interprets",
+    "join",
+    "kind",
+    "last_error",
     "limits",
+    "limits_crossed",
+    "log",
+    "log_lines",
+    "log_lines_dropped",
+    "memory_peak_bytes",
     "name",
     "options_schema",
     "origin",
+    "output_bytes",
+    "size",
+    "skipped",
     "state",
     "timings",
+    "title",
+    "traps",
+    "typed_errors",
     "version",
 ];
 

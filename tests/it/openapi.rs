@@ -8,22 +8,27 @@ use serde_json::{Value, json};
 use crate::support::{Answer, Client, Destination, Host, events};
 
 /// Every route of the contract that needs a token, below `/api/v1`.
-const ROUTES: [&str; 16] = [
+const ROUTES: [&str; 21] = [
+    "DELETE /formatters/{name}",
     "DELETE /tokens/{id}",
     "DELETE /webhooks/{id}",
     "GET /events/{id}",
     "GET /formatters",
     "GET /formatters/{name}",
+    "GET /formatters/{name}/versions",
     "GET /tokens",
     "GET /webhooks",
     "GET /webhooks/event-types",
     "GET /webhooks/{id}",
     "GET /webhooks/{id}/deliveries",
     "POST /events",
+    "POST /formatters/{name}/activate",
     "POST /formatters/{name}/preview",
+    "POST /formatters/{name}/rollback",
     "POST /tokens",
     "POST /webhooks",
     "POST /webhooks/{id}/test",
+    "PUT /formatters/{name}",
     "PUT /webhooks/{id}",
 ];
 const OUTSIDE: [&str; 5] = ["/docs", "/healthz", "/metrics", "/openapi.json", "/readyz"];
@@ -188,6 +193,13 @@ fn bodies(line: &str) -> Vec<(&'static str, String)> {
         "POST /tokens" => vec![json!({"name": "n", "role": "pentester"})],
         "POST /events" => vec![event.clone(), json!([event]), json!([])],
         "POST /formatters/{name}/preview" => vec![json!({ "event": event }), json!({"event": event, "options": {}})],
+        "POST /formatters/{name}/activate" => vec![json!({"version": "1.0.0"}), json!({"digest": "sha256:0"})],
+        "PUT /formatters/{name}" => {
+            // The bytes of a component are no JSON; these say what they are and are none.
+            let wasm = "application/wasm";
+            let text = [String::new(), "\0asm\u{1}\0\0\0".to_owned(), "(component)".to_owned()];
+            return text.map(|body| (wasm, body)).into_iter().chain([("text/plain", "{}".to_owned())]).collect();
+        }
         _ => panic!("{line} has a body"),
     };
     let mut bodies: Vec<_> = good.iter().map(|body| (json, body.to_string())).collect();
@@ -241,6 +253,9 @@ fn every_good_body_is_described(document: &Document) {
         ("POST /formatters/{name}/preview", json!({ "event": event }), true),
         ("POST /formatters/{name}/preview", json!({"event": event, "options": {"a": 1}}), true),
         ("POST /formatters/{name}/preview", json!({"options": {}}), false),
+        ("POST /formatters/{name}/activate", json!({"version": "1.0.0"}), true),
+        ("POST /formatters/{name}/activate", json!({"digest": "sha256:0"}), true),
+        ("POST /formatters/{name}/activate", json!({"version": 1}), false),
     ];
     for (line, body, fits) in rows {
         let schema = &document.operation(line)["requestBody"]["content"]["application/json"]["schema"];

@@ -2,7 +2,7 @@
 //! letter of FORMATS, section 6.
 
 use heraldry_format_json::{Json, OPTIONS_SCHEMA};
-use heraldry_formatter::testing::golden::is_compact;
+use heraldry_formatter::golden::is_compact;
 use heraldry_formatter::testing::{samples, strategy};
 use heraldry_formatter::{Error, RawEvent, describe, format};
 use proptest::prelude::*;

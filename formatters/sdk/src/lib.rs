@@ -77,6 +77,8 @@ pub mod block_kit;
 pub mod cef;
 pub mod component;
 pub mod event;
+#[cfg(any(test, feature = "golden"))]
+pub mod golden;
 pub mod interpreter;
 pub mod line;
 pub mod link;

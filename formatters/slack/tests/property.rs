@@ -2,7 +2,7 @@
 //! The validator below knows FORMATS, sections 1 and 9, and nothing of the formatter.
 
 use heraldry_format_slack::Slack;
-use heraldry_formatter::testing::golden::is_compact;
+use heraldry_formatter::golden::is_compact;
 use heraldry_formatter::testing::{samples, strategy};
 use heraldry_formatter::{RawEvent, describe, format};
 use proptest::prelude::*;

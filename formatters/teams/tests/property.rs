@@ -2,7 +2,7 @@
 //! validator below knows FORMATS, sections 2 and 9, and nothing of the formatter.
 
 use heraldry_format_teams::Teams;
-use heraldry_formatter::testing::golden::is_compact;
+use heraldry_formatter::golden::is_compact;
 use heraldry_formatter::testing::{samples, strategy};
 use heraldry_formatter::{Context, RawEvent, describe, format};
 use proptest::prelude::*;

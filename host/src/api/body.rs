@@ -50,6 +50,8 @@ pub enum MediaType {
     Json,
     /// `application/x-ndjson`: one JSON value a line.
     NdJson,
+    /// `application/wasm`: a component.
+    Wasm,
 }
 
 /// A body that was not read yet, so that what is not there is said before what is wrong with the body.
@@ -113,8 +115,20 @@ impl Unread {
     /// # Errors
     /// As [`Unread::read_json`].
     pub async fn read(self, api: &Shared, allowed: &[MediaType]) -> Result<Payload, ApiError> {
+        self.read_within(api, allowed, api.limits.max_body_bytes).await
+    }
+
+    /// Reads a component's bytes.
+    ///
+    /// # Errors
+    /// As [`Unread::read_json`].
+    pub async fn read_component(self, api: &Shared) -> Result<Vec<u8>, ApiError> {
+        let limit = api.registry.component_bytes();
+        Ok(self.read_within(api, &[MediaType::Wasm], limit).await?.bytes)
+    }
+
+    async fn read_within(self, api: &Shared, allowed: &[MediaType], limit: usize) -> Result<Payload, ApiError> {
         let media_type = media_type(&self.headers, allowed)?;
-        let limit = api.limits.max_body_bytes;
         let hint = self.body.size_hint();
         let over = || ApiError::new(Code::BodyTooLarge, format!("a body may have at most {limit} bytes"));
         if hint.lower() > limit as u64 {
@@ -161,6 +175,7 @@ fn media_type(headers: &HeaderMap, allowed: &[MediaType]) -> Result<MediaType, A
         None if allowed.contains(&MediaType::NdJson) => {
             refused("Content-Type must be application/json or application/x-ndjson, in UTF-8".into())
         }
+        None if allowed == [MediaType::Wasm] => refused("Content-Type must be application/wasm".into()),
         None => refused("Content-Type must be application/json, in UTF-8".into()),
     }
 }
@@ -179,6 +194,8 @@ fn parse_media_type(value: &str) -> Option<MediaType> {
         Some(MediaType::Json)
     } else if essence.eq_ignore_ascii_case("application/x-ndjson") {
         Some(MediaType::NdJson)
+    } else if essence.eq_ignore_ascii_case("application/wasm") {
+        Some(MediaType::Wasm)
     } else {
         None
     }
@@ -195,6 +212,7 @@ mod tests {
             ("Application/JSON; charset=UTF-8", Some(MediaType::Json)),
             ("application/json;charset=\"utf-8\"", Some(MediaType::Json)),
             ("application/x-ndjson", Some(MediaType::NdJson)),
+            ("application/wasm", Some(MediaType::Wasm)),
             ("application/json; charset=latin1", None),
             ("application/json; x", None),
             ("application/problem+json", None),

@@ -1,4 +1,6 @@
-//! Formatters: what is loaded, and what one would make of an event.
+//! Formatters: what is loaded, and what one would make of an event. Uploads are in [`versions`].
+
+mod versions;
 
 use std::collections::BTreeMap;
 
@@ -14,23 +16,33 @@ use super::auth::Anyone;
 use super::body::Unread;
 use super::path::PathText;
 use super::problem::{ApiError, Code};
-use crate::formatter::{FormatterInfo, LogLine, Preview, RenderError, State as Loaded};
+use crate::formatter::{FormatterInfo, LogLine, RenderError, Run, State as Loaded};
 use crate::model::event::{Event, NewEvent};
 use crate::model::fault::{Fault, Faults};
 use crate::model::id::EventId;
 use crate::model::json::Document;
 use crate::model::json::object::Field;
 use crate::model::json::{self};
+use crate::model::token::Role;
 
 pub(super) fn router() -> OpenApiRouter<Shared> {
-    OpenApiRouter::new().routes(routes!(list)).routes(routes!(get)).routes(routes!(preview))
+    OpenApiRouter::new()
+        .routes(routes!(list))
+        .routes(routes!(get, versions::install, versions::delete))
+        .routes(routes!(preview))
+        .merge(versions::router())
 }
 
 /// Every formatter that is loaded, and every component that was refused with the reason.
 #[utoipa::path(get, operation_id = "list_formatters", path = "/api/v1/formatters", tag = "formatters", security(("bearer" = [])),
     responses((status = 200, description = "All formatters", body = Vec<FormatterInfo>)))]
-async fn list(_: Anyone, State(api): State<Shared>) -> Json<Vec<FormatterInfo>> {
-    Json(api.registry.list())
+async fn list(Anyone(token): Anyone, State(api): State<Shared>) -> Json<Vec<FormatterInfo>> {
+    Json(api.registry.list().into_iter().map(|info| shown_to(token.role, info)).collect())
+}
+
+/// What a formatter logged or failed on may hold words of an event: that is for admins.
+fn shown_to(role: Role, info: FormatterInfo) -> FormatterInfo {
+    if role == Role::Admin { info } else { info.without_diagnostics() }
 }
 
 /// One formatter.
@@ -38,8 +50,13 @@ async fn list(_: Anyone, State(api): State<Shared>) -> Json<Vec<FormatterInfo>> 
     params(("name" = String, Path, description = "The format's name; of a refused component the file's stem")),
     responses((status = 200, description = "The formatter", body = FormatterInfo),
         (status = 404, description = "No such formatter")))]
-async fn get(_: Anyone, PathText(name): PathText, State(api): State<Shared>) -> Result<Json<FormatterInfo>, ApiError> {
-    api.registry.get(&name).map(Json).ok_or_else(|| ApiError::not_found("formatter"))
+async fn get(
+    Anyone(token): Anyone,
+    PathText(name): PathText,
+    State(api): State<Shared>,
+) -> Result<Json<FormatterInfo>, ApiError> {
+    let info = api.registry.get(&name).ok_or_else(|| ApiError::not_found("formatter"))?;
+    Ok(Json(shown_to(token.role, info)))
 }
 
 /// An event to look at in a format.
@@ -72,8 +89,27 @@ struct PreviewView {
     body_base64: Option<String>,
     /// What the formatter logged.
     log: Vec<LogLine>,
+    /// Lines that were one too many and are not in `log`.
+    log_dropped: u64,
     /// How long the call took, in microseconds.
     duration_us: u64,
+    /// WebAssembly instructions of the call, the same on every machine.
+    instructions: u64,
+    /// The most linear memory that the call had, in bytes.
+    memory_bytes: usize,
+    /// What the formatter was told beside the event and the options.
+    context: ContextView,
+}
+
+/// What surrounds the event.
+#[derive(Serialize, utoipa::ToSchema)]
+struct ContextView {
+    /// How the payload travels.
+    transport: &'static str,
+    /// The name of the machine that Heraldry speaks for.
+    host_name: String,
+    /// Heraldry's version.
+    product_version: &'static str,
 }
 
 /// What a delivery of this event would carry. Nothing is sent or kept.
@@ -95,10 +131,8 @@ async fn preview(
         return Err(ApiError::new(Code::NotFormatted, format!("this component was refused: {reason}")));
     }
     let (event, options) = read(&api, &name, &document)?;
-    match api.registry.preview(&name, &event, &options).await {
-        Ok(preview) => Ok(Json(PreviewView::of(preview))),
-        Err(error) => Err(not_rendered(error)),
-    }
+    let run = api.registry.preview(&name, &event, &options).await.map_err(not_rendered)?;
+    PreviewView::of(run, api.registry.host_name()).map(Json).map_err(not_rendered)
 }
 
 /// The event and the options, or everything that is wrong with them.
@@ -172,18 +206,27 @@ fn not_rendered(error: RenderError) -> ApiError {
 }
 
 impl PreviewView {
-    fn of(preview: Preview) -> Self {
-        let (body, body_base64) = match String::from_utf8(preview.body) {
+    fn of(run: Run, host_name: &str) -> Result<Self, RenderError> {
+        let payload = run.result?;
+        let (body, body_base64) = match String::from_utf8(payload.body.to_vec()) {
             Ok(text) => (Some(text), None),
             Err(bytes) => (None, Some(base64::engine::general_purpose::STANDARD.encode(bytes.as_bytes()))),
         };
-        Self {
-            content_type: preview.content_type,
-            headers: preview.headers.into_iter().collect(),
+        Ok(Self {
+            content_type: payload.content_type,
+            headers: payload.headers.into_iter().collect(),
             body,
             body_base64,
-            log: preview.log,
-            duration_us: preview.duration_us,
-        }
+            log: run.log,
+            log_dropped: run.log_dropped,
+            duration_us: run.duration_us,
+            instructions: run.instructions,
+            memory_bytes: run.memory_bytes,
+            context: ContextView {
+                transport: "http",
+                host_name: host_name.to_owned(),
+                product_version: env!("CARGO_PKG_VERSION"),
+            },
+        })
     }
 }

@@ -10,9 +10,9 @@ use utoipa_axum::routes;
 
 use super::Shared;
 use super::problem::{ApiError, Code};
-use crate::formatter::State as Loaded;
+use crate::formatter::{FormatterInfo, State as Loaded};
 use crate::model::webhook::Activity;
-use crate::telemetry::Snapshot;
+use crate::telemetry::{FormatterSnapshot, Snapshot};
 
 /// When to ask again whether the host is ready.
 const ASK_AGAIN: std::time::Duration = std::time::Duration::from_secs(5);
@@ -46,8 +46,8 @@ async fn readyz(State(api): State<Shared>) -> Result<Json<Health>, ApiError> {
         "the host is stopping"
     } else if !api.store.is_writable() {
         "the store cannot be written"
-    } else if api.registry.ready_names().is_empty() {
-        "no formatter is loaded"
+    } else if !api.registry.is_settled() {
+        "formatters are being loaded"
     } else {
         return Ok(Json(Health { status: "ready" }));
     };
@@ -60,6 +60,28 @@ async fn readyz(State(api): State<Shared>) -> Result<Json<Health>, ApiError> {
 async fn metrics(State(api): State<Shared>) -> Response {
     let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     ([(CONTENT_TYPE, content_type)], api.telemetry.render(snapshot(&api))).into_response()
+}
+
+/// One formatter's numbers, as metrics have them.
+fn measured(formatter: FormatterInfo) -> FormatterSnapshot {
+    let numbers = formatter.numbers;
+    let errors = [("error", numbers.typed_errors), ("limit", numbers.limits_crossed), ("trap", numbers.traps)];
+    let errors = errors.into_iter().flat_map(|(kind, counts)| counts.into_iter().map(move |(what, n)| (kind, what, n)));
+    FormatterSnapshot {
+        name: formatter.name,
+        version: formatter.version.unwrap_or_default(),
+        digest: formatter.digest.unwrap_or_default(),
+        calls: numbers.calls,
+        skipped: numbers.skipped,
+        errors: errors.collect(),
+        mean_us: numbers.timings.mean_us,
+        max_us: numbers.timings.max_us,
+        mean_instructions: numbers.instructions.mean,
+        max_instructions: numbers.instructions.max,
+        memory_peak_bytes: numbers.memory_peak_bytes,
+        output_bytes: numbers.output_bytes,
+        log_lines: numbers.log_lines,
+    }
 }
 
 fn snapshot(api: &Shared) -> Snapshot {
@@ -77,11 +99,8 @@ fn snapshot(api: &Shared) -> Snapshot {
     }
     for formatter in api.registry.list() {
         match formatter.state {
-            Loaded::Ready => {
-                let mean_us = formatter.timings.mean_us;
-                snapshot.formatters.push((formatter.name, formatter.calls, formatter.errors, mean_us));
-            }
-            Loaded::Rejected { .. } => snapshot.formatters_rejected += 1,
+            Loaded::Ready => snapshot.formatters.push(measured(formatter)),
+            Loaded::Rejected { code, .. } => *snapshot.rejected.entry(code).or_default() += 1,
         }
     }
     snapshot

@@ -66,6 +66,8 @@ codes! {
     MethodNotAllowed = 405, "method_not_allowed", "The method is not allowed here";
     /// The body took too long.
     RequestTimeout = 408, "request_timeout", "The request took too long to arrive";
+    /// Something that exists is in the way.
+    Conflict = 409, "conflict", "This is in conflict with what exists";
     /// `If-Match` names another version.
     PreconditionFailed = 412, "precondition_failed", "It has changed in the meantime";
     /// The body's size.
@@ -84,6 +86,8 @@ codes! {
     KeyReused = 422, "idempotency_key_reused", "The idempotency key was used with another body";
     /// The formatter made nothing of a preview.
     NotFormatted = 422, "not_formatted", "The formatter gave no payload";
+    /// A component that is no formatter for this host; `code` and `reason` say why.
+    ComponentRejected = 422, "component_rejected", "The component does not fit";
     /// A limit on the rate.
     TooManyRequests = 429, "too_many_requests", "There were too many requests";
     /// Our own fault.
@@ -104,12 +108,14 @@ pub struct ApiError {
     detail: String,
     faults: Vec<Fault>,
     retry_after: Option<Duration>,
+    /// A closer word than the code's own.
+    closer: Option<&'static str>,
 }
 
 impl ApiError {
     /// A refusal with a sentence for people.
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into(), faults: Vec::new(), retry_after: None }
+        Self { code, detail: detail.into(), faults: Vec::new(), retry_after: None, closer: None }
     }
 
     /// Fields that were understood and refused.
@@ -124,7 +130,13 @@ impl ApiError {
             count if count <= MAX_LISTED => format!("{count} fields cannot be used; see errors"),
             count => format!("{count} fields cannot be used; errors lists the first {MAX_LISTED}"),
         };
-        Self { code, detail, faults, retry_after: None }
+        Self { code, detail, faults, retry_after: None, closer: None }
+    }
+
+    /// A component that does not fit, with the finding's code and everything that is wrong.
+    pub fn component_rejected(code: &'static str, reason: String) -> Self {
+        let faults = vec![Fault { pointer: String::new(), code, detail: reason.clone() }];
+        Self { detail: reason, closer: Some(code), ..Self::with_faults(Code::ComponentRejected, faults) }
     }
 
     /// The same, said in other words.
@@ -187,8 +199,12 @@ pub struct Problem {
     status: u16,
     /// What is wrong with this request.
     detail: String,
-    /// The kind of problem, for programs.
+    /// The kind of problem, for programs; of a component that does not fit, what is wrong with it.
     code: &'static str,
+    /// Of a component that does not fit: everything that is wrong with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    reason: Option<String>,
     /// With 422: each field that cannot be used.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     errors: Vec<FieldProblem>,
@@ -219,9 +235,10 @@ impl IntoResponse for ApiError {
             r#type: format!("/docs#errors-{}", self.code.as_str()),
             title: self.code.title(),
             status: status.as_u16(),
+            reason: self.closer.map(|_| self.detail.clone()),
             // What went wrong inside is for the log.
             detail: if self.code == Code::Internal { "it was logged".into() } else { self.detail },
-            code: self.code.as_str(),
+            code: self.closer.unwrap_or(self.code.as_str()),
             errors: self.faults.into_iter().take(MAX_LISTED).map(shown).collect(),
         };
         let body = serde_json::to_vec(&problem).unwrap_or_default();

@@ -18,11 +18,11 @@ use super::*;
 use crate::clock::SystemClock;
 use crate::formatter::{RegistryOptions, Rendered};
 use crate::model::secret::Secret;
-use crate::model::settings::{DeliverySettings, SandboxSettings};
+use crate::model::settings::DeliverySettings;
 use crate::model::token::Role;
 use crate::scheduler::{Courier, Ear};
 use crate::transport::{Guard, system_resolver};
-use crate::{embedded, samples, store};
+use crate::{embedded, store};
 
 /// A running API and a token of each role.
 struct Host {
@@ -79,15 +79,10 @@ fn registry() -> Arc<Registry> {
     static REGISTRY: OnceLock<(Arc<Registry>, tempfile::TempDir)> = OnceLock::new();
     let (registry, _) = REGISTRY.get_or_init(|| {
         let folder = tempfile::tempdir().expect("a folder");
-        let options = RegistryOptions {
-            settings: SandboxSettings::default(),
-            threads: 1,
-            components: folder.path().join("components"),
-            drop_in: folder.path().join("formatters.d"),
-            host_name: "test".into(),
-            built_in: embedded::COMPONENTS,
-            samples: samples::all().iter().filter_map(samples::event).collect(),
-        };
+        let clock = Arc::new(SystemClock::start());
+        let samples = crate::app::trial_samples();
+        let options =
+            RegistryOptions { samples, ..RegistryOptions::in_folder(folder.path(), embedded::COMPONENTS, clock) };
         (Arc::new(Registry::open(options).expect("formatters")), folder)
     });
     Arc::clone(registry)

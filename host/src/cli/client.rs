@@ -149,10 +149,20 @@ impl Answer {
     /// # Errors
     /// When it is not the JSON that this version knows.
     pub(crate) fn parse<T: DeserializeOwned>(&self) -> Result<T, Failure> {
-        serde_json::from_str(&self.body).map_err(|error| {
-            let error = anyhow::Error::new(error).context("the host's answer is not what this version expects");
-            Failure::failed(error, "is --server (or HERALDRY_URL) a Heraldry host of this version?")
-        })
+        serde_json::from_str(&self.body).map_err(unexpected)
+    }
+
+    /// The answer's body, with texts that stay in it.
+    ///
+    /// # Errors
+    /// As [`Answer::parse`].
+    pub(crate) fn parse_borrowed<'a, T: serde::Deserialize<'a>>(&'a self) -> Result<T, Failure> {
+        serde_json::from_str(&self.body).map_err(unexpected)
+    }
+
+    /// The refusal's detail.
+    pub(crate) fn detail(&self) -> String {
+        self.problem().detail
     }
 
     /// The refusal that the body tells of.
@@ -202,6 +212,11 @@ impl Answer {
             _ => "is --server (or HERALDRY_URL) a Heraldry host of this version?".to_owned(),
         }
     }
+}
+
+fn unexpected(error: serde_json::Error) -> Failure {
+    let error = anyhow::Error::new(error).context("the host's answer is not what this version expects");
+    Failure::failed(error, "is --server (or HERALDRY_URL) a Heraldry host of this version?")
 }
 
 fn origin(text: &str) -> Result<Url, &'static str> {

@@ -34,6 +34,11 @@ impl Failure {
         Self(Kind::AlreadySaid { exit: EXIT_FAILURE })
     }
 
+    /// As [`Failure::already_said`], with an exit code of its own.
+    pub(crate) fn already_said_with(exit: u8) -> Self {
+        Self(Kind::AlreadySaid { exit })
+    }
+
     /// As [`Failure::already_said`], of a wrong command line.
     pub(crate) fn already_said_usage() -> Self {
         Self(Kind::AlreadySaid { exit: EXIT_USAGE })

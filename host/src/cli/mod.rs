@@ -8,10 +8,12 @@ use anstream::ColorChoice;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::config::ServeArgs;
+use crate::formatter::{CHILD_COMMAND, compile_for_parent};
 
 mod client;
 mod demo;
 mod failure;
+mod formatter;
 mod listen;
 mod logging;
 mod pretty;
@@ -31,6 +33,7 @@ Examples:
   heraldry listen --port 9000           a destination to try webhooks with
   heraldry webhook create --name ops --url http://127.0.0.1:9000/
   heraldry send events.jsonl            post events
+  heraldry formatter new hello --lang js    a format of your own
 
 Client commands read HERALDRY_URL and HERALDRY_TOKEN.
 Exit codes: 0 done, 1 failed, 64 wrong command line or configuration.";
@@ -74,6 +77,15 @@ enum Command {
     /// Make, see, change, test and delete webhooks
     #[command(subcommand)]
     Webhook(Box<webhook::Command>),
+    /// Write a format of your own: make, build, check, try, measure and install a component
+    #[command(subcommand)]
+    Formatter(Box<formatter::Command>),
+    /// Compile a component for the process that started this one
+    #[command(name = CHILD_COMMAND, hide = true)]
+    CompileComponent {
+        /// Processor time, in seconds
+        seconds: u64,
+    },
 }
 
 /// Reads the command line.
@@ -114,7 +126,20 @@ impl Cli {
             Command::Send(args) => send::run(&args).await,
             Command::Token(command) => token::run(&command).await,
             Command::Webhook(command) => webhook::run(&command).await,
+            Command::Formatter(command) => formatter::run(*command).await,
+            Command::CompileComponent { seconds } => compile(seconds).await,
         }
+    }
+}
+
+/// What a host's child does; see [`compile_for_parent`].
+async fn compile(seconds: u64) -> Result<(), Failure> {
+    let compiled = tokio::task::spawn_blocking(move || compile_for_parent(seconds)).await;
+    match compiled {
+        Ok(Ok(0)) => Ok(()),
+        Ok(Ok(code)) => Err(Failure::already_said_with(code)),
+        Ok(Err(error)) => Err(Failure::failed(error, "this command is for the host's own use")),
+        Err(error) => Err(Failure::failed(error, "this command is for the host's own use")),
     }
 }
 

@@ -8,6 +8,7 @@ use super::terminal::note;
 use super::{logging, terminal};
 use crate::app::{self, Parts, Shutdown, ShutdownHandle};
 use crate::config::{self, ServeArgs};
+use crate::formatter::Compiler;
 
 pub(super) const HELP: &str = "\
 Units: durations are whole numbers of ms, s, min, h or d (25s), sizes of B, KiB, MiB or GiB (64MiB).
@@ -46,7 +47,7 @@ pub(super) async fn run(args: &ServeArgs) -> Result<(), Failure> {
     config.listen = listener.local_addr().or_hint("this is the system's to answer; try another --listen")?;
     let address = config.listen;
     let data = config.data.display().to_string();
-    let app = app::build(config, Parts::default())
+    let app = app::build(config, Parts { compiler: Compiler::Child, ..Parts::default() })
         .await
         .or_hint(&format!("nothing was served; correct what is named above (the data folder is {data})"))?;
 

@@ -81,6 +81,38 @@ pub struct ServeArgs {
     /// Memory of one call, 2MiB to 4GiB [default: 64MiB]
     #[arg(long, env = "HERALDRY_FORMATTER_MEMORY", value_name = "SIZE", help_heading = "Limits of a formatter")]
     pub formatter_memory: Option<String>,
+    /// Formatters that ask for the large sandbox (JavaScript, Python): on or off [default: on]
+    #[arg(long, env = "HERALDRY_LARGE_FORMATTERS", value_name = "ON|OFF", help_heading = "Limits of a formatter")]
+    pub large_formatters: Option<String>,
+    /// Memory of one call in the large sandbox, 2MiB to 4GiB [default: 256MiB]
+    #[arg(long, env = "HERALDRY_LARGE_FORMATTER_MEMORY", value_name = "SIZE", help_heading = "Limits of a formatter")]
+    pub large_formatter_memory: Option<String>,
+    /// Table elements of one call, 100 to 1000000; five times as many in the large sandbox [default: 20000]
+    #[arg(long, env = "HERALDRY_FORMATTER_TABLES", value_name = "COUNT", help_heading = "Limits of a formatter")]
+    pub formatter_tables: Option<String>,
+    /// Stack of one call, 64KiB to 1MiB [default: 1MiB]
+    #[arg(long, env = "HERALDRY_FORMATTER_STACK", value_name = "SIZE", help_heading = "Limits of a formatter")]
+    pub formatter_stack: Option<String>,
+    /// One event with its options, 1KiB to 64MiB [default: 1MiB]
+    #[arg(long, env = "HERALDRY_FORMATTER_INPUT", value_name = "SIZE", help_heading = "Limits of a formatter")]
+    pub formatter_input: Option<String>,
+    /// Headers of one payload, 0 to 256 [default: 32]
+    #[arg(long, env = "HERALDRY_FORMATTER_HEADERS", value_name = "COUNT", help_heading = "Limits of a formatter")]
+    pub formatter_headers: Option<String>,
+    /// Log lines of one call that are kept, 0 to 10000; each is cut at 1KiB [default: 64]
+    #[arg(long, env = "HERALDRY_FORMATTER_LOG_LINES", value_name = "COUNT", help_heading = "Limits of a formatter")]
+    pub formatter_log_lines: Option<String>,
+    /// A component's file, 1MiB to 256MiB [default: 32MiB]
+    #[arg(long, env = "HERALDRY_FORMATTER_SIZE", value_name = "SIZE", help_heading = "Limits of a formatter")]
+    pub formatter_size: Option<String>,
+    /// Processor time for compiling one component, 1s to 1h [default: 2min]
+    #[arg(
+        long,
+        env = "HERALDRY_FORMATTER_COMPILE_TIME",
+        value_name = "DURATION",
+        help_heading = "Limits of a formatter"
+    )]
+    pub formatter_compile_time: Option<String>,
     /// What one call may hand back, 1KiB to 16MiB [default: 1MiB]
     #[arg(long, env = "HERALDRY_FORMATTER_OUTPUT", value_name = "SIZE", help_heading = "Limits of a formatter")]
     pub formatter_output: Option<String>,

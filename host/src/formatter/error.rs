@@ -17,8 +17,12 @@ pub enum Limit {
     Table,
     /// The wasm stack.
     Stack,
+    /// Bytes of event and options that go in.
+    Input,
     /// Bytes that come out.
     Output,
+    /// Headers that come out.
+    Headers,
 }
 
 impl Limit {
@@ -30,7 +34,9 @@ impl Limit {
             Self::Memory => "memory",
             Self::Table => "table elements",
             Self::Stack => "stack",
+            Self::Input => "input",
             Self::Output => "output",
+            Self::Headers => "headers",
         }
     }
 }
@@ -55,6 +61,8 @@ pub enum RenderError {
     },
     /// The code broke off: a panic, a wild pointer.
     Trap {
+        /// A stable word for metrics.
+        kind: &'static str,
         /// What happened.
         what: String,
         /// The functions that were running, innermost first.
@@ -69,6 +77,15 @@ pub enum RenderError {
 }
 
 impl RenderError {
+    /// Whether the formatter is at fault, so that another version of it may do better: not when it
+    /// declined the event type, and not when nothing was called.
+    pub fn is_fault(&self) -> bool {
+        !matches!(
+            self,
+            Self::Unsupported(_) | Self::NotLoaded(_) | Self::Stopping | Self::Limit { limit: Limit::Input, .. }
+        )
+    }
+
     /// A stable word for programs and metrics.
     pub fn code(&self) -> &'static str {
         match self {
@@ -104,7 +121,7 @@ impl fmt::Display for RenderError {
             Self::Limit { limit, allowed } => {
                 write!(f, "the formatter crossed the limit on {}, which is {allowed}", limit.as_str())
             }
-            Self::Trap { what, backtrace } => {
+            Self::Trap { what, backtrace, .. } => {
                 write!(f, "the formatter broke off: {what}")?;
                 if let Some(function) = backtrace.first() {
                     write!(f, ", in {function}")?;

@@ -1,7 +1,7 @@
 //! What a formatter says of itself, and its options' schema.
 
 use jsonschema::{Draft, Validator};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::model::fault::{Fault, token};
@@ -21,12 +21,14 @@ pub struct Manifest {
     pub kind: Kind,
     /// How payloads may be joined.
     pub join: Join,
+    /// The sandbox that it asks for.
+    pub size: Size,
     /// JSON Schema of the options.
     pub options_schema: Value,
 }
 
 /// What a formatter makes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// A document.
@@ -37,7 +39,7 @@ pub enum Kind {
 }
 
 /// How several payloads make one.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Join {
     /// Not at all.
@@ -47,6 +49,17 @@ pub enum Join {
     Newline,
     /// One after another.
     Concatenate,
+}
+
+/// The sandbox that a formatter needs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Size {
+    /// For compiled languages.
+    #[default]
+    Small,
+    /// With more memory, tables and instances, for components that carry an interpreter.
+    Large,
 }
 
 #[derive(Deserialize)]
@@ -59,6 +72,8 @@ struct Given {
     kind: Kind,
     #[serde(default)]
     join: Join,
+    #[serde(default)]
+    size: Size,
     options_schema: Option<Value>,
 }
 
@@ -66,9 +81,10 @@ impl Manifest {
     /// Reads a manifest. Members that this host does not know are left to later ones.
     ///
     /// # Errors
-    /// Every fault, in one text.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let given: Given = serde_json::from_str(text).map_err(|error| format!("it is not a manifest: {error}"))?;
+    /// Every fault, in a sentence each.
+    pub fn parse(text: &str) -> Result<Self, Vec<String>> {
+        let given: Given =
+            serde_json::from_str(text).map_err(|error| vec![format!("it is not a manifest: {error}")])?;
         let mut faults = Vec::new();
         if !is_name(&given.name) {
             faults.push(format!("name {:?} does not match [a-z][a-z0-9-]{{0,62}}", given.name));
@@ -86,7 +102,7 @@ impl Manifest {
             faults.push(format!("options_schema: {error}"));
         }
         if !faults.is_empty() {
-            return Err(faults.join("; "));
+            return Err(faults);
         }
         Ok(Self {
             name: given.name,
@@ -95,13 +111,14 @@ impl Manifest {
             description: given.description,
             kind: given.kind,
             join: given.join,
+            size: given.size,
             options_schema: schema,
         })
     }
 }
 
 /// Whether a text may name a formatter.
-pub(super) fn is_name(name: &str) -> bool {
+pub fn is_name(name: &str) -> bool {
     name.len() <= 63
         && name.starts_with(|first: char| first.is_ascii_lowercase())
         && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')

@@ -21,13 +21,15 @@ pub(super) struct Pool {
 }
 
 impl Pool {
-    pub(super) fn new(threads: usize) -> std::io::Result<Self> {
+    /// So many threads, each with a stack of so many bytes.
+    pub(super) fn new(threads: usize, stack_bytes: usize) -> std::io::Result<Self> {
         let (jobs, queue) = channel();
         let queue = Arc::new(Mutex::new(queue));
         let threads = (0..threads)
             .map(|number| {
                 let queue = Arc::clone(&queue);
-                std::thread::Builder::new().name(format!("formatter-{number}")).spawn(move || work(&queue))
+                let name = format!("formatter-{number}");
+                std::thread::Builder::new().name(name).stack_size(stack_bytes).spawn(move || work(&queue))
             })
             .collect::<std::io::Result<_>>()?;
         Ok(Self { jobs: Mutex::new(Some(jobs)), room: Arc::new(Semaphore::new(QUEUE)), threads })

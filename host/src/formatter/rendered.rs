@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::OnceCell;
 
 use super::error::RenderError;
-use super::sandbox::Payload;
+use super::registry::Rendering;
 use crate::model::id::EventId;
 
 /// Bytes of payloads that are kept.
@@ -25,7 +25,7 @@ pub struct RenderedKey {
     pub rendering: [u8; 32],
 }
 
-type Cell = Arc<OnceCell<Arc<Payload>>>;
+type Cell = Arc<OnceCell<Arc<Rendering>>>;
 
 #[derive(Default)]
 struct Kept {
@@ -47,8 +47,8 @@ impl Rendered {
     pub async fn get_or(
         &self,
         key: RenderedKey,
-        render: impl Future<Output = Result<Payload, RenderError>>,
-    ) -> Result<Arc<Payload>, RenderError> {
+        render: impl Future<Output = Result<Rendering, RenderError>>,
+    ) -> Result<Arc<Rendering>, RenderError> {
         let cell = Arc::clone(self.kept().cells.entry(key).or_default());
         let mut fresh = false;
         let filling = async {
@@ -57,7 +57,7 @@ impl Rendered {
         };
         let result = cell.get_or_try_init(|| filling).await.cloned();
         match &result {
-            Ok(payload) if fresh => self.filled(key, payload.body.len()),
+            Ok(rendering) if fresh => self.filled(key, rendering.payload.body.len()),
             Ok(_) => {}
             Err(_) => drop(self.kept().cells.remove(&key)),
         }

@@ -1,21 +1,25 @@
-//! The engine, its limits, and one call in a fresh instance.
+//! The engines, their limits, and one call in a fresh instance.
 
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use wasmtime::component::{HasSelf, Linker};
+use wasmtime::component::{HasSelf, InstancePre, Linker};
 use wasmtime::{
     Collector, Config, Enabled, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig, ResourceLimiter,
     Store, Trap, WasmBacktrace,
 };
 
-use super::bindings::exports::heraldry::formatter::format as wit;
-use super::bindings::heraldry::formatter::log;
-use super::bindings::{Formatter, FormatterPre};
+use super::bindings::formatter::exports::heraldry::formatter::format as wit;
+use super::bindings::formatter::heraldry::formatter::log;
+use super::bindings::formatter::{Formatter, FormatterPre};
+use super::bindings::interpreter::InterpreterPre;
+use super::bindings::interpreter::exports::heraldry::formatter::interpret;
 use super::error::{Limit, RenderError};
 use super::info::{LogLevel, LogLine};
+use super::manifest::Size;
+use crate::model::delivery::Answer;
 use crate::model::event::Event;
 use crate::model::fault::Fault;
 use crate::model::header;
@@ -23,16 +27,18 @@ use crate::model::settings::SandboxSettings;
 
 /// The epoch's tick: how exactly the wall-clock limit is kept.
 const TICK: Duration = Duration::from_millis(5);
-/// The wasm stack, in bytes.
-const STACK: usize = 1024 * 1024;
-/// Table elements of one instance, all tables together.
-const TABLE_ELEMENTS: usize = 20_000;
 /// Memory of an instance that stays mapped between calls, in bytes.
 const KEEP_RESIDENT: usize = 2 * 1024 * 1024;
-/// Headers of one payload.
-const HEADERS: usize = 32;
-/// Log lines of one call, and the bytes of one.
-const LOG_LINES: usize = 64;
+/// Core instances and tables of one component in the small sandbox. A component of a compiled language has
+/// one of its own and some that the component model's adapters need.
+const SMALL_INSTANCES: u32 = 8;
+/// The same in the large sandbox, where interpreters are linked from many libraries.
+const LARGE_INSTANCES: u32 = 200;
+/// What one core instance of the large sandbox may need for its own tables of functions and globals, in bytes.
+const LARGE_INSTANCE_BYTES: usize = 8 * 1024 * 1024;
+/// How many times more table elements the large sandbox has.
+const LARGE_TABLES: usize = 5;
+/// The bytes of one log line.
 const LOG_LINE_BYTES: usize = 1024;
 
 /// What one delivery carries.
@@ -46,11 +52,48 @@ pub struct Payload {
     pub body: bytes::Bytes,
 }
 
+impl Payload {
+    /// What counts against the limit on output, in bytes.
+    pub fn bytes(&self) -> usize {
+        let headers: usize = self.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
+        self.body.len() + headers + self.content_type.len()
+    }
+}
+
+/// What a formatter says that an answer means, its texts fit to be shown.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Verdict {
+    /// What its status says.
+    ByStatus,
+    /// Delivered, whatever the status.
+    Delivered,
+    /// Failed, to be tried again.
+    Retry {
+        /// Not before this time.
+        after: Option<Duration>,
+        /// Why.
+        reason: String,
+    },
+    /// Failed for good.
+    Failed {
+        /// Why.
+        reason: String,
+        /// Whether the webhook is to be switched off.
+        deactivate: bool,
+    },
+}
+
 /// One call's result with what it cost.
 pub(super) struct Called<T> {
     pub(super) result: Result<T, RenderError>,
     pub(super) log: Vec<LogLine>,
+    /// Log lines that were one too many.
+    pub(super) log_dropped: u64,
     pub(super) duration: Duration,
+    /// WebAssembly instructions.
+    pub(super) instructions: u64,
+    /// The most linear memory that it had, in bytes.
+    pub(super) memory_bytes: usize,
 }
 
 /// What surrounds every event.
@@ -59,54 +102,122 @@ pub(super) struct Surroundings {
     pub(super) host_name: String,
 }
 
-/// The engine that compiles and runs every component.
-pub(super) struct Sandbox {
+/// A component that is linked with what the host gives, for one of the sandboxes.
+#[derive(Clone)]
+pub(super) struct Linked {
+    format: FormatterPre<Host>,
+    interpret: Option<InterpreterPre<Host>>,
+    pub(super) size: Size,
+}
+
+impl Linked {
+    pub(super) fn interprets(&self) -> bool {
+        self.interpret.is_some()
+    }
+}
+
+/// One engine with what its guests may import.
+struct Room {
     engine: Engine,
     linker: Linker<Host>,
+    memory_bytes: usize,
+    table_elements: usize,
+}
+
+impl Room {
+    fn new(settings: &SandboxSettings, size: Size, memory_bytes: usize, calls: u32) -> anyhow::Result<Self> {
+        let table_elements = match size {
+            Size::Small => settings.table_elements,
+            Size::Large => settings.table_elements * LARGE_TABLES,
+        };
+        let mut config = config();
+        config.max_wasm_stack(settings.stack_bytes).allocation_strategy(InstanceAllocationStrategy::Pooling(pool(
+            size,
+            memory_bytes,
+            table_elements,
+            calls,
+        )));
+        let engine = Engine::new(&config).map_err(plain)?;
+        let mut linker = Linker::new(&engine);
+        log::add_to_linker::<_, HasSelf<Host>>(&mut linker, |host| host).map_err(plain)?;
+        Ok(Self { engine, linker, memory_bytes, table_elements })
+    }
+}
+
+/// The engines that run every component.
+pub(super) struct Sandbox {
+    small: Room,
+    large: Option<Room>,
     settings: SandboxSettings,
     ticking: Arc<AtomicBool>,
 }
 
 impl Sandbox {
-    /// An engine that runs at most `calls` instances at once.
+    /// Engines that each run at most `calls` instances at once.
     pub(super) fn new(settings: SandboxSettings, calls: u32) -> anyhow::Result<Self> {
-        let engine = Engine::new(&config(&settings, calls)).map_err(plain)?;
-        let mut linker = Linker::new(&engine);
-        log::add_to_linker::<_, HasSelf<Host>>(&mut linker, |host| host).map_err(plain)?;
+        let small = Room::new(&settings, Size::Small, settings.memory_bytes, calls)?;
+        let large = settings.large_memory_bytes.map(|bytes| Room::new(&settings, Size::Large, bytes, calls));
+        let large = large.transpose()?;
         let ticking = Arc::new(AtomicBool::new(true));
-        let (weak, go_on) = (engine.weak(), Arc::clone(&ticking));
+        let engines: Vec<_> = std::iter::once(&small).chain(&large).map(|room| room.engine.weak()).collect();
+        let go_on = Arc::clone(&ticking);
         std::thread::Builder::new().name("formatter-epoch".into()).spawn(move || {
             while go_on.load(Ordering::Relaxed) {
                 std::thread::sleep(TICK);
-                match weak.upgrade() {
-                    Some(engine) => engine.increment_epoch(),
-                    None => break,
-                }
+                engines.iter().filter_map(wasmtime::EngineWeak::upgrade).for_each(|engine| engine.increment_epoch());
             }
         })?;
-        Ok(Self { engine, linker, settings, ticking })
+        Ok(Self { small, large, settings, ticking })
     }
 
-    pub(super) fn engine(&self) -> &Engine {
-        &self.engine
+    fn room(&self, size: Size) -> &Room {
+        match (size, &self.large) {
+            (Size::Large, Some(large)) => large,
+            _ => &self.small,
+        }
+    }
+
+    /// The engine of a sandbox, if there is that sandbox.
+    pub(super) fn engine(&self, size: Size) -> Option<&Engine> {
+        match size {
+            Size::Small => Some(&self.small.engine),
+            Size::Large => self.large.as_ref().map(|room| &room.engine),
+        }
     }
 
     pub(super) fn settings(&self) -> &SandboxSettings {
         &self.settings
     }
 
+    /// The memory of one instance, in bytes.
+    pub(super) fn memory_bytes(&self, size: Size) -> usize {
+        self.room(size).memory_bytes
+    }
+
+    /// The table elements of one instance.
+    pub(super) fn table_elements(&self, size: Size) -> usize {
+        self.room(size).table_elements
+    }
+
     /// Links a compiled component with what the host gives: the log and nothing else.
     ///
     /// # Errors
-    /// When it wants or offers anything of another type.
-    pub(super) fn link(&self, component: &wasmtime::component::Component) -> Result<FormatterPre<Host>, String> {
-        let linked = self.linker.instantiate_pre(component).map_err(|error| format!("{error:#}"))?;
-        FormatterPre::new(linked).map_err(|error| format!("{error:#}"))
+    /// When it wants or offers anything of another type, in the engine's words.
+    pub(super) fn link(
+        &self,
+        component: &wasmtime::component::Component,
+        size: Size,
+        interprets: bool,
+    ) -> Result<Linked, String> {
+        let words = |error: wasmtime::Error| format!("{error:#}");
+        let linked: InstancePre<Host> = self.room(size).linker.instantiate_pre(component).map_err(words)?;
+        let interpret = interprets.then(|| InterpreterPre::new(linked.clone())).transpose().map_err(words)?;
+        Ok(Linked { format: FormatterPre::new(linked).map_err(words)?, interpret, size })
     }
 
     /// Asks a component for its manifest.
-    pub(super) fn describe(&self, component: &FormatterPre<Host>) -> Called<String> {
-        self.call(component, |formatter, store| {
+    pub(super) fn describe(&self, linked: &Linked) -> Called<String> {
+        self.call_format(linked, |formatter, store| {
             let manifest = formatter.heraldry_formatter_format().call_describe(&mut *store)?;
             Ok(Ok(manifest))
         })
@@ -115,11 +226,16 @@ impl Sandbox {
     /// Renders one event.
     pub(super) fn format(
         &self,
-        component: &FormatterPre<Host>,
+        linked: &Linked,
         event: &Event,
         around: &Surroundings,
         options: &str,
     ) -> Called<Payload> {
+        let most = self.settings.input_bytes;
+        if event.json.len() + options.len() > most {
+            let error = RenderError::Limit { limit: Limit::Input, allowed: format!("{most} bytes") };
+            return Called::refused(error);
+        }
         let event = wit::Event {
             id: event.id.to_string(),
             type_: event.event_type.as_str().to_owned(),
@@ -132,60 +248,93 @@ impl Sandbox {
             host_name: around.host_name.clone(),
             product_version: env!("CARGO_PKG_VERSION").into(),
         };
-        let most = self.settings.output_bytes;
-        self.call(component, |formatter, store| {
+        self.call_format(linked, |formatter, store| {
             let answer = formatter.heraldry_formatter_format().call_format(&mut *store, &event, &context, options)?;
             Ok(match answer {
-                Ok(payload) => check(payload, most),
+                Ok(payload) => check(payload, &self.settings),
                 Err(error) => Err(reported(error)),
             })
+        })
+    }
+
+    /// Asks what an answer means; `None` when the component does not read answers.
+    pub(super) fn interpret(&self, linked: &Linked, answer: &Answer) -> Option<Called<Verdict>> {
+        let interpreter = linked.interpret.as_ref()?;
+        let answer = interpret::Answer {
+            status: answer.status,
+            headers: answer
+                .headers
+                .iter()
+                .map(|(name, value)| interpret::Header { name: name.clone(), value: value.clone() })
+                .collect(),
+            body: answer.body.clone(),
+        };
+        Some(self.call(linked.size, |store| {
+            let interpreter = interpreter.instantiate(&mut *store)?;
+            let verdict = interpreter.heraldry_formatter_interpret().call_interpret(&mut *store, &answer)?;
+            Ok(Ok(verdict.into()))
+        }))
+    }
+
+    fn call_format<T>(
+        &self,
+        linked: &Linked,
+        run: impl FnOnce(&Formatter, &mut Store<Host>) -> wasmtime::Result<Result<T, RenderError>>,
+    ) -> Called<T> {
+        self.call(linked.size, |store| {
+            let formatter = linked.format.instantiate(&mut *store)?;
+            run(&formatter, store)
         })
     }
 
     /// One call in an instance of its own.
     fn call<T>(
         &self,
-        component: &FormatterPre<Host>,
-        run: impl FnOnce(&Formatter, &mut Store<Host>) -> wasmtime::Result<Result<T, RenderError>>,
+        size: Size,
+        run: impl FnOnce(&mut Store<Host>) -> wasmtime::Result<Result<T, RenderError>>,
     ) -> Called<T> {
+        let room = self.room(size);
         let start = Instant::now();
-        let mut store = Store::new(&self.engine, Host::new(self.settings.memory_bytes));
+        let mut store = Store::new(&room.engine, Host::new(room, self.settings.log_lines));
         store.limiter(|host| host);
         store.set_hostcall_fuel(self.settings.output_bytes + 256 * 1024);
         let ticks = self.settings.timeout.as_millis().div_ceil(TICK.as_millis()).max(1);
         store.set_epoch_deadline(u64::try_from(ticks).unwrap_or(u64::MAX));
-        let result = store
-            .set_fuel(self.settings.fuel)
-            .and_then(|()| component.instantiate(&mut store))
-            .and_then(|formatter| run(&formatter, &mut store));
+        let result = store.set_fuel(self.settings.fuel).and_then(|()| run(&mut store));
         let result = match result {
             Ok(result) => result,
             Err(error) => Err(self.explain(&error, store.data())),
         };
-        let log = std::mem::take(&mut store.data_mut().log);
+        let instructions = self.settings.fuel.saturating_sub(store.get_fuel().unwrap_or_default());
+        let host = store.data_mut();
+        let (log, log_dropped, memory_bytes) = (std::mem::take(&mut host.log), host.log_dropped, host.memory_peak);
         drop(store);
-        Called { result, log, duration: start.elapsed() }
+        Called { result, log, log_dropped, duration: start.elapsed(), instructions, memory_bytes }
     }
 
     /// What an error of the engine means to an admin.
     fn explain(&self, error: &wasmtime::Error, host: &Host) -> RenderError {
         let limit = |limit, allowed: String| RenderError::Limit { limit, allowed };
         match host.denied {
-            Some(Limit::Memory) => return limit(Limit::Memory, format!("{} bytes", self.settings.memory_bytes)),
-            Some(other) => return limit(other, format!("{TABLE_ELEMENTS} elements")),
+            Some(Limit::Memory) => return limit(Limit::Memory, format!("{} bytes", host.memory_most)),
+            Some(other) => return limit(other, format!("{} elements", host.tables_most)),
             None => {}
         }
         match error.downcast_ref::<Trap>() {
             Some(Trap::OutOfFuel) => limit(Limit::Fuel, format!("{} instructions a call", self.settings.fuel)),
             Some(Trap::Interrupt) => limit(Limit::Time, format!("{} ms a call", self.settings.timeout.as_millis())),
-            Some(Trap::StackOverflow) => limit(Limit::Stack, format!("{STACK} bytes")),
-            Some(trap) => RenderError::Trap { what: said(*trap), backtrace: backtrace(error) },
+            Some(Trap::StackOverflow) => limit(Limit::Stack, format!("{} bytes", self.settings.stack_bytes)),
+            Some(trap) => RenderError::Trap { kind: kind(*trap), what: said(*trap), backtrace: backtrace(error) },
             // The engine's own error for values that cost too much to lift has no type; this call makes no
             // other request of it that could fail so.
             None if format!("{error:#}").contains("hostcalls") => {
                 limit(Limit::Output, format!("{} bytes", self.settings.output_bytes))
             }
-            None => RenderError::Trap { what: format!("{error:#}"), backtrace: backtrace(error) },
+            None => RenderError::Trap {
+                kind: "other",
+                what: header::printable(&format!("{error:#}"), 500),
+                backtrace: backtrace(error),
+            },
         }
     }
 }
@@ -196,25 +345,72 @@ impl Drop for Sandbox {
     }
 }
 
-fn config(settings: &SandboxSettings, calls: u32) -> Config {
+impl<T> Called<T> {
+    /// A call that was not made.
+    fn refused(error: RenderError) -> Self {
+        Self {
+            result: Err(error),
+            log: Vec::new(),
+            log_dropped: 0,
+            duration: Duration::ZERO,
+            instructions: 0,
+            memory_bytes: 0,
+        }
+    }
+}
+
+impl From<interpret::Verdict> for Verdict {
+    fn from(verdict: interpret::Verdict) -> Self {
+        let words = |reason: String| header::printable(reason.trim(), 500);
+        match verdict {
+            interpret::Verdict::ByStatus => Self::ByStatus,
+            interpret::Verdict::Delivered => Self::Delivered,
+            interpret::Verdict::Retry(again) => Self::Retry {
+                after: again.after_ms.map(|ms| Duration::from_millis(ms.into())),
+                reason: words(again.reason),
+            },
+            interpret::Verdict::Failed(refusal) => {
+                Self::Failed { reason: words(refusal.reason), deactivate: refusal.deactivate }
+            }
+        }
+    }
+}
+
+/// The engine of the compiler's own process: the same code comes out, but it runs nothing.
+pub(super) fn compiling_engine() -> anyhow::Result<Engine> {
+    Engine::new(&config()).map_err(plain)
+}
+
+fn pool(size: Size, memory_bytes: usize, table_elements: usize, calls: u32) -> PoolingAllocationConfig {
+    let instances = match size {
+        Size::Small => SMALL_INSTANCES,
+        Size::Large => LARGE_INSTANCES,
+    };
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(calls)
-        .total_core_instances(calls * 8)
-        .max_core_instances_per_component(8)
+        .total_core_instances(calls * instances)
+        .max_core_instances_per_component(instances)
         .total_memories(calls)
         .max_memories_per_component(1)
-        .total_tables(calls * 8)
-        .max_tables_per_component(8)
-        .table_elements(TABLE_ELEMENTS)
-        .max_memory_size(settings.memory_bytes)
+        .total_tables(calls * instances)
+        .max_tables_per_component(instances)
+        .table_elements(table_elements)
+        .max_memory_size(memory_bytes)
         .max_unused_warm_slots(calls)
         .linear_memory_keep_resident(KEEP_RESIDENT)
         .table_keep_resident(160 * 1024)
         .pagemap_scan(Enabled::Auto)
         .total_gc_heaps(0);
+    if size == Size::Large {
+        pool.max_core_instance_size(LARGE_INSTANCE_BYTES).max_component_instance_size(LARGE_INSTANCE_BYTES);
+    }
+    pool
+}
+
+/// Everything that machine code depends on: alike in every engine of this program.
+fn config() -> Config {
     let mut config = Config::new();
     config
-        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
         .memory_init_cow(false)
         .cranelift_opt_level(OptLevel::Speed)
         // The same bits everywhere: no float or vector that differs between machines.
@@ -226,7 +422,6 @@ fn config(settings: &SandboxSettings, calls: u32) -> Config {
         .concurrency_support(false)
         .consume_fuel(true)
         .epoch_interruption(true)
-        .max_wasm_stack(STACK)
         .wasm_backtrace_max_frames(NonZeroUsize::new(20));
     config
 }
@@ -241,6 +436,17 @@ fn said(trap: Trap) -> String {
         Trap::UnreachableCodeReached => "it panicked or aborted".into(),
         Trap::MemoryOutOfBounds => "it reached outside its memory (a wild pointer, or its stack ran out)".into(),
         trap => trap.to_string(),
+    }
+}
+
+/// The kind of a trap, for metrics.
+fn kind(trap: Trap) -> &'static str {
+    match trap {
+        Trap::UnreachableCodeReached => "panic",
+        Trap::MemoryOutOfBounds => "memory_access",
+        Trap::IntegerDivisionByZero | Trap::IntegerOverflow | Trap::BadConversionToInteger => "arithmetic",
+        Trap::IndirectCallToNull | Trap::BadSignature | Trap::TableOutOfBounds => "call",
+        _ => "other",
     }
 }
 
@@ -272,14 +478,15 @@ fn reported(error: wit::Error) -> RenderError {
 }
 
 /// Holds a payload against the contract.
-fn check(payload: wit::Payload, most: usize) -> Result<Payload, RenderError> {
+fn check(payload: wit::Payload, settings: &SandboxSettings) -> Result<Payload, RenderError> {
+    let (most, most_headers) = (settings.output_bytes, settings.headers);
     let illegal = |what: String| Err(RenderError::Illegal(what));
     let headers: usize = payload.headers.iter().map(|header| header.name.len() + header.value.len()).sum();
     if payload.body.len() + headers + payload.content_type.len() > most {
         return Err(RenderError::Limit { limit: Limit::Output, allowed: format!("{most} bytes") });
     }
-    if payload.headers.len() > HEADERS {
-        return illegal(format!("{} headers, {HEADERS} are allowed", payload.headers.len()));
+    if payload.headers.len() > most_headers {
+        return Err(RenderError::Limit { limit: Limit::Headers, allowed: most_headers.to_string() });
     }
     if payload.content_type.is_empty() || !header::is_legal_value(&payload.content_type) {
         return illegal("the content type is empty or has characters that a header cannot carry".into());
@@ -302,23 +509,37 @@ fn check(payload: wit::Payload, most: usize) -> Result<Payload, RenderError> {
 
 /// The host's side of one instance: what it logged and which limit stopped it.
 pub(super) struct Host {
-    memory_bytes: usize,
-    table_elements: usize,
+    memory: usize,
+    memory_peak: usize,
+    memory_most: usize,
+    tables: usize,
+    tables_most: usize,
     denied: Option<Limit>,
     log: Vec<LogLine>,
-    dropped: usize,
+    log_most: usize,
+    log_dropped: u64,
 }
 
 impl Host {
-    fn new(memory_bytes: usize) -> Self {
-        Self { memory_bytes, table_elements: 0, denied: None, log: Vec::new(), dropped: 0 }
+    fn new(room: &Room, log_most: usize) -> Self {
+        Self {
+            memory: 0,
+            memory_peak: 0,
+            memory_most: room.memory_bytes,
+            tables: 0,
+            tables_most: room.table_elements,
+            denied: None,
+            log: Vec::new(),
+            log_most,
+            log_dropped: 0,
+        }
     }
 }
 
 impl log::Host for Host {
     fn log(&mut self, level: log::Level, message: String) {
-        if self.log.len() >= LOG_LINES {
-            self.dropped += 1;
+        if self.log.len() >= self.log_most {
+            self.log_dropped += 1;
             return;
         }
         let level = match level {
@@ -332,8 +553,11 @@ impl log::Host for Host {
 }
 
 impl ResourceLimiter for Host {
-    fn memory_growing(&mut self, _: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
-        if desired <= self.memory_bytes {
+    fn memory_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        let memory = self.memory + desired.saturating_sub(current);
+        if memory <= self.memory_most {
+            self.memory = memory;
+            self.memory_peak = self.memory_peak.max(memory);
             return Ok(true);
         }
         self.denied = Some(Limit::Memory);
@@ -341,8 +565,8 @@ impl ResourceLimiter for Host {
     }
 
     fn table_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
-        self.table_elements += desired.saturating_sub(current);
-        if self.table_elements <= TABLE_ELEMENTS {
+        self.tables += desired.saturating_sub(current);
+        if self.tables <= self.tables_most {
             return Ok(true);
         }
         self.denied = Some(Limit::Table);

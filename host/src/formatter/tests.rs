@@ -13,17 +13,14 @@ use crate::model::id::EventId;
 use crate::model::settings::SandboxSettings;
 use crate::{built_in, samples};
 
+fn options(folder: &Path) -> RegistryOptions {
+    let samples = crate::app::trial_samples();
+    let clock = Arc::new(crate::clock::SystemClock::start());
+    RegistryOptions { samples, threads: 2, ..RegistryOptions::in_folder(folder, built_in(), clock) }
+}
+
 fn open(folder: &Path) -> Registry {
-    Registry::open(RegistryOptions {
-        settings: SandboxSettings::default(),
-        threads: 2,
-        components: folder.join("components"),
-        drop_in: folder.join("formatters.d"),
-        host_name: "heraldry.example".into(),
-        built_in: built_in(),
-        samples: samples::all().iter().filter_map(samples::event).collect(),
-    })
-    .expect("the registry opens")
+    Registry::open(options(folder)).expect("the registry opens")
 }
 
 /// The plain finding with a description of so many bytes.
@@ -43,7 +40,7 @@ async fn every_built_in_format_takes_the_largest_event_that_the_api_takes() {
     for name in registry.ready_names() {
         let component = registry.current(&name).expect("ready");
         let payload = registry.render(&component, &event, &"{}".into()).await;
-        assert!(payload.is_ok_and(|payload| !payload.body.is_empty()), "{name}");
+        assert!(payload.is_ok_and(|rendering| !rendering.payload.body.is_empty()), "{name}");
     }
 }
 
@@ -54,8 +51,8 @@ async fn the_same_event_gives_the_same_bytes_in_every_call() {
     for sample in samples::all() {
         let event = samples::event(sample).expect("an event");
         for name in registry.ready_names() {
-            let first = registry.preview(&name, &event, "{}").await.map(|preview| preview.body);
-            let second = registry.preview(&name, &event, "{}").await.map(|preview| preview.body);
+            let first = registry.preview(&name, &event, "{}").await.expect("a run").result;
+            let second = registry.preview(&name, &event, "{}").await.expect("a run").result;
             assert_eq!(first, second, "{name}, {}", sample.name);
             assert!(first.is_ok(), "{name}, {}: {first:?}", sample.name);
         }
@@ -67,53 +64,45 @@ async fn a_pinned_component_is_found_again_by_its_digest() {
     let folder = TempDir::new().expect("a folder");
     let registry = open(folder.path());
     let name = registry.ready_names().remove(0);
-    let digest = registry.current(&name).expect("ready").digest;
-    assert_eq!(registry.pinned(digest).await.expect("the current one").digest, digest);
+    let digest = registry.current(&name).expect("ready").digest();
+    assert_eq!(registry.pinned(digest).await.expect("the current one").digest(), digest);
     assert!(registry.pinned([0; 32]).await.is_none());
     drop(registry);
     // As after an upgrade that brought other components: the bytes are in the folder still.
-    let later = Registry::open(RegistryOptions {
-        settings: SandboxSettings::default(),
-        threads: 1,
-        components: folder.path().join("components"),
-        drop_in: folder.path().join("formatters.d"),
-        host_name: "heraldry.example".into(),
-        built_in: &[],
-        samples: Vec::new(),
-    })
-    .expect("the registry opens");
+    let later =
+        Registry::open(RegistryOptions { built_in: &[], ..options(folder.path()) }).expect("the registry opens");
     assert!(later.current(&name).is_none());
-    assert_eq!(later.pinned(digest).await.expect("kept").manifest.name, name);
+    assert_eq!(later.pinned(digest).await.expect("kept").manifest().name, name);
 }
 
 #[tokio::test]
 async fn a_call_that_crosses_a_limit_names_it() {
     let folder = TempDir::new().expect("a folder");
     let settings = SandboxSettings { fuel: 10_000, ..SandboxSettings::default() };
-    let opened = Registry::open(RegistryOptions {
-        settings,
-        threads: 1,
-        components: folder.path().join("components"),
-        drop_in: folder.path().join("none"),
-        host_name: "heraldry.example".into(),
-        built_in: built_in(),
-        samples: vec![finding(10)],
-    });
+    let samples = vec![Sample { name: "a finding".into(), event: finding(10) }];
+    let opened = Registry::open(RegistryOptions { settings, samples, ..options(folder.path()) });
     let error = opened.err().expect("10,000 instructions are too few").to_string();
     assert!(error.contains("limit on instructions, which is 10000"), "{error}");
 }
 
 #[tokio::test]
 async fn who_asks_for_the_same_rendering_shares_one_call() {
+    let folder = TempDir::new().expect("a folder");
+    let registry = open(folder.path());
+    let by = registry.current(&registry.ready_names()[0]).expect("ready");
     let rendered = Rendered::default();
     let key = RenderedKey { event: EventId::generate(), component: [1; 32], rendering: [2; 32] };
-    let payload =
-        |body: &'static str| Payload { content_type: "text/plain".into(), headers: vec![], body: body.into() };
-    let first = rendered.get_or(key, async { Ok(payload("first")) }).await.expect("rendered");
-    let second = rendered.get_or(key, async { Ok(payload("second")) }).await.expect("kept");
+    let rendering = |body: &'static str| Rendering {
+        payload: Payload { content_type: "text/plain".into(), headers: vec![], body: body.into() },
+        by: Arc::clone(&by),
+        note: None,
+    };
+    let first = rendered.get_or(key, async { Ok(rendering("first")) }).await.expect("rendered");
+    let second = rendered.get_or(key, async { Ok(rendering("second")) }).await.expect("kept");
     assert!(Arc::ptr_eq(&first, &second));
     let other = RenderedKey { rendering: [3; 32], ..key };
-    assert_eq!(rendered.get_or(other, async { Ok(payload("third")) }).await.expect("rendered").body, "third");
+    let third = rendered.get_or(other, async { Ok(rendering("third")) }).await.expect("rendered");
+    assert_eq!(third.payload.body, "third");
 }
 
 #[test]

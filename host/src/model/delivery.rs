@@ -106,6 +106,24 @@ pub struct FormatterRef {
     pub digest: String,
 }
 
+/// What a destination answered, as far as a formatter may read it.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Answer {
+    /// The HTTP status.
+    pub status: u16,
+    /// At most [`Answer::HEADERS`], their names in lower case; never cookies.
+    pub headers: Vec<(String, String)>,
+    /// The body's first [`Answer::BODY_BYTES`].
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    /// Headers that are kept.
+    pub const HEADERS: usize = 64;
+    /// Bytes of the body that are kept.
+    pub const BODY_BYTES: usize = 8 * 1024;
+}
+
 /// One try, as the history lists it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Attempt {
@@ -134,6 +152,9 @@ pub struct Attempt {
     pub response_excerpt: Option<String>,
     /// What rendered the payload; null when no component was there.
     pub formatter: Option<FormatterRef>,
+    /// What else the webhook's admin should know: that another version of the formatter had to step in; null when
+    /// there is nothing.
+    pub note: Option<String>,
     /// Whether this was `POST /webhooks/{id}/test`.
     pub is_test: bool,
     /// When the next attempt is due; null when this was the last.

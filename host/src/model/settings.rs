@@ -76,7 +76,7 @@ impl Default for DeliverySettings {
     }
 }
 
-/// What one call of a formatter may use.
+/// What a formatter may use: the same numbers in the host, in `formatter check` and in every message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct SandboxSettings {
     /// WebAssembly instructions of one call, counted alike on every machine.
@@ -85,8 +85,24 @@ pub struct SandboxSettings {
     pub timeout: Duration,
     /// Linear memory of one instance, in bytes.
     pub memory_bytes: usize,
+    /// The same for a formatter that asks for the large sandbox; `None`: there is none.
+    pub large_memory_bytes: Option<usize>,
+    /// Elements of all tables of one instance.
+    pub table_elements: usize,
+    /// The wasm stack, in bytes; within what every thread that runs a call has.
+    pub stack_bytes: usize,
+    /// One event and its options together, in bytes.
+    pub input_bytes: usize,
     /// One payload, body and headers together, in bytes.
     pub output_bytes: usize,
+    /// Headers of one payload.
+    pub headers: usize,
+    /// Log lines of one call that are kept; further ones are counted. A line is cut at 1 KiB.
+    pub log_lines: usize,
+    /// A component's file, in bytes.
+    pub component_bytes: usize,
+    /// Processor time for compiling one component, all threads together.
+    pub compile_time: Duration,
 }
 
 impl Default for SandboxSettings {
@@ -95,7 +111,15 @@ impl Default for SandboxSettings {
             fuel: 200_000_000,
             timeout: Duration::from_millis(500),
             memory_bytes: 64 * 1024 * 1024,
+            large_memory_bytes: Some(256 * 1024 * 1024),
+            table_elements: 20_000,
+            stack_bytes: 1024 * 1024,
+            input_bytes: 1024 * 1024,
             output_bytes: 1024 * 1024,
+            headers: 32,
+            log_lines: 64,
+            component_bytes: 32 * 1024 * 1024,
+            compile_time: Duration::from_secs(120),
         }
     }
 }

@@ -9,10 +9,10 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::AbortHandle;
 
-use super::decide::{self, Decision, Failure};
+use super::decide::{self, Decision, Failure, Said};
 use super::lane::Claim;
 use super::{Courier, Message};
-use crate::formatter::{Component, Payload, RenderError, RenderedKey};
+use crate::formatter::{Component, Payload, RenderError, RenderedKey, Rendering, Verdict};
 use crate::model::delivery::{Attempt, ErrorClass, FormatterRef};
 use crate::model::event::Event;
 use crate::model::id::{AttemptId, DeliveryId, EventId, WebhookId};
@@ -21,7 +21,7 @@ use crate::model::time::Timestamp;
 use crate::model::webhook::Webhook;
 use crate::signature;
 use crate::store::{DueItem, DueKey, Outcome, Pin, Step};
-use crate::transport::{Report, Request};
+use crate::transport::{self, Outcome as Ended, Report, Request};
 
 /// An attempt that ended, one way or another.
 #[derive(Debug)]
@@ -56,7 +56,31 @@ pub(super) struct Made {
     excerpt: Option<String>,
     duration: Duration,
     formatter: Option<FormatterRef>,
+    note: Option<String>,
     pin: Option<Pin>,
+}
+
+impl Made {
+    /// An attempt of which nothing is known yet.
+    fn begun(event_type: &'static str) -> Self {
+        Self {
+            event_type,
+            retry_count: 0,
+            failure: None,
+            status: None,
+            excerpt: None,
+            duration: Duration::ZERO,
+            formatter: None,
+            note: None,
+            pin: None,
+        }
+    }
+
+    /// Refused by us, before anything was sent.
+    fn refused(self, words: &str) -> Self {
+        let class = ErrorClass::Formatter;
+        Self { failure: Some((Failure::of(class), format!("{}: {words}", class.as_str()))), ..self }
+    }
 }
 
 /// Tells the scheduler that an attempt ended, also when its task was aborted or panicked.
@@ -123,16 +147,17 @@ impl Courier {
         let Some(component) = self.component(&webhook, item.pin.filter(|pin| pin.rendering == rendering)).await else {
             return End::NotLoaded;
         };
-        let pin = Pin { component: component.digest, rendering };
-        let key = RenderedKey { event: event.id, component: component.digest, rendering };
+        let key = RenderedKey { event: event.id, component: component.digest(), rendering };
         let options: Arc<str> = webhook.config.format_options.as_str().into();
         let rendered = self.rendered.get_or(key, self.registry.render(&component, &event, &options)).await;
         match rendered {
             Err(RenderError::Unsupported(_)) => End::Skipped,
             Err(RenderError::Stopping) => End::Interrupted,
             rendered => {
+                // The component that did render it is the one that it keeps.
+                let by = rendered.as_ref().map_or(component.digest(), |rendering| rendering.by.digest());
                 let made = self.send(&webhook, &event, item.delivery, item.attempt, &component, rendered, started);
-                End::Made(Box::new(Made { pin: Some(pin), ..made.await }))
+                End::Made(Box::new(Made { pin: Some(Pin { component: by, rendering }), ..made.await }))
             }
         }
     }
@@ -142,7 +167,7 @@ impl Courier {
     async fn component(&self, webhook: &Webhook, pin: Option<Pin>) -> Option<Arc<Component>> {
         let current = self.registry.current(&webhook.config.format);
         match (pin, &current) {
-            (Some(pin), Some(component)) if component.digest == pin.component => current,
+            (Some(pin), Some(component)) if component.digest() == pin.component => current,
             (Some(pin), _) => self.registry.pinned(pin.component).await.or(current),
             (None, _) => current,
         }
@@ -156,41 +181,54 @@ impl Courier {
         event: &Event,
         delivery: DeliveryId,
         attempt: u32,
-        component: &Component,
-        rendered: Result<Arc<Payload>, RenderError>,
+        component: &Arc<Component>,
+        rendered: Result<Arc<Rendering>, RenderError>,
         started: Timestamp,
     ) -> Made {
         let event_type = event.event_type.as_str();
-        let mut made = Made {
-            event_type,
+        let made = Made {
             retry_count: webhook.config.retry_count,
-            failure: None,
-            status: None,
-            excerpt: None,
-            duration: Duration::ZERO,
             formatter: Some(component.reference()),
-            pin: None,
+            ..Made::begun(event_type)
         };
-        let refused = |words: String| {
-            let class = ErrorClass::Formatter;
-            Some((Failure { class, status: None, retry_after: None }, format!("{}: {words}", class.as_str())))
+        let rendering = match rendered {
+            Ok(rendering) => rendering,
+            Err(error) => return made.refused(&error.to_string()),
         };
-        let payload = match rendered {
-            Ok(payload) => payload,
-            Err(error) => return Made { failure: refused(error.to_string()), ..made },
-        };
-        let Some(headers) = headers(webhook, event_type, delivery, attempt, &payload, started) else {
-            return Made { failure: refused("a header cannot be sent".into()), ..made };
+        let Rendering { payload, by, note } = &*rendering;
+        let made = Made { formatter: Some(by.reference()), note: note.clone(), ..made };
+        let Some(headers) = headers(webhook, event_type, delivery, attempt, payload, started) else {
+            return made.refused("a header cannot be sent");
         };
         let timeout = Duration::from_millis(webhook.config.timeout_ms.into());
-        let request = Request { url: &webhook.config.url, headers, body: payload.body.clone(), timeout };
-        let report: Report = self.transport.deliver(request).await;
-        made.failure = report.outcome.error_class().map(|class| {
-            let failure = Failure { class, status: report.status, retry_after: report.retry_after };
+        let (url, body) = (&webhook.config.url, payload.body.clone());
+        let request = Request { url, headers, body, timeout, keep_answer: by.interprets() };
+        let report = self.transport.deliver(request).await;
+        let (report, said) = self.interpreted(by, report).await;
+        let failure = report.outcome.error_class().map(|class| {
+            let failure = Failure { class, status: report.status, retry_after: report.retry_after, said };
             (failure, report.outcome.error_text().unwrap_or_default())
         });
         self.telemetry.attempt(report.outcome.error_class(), report.duration);
-        Made { status: report.status, excerpt: report.excerpt, duration: report.duration, ..made }
+        Made { failure, status: report.status, excerpt: report.excerpt, duration: report.duration, ..made }
+    }
+
+    /// Lets the formatter say what the answer means, where it knows that better than the status.
+    async fn interpreted(&self, component: &Arc<Component>, mut report: Report) -> (Report, Option<Said>) {
+        let Some(answer) = report.answer.take() else { return (report, None) };
+        let status = answer.status;
+        let said = |reason: String| Ended::Failed(transport::Failure::Said { status, reason: reason.into() });
+        match self.registry.interpret(component, answer).await {
+            Verdict::ByStatus => (report, None),
+            Verdict::Delivered => (Report { outcome: Ended::Delivered, ..report }, None),
+            Verdict::Retry { after, reason } => {
+                let retry_after = after.or(report.retry_after);
+                (Report { outcome: said(reason), retry_after, ..report }, Some(Said::TryAgain))
+            }
+            Verdict::Failed { reason, deactivate } => {
+                (Report { outcome: said(reason), ..report }, Some(Said::Final { deactivate }))
+            }
+        }
     }
 
     /// A test delivery; the attempt for the history.
@@ -205,17 +243,7 @@ impl Courier {
             }
             None => {
                 let error = RenderError::NotLoaded(webhook.config.format.clone());
-                let failure = Failure { class: ErrorClass::Formatter, status: None, retry_after: None };
-                Made {
-                    event_type: event.event_type.as_str(),
-                    retry_count: 0,
-                    failure: Some((failure, format!("{}: {error}", ErrorClass::Formatter.as_str()))),
-                    status: None,
-                    excerpt: None,
-                    duration: Duration::ZERO,
-                    formatter: None,
-                    pin: None,
-                }
+                Made::begun(event.event_type.as_str()).refused(&error.to_string())
             }
         };
         Attempt { is_test: true, ..history(made, delivery, None, 1, started, None) }
@@ -243,19 +271,15 @@ impl Courier {
             End::Interrupted => {
                 let step = again_now(false);
                 let event_type = self.store.plain_event(item.event).ok().flatten().map(|event| event.event_type);
+                let event_type = event_type.map_or("", crate::model::event::EventType::as_str);
                 let made = Made {
-                    event_type: event_type.map_or("", crate::model::event::EventType::as_str),
-                    retry_count: 0,
                     failure: Some((
-                        Failure { class: ErrorClass::Interrupted, status: None, retry_after: None },
+                        Failure::of(ErrorClass::Interrupted),
                         "interrupted: the host was stopped during this attempt; it is made again after the start"
                             .into(),
                     )),
-                    status: None,
-                    excerpt: None,
                     duration: self.clock.now().since(started),
-                    formatter: None,
-                    pin: None,
+                    ..Made::begun(event_type)
                 };
                 let at = self.clock.now();
                 (Some(history(made, item.delivery, Some(item.event), item.attempt, started, Some(at))), step)
@@ -299,6 +323,7 @@ fn history(
         duration_ms: u64::try_from(made.duration.as_millis()).unwrap_or(u64::MAX),
         response_excerpt: made.excerpt,
         formatter: made.formatter,
+        note: made.note,
         is_test: false,
         next_attempt_at: next,
         created_at: started,

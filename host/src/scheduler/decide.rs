@@ -12,8 +12,29 @@ pub(super) struct Failure {
     pub(super) class: ErrorClass,
     /// The response's status, if there was one.
     pub(super) status: Option<u16>,
-    /// What the destination asked for with `Retry-After`, on a 429 or 503.
+    /// What the destination asked for: with `Retry-After` on a 429 or 503, or in words that the formatter read.
     pub(super) retry_after: Option<Duration>,
+    /// Whether the formatter read in the answer what follows; else the status says it.
+    pub(super) said: Option<Said>,
+}
+
+impl Failure {
+    /// A failure without an answer.
+    pub(super) fn of(class: ErrorClass) -> Self {
+        Self { class, status: None, retry_after: None, said: None }
+    }
+}
+
+/// What a formatter read in an answer that was a failure.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Said {
+    /// It may be taken later.
+    TryAgain,
+    /// It never will.
+    Final {
+        /// Whether the destination wants nothing more.
+        deactivate: bool,
+    },
 }
 
 /// What to do with a delivery whose attempt failed.
@@ -35,7 +56,10 @@ pub(super) fn after_failure(
     jitter: f64,
 ) -> Decision {
     match failure {
-        Failure { status: Some(410), .. } => {
+        Failure { said: Some(Said::Final { deactivate }), .. } => {
+            return Decision::Final(deactivate.then(|| "the destination said that it wants no more deliveries".into()));
+        }
+        Failure { said: None, status: Some(410), .. } => {
             return Decision::Final(Some("the destination answered 410 Gone: it wants no more deliveries".into()));
         }
         // The same event, options and component fail alike; the address is refused until somebody changes
@@ -64,7 +88,7 @@ pub(super) fn longest_wait(policy: &RetryPolicy) -> Duration {
 mod tests {
     use super::*;
 
-    const STATUS_500: Failure = Failure { class: ErrorClass::Status, status: Some(500), retry_after: None };
+    const STATUS_500: Failure = Failure { class: ErrorClass::Status, status: Some(500), retry_after: None, said: None };
 
     fn decide(retries: u32, attempt: u32, failure: Failure, jitter: f64) -> Decision {
         after_failure(&RetryPolicy::default(), retries, attempt, failure, jitter)
@@ -88,7 +112,7 @@ mod tests {
 
     #[test]
     fn some_failures_are_final_at_once() {
-        let failure = |class, status| Failure { class, status, retry_after: None };
+        let failure = |class, status| Failure { status, ..Failure::of(class) };
         assert!(matches!(decide(9, 1, failure(ErrorClass::Status, Some(410)), 0.5), Decision::Final(Some(_))));
         assert_eq!(decide(9, 1, failure(ErrorClass::Policy, None), 0.5), Decision::Final(None));
         assert_eq!(decide(9, 1, failure(ErrorClass::Formatter, None), 0.5), Decision::Final(None));
@@ -97,6 +121,17 @@ mod tests {
             assert!(matches!(decide(9, 1, failure(class, None), 0.5), Decision::Retry(_)), "{class:?}");
         }
         assert!(matches!(decide(9, 1, failure(ErrorClass::Status, Some(404)), 0.5), Decision::Retry(_)));
+    }
+
+    #[test]
+    fn what_the_formatter_read_in_the_answer_goes_before_its_status() {
+        let said = |status, said| Failure { status: Some(status), said: Some(said), ..STATUS_500 };
+        assert_eq!(decide(9, 1, said(500, Said::Final { deactivate: false }), 0.5), Decision::Final(None));
+        assert!(matches!(decide(9, 1, said(200, Said::Final { deactivate: true }), 0.5), Decision::Final(Some(_))));
+        assert!(matches!(decide(9, 1, said(410, Said::TryAgain), 0.5), Decision::Retry(_)));
+        assert_eq!(decide(3, 4, said(200, Said::TryAgain), 0.5), Decision::Final(None));
+        let asked = Failure { retry_after: Some(Duration::from_secs(60)), ..said(200, Said::TryAgain) };
+        assert_eq!(decide(3, 1, asked, 1.0), Decision::Retry(Duration::from_secs(60)));
     }
 
     #[test]

@@ -54,6 +54,8 @@ pub struct Courier {
 /// What the scheduler hears.
 enum Message {
     Store(Change),
+    /// Formatters came or went.
+    Formatters,
     Finished(Finished),
     /// Abort a deleted webhook's attempts; answered when none is left.
     Forget(WebhookId, oneshot::Sender<()>),
@@ -81,6 +83,12 @@ impl Ear {
         let sender = self.sender.clone();
         // A scheduler that is gone is a process that ends.
         Box::new(move |change| drop(sender.send(Message::Store(change))))
+    }
+
+    /// What the formatters' registry tells its changes to.
+    pub fn formatters(&self) -> Box<dyn Fn() + Send + Sync> {
+        let sender = self.sender.clone();
+        Box::new(move || drop(sender.send(Message::Formatters)))
     }
 }
 

@@ -103,6 +103,10 @@ impl Run {
                 }
             }
             Message::Store(Change::Webhook(webhook)) => self.look_again(webhook),
+            Message::Formatters => {
+                let webhooks: Vec<_> = self.lanes.keys().copied().collect();
+                webhooks.into_iter().for_each(|webhook| self.look_again(webhook));
+            }
             Message::Store(Change::Recorded(outcomes)) => self.unrecorded = self.unrecorded.saturating_sub(outcomes),
             Message::Finished(finished) => self.finished(finished),
             Message::Forget(webhook, done) => self.forget(webhook, done),
@@ -134,7 +138,7 @@ impl Run {
         }
         let format = &webhook.config.format;
         let loaded = self.courier.registry.current(format).is_some();
-        if active && !loaded {
+        if active && !loaded && self.courier.registry.is_settled() {
             tracing::warn!(webhook = %id, format, "a webhook's formatter is not loaded: its deliveries are held until it is");
         }
         lane.runnable = active && loaded;

@@ -264,6 +264,8 @@ pub struct Store {
     tokens: Arc<ArcSwap<Tokens>>,
     writable: Arc<std::sync::atomic::AtomicBool>,
     damaged: Arc<std::sync::atomic::AtomicU64>,
+    /// Authenticates compiled code.
+    code_key: [u8; 32],
     /// Held for as long as the store is open; the kernel lets go of it with the process.
     _lock: std::fs::File,
 }
@@ -292,6 +294,12 @@ impl Store {
     /// Records that could not be read because the disk changed them.
     pub fn damaged_records(&self) -> u64 {
         self.damaged.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    /// What authenticates compiled code that is kept beside the store; as secret as the master key that it is
+    /// derived from.
+    pub fn code_key(&self) -> [u8; 32] {
+        self.code_key
     }
 
     /// Accepts events with their deliveries; when this returns they are on the disk.

@@ -41,6 +41,7 @@ impl Store {
         let engine = Arc::new(Engine::open(&folder.join("store"), cache_bytes)?);
         check_schema(&engine, &folder)?;
         let vault = unlock(&engine, &folder, master_key)?;
+        let code_key = vault.derive("compiled code");
         let damaged = Arc::new(AtomicU64::new(0));
         let webhooks = Arc::new(ArcSwap::from_pointee(load_webhooks(&engine, &vault, &damaged)?));
         let tokens = Arc::new(ArcSwap::from_pointee(load_tokens(&engine, &damaged)?));
@@ -76,6 +77,7 @@ impl Store {
             tokens,
             writable,
             damaged,
+            code_key,
             _lock: lock,
         })
     }

@@ -1,6 +1,6 @@
 //! What readers of the API ask for.
 
-use super::record::{self, AttemptChunk, EventRecord, Progress, SlotState};
+use super::record::{self, EventRecord, Progress, SlotState};
 use super::{EventView, Store, StoreError, keys};
 use crate::model::delivery::{Attempt, DeliveryView, Status};
 use crate::model::event::{Event, EventType};
@@ -138,7 +138,7 @@ fn page(
         if !key.starts_with(&prefix) {
             return false;
         }
-        let Ok(chunk) = record::unpack::<AttemptChunk>(value) else {
+        let Ok(chunk) = record::unpack_attempts(value) else {
             damaged.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
             tracing::error!(what = "attempts", "a damaged record was found in the store and is stepped over");
             known = true;

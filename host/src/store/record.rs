@@ -5,13 +5,15 @@
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::model::delivery::Attempt;
+use crate::model::delivery::{Attempt, FormatterRef};
 use crate::model::event::EventType;
-use crate::model::id::{DeliveryId, EventId, TokenId, WebhookId};
+use crate::model::id::{AttemptId, DeliveryId, EventId, TokenId, WebhookId};
 use crate::model::time::Timestamp;
 
-/// The version of every record's encoding.
+/// The version of a record's encoding.
 const VERSION: u8 = 1;
+/// The version of a piece of history: since 2 an attempt has a note.
+const ATTEMPTS_VERSION: u8 = 2;
 const HEAD: usize = 5;
 
 /// A value whose checksum or shape is wrong: the disk changed what was written.
@@ -19,23 +21,23 @@ const HEAD: usize = 5;
 #[error("a damaged record")]
 pub(super) struct Damaged;
 
-fn seal(mut bytes: Vec<u8>) -> Vec<u8> {
+fn seal(version: u8, mut bytes: Vec<u8>) -> Vec<u8> {
     let checksum = crc32fast::hash(&bytes[HEAD..]);
-    bytes[0] = VERSION;
+    bytes[0] = version;
     bytes[1..HEAD].copy_from_slice(&checksum.to_le_bytes());
     bytes
 }
 
-fn open(bytes: &[u8]) -> Result<&[u8], Damaged> {
+fn open(version: u8, bytes: &[u8]) -> Result<&[u8], Damaged> {
     let (head, body) = bytes.split_at_checked(HEAD).ok_or(Damaged)?;
-    if head[0] == VERSION && head[1..] == crc32fast::hash(body).to_le_bytes() { Ok(body) } else { Err(Damaged) }
+    if head[0] == version && head[1..] == crc32fast::hash(body).to_le_bytes() { Ok(body) } else { Err(Damaged) }
 }
 
 /// A many-times record's bytes.
 pub(super) fn pack<T: Serialize>(value: &T) -> Vec<u8> {
     let head = Vec::from([0; HEAD]);
     // Writing plain structs into memory cannot fail; an empty record would be read as damaged.
-    postcard::to_extend(value, head).map(seal).unwrap_or_default()
+    postcard::to_extend(value, head).map(|bytes| seal(VERSION, bytes)).unwrap_or_default()
 }
 
 /// A many-times record, read back.
@@ -43,14 +45,14 @@ pub(super) fn pack<T: Serialize>(value: &T) -> Vec<u8> {
 /// # Errors
 /// [`Damaged`].
 pub(super) fn unpack<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Damaged> {
-    postcard::from_bytes(open(bytes)?).map_err(|_| Damaged)
+    postcard::from_bytes(open(VERSION, bytes)?).map_err(|_| Damaged)
 }
 
 /// A growing record's bytes.
 pub(super) fn pack_json<T: Serialize>(value: &T) -> Vec<u8> {
     let mut bytes = Vec::from([0; HEAD]);
     match serde_json::to_writer(&mut bytes, value) {
-        Ok(()) => seal(bytes),
+        Ok(()) => seal(VERSION, bytes),
         Err(_) => Vec::new(),
     }
 }
@@ -60,7 +62,7 @@ pub(super) fn pack_json<T: Serialize>(value: &T) -> Vec<u8> {
 /// # Errors
 /// [`Damaged`].
 pub(super) fn unpack_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Damaged> {
-    serde_json::from_slice(open(bytes)?).map_err(|_| Damaged)
+    serde_json::from_slice(open(VERSION, bytes)?).map_err(|_| Damaged)
 }
 
 /// One delivery of an event, as decided when the event was accepted.
@@ -163,9 +165,94 @@ pub(super) struct Answered {
 /// The attempts of one webhook that one commit recorded, oldest first.
 pub(super) type AttemptChunk = Vec<Attempt>;
 
+/// A piece of history's bytes.
+pub(super) fn pack_attempts(attempts: &AttemptChunk) -> Vec<u8> {
+    let head = Vec::from([0; HEAD]);
+    postcard::to_extend(attempts, head).map(|bytes| seal(ATTEMPTS_VERSION, bytes)).unwrap_or_default()
+}
+
+/// A piece of history, read back; also one of before attempts had notes.
+///
+/// # Errors
+/// [`Damaged`].
+pub(super) fn unpack_attempts(bytes: &[u8]) -> Result<AttemptChunk, Damaged> {
+    if let Ok(body) = open(ATTEMPTS_VERSION, bytes) {
+        return postcard::from_bytes(body).map_err(|_| Damaged);
+    }
+    let attempts: Vec<AttemptV1> = postcard::from_bytes(open(VERSION, bytes)?).map_err(|_| Damaged)?;
+    Ok(attempts.into_iter().map(Attempt::from).collect())
+}
+
+/// An attempt as it was written before it had a note.
+#[derive(Serialize, Deserialize)]
+struct AttemptV1 {
+    id: AttemptId,
+    delivery_id: DeliveryId,
+    event_id: Option<EventId>,
+    event_type: String,
+    attempt: u32,
+    success: bool,
+    status_code: Option<u16>,
+    error: Option<String>,
+    duration_ms: u64,
+    response_excerpt: Option<String>,
+    formatter: Option<FormatterRef>,
+    is_test: bool,
+    next_attempt_at: Option<Timestamp>,
+    created_at: Timestamp,
+}
+
+impl From<AttemptV1> for Attempt {
+    fn from(old: AttemptV1) -> Self {
+        Self {
+            id: old.id,
+            delivery_id: old.delivery_id,
+            event_id: old.event_id,
+            event_type: old.event_type,
+            attempt: old.attempt,
+            success: old.success,
+            status_code: old.status_code,
+            error: old.error,
+            duration_ms: old.duration_ms,
+            response_excerpt: old.response_excerpt,
+            formatter: old.formatter,
+            note: None,
+            is_test: old.is_test,
+            next_attempt_at: old.next_attempt_at,
+            created_at: old.created_at,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn history_of_before_attempts_had_notes_is_read() {
+        let old = AttemptV1 {
+            id: AttemptId::generate(),
+            delivery_id: DeliveryId::generate(),
+            event_id: None,
+            event_type: "report_ready".into(),
+            attempt: 2,
+            success: false,
+            status_code: Some(500),
+            error: Some("status: it answered 500".into()),
+            duration_ms: 7,
+            response_excerpt: Some("no".into()),
+            formatter: Some(FormatterRef { name: "a".into(), version: "1.0.0".into(), digest: "sha256:0".into() }),
+            is_test: true,
+            next_attempt_at: None,
+            created_at: Timestamp::default(),
+        };
+        let bytes = pack(&vec![&old]);
+        let expected = vec![Attempt::from(old)];
+        assert_eq!(unpack_attempts(&bytes).expect("the old form"), expected);
+        let noted = vec![Attempt { note: Some("another version".into()), ..expected[0].clone() }];
+        assert_eq!(unpack_attempts(&pack_attempts(&noted)).expect("the new form"), noted);
+        assert!(unpack_attempts(&[]).is_err() && unpack_attempts(&bytes[1..]).is_err());
+    }
 
     #[test]
     fn a_flipped_bit_is_noticed() {

@@ -99,7 +99,7 @@ impl Writer {
 
     fn sweep_attempts(&self, webhook: WebhookId, cutoff: Timestamp, gone: &mut Gone) -> Result<(), StoreError> {
         self.engine.scan_prefix(&keys::attempts_prefix(webhook), None, |key, value| {
-            let old = match record::unpack::<record::AttemptChunk>(value) {
+            let old = match record::unpack_attempts(value) {
                 Ok(attempts) => attempts.last().is_none_or(|attempt| attempt.created_at < cutoff),
                 Err(_) => true,
             };

@@ -149,6 +149,7 @@ fn attempt(item: &DueItem, success: bool) -> Attempt {
         duration_ms: 3,
         response_excerpt: Some(String::new()),
         formatter: None,
+        note: None,
         is_test: false,
         next_attempt_at: None,
         created_at: Timestamp::from_unix_ms(START_MS),

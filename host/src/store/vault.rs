@@ -1,7 +1,9 @@
 //! Encryption at rest of secrets, header values and destination URLs.
 
-use chacha20poly1305::aead::{Aead, KeyInit, Payload};
+use chacha20poly1305::aead::{Aead, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha2::Sha256;
 
 use crate::model::secret::Secret;
 
@@ -9,7 +11,10 @@ const NONCE: usize = 24;
 
 /// Seals texts with XChaCha20-Poly1305 under the master key, each with a nonce of its own and bound to
 /// the place that it stands in, so that a sealed text moved elsewhere does not open.
-pub(super) struct Vault(XChaCha20Poly1305);
+pub(super) struct Vault {
+    cipher: XChaCha20Poly1305,
+    key: [u8; 32],
+}
 
 /// A sealed text that does not open: another key, or damage.
 #[derive(Debug, thiserror::Error)]
@@ -18,7 +23,16 @@ pub(super) struct Locked;
 
 impl Vault {
     pub(super) fn new(key: &[u8; 32]) -> Self {
-        Self(XChaCha20Poly1305::new(key.into()))
+        Self { cipher: XChaCha20Poly1305::new(key.into()), key: *key }
+    }
+
+    /// A key for another purpose, from which the master key cannot be found (HKDF's expand step with one
+    /// block, RFC 5869, section 2.3).
+    pub(super) fn derive(&self, purpose: &str) -> [u8; 32] {
+        let mut mac = Hmac::<Sha256>::new_from_slice(&self.key).expect("HMAC takes a key of any length");
+        mac.update(purpose.as_bytes());
+        mac.update(&[1]);
+        mac.finalize().into_bytes().into()
     }
 
     /// The text's sealed form: nonce, then ciphertext with tag. `place` must be given again to open it.
@@ -27,7 +41,7 @@ impl Vault {
         getrandom::fill(&mut sealed).map_err(|_| Locked)?;
         let nonce: [u8; NONCE] = sealed[..NONCE].try_into().map_err(|_| Locked)?;
         let payload = Payload { msg: text.as_bytes(), aad: place };
-        sealed.extend(self.0.encrypt(&XNonce::from(nonce), payload).map_err(|_| Locked)?);
+        sealed.extend(self.cipher.encrypt(&XNonce::from(nonce), payload).map_err(|_| Locked)?);
         Ok(sealed)
     }
 
@@ -36,7 +50,7 @@ impl Vault {
     pub(super) fn open(&self, place: &[u8], sealed: &[u8]) -> Result<Secret, Locked> {
         let (nonce, ciphertext) = sealed.split_first_chunk::<NONCE>().ok_or(Locked)?;
         let payload = Payload { msg: ciphertext, aad: place };
-        let text = self.0.decrypt(&XNonce::from(*nonce), payload).map_err(|_| Locked)?;
+        let text = self.cipher.decrypt(&XNonce::from(*nonce), payload).map_err(|_| Locked)?;
         String::from_utf8(text).map(Secret::new).map_err(|_| Locked)
     }
 }

@@ -295,7 +295,7 @@ impl Writer {
     fn pack_pending(&mut self) {
         for (webhook, attempts) in std::mem::take(&mut self.pending.attempts) {
             if let Some(first) = attempts.first() {
-                self.pending.txn.put(keys::attempts(webhook, first.id), record::pack(&attempts));
+                self.pending.txn.put(keys::attempts(webhook, first.id), record::pack_attempts(&attempts));
             }
         }
         let table = self.webhooks.load();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::header::{DATE, HeaderMap, RETRY_AFTER};
+use http::header::{DATE, HeaderMap, RETRY_AFTER, SET_COOKIE};
 use http::{Method, StatusCode, Uri};
 use http_body_util::BodyExt as _;
 use hyper::Response;
@@ -26,6 +26,7 @@ use super::meter::ANSWER_BYTES;
 use super::outcome::{Failure, Outcome, Reached, retry_after};
 use super::request::{Exchange, Payload};
 use super::resolve::Resolve;
+use crate::model::delivery::Answer;
 use crate::model::url::DeliveryUrl;
 
 /// How much of an answer's body is kept for the history, in bytes of text.
@@ -52,6 +53,8 @@ pub struct Request<'a> {
     pub body: Bytes,
     /// How long the whole attempt may take: name look-up, connect, TLS, write, answer.
     pub timeout: Duration,
+    /// Whether somebody wants to read the answer.
+    pub keep_answer: bool,
 }
 
 /// What came of an attempt.
@@ -66,6 +69,8 @@ pub struct Report {
     pub excerpt: Option<String>,
     /// What a 429 or 503 asked for, unclamped.
     pub retry_after: Option<Duration>,
+    /// The answer, when it was to be kept and its status decides ([`Outcome::Delivered`], [`Failure::Status`]).
+    pub answer: Option<Answer>,
     /// How long it took.
     pub duration: Duration,
 }
@@ -139,7 +144,7 @@ impl HttpTransport {
     pub async fn deliver(&self, request: Request<'_>) -> Report {
         let started = Instant::now();
         let after = request.timeout;
-        let mut progress = Progress::default();
+        let mut progress = Progress { keep_answer: request.keep_answer, ..Progress::default() };
         let ended = timeout(after, self.attempt(request, &mut progress)).await;
         let outcome = match ended {
             Ok(Ok(())) => Outcome::Delivered,
@@ -151,8 +156,10 @@ impl HttpTransport {
                 Outcome::Failed(Failure::Timeout { reached: progress.reached(), after })
             }
         };
+        let by_status = matches!(outcome, Outcome::Delivered | Outcome::Failed(Failure::Status(_)));
         Report {
             outcome,
+            answer: progress.answer(by_status),
             status: progress.status.map(|status| status.as_u16()),
             excerpt: progress.status.map(|_| excerpt(&progress.body)),
             retry_after: progress.retry_after,
@@ -228,7 +235,10 @@ struct Progress {
     exchange: Arc<Exchange>,
     status: Option<StatusCode>,
     retry_after: Option<Duration>,
-    /// The body's first [`EXCERPT_BYTES`].
+    keep_answer: bool,
+    /// The answer's headers, when they are to be kept.
+    headers: Vec<(String, String)>,
+    /// The body's first [`EXCERPT_BYTES`], or [`Answer::BODY_BYTES`] of an answer that is to be kept.
     body: Vec<u8>,
 }
 
@@ -236,6 +246,12 @@ impl Progress {
     fn head(&mut self, answer: &Response<Incoming>) {
         let status = answer.status();
         self.status = Some(status);
+        if self.keep_answer {
+            let wanted = answer.headers().iter().filter(|(name, _)| **name != SET_COOKIE).take(Answer::HEADERS);
+            self.headers = wanted
+                .map(|(name, value)| (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
+                .collect();
+        }
         if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
             let text = |name| answer.headers().get(name).and_then(|value| value.to_str().ok());
             // A date is one of the destination's clock; where it tells its time, ours need not agree with it.
@@ -246,8 +262,15 @@ impl Progress {
     }
 
     fn keep(&mut self, data: &[u8]) {
-        let wanted = EXCERPT_BYTES.saturating_sub(self.body.len()).min(data.len());
+        let most = if self.keep_answer { Answer::BODY_BYTES } else { EXCERPT_BYTES };
+        let wanted = most.saturating_sub(self.body.len()).min(data.len());
         self.body.extend_from_slice(&data[..wanted]);
+    }
+
+    fn answer(&mut self, by_status: bool) -> Option<Answer> {
+        let status = self.status.filter(|_| self.keep_answer && by_status)?;
+        let headers = std::mem::take(&mut self.headers);
+        Some(Answer { status: status.as_u16(), headers, body: self.body.clone() })
     }
 
     fn reached(&self) -> Reached {

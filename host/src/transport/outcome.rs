@@ -70,6 +70,14 @@ pub enum Failure {
     /// An answer other than 2xx.
     #[error("the destination answered {}{}", status_words(*.0), status_hint(*.0))]
     Status(u16),
+    /// An answer that says in its own words that the delivery failed, whatever its status.
+    #[error("the destination answered {}: {reason}", status_words(*.status))]
+    Said {
+        /// The answer's status.
+        status: u16,
+        /// What it means, in the formatter's words, fit to be shown.
+        reason: Box<str>,
+    },
     /// The attempt's time is over.
     #[error("{}", timeout_words(.reached, .after))]
     Timeout {
@@ -148,7 +156,7 @@ impl Failure {
             Self::Unresolved { .. } => ErrorClass::Dns,
             Self::NotConnected(_) | Self::ClosedEarly | Self::NoAnswer | Self::CutOff(_) => ErrorClass::Connect,
             Self::Tls(_) => ErrorClass::Tls,
-            Self::Status(_) => ErrorClass::Status,
+            Self::Status(_) | Self::Said { .. } => ErrorClass::Status,
             Self::Timeout { .. } => ErrorClass::Timeout,
             Self::EndlessHead | Self::NotHttp | Self::BadBody(_) | Self::Unsendable => ErrorClass::Protocol,
         }

@@ -39,7 +39,8 @@ impl<'a> Posted<'a> {
                 let (texts, count) = json::elements(whole, limits.max_events)?;
                 (Shape::Array, texts, count)
             }
-            MediaType::Json => (Shape::Single, vec![whole.trim_matches([' ', '\t', '\r', '\n'])], 1),
+            // Anything but the two was refused before it was read.
+            MediaType::Json | MediaType::Wasm => (Shape::Single, vec![whole.trim_matches([' ', '\t', '\r', '\n'])], 1),
         };
         if count > limits.max_events {
             let detail = format!("a request may have at most {} events, and has {count}", limits.max_events);

@@ -118,13 +118,10 @@ async fn what_later_issues_bring_is_not_there() {
         format!("POST {hook}/deliveries/{NOBODY}/redeliver"),
         "GET /api/v1/audit".into(),
         "GET /api/v1/export".into(),
-        "GET /api/v1/formatters/x/versions".into(),
-        "POST /api/v1/formatters/x/activate".into(),
         "GET /api/v1/webhooks/".into(),
     ] {
         assert_eq!(host.call(&line, &host.admin, &[], None).await.problem(), ["404 not_found"], "{line}");
     }
-    assert_eq!(host.call("PUT /api/v1/formatters/x", &host.admin, &[], None).await.status, 405);
 }
 
 #[tokio::test]

@@ -19,6 +19,7 @@ use super::receiver::{self, Behaviour, Delivery};
 use super::terminal::note;
 use crate::app::{self, Parts, Shutdown, ShutdownHandle};
 use crate::config::{Config, LogFormat};
+use crate::formatter::Compiler;
 use crate::model::secret::Secret;
 use crate::{cli::listen, samples};
 
@@ -70,7 +71,7 @@ impl Host {
             log_level: tracing::Level::WARN,
             ..Config::default()
         };
-        let app = app::build(config, Parts::default()).await.or_hint(BUG)?;
+        let app = app::build(config, Parts { compiler: Compiler::Child, ..Parts::default() }).await.or_hint(BUG)?;
         let token = app.new_admin_token().cloned().context("an empty store has a token").or_hint(BUG)?;
         let (handle, shutdown) = Shutdown::new();
         let running = tokio::spawn(app.run(listener, shutdown));

@@ -47,6 +47,8 @@ pub(crate) struct Attempt {
     pub(crate) error: Option<String>,
     duration_ms: u64,
     response_excerpt: Option<String>,
+    #[serde(default)]
+    note: Option<String>,
     is_test: bool,
     next_attempt_at: Option<String>,
     created_at: String,
@@ -155,6 +157,7 @@ pub(super) fn attempt(attempt: &Attempt) -> Result<(), Failure> {
         ("event type", Some(attempt.event_type.clone())),
         ("status", attempt.status_code.map(|code| code.to_string())),
         ("took", Some(format!("{} ms", attempt.duration_ms))),
+        ("note", attempt.note.clone()),
         ("answer", attempt.response_excerpt.clone().filter(|excerpt| !excerpt.is_empty())),
         ("delivery", Some(attempt.delivery_id.clone())),
         ("next attempt", attempt.next_attempt_at.clone()),

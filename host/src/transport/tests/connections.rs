@@ -140,7 +140,7 @@ async fn the_request_is_what_was_given_and_no_cookie_comes_back() {
         let body = Bytes::from_static(body);
         let length = body.len();
         let timeout = Duration::from_secs(20);
-        let report = transport.deliver(Request { url: &url, headers, body, timeout }).await;
+        let report = transport.deliver(Request { url: &url, headers, body, timeout, keep_answer: false }).await;
         assert_eq!(end(&report), "delivered");
         let mut lines: Vec<_> = heads.recv().await.expect("request").split("\r\n").map(str::to_lowercase).collect();
         let sent_body = lines.pop();

@@ -73,7 +73,8 @@ async fn deliver(transport: &HttpTransport, origin: &str) -> Report {
 async fn deliver_within(transport: &HttpTransport, origin: &str, timeout: Duration) -> Report {
     let url = url(origin);
     let body = Bytes::from_static(b"{\"hello\":1}");
-    let report = transport.deliver(Request { url: &url, headers: HeaderMap::new(), body, timeout }).await;
+    let report =
+        transport.deliver(Request { url: &url, headers: HeaderMap::new(), body, timeout, keep_answer: false }).await;
     assert!(!format!("{report:?}").contains(CANARY), "{report:?}");
     report
 }

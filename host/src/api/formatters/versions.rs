@@ -1,0 +1,192 @@
+//! Uploaded formatters: install, versions, activate, roll back, delete.
+
+use axum::Json;
+use axum::extract::State;
+use http::header::LOCATION;
+use http::{HeaderName, HeaderValue, StatusCode};
+use serde::Deserialize;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::super::Shared;
+use super::super::auth::{Admin, Anyone};
+use super::super::body::Unread;
+use super::super::path::PathText;
+use super::super::problem::{ApiError, Code};
+use crate::formatter::{FormatterInfo, InstallError, VersionInfo, Which};
+use crate::model::fault::Faults;
+use crate::model::json::Document;
+use crate::model::json::object::Field;
+
+pub(super) fn router() -> OpenApiRouter<Shared> {
+    OpenApiRouter::new().routes(routes!(versions)).routes(routes!(activate)).routes(routes!(rollback))
+}
+
+/// A component's bytes.
+#[derive(utoipa::ToSchema)]
+#[schema(value_type = String, format = Binary)]
+#[expect(dead_code, reason = "only its schema is used")]
+struct ComponentBytes(Vec<u8>);
+
+/// Installs a component: it is checked, tried on the sample events, kept as a version of this name and used from
+/// now on. Attempts under way finish with the version that they began with. When the new version fails on an
+/// event where the one before does not, the host goes back to that one by itself.
+#[utoipa::path(put, operation_id = "install_formatter", path = "/api/v1/formatters/{name}", tag = "formatters", security(("bearer" = [])),
+    params(("name" = String, Path, description = "The name in the component's manifest")),
+    request_body(content = ComponentBytes, content_type = "application/wasm"),
+    responses((status = 200, description = "A version of a formatter that was there", body = FormatterInfo),
+        (status = 201, description = "A formatter that is new", body = FormatterInfo,
+            headers(("Location" = String, description = "Where the formatter is"))),
+        (status = 404, description = "The path names nothing"),
+        (status = 409, description = "The name is a built-in formatter's, or comes from the formatters folder"),
+        (status = 422, description = "It does not fit; `code` and `reason` say why"),
+        (status = 507, description = "The disk is full")))]
+pub(super) async fn install(
+    _: Admin,
+    PathText(name): PathText,
+    State(api): State<Shared>,
+    body: Unread,
+) -> Result<(StatusCode, [(HeaderName, HeaderValue); 1], Json<FormatterInfo>), ApiError> {
+    let bytes = body.read_component(&api).await?;
+    let is_new = api.registry.install(name.clone(), bytes).await.map_err(refused)?;
+    let info = api.registry.get(&name).ok_or_else(|| ApiError::not_found("formatter"))?;
+    let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
+    // A name that a manifest may have is plain ASCII.
+    let location = HeaderValue::try_from(format!("/api/v1/formatters/{name}"));
+    let location = location.unwrap_or(HeaderValue::from_static("/api/v1/formatters"));
+    Ok((status, [(LOCATION, location)], Json(info)))
+}
+
+/// Deletes an uploaded formatter with its versions.
+#[utoipa::path(delete, operation_id = "delete_formatter", path = "/api/v1/formatters/{name}", tag = "formatters", security(("bearer" = [])),
+    params(("name" = String, Path, description = "The format's name")),
+    responses((status = 204, description = "It is gone"), (status = 404, description = "No such formatter"),
+        (status = 409, description = "Webhooks name it, or it was not uploaded; `detail` names them"),
+        (status = 507, description = "The disk is full")))]
+pub(super) async fn delete(
+    _: Admin,
+    PathText(name): PathText,
+    State(api): State<Shared>,
+) -> Result<StatusCode, ApiError> {
+    if api.registry.get(&name).is_none() {
+        return Err(ApiError::not_found("formatter"));
+    }
+    let webhooks = api.store.webhooks();
+    let users: Vec<String> = webhooks
+        .newest_first()
+        .iter()
+        .filter(|webhook| webhook.config.format == name)
+        .map(|webhook| webhook.id.to_string())
+        .collect();
+    if !users.is_empty() {
+        let detail = format!("webhooks name this formatter; give them another format first: {}", users.join(", "));
+        return Err(ApiError::new(Code::Conflict, detail));
+    }
+    api.registry.delete(name).await.map_err(refused)?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// The versions of a formatter, newest first.
+#[utoipa::path(get, operation_id = "list_formatter_versions", path = "/api/v1/formatters/{name}/versions", tag = "formatters", security(("bearer" = [])),
+    params(("name" = String, Path, description = "The format's name")),
+    responses((status = 200, description = "All versions that are known", body = Vec<VersionInfo>),
+        (status = 404, description = "No such formatter")))]
+async fn versions(
+    _: Anyone,
+    PathText(name): PathText,
+    State(api): State<Shared>,
+) -> Result<Json<Vec<VersionInfo>>, ApiError> {
+    api.registry.versions(&name).map(Json).ok_or_else(|| ApiError::not_found("formatter"))
+}
+
+/// Which version to use: one of the two.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "only its schema is used")]
+struct ActivateInput {
+    /// The newest with this version in its manifest.
+    #[schema(nullable = false)]
+    version: Option<String>,
+    /// `sha256:` and the component's digest in hex.
+    #[schema(nullable = false)]
+    digest: Option<String>,
+}
+
+/// Uses another version of an uploaded formatter.
+#[utoipa::path(post, operation_id = "activate_formatter_version", path = "/api/v1/formatters/{name}/activate", tag = "formatters", security(("bearer" = [])),
+    params(("name" = String, Path, description = "The format's name")),
+    request_body = ActivateInput,
+    responses((status = 200, description = "The formatter as it is now", body = FormatterInfo),
+        (status = 404, description = "No such formatter"),
+        (status = 409, description = "It was not uploaded, or the version's component is gone"),
+        (status = 507, description = "The disk is full")))]
+async fn activate(
+    _: Admin,
+    PathText(name): PathText,
+    State(api): State<Shared>,
+    body: Unread,
+) -> Result<Json<FormatterInfo>, ApiError> {
+    if api.registry.get(&name).is_none() {
+        return Err(ApiError::not_found("formatter"));
+    }
+    let payload = body.read_json(&api).await?;
+    let (which, field) = read(&payload.json()?)?;
+    match api.registry.activate(name.clone(), which).await {
+        Ok(()) => now(&api, &name),
+        Err(InstallError::Missing) => {
+            let mut faults = Faults::new();
+            faults.add(field, "unknown_version", "the formatter has no such version; GET …/versions lists them");
+            Err(ApiError::fields(faults.into_inner()))
+        }
+        Err(error) => Err(refused(error)),
+    }
+}
+
+/// Uses the version of an uploaded formatter that was in use before this one.
+#[utoipa::path(post, operation_id = "roll_back_formatter", path = "/api/v1/formatters/{name}/rollback", tag = "formatters", security(("bearer" = [])),
+    params(("name" = String, Path, description = "The format's name")),
+    responses((status = 200, description = "The formatter as it is now", body = FormatterInfo),
+        (status = 404, description = "No such formatter"),
+        (status = 409, description = "It was not uploaded, or there is no version to go back to"),
+        (status = 422, description = "The version before does not fit any more"),
+        (status = 507, description = "The disk is full")))]
+async fn rollback(
+    _: Admin,
+    PathText(name): PathText,
+    State(api): State<Shared>,
+) -> Result<Json<FormatterInfo>, ApiError> {
+    api.registry.roll_back(name.clone()).await.map_err(refused)?;
+    now(&api, &name)
+}
+
+fn now(api: &Shared, name: &str) -> Result<Json<FormatterInfo>, ApiError> {
+    api.registry.get(name).map(Json).ok_or_else(|| ApiError::not_found("formatter"))
+}
+
+/// The version that is asked for, with the pointer to the member that says it.
+fn read(document: &Document<'_>) -> Result<(Which, &'static str), ApiError> {
+    let mut faults = Faults::new();
+    let body = Field::new(document.text(), "");
+    let which = body.object(&["version", "digest"], &[], &mut faults).and_then(|body| {
+        match (body.get("version"), body.get("digest")) {
+            (Some(version), None) => Some((Which::Version(version.string(&mut faults)?), "/version")),
+            (None, Some(digest)) => Some((Which::Digest(digest.string(&mut faults)?), "/digest")),
+            _ => {
+                faults.add("", "invalid", "give either version or digest");
+                None
+            }
+        }
+    });
+    let faults = faults.into_inner();
+    which.filter(|_| faults.is_empty()).ok_or_else(|| ApiError::fields(faults))
+}
+
+fn refused(error: InstallError) -> ApiError {
+    match error {
+        InstallError::Missing => ApiError::not_found("formatter"),
+        InstallError::Conflict(detail) => ApiError::new(Code::Conflict, detail),
+        InstallError::Rejected(rejection) => ApiError::component_rejected(rejection.code, rejection.reason),
+        InstallError::NotStored(detail) => ApiError::new(Code::DiskFull, format!("nothing was changed: {detail}"))
+            .retry_after(std::time::Duration::from_secs(10)),
+    }
+}

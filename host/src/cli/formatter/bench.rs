@@ -1,0 +1,126 @@
+//! `heraldry formatter bench`: what a call costs.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use super::super::failure::Failure;
+use super::super::terminal::{self, line, note};
+use super::{HOST_NAME, ToolArgs, load, workbench};
+use crate::formatter::{Loaded, Payload, Workbench};
+use crate::model::event::Event;
+
+pub(super) const HELP: &str = "\
+Instructions and memory are exact and the same on every machine; times are this machine's. `--save` writes
+bench.json beside the component; later runs show what changed against it.";
+
+/// Calls for one event, and how long they may take.
+const CALLS: usize = 500;
+const TIME: Duration = Duration::from_millis(700);
+
+/// One event's numbers.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+struct Cost {
+    instructions: u64,
+    memory_bytes: u64,
+    output_bytes: u64,
+    #[serde(default)]
+    p50_us: u64,
+    #[serde(default)]
+    p99_us: u64,
+}
+
+pub(super) fn run(file: &Path, save: bool, json: bool, tool: &ToolArgs) -> Result<(), Failure> {
+    let workbench = workbench(tool, HOST_NAME)?;
+    let loaded = load(&workbench, file)?;
+    let mut costs = BTreeMap::new();
+    // The plain sample of each type: what a real event is like.
+    for sample in workbench.samples().iter().filter(|sample| !sample.name.contains("--")) {
+        costs.insert(sample.name.clone(), measure(&workbench, &loaded, &sample.event));
+    }
+    let path = file.with_file_name("bench.json");
+    let baseline: BTreeMap<String, Cost> = match std::fs::read(&path) {
+        Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| {
+            let error = anyhow::anyhow!("{}: {error}", path.display());
+            Failure::failed(error, "it is no baseline of this command; --save writes one, once the file is gone")
+        })?,
+        Err(_) => BTreeMap::new(),
+    };
+    if json {
+        let text = serde_json::to_string(&costs).map_err(|error| Failure::failed(error, "report it"))?;
+        line(text)?;
+    } else {
+        show(&workbench, &loaded, &costs, &baseline)?;
+    }
+    if save {
+        let text = serde_json::to_string_pretty(&costs).map_err(|error| Failure::failed(error, "report it"))?;
+        std::fs::write(&path, text + "\n").map_err(|error| {
+            Failure::failed(anyhow::anyhow!("{}: {error}", path.display()), "is the folder writable, the disk full?")
+        })?;
+        note(format_args!("saved as the baseline: {}", path.display()));
+    }
+    Ok(())
+}
+
+fn measure(workbench: &Workbench, loaded: &Loaded, event: &Event) -> Cost {
+    let first = workbench.run(loaded, event, "{}");
+    let until = Instant::now() + TIME;
+    let mut times = Vec::with_capacity(CALLS);
+    while times.len() < CALLS && (times.len() < 3 || Instant::now() < until) {
+        times.push(workbench.run(loaded, event, "{}").duration_us);
+    }
+    times.sort_unstable();
+    let percentile = |share: usize| times[(times.len() - 1) * share / 100];
+    Cost {
+        instructions: first.instructions,
+        memory_bytes: first.memory_bytes as u64,
+        output_bytes: first.result.as_ref().map_or(0, Payload::bytes) as u64,
+        p50_us: percentile(50),
+        p99_us: percentile(99),
+    }
+}
+
+fn show(
+    workbench: &Workbench,
+    loaded: &Loaded,
+    costs: &BTreeMap<String, Cost>,
+    baseline: &BTreeMap<String, Cost>,
+) -> Result<(), Failure> {
+    let rows: Vec<_> = costs
+        .iter()
+        .map(|(sample, cost)| {
+            let before = baseline.get(sample);
+            let change = before.map_or_else(String::new, |before| change(before.instructions, cost.instructions));
+            let cells = vec![
+                sample.clone(),
+                cost.instructions.to_string(),
+                change,
+                format!("{} KiB", cost.memory_bytes / 1024),
+                cost.output_bytes.to_string(),
+                cost.p50_us.to_string(),
+                cost.p99_us.to_string(),
+            ];
+            (anstyle::Style::new(), cells)
+        })
+        .collect();
+    terminal::table(&["EVENT", "INSTRUCTIONS", "CHANGE", "MEMORY", "BYTES OUT", "P50 US", "P99 US"], &rows)?;
+    let limits = workbench.limits(loaded.manifest.size);
+    let most = |cost: fn(&Cost) -> u64| costs.values().map(cost).max().unwrap_or_default().max(1);
+    line("")?;
+    terminal::facts(&[
+        ("headroom, instructions", format!("{} times", limits.instructions / most(|cost| cost.instructions))),
+        ("headroom, memory", format!("{} times", limits.memory_bytes / most(|cost| cost.memory_bytes))),
+        ("headroom, output", format!("{} times", limits.output_bytes / most(|cost| cost.output_bytes))),
+        ("headroom, time", format!("{} times", limits.time_ms * 1000 / most(|cost| cost.p99_us))),
+    ])
+}
+
+/// By how much a number changed, in percent.
+fn change(before: u64, now: u64) -> String {
+    if before == now {
+        return "none".into();
+    }
+    format!("{:+.2} %", (now as f64 - before as f64) * 100.0 / before.max(1) as f64)
+}

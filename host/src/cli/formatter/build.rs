@@ -1,0 +1,115 @@
+//! `heraldry formatter build`: the language's own tool, in the version that is known to work.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::super::failure::{Failure, OrHint as _};
+use super::super::terminal::{self, note};
+use super::Lang;
+use super::project::Project;
+use crate::formatter::{digest_of, exported_contract};
+
+const TARGET: &str = "wasm32-unknown-unknown";
+
+pub(super) fn run(folder: &Path) -> Result<(), Failure> {
+    let (project, lang) = Project::read(folder)?;
+    let folder = folder.canonicalize().or_hint("the project's folder cannot be used")?;
+    let file = format!("{}.wasm", project.name);
+    match lang {
+        Lang::Rust => rust(&folder, &project.name, &file)?,
+        Lang::Js => javascript(&folder, &file)?,
+        Lang::Python => python(&folder, &file)?,
+    }
+    let bytes = std::fs::read(folder.join(&file)).or_hint("the tool made no component; its words are above")?;
+    terminal::facts(&[
+        ("component", file.clone()),
+        ("size", format!("{} bytes", bytes.len())),
+        ("digest", digest_of(&bytes)),
+        ("contract", exported_contract(&bytes).unwrap_or_else(|| "none: it exports no formatter".into())),
+    ])?;
+    note(format_args!("\nnext:\n  heraldry formatter check {file}\n  heraldry formatter test {file}"));
+    Ok(())
+}
+
+fn run_tool(command: &mut Command, what: &str, hint: &str) -> Result<(), Failure> {
+    let status =
+        command.status().map_err(|error| Failure::failed(anyhow::anyhow!("{what} does not run: {error}"), hint))?;
+    if status.success() {
+        return Ok(());
+    }
+    Err(Failure::failed(anyhow::anyhow!("{what} failed ({status}); its words are above"), hint))
+}
+
+/// cargo makes the core module, wit-component the component of it.
+fn rust(folder: &Path, name: &str, file: &str) -> Result<(), Failure> {
+    let hint = "install Rust with rustup, and its target with `rustup target add wasm32-unknown-unknown`";
+    install_target(folder, hint)?;
+    let mut cargo = Command::new("cargo");
+    cargo
+        .current_dir(folder)
+        .args(["rustc", "--quiet", "--lib", "--crate-type", "cdylib", "--profile", "formatter", "--target", TARGET])
+        .args(["--target-dir", "target"])
+        // Enough memory from the start that a usual event needs no more: growing it is slow.
+        .args(["--", "-C", "link-arg=--initial-memory=1048576", "-C", "link-arg=-zstack-size=131072"]);
+    run_tool(&mut cargo, "cargo", hint)?;
+    let core = folder.join("target").join(TARGET).join("formatter").join(format!("{}.wasm", name.replace('-', "_")));
+    let core = std::fs::read(&core).or_hint("is the package's name the format's name?")?;
+    let component = wit_component::ComponentEncoder::default()
+        .validate(true)
+        .module(&core)
+        .and_then(wit_component::ComponentEncoder::encode)
+        .or_hint("is `heraldry_formatter::export_formatter!` there?")?;
+    std::fs::write(folder.join(file), component).or_hint("is the folder writable, the disk full?")
+}
+
+fn install_target(folder: &Path, hint: &str) -> Result<(), Failure> {
+    let printed = Command::new("rustc").current_dir(folder).args(["--print", "sysroot"]).output().or_hint(hint)?;
+    let sysroot = PathBuf::from(String::from_utf8_lossy(&printed.stdout).trim());
+    if sysroot.join("lib/rustlib").join(TARGET).join("lib").is_dir() {
+        return Ok(());
+    }
+    note(format_args!("installing the target {TARGET} with rustup, once"));
+    let mut rustup = Command::new("rustup");
+    run_tool(rustup.current_dir(folder).args(["target", "add", TARGET]), "rustup", hint)
+}
+
+fn javascript(folder: &Path, file: &str) -> Result<(), Failure> {
+    let hint = "install Node.js 20 or newer with npm";
+    let jco = folder.join("node_modules/.bin/jco");
+    if !jco.exists() {
+        note("installing the versions of package.json into node_modules with npm, once");
+        let mut npm = Command::new("npm");
+        npm.current_dir(folder).args(["install", "--no-audit", "--no-fund", "--loglevel=error"]);
+        run_tool(&mut npm, "npm", hint)?;
+    }
+    let mut build = Command::new(&jco);
+    build
+        .current_dir(folder)
+        .args(["componentize", "formatter.js", "--wit"])
+        // jco takes no relative path here.
+        .arg(folder.join("wit"))
+        .args(["-n", "formatter", "--backend", "quickjs"])
+        .args(["--backend-qjs-disable-async", "--backend-qjs-stub-wasi", "-o", file]);
+    // What the tool prints of paths and times is no result of ours.
+    build.stdout(std::process::Stdio::null());
+    run_tool(&mut build, "jco", "its words are above; `npm install` in the project installs it anew")
+}
+
+fn python(folder: &Path, file: &str) -> Result<(), Failure> {
+    let hint = "install Python 3.10 or newer with venv";
+    let tool = folder.join(".venv/bin/componentize-py");
+    if !tool.exists() {
+        note("installing the versions of requirements.txt into .venv with pip, once");
+        let mut venv = Command::new("python3");
+        run_tool(venv.current_dir(folder).args(["-m", "venv", ".venv"]), "python3", hint)?;
+        let mut pip = Command::new(folder.join(".venv/bin/pip"));
+        pip.current_dir(folder).args(["install", "--quiet", "--disable-pip-version-check", "-r", "requirements.txt"]);
+        run_tool(&mut pip, "pip", hint)?;
+    }
+    let mut build = Command::new(&tool);
+    build
+        .current_dir(folder)
+        .args(["-d", "wit/formatter.wit", "-w", "formatter", "componentize", "--stub-wasi", "app", "-o", file])
+        .stdout(std::process::Stdio::null());
+    run_tool(&mut build, "componentize-py", "its words are above; remove .venv to have it installed anew")
+}

@@ -1,0 +1,68 @@
+//! What a component is tested with: every sample, and the author's own cases.
+
+use std::path::Path;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::super::failure::Failure;
+use super::{options, parse_event};
+use crate::formatter::{Loaded, Workbench};
+use crate::model::event::Event;
+use crate::samples;
+
+/// One call whose outcome is kept.
+pub(super) struct Case {
+    /// The golden file's stem.
+    pub(super) name: String,
+    pub(super) event: Event,
+    pub(super) options: String,
+}
+
+/// An author's own case, a file of `cases/`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Given<'a> {
+    /// A sample's name, or an event.
+    #[serde(borrow)]
+    event: &'a RawValue,
+    #[serde(borrow, default)]
+    options: Option<&'a RawValue>,
+}
+
+/// The samples, then the files of `cases/` beside the component.
+pub(super) fn all(workbench: &Workbench, loaded: &Loaded, folder: &Path) -> Result<Vec<Case>, Failure> {
+    let samples = workbench.samples().iter();
+    let mut cases: Vec<Case> = samples
+        .map(|sample| Case { name: sample.name.clone(), event: sample.event.clone(), options: "{}".into() })
+        .collect();
+    let own = folder.join("cases");
+    let Ok(entries) = std::fs::read_dir(&own) else { return Ok(cases) };
+    let mut files: Vec<_> = entries.filter_map(|entry| entry.ok().map(|entry| entry.path())).collect();
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
+    files.sort();
+    for path in files {
+        cases.push(read(loaded, &path)?);
+    }
+    Ok(cases)
+}
+
+fn read(loaded: &Loaded, path: &Path) -> Result<Case, Failure> {
+    let place = path.display().to_string();
+    let wrong = |error: String| {
+        let hint = "a case is {\"event\": a sample's name or an event, \"options\": {…}}";
+        Failure::failed(anyhow::anyhow!("{place}: {error}"), hint)
+    };
+    let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
+    let given: Given<'_> = serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+    let event = match serde_json::from_str::<String>(given.event.get()) {
+        Ok(name) => {
+            let sample = samples::all().iter().find(|sample| sample.name == name).and_then(samples::event);
+            sample.ok_or_else(|| wrong(format!("there is no sample {name:?}")))?
+        }
+        Err(_) => parse_event(&place, given.event.get())?,
+    };
+    let options = options(loaded, given.options.map_or("{}", RawValue::get))?;
+    let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+    Ok(Case { name: format!("case--{name}"), event, options })
+}

@@ -1,0 +1,98 @@
+//! `heraldry formatter check`: everything that is wrong with a component, at once.
+
+use std::path::Path;
+
+use super::super::failure::Failure;
+use super::super::terminal::{self, escape, line, plural};
+use super::{HOST_NAME, ToolArgs, read, show_finding, workbench};
+use crate::formatter::{Report, Severity, Trial};
+
+/// The exit code of a component that could not be judged.
+const UNJUDGED: u8 = 2;
+/// The one finding that is the machine's and not the component's.
+const NOT_COMPILED: &str = "not_compiled";
+
+pub(super) fn run(file: &Path, json: bool, tool: &ToolArgs) -> Result<(), Failure> {
+    let judged = workbench(tool, HOST_NAME).and_then(|workbench| {
+        let bytes = read_any(&workbench, file)?;
+        Ok(workbench.check(&bytes).0)
+    });
+    let report = match judged {
+        Ok(report) => report,
+        Err(failure) => {
+            terminal::complain(&failure);
+            return Err(Failure::already_said_with(UNJUDGED));
+        }
+    };
+    if json {
+        let text = serde_json::to_string(&report).map_err(|error| Failure::failed(error, "report it"))?;
+        line(terminal::escape_json(&text))?;
+    } else {
+        show(file, &report)?;
+    }
+    if report.fits {
+        return Ok(());
+    }
+    let unjudged = report.findings.iter().any(|finding| finding.code == NOT_COMPILED);
+    Err(if unjudged { Failure::already_said_with(UNJUDGED) } else { Failure::already_said() })
+}
+
+/// A file that is too large is read all the same, so that the report can say so.
+fn read_any(workbench: &crate::formatter::Workbench, file: &Path) -> Result<Vec<u8>, Failure> {
+    match std::fs::metadata(file) {
+        Ok(metadata) if metadata.is_file() && metadata.len() <= MOST_BYTES => std::fs::read(file).map_err(|error| {
+            let error = anyhow::anyhow!("{}: it cannot be read: {error}", file.display());
+            Failure::failed(error, "check its permissions")
+        }),
+        _ => read(workbench, file),
+    }
+}
+
+/// No component that anyone means to load is larger.
+const MOST_BYTES: u64 = 1 << 30;
+
+fn show(file: &Path, report: &Report) -> Result<(), Failure> {
+    for finding in &report.findings {
+        show_finding(finding)?;
+    }
+    let errors = report.findings.iter().filter(|finding| finding.severity == Severity::Error).count() as u64;
+    let warnings = report.findings.len() as u64 - errors;
+    if !report.findings.is_empty() {
+        line("")?;
+    }
+    if let Some(manifest) = &report.manifest {
+        let unknown = || "unknown".to_owned();
+        let mut rows = vec![
+            ("format", format!("{} {}", manifest.name, manifest.version)),
+            ("contract", report.contract.clone().unwrap_or_else(unknown)),
+            ("size", format!("{} bytes", report.bytes)),
+            ("digest", report.digest.clone()),
+        ];
+        if let Some(costs) = costs(&report.trials) {
+            rows.push(("samples", costs));
+        }
+        terminal::facts(&rows)?;
+    }
+    let name = escape(&file.display().to_string()).into_owned();
+    let more = match warnings {
+        0 => String::new(),
+        count => format!(", with {}", plural(count, "warning")),
+    };
+    if report.fits {
+        line(format_args!("{}{name} fits{more}{:#}", terminal::GOOD, terminal::GOOD))
+    } else {
+        line(format_args!("{}{name} does not fit: {}{more}{:#}", terminal::BAD, plural(errors, "error"), terminal::BAD))
+    }
+}
+
+/// How the samples went, in a line.
+fn costs(trials: &[Trial]) -> Option<String> {
+    let instructions = trials.iter().map(|trial| trial.instructions).max()?;
+    let memory = trials.iter().map(|trial| trial.memory_bytes).max()?;
+    let fine = trials.iter().filter(|trial| trial.outcome == "ok").count();
+    Some(format!(
+        "{fine} of {} rendered, at most {instructions} instructions and {} KiB of memory",
+        trials.len(),
+        memory / 1024
+    ))
+}

@@ -1,0 +1,106 @@
+//! `heraldry formatter install`, `versions`, `activate`, `rollback`: the upload API from a shell.
+
+use std::path::Path;
+
+use reqwest::{Method, header};
+use serde::Deserialize;
+
+use super::super::failure::Failure;
+use super::super::terminal::{self, escape, escape_json, line, note};
+use super::client::{Answer, Api, segment};
+use super::{HOST_NAME, ToolArgs, misfit, read, show_finding, workbench};
+use crate::config::ClientArgs;
+
+#[derive(Deserialize)]
+struct Installed {
+    name: String,
+    version: Option<String>,
+    digest: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Version {
+    version: String,
+    digest: String,
+    added_at: Option<String>,
+    active: bool,
+    rolled_back: Option<RolledBack>,
+}
+
+#[derive(Deserialize)]
+struct RolledBack {
+    at: String,
+    reason: String,
+}
+
+fn path(name: &str, rest: &str) -> String {
+    format!("/formatters{}{rest}", segment(name))
+}
+
+pub(super) async fn install(file: &Path, client: &ClientArgs, tool: &ToolArgs) -> Result<(), Failure> {
+    let workbench = workbench(tool, HOST_NAME)?;
+    let bytes = read(&workbench, file)?;
+    // Here first: its faults are said without a host, and its manifest says where to put it.
+    let (report, _) = workbench.check(&bytes);
+    let Some(manifest) = report.manifest.as_ref().filter(|_| report.fits) else {
+        for finding in &report.findings {
+            show_finding(finding)?;
+        }
+        return Err(misfit(file, &report));
+    };
+    let api = Api::new(client)?;
+    let request = api.request(Method::PUT, &path(&manifest.name, "")).header(header::CONTENT_TYPE, "application/wasm");
+    let answer = api.call(request.timeout(UPLOAD).body(bytes)).await?;
+    shown("installed", &answer, client)
+}
+
+/// The host compiles what it has not seen before.
+const UPLOAD: std::time::Duration = std::time::Duration::from_secs(300);
+
+pub(super) async fn versions(name: &str, client: &ClientArgs) -> Result<(), Failure> {
+    let answer = Api::new(client)?.get(&path(name, "/versions")).await?;
+    if client.json {
+        return line(escape_json(&answer.body));
+    }
+    let versions: Vec<Version> = answer.parse()?;
+    let rows: Vec<_> = versions
+        .into_iter()
+        .map(|version| {
+            let (style, state) = match (&version.rolled_back, version.active) {
+                (_, true) => (terminal::GOOD, "in use".to_owned()),
+                (Some(why), false) => (terminal::BAD, format!("rolled back at {}: {}", why.at, why.reason)),
+                (None, false) => (anstyle::Style::new(), String::new()),
+            };
+            (style, vec![version.version, version.digest, version.added_at.unwrap_or_else(|| "-".into()), state])
+        })
+        .collect();
+    terminal::table(&["VERSION", "DIGEST", "ADDED", "STATE"], &rows)
+}
+
+pub(super) async fn activate(name: &str, version: &str, client: &ClientArgs) -> Result<(), Failure> {
+    let member = if version.starts_with("sha256:") { "digest" } else { "version" };
+    let body = serde_json::json!({ member: version }).to_string();
+    let answer = Api::new(client)?.send_json(Method::POST, &path(name, "/activate"), body).await?;
+    shown("in use", &answer, client)
+}
+
+pub(super) async fn rollback(name: &str, client: &ClientArgs) -> Result<(), Failure> {
+    let api = Api::new(client)?;
+    let answer = api.call(api.request(Method::POST, &path(name, "/rollback"))).await?;
+    shown("in use", &answer, client)
+}
+
+fn shown(what: &str, answer: &Answer, client: &ClientArgs) -> Result<(), Failure> {
+    if client.json {
+        return line(escape_json(&answer.body));
+    }
+    let now: Installed = answer.parse()?;
+    line(format_args!(
+        "{what}: {} {} ({})",
+        escape(&now.name),
+        escape(&now.version.unwrap_or_default()),
+        escape(&now.digest.unwrap_or_default())
+    ))?;
+    note(format_args!("a webhook uses it with \"format\": \"{}\"", escape(&now.name)));
+    Ok(())
+}
