@@ -38,6 +38,9 @@ const MEMBERS: [&str; 28] = [
     "version",
 ];
 
+const PREVIEW: [&str; 9] =
+    ["body", "content_type", "context", "duration_us", "headers", "instructions", "log", "log_dropped", "memory_bytes"];
+
 fn members(value: &Value) -> Vec<&str> {
     value.as_object().expect("an object").keys().map(String::as_str).collect()
 }
@@ -80,7 +83,7 @@ async fn every_sample(admin: &Client) {
             let body = format!("{{\"event\":{},\"options\":{{}}}}", sample.json);
             let answer = admin.post_text(&format!("/formatters/{name}/preview"), body).await.expect(200);
             let preview = answer.json();
-            assert_eq!(members(&preview), ["body", "content_type", "duration_us", "headers", "log"], "{name}");
+            assert_eq!(members(&preview), PREVIEW, "{name}");
             assert_eq!((&preview["headers"], &preview["log"]), (&json!({}), &json!([])), "{answer}");
             let text = preview["body"].as_str().expect("text");
             let content_type = preview["content_type"].as_str().expect("a type");

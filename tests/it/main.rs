@@ -4,16 +4,21 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod author;
 mod breaker;
 mod commands;
+mod contract;
 mod deliveries_api;
 mod delivery;
 mod destinations;
 mod events;
 mod formatters;
 mod health;
+mod hostile;
 mod idempotency;
+mod interpret;
 mod kill;
+mod live;
 mod openapi;
 mod roles;
 mod rooms;
@@ -22,6 +27,8 @@ mod shared_events;
 mod shutdown;
 mod ssrf;
 mod stranger;
+mod swaps;
 mod tokens;
+mod uploads;
 mod webhook_fields;
 mod webhooks;

@@ -267,8 +267,6 @@ async fn undeclared(cast: &Cast) {
         format!("POST /webhooks/{webhook}/deliveries/{NOBODY}/redeliver"),
         format!("POST /webhooks/{webhook}/recover"),
         format!("POST /webhooks/{webhook}/rotate-secret"),
-        "POST /formatters/json/activate".to_owned(),
-        "POST /formatters/json/rollback".to_owned(),
         "GET /audit".to_owned(),
         "GET /export".to_owned(),
         // What is no id names nothing.

@@ -64,6 +64,17 @@ impl Client {
         self.request("GET", path).send().await
     }
 
+    /// Uploads a component under a name.
+    pub(crate) async fn install(&self, name: &str, component: &[u8]) -> Answer {
+        let request = self.request("PUT", &format!("/formatters/{name}"));
+        request.body("application/wasm", component.to_vec()).send().await
+    }
+
+    /// A formatter as it is now.
+    pub(crate) async fn formatter(&self, name: &str) -> Value {
+        self.get(&format!("/formatters/{name}")).await.expect(200).json()
+    }
+
     pub(crate) async fn delete(&self, path: &str) -> Answer {
         self.request("DELETE", path).send().await
     }

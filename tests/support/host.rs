@@ -171,6 +171,11 @@ impl Host {
         self.child.wait().expect("the child ends");
     }
 
+    /// Its process id.
+    pub(crate) fn process(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Asks it to end (SIGTERM) without waiting for it.
     pub(crate) fn ask_to_end(&self) {
         let id = libc::pid_t::try_from(self.child.id()).expect("a process id");

@@ -4,6 +4,7 @@
 
 pub(crate) mod certificate;
 pub(crate) mod client;
+pub(crate) mod component;
 pub(crate) mod destination;
 pub(crate) mod events;
 pub(crate) mod host;
@@ -15,6 +16,7 @@ use tokio::time::Instant;
 
 pub(crate) use certificate::Authority;
 pub(crate) use client::{Answer, Client};
+pub(crate) use component::Handmade;
 pub(crate) use destination::{Destination, Received, Reply};
 pub(crate) use host::Host;
 

@@ -10,7 +10,7 @@ use super::compile::{self, Compile};
 use super::error::{Limit, RenderError};
 use super::manifest::{Kind, Manifest, Options, Size};
 use super::report::{Described, Finding, Report, Severity, Trial};
-use super::sandbox::{Called, Linked, Payload, Sandbox, Surroundings};
+use super::sandbox::{Called, Linked, PATIENT, Payload, Sandbox, Surroundings};
 use super::{Sample, digest_text};
 use crate::model::header;
 
@@ -86,7 +86,10 @@ fn judge(bench: &Bench<'_>, bytes: &[u8], digest: &[u8; 32], report: &mut Report
     if !report.findings.iter().all(|finding| finding.severity == Severity::Warning) {
         return None;
     }
-    let linked = match bench.sandbox.link(&compiled, size, report.interprets) {
+    let linked = bench.sandbox.link(&compiled, size, report.interprets);
+    // Types of records are compared only now, when there is an instance.
+    let linked = linked.and_then(|linked| bench.sandbox.compare_types(&linked).map(|()| linked));
+    let linked = match linked {
         Ok(linked) => linked,
         Err(words) => {
             report.findings.push(Finding::error(
@@ -123,7 +126,7 @@ fn look(bytes: &[u8], most: usize) -> Result<(), Finding> {
     };
     match rest {
         [0x01, 0, 0, 0, ..] => {
-            let made_for_us = bytes.windows(15).any(|window| window == b"component-type:");
+            let made_for_us = bytes.windows(14).any(|window| window == b"component-type");
             let fix = if made_for_us {
                 "it carries the contract already: `heraldry formatter build` (or wit-component's ComponentEncoder) makes the component of it"
             } else {
@@ -340,8 +343,8 @@ fn describe(bench: &Bench<'_>, compiled: &Compiled, linked: Linked, report: &mut
             report.findings.extend(faults.into_iter().map(|fault| {
                 Finding::error(
                     "invalid_manifest",
-                    header::printable(&fault, 500),
-                    "wit/README.md, \"The manifest\", has the rules",
+                    format!("its manifest: {}", header::printable(&fault, 500)),
+                    "correct it in what `describe` returns; wit/README.md, \"The manifest\", has the rules",
                 )
             }));
             return None;
@@ -426,7 +429,7 @@ fn try_samples(bench: &Bench<'_>, linked: &Linked, manifest: &Manifest, report: 
     let mut feeds = Vec::new();
     let mut slow = 0;
     for sample in bench.samples {
-        let first = bench.sandbox.format(linked, &sample.event, bench.around, "{}");
+        let first = bench.sandbox.format(linked, &sample.event, bench.around, "{}", PATIENT);
         if matches!(first.result, Err(RenderError::Limit { limit: Limit::Fuel | Limit::Time, .. })) {
             slow += 1;
         }
@@ -434,7 +437,7 @@ fn try_samples(bench: &Bench<'_>, linked: &Linked, manifest: &Manifest, report: 
             // It uses its limit up each time: more of the same teaches nothing and takes long.
             break;
         }
-        let second = bench.sandbox.format(linked, &sample.event, bench.around, "{}");
+        let second = bench.sandbox.format(linked, &sample.event, bench.around, "{}", PATIENT);
         report.trials.push(trial(sample, &first));
         // The wall clock is the one thing that may differ between two runs.
         let timed = |result: &Result<Payload, RenderError>| {
@@ -481,6 +484,13 @@ fn summarize(broken: Vec<(String, RenderError)>, unstable: &[String], feeds: &[S
     }
     for (words, error, samples) in ways.into_iter().take(NAMED_SAMPLES) {
         let fix = match error {
+            RenderError::Limit { limit: Limit::Memory | Limit::Table, .. } => {
+                "hold less at a time: a call gets a fresh instance, and need not keep anything for the next"
+            }
+            RenderError::Limit { limit: Limit::Stack, .. } => "recurse less deeply, or use a loop",
+            RenderError::Limit { limit: Limit::Output | Limit::Headers, .. } => {
+                "cut the content to fit, and say in it that you cut"
+            }
             RenderError::Limit { .. } => "do less for one event: `heraldry formatter bench` shows what a call costs",
             RenderError::Trap { .. } => "catch what the language throws and return `internal` with words; never trap",
             RenderError::Illegal(_) => "wit/formatter.wit, at `payload` and `header`, has the rules",
@@ -537,7 +547,7 @@ fn advise(bench: &Bench<'_>, linked: &Linked, report: &mut Report) {
         ("output", most(|trial| trial.output_bytes as u64), settings.output_bytes as u64),
     ];
     for (what, used, allowed) in near {
-        if used.saturating_mul(100) >= allowed.saturating_mul(NEAR_PERCENT) && used <= allowed {
+        if used.saturating_mul(100) >= allowed.saturating_mul(NEAR_PERCENT) && used < allowed {
             report.findings.push(Finding::warning(
                 "near_limit",
                 format!("a sample takes {used} of the {allowed} that the limit on {what} allows"),

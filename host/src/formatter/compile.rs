@@ -220,6 +220,16 @@ fn in_child(bytes: &[u8], time: Duration) -> Result<Vec<u8>, Finding> {
     if status.code() == Some(CHILD_INVALID) {
         return Err(invalid(&words));
     }
+    if status.code().is_some() {
+        return Err(Finding::error(
+            "compile_failed",
+            format!(
+                "the compiler broke off on it: {}",
+                header::printable(words.lines().next().unwrap_or_default(), 300)
+            ),
+            "this may be a fault of the compiler (wasmtime): report it with the file",
+        ));
+    }
     Err(Finding::error(
         "compile_limit",
         format!("compiling it takes more than {seconds} s of processor time or more memory than is given ({status})"),

@@ -83,8 +83,8 @@ impl Manifest {
     /// # Errors
     /// Every fault, in a sentence each.
     pub fn parse(text: &str) -> Result<Self, Vec<String>> {
-        let given: Given =
-            serde_json::from_str(text).map_err(|error| vec![format!("it is not a manifest: {error}")])?;
+        let given: Given = serde_json::from_str(text)
+            .map_err(|error| vec![format!("it is not the JSON object that is expected: {error}")])?;
         let mut faults = Vec::new();
         if !is_name(&given.name) {
             faults.push(format!("name {:?} does not match [a-z][a-z0-9-]{{0,62}}", given.name));

@@ -14,8 +14,8 @@ use wasmtime::{
 use super::bindings::formatter::exports::heraldry::formatter::format as wit;
 use super::bindings::formatter::heraldry::formatter::log;
 use super::bindings::formatter::{Formatter, FormatterPre};
-use super::bindings::interpreter::InterpreterPre;
 use super::bindings::interpreter::exports::heraldry::formatter::interpret;
+use super::bindings::interpreter::{Interpreter, InterpreterPre};
 use super::error::{Limit, RenderError};
 use super::info::{LogLevel, LogLine};
 use super::manifest::Size;
@@ -32,12 +32,17 @@ const KEEP_RESIDENT: usize = 2 * 1024 * 1024;
 /// Core instances and tables of one component in the small sandbox. A component of a compiled language has
 /// one of its own and some that the component model's adapters need.
 const SMALL_INSTANCES: u32 = 8;
-/// The same in the large sandbox, where interpreters are linked from many libraries.
+/// Memories of one component in the large sandbox; all of them together are within the limit on memory.
+const LARGE_MEMORIES: u32 = 4;
+/// Core instances and tables in the large sandbox, where interpreters are linked from many libraries.
 const LARGE_INSTANCES: u32 = 200;
 /// What one core instance of the large sandbox may need for its own tables of functions and globals, in bytes.
 const LARGE_INSTANCE_BYTES: usize = 8 * 1024 * 1024;
 /// How many times more table elements the large sandbox has.
 const LARGE_TABLES: usize = 5;
+/// How many times longer a call may take while a component is checked: a busy machine must not refuse what
+/// instructions allow.
+pub(super) const PATIENT: u32 = 4;
 /// The bytes of one log line.
 const LOG_LINE_BYTES: usize = 1024;
 
@@ -215,21 +220,42 @@ impl Sandbox {
         Ok(Linked { format: FormatterPre::new(linked).map_err(words)?, interpret, size })
     }
 
+    /// Compares the types of the exported functions and their records with the contract. What does not even
+    /// start passes: whoever calls it next is told why.
+    ///
+    /// # Errors
+    /// Where the types differ, in the engine's words.
+    pub(super) fn compare_types(&self, linked: &Linked) -> Result<(), String> {
+        let mut words = None;
+        self.call(linked.size, PATIENT, |store| {
+            let instance = linked.format.instance_pre().instantiate(&mut *store)?;
+            let format = Formatter::new(&mut *store, &instance).map(drop);
+            let interpret = match &linked.interpret {
+                Some(_) => Interpreter::new(&mut *store, &instance).map(drop),
+                None => Ok(()),
+            };
+            words = format.and(interpret).err().map(|error| format!("{error:#}"));
+            Ok(Ok(()))
+        });
+        words.map_or(Ok(()), Err)
+    }
+
     /// Asks a component for its manifest.
     pub(super) fn describe(&self, linked: &Linked) -> Called<String> {
-        self.call_format(linked, |formatter, store| {
+        self.call_format(linked, PATIENT, |formatter, store| {
             let manifest = formatter.heraldry_formatter_format().call_describe(&mut *store)?;
             Ok(Ok(manifest))
         })
     }
 
-    /// Renders one event.
+    /// Renders one event, within so many times the usual time.
     pub(super) fn format(
         &self,
         linked: &Linked,
         event: &Event,
         around: &Surroundings,
         options: &str,
+        patience: u32,
     ) -> Called<Payload> {
         let most = self.settings.input_bytes;
         if event.json.len() + options.len() > most {
@@ -248,7 +274,7 @@ impl Sandbox {
             host_name: around.host_name.clone(),
             product_version: env!("CARGO_PKG_VERSION").into(),
         };
-        self.call_format(linked, |formatter, store| {
+        self.call_format(linked, patience, |formatter, store| {
             let answer = formatter.heraldry_formatter_format().call_format(&mut *store, &event, &context, options)?;
             Ok(match answer {
                 Ok(payload) => check(payload, &self.settings),
@@ -269,7 +295,7 @@ impl Sandbox {
                 .collect(),
             body: answer.body.clone(),
         };
-        Some(self.call(linked.size, |store| {
+        Some(self.call(linked.size, 1, |store| {
             let interpreter = interpreter.instantiate(&mut *store)?;
             let verdict = interpreter.heraldry_formatter_interpret().call_interpret(&mut *store, &answer)?;
             Ok(Ok(verdict.into()))
@@ -279,9 +305,10 @@ impl Sandbox {
     fn call_format<T>(
         &self,
         linked: &Linked,
+        patience: u32,
         run: impl FnOnce(&Formatter, &mut Store<Host>) -> wasmtime::Result<Result<T, RenderError>>,
     ) -> Called<T> {
-        self.call(linked.size, |store| {
+        self.call(linked.size, patience, |store| {
             let formatter = linked.format.instantiate(&mut *store)?;
             run(&formatter, store)
         })
@@ -291,6 +318,7 @@ impl Sandbox {
     fn call<T>(
         &self,
         size: Size,
+        patience: u32,
         run: impl FnOnce(&mut Store<Host>) -> wasmtime::Result<Result<T, RenderError>>,
     ) -> Called<T> {
         let room = self.room(size);
@@ -298,7 +326,7 @@ impl Sandbox {
         let mut store = Store::new(&room.engine, Host::new(room, self.settings.log_lines));
         store.limiter(|host| host);
         store.set_hostcall_fuel(self.settings.output_bytes + 256 * 1024);
-        let ticks = self.settings.timeout.as_millis().div_ceil(TICK.as_millis()).max(1);
+        let ticks = (self.settings.timeout * patience).as_millis().div_ceil(TICK.as_millis()).max(1);
         store.set_epoch_deadline(u64::try_from(ticks).unwrap_or(u64::MAX));
         let result = store.set_fuel(self.settings.fuel).and_then(|()| run(&mut store));
         let result = match result {
@@ -382,16 +410,16 @@ pub(super) fn compiling_engine() -> anyhow::Result<Engine> {
 }
 
 fn pool(size: Size, memory_bytes: usize, table_elements: usize, calls: u32) -> PoolingAllocationConfig {
-    let instances = match size {
-        Size::Small => SMALL_INSTANCES,
-        Size::Large => LARGE_INSTANCES,
+    let (instances, memories) = match size {
+        Size::Small => (SMALL_INSTANCES, 1),
+        Size::Large => (LARGE_INSTANCES, LARGE_MEMORIES),
     };
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(calls)
         .total_core_instances(calls * instances)
         .max_core_instances_per_component(instances)
-        .total_memories(calls)
-        .max_memories_per_component(1)
+        .total_memories(calls * memories)
+        .max_memories_per_component(memories)
         .total_tables(calls * instances)
         .max_tables_per_component(instances)
         .table_elements(table_elements)
@@ -417,7 +445,8 @@ fn config() -> Config {
         .cranelift_nan_canonicalization(true)
         .relaxed_simd_deterministic(true)
         .wasm_memory64(false)
-        .wasm_multi_memory(false)
+        // What links an interpreter with its stubs copies between memories; wasmtime panics on it without this.
+        .wasm_multi_memory(true)
         .collector(Collector::Null)
         .concurrency_support(false)
         .consume_fuel(true)

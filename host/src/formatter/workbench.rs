@@ -180,7 +180,7 @@ impl Workbench {
 
     /// Renders one event on this thread.
     pub fn run(&self, loaded: &Loaded, event: &Event, options: &str) -> Run {
-        self.sandbox.format(&loaded.linked, event, &self.around, options).into()
+        self.sandbox.format(&loaded.linked, event, &self.around, options, 1).into()
     }
 
     pub(super) fn interpret(&self, loaded: &Loaded, answer: &Answer) -> Option<Called<Verdict>> {

@@ -1,7 +1,7 @@
 //! `heraldry formatter build`: the language's own tool, in the version that is known to work.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use super::super::failure::{Failure, OrHint as _};
 use super::super::terminal::{self, note};
@@ -80,7 +80,7 @@ fn javascript(folder: &Path, file: &str) -> Result<(), Failure> {
         note("installing the versions of package.json into node_modules with npm, once");
         let mut npm = Command::new("npm");
         npm.current_dir(folder).args(["install", "--no-audit", "--no-fund", "--loglevel=error"]);
-        run_tool(&mut npm, "npm", hint)?;
+        run_tool(npm.stdout(Stdio::null()), "npm", hint)?;
     }
     let mut build = Command::new(&jco);
     build
@@ -91,7 +91,7 @@ fn javascript(folder: &Path, file: &str) -> Result<(), Failure> {
         .args(["-n", "formatter", "--backend", "quickjs"])
         .args(["--backend-qjs-disable-async", "--backend-qjs-stub-wasi", "-o", file]);
     // What the tool prints of paths and times is no result of ours.
-    build.stdout(std::process::Stdio::null());
+    build.stdout(Stdio::null());
     run_tool(&mut build, "jco", "its words are above; `npm install` in the project installs it anew")
 }
 
@@ -104,12 +104,12 @@ fn python(folder: &Path, file: &str) -> Result<(), Failure> {
         run_tool(venv.current_dir(folder).args(["-m", "venv", ".venv"]), "python3", hint)?;
         let mut pip = Command::new(folder.join(".venv/bin/pip"));
         pip.current_dir(folder).args(["install", "--quiet", "--disable-pip-version-check", "-r", "requirements.txt"]);
-        run_tool(&mut pip, "pip", hint)?;
+        run_tool(pip.stdout(Stdio::null()), "pip", hint)?;
     }
     let mut build = Command::new(&tool);
     build
         .current_dir(folder)
         .args(["-d", "wit/formatter.wit", "-w", "formatter", "componentize", "--stub-wasi", "app", "-o", file])
-        .stdout(std::process::Stdio::null());
+        .stdout(Stdio::null());
     run_tool(&mut build, "componentize-py", "its words are above; remove .venv to have it installed anew")
 }

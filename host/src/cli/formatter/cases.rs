@@ -39,7 +39,7 @@ pub(super) fn all(workbench: &Workbench, loaded: &Loaded, folder: &Path) -> Resu
     let own = folder.join("cases");
     let Ok(entries) = std::fs::read_dir(&own) else { return Ok(cases) };
     let mut files: Vec<_> = entries.filter_map(|entry| entry.ok().map(|entry| entry.path())).collect();
-    files.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
+    files.retain(|path| path.to_string_lossy().ends_with(".json"));
     files.sort();
     for path in files {
         cases.push(read(loaded, &path)?);

@@ -1,0 +1,80 @@
+//! A thousand swaps of a module under steady traffic.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde_json::json;
+
+use crate::support::{Destination, Handmade, Host, events};
+
+/// Swaps in a usual run, and in the long one.
+const SHORT: usize = 60;
+const LONG: usize = 1000;
+
+fn resident_kib(process: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).expect("the process");
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("a line");
+    line.split_whitespace().nth(1).and_then(|number| number.parse().ok()).expect("a number")
+}
+
+#[tokio::test]
+async fn swaps_lose_and_fail_nothing() {
+    swap(SHORT).await;
+}
+
+#[tokio::test]
+#[ignore = "takes minutes: a thousand swaps"]
+async fn a_thousand_swaps_lose_and_fail_nothing_and_memory_stays_flat() {
+    swap(LONG).await;
+}
+
+async fn swap(swaps: usize) {
+    let host = Host::start().await;
+    let admin = host.admin();
+    let destination = Destination::start().await;
+    // Ten versions, in turn: what is swapped in is compiled code from the disk after the first round.
+    let versions: Vec<Vec<u8>> = (0..10)
+        .map(|number| Handmade::new("swapped", &format!("1.0.{number}"), &format!("version {number}")).build())
+        .collect();
+    admin.install("swapped", &versions[0]).await.expect(201);
+    let webhook = admin.webhook(&destination.url("/"), json!({"format": "swapped"})).await;
+
+    let stop = Arc::new(AtomicBool::new(false));
+    let traffic = tokio::spawn({
+        let (admin, stop) = (admin.clone(), Arc::clone(&stop));
+        async move {
+            let mut sent = 0;
+            while !stop.load(Ordering::Relaxed) {
+                let batch = json!(events::findings(5));
+                admin.post("/events", &batch).await.expect(202);
+                sent += 5;
+            }
+            sent
+        }
+    });
+    let mut warm = 0;
+    for swap in 0..swaps {
+        let number = (swap + 1) % versions.len();
+        admin.install("swapped", &versions[number]).await.expect(200);
+        if swap == swaps / 5 {
+            warm = resident_kib(host.process());
+        }
+    }
+    stop.store(true, Ordering::Relaxed);
+    let sent: usize = traffic.await.expect("the traffic ended well");
+    let received = destination.wait_for(sent).await;
+    assert_eq!(received.len(), sent);
+    assert!(received.iter().all(|request| request.text().starts_with("version ")));
+    let failed = admin.get(&format!("/webhooks/{webhook}/deliveries?success=false")).await.expect(200).list();
+    assert!(failed.is_empty(), "{failed:?}");
+    let webhook = admin.get(&format!("/webhooks/{webhook}")).await.expect(200).json();
+    assert_eq!((&webhook["failure_count"], &webhook["is_active"]), (&json!(0), &json!(true)));
+    let now = resident_kib(host.process());
+    println!(
+        "{swaps} swaps, {sent} deliveries, failed 0, lost 0; resident {warm} KiB after a fifth, {now} KiB at the end"
+    );
+    // A short run is still filling its caches; the long one has filled them after a fifth.
+    if swaps == LONG {
+        assert!(now * 100 <= warm * 105, "resident memory grew from {warm} to {now} KiB");
+    }
+}

@@ -1,0 +1,211 @@
+//! Formatters over the API: install, versions, activate, roll back, delete, and going back by itself.
+
+use serde_json::{Value, json};
+
+use crate::support::component::LOOP;
+use crate::support::{Client, Destination, Handmade, Host, events, is_time};
+
+fn version(number: u32) -> Vec<u8> {
+    Handmade::new("mine", &format!("1.{number}.0"), &format!("version {number}")).build()
+}
+
+async fn body_now(admin: &Client, name: &str) -> String {
+    let event = json!({"event": events::minimal("report_ready")});
+    let preview = admin.post(&format!("/formatters/{name}/preview"), &event).await.expect(200).json();
+    preview["body"].as_str().expect("a text").to_owned()
+}
+
+async fn versions(admin: &Client) -> Vec<(String, bool)> {
+    let listed = admin.get("/formatters/mine/versions").await.expect(200).list();
+    listed
+        .iter()
+        .map(|version| {
+            assert!(is_time(&version["added_at"]), "{version}");
+            (version["version"].as_str().expect("a version").to_owned(), version["active"].as_bool().expect("a bool"))
+        })
+        .collect()
+}
+
+fn pairs(expected: &[(&str, bool)]) -> Vec<(String, bool)> {
+    expected.iter().map(|(version, active)| ((*version).to_owned(), *active)).collect()
+}
+
+#[tokio::test]
+async fn a_component_is_installed_replaced_and_brought_back_and_survives_a_restart() {
+    let host = Host::start().await;
+    let admin = host.admin();
+    let answer = admin.install("mine", &version(1)).await.expect(201);
+    assert_eq!(answer.header("location"), "/api/v1/formatters/mine");
+    let info = answer.json();
+    assert_eq!(
+        (&info["origin"], &info["state"], &info["version"]),
+        (&json!("upload"), &json!("ready"), &json!("1.1.0"))
+    );
+    assert_eq!(admin.install("mine", &version(2)).await.expect(200).json()["version"], "1.2.0");
+    // The same again changes nothing.
+    admin.install("mine", &version(2)).await.expect(200);
+    assert_eq!(versions(&admin).await, pairs(&[("1.2.0", true), ("1.1.0", false)]));
+    assert_eq!(body_now(&admin, "mine").await, "version 2");
+
+    let host = host.restart().await;
+    let admin = host.admin();
+    assert_eq!(body_now(&admin, "mine").await, "version 2");
+    assert_eq!(admin.post("/formatters/mine/rollback", &json!({})).await.expect(200).json()["version"], "1.1.0");
+    assert_eq!(body_now(&admin, "mine").await, "version 1");
+    assert_eq!(versions(&admin).await, pairs(&[("1.2.0", false), ("1.1.0", true)]));
+    admin.post("/formatters/mine/activate", &json!({"version": "1.2.0"})).await.expect(200);
+    let digest = admin.get("/formatters/mine/versions").await.expect(200).list()[1]["digest"].clone();
+    admin.post("/formatters/mine/activate", &json!({"digest": digest})).await.expect(200);
+    assert_eq!(body_now(&admin, "mine").await, "version 1");
+
+    admin
+        .post("/formatters/mine/activate", &json!({"version": "9.9.9"}))
+        .await
+        .problem(422, "invalid_fields")
+        .fault("/version", "unknown_version");
+    admin
+        .post("/formatters/mine/activate", &json!({"digest": "sha256:../../x"}))
+        .await
+        .problem(422, "invalid_fields")
+        .fault("/digest", "unknown_version");
+    for body in [json!({}), json!({"version": "1.1.0", "digest": "x"})] {
+        admin.post("/formatters/mine/activate", &body).await.problem(422, "invalid_fields");
+    }
+}
+
+#[tokio::test]
+async fn what_does_not_fit_is_refused_with_code_and_reason_and_changes_nothing() {
+    let host = Host::start().await;
+    let admin = host.admin();
+    admin.install("mine", &version(1)).await.expect(201);
+    let misnamed = Handmade::new("other", "1.0.0", "x").build();
+    let breaks = Handmade::new("mine", "2.0.0", "x").format("(unreachable)").build();
+    let loops = Handmade::new("mine", "2.0.0", "x").format(LOOP).build();
+    for (bytes, code) in [
+        (b"PK\x03\x04".to_vec(), "not_wasm"),
+        (Vec::new(), "empty"),
+        (Handmade::new("mine", "2.0.0", "x").core(), "core_module"),
+        (misnamed, "other_name"),
+        (breaks, "sample_failed"),
+        (loops, "sample_failed"),
+    ] {
+        let answer = admin.install("mine", &bytes).await;
+        assert_eq!(answer.status(), 422, "{code}: {answer}");
+        let problem = answer.json();
+        assert_eq!(problem["code"], code, "{answer}");
+        let reason = problem["reason"].as_str().expect("a reason");
+        assert!(reason.split(' ').count() > 5 && problem["detail"] == problem["reason"], "{answer}");
+    }
+    assert_eq!(body_now(&admin, "mine").await, "version 1");
+    for name in ["json", "syslog"] {
+        let taken = Handmade::new(name, "9.0.0", "x").build();
+        admin.install(name, &taken).await.problem(409, "conflict");
+        admin.delete(&format!("/formatters/{name}")).await.problem(409, "conflict");
+        for path in ["rollback", "activate"] {
+            let answer = admin.post(&format!("/formatters/{name}/{path}"), &json!({"version": "0.1.0"})).await;
+            answer.problem(409, "conflict");
+        }
+    }
+    let wrong_type = admin.request("PUT", "/formatters/mine").body("application/octet-stream", version(2)).send().await;
+    wrong_type.problem(415, "unsupported_media_type");
+    let large = admin.install("mine", &vec![0; 32 * 1024 * 1024 + 1]).await;
+    large.problem(413, "body_too_large");
+    let (pentester, ingest) = (admin.new_token("pentester").await, admin.new_token("ingest").await);
+    for who in [pentester, ingest] {
+        who.install("mine", &version(2)).await.problem(403, "forbidden");
+        who.delete("/formatters/mine").await.problem(403, "forbidden");
+        who.post("/formatters/mine/rollback", &json!({})).await.problem(403, "forbidden");
+        who.get("/formatters/mine/versions").await.expect(200);
+        // What a formatter said of somebody's events is for admins.
+        let info = who.formatter("mine").await;
+        assert_eq!((&info["log"], &info["last_error"]), (&Value::Null, &Value::Null));
+    }
+    admin.post("/formatters/mine/rollback", &json!({})).await.problem(409, "conflict");
+    admin.post("/formatters/nope/rollback", &json!({})).await.problem(404, "not_found");
+    admin.get("/formatters/nope/versions").await.problem(404, "not_found");
+}
+
+#[tokio::test]
+async fn a_formatter_that_a_webhook_names_is_not_deleted() {
+    let host = Host::start().await;
+    let admin = host.admin();
+    let destination = Destination::start().await;
+    admin.install("mine", &version(1)).await.expect(201);
+    let webhook = admin.webhook(&destination.url("/"), json!({"format": "mine"})).await;
+    let answer = admin.delete("/formatters/mine").await;
+    answer.problem(409, "conflict");
+    assert!(answer.text().contains(&webhook), "{answer}");
+    admin.put(&format!("/webhooks/{webhook}"), &json!({"format": "json"})).await.expect(200);
+    admin.delete("/formatters/mine").await.expect(204);
+    admin.get("/formatters/mine").await.problem(404, "not_found");
+    admin.delete("/formatters/mine").await.problem(404, "not_found");
+    let host = host.restart().await;
+    host.admin().get("/formatters/mine").await.problem(404, "not_found");
+}
+
+/// Fails on whatever mentions the word, in this way; the samples do not.
+fn fails_on_the_word(number: u32, how: &str) -> Vec<u8> {
+    // The event's JSON is the fourth string of the parameters: its place at 24, its length at 28.
+    let code = format!(
+        r#"(local $at i32) (local $end i32)
+        (local.set $at (i32.load offset=24 (local.get 0)))
+        (local.set $end (i32.sub (i32.add (local.get $at) (i32.load offset=28 (local.get 0))) (i32.const 4)))
+        (block $none (loop $next
+          (br_if $none (i32.gt_u (local.get $at) (local.get $end)))
+          (if (i32.eq (i32.load align=1 (local.get $at)) (i32.const 0x6d6f6f42)) (then {how}))
+          (local.set $at (i32.add (local.get $at) (i32.const 1)))
+          (br $next)))
+        (i32.const 528)"#
+    );
+    Handmade::new("mine", &format!("1.{number}.0"), &format!("version {number}")).format(&code).build()
+}
+
+#[tokio::test]
+async fn a_version_that_fails_where_the_one_before_did_not_is_rolled_back() {
+    let host = Host::start().await;
+    let admin = host.admin();
+    let destination = Destination::start().await;
+    admin.install("mine", &version(1)).await.expect(201);
+    let webhook = admin.webhook(&destination.url("/"), json!({"format": "mine", "event_types": ["*"]})).await;
+    for (number, how, words) in
+        [(2, "(unreachable)", "it panicked or aborted"), (3, "(loop (br 0))", "the limit on instructions")]
+    {
+        admin.install("mine", &fails_on_the_word(number, how)).await.expect(200);
+        let before = destination.received().len();
+        let calm = admin.event(&events::finding("Calm", "high")).await;
+        admin.settled(&calm).await;
+        let loud = admin.event(&events::finding("Boom", "high")).await;
+        let settled = admin.settled(&loud).await;
+        assert_eq!(settled[0]["status"], "delivered", "{settled:?}");
+        let received = destination.wait_for(before + 2).await;
+        let bodies: Vec<&str> = received[before..].iter().map(|request| request.text()).collect();
+        assert_eq!(bodies, [format!("version {number}").as_str(), "version 1"]);
+
+        let attempt = admin.history(&webhook).await.remove(0);
+        assert_eq!(
+            (&attempt["success"], &attempt["formatter"]["version"]),
+            (&json!(true), &json!("1.1.0")),
+            "{attempt}"
+        );
+        let note = attempt["note"].as_str().expect("a note");
+        assert!(note.contains(&format!("version 1.{number}.0 fails")) && note.contains(words), "{note}");
+        let listed = admin.get("/formatters/mine/versions").await.expect(200).list();
+        let bad = listed.iter().find(|version| version["version"] == format!("1.{number}.0")).expect("listed");
+        let reason = bad["rolled_back"]["reason"].as_str().expect("a reason");
+        assert!(reason.contains(words) && reason.contains(&loud) && bad["active"] == false, "{bad}");
+        assert_eq!(admin.formatter("mine").await["version"], "1.1.0");
+        host.logged("a formatter was rolled back").await;
+    }
+    let webhook = admin.get(&format!("/webhooks/{webhook}")).await.expect(200).json();
+    assert_eq!((&webhook["failure_count"], &webhook["is_active"]), (&json!(0), &json!(true)));
+    // Where the version before fails as well, nobody is rolled back: the event is at fault.
+    admin.install("mine", &fails_on_the_word(4, "(unreachable)")).await.expect(200);
+    admin.install("mine", &fails_on_the_word(5, "(unreachable)")).await.expect(200);
+    let loud = admin.event(&events::finding("Boom", "high")).await;
+    assert_eq!(admin.settled(&loud).await[0]["status"], "failed");
+    let info = admin.formatter("mine").await;
+    assert_eq!((&info["version"], &info["traps"]["panic"]), (&json!("1.5.0"), &json!(1)), "{info}");
+    let error = &info["last_error"];
+    assert_eq!((&error["code"], &error["event_id"]), (&json!("trap"), &json!(loud)), "{error}");
+    assert_eq!(error["event_type"], "finding_added");
+}

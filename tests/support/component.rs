@@ -1,0 +1,194 @@
+//! Formatters written by hand in WebAssembly's text form: what no compiler would make, in milliseconds.
+
+use std::fmt::Write as _;
+
+use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
+use wit_parser::Resolve;
+
+/// The contract as it is.
+const CONTRACT: &str = include_str!("../../wit/formatter.wit");
+/// The contract as it was first published; modules built from it must load for ever.
+pub(crate) const FIRST_CONTRACT: &str = include_str!("../fixtures/wit-1.0.0/formatter.wit");
+
+/// A formatter to be assembled. As it is, it makes the same line of every event.
+#[derive(Clone, Debug)]
+pub(crate) struct Handmade {
+    contract: String,
+    version: String,
+    world: &'static str,
+    manifest: String,
+    body: Vec<u8>,
+    describe: String,
+    format: String,
+    interpret: Option<String>,
+    /// What the module imports.
+    imports: String,
+    /// Further fields of the module.
+    more: String,
+    pages: u32,
+}
+
+/// Where the module keeps its data.
+const MANIFEST: usize = 1024;
+const TYPE: usize = 40_000;
+const BODY: usize = 40_100;
+
+impl Handmade {
+    /// A formatter of this name and version whose payload is this text.
+    pub(crate) fn new(name: &str, version: &str, body: &str) -> Self {
+        Self {
+            contract: CONTRACT.into(),
+            version: "1.1.0".into(),
+            world: "formatter",
+            manifest: format!(
+                r#"{{"name":"{name}","version":"{version}","description":"Made by hand.","options_schema":{{"type":"object","properties":{{"x":{{}}}}}}}}"#
+            ),
+            body: body.into(),
+            describe: "(i32.const 512)".into(),
+            format: "(i32.const 528)".into(),
+            interpret: None,
+            imports: String::new(),
+            more: String::new(),
+            pages: 2,
+        }
+    }
+
+    /// Built from another version of the contract.
+    pub(crate) fn contract(mut self, text: &str, version: &str) -> Self {
+        self.contract = text.into();
+        self.version = version.into();
+        self
+    }
+
+    /// Says this of itself.
+    pub(crate) fn manifest(mut self, manifest: &str) -> Self {
+        self.manifest = manifest.into();
+        self
+    }
+
+    /// Does this when it is asked what it is, and leaves the place of the answer on the stack.
+    pub(crate) fn describe(mut self, code: &str) -> Self {
+        self.describe = code.into();
+        self
+    }
+
+    /// Does this with an event (its parameters are at local 0), and leaves the place of the result on the stack:
+    /// 528 is a payload.
+    pub(crate) fn format(mut self, code: &str) -> Self {
+        self.format = code.into();
+        self
+    }
+
+    /// Reads answers: leaves the place of a verdict on the stack.
+    pub(crate) fn interpret(mut self, code: &str) -> Self {
+        self.interpret = Some(code.into());
+        self.world = "two-way-formatter";
+        self
+    }
+
+    /// Imports this function: interface, name, and type.
+    pub(crate) fn import(mut self, interface: &str, name: &str, of_type: &str) -> Self {
+        writeln!(self.imports, r#"  (import "{interface}" "{name}" (func {of_type}))"#).expect("a string");
+        self
+    }
+
+    /// Its payload has these headers, and its body is `body_len` bytes from `body_at` on.
+    pub(crate) fn payload(self, headers: &[(&str, &str)], body_at: usize, body_len: usize) -> Self {
+        let mut fields = String::new();
+        let (mut list, mut at) = (Vec::new(), 50_000);
+        for text in headers.iter().flat_map(|(name, value)| [name, value]) {
+            data(&mut fields, at, text.as_bytes());
+            list.extend([at, text.len()]);
+            at += text.len();
+        }
+        data(&mut fields, 60_000, &words(&list));
+        data(&mut fields, 700, &words(&[0, TYPE, 10, 60_000, headers.len(), body_at, body_len]));
+        self.with(&fields).format("(i32.const 700)")
+    }
+
+    /// Has these fields beside.
+    pub(crate) fn with(mut self, fields: &str) -> Self {
+        self.more.push_str(fields);
+        self
+    }
+
+    /// Begins with so many pages of memory.
+    pub(crate) fn pages(mut self, pages: u32) -> Self {
+        self.pages = pages;
+        self
+    }
+
+    /// The core module's text.
+    pub(crate) fn text(&self) -> String {
+        let (version, pages) = (&self.version, self.pages);
+        let mut text = format!(
+            r#"(module
+{}  (memory (export "memory") {pages})
+  (global $heap (mut i32) (i32.const 98304))
+  (func (export "cabi_realloc") (param $old i32) (param $had i32) (param $align i32) (param $wants i32) (result i32)
+    (local $at i32)
+    (local.set $at (i32.and
+      (i32.add (global.get $heap) (i32.sub (local.get $align) (i32.const 1)))
+      (i32.sub (i32.const 0) (local.get $align))))
+    (global.set $heap (i32.add (local.get $at) (local.get $wants)))
+    (block $fits (loop $more
+      (br_if $fits (i32.le_u (global.get $heap) (i32.mul (memory.size) (i32.const 65536))))
+      (br_if $fits (i32.eq (memory.grow (i32.const 4)) (i32.const -1)))
+      (br $more)))
+    (local.get $at))
+  (func (export "heraldry:formatter/format@{version}#describe") (result i32) {})
+  (func (export "heraldry:formatter/format@{version}#format") (param i32) (result i32) {})
+"#,
+            self.imports, self.describe, self.format
+        );
+        if let Some(code) = &self.interpret {
+            writeln!(
+                text,
+                r#"  (func (export "heraldry:formatter/interpret@{version}#interpret") (param i32 i32 i32 i32 i32) (result i32) {code})"#
+            )
+            .expect("a string");
+        }
+        text.push_str(&self.more);
+        let content_type = b"text/plain";
+        // The answer of `describe`, then a result: ok, content type, no headers, body.
+        data(&mut text, 512, &words(&[MANIFEST, self.manifest.len()]));
+        let result = [0, TYPE, content_type.len(), 4, 0, BODY, self.body.len()];
+        data(&mut text, 528, &words(&result));
+        data(&mut text, MANIFEST, self.manifest.as_bytes());
+        data(&mut text, TYPE, content_type);
+        data(&mut text, BODY, &self.body);
+        text.push(')');
+        text
+    }
+
+    /// The core module.
+    pub(crate) fn core(&self) -> Vec<u8> {
+        let mut module = wat::parse_str(self.text()).expect("WebAssembly text");
+        let mut resolve = Resolve::default();
+        let package = resolve.push_str("formatter.wit", &self.contract).expect("a contract");
+        let world = resolve.select_world(&[package], Some(self.world)).expect("a world");
+        embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).expect("metadata");
+        module
+    }
+
+    /// The component.
+    pub(crate) fn build(&self) -> Vec<u8> {
+        let mut encoder = ComponentEncoder::default();
+        let encoder = encoder.validate(true).module(&self.core()).expect("a core module");
+        encoder.encode().expect("a component")
+    }
+}
+
+/// A data segment.
+pub(crate) fn data(text: &mut String, at: usize, bytes: &[u8]) {
+    let escaped: String = bytes.iter().map(|byte| format!("\\{byte:02x}")).collect();
+    writeln!(text, "  (data (i32.const {at}) \"{escaped}\")").expect("a string");
+}
+
+/// Numbers as the canonical ABI lays them out.
+pub(crate) fn words(numbers: &[usize]) -> Vec<u8> {
+    numbers.iter().flat_map(|number| u32::try_from(*number).expect("32 bits").to_le_bytes()).collect()
+}
+
+/// Code that never ends.
+pub(crate) const LOOP: &str = "(loop (br 0)) (unreachable)";
