@@ -1,7 +1,7 @@
 //! The drop-in folder, watched.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -14,7 +14,7 @@ fn version(number: u32) -> Vec<u8> {
 }
 
 /// As whoever copies with care: written beside, moved into place.
-fn put(folder: &PathBuf, file: &str, bytes: &[u8]) {
+fn put(folder: &Path, file: &str, bytes: &[u8]) {
     let beside = folder.join(format!("{file}.part"));
     fs::write(&beside, bytes).expect("a file");
     fs::rename(beside, folder.join(file)).expect("moved");

@@ -28,6 +28,7 @@ async fn a_thousand_swaps_lose_and_fail_nothing_and_memory_stays_flat() {
     swap(LONG).await;
 }
 
+#[expect(clippy::print_stdout, reason = "the tally is what somebody runs the long one for")]
 async fn swap(swaps: usize) {
     let host = Host::start().await;
     let admin = host.admin();

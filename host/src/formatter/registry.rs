@@ -171,18 +171,32 @@ struct Table {
     refused: Vec<Refused>,
 }
 
+/// Bytes that do not fit, and why.
+#[derive(Clone)]
+struct Misfit {
+    /// None: they could not even be read.
+    digest: Option<[u8; 32]>,
+    rejection: Rejection,
+}
+
+/// A component that waiting deliveries began with; `None`: it is not there any more.
+struct Earlier {
+    digest: [u8; 32],
+    component: Option<Arc<Component>>,
+}
+
 /// One file of the drop-in folder. A bad replacement leaves the good one where it is.
 #[derive(Default)]
 struct Dropped {
     mark: Option<folder::Mark>,
     good: Option<Arc<Component>>,
-    refused: Option<(Option<[u8; 32]>, Rejection)>,
+    refused: Option<Misfit>,
 }
 
 /// Everything that came in, by where it came from.
 struct Shelf {
     built_in: Vec<Arc<Component>>,
-    uploads: BTreeMap<String, Result<Arc<Component>, ([u8; 32], Rejection)>>,
+    uploads: BTreeMap<String, Result<Arc<Component>, Misfit>>,
     files: BTreeMap<String, Dropped>,
     versions: Versions,
 }
@@ -205,12 +219,12 @@ impl Shelf {
                     digest: Some(component.digest()),
                     rejection: reserved(name),
                 }),
-                Err((digest, rejection)) => table.refused.push(Refused {
+                Err(misfit) => table.refused.push(Refused {
                     name: name.clone(),
                     file: None,
                     origin: Origin::Upload,
-                    digest: Some(*digest),
-                    rejection: rejection.clone(),
+                    digest: misfit.digest,
+                    rejection: misfit.rejection.clone(),
                 }),
             }
         }
@@ -225,8 +239,8 @@ impl Shelf {
                     rejection,
                 });
             };
-            if let Some((digest, rejection)) = &dropped.refused {
-                refuse(*digest, rejection.clone());
+            if let Some(misfit) = &dropped.refused {
+                refuse(misfit.digest, misfit.rejection.clone());
             }
             let Some(component) = &dropped.good else { continue };
             match table.ready.get(component.name()) {
@@ -263,7 +277,7 @@ pub(super) struct Inner {
     table: ArcSwap<Table>,
     shelf: Mutex<Shelf>,
     /// Components that waiting deliveries began with and that are not the current ones, last used last.
-    earlier: Mutex<Vec<([u8; 32], Option<Arc<Component>>)>>,
+    earlier: Mutex<Vec<Earlier>>,
     components: PathBuf,
     drop_in: PathBuf,
     clock: Arc<dyn Clock>,
@@ -649,7 +663,7 @@ impl Inner {
             shelf.uploads.insert(name.to_owned(), Ok(Arc::clone(good)));
         } else if let Some(dropped) = bad.file.as_ref().and_then(|file| shelf.files.get_mut(file)) {
             dropped.good = Some(Arc::clone(good));
-            dropped.refused = Some((Some(bad.digest()), rolled_back(&reason)));
+            dropped.refused = Some(rolled_back(bad, &reason));
         }
         if let Some(mut history) = shelf.versions.get(name).cloned() {
             let why = Withdrawn { at: self.clock.now(), reason };
@@ -809,7 +823,9 @@ impl Inner {
                     "an uploaded formatter could not be loaded"
                 );
             }
-            let upload = loaded.map(|loaded| component(loaded, Origin::Upload, None)).map_err(|why| (digest, why));
+            let upload = loaded
+                .map(|loaded| component(loaded, Origin::Upload, None))
+                .map_err(|rejection| Misfit { digest: Some(digest), rejection });
             let mut shelf = self.shelf();
             // Somebody may have been faster over the API.
             shelf.uploads.entry(name).or_insert(upload);
@@ -845,7 +861,7 @@ impl Inner {
             Err(rejection) => {
                 let kept = good.is_some();
                 tracing::warn!(file, code = rejection.code, reason = rejection.reason, kept, "a formatter was refused");
-                (good, Some((digest, rejection)))
+                (good, Some(Misfit { digest, rejection }))
             }
         };
         shelf.files.insert(file, Dropped { mark, good, refused });
@@ -853,14 +869,13 @@ impl Inner {
     }
 
     /// A file brought a component that fits: remembered, and set in the place of the one before.
-    #[expect(clippy::type_complexity, reason = "the two halves of `Dropped`")]
     fn accept_file(
         &self,
         shelf: &mut Shelf,
         file: &str,
         component: Arc<Component>,
         before: Option<Arc<Component>>,
-    ) -> (Option<Arc<Component>>, Option<(Option<[u8; 32]>, Rejection)>) {
+    ) -> (Option<Arc<Component>>, Option<Misfit>) {
         let name = component.name().to_owned();
         let digest = hex(&component.digest());
         if before.as_ref().is_some_and(|before| Arc::ptr_eq(before, &component)) {
@@ -880,7 +895,7 @@ impl Inner {
                     .ok()
                     .map(|loaded| self::component(loaded, Origin::Folder, Some(file.to_owned())))
             });
-            return (good, Some((Some(component.digest()), rolled_back(&why.reason))));
+            return (good, Some(rolled_back(&component, &why.reason)));
         }
         let mut history = known.unwrap_or_else(|| History::new(Origin::Folder));
         if history.active != digest {
@@ -909,7 +924,7 @@ impl Inner {
 
     fn load_earlier(&self, digest: [u8; 32]) -> Option<Arc<Component>> {
         let mut earlier = self.earlier.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = earlier.iter().position(|(known, _)| *known == digest);
+        let known = earlier.iter().position(|known| known.digest == digest);
         let entry = match known {
             Some(place) => earlier.remove(place),
             None => {
@@ -917,10 +932,10 @@ impl Inner {
                 let bytes = folder::read(&path, usize::MAX >> 1).ok();
                 let bytes = bytes.filter(|bytes| Sha256::digest(bytes)[..] == digest);
                 let loaded = bytes.and_then(|bytes| self.bench.load(&bytes));
-                (digest, loaded.map(|loaded| component(loaded, Origin::Folder, None)))
+                Earlier { digest, component: loaded.map(|loaded| component(loaded, Origin::Folder, None)) }
             }
         };
-        let found = entry.1.clone();
+        let found = entry.component.clone();
         earlier.push(entry);
         if earlier.len() > EARLIER {
             earlier.remove(0);
@@ -976,8 +991,9 @@ impl Inner {
     }
 }
 
-fn rolled_back(reason: &str) -> Rejection {
-    Rejection::new("rolled_back", format!("{reason}; the version before is used until the file changes"))
+fn rolled_back(component: &Component, reason: &str) -> Misfit {
+    let reason = format!("{reason}; the version before is used until the file changes");
+    Misfit { digest: Some(component.digest()), rejection: Rejection::new("rolled_back", reason) }
 }
 
 /// A component in the place of another: until it has proven itself, that one stays at hand.
