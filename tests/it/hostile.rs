@@ -111,12 +111,6 @@ fn a_million_headers() -> Handmade {
     made.format(fill)
 }
 
-fn resident_kib(process: u32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{process}/status")).expect("the process");
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("a line");
-    line.split_whitespace().nth(1).and_then(|number| number.parse().ok()).expect("a number")
-}
-
 #[tokio::test]
 async fn attackers_are_refused_by_name_while_others_get_their_deliveries() {
     let host = Host::start().await;
@@ -147,7 +141,7 @@ async fn attackers_are_refused_by_name_while_others_get_their_deliveries() {
     assert!(healthy > 3, "only {healthy} deliveries in between");
     assert_eq!(destination.wait_for(healthy).await.len(), healthy);
     // What they took is given back: no instance is left, whatever it had grown to.
-    let resident = resident_kib(host.process());
+    let resident = host.resident_kib();
     assert!(resident < 400 * 1024, "{resident} KiB are left");
 }
 

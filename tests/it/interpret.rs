@@ -3,16 +3,22 @@
 use serde_json::{Value, json};
 
 use crate::support::component::{data, words};
-use crate::support::{Client, Destination, Handmade, Host, Reply, events};
+use crate::support::{Client, Destination, Handmade, Host, Reply, events, eventually};
 
 async fn outcome(admin: &Client, destination: &Destination, format: &str, reply: Reply) -> (Value, Value) {
     destination.from_now_on(reply);
     let fields = json!({"format": format, "retry_count": 1});
     let webhook = admin.webhook(&destination.url("/"), fields).await;
     let id = admin.event(&events::finding("x", "low")).await;
-    let settled = admin.settled(&id).await;
-    let delivery = settled.iter().find(|delivery| delivery["webhook_id"] == *webhook).expect("a delivery").clone();
-    let attempt = admin.history(&webhook).await.remove(0);
+    // A webhook that is being switched off shows what is under way as held, for a moment.
+    let delivery = eventually("the delivery to end", async || {
+        let event = admin.get(&format!("/events/{id}")).await.expect(200).json();
+        let ended = |delivery: &&Value| delivery["status"] == "delivered" || delivery["status"] == "failed";
+        event["deliveries"].as_array().expect("deliveries").iter().find(ended).cloned()
+    })
+    .await;
+    let attempts = delivery["attempts"].as_u64().and_then(|attempts| usize::try_from(attempts).ok()).expect("a number");
+    let attempt = admin.history_of(&webhook, attempts).await.remove(0);
     let state = admin.get(&format!("/webhooks/{webhook}")).await.expect(200).json();
     admin.delete(&format!("/webhooks/{webhook}")).await.expect(204);
     (attempt, json!({"status": delivery["status"], "attempts": delivery["attempts"], "active": state["is_active"]}))

@@ -11,12 +11,6 @@ use crate::support::{Destination, Handmade, Host, events};
 const SHORT: usize = 60;
 const LONG: usize = 1000;
 
-fn resident_kib(process: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).expect("the process");
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("a line");
-    line.split_whitespace().nth(1).and_then(|number| number.parse().ok()).expect("a number")
-}
-
 #[tokio::test]
 async fn swaps_lose_and_fail_nothing() {
     swap(SHORT).await;
@@ -58,7 +52,7 @@ async fn swap(swaps: usize) {
         let number = (swap + 1) % versions.len();
         admin.install("swapped", &versions[number]).await.expect(200);
         if swap == swaps / 5 {
-            warm = resident_kib(host.process());
+            warm = host.resident_kib();
         }
     }
     stop.store(true, Ordering::Relaxed);
@@ -70,7 +64,7 @@ async fn swap(swaps: usize) {
     assert!(failed.is_empty(), "{failed:?}");
     let webhook = admin.get(&format!("/webhooks/{webhook}")).await.expect(200).json();
     assert_eq!((&webhook["failure_count"], &webhook["is_active"]), (&json!(0), &json!(true)));
-    let now = resident_kib(host.process());
+    let now = host.resident_kib();
     println!(
         "{swaps} swaps, {sent} deliveries, failed 0, lost 0; resident {warm} KiB after a fifth, {now} KiB at the end"
     );

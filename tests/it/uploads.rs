@@ -209,3 +209,60 @@ async fn a_version_that_fails_where_the_one_before_did_not_is_rolled_back() {
     assert_eq!((&error["code"], &error["event_id"]), (&json!("trap"), &json!(loud)), "{error}");
     assert_eq!(error["event_type"], "finding_added");
 }
+
+#[tokio::test]
+async fn limits_are_the_operators_and_the_same_wherever_they_are_shown() {
+    let settings = [
+        ("--large-formatters", "off"),
+        ("--formatter-headers", "1"),
+        ("--formatter-tables", "500"),
+        ("--formatter-stack", "64KiB"),
+        ("--formatter-log-lines", "3"),
+        ("--formatter-size", "1MiB"),
+        ("--formatter-output", "32KiB"),
+        ("--formatter-input", "8KiB"),
+        ("--max-event-bytes", "8KiB"),
+        ("--formatter-compile-time", "60s"),
+    ];
+    let host = Host::with(|options| options.args(settings.iter().flat_map(|(flag, value)| [*flag, *value]))).await;
+    let admin = host.admin();
+    let plain = Handmade::new("plain", "1.0.0", "x");
+    admin.install("plain", &plain.build()).await.expect(201);
+    let limits = admin.formatter("plain").await["limits"].clone();
+    for (limit, value) in [
+        ("instructions", 200_000_000),
+        ("time_ms", 500),
+        ("memory_bytes", 64 << 20),
+        ("table_elements", 500),
+        ("stack_bytes", 64 << 10),
+        ("input_bytes", 8 << 10),
+        ("output_bytes", 32 << 10),
+        ("headers", 1),
+        ("log_lines", 3),
+        ("component_bytes", 1 << 20),
+        ("compile_ms", 60_000),
+    ] {
+        assert_eq!(limits[limit], value, "{limit}: {limits}");
+    }
+    let two = Handmade::new("two-headers", "1.0.0", "x").payload(&[("X-A", "1"), ("X-B", "2")], 40_100, 1);
+    let long = Handmade::new("long", "1.0.0", &"x".repeat(33_000));
+    let large = r#"{"name":"large","version":"1.0.0","description":"d","size":"large"}"#;
+    let large = Handmade::new("large", "1.0.0", "x").manifest(large);
+    for (name, made, code, words) in [
+        ("two-headers", two, "sample_failed", "the limit on headers, which is 1"),
+        ("long", long, "sample_failed", "the limit on output, which is 32768 bytes"),
+        ("large", large, "large_off", "--large-formatters on"),
+    ] {
+        let answer = admin.install(name, &made.build()).await;
+        assert_eq!((answer.status(), &answer.json()["code"]), (422, &json!(code)), "{answer}");
+        assert!(answer.text().contains(words), "{answer}");
+    }
+    let padded = [plain.build(), vec![0; 1 << 20]].concat();
+    admin.install("plain", &padded).await.problem(413, "body_too_large");
+    // An event within its limit, with options that bring it over the formatter's.
+    let options = json!({"x": "y".repeat(8000)});
+    let preview = json!({"event": events::finding(&"x".repeat(1000), "low"), "options": options});
+    let answer = admin.post("/formatters/plain/preview", &preview).await;
+    answer.problem(422, "not_formatted");
+    assert!(answer.text().contains("the limit on input, which is 8192 bytes"), "{answer}");
+}

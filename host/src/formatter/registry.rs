@@ -126,9 +126,9 @@ impl Component {
 pub struct Rendering {
     /// What is sent.
     pub payload: Payload,
-    /// What made it; another than was asked for when that one failed and was rolled back.
-    pub by: Arc<Component>,
-    /// Why it was another, for the webhook's admin.
+    /// What made it instead of the component that was asked, when that one failed and was rolled back.
+    pub instead: Option<Arc<Component>>,
+    /// Why, for the webhook's admin.
     pub note: Option<String>,
 }
 
@@ -384,7 +384,7 @@ impl Registry {
     ) -> Result<Rendering, RenderError> {
         let (inner, component) = (Arc::clone(&self.inner), Arc::clone(component));
         let (event, options) = (Arc::clone(event), Arc::clone(options));
-        self.pool.run(move || inner.render(component, &event, &options)).await?
+        self.pool.run(move || inner.render(&component, &event, &options)).await?
     }
 
     /// Renders one event on this very thread, for benchmarks.
@@ -603,13 +603,13 @@ impl Inner {
         run
     }
 
-    fn render(&self, component: Arc<Component>, event: &Event, options: &str) -> Result<Rendering, RenderError> {
-        let error = match self.call(&component, event, options).result {
+    fn render(&self, component: &Arc<Component>, event: &Event, options: &str) -> Result<Rendering, RenderError> {
+        let error = match self.call(component, event, options).result {
             Ok(payload) => {
                 if component.predecessor.load().is_some() && component.stats.successes() >= PROVEN {
                     component.predecessor.store(None);
                 }
-                return Ok(Rendering { payload, by: component, note: None });
+                return Ok(Rendering { payload, instead: None, note: None });
             }
             Err(error) if !error.is_fault() => return Err(error),
             Err(error) => error,
@@ -621,21 +621,21 @@ impl Inner {
         let Some(other) = other.filter(|other| other.digest() != component.digest()) else { return Err(error) };
         // A busy machine is no fault of the version: it must take too long a second time.
         let error = match error {
-            RenderError::Limit { limit: Limit::Time, .. } => match self.call(&component, event, options).result {
-                Ok(payload) => return Ok(Rendering { payload, by: component, note: None }),
+            RenderError::Limit { limit: Limit::Time, .. } => match self.call(component, event, options).result {
+                Ok(payload) => return Ok(Rendering { payload, instead: None, note: None }),
                 Err(again) => again,
             },
             error => error,
         };
         let Ok(payload) = self.call(&other, event, options).result else { return Err(error) };
-        self.withdraw(&component, &other, event, &error);
+        self.withdraw(component, &other, event, &error);
         let note = format!(
             "formatted by version {} of {}: version {} fails on this event, where {0} does not, and was rolled back ({error})",
             other.manifest().version,
             other.name(),
             component.manifest().version,
         );
-        Ok(Rendering { payload, by: other, note: Some(note) })
+        Ok(Rendering { payload, instead: Some(other), note: Some(note) })
     }
 
     /// Goes back to the version before.
@@ -688,7 +688,9 @@ impl Inner {
 
     fn install(&self, name: &str, bytes: &[u8]) -> Result<bool, InstallError> {
         self.may_install(name)?;
-        let component = self.admit(bytes, Origin::Upload, None).map_err(InstallError::Rejected)?;
+        let loaded = self.bench.admit(bytes).map_err(InstallError::Rejected)?;
+        keep(&self.components, &loaded.digest, bytes).map_err(|error| InstallError::NotStored(error.to_string()))?;
+        let component = component(loaded, Origin::Upload, None);
         if component.name() != name {
             let reason =
                 format!("its manifest says {:?}, the path says {name:?}; use one name for both", component.name());

@@ -87,14 +87,11 @@ async fn a_call_that_crosses_a_limit_names_it() {
 
 #[tokio::test]
 async fn who_asks_for_the_same_rendering_shares_one_call() {
-    let folder = TempDir::new().expect("a folder");
-    let registry = open(folder.path());
-    let by = registry.current(&registry.ready_names()[0]).expect("ready");
     let rendered = Rendered::default();
     let key = RenderedKey { event: EventId::generate(), component: [1; 32], rendering: [2; 32] };
     let rendering = |body: &'static str| Rendering {
         payload: Payload { content_type: "text/plain".into(), headers: vec![], body: body.into() },
-        by: Arc::clone(&by),
+        instead: None,
         note: None,
     };
     let first = rendered.get_or(key, async { Ok(rendering("first")) }).await.expect("rendered");

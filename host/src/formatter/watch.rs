@@ -1,7 +1,6 @@
 //! The drop-in folder, watched: by looking, which works on every file system and for a folder that comes later.
 
-use std::collections::HashMap;
-use std::path::PathBuf;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use super::folder::{self, Mark};
@@ -22,10 +21,18 @@ pub(super) fn run(inner: &Inner) {
     }
 }
 
-/// What was seen at the last look and not taken yet; no mark's place is for what was gone.
+/// How a file was seen at the last look.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Seen {
+    /// With this mark; what cannot be looked at has none.
+    There(Option<Mark>),
+    Gone,
+}
+
+/// What changed and has not come to rest yet.
 #[derive(Default)]
 struct Watch {
-    restless: HashMap<String, Option<Option<Mark>>>,
+    restless: HashMap<String, Seen>,
     unreadable: bool,
 }
 
@@ -36,41 +43,44 @@ impl Watch {
             Ok(found) => found,
             Err(error) => {
                 if !std::mem::replace(&mut self.unreadable, true) {
-                    tracing::warn!(folder = %inner.drop_in().display(), %error, "the formatters folder cannot be read; what is loaded stays");
+                    let folder = inner.drop_in().display();
+                    tracing::warn!(%folder, %error, "the formatters folder cannot be read; what is loaded stays");
                 }
                 return;
             }
         };
         self.unreadable = false;
-        let name =
-            |path: &PathBuf| path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        let present: HashMap<String, (PathBuf, Option<Mark>)> =
-            found.iter().map(|(path, mark)| (name(path), (path.clone(), *mark))).collect();
-        for (path, mark) in &found {
-            let file = name(path);
-            let taken = inner.mark_of(&file);
+        let mut present = HashSet::new();
+        for (path, mark) in found {
+            let file = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            present.insert(file.clone());
             // What has no mark cannot be told from what it was; it is looked at once.
-            if taken == Some(*mark) {
+            if inner.mark_of(&file) == Some(mark) {
                 self.restless.remove(&file);
-            } else if first || self.restless.get(&file) == Some(&Some(*mark)) {
-                self.restless.remove(&file);
-                inner.take_file(path, *mark);
+            } else if first || self.rests(&file, Seen::There(mark)) {
+                inner.take_file(&path, mark);
                 if inner.is_stopping() {
                     return;
                 }
-            } else {
-                self.restless.insert(file, Some(*mark));
             }
         }
-        for file in inner.files().into_iter().filter(|file| !present.contains_key(file)) {
-            // Whoever replaces a file by removing it first gets a moment.
-            if self.restless.get(&file) == Some(&None) {
-                self.restless.remove(&file);
+        // Whoever replaces a file by removing it first gets a moment.
+        for file in inner.files().into_iter().filter(|file| !present.contains(file)) {
+            if self.rests(&file, Seen::Gone) {
                 inner.drop_file(&file);
-            } else {
-                self.restless.insert(file, None);
             }
         }
-        self.restless.retain(|file, seen| seen.is_none() || present.contains_key(file));
+        self.restless.retain(|file, seen| *seen == Seen::Gone || present.contains(file));
+    }
+
+    /// Whether a file was the same at the last look; remembered for the next one if not.
+    fn rests(&mut self, file: &str, seen: Seen) -> bool {
+        let rests = self.restless.get(file) == Some(&seen);
+        if rests {
+            self.restless.remove(file);
+        } else {
+            self.restless.insert(file.to_owned(), seen);
+        }
+        rests
     }
 }

@@ -155,7 +155,8 @@ impl Courier {
             Err(RenderError::Stopping) => End::Interrupted,
             rendered => {
                 // The component that did render it is the one that it keeps.
-                let by = rendered.as_ref().map_or(component.digest(), |rendering| rendering.by.digest());
+                let instead = rendered.as_ref().ok().and_then(|rendering| rendering.instead.as_ref());
+                let by = instead.map_or(component.digest(), |instead| instead.digest());
                 let made = self.send(&webhook, &event, item.delivery, item.attempt, &component, rendered, started);
                 End::Made(Box::new(Made { pin: Some(Pin { component: by, rendering }), ..made.await }))
             }
@@ -195,7 +196,8 @@ impl Courier {
             Ok(rendering) => rendering,
             Err(error) => return made.refused(&error.to_string()),
         };
-        let Rendering { payload, by, note } = &*rendering;
+        let Rendering { payload, instead, note } = &*rendering;
+        let by = instead.as_ref().unwrap_or(component);
         let made = Made { formatter: Some(by.reference()), note: note.clone(), ..made };
         let Some(headers) = headers(webhook, event_type, delivery, attempt, payload, started) else {
             return made.refused("a header cannot be sent");

@@ -281,7 +281,8 @@ fn event(text: &str) -> Result<Event, Failure> {
 /// An event as a host would have accepted it.
 fn parse_event(place: &str, json: &str) -> Result<Event, Failure> {
     let new = NewEvent::parse(json, "").map_err(|error| {
-        let error = anyhow::anyhow!("{place}: it is no event that a host takes: {error:?}");
+        let words: Vec<String> = error.iter().map(|fault| format!("\n  {}: {}", fault.pointer, fault.detail)).collect();
+        let error = anyhow::anyhow!("{place}: it is no event that a host takes{}", words.concat());
         Failure::failed(error, "an event is what `POST /api/v1/events` takes; see the API's documentation")
     })?;
     Ok(samples::accepted(new))
