@@ -152,7 +152,7 @@ async fn a_compile_bomb_is_stopped_and_the_api_answers_meanwhile() {
     // Many functions, each with a wide branch.
     let arms = "0 ".repeat(500);
     let wide = format!("(param i32) (result i32) (block (br_table {arms} 0 (local.get 0))) (local.get 0)");
-    let fields: String = (0..6000).map(|n| format!("(func $bomb{n} {wide})")).collect();
+    let fields: String = (0..12000).map(|n| format!("(func $bomb{n} {wide})")).collect();
     let bomb = Handmade::new("bomb", "1.0.0", "x").with(&fields).build();
     let upload = tokio::spawn({
         let admin = admin.clone();

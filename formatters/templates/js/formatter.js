@@ -44,7 +44,8 @@ const GROUPS = {
 function render(type, event, options) {
   if (!Object.hasOwn(GROUPS, type)) throw unsupported(type);
   const group = event.data[GROUPS[type]];
-  let line = options.prefix ? `${options.prefix} ` : "";
+  const prefix = string(options, "prefix");
+  let line = prefix ? `${prefix} ` : "";
   line += `[${severity(type, group)}] ${what(type, group)}`;
   const engagement = clean(string(event.engagement, "name"));
   if (engagement) line += ` (${engagement})`;
@@ -55,8 +56,9 @@ function render(type, event, options) {
 
 function severity(type, group) {
   const rated = GROUPS[type] === "finding" || type === "monitor_alert";
-  const word = rated ? (string(group, "severity") ?? "").toUpperCase() : "";
-  if (["INFO", "LOW", "MEDIUM", "HIGH", "CRITICAL"].includes(word)) return word;
+  const word = rated ? (string(group, "severity") ?? "") : "";
+  // Not `toUpperCase`, which makes an "I" of more letters than "i".
+  if (/^(info|low|medium|high|critical)$/i.test(word)) return word.toUpperCase();
   return type === "critical_finding" ? "CRITICAL" : "INFO";
 }
 
@@ -77,9 +79,15 @@ function string(object, name) {
 // At most 200 characters, none of which ends the line, moves a cursor or turns the reading direction.
 function clean(text) {
   const steers = /[\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/g;
-  const spaced = (text ?? "").replace(steers, " ").replace(/^ +| +$/g, "");
-  const characters = Array.from(spaced);
-  return characters.length <= 200 ? spaced : characters.slice(0, 197).join("") + "...";
+  const spaced = (text ?? "").replace(steers, " ");
+  // Loops and a short slice, as a text may be long and a call's time is not. (`trim` would take more than spaces.)
+  let start = 0;
+  let end = spaced.length;
+  while (start < end && spaced[start] === " ") start++;
+  while (end > start && spaced[end - 1] === " ") end--;
+  const trimmed = spaced.slice(start, end);
+  const characters = Array.from(trimmed.slice(0, 402)); // a character is one or two units of a string
+  return characters.length <= 200 ? trimmed : characters.slice(0, 197).join("") + "...";
 }
 
 // QuickJS has no TextEncoder. A half of a surrogate pair becomes U+FFFD.

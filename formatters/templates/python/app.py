@@ -53,6 +53,8 @@ GROUPS = {
 # What ends a line, moves a cursor or turns the reading direction, as a table for `str.translate`.
 STEERS = [*range(0x20), *range(0x7F, 0xA0), 0x61C, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A)]
 SPACES = {code: " " for code in STEERS}
+# Half of a surrogate pair, which JSON can write and UTF-8 cannot, becomes the replacement character.
+WHOLE = {code: "\ufffd" for code in range(0xD800, 0xE000)}
 MOST = 200
 
 
@@ -61,7 +63,7 @@ def render(kind, event, options):
     if kind not in GROUPS:
         raise Err(contract.Error_UnsupportedEvent(kind))
     group = event["data"][GROUPS[kind]]
-    prefix = options.get("prefix", "")
+    prefix = string(options, "prefix")
     line = f"{prefix} " if prefix else ""
     line += f"[{severity(kind, group)}] {what(kind, group)}"
     engagement = clean(string(event.get("engagement"), "name"))
@@ -77,9 +79,10 @@ def render(kind, event, options):
 
 def severity(kind, group):
     rated = GROUPS[kind] == "finding" or kind == "monitor_alert"
-    word = (string(group, "severity") or "").upper() if rated else ""
-    if word in ("INFO", "LOW", "MEDIUM", "HIGH", "CRITICAL"):
-        return word
+    # By way of `lower`, as `upper` makes an "I" of more letters than "i".
+    word = (string(group, "severity") or "").lower() if rated else ""
+    if word in ("info", "low", "medium", "high", "critical"):
+        return word.upper()
     return "CRITICAL" if kind == "critical_finding" else "INFO"
 
 
@@ -95,14 +98,12 @@ def what(kind, group):
 def string(group, name):
     """A member, if it is a string: platforms differ, so expect nothing."""
     value = group.get(name) if isinstance(group, dict) else None
-    return value if isinstance(value, str) else None
+    return value.translate(WHOLE) if isinstance(value, str) else None
 
 
 def clean(text):
     """At most 200 characters on one line."""
-    # Half of a surrogate pair is no character.
-    whole = "".join("\ufffd" if "\ud800" <= c <= "\udfff" else c for c in text or "")
-    spaced = whole.translate(SPACES).strip(" ")
+    spaced = (text or "").translate(SPACES).strip(" ")
     return spaced if len(spaced) <= MOST else spaced[: MOST - 3] + "..."
 
 
@@ -115,7 +116,9 @@ class Format(exports.Format):
 
     def format(self, event, context, options):
         try:
-            body = render(event.type, json.loads(event.json), json.loads(options)).encode()
+            # `parse_int`: Python reads no whole number of more than 4300 digits.
+            posted = json.loads(event.json, parse_int=float)
+            body = render(event.type, posted, json.loads(options)).encode()
             # Only you see this, in `heraldry formatter preview`. Never log what is in the event.
             log.log(log.Level.DEBUG, f"rendered {len(body)} bytes")
             return contract.Payload("text/plain; charset=utf-8", [], body)
