@@ -59,7 +59,7 @@
 //!
 //! - [`event`]: a lenient view of one event; [`value`]: of any JSON inside it.
 //! - [`outline`]: what a person needs to know of an event, before any layout.
-//! - [`line`]: an event in one sentence, a target taken apart, values for formats of one line.
+//! - [`line`](mod@line): an event in one sentence, a target taken apart, values for formats of one line.
 //! - [`severity`], [`text`], [`link`]: one rule each, the same in every format.
 //!
 //! Builders, which take raw text and from which nothing comes out that the destination refuses or misreads:

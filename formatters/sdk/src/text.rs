@@ -6,7 +6,7 @@ mod composer;
 
 use std::borrow::Cow;
 
-pub(crate) use composer::Composer;
+pub(crate) use composer::{Composer, Cost};
 
 /// What stands where something was cut.
 pub const MARK: &str = "...";
@@ -57,7 +57,8 @@ pub fn tidy<'a>(text: &'a str, rule: Rule, limit: usize, cost: impl Fn(char) -> 
     let mut passes = true;
     for c in text.chars() {
         used += cost(c);
-        if used > limit || !(passes_as_is(c) || c == '\n' && rule.line_break == "\n") {
+        // Nearly every character is one of the first.
+        if used > limit || !(matches!(c, ' '..='~') || passes_as_is(c) || c == '\n' && rule.line_break == "\n") {
             passes = false;
             break;
         }
@@ -133,6 +134,10 @@ pub fn is_blank(text: &str) -> bool {
 
 /// Puts U+200B between each two `c` that touch: no run of them is left, and a reader sees no difference.
 pub fn separate(text: Cow<'_, str>, c: char) -> Cow<'_, str> {
+    // Most texts hold none at all, which is quickly seen.
+    if !text.contains(c) {
+        return text;
+    }
     let touching = |(a, b): (char, char)| a == c && b == c;
     if !text.chars().zip(text.chars().skip(1)).any(touching) {
         return text;

@@ -4,7 +4,8 @@ use std::borrow::Cow;
 
 use serde::Serialize;
 
-use crate::text::{Composer, MARK, Rule, is_blank, separate, tidy, utf16};
+use crate::line::push_escaped;
+use crate::text::{Composer, Cost, MARK, Rule, is_blank, separate, tidy, utf16};
 
 /// Teams shows a line break where the text has two line feeds.
 const PARAGRAPHS: Rule = Rule { control: "", line_break: "\n\n" };
@@ -40,7 +41,7 @@ impl<'a> Run<'a> {
 
     /// A text of several pieces, with one limit for all of them.
     pub fn compose(limit: usize) -> Compose {
-        Compose(Composer::new(limit, utf16, PARAGRAPHS))
+        Compose(Composer::new(limit, PARAGRAPHS))
     }
 
     /// Heavier than the rest.
@@ -81,9 +82,21 @@ impl<'a> Run<'a> {
     }
 }
 
+/// UTF-16 units.
+#[derive(Debug)]
+struct Utf16;
+
+impl Cost for Utf16 {
+    const MOST_PER_BYTE: usize = 1;
+
+    fn of(c: char) -> usize {
+        utf16(c)
+    }
+}
+
 /// See [`Run::compose`]. Once a piece had to be cut for the whole, what comes after is left out.
 #[derive(Debug)]
-pub struct Compose(Composer<fn(char) -> usize>);
+pub struct Compose(Composer<Utf16>);
 
 impl Compose {
     /// Adds words of the format's own, with their spaces and lines.
@@ -133,16 +146,11 @@ pub(super) fn line(text: &str, limit: usize) -> Cow<'_, str> {
 /// All on one line, and a backslash before whatever Markdown might read.
 fn escaped(text: &str, limit: usize) -> Cow<'_, str> {
     let text = seen(tidy(text.trim(), Rule::ONE_LINE, limit, utf16, MARK));
-    if !text.contains(is_markdown) {
+    if !text.bytes().any(is_markdown) {
         return text;
     }
     let mut escaped = String::with_capacity(text.len() + 32);
-    for c in text.chars() {
-        if is_markdown(c) {
-            escaped.push('\\');
-        }
-        escaped.push(c);
-    }
+    push_escaped(&mut escaped, &text, is_markdown);
     Cow::Owned(escaped)
 }
 
@@ -151,29 +159,30 @@ fn seen(text: Cow<'_, str>) -> Cow<'_, str> {
     if is_blank(&text) { Cow::Borrowed("") } else { text }
 }
 
-/// FORMATS, section 2.
-fn is_markdown(c: char) -> bool {
+/// FORMATS, section 2. All of them are ASCII.
+fn is_markdown(byte: u8) -> bool {
     matches!(
-        c,
-        '\\' | '`'
-            | '*'
-            | '_'
-            | '{'
-            | '}'
-            | '['
-            | ']'
-            | '('
-            | ')'
-            | '#'
-            | '+'
-            | '-'
-            | '.'
-            | '!'
-            | '|'
-            | '<'
-            | '>'
-            | '~'
-            | '&'
+        byte,
+        b'\\'
+            | b'`'
+            | b'*'
+            | b'_'
+            | b'{'
+            | b'}'
+            | b'['
+            | b']'
+            | b'('
+            | b')'
+            | b'#'
+            | b'+'
+            | b'-'
+            | b'.'
+            | b'!'
+            | b'|'
+            | b'<'
+            | b'>'
+            | b'~'
+            | b'&'
     )
 }
 

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::Serialize;
 
 use super::TEXT;
-use crate::text::{Composer, MARK, Rule, is_blank, separate, tidy, utf16};
+use crate::text::{Composer, Cost, MARK, Rule, is_blank, separate, tidy, utf16};
 
 /// Text in which no markup works. At most [`TEXT`] long, escaped; perhaps empty, and then never sent.
 #[derive(Debug, Clone, Serialize)]
@@ -54,7 +54,7 @@ impl<'a> PlainText<'a> {
     /// A text of several pieces, with one limit for all of them.
     pub fn compose(limit: usize) -> Compose {
         let limit = limit.min(TEXT);
-        Compose { composer: Composer::new(limit, escaped_length, Rule::LINES), limit }
+        Compose { composer: Composer::new(limit, Rule::LINES), limit }
     }
 
     fn of(text: Cow<'a, str>, rule: Rule, limit: usize) -> Self {
@@ -165,7 +165,7 @@ impl From<Mrkdwn> for Text<'_> {
 /// See [`PlainText::compose`]. Once a piece had to be cut for the whole, what comes after is left out.
 #[derive(Debug)]
 pub struct Compose {
-    composer: Composer<fn(char) -> usize>,
+    composer: Composer<Escaped>,
     limit: usize,
 }
 
@@ -188,6 +188,18 @@ impl Compose {
     pub fn finish(self) -> PlainText<'static> {
         let text = escape(Cow::Owned(self.composer.finish()));
         PlainText { text: if is_blank(&text) { Cow::Borrowed("") } else { text }, emoji: false, limit: self.limit }
+    }
+}
+
+/// UTF-16 units of the escaped text.
+#[derive(Debug)]
+struct Escaped;
+
+impl Cost for Escaped {
+    const MOST_PER_BYTE: usize = 5;
+
+    fn of(c: char) -> usize {
+        escaped_length(c)
     }
 }
 
