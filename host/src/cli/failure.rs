@@ -55,6 +55,11 @@ impl Failure {
         Self(Kind::OutputClosed)
     }
 
+    /// Whether nobody reads standard output any more.
+    pub(crate) fn is_output_closed(&self) -> bool {
+        matches!(self.0, Kind::OutputClosed)
+    }
+
     /// The error and the hint, unless there is nothing to say.
     pub fn message(&self) -> Option<(String, &str)> {
         match &self.0 {

@@ -1,6 +1,5 @@
 //! Is this a formatter? Every misfit at once, each in words that say what to do.
 
-use sha2::{Digest as _, Sha256};
 use wasmparser::{Parser, Payload as Section};
 use wasmtime::Engine;
 use wasmtime::component::Component as Compiled;
@@ -51,19 +50,19 @@ pub(super) struct Bench<'a> {
 
 /// Holds bytes against the contract: what they are, what they import and export, what they say of
 /// themselves, and how they do on the sample events. Goes on after a finding wherever there is more to find.
-pub(super) fn check(bench: &Bench<'_>, bytes: &[u8]) -> (Report, Option<Fitting>) {
-    let digest: [u8; 32] = Sha256::digest(bytes).into();
+/// `digest` is that of the bytes.
+pub(super) fn check(bench: &Bench<'_>, bytes: &[u8], digest: &[u8; 32]) -> (Report, Option<Fitting>) {
     let mut report = Report {
         fits: false,
         bytes: bytes.len(),
-        digest: digest_text(&digest),
+        digest: digest_text(digest),
         contract: None,
         interprets: false,
         manifest: None,
         findings: Vec::new(),
         trials: Vec::new(),
     };
-    let fitting = judge(bench, bytes, &digest, &mut report);
+    let fitting = judge(bench, bytes, digest, &mut report);
     report.findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
     report.fits = report.findings.iter().all(|finding| finding.severity == Severity::Warning);
     let fitting = fitting.filter(|_| report.fits);

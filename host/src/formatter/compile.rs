@@ -13,7 +13,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use sha2::{Digest as _, Sha256};
+use sha2::Sha256;
 use wasmtime::Engine;
 use wasmtime::component::Component as Compiled;
 
@@ -91,27 +91,27 @@ impl Compile {
     /// component before and found it fit.
     pub(super) fn is_proven(&self, engine: &Engine, digest: &[u8; 32], trial: &[u8; 32]) -> bool {
         let Some(kept) = &self.kept else { return false };
-        let Ok(mac) = std::fs::read(proof_path(kept, engine, digest)) else { return false };
-        authenticator(kept, engine, digest, trial).verify_slice(&mac).is_ok()
+        let Ok(mac) = std::fs::read(path(kept, engine, digest, PROOF)) else { return false };
+        authenticator(kept, engine, digest, PROOF, trial).verify_slice(&mac).is_ok()
     }
 
     /// Remembers that a component fits.
     pub(super) fn prove(&self, engine: &Engine, digest: &[u8; 32], trial: &[u8; 32]) {
         let Some(kept) = &self.kept else { return };
-        let mac = authenticator(kept, engine, digest, trial).finalize().into_bytes();
+        let mac = authenticator(kept, engine, digest, PROOF, trial).finalize().into_bytes();
         // Without it the next start tries the samples again.
-        drop(std::fs::write(proof_path(kept, engine, digest), mac));
+        drop(std::fs::write(path(kept, engine, digest, PROOF), mac));
     }
 
     /// What was kept, if it is whole and ours.
     fn read(&self, engine: &Engine, digest: &[u8; 32]) -> Option<Vec<u8>> {
         let kept = self.kept.as_ref()?;
-        let mut file = std::fs::File::open(path(kept, engine, digest)).ok()?;
+        let mut file = std::fs::File::open(path(kept, engine, digest, ENDING)).ok()?;
         let mut mac = [0; MAC_BYTES];
         file.read_exact(&mut mac).ok()?;
         let mut code = Vec::new();
         file.read_to_end(&mut code).ok()?;
-        let authentic = authenticator(kept, engine, digest, &code).verify_slice(&mac).is_ok();
+        let authentic = authenticator(kept, engine, digest, ENDING, &code).verify_slice(&mac).is_ok();
         if !authentic {
             tracing::warn!(digest = hex(digest), "kept compiled code is damaged or not ours: it is compiled anew");
         }
@@ -120,11 +120,11 @@ impl Compile {
 
     fn write(&self, engine: &Engine, digest: &[u8; 32], code: &[u8]) -> std::io::Result<()> {
         let Some(kept) = &self.kept else { return Ok(()) };
-        let mac = authenticator(kept, engine, digest, code).finalize().into_bytes();
+        let mac = authenticator(kept, engine, digest, ENDING, code).finalize().into_bytes();
         let mut beside = tempfile::NamedTempFile::new_in(&kept.folder)?;
         beside.write_all(&mac)?;
         beside.write_all(code)?;
-        beside.persist(path(kept, engine, digest))?;
+        beside.persist(path(kept, engine, digest, ENDING))?;
         Ok(())
     }
 
@@ -146,22 +146,17 @@ fn environment(engine: &Engine) -> u64 {
     hasher.finish()
 }
 
-fn path(kept: &Kept, engine: &Engine, digest: &[u8; 32]) -> PathBuf {
-    kept.folder.join(format!("{}.{:016x}.{ENDING}", hex(digest), environment(engine)))
+fn path(kept: &Kept, engine: &Engine, digest: &[u8; 32], ending: &str) -> PathBuf {
+    kept.folder.join(format!("{}.{:016x}.{ending}", hex(digest), environment(engine)))
 }
 
-fn proof_path(kept: &Kept, engine: &Engine, digest: &[u8; 32]) -> PathBuf {
-    kept.folder.join(format!("{}.{:016x}.{PROOF}", hex(digest), environment(engine)))
-}
-
-fn authenticator(kept: &Kept, engine: &Engine, digest: &[u8; 32], code: &[u8]) -> Hmac<Sha256> {
+/// Binds what is kept (`about` says what that is) to its component, this program and this machine.
+fn authenticator(kept: &Kept, engine: &Engine, digest: &[u8; 32], about: &str, content: &[u8]) -> Hmac<Sha256> {
     let mut mac = Hmac::<Sha256>::new_from_slice(&kept.key).expect("HMAC takes a key of any length");
-    mac.update(b"heraldry compiled code 1");
+    mac.update(about.as_bytes());
     mac.update(digest);
     mac.update(&environment(engine).to_be_bytes());
-    // The code's digest, not the code: SHA-256 has fast paths that a streamed MAC has as well, but one
-    // pass over a contiguous slice is all that is needed.
-    mac.update(&Sha256::digest(code));
+    mac.update(content);
     mac
 }
 

@@ -335,7 +335,7 @@ impl Registry {
         })?;
         for bytes in options.built_in {
             let component = inner
-                .admit(bytes, Origin::BuiltIn, None)
+                .admit(bytes, Sha256::digest(bytes).into(), Origin::BuiltIn, None)
                 .map_err(|rejection| anyhow::anyhow!("a built-in formatter does not fit: {}", rejection.reason))?;
             inner.shelf().built_in.push(component);
         }
@@ -586,8 +586,14 @@ impl Inner {
     }
 
     /// The one door: checks the bytes, tries them on the samples, keeps them by digest.
-    fn admit(&self, bytes: &[u8], origin: Origin, file: Option<String>) -> Result<Arc<Component>, Rejection> {
-        let loaded = self.bench.admit(bytes)?;
+    fn admit(
+        &self,
+        bytes: &[u8],
+        digest: [u8; 32],
+        origin: Origin,
+        file: Option<String>,
+    ) -> Result<Arc<Component>, Rejection> {
+        let loaded = self.bench.admit(bytes, digest)?;
         if let Err(error) = keep(&self.components, &loaded.digest, bytes) {
             return Err(Rejection::new("not_stored", format!("it cannot be kept in the data folder: {error}")));
         }
@@ -628,9 +634,9 @@ impl Inner {
             error => error,
         };
         let Ok(payload) = self.call(&other, event, options).result else { return Err(error) };
-        self.withdraw(component, &other, event, &error);
+        let then = if self.withdraw(component, &other, event, &error) { ", and was rolled back" } else { "" };
         let note = format!(
-            "formatted by version {} of {}: version {} fails on this event, where {0} does not, and was rolled back ({error})",
+            "formatted by version {} of {}: version {} fails on this event, where {0} does not{then} ({error})",
             other.manifest().version,
             other.name(),
             component.manifest().version,
@@ -638,12 +644,12 @@ impl Inner {
         Ok(Rendering { payload, instead: Some(other), note: Some(note) })
     }
 
-    /// Goes back to the version before.
-    fn withdraw(&self, bad: &Arc<Component>, good: &Arc<Component>, event: &Event, error: &RenderError) {
+    /// Goes back to the version before; whether that was still to be done.
+    fn withdraw(&self, bad: &Arc<Component>, good: &Arc<Component>, event: &Event, error: &RenderError) -> bool {
         let name = bad.name();
         let mut shelf = self.shelf();
         if self.current(name).is_none_or(|current| current.digest() != bad.digest()) {
-            return;
+            return false;
         }
         let reason = format!(
             "version {} failed on a {} event ({}) where version {} did not: {error}",
@@ -671,6 +677,7 @@ impl Inner {
             self.remember(&mut shelf, name, Some(history));
         }
         self.publish(&shelf);
+        true
     }
 
     /// Writes a history; a disk that does not take it costs the memory of it at the next start.
@@ -688,26 +695,24 @@ impl Inner {
 
     fn install(&self, name: &str, bytes: &[u8]) -> Result<bool, InstallError> {
         self.may_install(name)?;
-        let loaded = self.bench.admit(bytes).map_err(InstallError::Rejected)?;
-        keep(&self.components, &loaded.digest, bytes).map_err(|error| InstallError::NotStored(error.to_string()))?;
+        let loaded = self.bench.admit(bytes, Sha256::digest(bytes).into()).map_err(InstallError::Rejected)?;
         let component = component(loaded, Origin::Upload, None);
         if component.name() != name {
             let reason =
                 format!("its manifest says {:?}, the path says {name:?}; use one name for both", component.name());
             return Err(InstallError::Rejected(Rejection::new("other_name", reason)));
         }
+        keep(&self.components, &component.digest(), bytes)
+            .map_err(|error| InstallError::NotStored(error.to_string()))?;
         let mut shelf = self.shelf();
         let before = shelf.uploads.get(name).and_then(|upload| upload.as_ref().ok()).cloned();
         if before.as_ref().is_some_and(|before| before.digest() == component.digest()) {
             return Ok(false);
         }
-        let mut history = shelf.versions.get(name).filter(|known| known.origin == Origin::Upload).cloned();
-        let is_new = history.is_none();
-        let history = {
-            let mut history = history.take().unwrap_or_else(|| History::new(Origin::Upload));
-            history.add(self.version(&component));
-            history
-        };
+        let known = shelf.versions.get(name).filter(|known| known.origin == Origin::Upload).cloned();
+        let is_new = known.is_none();
+        let mut history = known.unwrap_or_else(|| History::new(Origin::Upload));
+        history.add(self.version(&component));
         shelf.versions.set(name, Some(history)).map_err(|error| InstallError::NotStored(error.to_string()))?;
         succeed(&component, before);
         shelf.uploads.insert(name.to_owned(), Ok(component));
@@ -797,12 +802,15 @@ impl Inner {
 
     /// A component that was checked when it came in, by its digest.
     fn load_upload(&self, digest: [u8; 32]) -> Result<Loaded, InstallError> {
-        let path = self.components.join(file_name(&digest));
-        let bytes = folder::read(&path, usize::MAX >> 1).map_err(|_| InstallError::Missing)?;
-        if Sha256::digest(&bytes)[..] != digest {
-            return Err(InstallError::Missing);
-        }
-        self.bench.admit(&bytes).map_err(InstallError::Rejected)
+        let bytes = self.stored(digest).ok_or(InstallError::Missing)?;
+        self.bench.admit(&bytes, digest).map_err(InstallError::Rejected)
+    }
+
+    /// A component's bytes, as long as they are those that were kept under this digest.
+    fn stored(&self, digest: [u8; 32]) -> Option<Vec<u8>> {
+        // What came in was within the limit of its day.
+        let bytes = folder::read(&self.components.join(file_name(&digest)), usize::MAX >> 1).ok()?;
+        (Sha256::digest(&bytes)[..] == digest).then_some(bytes)
     }
 
     /// Loads what was uploaded before this start.
@@ -854,7 +862,7 @@ impl Inner {
             digest = Some(found);
             match &good {
                 Some(good) if good.digest() == found => Ok(Arc::clone(good)),
-                _ => self.admit(&bytes, Origin::Folder, Some(file.clone())),
+                _ => self.admit(&bytes, found, Origin::Folder, Some(file.clone())),
             }
         });
         let mut shelf = self.shelf();
@@ -930,10 +938,7 @@ impl Inner {
         let entry = match known {
             Some(place) => earlier.remove(place),
             None => {
-                let path = self.components.join(file_name(&digest));
-                let bytes = folder::read(&path, usize::MAX >> 1).ok();
-                let bytes = bytes.filter(|bytes| Sha256::digest(bytes)[..] == digest);
-                let loaded = bytes.and_then(|bytes| self.bench.load(&bytes));
+                let loaded = self.stored(digest).and_then(|bytes| self.bench.load(&bytes, digest));
                 Earlier { digest, component: loaded.map(|loaded| component(loaded, Origin::Folder, None)) }
             }
         };

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::compile::NOT_COMPILED;
 use super::manifest::{Join, Kind, Manifest, Size};
 
 /// How much a finding matters.
@@ -113,6 +114,11 @@ pub struct Report {
 }
 
 impl Report {
+    /// Whether it says something about the component: not when the machine could not look at it.
+    pub fn is_judged(&self) -> bool {
+        self.findings.iter().all(|finding| finding.code != NOT_COMPILED)
+    }
+
     /// The errors in one: the first one's code, all in sentences. `None` when it fits.
     pub(super) fn rejection(&self) -> Option<Rejection> {
         let errors: Vec<&Finding> =

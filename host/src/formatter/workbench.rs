@@ -140,19 +140,19 @@ impl Workbench {
 
     /// Holds a component against the contract and tries it on the samples; it comes back loaded if it fits.
     pub fn check(&self, bytes: &[u8]) -> (Report, Option<Loaded>) {
-        self.check_on(bytes, &self.samples)
+        self.check_on(bytes, Sha256::digest(bytes).into(), &self.samples)
     }
 
-    /// As [`Workbench::check`], but what this host has found fit before is not tried again.
-    pub(super) fn admit(&self, bytes: &[u8]) -> Result<Loaded, Rejection> {
-        let digest: [u8; 32] = Sha256::digest(bytes).into();
+    /// As [`Workbench::check`], but what this host has found fit before is not tried again. `digest` is that of
+    /// the bytes.
+    pub(super) fn admit(&self, bytes: &[u8], digest: [u8; 32]) -> Result<Loaded, Rejection> {
         let engine = self.sandbox.engine(Size::Small);
         if engine.is_some_and(|engine| self.compile.is_proven(engine, &digest, &self.trial))
-            && let Some(loaded) = self.load(bytes)
+            && let Some(loaded) = self.load(bytes, digest)
         {
             return Ok(loaded);
         }
-        let (report, loaded) = self.check(bytes);
+        let (report, loaded) = self.check_on(bytes, digest, &self.samples);
         let unknown = || Rejection::new("invalid_manifest", "its options cannot be checked");
         let loaded = loaded.ok_or_else(|| report.rejection().unwrap_or_else(unknown))?;
         if let Some(engine) = engine {
@@ -162,19 +162,14 @@ impl Workbench {
     }
 
     /// As [`Workbench::check`], without the samples: of a component that was checked before.
-    pub(super) fn load(&self, bytes: &[u8]) -> Option<Loaded> {
-        self.check_on(bytes, &[]).1
+    pub(super) fn load(&self, bytes: &[u8], digest: [u8; 32]) -> Option<Loaded> {
+        self.check_on(bytes, digest, &[]).1
     }
 
-    fn check_on(&self, bytes: &[u8], samples: &[Sample]) -> (Report, Option<Loaded>) {
+    fn check_on(&self, bytes: &[u8], digest: [u8; 32], samples: &[Sample]) -> (Report, Option<Loaded>) {
         let bench = Bench { sandbox: &self.sandbox, compile: &self.compile, samples, around: &self.around };
-        let (report, fitting) = check::check(&bench, bytes);
-        let loaded = fitting.map(|Fitting { manifest, linked, options }| Loaded {
-            manifest,
-            digest: Sha256::digest(bytes).into(),
-            options,
-            linked,
-        });
+        let (report, fitting) = check::check(&bench, bytes, &digest);
+        let loaded = fitting.map(|Fitting { manifest, linked, options }| Loaded { manifest, digest, options, linked });
         (report, loaded)
     }
 
@@ -190,6 +185,12 @@ impl Workbench {
     /// The samples that components are tried on.
     pub fn samples(&self) -> &[Sample] {
         &self.samples
+    }
+
+    /// The same workbench, speaking for another machine.
+    #[must_use]
+    pub fn speaking_for(self, host_name: String) -> Self {
+        Self { around: Surroundings { host_name }, ..self }
     }
 
     /// The name of the machine that Heraldry speaks for.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::failure::Failure;
 use super::super::terminal::{self, line, note};
-use super::{HOST_NAME, ToolArgs, load, workbench};
+use super::{ToolArgs, load, workbench};
 use crate::formatter::{Loaded, Payload, Workbench};
 use crate::model::event::Event;
 
@@ -33,7 +33,7 @@ struct Cost {
 }
 
 pub(super) fn run(file: &Path, save: bool, json: bool, tool: &ToolArgs) -> Result<(), Failure> {
-    let workbench = workbench(tool, HOST_NAME)?;
+    let workbench = workbench(tool)?;
     let loaded = load(&workbench, file)?;
     let mut costs = BTreeMap::new();
     // The plain sample of each type: what a real event is like.

@@ -4,16 +4,14 @@ use std::path::Path;
 
 use super::super::failure::Failure;
 use super::super::terminal::{self, escape, line, plural};
-use super::{HOST_NAME, ToolArgs, read, show_finding, workbench};
+use super::{ToolArgs, read, show_finding, workbench};
 use crate::formatter::{Report, Severity, Trial};
 
 /// The exit code of a component that could not be judged.
 const UNJUDGED: u8 = 2;
-/// The one finding that is the machine's and not the component's.
-const NOT_COMPILED: &str = "not_compiled";
 
 pub(super) fn run(file: &Path, json: bool, tool: &ToolArgs) -> Result<(), Failure> {
-    let judged = workbench(tool, HOST_NAME).and_then(|workbench| {
+    let judged = workbench(tool).and_then(|workbench| {
         let bytes = read_any(&workbench, file)?;
         Ok(workbench.check(&bytes).0)
     });
@@ -33,8 +31,7 @@ pub(super) fn run(file: &Path, json: bool, tool: &ToolArgs) -> Result<(), Failur
     if report.fits {
         return Ok(());
     }
-    let unjudged = report.findings.iter().any(|finding| finding.code == NOT_COMPILED);
-    Err(if unjudged { Failure::already_said_with(UNJUDGED) } else { Failure::already_said() })
+    Err(if report.is_judged() { Failure::already_said() } else { Failure::already_said_with(UNJUDGED) })
 }
 
 /// A file that is too large is read all the same, so that the report can say so.

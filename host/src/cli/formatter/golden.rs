@@ -9,7 +9,7 @@ use heraldry_formatter::{Error, Header, Payload, Problem, golden};
 use super::super::failure::Failure;
 use super::super::terminal::{self, line, note, plural};
 use super::cases::{self, Case};
-use super::{HOST_NAME, ToolArgs, diff, load, workbench};
+use super::{ToolArgs, diff, load, workbench};
 use crate::formatter::{Loaded, RenderError, Workbench};
 use crate::model::fault::Fault;
 
@@ -20,7 +20,7 @@ Golden files are in golden/ beside the component, one for each sample event, and
 Exit codes: 0 all as before, 1 something differs.";
 
 pub(super) fn run(file: &Path, bless: bool, tool: &ToolArgs) -> Result<(), Failure> {
-    let workbench = workbench(tool, HOST_NAME)?;
+    let workbench = workbench(tool)?;
     let loaded = load(&workbench, file)?;
     let beside = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let cases = cases::all(&workbench, &loaded, beside)?;

@@ -211,7 +211,7 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
 }
 
 /// The workbench of a host with these limits.
-fn workbench(tool: &ToolArgs, host_name: &str) -> Result<Workbench, Failure> {
+fn workbench(tool: &ToolArgs) -> Result<Workbench, Failure> {
     let args = ServeArgs { config: tool.config.clone(), ..ServeArgs::default() };
     let config = config::load(&args).map_err(|error| Failure::usage(error, "--config names the host's TOML file"))?;
     // Compiled code of one's own, kept for the next command; without a home it is compiled each time.
@@ -221,7 +221,7 @@ fn workbench(tool: &ToolArgs, host_name: &str) -> Result<Workbench, Failure> {
         calls: 2,
         compiler: Compiler::Child,
         kept,
-        host_name: host_name.to_owned(),
+        host_name: HOST_NAME.to_owned(),
         samples: app::trial_samples(),
     })
     .or_hint("is address space limited on this machine (`ulimit -v`)?")

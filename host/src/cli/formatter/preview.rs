@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use super::super::failure::Failure;
 use super::super::terminal::{self, escape, escape_lines, line, note};
-use super::{EventArgs, HOST_NAME, ToolArgs, diff, event, load, options, workbench};
+use super::{EventArgs, ToolArgs, diff, event, load, options, workbench};
 use crate::formatter::{Limits, Loaded, LogLevel, Run, Workbench};
 
 /// Between two looks at the files.
@@ -20,7 +20,7 @@ pub(super) struct Wanted {
 }
 
 pub(super) async fn run(wanted: &Wanted) -> Result<(), Failure> {
-    let workbench = workbench(&wanted.tool, HOST_NAME)?;
+    let workbench = workbench(&wanted.tool)?;
     if !wanted.watch {
         return once(&workbench, wanted);
     }
@@ -31,7 +31,7 @@ pub(super) async fn run(wanted: &Wanted) -> Result<(), Failure> {
             seen = Some(now);
             // A build in the middle, or a mistake: say it, and look again.
             if let Err(failure) = once(&workbench, wanted) {
-                if failure.message().is_none() && seen.is_none() {
+                if failure.is_output_closed() {
                     return Err(failure);
                 }
                 terminal::complain(&failure);

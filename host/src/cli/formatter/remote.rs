@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::super::failure::Failure;
 use super::super::terminal::{self, escape, escape_json, line, note};
 use super::client::{Answer, Api, segment};
-use super::{HOST_NAME, ToolArgs, misfit, read, show_finding, workbench};
+use super::{ToolArgs, misfit, read, show_finding, workbench};
 use crate::config::ClientArgs;
 
 #[derive(Deserialize)]
@@ -38,7 +38,7 @@ fn path(name: &str, rest: &str) -> String {
 }
 
 pub(super) async fn install(file: &Path, client: &ClientArgs, tool: &ToolArgs) -> Result<(), Failure> {
-    let workbench = workbench(tool, HOST_NAME)?;
+    let workbench = workbench(tool)?;
     let bytes = read(&workbench, file)?;
     // Here first: its faults are said without a host, and its manifest says where to put it.
     let (report, _) = workbench.check(&bytes);

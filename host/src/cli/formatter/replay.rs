@@ -70,18 +70,15 @@ pub(super) async fn run(
     tool: &ToolArgs,
 ) -> Result<(), Failure> {
     let api = Api::new(client)?;
-    let name = match format {
-        Some(name) => name.to_owned(),
-        None => load(&workbench(tool, super::HOST_NAME)?, file)?.manifest.name,
-    };
+    let workbench = workbench(tool)?;
+    let loaded = load(&workbench, file)?;
+    let name = format.map_or_else(|| loaded.manifest.name.clone(), str::to_owned);
     let deliveries = deliveries(&api, &name, last.clamp(1, 10_000)).await?;
     if deliveries.is_empty() {
         let error = anyhow::anyhow!("the host has no deliveries of the format {name}");
         return Err(Failure::failed(error, "--format names the format whose deliveries are replayed"));
     }
-    let host_name = host_name(&api, &name).await?;
-    let workbench = workbench(tool, &host_name)?;
-    let loaded = load(&workbench, file)?;
+    let workbench = workbench.speaking_for(host_name(&api, &name).await?);
     let (mut same, mut changed, mut gone) = (0u64, 0u64, 0u64);
     for delivery in &deliveries {
         let Some(event) = fetch(&api, &delivery.event).await? else {
