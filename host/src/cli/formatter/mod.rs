@@ -299,5 +299,5 @@ fn options(loaded: &Loaded, text: &str) -> Result<String, Failure> {
     }
     let words: Vec<String> = faults.iter().map(|fault| format!("\n  {}: {}", fault.pointer, fault.detail)).collect();
     let error = anyhow::anyhow!("--options do not satisfy the component's schema{}", words.concat());
-    Err(Failure::usage(error, "`heraldry formatter check --json` shows what the component says of itself"))
+    Err(Failure::usage(error, "the schema is the one in the manifest that the component describes itself with"))
 }
