@@ -1,6 +1,6 @@
 //! Wiring: from a checked configuration to a running host. No logic.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,14 +14,15 @@ use crate::api::{self, Api};
 use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::formatter::{Compiler, Registry, RegistryOptions, Rendered, Sample};
+use crate::model::audit::Actor;
 use crate::model::secret::Secret;
 use crate::model::settings::DeliverySettings;
 use crate::model::time::Clock;
 use crate::model::token::Role;
 use crate::scheduler::{Courier, Ear, Scheduler};
-use crate::store::{self, Store};
+use crate::store::{self, Retention, Store};
 use crate::telemetry::Telemetry;
-use crate::transport::{Guard, HttpTransport, Resolve};
+use crate::transport::{Guard, Resolve, Tls, Transport};
 use crate::{embedded, samples};
 
 /// How long an answer to an idempotency key is kept.
@@ -109,7 +110,7 @@ pub struct App {
     store: Arc<Store>,
     registry: Arc<Registry>,
     scheduler: Arc<Scheduler>,
-    transport: Arc<HttpTransport>,
+    transport: Arc<Transport>,
     telemetry: Arc<Telemetry>,
     clock: Arc<dyn Clock>,
     config: Config,
@@ -152,6 +153,10 @@ pub async fn build(config: Config, parts: Parts) -> Result<App> {
         cache_key: Some(store.code_key()),
         clock: Arc::clone(&clock),
         changes: ear.formatters(),
+        deeds: {
+            let store = Arc::clone(&store);
+            Box::new(move |deed| store.note_soon(deed))
+        },
     };
     let registry = tokio::task::spawn_blocking(|| Registry::open(options)).await??;
     let registry = Arc::new(registry);
@@ -164,7 +169,8 @@ pub async fn build(config: Config, parts: Parts) -> Result<App> {
         Some(resolver) => resolver,
         None => crate::transport::system_resolver().context("the system's name resolution cannot be set up")?,
     };
-    let transport = Arc::new(HttpTransport::new(guard, resolver, &extra_roots)?);
+    let tls = Tls::new(&config.tls, &extra_roots)?;
+    let transport = Arc::new(Transport::new(guard, resolver, tls, config.proxy.clone())?);
     let courier = Courier {
         store: Arc::clone(&store),
         registry: Arc::clone(&registry),
@@ -172,6 +178,8 @@ pub async fn build(config: Config, parts: Parts) -> Result<App> {
         transport: Arc::clone(&transport),
         clock: Arc::clone(&clock),
         telemetry: Arc::clone(&telemetry),
+        #[cfg(test)]
+        double: None,
     };
     let scheduler = Arc::new(Scheduler::start(ear, courier, config.delivery, runtime.handle().clone()));
     Ok(App {
@@ -243,6 +251,11 @@ pub fn trial_samples() -> Vec<Sample> {
     samples::all().iter().filter_map(named).collect()
 }
 
+/// The files that an export of a stopped host takes along, by their name in the data folder.
+pub fn component_files(data: &Path) -> Vec<(String, PathBuf)> {
+    crate::formatter::component_files(&data.join("components"))
+}
+
 /// Makes a new admin token in the store of a stopped host; the others stay as they are.
 ///
 /// # Errors
@@ -250,7 +263,7 @@ pub fn trial_samples() -> Vec<Sample> {
 pub async fn reset_admin(data: &Path, master_key: Option<Secret>) -> Result<Secret> {
     let config = Config { data: data.to_owned(), master_key, ..Config::default() };
     let store = open_store(data, &config, Arc::new(SystemClock::start()), Box::new(drop))?;
-    let (_, text) = store.create_token("admin (reset)".into(), Role::Admin).await?;
+    let (_, text) = store.create_token("admin (reset)".into(), Role::Admin, Actor::CommandLine).await?;
     store.close();
     Ok(text)
 }
@@ -280,10 +293,10 @@ async fn first_token(store: &Store, given: Option<&Secret>) -> Result<Option<Sec
     }
     match given {
         Some(text) => {
-            store.add_token("admin".into(), Role::Admin, text).await?;
+            store.add_token("admin".into(), Role::Admin, text, Actor::Host).await?;
             Ok(None)
         }
-        None => Ok(Some(store.create_token("admin".into(), Role::Admin).await?.1)),
+        None => Ok(Some(store.create_token("admin".into(), Role::Admin, Actor::Host).await?.1)),
     }
 }
 
@@ -295,11 +308,20 @@ fn machine_name() -> String {
 
 /// Removes what is too old, piece by piece.
 async fn sweep(store: Arc<Store>, registry: Arc<Registry>, settings: DeliverySettings) {
+    if let Err(error) = store.missing_events().await {
+        tracing::warn!(%error, "the events could not be counted");
+    }
     let mut ticks = tokio::time::interval(SWEEP_EVERY);
+    let retention = Retention {
+        age: settings.retention,
+        audit: settings.audit_retention,
+        max_events: settings.max_events_kept,
+        max_history: settings.max_history,
+    };
     loop {
         ticks.tick().await;
         loop {
-            match store.sweep(settings.retention).await {
+            match store.sweep(retention).await {
                 Ok(true) => tokio::time::sleep(SWEEP_PAUSE).await,
                 Ok(false) => break,
                 Err(error) => {
@@ -307,6 +329,11 @@ async fn sweep(store: Arc<Store>, registry: Arc<Registry>, settings: DeliverySet
                     break;
                 }
             }
+        }
+        match store.rescue().await {
+            Ok(0) => {}
+            Ok(deliveries) => tracing::warn!(deliveries, "deliveries of damaged queue entries were queued again"),
+            Err(error) => tracing::warn!(%error, "deliveries of damaged queue entries could not be looked for"),
         }
         // A delivery may begin at the end of one retention and wait for another.
         if let Err(error) = crate::formatter::forget_unused(&registry, settings.retention * 2) {

@@ -14,7 +14,7 @@ use base64::Engine as _;
 use ipnet::IpNet;
 
 use crate::model::secret::Secret;
-use crate::model::settings::{DeliverySettings, Limits, RetryPolicy, SandboxSettings};
+use crate::model::settings::{DeliverySettings, Limits, ProxySettings, RetryPolicy, SandboxSettings, TlsFiles};
 
 mod args;
 mod sheet;
@@ -51,6 +51,10 @@ pub struct Config {
     pub formatters: PathBuf,
     /// Private networks that deliveries may go to.
     pub allow_net: Vec<IpNet>,
+    /// CA bundles and client certificates that webhooks may name.
+    pub tls: TlsFiles,
+    /// The proxy that deliveries over HTTP go through.
+    pub proxy: Option<ProxySettings>,
     /// What formatters learn as the host's name; absent: the name stored at the first start.
     pub host_name: Option<String>,
     /// How much one request may carry.
@@ -139,6 +143,8 @@ fn resolve(
         data: sheet.read("data", args.data.as_deref(), PathBuf::from("./heraldry-data"), folder),
         formatters: sheet.read("formatters", args.formatters.as_deref(), PathBuf::from("./formatters.d"), folder),
         allow_net: sheet.read_list("allow-net", args.allow_net.as_deref(), network),
+        tls: tls(args, &mut sheet),
+        proxy: proxy(args, &mut sheet),
         host_name: sheet.read("host-name", args.host_name.as_deref(), None, |text| host_name(text).map(Some)),
         limits: limits(args, &mut sheet),
         delivery: delivery(args, &mut sheet),
@@ -162,6 +168,83 @@ fn resolve(
     if faults.is_empty() { Ok(config) } else { Err(ConfigError { faults }) }
 }
 
+fn tls(args: &ServeArgs, sheet: &mut Sheet) -> TlsFiles {
+    let cas = sheet.read_list("tls-ca", args.tls_ca.as_deref(), |text| {
+        let (name, file) = named(text, "corp=/etc/heraldry/corp-ca.pem")?;
+        Ok((name, folder(file)?))
+    });
+    let client_certs = sheet.read_list("tls-client-cert", args.tls_client_cert.as_deref(), |text| {
+        let expected = "siem=/etc/heraldry/siem.pem:/etc/heraldry/siem.key";
+        let (name, files) = named(text, expected)?;
+        let (cert, key) = files
+            .split_once(':')
+            .filter(|(cert, key)| !cert.is_empty() && !key.is_empty())
+            .ok_or_else(|| format!("expected a name, the certificate's file and its key's file, as in {expected}"))?;
+        Ok((name, folder(cert)?, folder(key)?))
+    });
+    let mut names: Vec<_> = cas.iter().map(|(name, _)| ("tls-ca", name)).collect();
+    names.extend(client_certs.iter().map(|(name, ..)| ("tls-client-cert", name)));
+    names.sort();
+    for pair in names.windows(2).filter(|pair| pair[0] == pair[1]) {
+        sheet.fault(format!("{} has two entries named {}", pair[0].0, pair[0].1));
+    }
+    TlsFiles { cas, client_certs }
+}
+
+/// `NAME=REST`, with a name that a webhook can give.
+fn named<'a>(text: &'a str, expected: &str) -> Result<(String, &'a str), String> {
+    let (name, rest) = text.split_once('=').unwrap_or_default();
+    let is_name = (1..=63).contains(&name.len())
+        && name.starts_with(|first: char| first.is_ascii_alphanumeric())
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+    if is_name && !rest.is_empty() {
+        return Ok((name.to_owned(), rest));
+    }
+    Err(format!(
+        "expected a name of at most 63 letters, digits, -, _ and ., an equals sign and a file, as in {expected}"
+    ))
+}
+
+fn proxy(args: &ServeArgs, sheet: &mut Sheet) -> Option<ProxySettings> {
+    let proxy = sheet.read("proxy", args.proxy.as_deref(), None, |text| proxy_url(text).map(Some));
+    let except = sheet.read_list("proxy-except", args.proxy_except.as_deref(), network);
+    let sends_names = sheet.read("proxy-sends", args.proxy_sends.as_deref(), false, |text| match text {
+        "address" => Ok(false),
+        "name" => Ok(true),
+        _ => Err("expected address or name".to_owned()),
+    });
+    proxy.map(|proxy| ProxySettings { except, sends_names, ..proxy })
+}
+
+/// A refusal shows nothing of the text, which may hold a password.
+fn proxy_url(text: &str) -> Result<ProxySettings, String> {
+    let expected = || "expected the proxy's URL, as in http://proxy.example.com:3128".to_owned();
+    let url = url::Url::parse(text).map_err(|_| expected())?;
+    let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
+    let (Some(host), Some(port)) = (url.host(), url.port_or_known_default()) else { return Err(expected()) };
+    if url.scheme() != "http" || !bare || port == 0 {
+        return Err(expected());
+    }
+    let host = match host {
+        url::Host::Domain(name) => name.to_owned(),
+        url::Host::Ipv4(ip) => ip.to_string(),
+        url::Host::Ipv6(ip) => ip.to_string(),
+    };
+    let has_user = !url.username().is_empty() || url.password().is_some();
+    let authorization = has_user.then(|| {
+        let plain = format!("{}:{}", decoded(url.username()), decoded(url.password().unwrap_or_default()));
+        Secret::new(format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(plain)))
+    });
+    Ok(ProxySettings { host, port, authorization, except: Vec::new(), sends_names: false })
+}
+
+/// What a percent-encoded part of a URL stands for.
+fn decoded(part: &str) -> String {
+    let query = format!("x={}", part.replace('+', "%2B"));
+    let pair = url::form_urlencoded::parse(query.as_bytes()).next();
+    pair.map(|(_, value)| value.into_owned()).unwrap_or_default()
+}
+
 fn limits(args: &ServeArgs, sheet: &mut Sheet) -> Limits {
     let default = Limits::default();
     Limits {
@@ -178,6 +261,7 @@ fn limits(args: &ServeArgs, sheet: &mut Sheet) -> Limits {
             memory(KIB, GIB),
         ),
         max_events: sheet.read("max-events", args.max_events.as_deref(), default.max_events, counts(1, 100_000)),
+        token_rate: sheet.read("token-rate", args.token_rate.as_deref(), default.token_rate, counts(0, 1_000_000)),
     }
 }
 
@@ -219,6 +303,24 @@ fn delivery(args: &ServeArgs, sheet: &mut Sheet) -> DeliverySettings {
             ),
         },
         retention: sheet.read("retention", args.retention.as_deref(), default.retention, durations(SECOND, 3650 * DAY)),
+        audit_retention: sheet.read(
+            "audit-retention",
+            args.audit_retention.as_deref(),
+            default.audit_retention,
+            durations(DAY, 36_500 * DAY),
+        ),
+        max_events_kept: sheet.read(
+            "max-events-kept",
+            args.max_events_kept.as_deref(),
+            default.max_events_kept,
+            counts(1000, 1_000_000_000_000),
+        ),
+        max_history: sheet.read(
+            "max-history",
+            args.max_history.as_deref(),
+            default.max_history,
+            counts(100, 1_000_000_000_000),
+        ),
         grace: sheet.read("grace", args.grace.as_deref(), default.grace, durations(Duration::ZERO, HOUR)),
     }
 }

@@ -26,25 +26,45 @@ pub const EVENT: HeaderName = HeaderName::from_static("x-webhook-event");
 pub const DELIVERY: HeaderName = HeaderName::from_static("x-webhook-delivery");
 /// The attempt's number, from 1.
 pub const ATTEMPT: HeaderName = HeaderName::from_static("x-webhook-attempt");
+/// The header with the number of events, of webhooks that ask for batches.
+pub const BATCH_SIZE: HeaderName = HeaderName::from_static("x-webhook-batch-size");
+/// What [`EVENT`] says of events of several types.
+pub const SEVERAL: &str = "several";
 
 /// A secret that begins so is a base64 key for Standard Webhooks.
 const KEY_PREFIX: &str = "whsec_";
 const BODY_PREFIX: &str = "sha256=";
 const VERSION_PREFIX: &str = "v1,";
 
-/// Puts `webhook-id` and `webhook-timestamp` into the headers and, with a secret, both signatures.
+/// Puts `webhook-id` and `webhook-timestamp` into the headers and, with a secret, both signatures. Secrets that were
+/// replaced a short while ago sign too, in `webhook-signature` only: that header may hold several signatures, and a
+/// receiver takes whichever it can verify.
 /// `unix_seconds` is the attempt's time, `body` the exact bytes that travel.
 ///
 /// `None`, with the headers partly filled, when the id cannot be a header's value or a `whsec_` secret is
 /// not base64: both were checked when they came in.
-pub fn sign(secret: Option<&Secret>, id: &str, unix_seconds: i64, body: &[u8], headers: &mut HeaderMap) -> Option<()> {
+pub fn sign(
+    secret: Option<&Secret>,
+    old_secrets: &[&Secret],
+    id: &str,
+    unix_seconds: i64,
+    body: &[u8],
+    headers: &mut HeaderMap,
+) -> Option<()> {
     let timestamp = unix_seconds.to_string();
     headers.insert(ID, HeaderValue::from_str(id).ok()?);
     headers.insert(TIMESTAMP, HeaderValue::from_str(&timestamp).ok()?);
     let Some(secret) = secret else { return Some(()) };
 
-    let standard = standard_mac(secret, id, &timestamp, body)?.finalize().into_bytes();
-    let standard = format!("{VERSION_PREFIX}{}", STANDARD.encode(standard));
+    let mut standard = String::new();
+    for secret in std::iter::once(secret).chain(old_secrets.iter().copied()) {
+        let mac = standard_mac(secret, id, &timestamp, body)?.finalize().into_bytes();
+        if !standard.is_empty() {
+            standard.push(' ');
+        }
+        standard.push_str(VERSION_PREFIX);
+        STANDARD.encode_string(mac, &mut standard);
+    }
     headers.insert(SIGNATURE, HeaderValue::from_str(&standard).ok()?);
 
     let plain = body_mac(secret, body)?.finalize().into_bytes();
@@ -107,7 +127,7 @@ mod tests {
 
     fn signed(secret: &str, id: &str, at: i64, body: &[u8]) -> HeaderMap {
         let mut headers = HeaderMap::new();
-        sign(Some(&Secret::new(secret)), id, at, body, &mut headers).expect("signed");
+        sign(Some(&Secret::new(secret)), &[], id, at, body, &mut headers).expect("signed");
         headers
     }
 
@@ -202,7 +222,7 @@ mod tests {
     #[test]
     fn without_a_secret_there_is_an_id_and_a_time_and_no_signature() {
         let mut headers = HeaderMap::new();
-        sign(None, "id", 7, b"body", &mut headers).expect("headers");
+        sign(None, &[], "id", 7, b"body", &mut headers).expect("headers");
         assert_eq!((text(&headers, ID), text(&headers, TIMESTAMP)), ("id", "7"));
         assert_eq!(headers.len(), 2);
     }

@@ -439,3 +439,27 @@ async fn the_limits_of_a_request_are_settings() {
     post(format!("{:4096}", event_of(100))).await.expect(202);
     post(format!("{:4097}", event_of(100))).await.problem(413, "body_too_large");
 }
+
+#[tokio::test]
+async fn a_token_that_posts_too_much_is_told_when_to_come_back_and_others_go_on() {
+    let host = Host::with(|options| options.args(["--token-rate", "20"])).await;
+    let admin = host.admin();
+    let (eager, other) = (admin.new_token("ingest").await, admin.new_token("ingest").await);
+    let (mut taken, mut refused) = (Vec::new(), 0);
+    for _ in 0..200 {
+        let answer = eager.post("/events", &events::minimal("report_ready")).await;
+        if answer.status() == 202 {
+            taken.push(answer.json()["id"].as_str().expect("an id").to_owned());
+        } else {
+            let problem = answer.problem(429, "too_many_requests");
+            let wait: u64 = problem.header("retry-after").parse().expect("seconds");
+            assert!((1..=2).contains(&wait), "{wait}");
+            refused += 1;
+        }
+    }
+    assert!(taken.len() >= 20 && refused > 0, "{} taken, {refused} refused", taken.len());
+    other.post("/events", &events::minimal("report_ready")).await.expect(202);
+    for event in taken {
+        eager.get(&format!("/events/{event}")).await.expect(200);
+    }
+}

@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 
 use crate::support::{Client, Destination, Host, events, host};
 
-const BUILT_IN: [&str; 5] = ["cef", "json", "slack", "syslog", "teams"];
+const BUILT_IN: [&str; 10] =
+    ["cef", "discord", "json", "leef", "ocsf", "pagerduty", "slack", "splunk-hec", "syslog", "teams"];
 const MEMBERS: [&str; 28] = [
     "calls",
     "description",
@@ -80,7 +81,12 @@ async fn every_sample(admin: &Client) {
     for name in BUILT_IN {
         let mut calls = 0;
         for sample in heraldry::samples::all().iter().filter(|sample| !sample.json.contains("\"caused_by\"")) {
-            let body = format!("{{\"event\":{},\"options\":{{}}}}", sample.json);
+            let options = match name {
+                "ocsf" => json!({"all_events": true}),
+                "pagerduty" => json!({"all_events": true, "routing_key": "0123456789abcdef0123456789abcdef"}),
+                _ => json!({}),
+            };
+            let body = format!("{{\"event\":{},\"options\":{options}}}", sample.json);
             let answer = admin.post_text(&format!("/formatters/{name}/preview"), body).await.expect(200);
             let preview = answer.json();
             assert_eq!(members(&preview), PREVIEW, "{name}");
@@ -88,9 +94,13 @@ async fn every_sample(admin: &Client) {
             let text = preview["body"].as_str().expect("text");
             let content_type = preview["content_type"].as_str().expect("a type");
             match name {
-                "cef" | "syslog" => {
+                "cef" | "leef" | "syslog" => {
                     assert_eq!(content_type, "text/plain; charset=utf-8");
                     assert!(!text.contains(['\n', '\r']), "{name}, {}: {text:?}", sample.name);
+                }
+                "ocsf" => {
+                    assert_eq!(content_type, "application/x-ndjson");
+                    text.lines().for_each(|line| drop(serde_json::from_str::<Value>(line).expect("JSON a line")));
                 }
                 _ => {
                     assert!(content_type.starts_with("application/json"), "{content_type}");
@@ -174,7 +184,9 @@ async fn a_file_that_cannot_be_used_is_named_with_its_reason_and_stops_nothing()
     let listed = admin.get("/formatters").await.expect(200).list();
     let mut names: Vec<&str> = listed.iter().filter_map(|formatter| formatter["name"].as_str()).collect();
     names.sort_unstable();
-    assert_eq!(names, ["broken", "cef", "empty", "json", "slack", "syslog", "teams", "usurper"]);
+    let mut expected: Vec<_> = ["broken", "empty", "usurper"].iter().chain(&BUILT_IN).copied().collect();
+    expected.sort_unstable();
+    assert_eq!(names, expected);
     for (name, code) in [("broken", None), ("empty", None), ("usurper", Some("reserved_name"))] {
         let refused = admin.get(&format!("/formatters/{name}")).await.expect(200).json();
         assert_eq!((&refused["state"], &refused["origin"]), (&json!("rejected"), &json!("folder")));

@@ -8,11 +8,13 @@ use serde_json::{Value, json};
 use crate::support::{Answer, Client, Destination, Host, events};
 
 /// Every route of the contract that needs a token, below `/api/v1`.
-const ROUTES: [&str; 21] = [
+const ROUTES: [&str; 26] = [
     "DELETE /formatters/{name}",
     "DELETE /tokens/{id}",
     "DELETE /webhooks/{id}",
+    "GET /audit",
     "GET /events/{id}",
+    "GET /export",
     "GET /formatters",
     "GET /formatters/{name}",
     "GET /formatters/{name}/versions",
@@ -27,6 +29,9 @@ const ROUTES: [&str; 21] = [
     "POST /formatters/{name}/rollback",
     "POST /tokens",
     "POST /webhooks",
+    "POST /webhooks/{id}/deliveries/{delivery_id}/redeliver",
+    "POST /webhooks/{id}/recover",
+    "POST /webhooks/{id}/rotate-secret",
     "POST /webhooks/{id}/test",
     "PUT /formatters/{name}",
     "PUT /webhooks/{id}",
@@ -117,7 +122,7 @@ impl Document {
         }
         let schema = &response["content"][content_type]["schema"];
         assert!(schema.is_object(), "{line} {status} is not said to be {content_type}: {answer}");
-        if content_type.ends_with("json") {
+        if content_type.ends_with("/json") || content_type.ends_with("+json") {
             let errors: Vec<String> =
                 self.validator(schema).iter_errors(&answer.json()).map(|e| e.to_string()).collect();
             assert!(errors.is_empty(), "{line} {status}: {errors:?}: {answer}");
@@ -138,6 +143,7 @@ async fn every_answer_is_described(host: &Host, document: &Document) {
     let derived = accepted.json()["derived"][0].as_str().expect("an id").to_owned();
     ingest.settled(&derived).await;
     let token = admin.post("/tokens", &json!({"name": "n", "role": "ingest"})).await.expect(201).json();
+    let delivery = admin.history(&webhook).await[0]["delivery_id"].as_str().expect("an id").to_owned();
 
     let everybody = [host.visitor(), pentester, ingest, admin];
     for line in ROUTES {
@@ -150,7 +156,8 @@ async fn every_answer_is_described(host: &Host, document: &Document) {
         };
         for named in [NOBODY, of_kind] {
             for who in &everybody {
-                for (path, answer) in asked(document, line, named, who).await {
+                let line_of = line.replace("{delivery_id}", if named == NOBODY { NOBODY } else { &delivery });
+                for (path, answer) in asked(document, line, &line_of, named, who).await {
                     assert_ne!(answer.status(), 405, "{path}");
                     document.allows(line, &answer);
                 }
@@ -164,13 +171,13 @@ async fn every_answer_is_described(host: &Host, document: &Document) {
 }
 
 /// What somebody is answered on a route: with each body of [`bodies`], or without one. Deletes last.
-async fn asked(document: &Document, line: &str, named: &str, who: &Client) -> Vec<(String, Answer)> {
-    let (method, path) = line.split_once(' ').expect("METHOD /path");
+async fn asked(document: &Document, line: &str, line_of: &str, named: &str, who: &Client) -> Vec<(String, Answer)> {
+    let (method, path) = line_of.split_once(' ').expect("METHOD /path");
     let path = path.replace("{id}", named).replace("{name}", named);
     let mut answers = Vec::new();
     if !document.operation(line)["requestBody"].is_object() {
         answers.push((path.clone(), who.request(method, &path).send().await));
-        if path.ends_with("/deliveries") {
+        if path.ends_with("/deliveries") || path == "/audit" {
             answers.push((path.clone(), who.request(method, &format!("{path}?limit=0")).send().await));
         }
         return answers;
@@ -194,6 +201,9 @@ fn bodies(line: &str) -> Vec<(&'static str, String)> {
         "POST /events" => vec![event.clone(), json!([event]), json!([])],
         "POST /formatters/{name}/preview" => vec![json!({ "event": event }), json!({"event": event, "options": {}})],
         "POST /formatters/{name}/activate" => vec![json!({"version": "1.0.0"}), json!({"digest": "sha256:0"})],
+        "POST /webhooks/{id}/recover" => vec![json!({"since": "2026-01-01T00:00:00Z"})],
+        // The last one is one too many.
+        "POST /webhooks/{id}/rotate-secret" => vec![json!({"secret": "n", "overlap_seconds": 60}); 6],
         "PUT /formatters/{name}" => {
             // The bytes of a component are no JSON; these say what they are and are none.
             let wasm = "application/wasm";
@@ -241,6 +251,11 @@ fn every_good_body_is_described(document: &Document) {
         ("PUT /webhooks/{id}", json!({"secret": null}), true),
         ("PUT /webhooks/{id}", json!({"name": null}), false),
         ("PUT /webhooks/{id}", json!({"id": NOBODY}), false),
+        ("POST /webhooks/{id}/recover", json!({"since": "2026-01-01T00:00:00Z"}), true),
+        ("POST /webhooks/{id}/recover", json!({}), false),
+        ("POST /webhooks/{id}/rotate-secret", json!({}), true),
+        ("POST /webhooks/{id}/rotate-secret", json!({"secret": "s", "overlap_seconds": 604_800}), true),
+        ("POST /webhooks/{id}/rotate-secret", json!({"overlap_seconds": 604_801}), false),
         ("POST /tokens", json!({"name": "n", "role": "ingest"}), true),
         ("POST /tokens", json!({"name": "n", "role": "root"}), false),
         ("POST /tokens", json!({"name": "n"}), false),

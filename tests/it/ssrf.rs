@@ -2,12 +2,11 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Client, Destination, Host, events};
+use crate::support::{Answer, Client, Destination, Host, events, isolated};
 
 /// What a refused address is called in an answer.
 const DENIED: &str = "denied_address";
@@ -271,8 +270,6 @@ fn assert_policy(attempt: &Value) {
     assert_eq!(attempt["next_attempt_at"], Value::Null, "another try would end alike");
 }
 
-/// Says to a copy of this test that it runs in the namespace; the value is the hosts file's path.
-const INSIDE: &str = "HERALDRY_TEST_HOSTS_FILE";
 const INSIDE_NAME: &str = "ssrf::in_a_network_of_its_own_no_closed_address_is_contacted";
 /// An address of the internet, which here is on this machine.
 const PUBLIC: &str = "8.8.8.8";
@@ -307,32 +304,19 @@ const NEVER_HERE: &[&str] = &[
 /// else, and is seen.
 #[tokio::test]
 #[ignore = "needs root: makes a network namespace"]
-#[expect(clippy::disallowed_methods, reason = "how a test tells its copy where it is")]
 async fn in_a_network_of_its_own_no_closed_address_is_contacted() {
-    if let Some(hosts) = std::env::var_os(INSIDE) {
-        return inside(Path::new(&hosts)).await;
+    if let Some(folder) = isolated::inside() {
+        return inside(&folder.join("hosts")).await;
     }
-    let folder = tempfile::tempdir().expect("a folder");
-    let (hosts, resolvers) = (folder.path().join("hosts"), folder.path().join("resolv.conf"));
-    std::fs::write(&hosts, "127.0.0.1 localhost\n").expect("a file");
-    // Nobody answers there: names of the hosts file need no answer.
-    std::fs::write(&resolvers, "nameserver 127.0.0.1\n").expect("a file");
     let addresses = OPENABLE_HERE.iter().chain(NEVER_HERE).chain([&PUBLIC]);
     let addresses: String = addresses.map(|ip| format!("ip address add {ip} dev lo\n")).collect();
-    // The mounts are seen in this namespace only and go with it.
+    // Nobody answers at that name server: names of the hosts file need no answer.
     let script = format!(
-        "set -e\nip link set lo up\n{addresses}mount --bind {} /etc/hosts\nmount --bind {} /etc/resolv.conf\nexec \"$@\"",
-        hosts.display(),
-        resolvers.display()
+        "ip link set lo up\n{addresses}cd \"$HERALDRY_TEST_INSIDE\"\necho 127.0.0.1 localhost > hosts\n\
+         echo nameserver 127.0.0.1 > resolv.conf\nmount --bind hosts /etc/hosts\n\
+         mount --bind resolv.conf /etc/resolv.conf"
     );
-    let this = std::env::current_exe().expect("this test's binary");
-    let mut copy = Command::new("unshare");
-    copy.args(["--net", "--mount", "sh", "-c", &script, "sh"]);
-    copy.arg(this).args(["--ignored", "--exact", INSIDE_NAME, "--nocapture"]).env(INSIDE, &hosts);
-    let output =
-        tokio::task::spawn_blocking(move || copy.output()).await.expect("it runs").expect("unshare is installed");
-    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success() && stdout.contains("1 passed"), "{stdout}\n{stderr}");
+    isolated::again(INSIDE_NAME, &["--net", "--mount"], &script).await;
 }
 
 struct Row {

@@ -32,6 +32,14 @@ impl Authority {
         self.issue_until(names, 2100)
     }
 
+    /// A certificate for these names and its key, as files have them.
+    pub(crate) fn issue_pem(&self, names: &[&str]) -> (String, String) {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let key = KeyPair::generate().expect("a key");
+        let params = CertificateParams::new(names).expect("names");
+        (params.signed_by(&key, &self.issuer).expect("a certificate").pem(), key.serialize_pem())
+    }
+
     /// A server's certificate for these names, valid from 1990 until the beginning of a year.
     pub(crate) fn issue_until(&self, names: &[&str], year: i32) -> Arc<ServerConfig> {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();

@@ -6,8 +6,11 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use rustls::ServerConfig;
 use serde_json::Value;
+use sha2::Sha256;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
@@ -65,11 +68,32 @@ impl Received {
         self.header("webhook-id")
     }
 
+    /// Whether `webhook-signature` holds this secret's, by an implementation that is not the host's.
+    pub(crate) fn is_signed_with(&self, secret: &str) -> bool {
+        let verifier = match secret.strip_prefix("whsec_") {
+            Some(_) => standardwebhooks::Webhook::new(secret),
+            None => standardwebhooks::Webhook::from_bytes(secret.as_bytes().to_vec()),
+        };
+        let pair = |(name, value): &(String, String)| {
+            (HeaderName::try_from(name).expect("a name"), HeaderValue::try_from(value).expect("a value"))
+        };
+        let headers: HeaderMap = self.headers.iter().map(pair).collect();
+        verifier.expect("a key").verify(&self.body, &headers).is_ok()
+    }
+
     /// Which attempt it says to be.
     #[track_caller]
     pub(crate) fn attempt(&self) -> u32 {
         self.header("x-webhook-attempt").parse().expect("an attempt's number")
     }
+}
+
+/// The value of `X-Webhook-Signature`, from the contract's words.
+pub(crate) fn body_signature(secret: &str, body: &[u8]) -> String {
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("any key");
+    mac.update(body);
+    let hex: String = mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("sha256={hex}")
 }
 
 /// What is done about one request, step by step.
@@ -86,6 +110,8 @@ enum Step {
     Silence,
     /// The end, as a TCP FIN.
     Close,
+    /// The end of what it says, as a TCP FIN; it goes on listening.
+    HalfClose,
     /// The end, as a TCP RST.
     Reset,
 }
@@ -122,6 +148,11 @@ impl Reply {
     /// The connection ends without an answer (FIN).
     pub(crate) fn close() -> Self {
         Self(vec![Step::Close])
+    }
+
+    /// As [`Reply::close`], but the other direction stays open.
+    pub(crate) fn half_closed() -> Self {
+        Self(vec![Step::HalfClose])
     }
 
     /// The connection is reset without an answer (RST).
@@ -182,8 +213,17 @@ impl Reply {
 
     /// `100 Continue` again and again.
     pub(crate) fn endless_continue(every: Duration) -> Self {
+        Self::endless_interim("100 Continue\r\n", every)
+    }
+
+    /// `103 Early Hints` again and again.
+    pub(crate) fn endless_hints(every: Duration) -> Self {
+        Self::endless_interim("103 Early Hints\r\nLink: </style.css>; rel=preload\r\n", every)
+    }
+
+    fn endless_interim(head: &str, every: Duration) -> Self {
         let at_once = if every.is_zero() { 256 } else { 1 };
-        Self(vec![Step::Repeat(b"HTTP/1.1 100 Continue\r\n\r\n".repeat(at_once), every)])
+        Self(vec![Step::Repeat(format!("HTTP/1.1 {head}\r\n").repeat(at_once).into_bytes(), every)])
     }
 }
 
@@ -201,6 +241,8 @@ type Decide = dyn Fn(&Received) -> Reply + Send + Sync;
 
 struct State {
     received: Vec<Received>,
+    /// Whether requests are only handed to [`Destination::decide`].
+    keeps_nothing: bool,
     connections: usize,
     /// What the next requests are answered, one each.
     next: VecDeque<Reply>,
@@ -220,7 +262,9 @@ impl Shared {
     fn record(&self, request: Received) -> Reply {
         let (queued, decide) = {
             let mut state = self.lock();
-            state.received.push(request.clone());
+            if !state.keeps_nothing {
+                state.received.push(request.clone());
+            }
             (state.next.pop_front(), Arc::clone(&state.otherwise))
         };
         queued.unwrap_or_else(|| decide(&request))
@@ -270,7 +314,8 @@ impl Destination {
         let address = listener.local_addr().expect("an address");
         let scheme = if tls.is_some() { "https" } else { "http" };
         let otherwise: Arc<Decide> = Arc::new(|_| Reply::status(200));
-        let state = State { received: Vec::new(), connections: 0, next: VecDeque::new(), otherwise };
+        let state =
+            State { received: Vec::new(), keeps_nothing: false, connections: 0, next: VecDeque::new(), otherwise };
         let shared = Shared(Arc::new(Mutex::new(state)));
         let server = tokio::spawn(accept(listener, tls, shared.clone()));
         Self { address, scheme, shared, server }
@@ -290,6 +335,12 @@ impl Destination {
     /// As [`Destination::from_now_on`], each request on its own.
     pub(crate) fn decide(&self, decide: impl Fn(&Received) -> Reply + Send + Sync + 'static) {
         self.shared.lock().otherwise = Arc::new(decide);
+    }
+
+    /// Requests are only shown to [`Destination::decide`] from now on: for those who keep their own books of
+    /// more than fits into memory.
+    pub(crate) fn keep_nothing(&self) {
+        self.shared.lock().keeps_nothing = true;
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -407,6 +458,12 @@ async fn serve(mut stream: impl Connection, shared: Shared, connection: usize) -
                 },
                 Step::Silence => std::future::pending().await,
                 Step::Close => return stream.shutdown().await,
+                Step::HalfClose => {
+                    stream.shutdown().await?;
+                    let mut rest = Vec::new();
+                    stream.read_to_end(&mut rest).await?;
+                    return Ok(());
+                }
                 Step::Reset => {
                     // Closing with a linger of zero sends RST (tcp(7), SO_LINGER).
                     stream.tcp().set_zero_linger()?;

@@ -1,6 +1,6 @@
 //! The real binary as a child process, on a free port, with a folder of its own.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::{BufRead as _, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -11,6 +11,9 @@ use tempfile::TempDir;
 
 use super::{Client, PATIENCE, eventually, within};
 
+/// Lines of a host's log that are shown when its test fails: so many errors, and so many at the end.
+const LAST_LINES: usize = 30;
+
 /// How a host is started.
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
@@ -18,12 +21,13 @@ pub(crate) struct Options {
     environment: Vec<(String, String)>,
     allow_net: Vec<String>,
     folder: Option<Arc<TempDir>>,
+    under: Vec<OsString>,
 }
 
 impl Options {
     fn new() -> Self {
         let allow_net = ["127.0.0.0/8", "::1/128"].map(str::to_owned).into();
-        Self { arguments: Vec::new(), environment: Vec::new(), allow_net, folder: None }
+        Self { arguments: Vec::new(), environment: Vec::new(), allow_net, folder: None, under: Vec::new() }
     }
 
     /// Adds words to the command line, as in `["--retry-base", "50ms"]`.
@@ -55,6 +59,21 @@ impl Options {
         self.folder = Some(Arc::clone(folder));
         self
     }
+
+    /// Is started by this command line, which must become the host and not stay its parent.
+    pub(crate) fn under<W: Into<OsString>>(mut self, words: impl IntoIterator<Item = W>) -> Self {
+        self.under = words.into_iter().map(Into::into).collect();
+        self
+    }
+}
+
+/// How a host ended that was not to.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    /// Its exit code; none after a signal.
+    pub(crate) code: Option<i32>,
+    /// What it had printed.
+    pub(crate) log: String,
 }
 
 /// A running host; killed when it is dropped.
@@ -67,6 +86,8 @@ pub(crate) struct Host {
     origin: String,
     /// The first admin token; a restarted host prints none.
     admin: String,
+    /// Whether its log may tell of a panic.
+    may_panic: bool,
 }
 
 impl Host {
@@ -82,17 +103,16 @@ impl Host {
         Self::launch(options, folder, String::new()).await
     }
 
+    /// A host with these options as soon as it listens, ready or not; how it ended, if it did before.
+    pub(crate) async fn attempt(choose: impl FnOnce(Options) -> Options) -> Result<Self, Ended> {
+        let options = choose(Options::new());
+        let folder = options.folder.clone().unwrap_or_else(|| Arc::new(new_folder()));
+        Self::spawn(options, folder, String::new()).listening().await
+    }
+
     async fn launch(options: Options, folder: Arc<TempDir>, admin: String) -> Self {
-        let mut child = command(&options, folder.path()).spawn().expect("the binary starts");
-        let output = Output::collect(&mut child);
-        let mut host = Self { child, output, folder, options, origin: String::new(), admin };
-        host.origin =
-            eventually("the line that says where it listens", async || host.line_after("listening on ")).await;
-        if host.admin.is_empty() {
-            let given = host.options.environment.iter().find(|(name, _)| name == "HERALDRY_ADMIN_TOKEN");
-            host.admin =
-                given.map(|(_, text)| text.clone()).or_else(|| host.line_after("admin token: ")).unwrap_or_default();
-        }
+        let host = Self::spawn(options, folder, admin).listening().await;
+        let host = host.unwrap_or_else(|ended| panic!("the host ended before it listened:\n{}", ended.log));
         let visitor = host.visitor().outside();
         eventually("readiness", async || {
             let answer = visitor.request("GET", "/readyz").try_send().await?;
@@ -102,25 +122,53 @@ impl Host {
         host
     }
 
+    fn spawn(options: Options, folder: Arc<TempDir>, admin: String) -> Self {
+        let mut child = command(&options, folder.path()).spawn().expect("the binary starts");
+        let output = Output::collect(&mut child);
+        Self { child, output, folder, options, origin: String::new(), admin, may_panic: false }
+    }
+
+    /// Itself, once it has said where it listens.
+    async fn listening(mut self) -> Result<Self, Ended> {
+        let found = eventually("the line that says where it listens", async || {
+            let ended = self.child.try_wait().expect("a child").is_some();
+            match self.line_after("listening on ") {
+                Some(origin) => Some(Some(origin)),
+                None if ended && self.output.is_complete() => Some(None),
+                None => None,
+            }
+        })
+        .await;
+        let Some(origin) = found else {
+            let (code, log) = (self.child.wait().expect("a child").code(), self.log());
+            self.may_panic();
+            return Err(Ended { code, log });
+        };
+        self.origin = origin;
+        if self.admin.is_empty() {
+            let given = self.options.environment.iter().find(|(name, _)| name == "HERALDRY_ADMIN_TOKEN");
+            let given = given.map(|(_, text)| text.clone());
+            self.admin = given.or_else(|| self.line_after("admin token: ")).unwrap_or_default();
+        }
+        Ok(self)
+    }
+
     /// What stands behind these words in what the process has printed.
-    ///
-    /// # Panics
-    /// When it is not there and the process has ended.
-    fn line_after(&mut self, words: &str) -> Option<String> {
-        let ended = self.child.try_wait().expect("a child").is_some();
+    fn line_after(&self, words: &str) -> Option<String> {
         let log = self.output.text();
-        let found = log.lines().find_map(|line| line.split_once(words)).map(|(_, rest)| rest.trim().to_owned());
-        assert!(found.is_some() || !ended, "the host ended before it printed {words:?}:\n{log}");
-        found
+        log.lines().find_map(|line| line.split_once(words)).map(|(_, rest)| rest.trim().to_owned())
+    }
+
+    /// Its log may tell of a panic from now on: what it works on was broken on purpose.
+    pub(crate) fn may_panic(&mut self) {
+        self.may_panic = true;
     }
 
     /// Runs `serve` with these options where it must not start; its exit code and what it printed.
     pub(crate) async fn refused(choose: impl FnOnce(Options) -> Options) -> (Option<i32>, String) {
         let options = choose(Options::new());
         let folder = options.folder.clone().unwrap_or_else(|| Arc::new(new_folder()));
-        let mut child = command(&options, folder.path()).spawn().expect("the binary starts");
-        let output = Output::collect(&mut child);
-        let mut host = Self { child, output, folder, options, origin: String::new(), admin: String::new() };
+        let mut host = Self::spawn(options, folder, String::new());
         let status = host.exited(PATIENCE).await;
         eventually("all that it printed", async || host.output.is_complete().then_some(())).await;
         (status.code(), host.log())
@@ -210,6 +258,16 @@ impl Host {
         Self::launch(options, folder, std::mem::take(&mut self.admin)).await
     }
 
+    /// As [`Host::start_again`], but it is killed (SIGKILL) this long after its birth, ready or not.
+    pub(crate) async fn start_again_and_kill(mut self, after: Duration) -> Self {
+        assert!(self.child.try_wait().expect("a child").is_some(), "end it first: terminate() or kill()");
+        self.child = command(&self.options, self.folder.path()).spawn().expect("the binary starts");
+        self.output = Output::collect(&mut self.child);
+        tokio::time::sleep(after).await;
+        self.kill();
+        self
+    }
+
     /// Ends it as an operator does (SIGTERM) and starts it again.
     pub(crate) async fn restart(mut self) -> Self {
         let status = self.terminate().await;
@@ -219,13 +277,22 @@ impl Host {
 }
 
 impl Drop for Host {
+    #[expect(clippy::print_stderr, reason = "the end of its log is half of why a test failed")]
     fn drop(&mut self) {
         // An error says that it has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
         let log = self.log();
         // A test that fails already has its own message.
-        assert!(std::thread::panicking() || !log.contains("panicked at "), "the host panicked:\n{log}");
+        if std::thread::panicking() {
+            let lines: Vec<&str> = log.lines().collect();
+            let errors = lines.iter().copied().filter(|line| line.contains(" ERROR ") || line.contains("panicked at"));
+            let errors: Vec<&str> = errors.take(LAST_LINES).collect();
+            let last = lines[lines.len().saturating_sub(LAST_LINES)..].join("\n");
+            eprintln!("the host's first errors:\n{}\nand its last lines:\n{last}", errors.join("\n"));
+        }
+        let fine = std::thread::panicking() || self.may_panic || !log.contains("panicked at ");
+        assert!(fine, "the host panicked:\n{log}");
     }
 }
 
@@ -236,7 +303,15 @@ pub(crate) fn new_folder() -> TempDir {
 
 /// The project's binary, with nothing of this process's environment that it would listen to.
 pub(crate) fn binary(folder: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_heraldry"));
+    run(&[], folder)
+}
+
+/// The binary, started by this command line if it has words.
+fn run(under: &[OsString], folder: &Path) -> Command {
+    let words = under.iter().map(OsString::as_os_str).chain([OsStr::new(env!("CARGO_BIN_EXE_heraldry"))]);
+    let words: Vec<&OsStr> = words.collect();
+    let mut command = Command::new(words[0]);
+    command.args(&words[1..]);
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy().to_ascii_lowercase();
         if text.starts_with("heraldry_") || text.ends_with("_proxy") {
@@ -248,7 +323,7 @@ pub(crate) fn binary(folder: &Path) -> Command {
 }
 
 fn command(options: &Options, folder: &Path) -> Command {
-    let mut command = binary(folder);
+    let mut command = run(&options.under, folder);
     command.args(["serve", "--listen", "127.0.0.1:0"]);
     command.arg("--data").arg(folder.join("data")).arg("--formatters").arg(folder.join("formatters.d"));
     for net in &options.allow_net {

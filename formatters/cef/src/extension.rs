@@ -1,18 +1,20 @@
 //! Which part of an event goes under which key.
 
 use std::borrow::Cow;
-use std::net::IpAddr;
 
-use heraldry_formatter::cef::{Custom, CustomTime, Double, Ipv4, Ipv6, Long, Port, Record, Text, Time};
-use heraldry_formatter::line::{LINE_FEEDS, Target, prose, sentence, value};
+use heraldry_formatter::cef::{Custom, CustomTime, Double, Ipv4, Ipv6, Label, Long, Port, Record, Text, Time};
+use heraldry_formatter::line::{LINE_FEEDS, Target, addresses, prose, sentence, value};
 use heraldry_formatter::value::Value;
 use heraldry_formatter::{Event, EventType};
+
+use crate::options::Labels;
 
 /// What may stand in front of a description in `msg` for each thing that has no key: half of it.
 const MAX_ASIDE_BYTES: usize = 511;
 
-/// Adds what `event` has to `record`, those pairs first that matter most. `target` is the group's.
-pub(crate) fn fill<'a>(record: &mut Record<'a>, event: &'a Event<'_>, target: Option<&'a str>) {
+/// Adds what `event` has to `record`, those pairs first that matter most. `target` is the group's; the owner's
+/// `labels` stand in the place of ours.
+pub(crate) fn fill<'a>(record: &mut Record<'a>, event: &'a Event<'_>, target: Option<&'a str>, labels: &'a Labels) {
     let group = event.group();
     record.time(Time::Rt, Some(event.occurred_at));
     record.whole_text(Text::ExternalId, Some(event.id));
@@ -20,20 +22,27 @@ pub(crate) fn fill<'a>(record: &mut Record<'a>, event: &'a Event<'_>, target: Op
     let parts = target.map(Target::parse).unwrap_or_default();
     record.text(Text::Dhost, parts.host);
     record.port(Port::Dpt, parts.port);
-    addresses(record, event, parts.host);
+    // `dst` takes IPv4 only, `c6a3` is for IPv6.
+    let (v4, v6) = addresses(event, parts.host);
+    record.ipv4(Ipv4::Dst, v4);
+    record.ipv6(Ipv6::C6a3, "Destination IPv6 Address", v6);
     record.text(Text::Request, parts.url);
     if event.kind == EventType::PhaseChanged {
         record.text(Text::Act, group.text("status"));
-        record.long(Long::Cn1, "phaseIndex", group.get("index").and_then(Value::number).and_then(whole));
+        record.long(
+            Long::Cn1,
+            or(&labels.cn1, "phaseIndex"),
+            group.get("index").and_then(Value::number).and_then(whole),
+        );
     }
     if event.kind.is_finding() {
-        record.double(Double::Cfp1, "cvss", event.cvss().and_then(|cvss| cvss.score));
+        record.double(Double::Cfp1, or(&labels.cfp1, "cvss"), event.cvss().and_then(|cvss| cvss.score));
     }
-    record.custom(Custom::Cs1, "objectId", group.text("id"));
-    record.custom(Custom::Cs2, "engagementId", event.engagement_id());
-    record.custom(Custom::Cs3, "engagementName", event.engagement_name());
-    record.custom(Custom::Cs4, "client", event.engagement_client());
-    record.custom(Custom::Cs5, "weakness", weakness(event));
+    record.custom(Custom::Cs1, or(&labels.cs1, "objectId"), group.text("id"));
+    record.custom(Custom::Cs2, or(&labels.cs2, "engagementId"), event.engagement_id());
+    record.custom(Custom::Cs3, or(&labels.cs3, "engagementName"), event.engagement_name());
+    record.custom(Custom::Cs4, or(&labels.cs4, "client"), event.engagement_client());
+    record.custom(Custom::Cs5, or(&labels.cs5, "weakness"), weakness(event));
 
     let verification = event.verification();
     let proof = verification.text("poc_url");
@@ -42,8 +51,8 @@ pub(crate) fn fill<'a>(record: &mut Record<'a>, event: &'a Event<'_>, target: Op
     // A target that no other key holds whole.
     let loose_target = target.filter(|whole| parts.url.is_none() && parts.host != Some(whole.trim()));
     match (link.or_else(|| proof.clone()), loose_target) {
-        (Some(link), _) => record.custom(Custom::Cs6, "link", Some(link)),
-        (None, target) => record.custom(Custom::Cs6, "target", target),
+        (Some(link), _) => record.custom(Custom::Cs6, or(&labels.cs6, "link"), Some(link)),
+        (None, target) => record.custom(Custom::Cs6, or(&labels.cs6, "target"), target),
     }
     let target_aside = loose_target.filter(|_| has_link || proof.is_some());
     let asides = [("Target", target_aside.map(Cow::Borrowed)), ("Proof of concept", proof.filter(|_| has_link))];
@@ -55,8 +64,17 @@ pub(crate) fn fill<'a>(record: &mut Record<'a>, event: &'a Event<'_>, target: Op
     record.count(group.get("occurrences").and_then(Value::number).and_then(whole));
     record.time(Time::Start, group.text("started_at").as_deref());
     record.time(Time::End, group.text("completed_at").as_deref());
-    record.custom_time(CustomTime::DeviceCustomDate1, "signedAt", group.text("signed_at").as_deref());
+    record.custom_time(
+        CustomTime::DeviceCustomDate1,
+        or(&labels.device_custom_date1, "signedAt"),
+        group.text("signed_at").as_deref(),
+    );
     record.message(message(event, asides));
+}
+
+/// The owner's label, else ours.
+fn or<'a>(label: &'a Option<Label>, ours: &'static str) -> &'a str {
+    label.as_ref().map_or(ours, Label::as_str)
 }
 
 /// `msg`: what the finding or monitor says of itself, else the event in a sentence. In front of it, each
@@ -101,19 +119,4 @@ fn weakness<'a>(event: &Event<'a>) -> Option<Cow<'a, str>> {
 fn whole(number: f64) -> Option<i64> {
     const EXACT: f64 = 9_007_199_254_740_992.0;
     (number.fract() == 0.0 && number.abs() <= EXACT).then_some(number as i64)
-}
-
-/// `dst` takes IPv4 only, `c6a3` is for IPv6: the first of each that the event names, else the target
-/// when it is an address.
-fn addresses(record: &mut Record<'_>, event: &Event<'_>, host: Option<&str>) {
-    let parse = |text: &str| text.trim().parse::<IpAddr>().ok();
-    let mut found: Vec<IpAddr> =
-        event.group().items("ip").into_iter().filter_map(|item| parse(&item.text()?)).collect();
-    if found.is_empty() {
-        found.extend(host.and_then(parse));
-    }
-    let v4 = found.iter().find_map(|address| if let IpAddr::V4(v4) = address { Some(*v4) } else { None });
-    let v6 = found.iter().find_map(|address| if let IpAddr::V6(v6) = address { Some(*v6) } else { None });
-    record.ipv4(Ipv4::Dst, v4);
-    record.ipv6(Ipv6::C6a3, "Destination IPv6 Address", v6);
 }

@@ -1,44 +1,59 @@
-//! What a webhook may choose: the names under which a receiver files the events.
+//! What a webhook may choose: the names under which a receiver files the events, and the header over syslog.
 
+use heraldry_formatter::cef::Label;
+use heraldry_formatter::options::{Printable, given};
+use heraldry_formatter::rfc3164::{Tag, UtcOffset};
+use heraldry_formatter::rfc5424::Facility;
+use heraldry_formatter::syslog::Protocol;
 use serde::Deserialize;
 
-/// The JSON Schema of [`Options`]; the checks in this file say the same.
+/// The JSON Schema of [`Options`]; the checks of the SDK's type say the same.
 pub(crate) const SCHEMA: &str = include_str!("options.schema.json");
+
+/// Device Vendor and Device Product where the webhook names none.
+pub(crate) const DEVICE: &str = "Heraldry";
 
 /// The webhook's `format_options`.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Options {
-    pub(crate) vendor: DeviceName,
-    pub(crate) product: DeviceName,
+    #[serde(deserialize_with = "given")]
+    pub(crate) vendor: Option<DeviceName>,
+    #[serde(deserialize_with = "given")]
+    pub(crate) product: Option<DeviceName>,
+    pub(crate) labels: Labels,
+    /// This and what follows matters over syslog only.
+    pub(crate) syslog_header: Protocol,
+    pub(crate) facility: Facility,
+    /// RFC 3164 only.
+    pub(crate) utc_offset: UtcOffset,
+    /// RFC 3164 only.
+    pub(crate) tag: Tag,
 }
 
-/// 1 to 63 printable ASCII characters, none of them a space at an end: Device Vendor or Device Product.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(try_from = "String")]
-pub(crate) struct DeviceName(String);
-
-impl DeviceName {
-    pub(crate) fn as_str(&self) -> &str {
-        &self.0
-    }
+/// What stands in the place of our labels; each that is absent stays ours.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Labels {
+    #[serde(deserialize_with = "given")]
+    pub(crate) cs1: Option<Label>,
+    #[serde(deserialize_with = "given")]
+    pub(crate) cs2: Option<Label>,
+    #[serde(deserialize_with = "given")]
+    pub(crate) cs3: Option<Label>,
+    #[serde(deserialize_with = "given")]
+    pub(crate) cs4: Option<Label>,
+    #[serde(deserialize_with = "given")]
+    pub(crate) cs5: Option<Label>,
+    #[serde(deserialize_with = "given")]
+    pub(crate) cs6: Option<Label>,
+    #[serde(deserialize_with = "given")]
+    pub(crate) cn1: Option<Label>,
+    #[serde(deserialize_with = "given")]
+    pub(crate) cfp1: Option<Label>,
+    #[serde(deserialize_with = "given", rename = "deviceCustomDate1")]
+    pub(crate) device_custom_date1: Option<Label>,
 }
 
-impl Default for DeviceName {
-    fn default() -> Self {
-        Self("Heraldry".into())
-    }
-}
-
-impl TryFrom<String> for DeviceName {
-    type Error = &'static str;
-
-    fn try_from(name: String) -> Result<Self, Self::Error> {
-        let printable = name.bytes().all(|b| matches!(b, b' '..=b'~'));
-        if (1..=63).contains(&name.len()) && printable && name.trim() == name {
-            Ok(Self(name))
-        } else {
-            Err("1 to 63 printable ASCII characters are expected, without a space at either end")
-        }
-    }
-}
+/// Device Vendor or Device Product.
+type DeviceName = Printable<63>;

@@ -1,15 +1,31 @@
-//! Whole outputs for the shared samples: bare over HTTP, and in one UDP datagram.
+//! Whole outputs for the shared samples: bare over HTTP, in one UDP datagram, on a stream for ArcSight itself and for
+//! a relay before it.
 
 use heraldry_format_cef::Cef;
-use heraldry_formatter::testing::golden::{Case, check};
+use heraldry_formatter::testing::golden::{Case, check, check_cuts};
 use heraldry_formatter::testing::samples;
 
 #[test]
 fn outputs_are_the_golden_ones() {
-    let udp = Case {
-        name: "udp",
-        options: r#"{"vendor":"Contoso | Red","product":"Back\\slash"}"#,
-        context: samples::syslog(2048),
-    };
-    check::<Cef>(env!("CARGO_MANIFEST_DIR"), &[Case::http("", "{}"), udp]);
+    let case = |name, options, max_bytes| Case { name, options, context: samples::syslog(max_bytes) };
+    let cases = [
+        Case::http("", "{}"),
+        case("udp", r#"{"vendor":"Contoso | Red","product":"Back\\slash"}"#, 2048),
+        case(
+            "rfc3164",
+            r#"{"syslog_header":"rfc3164","facility":"audit","utc_offset":"+02:00","labels":{
+                "cs1":"Object = finding, report, ..","cs6":"Link","cn1":"Phase","cfp1":"CVSS","deviceCustomDate1":"Signed"}}"#,
+            8000,
+        ),
+        case("rfc3164-tag", r#"{"syslog_header":"rfc3164","tag":"heraldry"}"#, 2048),
+    ];
+    check::<Cef>(env!("CARGO_MANIFEST_DIR"), &cases);
+}
+
+/// What is too long for a datagram or a stream is cut between two characters and two escapes, and says so.
+#[test]
+fn cuts_are_the_golden_ones() {
+    let case = |name, options, max_bytes| Case { name, options, context: samples::syslog(max_bytes) };
+    let cases = [case("udp", "{}", 2048), case("stream", r#"{"syslog_header":"rfc3164","tag":"heraldry"}"#, 8000)];
+    check_cuts::<Cef>(env!("CARGO_MANIFEST_DIR"), &cases);
 }

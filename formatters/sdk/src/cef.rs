@@ -23,6 +23,7 @@
 //! ```
 
 mod keys;
+mod label;
 #[cfg(test)]
 mod property;
 
@@ -32,10 +33,11 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use keys::Key;
 pub use keys::{Custom, CustomTime, Double, Ipv4, Ipv6, Long, Port, Text, Time};
+pub use label::Label;
 
-use crate::event::instant;
-use crate::line::{CONTENT_TYPE, Field, LINE_FEEDS, fit, push_escaped, value};
-use crate::rfc5424::Header;
+use crate::event::milliseconds;
+use crate::line::{Field, LINE_FEEDS, fit, line_payload, push_escaped, too_long, value};
+use crate::syslog::Head;
 use crate::text::Rule;
 use crate::{Error, Payload};
 
@@ -51,8 +53,6 @@ pub const NAME: usize = 512;
 pub const TEXT: usize = 1023;
 /// The longest `cs1` to `cs6`.
 pub const CUSTOM_TEXT: usize = 4000;
-/// The longest label.
-const LABEL: usize = 1023;
 /// The highest Severity.
 const MAX_SEVERITY: u8 = 10;
 
@@ -94,8 +94,15 @@ impl<'a> Record<'a> {
         if name.is_empty() {
             name = value(signature.clone(), Rule::SPACES, NAME);
         }
-        let name =
-            Field { name: "", label: None, value: name, frame_bytes: 0, is_special: ends_a_field, atomic: false };
+        let name = Field {
+            name: "",
+            label: None,
+            value: name,
+            frame_bytes: 0,
+            is_special: ends_a_field,
+            escape_bytes: 1,
+            atomic: false,
+        };
         let mut fields = Vec::with_capacity(24);
         fields.push(name);
         let message = pair("msg", None, Cow::Borrowed(""), false);
@@ -118,21 +125,21 @@ impl<'a> Record<'a> {
         }
     }
 
-    /// Adds a text without a key of its own, cut at [`CUSTOM_TEXT`]. A label is printable ASCII without `=` and
-    /// `\`, of at most 1023 bytes; in the place of another the key labels itself.
-    pub fn custom(&mut self, key: Custom, label: &'static str, text: Option<impl Into<Cow<'a, str>>>) {
+    /// Adds a text without a key of its own, cut at [`CUSTOM_TEXT`]. A label is what [`Label`] takes; in the place of
+    /// another the key labels itself.
+    pub fn custom(&mut self, key: Custom, label: &'a str, text: Option<impl Into<Cow<'a, str>>>) {
         if let Some(text) = text {
             self.push(key.key(), Some(label), value(text, LINE_FEEDS, CUSTOM_TEXT), false);
         }
     }
 
     /// Adds a whole number.
-    pub fn long(&mut self, key: Long, label: &'static str, number: Option<i64>) {
+    pub fn long(&mut self, key: Long, label: &'a str, number: Option<i64>) {
         self.number(key.key(), Some(label), number);
     }
 
     /// Adds a number, unless it is infinite or none at all.
-    pub fn double(&mut self, key: Double, label: &'static str, number: Option<f64>) {
+    pub fn double(&mut self, key: Double, label: &'a str, number: Option<f64>) {
         self.number(key.key(), Some(label), number.filter(|number| number.is_finite()));
     }
 
@@ -152,7 +159,7 @@ impl<'a> Record<'a> {
     }
 
     /// Adds an address.
-    pub fn ipv6(&mut self, key: Ipv6, label: &'static str, address: Option<Ipv6Addr>) {
+    pub fn ipv6(&mut self, key: Ipv6, label: &'a str, address: Option<Ipv6Addr>) {
         self.number(key.key(), Some(label), address);
     }
 
@@ -162,7 +169,7 @@ impl<'a> Record<'a> {
     }
 
     /// Adds a time with a label.
-    pub fn custom_time(&mut self, key: CustomTime, label: &'static str, time: Option<&str>) {
+    pub fn custom_time(&mut self, key: CustomTime, label: &'a str, time: Option<&str>) {
         self.number(key.key(), Some(label), time.and_then(milliseconds));
     }
 
@@ -171,48 +178,45 @@ impl<'a> Record<'a> {
         self.message.value = value(text, LINE_FEEDS, TEXT);
     }
 
-    fn number(&mut self, key: Key, label: Option<&'static str>, number: Option<impl ToString>) {
+    fn number(&mut self, key: Key, label: Option<&'a str>, number: Option<impl ToString>) {
         if let Some(number) = number {
             self.push(key, label, Cow::Owned(number.to_string()), true);
         }
     }
 
-    fn push(&mut self, key: Key, label: Option<&'static str>, value: Cow<'a, str>, atomic: bool) {
+    fn push(&mut self, key: Key, label: Option<&'a str>, value: Cow<'a, str>, atomic: bool) {
         let bit = 1 << key.number;
         if value.is_empty() || self.taken & bit != 0 {
             return;
         }
         self.taken |= bit;
-        let label = label.map(|label| if is_label(label) { label } else { key.name });
+        let label = label.map(|label| if label::is_label(label) { label } else { key.name });
         self.fields.push(pair(key.name, label, value, atomic));
     }
 
-    /// The record as what a delivery carries: one line of at most `max_bytes`. Over syslog it stands behind the
-    /// header of RFC 5424, without structured data (`head`): behind any older one relays take `CEF` for a program's
-    /// name and eat it.
+    /// The record as what a delivery carries: one line of at most `max_bytes`, behind `head` over syslog. Relays take
+    /// `CEF` for a program's name and eat it unless it stands behind a header of RFC 5424, or behind a tag in one of
+    /// RFC 3164.
     ///
     /// # Errors
     /// `internal` when the header alone is too long.
-    pub fn payload(mut self, head: Option<Header<'_>>, max_bytes: usize) -> Result<Payload, Error> {
+    pub fn payload(mut self, head: Option<Head<'_>>, max_bytes: usize) -> Result<Payload, Error> {
         let mut line = String::with_capacity(2048);
         if let Some(head) = head {
             head.push_to(&mut line);
-            line.push_str("- ");
         }
         self.push_device(&mut line);
         // Behind the Name: two pipes and the severity.
         let head_bytes = line.len() + 4;
         let room = max_bytes.checked_sub(head_bytes);
         if !room.is_some_and(|room| fit(&mut self.message, &mut self.fields, 1, room)) {
-            return Err(Error::Internal(format!(
-                "the header alone has {head_bytes} bytes without the name, the transport takes {max_bytes}"
-            )));
+            return Err(too_long(head_bytes, max_bytes));
         }
         push_escaped(&mut line, &self.fields[0].value, ends_a_field);
         // Writing into a string does not fail.
         let _ = write!(line, "|{}|", self.severity);
         push_pairs(&mut line, self.fields[1..].iter().chain([&self.message]));
-        Ok(Payload { content_type: CONTENT_TYPE.into(), headers: Vec::new(), body: line.into_bytes() })
+        Ok(line_payload(line))
     }
 
     /// The prefix and everything before the Name.
@@ -232,22 +236,19 @@ fn or_nil(text: Cow<'_, str>) -> Cow<'_, str> {
     if text.is_empty() { Cow::Borrowed("-") } else { text }
 }
 
-fn is_label(label: &str) -> bool {
-    (1..=LABEL).contains(&label.len())
-        && label.bytes().all(|b| matches!(b, b' '..=b'~') && !matches!(b, b'=' | b'\\'))
-        && label.trim().len() == label.len()
-}
-
-/// Milliseconds since 1970.
-fn milliseconds(text: &str) -> Option<i128> {
-    let time = instant(text)?.unix_timestamp_nanos().div_euclid(1_000_000);
-    (time >= 0).then_some(time)
-}
-
 /// A pair: beside its value a space, its key and `=`, and once more for the label.
-fn pair<'a>(name: &'static str, label: Option<&'static str>, value: Cow<'a, str>, atomic: bool) -> Field<'a> {
-    let label_bytes = label.map_or(0, |label| " Label=".len() + name.len() + label.len());
-    Field { name, label, value, frame_bytes: name.len() + 2 + label_bytes, is_special: must_be_escaped, atomic }
+fn pair<'a>(name: &'static str, label: Option<&'a str>, value: Cow<'a, str>, atomic: bool) -> Field<'a> {
+    let escaped = |label: &str| label.len() + label.bytes().filter(|byte| must_be_escaped(*byte)).count();
+    let label_bytes = label.map_or(0, |label| " Label=".len() + name.len() + escaped(label));
+    Field {
+        name,
+        label,
+        value,
+        frame_bytes: name.len() + 2 + label_bytes,
+        is_special: must_be_escaped,
+        escape_bytes: 1,
+        atomic,
+    }
 }
 
 /// What a header field escapes; `=` stays.
@@ -268,9 +269,10 @@ fn push_pairs<'f, 'a: 'f>(line: &mut String, fields: impl Iterator<Item = &'f Fi
             line.push(' ');
         }
         if let Some(label) = field.label {
-            for text in [field.name, "Label=", label, " "] {
-                line.push_str(text);
-            }
+            line.push_str(field.name);
+            line.push_str("Label=");
+            push_value(line, label);
+            line.push(' ');
         }
         line.push_str(field.name);
         line.push('=');

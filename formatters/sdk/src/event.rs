@@ -107,6 +107,12 @@ impl EventType {
     pub const fn is_finding(self) -> bool {
         matches!(self, Self::FindingAdded | Self::FindingVerified | Self::CriticalFinding)
     }
+
+    /// Whether such events say how bad things are; the severity of all others is info, and a reader need not be
+    /// told.
+    pub const fn is_rated(self) -> bool {
+        self.is_finding() || matches!(self, Self::MonitorAlert | Self::EngagementCompleted)
+    }
 }
 
 /// One event. The parts of `data` are read when they are first asked for.
@@ -243,6 +249,12 @@ impl<'a> Event<'a> {
         }
     }
 
+    /// How bad it is on a scale of 0 to 10, see [`Severity::of_ten`]; of a finding its score counts, too.
+    pub fn level(&self) -> u8 {
+        let score = if self.kind.is_finding() { self.cvss().and_then(|cvss| cvss.score) } else { None };
+        self.severity().of_ten(score)
+    }
+
     /// The finding's CVSS: of a list the first that is a score, else whatever comes first.
     pub fn cvss(&self) -> Option<Cvss<'a>> {
         let items = self.group().items("cvss");
@@ -305,6 +317,12 @@ impl<'a> Event<'a> {
 /// A time of an event, RFC 3339 with any offset.
 pub fn instant(text: &str) -> Option<OffsetDateTime> {
     OffsetDateTime::parse(text, &Rfc3339).ok()
+}
+
+/// Milliseconds since 1970 of a time in RFC 3339; `None` of what is none, or was before.
+pub(crate) fn milliseconds(text: &str) -> Option<i128> {
+    let time = instant(text)?.unix_timestamp_nanos().div_euclid(1_000_000);
+    (time >= 0).then_some(time)
 }
 
 fn invalid(pointer: &str, message: String) -> Error {

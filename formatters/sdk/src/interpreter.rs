@@ -24,6 +24,8 @@
 
 use std::borrow::Cow;
 
+use crate::value::Object;
+
 pub use crate::interpreter_bindings::exports::heraldry::formatter::interpret::{
     Again, Answer, Header, Refusal, Verdict,
 };
@@ -59,6 +61,15 @@ impl Answer {
     /// The body as text, at most 8 KiB of it; what is no UTF-8 is U+FFFD.
     pub fn text(&self) -> Cow<'_, str> {
         String::from_utf8_lossy(&self.body)
+    }
+
+    /// How long the destination wants to be left alone, in milliseconds, from a body `{"retry_after": SECONDS}`;
+    /// `None` when it does not say so in a sane way.
+    pub fn retry_after_ms(&self) -> Option<u32> {
+        let seconds = Object::parse(self.text().trim()).ok()?.get("retry_after")?.number()?;
+        let ms = (seconds * 1000.0).ceil();
+        // A conversion saturates: what is longer than 49 days becomes 49 days, and the host cuts at an hour.
+        (ms >= 0.0).then_some(ms as u32)
     }
 }
 

@@ -54,18 +54,20 @@
 //!
 //! - [`component`]: the trait, the manifest, what lies between the WIT's types and the trait.
 //! - [`interpreter`]: what a destination's answer means.
+//! - [`options`]: option values that several formats have.
 //!
 //! What an event says:
 //!
 //! - [`event`]: a lenient view of one event; [`value`]: of any JSON inside it.
 //! - [`outline`]: what a person needs to know of an event, before any layout.
 //! - [`line`](mod@line): an event in one sentence, a target taken apart, values for formats of one line.
-//! - [`severity`], [`text`], [`link`]: one rule each, the same in every format.
+//! - [`severity`], [`text`], [`link`], [`date`]: one rule each, the same in every format.
 //!
 //! Builders, which take raw text and from which nothing comes out that the destination refuses or misreads:
 //!
 //! - [`block_kit`]: Slack; [`adaptive_card`]: Teams.
-//! - [`cef`]: records of the Common Event Format; [`rfc5424`]: syslog messages.
+//! - [`cef`], [`leef`]: records of the Common Event Format and of IBM's; [`rfc5424`], [`rfc3164`]: messages of the newer and the older
+//!   syslog, between which [`syslog`] lets an owner choose.
 //!
 //! For a formatter's own tests, behind the feature `testing`: golden files over the shared samples, events from a
 //! generator, strict readers.
@@ -76,15 +78,20 @@ mod alloc;
 pub mod block_kit;
 pub mod cef;
 pub mod component;
+pub mod date;
 pub mod event;
 #[cfg(any(test, feature = "golden"))]
 pub mod golden;
 pub mod interpreter;
+pub mod leef;
 pub mod line;
 pub mod link;
+pub mod options;
 pub mod outline;
+pub mod rfc3164;
 pub mod rfc5424;
 pub mod severity;
+pub mod syslog;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod text;

@@ -1,18 +1,21 @@
 //! What the formats of one line share: values without control characters, lines that fit, an event in one
 //! sentence, and the parts of a target.
 
+mod content;
 mod fit;
 mod target;
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
+pub use content::Content;
 pub(crate) use fit::{Field, fit};
-pub use target::Target;
+pub use target::{Target, addresses};
 
 use crate::event::{Event, EventType};
 use crate::outline::List;
-use crate::text::{Rule, bytes, is_bidi, tidy};
+use crate::text::{Rule, bare, bytes, tidy};
+use crate::{Error, Payload};
 
 /// Stands at the end of every value and message that was cut.
 pub const TRUNCATED: &str = "[truncated]";
@@ -39,8 +42,17 @@ pub fn value<'a>(text: impl Into<Cow<'a, str>>, rule: Rule, max_bytes: usize) ->
 }
 
 fn clean(text: &str, rule: Rule, max_bytes: usize) -> Cow<'_, str> {
-    let blank = |c: char| c.is_whitespace() || c.is_control() || is_bidi(c);
-    tidy(text.trim_matches(blank), rule, max_bytes, bytes, TRUNCATED)
+    tidy(bare(text), rule, max_bytes, bytes, TRUNCATED)
+}
+
+/// A finished line as what a delivery carries.
+pub(crate) fn line_payload(line: String) -> Payload {
+    Payload { content_type: CONTENT_TYPE.into(), headers: Vec::new(), body: line.into_bytes() }
+}
+
+/// Why there is no line: what has to stand in it, `head_bytes` of it, is more than the transport takes.
+pub(crate) fn too_long(head_bytes: usize, max_bytes: usize) -> Error {
+    Error::Internal(format!("the header alone has {head_bytes} bytes, the transport takes {max_bytes}"))
 }
 
 /// Appends `text` with a backslash in front of each ASCII character that `special` names.

@@ -3,9 +3,18 @@
 //!
 //! All text in here is the event's, as it came: cleaning, cutting and escaping are the format's.
 
+#[cfg(test)]
+mod tests;
+mod title;
+
 use std::borrow::Cow;
 
-use crate::event::{Event, EventType};
+use time::{Duration, OffsetDateTime};
+
+pub(crate) use self::title::headline;
+use self::title::{has_long_status, has_no_findings, has_status, is_good, sign, title};
+use crate::Severity;
+use crate::event::{Event, EventType, instant};
 use crate::link::web_url;
 use crate::text::is_blank;
 use crate::value::{Object, Value};
@@ -13,13 +22,38 @@ use crate::value::{Object, Value};
 /// Of a list so many items are shown; the rest is counted (FORMATS, section 1).
 pub const LIST_SHOWN: usize = 10;
 
+/// What is longer, in bytes, needs its name and a line of its own.
+const BRIEF: usize = 60;
+
+/// The items of a list of one line, together, in bytes.
+const SHORT_LIST: usize = 100;
+
+const ENGAGEMENT: &str = "Engagement";
+
+/// The most steps that are drawn.
+const STEPS_DRAWN: u32 = 12;
+
 /// One event's content in the order in which a person wants it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Outline<'a> {
-    /// Short values with their names.
-    pub facts: Vec<Fact<'a>>,
+    /// Stands before the title: how bad it is, else what kind of news.
+    pub sign: &'static str,
+    /// Whether it is good news: something is signed, done or mended.
+    pub is_good: bool,
+    /// What happened, or what was found.
+    pub title: Cow<'a, str>,
+    /// Values that the title holds: of use only where it had to be cut.
+    pub told: Vec<Fact<'a>>,
+    /// Values that need no names, each of a few words: `Critical finding`, `CVSS 9.8`.
+    pub summary: Vec<Cow<'a, str>>,
+    /// How many findings of which severity, worst first.
+    pub tally: Vec<Count<'a>>,
+    /// How far the work is.
+    pub step: Option<Step>,
     /// What it is about: `finding.target` or `monitor.target`.
     pub target: Option<Cow<'a, str>>,
+    /// Values with their names.
+    pub facts: Vec<Fact<'a>>,
     /// Running text, perhaps of many lines: the description, a monitor's message, how a finding was
     /// verified.
     pub passages: Vec<Cow<'a, str>>,
@@ -29,15 +63,52 @@ pub struct Outline<'a> {
     pub lists: Vec<List<'a>>,
     /// Where to read on: what the event offers, which may not be a web address at all.
     pub links: Vec<Link<'a>>,
+    /// Small print: what one needs to find it again, and how it was found.
+    pub notes: Vec<Fact<'a>>,
 }
 
-/// A short value and its name.
+/// A value and its name.
 #[derive(Debug)]
 pub struct Fact<'a> {
     /// What the value is: `Parameter`.
     pub label: &'static str,
-    /// The value.
+    /// The value, as it came.
     pub value: Cow<'a, str>,
+    /// The value as a point in time, where it is meant to be one and is.
+    pub time: Option<OffsetDateTime>,
+}
+
+/// How many findings have one severity.
+#[derive(Debug)]
+pub struct Count<'a> {
+    /// Which.
+    pub severity: Severity,
+    /// How many, as it came: a number, or whatever stands there.
+    pub count: Cow<'a, str>,
+}
+
+/// One step of several.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Step {
+    /// Which it is: 1 to `total`.
+    pub index: u32,
+    /// How many there are.
+    pub total: u32,
+    /// Whether it is behind us.
+    pub is_done: bool,
+}
+
+impl Step {
+    /// A disc for each step, full for what is done: `●◐○○○`. `None` where there are too many to draw.
+    pub fn drawn(self) -> Option<String> {
+        let disc = |step: u32| match step.cmp(&self.index) {
+            std::cmp::Ordering::Less => '●',
+            std::cmp::Ordering::Equal if self.is_done => '●',
+            std::cmp::Ordering::Equal => '◐',
+            std::cmp::Ordering::Greater => '○',
+        };
+        (self.total <= STEPS_DRAWN).then(|| (1..=self.total).map(disc).collect())
+    }
 }
 
 /// The first items of a list, and how many it has.
@@ -45,10 +116,20 @@ pub struct Fact<'a> {
 pub struct List<'a> {
     /// What the items are: `Still open`.
     pub label: &'static str,
+    /// The same as a sign.
+    pub sign: &'static str,
     /// How many there are.
     pub total: usize,
     /// At most [`LIST_SHOWN`].
     pub shown: Vec<Cow<'a, str>>,
+}
+
+impl List<'_> {
+    /// Whether one line holds what is shown, and commas between the items are enough to tell them apart.
+    pub fn is_short(&self) -> bool {
+        let is_word = |item: &Cow<'_, str>| !item.contains([' ', ',']);
+        self.shown.iter().all(is_word) && self.shown.iter().map(|item| item.len()).sum::<usize>() <= SHORT_LIST
+    }
 }
 
 /// Where to read on.
@@ -61,9 +142,29 @@ pub struct Link<'a> {
 }
 
 impl<'a> Outline<'a> {
+    /// Whether `told` has the engagement's name, so that nothing else need say it.
+    pub fn tells_engagement(&self) -> bool {
+        self.told.iter().any(|fact| fact.label == ENGAGEMENT)
+    }
+
     /// The outline of an event.
     pub fn of(event: &Event<'a>) -> Self {
-        let mut outline = Self::default();
+        let mut outline = Self {
+            sign: sign(event),
+            is_good: is_good(event),
+            title: title(event),
+            told: Vec::new(),
+            summary: Vec::new(),
+            tally: Vec::new(),
+            step: None,
+            target: None,
+            facts: Vec::new(),
+            passages: Vec::new(),
+            evidence: None,
+            lists: Vec::new(),
+            links: Vec::new(),
+            notes: Vec::new(),
+        };
         let group = event.group();
         match event.kind {
             EventType::FindingAdded | EventType::CriticalFinding => outline.finding(event),
@@ -73,38 +174,52 @@ impl<'a> Outline<'a> {
                 // The proof is the news: its button is the second, after the finding's.
                 outline.link("Open proof of concept", &event.verification(), "poc_url");
             }
-            EventType::PhaseChanged => outline.phase(group),
-            EventType::EngagementCompleted => outline.summary(event),
-            EventType::EngagementSigned => outline.authorization(group),
+            EventType::PhaseChanged => outline.phase(event),
+            EventType::EngagementCompleted => outline.summary_of_findings(event),
+            EventType::EngagementSigned => outline.authorization(event),
             EventType::RetestCompleted => outline.retest(group),
             EventType::ReportReady => outline.report(group),
             EventType::SurfaceChanged => outline.surface(group),
-            EventType::MonitorAlert => outline.monitor(group),
+            EventType::MonitorAlert => outline.monitor(event),
         }
         outline
     }
 
     fn finding(&mut self, event: &Event<'a>) {
         let finding = event.group();
-        self.fact("CVSS", event.cvss().map(|cvss| cvss.text));
-        self.fact("CWE", joined(&event.cwe()));
-        self.fact("CVE", joined(&event.cve()));
+        let severity = event.severity();
+        self.told("Title", event.title());
+        self.summary.push(event.kind.phrase().into());
+        // A critical finding that is critical need not be called so twice.
+        if event.kind != EventType::CriticalFinding || severity != Severity::Critical {
+            self.summary.push(severity.title().into());
+        }
+        self.brief("CVSS", event.cvss().map(|cvss| cvss.text), |score| format!("CVSS {score}").into());
+        for (label, identifiers) in [("CWE", event.cwe()), ("CVE", event.cve())] {
+            // `CWE-89` says what it is; what is written otherwise does not.
+            if identifiers.iter().all(|identifier| identifier.starts_with(label)) {
+                self.brief(label, joined(&identifiers), |identifiers| identifiers);
+            } else {
+                self.fact(label, joined(&identifiers));
+            }
+        }
+        self.target = finding.text("target");
         self.fact("Parameter", finding.text("parameter"));
         self.fact("IP", finding.text("ip"));
-        self.fact("Tool", finding.text("tool"));
-        self.fact("Occurrences", finding.text("occurrences"));
-        self.fact("Finding", finding.text("id"));
-        self.target = finding.text("target");
         self.passages.extend(finding.text("description"));
         self.evidence = finding.text("evidence");
         self.link("Open finding", finding, "url");
+        self.note("Finding", finding.text("id"));
+        self.note("Tool", finding.text("tool"));
+        // Once is what a reader expects.
+        self.note("Occurrences", finding.text("occurrences").filter(|times| times != "1"));
         // With a link to the whole of it, these are one click away.
         let reachable = self.links.iter().any(|link| web_url(&link.address, usize::MAX).is_some());
         if !reachable {
             let remediation = finding.text("remediation");
             self.passages.extend(remediation.map(|text| format!("Remediation: {text}").into()));
-            self.list("References", finding);
-            self.list("Tags", finding);
+            self.list("References", "🔗", finding);
+            self.list("Tags", "🏷️", finding);
         }
     }
 
@@ -116,78 +231,119 @@ impl<'a> Outline<'a> {
         }
     }
 
-    fn phase(&mut self, phase: &Object<'a>) {
-        self.fact("Phase", phase.text("name"));
-        self.fact("Status", phase.text("status"));
-        let step = match (phase.text("index"), phase.text("total")) {
-            (Some(index), Some(total)) => Some(Cow::Owned(format!("{index} of {total}"))),
-            (index, _) => index,
+    fn phase(&mut self, event: &Event<'a>) {
+        let phase = event.group();
+        self.told("Phase", phase.text("name"));
+        match phase.text("status") {
+            status if has_long_status(event) => self.fact("Status", status),
+            status => self.told("Status", status),
+        }
+        let whole = |member| phase.text(member)?.trim().parse().ok();
+        self.step = match (whole("index"), whole("total")) {
+            (Some(index), Some(total)) if (1..=total).contains(&index) => {
+                Some(Step { index, total, is_done: has_status(event, "completed") })
+            }
+            _ => None,
         };
-        self.fact("Step", step);
+        if self.step.is_none() {
+            let step = match (phase.text("index"), phase.text("total")) {
+                (Some(index), Some(total)) => Some(Cow::Owned(format!("{index} of {total}"))),
+                (index, _) => index,
+            };
+            self.fact("Step", step);
+        }
     }
 
-    fn summary(&mut self, event: &Event<'a>) {
+    fn summary_of_findings(&mut self, event: &Event<'a>) {
         let summary = event.group();
+        self.told(ENGAGEMENT, event.engagement_name().map(|name| name.to_owned().into()));
+        let count = |(severity, count): (Severity, Value<'a>)| Some(Count { severity, count: count.text()? });
         let counts = event.counts();
-        let findings = if counts.is_empty() {
-            summary.text("findings")
+        if counts.is_empty() {
+            self.fact("Findings", summary.text("findings"));
+        } else if has_no_findings(event) {
+            self.summary.push("No findings".into());
         } else {
-            let count = |(severity, count): &(crate::Severity, Value<'a>)| {
-                Some(format!("{} {}", count.text()?, severity.word()))
-            };
-            let counts: Vec<_> = counts.iter().filter_map(count).collect();
-            Some(Cow::Owned(counts.join(", ")))
-        };
-        self.fact("Findings", findings);
-        self.fact("Started", summary.text("started_at"));
-        self.fact("Completed", summary.text("completed_at"));
+            self.tally = counts.into_iter().filter_map(count).collect();
+        }
+        self.moment("Started", summary.text("started_at"), event);
+        self.moment("Completed", summary.text("completed_at"), event);
         self.link("Open report", summary, "report_url");
     }
 
-    fn authorization(&mut self, authorization: &Object<'a>) {
-        self.fact("Signer", authorization.text("signer"));
-        self.fact("Role", authorization.text("role"));
-        self.fact("Signed", authorization.text("signed_at"));
-        self.list("Scope", authorization);
+    fn authorization(&mut self, event: &Event<'a>) {
+        let authorization = event.group();
+        self.told("Signer", authorization.text("signer"));
+        self.brief("Role", authorization.text("role"), |role| role);
+        self.moment("Signed", authorization.text("signed_at"), event);
+        self.list("Scope", "🎯", authorization);
         self.link("Open authorization", authorization, "url");
     }
 
     fn retest(&mut self, retest: &Object<'a>) {
-        self.fact("Retest", retest.text("id"));
-        for label in ["Fixed", "Still open", "Regressed"] {
-            self.list_unless_counted(label, retest);
+        for (label, sign) in [("Fixed", "✅"), ("Still open", "❌"), ("Regressed", "⚠️")] {
+            self.list_unless_counted(label, sign, retest);
         }
         self.link("Open retest", retest, "url");
+        self.note("Retest", retest.text("id"));
     }
 
     fn report(&mut self, report: &Object<'a>) {
-        self.fact("Report", report.text("title"));
-        self.fact("Kind", report.text("kind"));
-        self.fact("Framework", report.text("framework"));
-        self.fact("Format", report.text("format"));
-        self.fact("Pages", report.text("pages"));
-        self.fact("Report id", report.text("id"));
+        self.told("Report", report.text("title"));
+        self.brief("Kind", report.text("kind"), |kind| kind);
+        self.brief("Framework", report.text("framework"), |framework| framework);
+        self.brief("Format", report.text("format"), |format| format.to_ascii_uppercase().into());
+        self.brief("Pages", report.text("pages"), |pages| {
+            format!("{pages} {}", if pages == "1" { "page" } else { "pages" }).into()
+        });
         self.link("Open report", report, "url");
+        self.note("Report", report.text("id"));
     }
 
     fn surface(&mut self, surface: &Object<'a>) {
-        for label in ["Added", "Removed", "Changed"] {
-            self.list_unless_counted(label, surface);
+        for (label, sign) in [("Added", "➕"), ("Removed", "➖"), ("Changed", "✏️")] {
+            self.list_unless_counted(label, sign, surface);
         }
         self.link("Open surface", surface, "url");
     }
 
-    fn monitor(&mut self, monitor: &Object<'a>) {
-        self.fact("Monitor", monitor.text("name"));
-        self.fact("Monitor id", monitor.text("id"));
+    fn monitor(&mut self, event: &Event<'a>) {
+        let monitor = event.group();
+        self.told("Monitor", monitor.text("name"));
+        self.summary.push(format!("{} severity", event.severity().title()).into());
         self.target = monitor.text("target");
         self.passages.extend(monitor.text("message"));
         self.link("Open monitor", monitor, "url");
+        self.note("Monitor", monitor.text("id"));
     }
 
     fn fact(&mut self, label: &'static str, value: Option<Cow<'a, str>>) {
-        if let Some(value) = value.filter(|value| !is_blank(value)) {
-            self.facts.push(Fact { label, value });
+        self.facts.extend(value.and_then(|value| Fact::new(label, value)));
+    }
+
+    fn told(&mut self, label: &'static str, value: Option<Cow<'a, str>>) {
+        self.told.extend(value.and_then(|value| Fact::new(label, value)));
+    }
+
+    fn note(&mut self, label: &'static str, value: Option<Cow<'a, str>>) {
+        self.notes.extend(value.and_then(|value| Fact::new(label, value)));
+    }
+
+    /// Left out where the event's own time says as much.
+    fn moment(&mut self, label: &'static str, value: Option<Cow<'a, str>>, event: &Event<'a>) {
+        let Some(fact) = value.and_then(|value| Fact::new(label, value)) else {
+            return;
+        };
+        let time = instant(fact.value.trim());
+        let at_once = time.zip(event.time()).is_some_and(|(a, b)| (a - b).abs() < Duration::MINUTE);
+        self.facts.extend((!at_once).then_some(Fact { time, ..fact }));
+    }
+
+    /// In the summary, as `said` has it; a fact where it is longer than a few words.
+    fn brief(&mut self, label: &'static str, value: Option<Cow<'a, str>>, said: impl Fn(Cow<'a, str>) -> Cow<'a, str>) {
+        match value.filter(|value| !is_blank(value)) {
+            Some(value) if value.len() <= BRIEF => self.summary.push(said(value)),
+            value => self.fact(label, value),
         }
     }
 
@@ -197,19 +353,20 @@ impl<'a> Outline<'a> {
         self.links.extend(first.map(|address| Link { label, address }));
     }
 
-    /// A bare number in the place of a list says how many there are, which the headline tells.
-    fn list_unless_counted(&mut self, label: &'static str, group: &Object<'a>) {
+    /// A bare number in the place of a list says how many there are, which the title tells.
+    fn list_unless_counted(&mut self, label: &'static str, sign: &'static str, group: &Object<'a>) {
         if !group.get(&member_name(label)).is_some_and(Value::is_number) {
-            self.list(label, group);
+            self.list(label, sign, group);
         }
     }
 
     /// The list in the member that is called like the label: `Still open` is `still_open`.
-    fn list(&mut self, label: &'static str, group: &Object<'a>) {
+    fn list(&mut self, label: &'static str, sign: &'static str, group: &Object<'a>) {
         let items = group.items(&member_name(label));
         if !items.is_empty() {
             self.lists.push(List {
                 label,
+                sign,
                 total: items.len(),
                 shown: items.iter().take(LIST_SHOWN).map(|item| item_text(*item)).collect(),
             });
@@ -217,62 +374,14 @@ impl<'a> Outline<'a> {
     }
 }
 
-fn member_name(label: &str) -> String {
-    label.to_ascii_lowercase().replace(' ', "_")
-}
-
-/// See [`Event::headline`].
-pub(crate) fn headline<'a>(event: &Event<'a>) -> Cow<'a, str> {
-    let group = event.group();
-    let phrase = event.kind.phrase();
-    let with = |what: Option<Cow<'a, str>>| match what {
-        Some(what) => Cow::Owned(format!("{phrase}: {what}")),
-        None => Cow::Borrowed(phrase),
-    };
-    match event.kind {
-        EventType::FindingAdded | EventType::FindingVerified | EventType::CriticalFinding => {
-            event.title().unwrap_or(Cow::Borrowed(phrase))
-        }
-        EventType::PhaseChanged => match (group.text("status"), group.text("name")) {
-            (Some(status), Some(name)) => format!("Phase {status}: {name}").into(),
-            (Some(status), None) => format!("Testing phase {status}").into(),
-            (None, name) => with(name),
-        },
-        EventType::EngagementCompleted => {
-            let found = |(severity, count): (crate::Severity, Value<'a>)| {
-                count.number().filter(|count| *count > 0.0)?;
-                Some(format!("{} {}", count.text()?, severity.word()))
-            };
-            let found: Vec<_> = event.counts().into_iter().filter_map(found).collect();
-            with((!found.is_empty()).then(|| found.join(", ").into()))
-        }
-        EventType::EngagementSigned => match group.text("signer") {
-            Some(signer) => format!("{phrase} by {signer}").into(),
-            None => phrase.into(),
-        },
-        EventType::RetestCompleted => {
-            with(counted(group, [("fixed", "fixed"), ("still_open", "still open"), ("regressed", "regressed")]))
-        }
-        EventType::SurfaceChanged => {
-            with(counted(group, [("added", "added"), ("removed", "removed"), ("changed", "changed")]))
-        }
-        EventType::ReportReady => with(group.text("title")),
-        EventType::MonitorAlert => with(group.text("name")),
+impl<'a> Fact<'a> {
+    fn new(label: &'static str, value: Cow<'a, str>) -> Option<Self> {
+        (!is_blank(&value)).then_some(Self { label, value, time: None })
     }
 }
 
-/// `1 fixed, 2 still open, 0 regressed`: how many there are in each list that the group has.
-fn counted<'a>(group: &Object<'a>, lists: [(&str, &str); 3]) -> Option<Cow<'a, str>> {
-    let count = |(member, word): (&str, &str)| {
-        let value = group.get(member)?;
-        Some(if value.is_number() {
-            format!("{} {word}", value.json())
-        } else {
-            format!("{} {word}", value.items().len())
-        })
-    };
-    let counts: Vec<_> = lists.into_iter().filter_map(count).collect();
-    (!counts.is_empty()).then(|| counts.join(", ").into())
+fn member_name(label: &str) -> String {
+    label.to_ascii_lowercase().replace(' ', "_")
 }
 
 fn joined<'a>(items: &[Cow<'a, str>]) -> Option<Cow<'a, str>> {

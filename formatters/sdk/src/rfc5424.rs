@@ -6,6 +6,7 @@
 //!
 //! ```
 //! use heraldry_formatter::Severity;
+//! use heraldry_formatter::line::Content;
 //! use heraldry_formatter::rfc5424::{Facility, Header, Message, SdId};
 //!
 //! let header = Header {
@@ -16,11 +17,11 @@
 //!     app_name: "heraldry",
 //!     msgid: "finding_added",
 //! };
-//! let id = SdId::default();
-//! let mut message = Message::new(header, &id, 8000);
-//! message.param("target", Some("a [\"x\"]"));
-//! message.text("", "Two\nlines");
-//! let line = String::from_utf8(message.payload()?.body).unwrap_or_default();
+//! let mut content = Content::new(8000);
+//! content.param("target", Some("a [\"x\"]"));
+//! content.text("", "Two\nlines");
+//! let message = Message { header, sd_id: &SdId::default(), bom: false };
+//! let line = String::from_utf8(message.payload(content)?.body).unwrap_or_default();
 //! assert!(line.ends_with(r#" [heraldry@32473 target="a [\"x\"\]"] Two lines"#));
 //! # Ok::<(), heraldry_formatter::Error>(())
 //! ```
@@ -29,13 +30,12 @@ mod names;
 #[cfg(test)]
 mod property;
 
-use std::borrow::Cow;
 use std::fmt::Write as _;
 
+pub(crate) use names::is_sd_name;
 pub use names::{AppName, Facility, SdId};
 
-use crate::line::{CONTENT_TYPE, Field, fit, push_escaped, value};
-use crate::text::Rule;
+use crate::line::{Content, Field, fit, line_payload, push_escaped, too_long};
 use crate::{Error, Payload, Severity};
 
 /// The most bytes of a whole line over syslog when the transport names no limit of its own: what a
@@ -64,14 +64,7 @@ pub struct Header<'a> {
 impl Header<'_> {
     /// Appends the header and the space behind it.
     pub fn push_to(&self, out: &mut String) {
-        let severity = match self.severity {
-            Severity::Info => 6,
-            Severity::Low => 5,
-            Severity::Medium => 4,
-            Severity::High => 3,
-            Severity::Critical => 2,
-        };
-        let priority = self.facility.number() * 8 + severity;
+        let priority = self.facility.priority(self.severity);
         let timestamp = if is_timestamp(self.timestamp) { self.timestamp } else { "-" };
         // Writing into a string does not fail.
         let _ = write!(out, "<{priority}>1 {timestamp} ");
@@ -111,94 +104,46 @@ fn is_timestamp(text: &str) -> bool {
         && number(17) <= 59
 }
 
+/// What stands in front of MSG when it begins with a byte order mark (section 6.4): U+FEFF.
+const BOM: &str = "\u{FEFF}";
+
 /// One message: header, one element of structured data, text.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Message<'a> {
-    header: Header<'a>,
-    sd_id: &'a SdId,
-    params: Vec<Field<'a>>,
-    text: Field<'a>,
-    max_bytes: usize,
+    /// What stands first.
+    pub header: Header<'a>,
+    /// The name of the element.
+    pub sd_id: &'a SdId,
+    /// Whether MSG, where there is one, begins with the byte order mark that section 6.4 wants of UTF-8. Most
+    /// receivers do not: some keep it as part of the text.
+    pub bom: bool,
 }
 
-impl<'a> Message<'a> {
-    /// A message without parameters and text, of at most `max_bytes` with its header: what the context says, or
-    /// [`MAX_BYTES`].
-    pub fn new(header: Header<'a>, sd_id: &'a SdId, max_bytes: usize) -> Self {
-        let text = Field {
-            name: "",
-            label: None,
-            value: Cow::Borrowed(""),
-            frame_bytes: 1,
-            is_special: |_| false,
-            atomic: false,
-        };
-        Self { header, sd_id, params: Vec::with_capacity(24), text, max_bytes }
-    }
-
-    /// Adds a parameter, unless nothing of it would be left. Add first what matters most: where there is too
-    /// little room the last ones go. A name stands once, the first time (RFC 5424 lets it repeat, syslog-ng
-    /// keeps the last); a name that is not 1 to 32 printable ASCII characters without `=`, `]` and `"`
-    /// (section 6.3.3) is left out with its value.
-    pub fn param(&mut self, name: &'static str, text: Option<impl Into<Cow<'a, str>>>) {
-        self.add(name, text, false);
-    }
-
-    /// Adds a parameter that is never cut: half an id is of no use. Where there is too little room it may still go
-    /// as a whole.
-    pub fn whole_param(&mut self, name: &'static str, text: Option<impl Into<Cow<'a, str>>>) {
-        self.add(name, text, true);
-    }
-
-    fn add(&mut self, name: &'static str, text: Option<impl Into<Cow<'a, str>>>, atomic: bool) {
-        let Some(text) = text else { return };
-        let value = value(text, Rule::SPACES, self.max_bytes);
-        debug_assert!(names::is_sd_name(name), "{name:?} is no name of a parameter");
-        if value.is_empty() || !names::is_sd_name(name) || self.params.iter().any(|param| param.name == name) {
-            return;
-        }
-        // Beside its value: a space, its name, `=` and two quotes.
-        let frame_bytes = name.len() + 4;
-        self.params.push(Field { name, label: None, value, frame_bytes, is_special: must_be_escaped, atomic });
-    }
-
-    /// Adds to MSG, all of which stands on one line: `text`, and before it `between` when something stands there
-    /// already. Nothing, when nothing of the text is left.
-    pub fn text(&mut self, between: &'static str, text: impl Into<Cow<'a, str>>) {
-        let text = value(text, Rule::SPACES, self.max_bytes);
-        if self.text.value.is_empty() {
-            self.text.value = text;
-        } else if !text.is_empty() {
-            debug_assert!(!between.contains(char::is_control), "what stands between is on one line");
-            let whole = self.text.value.to_mut();
-            whole.reserve(between.len() + text.len());
-            whole.push_str(between);
-            whole.push_str(&text);
-        }
-    }
-
-    /// The message as what a delivery carries: one line.
+impl Message<'_> {
+    /// The message with that content as what a delivery carries: one line.
     ///
     /// # Errors
     /// `internal` when the header alone is too long.
-    pub fn payload(mut self) -> Result<Payload, Error> {
+    pub fn payload(&self, content: Content<'_>) -> Result<Payload, Error> {
         let mut line = String::with_capacity(1024);
         self.header.push_to(&mut line);
+        let (mut text, mut params, max_bytes) = content.parts(must_be_escaped, |_| false);
+        let bom = if self.bom { BOM } else { "" };
+        // A space before MSG.
+        text.frame_bytes = 1 + bom.len();
         let sd_id = self.sd_id.as_str();
         let head_bytes = line.len() + sd_id.len() + 2;
-        let room = self.max_bytes.checked_sub(head_bytes);
-        if !room.is_some_and(|room| fit(&mut self.text, &mut self.params, 0, room)) {
-            return Err(Error::Internal(format!(
-                "the header of the message alone has {head_bytes} bytes, the transport takes {}",
-                self.max_bytes
-            )));
+        let room = max_bytes.checked_sub(head_bytes);
+        if !room.is_some_and(|room| fit(&mut text, &mut params, 0, room)) {
+            return Err(too_long(head_bytes, max_bytes));
         }
-        push_data(&mut line, sd_id, &self.params);
-        if !self.text.value.is_empty() {
+        push_data(&mut line, sd_id, &params);
+        if !text.value.is_empty() {
             line.push(' ');
-            line.push_str(&self.text.value);
+            line.push_str(bom);
+            line.push_str(&text.value);
         }
-        Ok(Payload { content_type: CONTENT_TYPE.into(), headers: Vec::new(), body: line.into_bytes() })
+        Ok(line_payload(line))
     }
 }
 

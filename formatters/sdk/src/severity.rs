@@ -42,6 +42,21 @@ impl Severity {
         }
     }
 
+    /// The same on a scale of 0 to 10, as SIEMs have it (FORMATS, section 3): `score`, a CVSS base score, where there
+    /// is one, rounded and within what the word means; else the word's usual number.
+    pub fn of_ten(self, score: Option<f64>) -> u8 {
+        let (lowest, highest, usual) = match self {
+            Self::Info => (0, 1, 1),
+            Self::Low => (1, 3, 3),
+            Self::Medium => (4, 6, 5),
+            Self::High => (7, 8, 8),
+            Self::Critical => (9, 10, 10),
+        };
+        // The steps below a half and above are counted: no conversion that could go wrong.
+        let rounded = score.map(|score| (0_u8..10).filter(|step| score >= f64::from(*step) + 0.5).count());
+        rounded.and_then(|rounded| u8::try_from(rounded).ok()).map_or(usual, |rounded| rounded.clamp(lowest, highest))
+    }
+
     /// `critical`.
     pub const fn word(self) -> &'static str {
         match self {
@@ -74,6 +89,28 @@ impl Severity {
             Self::Critical => "CRITICAL",
         }
     }
+
+    /// The colour that stands for it, `0xRRGGBB` (FORMATS, section 8).
+    pub const fn rgb(self) -> u32 {
+        match self {
+            Self::Info => 0x6B_72_80,
+            Self::Low => 0x25_63_EB,
+            Self::Medium => 0xD9_77_06,
+            Self::High => 0xEA_58_0C,
+            Self::Critical => 0xB0_00_20,
+        }
+    }
+
+    /// A coloured disc, for people (FORMATS, section 8).
+    pub const fn emoji(self) -> &'static str {
+        match self {
+            Self::Info => "⚪",
+            Self::Low => "🔵",
+            Self::Medium => "🟡",
+            Self::High => "🟠",
+            Self::Critical => "🔴",
+        }
+    }
 }
 
 #[cfg(test)]
@@ -90,6 +127,33 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(Severity::parse(word), severity, "{word:?}");
+        }
+    }
+
+    #[test]
+    fn the_word_bounds_the_score() {
+        use Severity::{Critical, High, Info, Low, Medium};
+        for (severity, score, expected) in [
+            (Info, None, 1),
+            (Low, None, 3),
+            (Medium, None, 5),
+            (High, None, 8),
+            (Critical, None, 10),
+            (Info, Some(0.0), 0),
+            (Info, Some(9.8), 1),
+            (Low, Some(0.1), 1),
+            (Low, Some(3.9), 3),
+            (Medium, Some(4.5), 5),
+            (Medium, Some(6.4), 6),
+            (High, Some(7.4), 7),
+            (High, Some(7.5), 8),
+            (High, Some(8.9), 8),
+            (Critical, Some(3.0), 9),
+            (Critical, Some(9.4), 9),
+            (Critical, Some(9.5), 10),
+            (Critical, Some(10.0), 10),
+        ] {
+            assert_eq!(severity.of_ten(score), expected, "{severity:?} {score:?}");
         }
     }
 

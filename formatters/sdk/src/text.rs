@@ -122,6 +122,12 @@ pub fn is_bidi(c: char) -> bool {
     matches!(c, '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
 }
 
+/// The text without what stands around it and would not be seen, or as a space: space, controls and bidirectional
+/// controls.
+pub fn bare(text: &str) -> &str {
+    text.trim_matches(|c: char| c.is_whitespace() || c.is_control() || is_bidi(c))
+}
+
 /// Whether nothing of the text would be seen: it is empty, or all space, controls and zero width.
 pub fn is_blank(text: &str) -> bool {
     text.chars().all(|c| {
@@ -199,6 +205,12 @@ mod tests {
     fn no_run_is_left() {
         assert_eq!(separate("a```b".into(), '`'), "a`\u{200B}`\u{200B}`b");
         assert!(matches!(separate("a`b`".into(), '`'), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn around_a_text_there_is_nothing() {
+        assert_eq!(bare("\0\t a\0 b\u{202E} \u{7f}\r\n"), "a\0 b");
+        assert_eq!(bare(" \0 "), "");
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! What Slack's answers mean (FORMATS, section 1): errors come as one word of plain text, and the word
 //! says more than the status.
 
-use heraldry_formatter::value::Object;
 use heraldry_formatter::{Answer, Verdict};
 
 pub(crate) fn verdict(answer: &Answer) -> Verdict {
@@ -24,7 +23,10 @@ pub(crate) fn verdict(answer: &Answer) -> Verdict {
         return Verdict::failed(reason);
     }
     if answer.status == 429 {
-        return Verdict::retry_after(wait_ms(word), "rate_limited: this webhook gets more messages than Slack takes");
+        return Verdict::retry_after(
+            answer.retry_after_ms(),
+            "rate_limited: this webhook gets more messages than Slack takes",
+        );
     }
     Verdict::by_status()
 }
@@ -73,15 +75,6 @@ fn refusal(word: &str) -> Option<&'static str> {
         "team_disabled" => "team_disabled: the workspace is disabled; ask its administrator",
         _ => return None,
     })
-}
-
-/// How long Slack wants to be left alone, in milliseconds, from `{"retry_after": SECONDS}`; `None` when it does
-/// not say so in a sane way.
-fn wait_ms(json: &str) -> Option<u32> {
-    let seconds = Object::parse(json).ok()?.get("retry_after")?.number()?;
-    let ms = (seconds * 1000.0).ceil();
-    // A conversion saturates: what is longer than 49 days becomes 49 days, and the host cuts at an hour.
-    (ms >= 0.0).then_some(ms as u32)
 }
 
 #[cfg(test)]

@@ -1,128 +1,116 @@
 //! Which part of an event goes into which block.
 
-use heraldry_formatter::block_kit::{
-    Button, Color, FIELD_TEXT, HEADER_TEXT, Message, Mrkdwn, PlainText, SECTION_FIELDS, TEXT, Text,
-};
-use heraldry_formatter::outline::{Fact, List, Outline};
-use heraldry_formatter::{Event, EventType, Severity};
+mod compact;
+mod details;
+mod sheet;
+
+use heraldry_formatter::block_kit::{Button, Color, HEADER_TEXT, Message, Mrkdwn, PlainText};
+use heraldry_formatter::outline::{Fact, Outline};
+use heraldry_formatter::{Event, Severity};
+
+use self::sheet::Sheet;
+use crate::options::Options;
 
 // Ours (FORMATS, section 1): what a reader takes in at a glance, far below what Slack would take.
 const FALLBACK: usize = 300;
 const FALLBACK_TITLE: usize = 200;
-const FALLBACK_ENGAGEMENT: usize = 80;
-const PASSAGE: usize = 600;
-const EVIDENCE: usize = 500;
-const LIST_ITEM: usize = 150;
-const CONTEXT_TEXT: usize = 300;
+/// Of a value that stands beside others in a line.
+const PIECE: usize = 80;
+/// Of a name that has to be recognised.
+const NAME: usize = 150;
+const TARGET: usize = 1000;
+const FACT: usize = 300;
 
-pub(crate) fn message<'a>(event: &'a Event<'_>, outline: &'a Outline<'_>) -> Message<'a> {
+pub(crate) fn message<'a>(event: &'a Event<'_>, outline: &'a Outline<'_>, options: &Options) -> Message<'a> {
     let severity = event.severity();
-    let headline = event.headline();
-    let mut message = Message::new(fallback(event, severity, &headline), color(severity));
-    message.header(
-        PlainText::compose(HEADER_TEXT).words(emoji(severity)).words(" ").value(&headline, HEADER_TEXT).finish(),
-    );
-    message.fields(fields(event, severity, outline));
-    for passage in &outline.passages {
-        message.section(PlainText::lines(&**passage, PASSAGE));
+    let mentions = Mrkdwn::mentions(options.mentions(severity));
+    let mut message = Message::new(fallback(event, severity));
+    message.mention(mentions.clone());
+    if options.compact {
+        compact::fill(&mut message, event, outline, mentions);
+    } else {
+        fill(&mut message, event, outline, mentions);
+        let title_may_be_cut = title(outline, HEADER_TEXT).may_be_cut();
+        let color = if outline.is_good { GOOD } else { color(severity) };
+        details::fill(message.colored(color), event, outline, title_may_be_cut);
     }
-    if let Some(evidence) = &outline.evidence {
-        message.section(Mrkdwn::code(evidence, EVIDENCE));
-    }
-    for items in &outline.lists {
-        message.section(list(items));
-    }
-    let mut buttons = Vec::new();
-    for link in &outline.links {
-        match Button::open(link.label, &link.address) {
-            Some(button) => buttons.push(button),
-            // It may not be pressed, but it may be read.
-            None => message.section(labelled(link.label, ": ", &link.address, PASSAGE)),
-        }
-    }
-    message.actions(buttons);
-    message.context(context(event));
     message
 }
 
 /// `CRITICAL: SQL injection (DVWA)`.
-fn fallback(event: &Event<'_>, severity: Severity, headline: &str) -> PlainText<'static> {
-    let text = PlainText::compose(FALLBACK).words(severity.upper()).words(": ").value(headline, FALLBACK_TITLE);
+fn fallback(event: &Event<'_>, severity: Severity) -> PlainText<'static> {
+    let headline = event.headline();
+    let text = PlainText::compose(FALLBACK).words(severity.upper()).words(": ").value(&headline, FALLBACK_TITLE);
     match event.engagement_name() {
-        Some(name) => text.words(" (").value(name, FALLBACK_ENGAGEMENT).words(")").finish(),
+        Some(name) => text.words(" (").value(name, PIECE).words(")").finish(),
         None => text.finish(),
     }
 }
 
-fn fields<'a>(event: &'a Event<'_>, severity: Severity, outline: &'a Outline<'_>) -> Vec<PlainText<'a>> {
-    let mut fields = Vec::with_capacity(SECTION_FIELDS);
-    let rated = matches!(event.kind, EventType::MonitorAlert | EventType::EngagementCompleted);
-    if event.kind.is_finding() || rated {
-        fields.push(labelled("Severity", ": ", severity.title(), FIELD_TEXT));
+/// What is always seen: what happened, to whom it matters, what it is about, and where to read on.
+fn fill<'a>(message: &mut Message<'a>, event: &Event<'_>, outline: &'a Outline<'_>, mentions: Mrkdwn) {
+    let blocks = message.blocks();
+    blocks.header(title(outline, HEADER_TEXT));
+    blocks.section(mentions);
+    blocks.section(lead(outline));
+    blocks.context(outline.facts.iter().filter_map(moment));
+    if !event.kind.is_rated() {
+        // There are no details that matter less than these.
+        details::lists(blocks, outline);
     }
-    let is_weakness = |fact: &&Fact<'_>| matches!(fact.label, "CVSS" | "CWE" | "CVE");
-    fields.extend(outline.facts.iter().filter(is_weakness).map(field));
-    fields.extend(outline.target.as_deref().map(|target| labelled("Target", ": ", target, FIELD_TEXT)));
-    fields.extend(outline.facts.iter().filter(|fact| !is_weakness(fact)).map(field));
-    fields
+    blocks.actions(outline.links.iter().filter_map(|link| Button::open(link.label, &link.address)));
 }
 
-fn field<'a>(fact: &'a Fact<'_>) -> PlainText<'a> {
-    match fact.label {
-        "CVSS" => labelled("CVSS", " ", &fact.value, FIELD_TEXT),
-        // `CWE-89` says what it is.
-        label @ ("CWE" | "CVE") if fact.value.starts_with(label) => PlainText::line(&*fact.value, FIELD_TEXT),
-        label => labelled(label, ": ", &fact.value, FIELD_TEXT),
-    }
+/// `🔴 SQL injection`.
+fn title(outline: &Outline<'_>, limit: usize) -> PlainText<'static> {
+    PlainText::compose(limit).words(outline.sign).words(" ").value(&outline.title, limit).finish()
 }
 
-fn labelled(label: &str, between: &str, value: &str, limit: usize) -> PlainText<'static> {
-    PlainText::compose(limit).words(label).words(between).value(value, limit).finish()
+/// In a line what needs no names, then a line for each value that does.
+fn lead(outline: &Outline<'_>) -> PlainText<'static> {
+    let mut sheet = glance(Sheet::new(), outline);
+    if let Some(target) = &outline.target {
+        sheet = sheet.fact("Target", target, TARGET);
+    }
+    for fact in outline.facts.iter().filter(|fact| moment(fact).is_none()) {
+        sheet = sheet.fact(fact.label, &fact.value, FACT);
+    }
+    sheet.finish()
 }
 
-/// A heading with the count, an item a line, and how many more there are.
-fn list(list: &List<'_>) -> PlainText<'static> {
-    let mut text = PlainText::compose(TEXT).words(list.label).words(&format!(": {}", list.total));
-    for item in &list.shown {
-        text = text.words("\n• ").value(item, LIST_ITEM);
+/// All that needs no names: `Critical finding · CVSS 9.8`, `🔴 1 critical · 🟠 3 high`, `●◐○○○ Step 2 of 5`.
+fn glance(mut sheet: Sheet, outline: &Outline<'_>) -> Sheet {
+    for piece in &outline.summary {
+        sheet = sheet.piece("", piece, PIECE);
     }
-    match list.total - list.shown.len() {
-        0 => text.finish(),
-        more => text.words(&format!("\nand {more} more")).finish(),
+    for count in &outline.tally {
+        let disc = format!("{} ", count.severity.emoji());
+        sheet = sheet.piece(&disc, &format!("{} {}", cut(&count.count), count.severity.word()), PIECE);
     }
+    if let Some(step) = outline.step {
+        let drawn = step.drawn().map(|drawn| drawn + "  ").unwrap_or_default();
+        sheet = sheet.piece(&drawn, &format!("Step {} of {}", step.index, step.total), PIECE);
+    }
+    sheet
 }
 
-/// Whose event it is, of what kind, and when it happened.
-fn context<'a>(event: &'a Event<'_>) -> Vec<Text<'a>> {
-    let mut elements = Vec::with_capacity(4);
-    let engagement = event.engagement_name().or(event.engagement_id());
-    for part in [engagement, event.engagement_client()].into_iter().flatten() {
-        elements.push(PlainText::line(part, CONTEXT_TEXT).into());
+/// A count is a few digits; whatever else stands in its place must not push the next one out.
+fn cut(count: &str) -> String {
+    let mut digits: String = count.chars().take(12).collect();
+    if digits.len() < count.len() {
+        digits.push_str("...");
     }
-    elements.push(PlainText::line(event.kind.phrase(), CONTEXT_TEXT).into());
-    elements.push(when(event));
-    elements
+    digits
 }
 
-/// When it happened, in the reader's own time zone if it can be told.
-fn when<'a>(event: &Event<'_>) -> Text<'a> {
-    let date = event.time().and_then(|time| Mrkdwn::date(time.unix_timestamp(), event.occurred_at));
-    match date {
-        Some(date) => date.into(),
-        None => labelled("At", " ", event.occurred_at, CONTEXT_TEXT).into(),
-    }
+/// `Started` and when, in the reader's own time zone; `None` when the fact is no point in time that can be told so.
+fn moment(fact: &Fact<'_>) -> Option<Mrkdwn> {
+    let time = fact.time?;
+    Mrkdwn::dated(fact.label, time.unix_timestamp(), fact.value.trim())
 }
 
-/// FORMATS, section 8.
-const fn emoji(severity: Severity) -> &'static str {
-    match severity {
-        Severity::Info => "⚪",
-        Severity::Low => "🔵",
-        Severity::Medium => "🟡",
-        Severity::High => "🟠",
-        Severity::Critical => "🔴",
-    }
-}
+/// For good news.
+const GOOD: Color = Color::rgb(0x15_80_3D);
 
 /// FORMATS, section 8.
 const fn color(severity: Severity) -> Color {

@@ -1,34 +1,36 @@
 //! The format `slack`: Block Kit messages for an incoming webhook (FORMATS, section 1).
 //!
-//! The message is one attachment, since only attachments have a colour, with the blocks inside, and a
-//! `text` that notifications show. What comes from the event stands in `plain_text` objects, where no
-//! markup works; of `mrkdwn` there are two: the code fence round the evidence, and the date.
+//! What has to be seen (the title, what it is about, the buttons, who is called) stands in the message's own blocks;
+//! the details stand in one attachment, since only attachments have a colour, and Slack may fold them. A `text` is for
+//! notifications. What comes from the event stands in `plain_text` objects, where no markup works; of `mrkdwn` there
+//! are three: the code fence round the evidence, dates, and the mentions of the webhook's options.
 
 mod answer;
 mod layout;
+mod options;
 
-use heraldry_formatter::{
-    Answer, Context, Error, Event, Formatter, Interpreter, Manifest, NoOptions, Payload, Verdict,
-};
+use heraldry_formatter::{Answer, Context, Error, Event, Formatter, Interpreter, Manifest, Payload, Verdict};
+
+pub use options::Options;
 
 /// The format.
 #[derive(Debug)]
 pub struct Slack;
 
 impl Formatter for Slack {
-    type Options = NoOptions;
+    type Options = Options;
 
     fn manifest() -> Manifest {
         Manifest {
             title: Some("Slack"),
             description: Some("A Block Kit message for a Slack incoming webhook, coloured by severity."),
-            options_schema: Some(NoOptions::SCHEMA),
+            options_schema: Some(options::SCHEMA),
             ..Manifest::new("slack", env!("CARGO_PKG_VERSION"))
         }
     }
 
-    fn render(event: &Event<'_>, _: &Context, _: &NoOptions) -> Result<Payload, Error> {
-        layout::message(event, &event.outline()).payload()
+    fn render(event: &Event<'_>, _: &Context, options: &Options) -> Result<Payload, Error> {
+        layout::message(event, &event.outline(), options).payload()
     }
 }
 

@@ -5,5 +5,8 @@ use heraldry_formatter::testing::golden::{Case, check};
 
 #[test]
 fn outputs_are_the_golden_ones() {
-    check::<Slack>(env!("CARGO_MANIFEST_DIR"), &[Case::http("", "{}")]);
+    let mentions = r#"{"mentions":{"critical":["S0614TZR7","here"],"high":["U024BE7LH"],"info":["channel"]}}"#;
+    let compact = r#"{"compact":true,"mentions":{"critical":["here"]}}"#;
+    let cases = [Case::http("", "{}"), Case::http("mentions", mentions), Case::http("compact", compact)];
+    check::<Slack>(env!("CARGO_MANIFEST_DIR"), &cases);
 }

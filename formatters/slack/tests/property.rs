@@ -4,12 +4,70 @@
 use heraldry_format_slack::Slack;
 use heraldry_formatter::golden::is_compact;
 use heraldry_formatter::testing::{samples, strategy};
-use heraldry_formatter::{RawEvent, describe, format};
+use heraldry_formatter::{Error, RawEvent, describe, format};
 use proptest::prelude::*;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-fn message(event: &RawEvent) -> Value {
-    let payload = format::<Slack>(event, &samples::http(), "{}").expect("rendered");
+/// What a webhook chose, and what it means for one event.
+#[derive(Debug)]
+struct Chosen {
+    options: String,
+    compact: bool,
+    /// What is to stand in the message for each severity, mildest first.
+    mentions: [Vec<&'static str>; 5],
+}
+
+/// A name in the options, and the markup that it stands for (Slack, "Formatting text").
+const MENTIONS: [(&str, &str); 5] = [
+    ("here", "<!here>"),
+    ("channel", "<!channel>"),
+    ("U024BE7LH", "<@U024BE7LH>"),
+    ("W012A3CDE", "<@W012A3CDE>"),
+    ("S0614TZR7", "<!subteam^S0614TZR7>"),
+];
+
+const SEVERITIES: [&str; 5] = ["info", "low", "medium", "high", "critical"];
+
+impl Chosen {
+    fn new(compact: Option<bool>, lists: &[Vec<usize>]) -> Self {
+        let mut options = json!({});
+        if let Some(compact) = compact {
+            options["compact"] = compact.into();
+        }
+        let mut mentions: [Vec<&str>; 5] = Default::default();
+        for ((severity, markup), list) in SEVERITIES.iter().zip(&mut mentions).zip(lists) {
+            let names: Vec<_> = list.iter().map(|&n| MENTIONS[n].0).collect();
+            *markup = list.iter().map(|&n| MENTIONS[n].1).collect();
+            options["mentions"][severity] = names.into();
+        }
+        Self { options: options.to_string(), compact: compact.unwrap_or(false), mentions }
+    }
+
+    /// Nothing.
+    fn defaults() -> Self {
+        Self::new(None, &[])
+    }
+
+    /// Each way of layout with everybody mentioned, somebody, and nobody.
+    fn all() -> Vec<Self> {
+        let lists = [vec![vec![0, 1, 2, 3, 4]; 5], vec![vec![], vec![0], vec![1], vec![2], vec![3, 4]], vec![]];
+        let each = |compact| lists.iter().map(move |lists| Self::new(compact, lists));
+        [None, Some(false), Some(true)].into_iter().flat_map(each).collect()
+    }
+
+    fn any() -> impl Strategy<Value = Self> {
+        let list = proptest::sample::subsequence(vec![0_usize, 1, 2, 3, 4], 0..=5);
+        (any::<Option<bool>>(), proptest::collection::vec(list, 0..=5))
+            .prop_map(|(compact, lists)| Self::new(compact, &lists))
+    }
+
+    fn message(&self, event: &RawEvent) -> Value {
+        message(event, &self.options)
+    }
+}
+
+fn message(event: &RawEvent, options: &str) -> Value {
+    let payload = format::<Slack>(event, &samples::http(), options).expect("rendered");
     assert_eq!(payload.content_type, "application/json; charset=utf-8");
     assert!(payload.headers.is_empty());
     let body = std::str::from_utf8(&payload.body).expect("UTF-8");
@@ -53,8 +111,9 @@ fn check_escaped(text: &str) {
     }
 }
 
-/// A text object: `plain_text` with escaped text, or `mrkdwn` that is a fence or the event's date.
-fn check_text<'a>(object: &'a Value, most: usize, event: &RawEvent) -> &'a str {
+/// A text object: `plain_text` with escaped text, or `mrkdwn` that is a fence, a date behind a word of our own, or
+/// who is to be mentioned.
+fn check_text<'a>(object: &'a Value, most: usize, mentions: &str) -> &'a str {
     let text = text(object, "text");
     let length = units(text);
     assert!((1..=most).contains(&length), "{length} of {most}: {text}");
@@ -67,16 +126,23 @@ fn check_text<'a>(object: &'a Value, most: usize, event: &RawEvent) -> &'a str {
         Some("mrkdwn") => {
             members(object, &["type", "text", "verbatim"]);
             assert_eq!(object["verbatim"], true);
-            if let Some(date) = text.strip_prefix("<!date^") {
+            let dated = text
+                .split_once("<!date^")
+                .filter(|(word, _)| ["", "· ", "Started ", "Completed ", "Signed "].contains(word));
+            if let Some((_, date)) = dated {
                 let (epoch, rest) = date.split_once('^').expect("a format");
                 assert!(epoch.bytes().all(|b| b.is_ascii_digit()));
-                assert_eq!(rest, format!("{{date_short}} {{time}}|{}>", event.occurred_at));
-            } else {
-                let code = text.strip_prefix("```\n").and_then(|t| t.strip_suffix("\n```"));
-                let code = code.expect("a fence");
+                let otherwise =
+                    rest.strip_prefix("{date_short} {time}|").and_then(|rest| rest.strip_suffix('>')).expect(text);
+                assert!(otherwise.bytes().all(|b| b.is_ascii_digit() || b"TZ:.+-".contains(&b)), "{text}");
+            } else if let Some(code) = text.strip_prefix("```\n") {
+                let code = code.strip_suffix("\n```").expect("the fence's end");
                 check_escaped(code);
                 assert!(!code.contains("``"), "{text}");
                 assert!(length <= 500, "{length}");
+            } else {
+                assert_eq!(text, mentions);
+                assert!(!mentions.is_empty());
             }
         }
         other => panic!("a text object of type {other:?}"),
@@ -92,42 +158,48 @@ fn check_url(url: &str) {
     assert!(url.bytes().all(|b| b.is_ascii_graphic() && !b"|<>\"\\".contains(&b)), "{url}");
 }
 
-fn check_block(block: &Value, event: &RawEvent) {
+fn check_button<'a>(button: &'a Value, ids: &mut Vec<&'a str>) {
+    members(button, &["type", "text", "url", "action_id"]);
+    assert_eq!(button["type"], "button");
+    assert_eq!(button["text"]["type"], "plain_text");
+    check_text(&button["text"], 75, "");
+    let id = text(button, "action_id");
+    assert!((1..=255).contains(&units(id)));
+    assert!(!ids.contains(&id), "{id} twice");
+    ids.push(id);
+    check_url(text(button, "url"));
+}
+
+fn check_block<'a>(block: &'a Value, mentions: &str, ids: &mut Vec<&'a str>) {
     match block["type"].as_str() {
         Some("header") => {
             members(block, &["type", "text"]);
             assert_eq!(block["text"]["type"], "plain_text");
-            assert!(!check_text(&block["text"], 150, event).contains('\n'));
+            assert!(!check_text(&block["text"], 150, "").contains('\n'));
         }
         Some("section") => {
-            members(block, &["type", "text", "fields"]);
+            members(block, &["type", "text", "fields", "accessory"]);
             assert!(block.get("text").is_some() || block.get("fields").is_some());
             if let Some(text) = block.get("text") {
-                check_text(text, 3000, event);
+                check_text(text, 3000, mentions);
             }
             if let Some(fields) = block.get("fields") {
                 let fields = fields.as_array().expect("a list");
                 assert!((1..=10).contains(&fields.len()));
                 for field in fields {
-                    check_text(field, 2000, event);
+                    check_text(field, 2000, mentions);
                 }
+            }
+            if let Some(button) = block.get("accessory") {
+                check_button(button, ids);
             }
         }
         Some("actions") => {
             members(block, &["type", "elements"]);
             let buttons = block["elements"].as_array().expect("a list");
             assert!((1..=25).contains(&buttons.len()));
-            let mut ids: Vec<_> = buttons.iter().map(|button| text(button, "action_id")).collect();
-            ids.sort_unstable();
-            ids.dedup();
-            assert_eq!(ids.len(), buttons.len());
             for button in buttons {
-                members(button, &["type", "text", "url", "action_id"]);
-                assert_eq!(button["type"], "button");
-                assert_eq!(button["text"]["type"], "plain_text");
-                check_text(&button["text"], 75, event);
-                assert!((1..=255).contains(&units(text(button, "action_id"))));
-                check_url(text(button, "url"));
+                check_button(button, ids);
             }
         }
         Some("context") => {
@@ -135,33 +207,62 @@ fn check_block(block: &Value, event: &RawEvent) {
             let elements = block["elements"].as_array().expect("a list");
             assert!((1..=10).contains(&elements.len()));
             for element in elements {
-                check_text(element, 3000, event);
+                check_text(element, 3000, "");
             }
         }
         other => panic!("a block of type {other:?}"),
     }
 }
 
-fn check_message(event: &RawEvent) {
-    let message = message(event);
-    members(&message, &["text", "mrkdwn", "unfurl_links", "unfurl_media", "attachments"]);
+fn check_message(event: &RawEvent, chosen: &Chosen) {
+    let message = chosen.message(event);
+    members(&message, &["text", "mrkdwn", "unfurl_links", "unfurl_media", "blocks", "attachments"]);
     let fallback = text(&message, "text");
-    assert!((1..=300).contains(&units(fallback)), "{fallback}");
-    check_escaped(fallback);
     let word = fallback.split(':').next().unwrap_or_default();
-    assert!(["INFO", "LOW", "MEDIUM", "HIGH", "CRITICAL"].contains(&word), "{fallback}");
-    let attachments = message["attachments"].as_array().expect("a list");
-    assert_eq!(attachments.len(), 1);
-    members(&attachments[0], &["color", "blocks"]);
-    let color = text(&attachments[0], "color");
-    assert!(color.len() == 7 && color.starts_with('#'), "{color}");
-    let blocks = attachments[0]["blocks"].as_array().expect("a list");
+    let severity = SEVERITIES.iter().position(|severity| severity.to_uppercase() == word).expect(fallback);
+    let mentions = chosen.mentions[severity].join(" ");
+    // Markup in it is the options' alone.
+    let words = if mentions.is_empty() {
+        assert_eq!(message["mrkdwn"], false);
+        fallback
+    } else {
+        fallback.strip_suffix(&mentions).and_then(|words| words.strip_suffix(' ')).expect("the mentions")
+    };
+    assert!((1..=300).contains(&units(words)), "{fallback}");
+    check_escaped(words);
+
+    let mut ids = Vec::new();
+    let blocks = message["blocks"].as_array().expect("a list");
     assert!((1..=50).contains(&blocks.len()));
-    assert_eq!(blocks[0]["type"], "header");
     for block in blocks {
-        check_block(block, event);
+        check_block(block, &mentions, &mut ids);
     }
-    check_carries(event, &all_text(&message["attachments"]));
+    let called =
+        |document: &Value| document.to_string().matches("<!").count() - document.to_string().matches("<!date^").count();
+    let many = chosen.mentions[severity].iter().filter(|mention| mention.starts_with("<!")).count();
+    assert_eq!(called(&message["blocks"]), many, "{message}");
+    assert!(ids.len() <= 2);
+    if chosen.compact {
+        assert!(blocks.len() == 1 && message.get("attachments").is_none(), "{message}");
+        let block = text(&blocks[0]["text"], "text");
+        assert!(units(block) <= 1_500 && block.lines().count() <= 4, "{block}");
+    } else {
+        assert_eq!(blocks[0]["type"], "header");
+        let attachments = message["attachments"].as_array().expect("a list");
+        assert_eq!(attachments.len(), 1);
+        members(&attachments[0], &["color", "blocks"]);
+        let color = text(&attachments[0], "color");
+        assert!(color.len() == 7 && color.starts_with('#'), "{color}");
+        let blocks = attachments[0]["blocks"].as_array().expect("a list");
+        assert!((1..=20).contains(&blocks.len()));
+        for block in blocks {
+            check_block(block, "", &mut ids);
+        }
+        let last = &blocks[blocks.len() - 1]["elements"];
+        let date = last.as_array().and_then(|elements| elements.last()).expect("a date");
+        assert!(text(date, "text").ends_with(&format!("|{}>", event.occurred_at)), "{date}");
+    }
+    check_carries(event, &(all_text(&message["blocks"]) + &all_text(&message["attachments"])));
 }
 
 /// All strings of a document, unescaped, one a line.
@@ -214,27 +315,59 @@ fn check_carries(event: &RawEvent, shown: &str) {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
-    fn any_event_gives_a_message_that_slack_takes(event in strategy::legal_event()) {
-        check_message(&event);
+    fn any_event_gives_a_message_that_slack_takes(event in strategy::legal_event(), chosen in Chosen::any()) {
+        check_message(&event, &chosen);
     }
 }
 
 #[test]
 fn every_sample_gives_a_message_that_slack_takes() {
-    for sample in samples::all() {
-        check_message(&sample.event);
+    for chosen in Chosen::all() {
+        for sample in samples::all() {
+            check_message(&sample.event, &chosen);
+        }
+        check_message(&samples::finding_of_length(200 * 1024), &chosen);
     }
-    check_message(&samples::finding_of_length(200 * 1024));
+}
+
+fn sample(name: &str) -> RawEvent {
+    samples::all().into_iter().find(|sample| sample.name == name).expect("the sample").event
 }
 
 #[test]
 fn what_was_cut_says_so() {
-    let sample = samples::all().into_iter().find(|sample| sample.name == "finding_added--long");
-    let message = message(&sample.expect("the sample").event);
-    let blocks = message["attachments"][0]["blocks"].as_array().expect("a list");
-    let texts = blocks.iter().filter_map(|block| block["text"]["text"].as_str());
-    let cut = texts.filter(|text| text.trim_end_matches("\n```").ends_with("...")).count();
-    assert_eq!(cut, 3, "header, description, evidence");
+    let message = Chosen::defaults().message(&sample("finding_added--long"));
+    let texts = |blocks: &Value| -> Vec<String> {
+        let blocks = blocks.as_array().expect("a list");
+        blocks.iter().filter_map(|block| block["text"]["text"].as_str().map(str::to_owned)).collect()
+    };
+    let is_cut = |text: &&String| text.trim_end_matches("\n```").ends_with("...");
+    assert_eq!(texts(&message["blocks"]).iter().filter(is_cut).count(), 1, "header");
+    let details = texts(&message["attachments"][0]["blocks"]);
+    assert_eq!(details.iter().filter(is_cut).count(), 2, "description, evidence");
+    // What the header had no room for.
+    assert!(details[0].starts_with("Title: A title that does not end & goes on".replace('&', "&amp;").as_str()));
+}
+
+#[test]
+fn nothing_is_said_twice() {
+    for (name, once) in [
+        ("phase_changed", "reconnaissance"),
+        ("engagement_completed", "Customer portal, autumn test"),
+        ("engagement_completed", "1 critical"),
+        ("engagement_signed", "Ingrid Solheim"),
+        ("report_ready", "final report"),
+        ("monitor_alert", "Nightly check of fixed findings"),
+        ("finding_added", "Log4j of 2021"),
+        ("finding_added", "High"),
+        ("critical_finding", "Critical"),
+    ] {
+        for options in ["{}", r#"{"compact":true}"#] {
+            let message = message(&sample(name), options);
+            let shown = all_text(&message["blocks"]) + &all_text(&message["attachments"]);
+            assert_eq!(shown.matches(once).count(), 1, "{name}: {once} in\n{shown}");
+        }
+    }
 }
 
 #[test]
@@ -242,9 +375,34 @@ fn a_wrong_time_is_text() {
     let mut event = samples::all()[0].event.clone();
     for time in ["2026-11-17T10:12:45.120Z|<!channel>", "yesterday", "1969-12-31T23:59:59.000Z"] {
         event.occurred_at = time.into();
-        let message = message(&event).to_string();
+        let message = message(&event, "{}").to_string();
         assert!(!message.contains("<!"), "{message}");
     }
+}
+
+#[test]
+fn options_that_are_none() {
+    for (options, pointer) in [
+        (r#"{"mentions":{"critical":["everyone"]}}"#, "/mentions/critical"),
+        (r#"{"mentions":{"critical":["<!here>"]}}"#, "/mentions/critical"),
+        (r#"{"mentions":{"critical":["here","here"]}}"#, "/mentions/critical"),
+        (r#"{"mentions":{"severe":["here"]}}"#, "/mentions/severe"),
+        (r#"{"mentions":{"high":"here"}}"#, "/mentions/high"),
+        (r#"{"compact":1}"#, "/compact"),
+        (r#"{"width":"full"}"#, "/width"),
+    ] {
+        match format::<Slack>(&samples::all()[0].event, &samples::http(), options) {
+            Err(Error::InvalidOptions(problems)) => {
+                assert!(problems[0].pointer.starts_with(pointer), "{options}: {problems:?}");
+            }
+            other => panic!("{options} gave {other:?}"),
+        }
+    }
+    let twenty = |n: usize| {
+        let ids: Vec<_> = (0..n).map(|n| format!("U{n:04}")).collect();
+        format::<Slack>(&samples::all()[0].event, &samples::http(), &json!({"mentions": {"low": ids}}).to_string())
+    };
+    assert!(twenty(20).is_ok() && twenty(21).is_err());
 }
 
 #[test]
@@ -253,5 +411,11 @@ fn the_manifest_says_what_it_is() {
     assert_eq!(manifest["name"], "slack");
     assert_eq!(manifest["kind"], "document");
     assert_eq!(manifest["join"], "none");
-    assert_eq!(manifest["options_schema"]["additionalProperties"], false);
+    let schema = &manifest["options_schema"];
+    assert_eq!(schema["additionalProperties"], false);
+    let names: Vec<_> = schema["properties"].as_object().expect("options").keys().collect();
+    assert_eq!(names, ["compact", "mentions"]);
+    for severity in SEVERITIES {
+        assert_eq!(schema["properties"]["mentions"]["properties"][severity]["$ref"], "#/$defs/mentions");
+    }
 }

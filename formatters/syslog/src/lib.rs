@@ -1,17 +1,21 @@
-//! `syslog`: one event as one message of RFC 5424, `<PRI>1 TIMESTAMP HOSTNAME APP-NAME - MSGID SD MSG`.
+//! `syslog`: one event as one message of RFC 5424, `<PRI>1 TIMESTAMP HOSTNAME APP-NAME - MSGID SD MSG`, or for old
+//! collectors of RFC 3164, `<PRI>Mmm dd hh:mm:ss HOST TAG: MSG`.
 //!
-//! What a machine looks for stands in the structured data, what a person reads in MSG. Nothing in an
-//! event can end a value, a message or a line (FORMATS, sections 4 and 9): a receiver that splits lines or
-//! runs out of room would believe what comes after.
+//! What a machine looks for stands in the structured data, in the older form as `name="value"` behind the sentence;
+//! what a person reads stands in MSG. Nothing in an event can end a value, a message or a line (FORMATS, sections 4
+//! and 9): a receiver that splits lines or runs out of room would believe what comes after.
 
 mod options;
 
 use std::borrow::Cow;
 
-use heraldry_formatter::line::{prose, sentence};
+use heraldry_formatter::line::{Content, prose, sentence};
 use heraldry_formatter::outline::item_text;
-use heraldry_formatter::rfc5424::{Header, MAX_BYTES, Message};
-use heraldry_formatter::{Context, Error, Event, EventType, Formatter, Join, Kind, Manifest, Payload, Severity};
+use heraldry_formatter::rfc5424::{MAX_BYTES, Message};
+use heraldry_formatter::syslog::Protocol;
+use heraldry_formatter::{
+    Context, Error, Event, EventType, Formatter, Join, Kind, Manifest, Payload, Severity, rfc3164, rfc5424,
+};
 
 pub use options::Options;
 
@@ -24,7 +28,7 @@ impl Formatter for Syslog {
 
     fn manifest() -> Manifest {
         Manifest {
-            title: Some("Syslog (RFC 5424)"),
+            title: Some("Syslog (RFC 5424, RFC 3164)"),
             description: Some(
                 "One line an event: severity and type in the header, the facts as structured data, a sentence to read.",
             ),
@@ -36,31 +40,48 @@ impl Formatter for Syslog {
     }
 
     fn render(event: &Event<'_>, context: &Context, options: &Options) -> Result<Payload, Error> {
-        let max_bytes = context.max_bytes.map_or(MAX_BYTES, |max| max as usize);
         let severity = event.severity();
-        let header = Header {
-            facility: options.facility,
-            severity,
-            timestamp: event.occurred_at,
-            host_name: &context.host_name,
-            app_name: options.app_name.as_str(),
-            msgid: event.kind.name(),
-        };
-        let mut message = Message::new(header, &options.structured_data_id, max_bytes);
-        params(&mut message, event, severity);
-        say(&mut message, event, severity);
-        message.payload()
+        let mut content = Content::new(context.max_bytes.map_or(MAX_BYTES, |max| max as usize));
+        params(&mut content, event, severity);
+        say(&mut content, event, severity);
+        match options.protocol {
+            Protocol::Rfc5424 => newer(event, context, options).payload(content),
+            Protocol::Rfc3164 => older(event, context, options).payload(content),
+        }
+    }
+}
+
+fn newer<'a>(event: &'a Event<'_>, context: &'a Context, options: &'a Options) -> Message<'a> {
+    let header = rfc5424::Header {
+        facility: options.facility,
+        severity: event.severity(),
+        timestamp: event.occurred_at,
+        host_name: &context.host_name,
+        app_name: options.app_name.as_str(),
+        msgid: event.kind.name(),
+    };
+    Message { header, sd_id: &options.structured_data_id, bom: options.bom }
+}
+
+fn older<'a>(event: &'a Event<'_>, context: &'a Context, options: &'a Options) -> rfc3164::Header<'a> {
+    rfc3164::Header {
+        facility: options.facility,
+        severity: event.severity(),
+        timestamp: event.occurred_at,
+        utc_offset: options.utc_offset,
+        host_name: &context.host_name,
+        tag: Some(options.app_name.as_str()),
     }
 }
 
 /// `CRITICAL SQL injection: what the description says`: one sentence for people.
-fn say<'a, 'e: 'a>(message: &mut Message<'a>, event: &Event<'e>, severity: Severity) {
+fn say<'a, 'e: 'a>(content: &mut Content<'a>, event: &Event<'e>, severity: Severity) {
     if has_severity(event.kind) {
-        message.text("", severity.upper());
+        content.text("", severity.upper());
     }
-    message.text(" ", sentence(event));
+    content.text(" ", sentence(event));
     if let Some(prose) = prose(event) {
-        message.text(": ", prose);
+        content.text(": ", prose);
     }
 }
 
@@ -69,10 +90,10 @@ fn has_severity(kind: EventType) -> bool {
     kind.is_finding() || kind == EventType::MonitorAlert
 }
 
-/// The SD-PARAMs of one event, the ones that matter most first.
-fn params<'a>(message: &mut Message<'a>, event: &'a Event<'_>, severity: Severity) {
+/// The facts of one event, the ones that matter most first.
+fn params<'a>(content: &mut Content<'a>, event: &'a Event<'_>, severity: Severity) {
     let group = event.group();
-    message.whole_param("id", Some(event.id));
+    content.whole_param("id", Some(event.id));
     let object_id = match event.kind {
         kind if kind.is_finding() => Some("finding_id"),
         EventType::ReportReady => Some("report_id"),
@@ -81,40 +102,40 @@ fn params<'a>(message: &mut Message<'a>, event: &'a Event<'_>, severity: Severit
         _ => None,
     };
     if let Some(name) = object_id {
-        message.param(name, group.text("id"));
+        content.param(name, group.text("id"));
     }
     if has_severity(event.kind) {
-        message.param("severity", Some(severity.word()));
+        content.param("severity", Some(severity.word()));
     }
     if event.kind.is_finding() {
-        message.param("cvss", event.cvss().map(|cvss| cvss.text));
-        message.param("cve", joined(&event.cve()));
-        message.param("cwe", joined(&event.cwe()));
+        content.param("cvss", event.cvss().map(|cvss| cvss.text));
+        content.param("cve", joined(&event.cve()));
+        content.param("cwe", joined(&event.cwe()));
     }
-    message.param("target", group.text("target"));
-    message.param("ip", group.text("ip"));
-    message.param("engagement_id", event.engagement_id());
-    message.param("engagement_name", event.engagement_name());
-    message.param("tool", group.text("tool"));
-    message.param("url", group.text("url").or_else(|| group.text("report_url")));
-    particulars(message, event);
+    content.param("target", group.text("target"));
+    content.param("ip", group.text("ip"));
+    content.param("engagement_id", event.engagement_id());
+    content.param("engagement_name", event.engagement_name());
+    content.param("tool", group.text("tool"));
+    content.param("url", group.text("url").or_else(|| group.text("report_url")));
+    particulars(content, event);
 }
 
 /// What only one type has.
-fn particulars<'a>(message: &mut Message<'a>, event: &'a Event<'_>) {
+fn particulars<'a>(content: &mut Content<'a>, event: &'a Event<'_>) {
     let group = event.group();
     match event.kind {
         EventType::FindingVerified => {
             let verification = event.verification();
-            message.param("verification_method", verification.text("method"));
-            message.param("verified_by", verification.text("verified_by"));
-            message.param("poc_url", verification.text("poc_url"));
+            content.param("verification_method", verification.text("method"));
+            content.param("verified_by", verification.text("verified_by"));
+            content.param("poc_url", verification.text("poc_url"));
         }
         EventType::PhaseChanged => {
-            message.param("phase_name", group.text("name"));
-            message.param("phase_status", group.text("status"));
-            message.param("phase_index", group.text("index"));
-            message.param("phase_total", group.text("total"));
+            content.param("phase_name", group.text("name"));
+            content.param("phase_status", group.text("status"));
+            content.param("phase_index", group.text("index"));
+            content.param("phase_total", group.text("total"));
         }
         EventType::EngagementCompleted => {
             for (severity, count) in event.counts() {
@@ -125,7 +146,7 @@ fn particulars<'a>(message: &mut Message<'a>, event: &'a Event<'_>) {
                     Severity::Low => "findings_low",
                     Severity::Info => "findings_info",
                 };
-                message.param(name, count.text());
+                content.param(name, count.text());
             }
         }
         EventType::RetestCompleted => {
@@ -133,7 +154,7 @@ fn particulars<'a>(message: &mut Message<'a>, event: &'a Event<'_>) {
                 [("retest_fixed", "fixed"), ("retest_still_open", "still_open"), ("retest_regressed", "regressed")]
             {
                 let items: Vec<_> = group.items(member).into_iter().map(item_text).collect();
-                message.param(name, joined(&items));
+                content.param(name, joined(&items));
             }
         }
         _ => {}

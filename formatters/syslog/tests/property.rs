@@ -68,8 +68,8 @@ fn check(event: &RawEvent, line: &str, max_bytes: usize) {
     assert_eq!(message.timestamp, event.occurred_at);
     assert_eq!((message.proc_id, message.msg_id), ("-", event.type_.as_str()));
     assert!(message.severity >= 2 && message.severity <= 6);
-    // Where something was cut, no more than one cut value could have been left.
-    let whole = line.len() + 200 < max_bytes && max_bytes > 2000;
+    // Where nothing can have been cut, however long the host's name is.
+    let whole = render(event, &samples::syslog(1 << 24), "{}").len() + 255 < max_bytes;
     let posted: Value = serde_json::from_str(&event.json).expect("JSON");
     let Some(element) = message.elements.first() else {
         assert!(!whole, "no structured data");
@@ -122,8 +122,12 @@ proptest! {
     fn any_event_is_one_legal_message(event in legal_event(), max in prop::option::of(prop_oneof![Just(480_u32), Just(2048), Just(8000), 400_u32..9000])) {
         let context = Context { max_bytes: max, ..samples::syslog(1) };
         let line = render(&event, &context, "{}");
-        check(&event, &line, max.map_or(8000, |max| max as usize));
-        prop_assert_eq!(line, render(&event, &context, "{}"));
+        let most = max.map_or(8000, |max| max as usize);
+        check(&event, &line, most);
+        prop_assert_eq!(&line, &render(&event, &context, "{}"));
+        // Nothing goes without a word, and nothing without need.
+        let all = render(&event, &samples::syslog(1 << 24), "{}");
+        prop_assert!(if all.len() <= most { line == all } else { line.contains("[truncated]") || line.contains("[truncated\\]") }, "{}", line);
     }
 
     #[test]

@@ -1,112 +1,93 @@
 //! Which part of an event goes where in the card.
 
-use heraldry_formatter::adaptive_card::{Action, Card, Element, Fact, Run, Style, reencoded};
-use heraldry_formatter::outline::{LIST_SHOWN, List, Outline};
-use heraldry_formatter::{Event, EventType, Severity};
+mod compact;
+mod full;
 
-use crate::budget::{Budget, LEVELS};
+use heraldry_formatter::adaptive_card::{Action, Card, Element, Run, Style, reencoded};
+use heraldry_formatter::outline::{Link, Outline};
+use heraldry_formatter::{Event, Severity};
 
-/// More would be a menu (FORMATS, section 2).
-const ACTIONS: usize = 3;
+use crate::budget::Budget;
+use crate::options::Options;
+
 /// Of a button's address, in bytes; [`URL_REENCODED`] holds as well.
 const URL_BYTES: usize = 2000;
 /// Of a button's address as Teams may write it: a card has two at most, and they cannot be cut.
 const URL_REENCODED: usize = 4000;
 /// Of words of our own, which nothing has to shorten.
 const WORDS: usize = 80;
-/// Of a whole list: its budget cuts each item, and this none of them.
-const LIST: usize = 2000;
+/// Of a line of values, none of which is longer than its budget.
+const LINE: usize = 2000;
+/// Between values in a line.
+const DOT: &str = " · ";
 
-// Every list of an outline has room for what the first level shows.
-const _: () = assert!(LEVELS[0].items <= LIST_SHOWN);
-
-pub(crate) fn card<'a>(event: &'a Event<'_>, outline: &'a Outline<'_>, budget: &Budget) -> Card<'a> {
-    let severity = event.severity();
-    let mut card = Card::new();
-    card.push(head(event, severity, budget));
-    card.push(Element::facts(facts(event, severity, outline, budget)));
-    if let Some(target) = &outline.target {
-        card.push(Element::text([label("Target: "), Run::line(&**target, budget.passage)]));
-    }
-    for passage in &outline.passages {
-        card.push(Element::text([Run::paragraphs(&**passage, budget.passage)]));
-    }
-    if let Some(evidence) = &outline.evidence {
-        card.push(Element::text([Run::paragraphs(&**evidence, budget.evidence).monospace()]));
-    }
-    for items in &outline.lists {
-        card.push(list(items, budget));
-    }
-    for link in &outline.links {
-        let action = Action::open(link.label, &link.address, URL_BYTES)
-            .filter(|action| reencoded(action.url().as_bytes()) <= URL_REENCODED && card.actions() < ACTIONS);
-        if !card.act(action) {
-            // It may not be pressed, but it may be read.
-            let address = Run::compose(budget.passage + 2).words(": ").value(&link.address, budget.passage).finish();
-            card.push(Element::text([label(link.label), address]));
-        }
+pub(crate) fn card<'a>(event: &'a Event<'_>, outline: &'a Outline<'_>, options: &Options, budget: &Budget) -> Card<'a> {
+    let mut card = Card::new(options.width);
+    if options.compact {
+        compact::fill(&mut card, event, outline, options, budget);
+    } else {
+        full::fill(&mut card, event, outline, options, budget);
     }
     card
 }
 
-/// The coloured top: the title, and under it what kind of news this is.
-fn head<'a>(event: &'a Event<'_>, severity: Severity, budget: &Budget) -> Element<'a> {
-    let kind = Run::compose(WORDS).words(" · ").words(event.kind.phrase()).finish();
-    Element::container(
-        style(severity),
-        [
-            Element::text([Run::line(event.headline(), budget.title).bold().large()]),
-            Element::text([label(severity.upper()), kind]),
-        ],
-    )
+/// The title behind its sign.
+fn title<'a>(outline: &'a Outline<'_>, limit: usize) -> [Run<'a>; 2] {
+    [Run::compose(WORDS).words(outline.sign).words(" ").finish(), Run::line(&*outline.title, limit).bold()]
 }
 
-fn facts<'a>(event: &'a Event<'_>, severity: Severity, outline: &'a Outline<'_>, budget: &Budget) -> Vec<Fact<'a>> {
-    let mut facts = Vec::with_capacity(16);
-    let mut push = |title, value: &'a str| facts.push(Fact::new(title, value, budget.fact));
-    let rated = matches!(event.kind, EventType::MonitorAlert | EventType::EngagementCompleted);
-    if event.kind.is_finding() || rated {
-        push("Severity", severity.title());
+/// All that needs no names, in the order in which it matters: `Critical finding`, `CVSS 9.8`, `Step 2 of 5`.
+fn glance(outline: &Outline<'_>) -> Vec<String> {
+    let mut pieces: Vec<_> = outline.summary.iter().map(ToString::to_string).collect();
+    if let Some(step) = outline.step {
+        let drawn = step.drawn().map(|drawn| drawn + "  ").unwrap_or_default();
+        pieces.push(format!("{drawn}Step {} of {}", step.index, step.total));
     }
-    for fact in &outline.facts {
-        push(fact.label, &fact.value);
-    }
-    if let Some(engagement) = event.engagement_name().or(event.engagement_id()) {
-        push("Engagement", engagement);
-    }
-    if let Some(client) = event.engagement_client() {
-        push("Client", client);
-    }
-    push("Occurred", event.occurred_at);
-    facts
+    pieces
 }
 
-/// A heading with the count, an item a line, and how many more there are.
-fn list(list: &List<'_>, budget: &Budget) -> Element<'static> {
-    let heading = Run::compose(WORDS).words(list.label).words(&format!(": {}", list.total)).finish().bold();
-    let mut text = Run::compose(LIST);
-    let shown = list.shown.iter().take(budget.items);
-    let more = list.total - shown.len();
-    for item in shown {
-        text = text.words("\n• ").value(item, budget.item);
+/// Values in a line, with dots between them, each cut at `limit`.
+fn line<'v>(values: impl IntoIterator<Item = &'v str>, limit: usize) -> Run<'static> {
+    let mut text = Run::compose(LINE);
+    for (n, value) in values.into_iter().enumerate() {
+        text = text.words(if n == 0 { "" } else { DOT }).value(value, limit);
     }
-    if more > 0 {
-        text = text.words(&format!("\nand {more} more"));
-    }
-    Element::text([heading, text.finish()])
+    text.finish()
 }
 
-/// Bold words of our own, with the spaces that they have.
-fn label(words: &str) -> Run<'_> {
-    Run::words(words).bold()
+/// When it happened, in words if it can be told so.
+fn when(event: &Event<'_>, options: &Options) -> String {
+    event.time().and_then(|time| options.locale.moment(time)).unwrap_or_else(|| event.occurred_at.to_owned())
 }
 
-/// FORMATS, section 8.
-const fn style(severity: Severity) -> Style {
-    match severity {
+/// A button, where the address may be pressed and leaves room for the rest.
+fn action(link: &Link<'_>) -> Option<Action> {
+    let action = Action::open(link.label, &link.address, URL_BYTES)?;
+    (reencoded(action.url().as_bytes()) <= URL_REENCODED).then_some(action)
+}
+
+/// The ground of the card's top: FORMATS, section 8, where the event is rated.
+fn style(event: &Event<'_>, outline: &Outline<'_>) -> Style {
+    if outline.is_good {
+        return Style::Good;
+    }
+    if !event.kind.is_rated() {
+        return Style::Emphasis;
+    }
+    match event.severity() {
         Severity::Info => Style::Default,
         Severity::Low => Style::Accent,
         Severity::Medium | Severity::High => Style::Warning,
         Severity::Critical => Style::Attention,
     }
+}
+
+/// The engagement, by its name or its id; not where the title says it.
+fn engagement<'a>(event: &'a Event<'_>, outline: &Outline<'_>) -> Option<&'a str> {
+    event.engagement_name().or(event.engagement_id()).filter(|_| !outline.tells_engagement())
+}
+
+/// A paragraph of one run.
+fn paragraph(run: Run<'_>) -> Element<'_> {
+    Element::text([run])
 }

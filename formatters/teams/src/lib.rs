@@ -7,32 +7,33 @@
 mod answer;
 mod budget;
 mod layout;
+mod options;
 
 use budget::LEVELS;
 use heraldry_formatter::adaptive_card::payload;
-use heraldry_formatter::{
-    Answer, Context, Error, Event, Formatter, Interpreter, Manifest, NoOptions, Payload, Verdict,
-};
+use heraldry_formatter::{Answer, Context, Error, Event, Formatter, Interpreter, Manifest, Payload, Verdict};
+
+pub use options::Options;
 
 /// The format.
 #[derive(Debug)]
 pub struct Teams;
 
 impl Formatter for Teams {
-    type Options = NoOptions;
+    type Options = Options;
 
     fn manifest() -> Manifest {
         Manifest {
             title: Some("Microsoft Teams"),
             description: Some("An Adaptive Card for a Microsoft Teams workflow, coloured by severity."),
-            options_schema: Some(NoOptions::SCHEMA),
+            options_schema: Some(options::SCHEMA),
             ..Manifest::new("teams", env!("CARGO_PKG_VERSION"))
         }
     }
 
-    fn render(event: &Event<'_>, context: &Context, _: &NoOptions) -> Result<Payload, Error> {
+    fn render(event: &Event<'_>, context: &Context, options: &Options) -> Result<Payload, Error> {
         let outline = event.outline();
-        payload(context.max_bytes, &LEVELS, |budget| layout::card(event, &outline, budget))
+        payload(context.max_bytes, &LEVELS, |budget| layout::card(event, &outline, options, budget))
     }
 }
 

@@ -5,5 +5,8 @@ use heraldry_formatter::testing::golden::{Case, check};
 
 #[test]
 fn outputs_are_the_golden_ones() {
-    check::<Teams>(env!("CARGO_MANIFEST_DIR"), &[Case::http("", "{}")]);
+    let german = r#"{"locale":"de","width":"default"}"#;
+    let compact = r#"{"compact":true,"locale":"en-US"}"#;
+    let cases = [Case::http("", "{}"), Case::http("german", german), Case::http("compact", compact)];
+    check::<Teams>(env!("CARGO_MANIFEST_DIR"), &cases);
 }

@@ -4,12 +4,64 @@
 use heraldry_format_teams::Teams;
 use heraldry_formatter::golden::is_compact;
 use heraldry_formatter::testing::{samples, strategy};
-use heraldry_formatter::{Context, RawEvent, describe, format};
+use heraldry_formatter::{Context, Error, RawEvent, describe, format};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-fn body(event: &RawEvent, context: &Context) -> String {
-    let payload = format::<Teams>(event, context, "{}").expect("rendered");
+/// What a webhook chose.
+#[derive(Debug, Clone, Copy)]
+struct Chosen {
+    width: Option<&'static str>,
+    locale: Option<&'static str>,
+    compact: Option<bool>,
+}
+
+const WIDTHS: [Option<&str>; 3] = [None, Some("full"), Some("default")];
+/// Each with how it writes the time of the generated events.
+const LOCALES: [(Option<&str>, &str); 7] = [
+    (None, "17 November 2026, 10:12 UTC"),
+    (Some("en-GB"), "17 November 2026, 10:12 UTC"),
+    (Some("en-US"), "November 17, 2026, 10:12 AM UTC"),
+    (Some("de"), "17. November 2026, 10:12 UTC"),
+    (Some("fr"), "17 novembre 2026, 10:12 UTC"),
+    (Some("es"), "17 de noviembre de 2026, 10:12 UTC"),
+    (Some("nl"), "17 november 2026, 10:12 UTC"),
+];
+const COMPACT: [Option<bool>; 3] = [None, Some(false), Some(true)];
+
+impl Chosen {
+    const DEFAULTS: Self = Self { width: None, locale: None, compact: None };
+
+    fn all() -> impl Iterator<Item = Self> {
+        let pairs = WIDTHS.into_iter().flat_map(|width| COMPACT.into_iter().map(move |compact| (width, compact)));
+        pairs.flat_map(|(width, compact)| LOCALES.into_iter().map(move |(locale, _)| Self { width, locale, compact }))
+    }
+
+    fn any() -> impl Strategy<Value = Self> {
+        let all: Vec<_> = Self::all().collect();
+        prop::sample::select(all)
+    }
+
+    fn options(self) -> String {
+        let mut options = json!({});
+        for (name, value) in [("width", self.width), ("locale", self.locale)] {
+            if let Some(value) = value {
+                options[name] = value.into();
+            }
+        }
+        if let Some(compact) = self.compact {
+            options["compact"] = compact.into();
+        }
+        options.to_string()
+    }
+
+    fn is_compact(self) -> bool {
+        self.compact == Some(true)
+    }
+}
+
+fn body(event: &RawEvent, context: &Context, chosen: Chosen) -> String {
+    let payload = format::<Teams>(event, context, &chosen.options()).expect("rendered");
     assert_eq!(payload.content_type, "application/json; charset=utf-8");
     assert!(payload.headers.is_empty());
     String::from_utf8(payload.body).expect("UTF-8")
@@ -35,27 +87,12 @@ fn check_characters(text: &str) {
     assert!(!text.is_empty());
     assert!(!text.contains("{{"), "{text}");
     for c in text.chars() {
-        assert!(c == '\n' || !c.is_control(), "{c:?} in {text}");
+        assert!(!c.is_control(), "{c:?} in {text}");
         assert!(!matches!(c, '\u{2028}' | '\u{2029}'), "{c:?} in {text}");
         assert!(
             !matches!(c, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{200E}' | '\u{200F}'),
             "{c:?} in {text}"
         );
-    }
-}
-
-/// Each character that Markdown may read stands behind a backslash.
-fn check_escaped(text: &str) {
-    check_characters(text);
-    assert!(!text.contains('\n'), "{text}");
-    let mut rest = text.chars();
-    while let Some(c) = rest.next() {
-        if c == '\\' {
-            let escaped = rest.next().expect("something behind the backslash");
-            assert!(r"\`*_{}[]()#+-.!|<>~&".contains(escaped), "{escaped:?} in {text}");
-        } else {
-            assert!(!r"`*_{}[]()#+-.!|<>~&".contains(c), "{c:?} in {text}");
-        }
     }
 }
 
@@ -66,36 +103,44 @@ fn check_url(url: &str) {
     assert!(url.bytes().all(|b| b.is_ascii_graphic() && !b"|<>\"\\{}".contains(&b)), "{url}");
 }
 
+/// Of all elements only these, in which no text passes a Markdown step.
 fn check_element(element: &Value) {
+    if let Some(spacing) = element.get("spacing") {
+        assert!(["None", "Small", "Medium"].contains(&spacing.as_str().unwrap_or_default()), "{element}");
+    }
     match element["type"].as_str() {
         Some("Container") => {
-            members(element, &["type", "style", "bleed", "items"]);
-            assert!(["default", "accent", "warning", "attention"].contains(&text(element, "style")));
-            assert_eq!(element["bleed"], true);
+            members(element, &["type", "spacing", "style", "bleed", "items"]);
+            let styles = ["default", "emphasis", "good", "accent", "warning", "attention"];
+            assert!(styles.contains(&text(element, "style")));
+            assert!(element["bleed"].is_boolean());
             list(element, "items").iter().for_each(check_element);
         }
         Some("RichTextBlock") => {
-            members(element, &["type", "inlines"]);
+            members(element, &["type", "spacing", "inlines"]);
             for run in list(element, "inlines") {
-                members(run, &["type", "text", "size", "weight", "fontType"]);
+                members(run, &["type", "text", "size", "weight", "fontType", "isSubtle"]);
                 assert_eq!(run["type"], "TextRun");
                 check_characters(text(run, "text"));
             }
         }
-        Some("FactSet") => {
-            members(element, &["type", "facts"]);
-            for fact in list(element, "facts") {
-                members(fact, &["title", "value"]);
-                check_escaped(text(fact, "title"));
-                check_escaped(text(fact, "value"));
+        Some("ColumnSet") => {
+            members(element, &["type", "spacing", "columns"]);
+            let columns = list(element, "columns");
+            assert!(columns.len() <= 5);
+            for column in columns {
+                members(column, &["type", "width", "items"]);
+                assert_eq!(column["type"], "Column");
+                assert!(["100px", "stretch"].contains(&text(column, "width")));
+                list(column, "items").iter().for_each(check_element);
             }
         }
         other => panic!("an element of type {other:?}"),
     }
 }
 
-fn check_card(event: &RawEvent) {
-    let body = body(event, &samples::http());
+fn check_card(event: &RawEvent, chosen: Chosen) {
+    let body = body(event, &samples::http(), chosen);
     assert!(body.len() <= 18_000, "{} bytes", body.len());
     assert!(is_compact(&body));
     // As a .NET writer would encode it anew, at its most careful.
@@ -116,13 +161,15 @@ fn check_card(event: &RawEvent) {
     assert_eq!(card["type"], "AdaptiveCard");
     assert_eq!(card["$schema"], "http://adaptivecards.io/schemas/adaptive-card.json");
     assert_eq!(card["version"], "1.4");
-    assert_eq!(card["msteams"], json!({"width": "Full"}));
+    let width = (chosen.width != Some("default")).then(|| json!({"width": "Full"}));
+    assert_eq!(card.get("msteams"), width.as_ref());
     let elements = list(card, "body");
     assert_eq!(elements[0]["type"], "Container");
     elements.iter().for_each(check_element);
+    let most = if chosen.is_compact() { 1 } else { 3 };
     if card.get("actions").is_some() {
         let actions = list(card, "actions");
-        assert!(actions.len() <= 3);
+        assert!(actions.len() <= most);
         for action in actions {
             members(action, &["type", "title", "url"]);
             assert_eq!(action["type"], "Action.OpenUrl");
@@ -130,21 +177,25 @@ fn check_card(event: &RawEvent) {
             check_url(text(action, "url"));
         }
     }
-    let title = text(&elements[0]["items"][0]["inlines"][0], "text");
-    check_carries(event, title, &all_text(card));
+    if chosen.is_compact() {
+        assert_eq!(elements.len(), 1);
+        assert!(list(&elements[0], "items").len() <= 5);
+    }
+    let shown = all_text(card);
+    if event.occurred_at == "2026-11-17T10:12:45.120Z" {
+        let (_, when) = LOCALES.into_iter().find(|(locale, _)| *locale == chosen.locale).expect("a locale");
+        // It ends the small print, which may have been cut at the smallest levels.
+        let small = shown.lines().filter(|line| line.contains(when)).count();
+        assert!(small == 1 || shown.contains("..."), "{when} is not in\n{shown}");
+    }
+    let title = text(&elements[0]["items"][0]["inlines"][1], "text");
+    check_carries(event, title, &shown);
 }
 
-/// All strings of a document, facts also without their backslashes, one a line.
+/// All texts of a card, one a line.
 fn all_text(document: &Value) -> String {
     match document {
-        Value::String(text) => {
-            let mut rest = text.chars();
-            let mut plain = String::new();
-            while let Some(c) = rest.next() {
-                plain.extend(if c == '\\' { rest.next() } else { Some(c) });
-            }
-            format!("{text}\n{plain}\n")
-        }
+        Value::String(text) => format!("{text}\n"),
         Value::Array(items) => items.iter().map(all_text).collect(),
         Value::Object(members) => members.values().map(all_text).collect(),
         _ => String::new(),
@@ -193,23 +244,27 @@ fn check_carries(event: &RawEvent, title: &str, shown: &str) {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
-    fn any_event_gives_a_card_that_arrives(event in strategy::legal_event()) {
-        check_card(&event);
+    fn any_event_gives_a_card_that_arrives(event in strategy::legal_event(), chosen in Chosen::any()) {
+        check_card(&event, chosen);
     }
 }
 
 #[test]
 fn every_sample_gives_a_card_that_arrives() {
-    for sample in samples::all() {
-        check_card(&sample.event);
+    // What says the default is the default.
+    let is_own = |chosen: &Chosen| chosen.compact != Some(false) && chosen.width != Some("full");
+    for chosen in Chosen::all().filter(is_own) {
+        for sample in samples::all() {
+            check_card(&sample.event, chosen);
+        }
+        check_card(&samples::finding_of_length(200 * 1024), chosen);
     }
-    check_card(&samples::finding_of_length(200 * 1024));
 }
 
 /// Everything as long as it gets, of what takes most bytes: the last level has to hold it.
 #[test]
 fn the_worst_event_gives_a_card_that_arrives() {
-    for piece in ["\\", "{", "<", "&", "\"", "漢", "😀", "\n", "'+"] {
+    for piece in ["\\", "{", "<", "&", "\"", "漢", "😀", "\n", "'+", "漢\n"] {
         let long = piece.repeat(900);
         let links = [
             format!("https://a.example/?{}", "&".repeat(660)),
@@ -217,36 +272,99 @@ fn the_worst_event_gives_a_card_that_arrives() {
             long.clone(),
         ];
         for link in links {
-            for kind in ["finding_verified", "retest_completed", "engagement_completed", "monitor_alert"] {
+            for kind in [
+                "finding_verified",
+                "retest_completed",
+                "engagement_completed",
+                "engagement_signed",
+                "report_ready",
+                "phase_changed",
+                "monitor_alert",
+            ] {
                 let items = vec![long.clone(); 12];
                 let group = json!({
                     "id": long, "title": long, "cvss": long, "cwe": items, "cve": items, "target": long,
                     "ip": long, "parameter": long, "description": long, "remediation": long, "evidence": long,
                     "references": items, "tags": items, "tool": long, "occurrences": long, "url": link,
                     "report_url": link, "fixed": items, "still_open": items, "regressed": items, "name": long,
-                    "message": long, "started_at": long, "completed_at": long, "findings": long,
+                    "message": long, "started_at": long, "completed_at": long, "signed_at": long, "scope": items,
+                    "signer": long, "role": long, "kind": long, "framework": long, "format": long, "pages": long,
+                    "status": long, "index": long, "total": long,
+                    "findings": {"critical": long, "high": long, "medium": long, "low": long, "info": long},
                 });
                 let event = json!({
                     "type": kind, "id": "i", "occurred_at": "2026-11-17T10:12:45.120Z",
                     "engagement": {"id": long, "name": long, "client": long},
                     "data": {
-                        "finding": group, "retest": group, "summary": group, "monitor": group,
+                        "finding": group, "retest": group, "summary": group, "monitor": group, "report": group,
+                        "authorization": group, "phase": group,
                         "verification": {"method": long, "verified_by": long, "poc_url": link},
                     },
                 });
-                check_card(&samples::event(&event.to_string()));
+                let event = samples::event(&event.to_string());
+                check_card(&event, Chosen::DEFAULTS);
+                check_card(&event, Chosen { compact: Some(true), locale: Some("es"), width: Some("default") });
             }
         }
     }
 }
 
+fn sample(name: &str) -> RawEvent {
+    samples::all().into_iter().find(|sample| sample.name == name).expect("the sample").event
+}
+
 #[test]
 fn a_smaller_limit_is_kept_too() {
-    let sample = samples::all().into_iter().find(|sample| sample.name == "finding_added--long");
-    let event = sample.expect("the sample").event;
-    let context = Context { max_bytes: Some(4_000), ..samples::http() };
-    assert!(body(&event, &samples::http()).len() > 4_000);
-    assert!(body(&event, &context).len() <= 4_000);
+    let event = sample("finding_added--long");
+    let context = Context { max_bytes: Some(5_000), ..samples::http() };
+    assert!(body(&event, &samples::http(), Chosen::DEFAULTS).len() > 5_000);
+    assert!(body(&event, &context, Chosen::DEFAULTS).len() <= 5_000);
+}
+
+#[test]
+fn nothing_is_said_twice() {
+    for (name, once) in [
+        ("phase_changed", "reconnaissance"),
+        ("engagement_completed", "Customer portal, autumn test"),
+        ("engagement_completed", "critical"),
+        ("engagement_signed", "Ingrid Solheim"),
+        ("report_ready", "final report"),
+        ("monitor_alert", "Nightly check of fixed findings"),
+        ("finding_added", "Log4j of 2021"),
+        ("finding_added", "High"),
+        ("critical_finding", "Critical"),
+    ] {
+        for compact in [false, true] {
+            let chosen = Chosen { compact: Some(compact), ..Chosen::DEFAULTS };
+            let message: Value = serde_json::from_str(&body(&sample(name), &samples::http(), chosen)).expect("JSON");
+            let shown = all_text(&message["attachments"][0]["content"]["body"]);
+            assert_eq!(shown.matches(once).count(), 1, "{name}: {once} in\n{shown}");
+        }
+    }
+}
+
+#[test]
+fn a_time_that_is_none_is_shown_as_it_is() {
+    let mut event = sample("finding_added--minimal");
+    event.occurred_at = "yesterday {{DATE()}}".into();
+    let shown = body(&event, &samples::http(), Chosen::DEFAULTS);
+    assert!(shown.contains("yesterday {\u{200B}{DATE()}}"), "{shown}");
+}
+
+#[test]
+fn options_that_are_none() {
+    for (options, pointer) in [
+        (r#"{"width":"Full"}"#, "/width"),
+        (r#"{"locale":"en"}"#, "/locale"),
+        (r#"{"locale":null}"#, "/locale"),
+        (r#"{"compact":"yes"}"#, "/compact"),
+        (r#"{"mentions":{}}"#, "/mentions"),
+    ] {
+        match format::<Teams>(&sample("finding_added"), &samples::http(), options) {
+            Err(Error::InvalidOptions(problems)) => assert_eq!(problems[0].pointer, pointer, "{options}"),
+            other => panic!("{options} gave {other:?}"),
+        }
+    }
 }
 
 #[test]
@@ -255,5 +373,11 @@ fn the_manifest_says_what_it_is() {
     assert_eq!(manifest["name"], "teams");
     assert_eq!(manifest["kind"], "document");
     assert_eq!(manifest["join"], "none");
-    assert_eq!(manifest["options_schema"]["additionalProperties"], false);
+    let schema = &manifest["options_schema"];
+    assert_eq!(schema["additionalProperties"], false);
+    let locales: Vec<_> = LOCALES.into_iter().filter_map(|(locale, _)| locale).collect();
+    let widths: Vec<_> = WIDTHS.into_iter().flatten().collect();
+    assert_eq!(schema["properties"]["locale"]["enum"], json!(locales));
+    assert_eq!(schema["properties"]["width"]["enum"], json!(widths));
+    assert_eq!(schema["properties"]["compact"]["type"], "boolean");
 }

@@ -150,14 +150,42 @@ impl Host {
     }
 
     pub async fn webhook(&self, client: &Bare, destination: &str, format: &str, number: usize) {
+        self.webhook_for(client, destination, format, number, &["*"]).await;
+    }
+
+    pub async fn webhook_for(&self, client: &Bare, destination: &str, format: &str, number: usize, types: &[&str]) {
         let body = serde_json::json!({
             "name": format!("sink {number}"), "url": format!("{destination}/{number}"),
-            "event_types": ["*"], "format": format, "secret": "benchmark",
+            "event_types": types, "format": format, "secret": "benchmark",
         });
         let url = format!("{}/api/v1/webhooks", self.url);
         let token = format!("Bearer {ADMIN}");
         let status = post(client, &url, Some(&token), Bytes::from(body.to_string())).await;
         assert_eq!(status, StatusCode::CREATED);
+    }
+
+    /// The processor time that it has taken so far, in user and kernel mode.
+    pub fn cpu(&self) -> Duration {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).expect("the process");
+        // The name, in parentheses, may hold anything; utime and stime are the 12th and 13th field behind it.
+        let fields: Vec<u64> = stat
+            .rsplit(')')
+            .next()
+            .expect("fields")
+            .split_whitespace()
+            .skip(11)
+            .take(2)
+            .map(|field| field.parse().expect("a number"))
+            .collect();
+        // SAFETY: sysconf reads a constant of the system.
+        let ticks = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
+        Duration::from_secs_f64(fields.iter().sum::<u64>() as f64 / ticks as f64)
+    }
+
+    pub fn resident_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("the process");
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("a line");
+        line.split_whitespace().nth(1).and_then(|number| number.parse().ok()).expect("a number")
     }
 
     pub fn events(&self) -> String {
@@ -169,6 +197,60 @@ impl Drop for Host {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// Posts at a steady rate until it is stopped.
+pub struct Load {
+    stop: Arc<std::sync::atomic::AtomicBool>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Load {
+    pub fn start(client: &Bare, url: &str, a_second: f64) -> Self {
+        let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let (stopped, client, url) = (Arc::clone(&stop), client.clone(), url.to_owned());
+        let task = tokio::spawn(async move {
+            let (body, token) = (Bytes::from(event()), format!("Bearer {ADMIN}"));
+            let mut ticks = tokio::time::interval(Duration::from_millis(5));
+            let mut owed = 0.0;
+            while !stopped.load(Ordering::Relaxed) {
+                ticks.tick().await;
+                owed += a_second * 0.005;
+                while owed >= 1.0 {
+                    owed -= 1.0;
+                    let (client, url, token, body) = (client.clone(), url.clone(), token.clone(), body.clone());
+                    tokio::spawn(async move { post(&client, &url, Some(&token), body).await });
+                }
+            }
+        });
+        Self { stop, task }
+    }
+
+    pub async fn stop(self) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.task.await.expect("the load");
+    }
+}
+
+/// A destination that accepts and never answers.
+pub struct Silent(SocketAddr);
+
+impl Silent {
+    pub async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        tokio::spawn(async move {
+            let mut held = Vec::new();
+            while let Ok(accepted) = listener.accept().await {
+                held.push(accepted);
+            }
+        });
+        Self(address)
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}/silent", self.0)
     }
 }
 
@@ -198,16 +280,47 @@ pub fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime")
 }
 
+/// The rows of one run: printed as they come, and drawn at the end.
+pub struct Table(Vec<(String, f64, String)>);
+
+impl Table {
+    pub fn new() -> Self {
+        head("Measured on this machine; a ratio compares with a floor of the same run");
+        Self(Vec::new())
+    }
+
+    /// What, how much of it, the floor and the goal of the ratio (without a floor: of the figure itself).
+    pub fn row(&mut self, what: &str, figure: f64, floor: Option<f64>, goal: &str) {
+        let text = |figure: f64| if figure >= 100.0 { format!("{figure:.0}") } else { format!("{figure:.2}") };
+        let ratio = floor.map(|floor| figure / floor);
+        row(what, &text(figure), &floor.map(text).unwrap_or_default(), ratio, goal);
+        self.0.extend(ratio.map(|ratio| (what.to_owned(), ratio, goal.to_owned())));
+    }
+
+    /// Draws the ratios as bars, for a terminal.
+    pub fn finish(self) {
+        println!("\nRatios; the mark is the goal");
+        for (what, ratio, goal) in self.0 {
+            let cells = |ratio: f64| (ratio * 40.0).round().clamp(0.0, 60.0) as usize;
+            let mut bar: Vec<char> = format!("{:<60}", "#".repeat(cells(ratio))).chars().collect();
+            if let Ok(goal) = goal.trim_start_matches('<').parse::<f64>() {
+                bar[cells(goal).min(59)] = '|';
+            }
+            println!("{what:<62} {} {ratio:.2}", bar.iter().collect::<String>());
+        }
+    }
+}
+
 /// Prints one row: what, how much, the floor, the ratio and the goal.
 pub fn row(what: &str, figure: &str, floor: &str, ratio: Option<f64>, goal: &str) {
     let ratio = ratio.map(|ratio| format!("{ratio:.2}")).unwrap_or_default();
-    println!("| {what:<44} | {figure:>16} | {floor:>16} | {ratio:>6} | {goal:>7} |");
+    println!("| {what:<62} | {figure:>16} | {floor:>16} | {ratio:>6} | {goal:>7} |");
 }
 
 pub fn head(title: &str) {
     println!("\n{title}\n");
     row("what", "measured", "floor", None, "goal");
-    println!("| {:-<44} | {:->16} | {:->16} | {:->6} | {:->7} |", "", "", "", "", "");
+    println!("| {:-<62} | {:->16} | {:->16} | {:->6} | {:->7} |", "", "", "", "", "");
 }
 
 pub fn per_second(count: usize, took: Duration) -> f64 {

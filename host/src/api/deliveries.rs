@@ -1,15 +1,14 @@
 //! A webhook's history, page by page.
 
-use axum::Json;
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use http::Uri;
-use http::header::LINK;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::Shared;
 use super::auth::Admin;
+use super::page;
 use super::path::PathId;
 use super::problem::{ApiError, Code};
 use super::webhooks::find;
@@ -17,11 +16,6 @@ use crate::model::delivery::Attempt;
 use crate::model::event::EventType;
 use crate::model::id::{AttemptId, WebhookId};
 use crate::store::{AttemptQuery, AttemptsError};
-
-/// Attempts of a page when nobody says how many.
-const DEFAULT_LIMIT: usize = 50;
-/// Attempts of a page, at most.
-const MAX_LIMIT: usize = 200;
 
 pub(super) fn router() -> OpenApiRouter<Shared> {
     OpenApiRouter::new().routes(routes!(list))
@@ -48,65 +42,47 @@ async fn list(
 ) -> Result<Response, ApiError> {
     find(&api, id)?;
     let query = parse_query(uri.query().unwrap_or("")).map_err(|detail| ApiError::new(Code::InvalidQuery, detail))?;
-    let page = match api.store.attempts(id, query).await {
+    let found = match api.store.attempts(id, query).await {
         Ok(page) => page,
         Err(AttemptsError::BadCursor) => {
             return Err(ApiError::new(Code::InvalidQuery, "before: this webhook has no such attempt"));
         }
         Err(AttemptsError::Store(error)) => return Err(error.into()),
     };
-    match page.attempts.last().filter(|_| page.more) {
-        Some(last) => Ok(([(LINK, next_link(id, query, last.id))], Json(page.attempts)).into_response()),
-        None => Ok(Json(page.attempts).into_response()),
-    }
+    let last = found.attempts.last().filter(|_| found.more).map(|last| last.id);
+    Ok(page::answer(found.attempts, last.map(|last| next_page(id, query, last))))
 }
 
 fn parse_query(query: &str) -> Result<AttemptQuery, String> {
-    let mut parsed = AttemptQuery { limit: DEFAULT_LIMIT, before: None, success: None, event_type: None };
-    let mut seen = Vec::new();
-    let mut wrong = Vec::new();
-    for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
-        if seen.contains(&name) {
-            wrong.push("a parameter may be given once");
+    let mut parsed = AttemptQuery { limit: page::DEFAULT_LIMIT, before: None, success: None, event_type: None };
+    page::parse_query(query, |name, value| {
+        match name {
+            "limit" => parsed.limit = page::limit(value)?,
+            "before" => parsed.before = Some(value.parse().map_err(|_| "before must be the id of an attempt")?),
+            "success" => {
+                let success = value.parse().map_err(|_| "success must be true or false")?;
+                parsed.success = Some(success);
+            }
+            "event_type" => {
+                let event_type = EventType::from_name(value);
+                let expected = "event_type must be an event type; see /api/v1/webhooks/event-types";
+                parsed.event_type = Some(event_type.ok_or(expected)?);
+            }
+            _ => return Err("known parameters are limit, before, success and event_type"),
         }
-        match &*name {
-            "limit" => match value.parse() {
-                Ok(limit) if (1..=MAX_LIMIT).contains(&limit) => parsed.limit = limit,
-                _ => wrong.push("limit must be a whole number from 1 to 200"),
-            },
-            "before" => match value.parse() {
-                Ok(id) => parsed.before = Some(id),
-                Err(_) => wrong.push("before must be the id of an attempt"),
-            },
-            "success" => match &*value {
-                "true" => parsed.success = Some(true),
-                "false" => parsed.success = Some(false),
-                _ => wrong.push("success must be true or false"),
-            },
-            "event_type" => match EventType::from_name(&value) {
-                Some(event_type) => parsed.event_type = Some(event_type),
-                None => wrong.push("event_type must be an event type; see /api/v1/webhooks/event-types"),
-            },
-            _ => wrong.push("known parameters are limit, before, success and event_type"),
-        }
-        seen.push(name);
-        if seen.len() > 16 {
-            break;
-        }
-    }
-    wrong.dedup();
-    if wrong.is_empty() { Ok(parsed) } else { Err(wrong.join("; ")) }
+        Ok(())
+    })?;
+    Ok(parsed)
 }
 
-fn next_link(webhook: WebhookId, query: AttemptQuery, last: AttemptId) -> String {
-    let mut link = format!("</api/v1/webhooks/{webhook}/deliveries?limit={}&before={last}", query.limit);
+fn next_page(webhook: WebhookId, query: AttemptQuery, last: AttemptId) -> String {
+    let mut link = format!("/api/v1/webhooks/{webhook}/deliveries?limit={}&before={last}", query.limit);
     if let Some(success) = query.success {
         link.push_str(&format!("&success={success}"));
     }
     if let Some(event_type) = query.event_type {
         link.push_str(&format!("&event_type={}", event_type.as_str()));
     }
-    link.push_str(">; rel=\"next\"");
     link
 }
 
@@ -152,9 +128,9 @@ mod tests {
         let query =
             AttemptQuery { limit: 7, before: None, success: Some(true), event_type: Some(EventType::ReportReady) };
         assert_eq!(
-            next_link(webhook, query, last),
-            "</api/v1/webhooks/01890a5d-ac96-774b-bcce-b302099a8057/deliveries?limit=7\
-             &before=01890a5d-ac96-774b-bcce-b302099a8058&success=true&event_type=report_ready>; rel=\"next\""
+            next_page(webhook, query, last),
+            "/api/v1/webhooks/01890a5d-ac96-774b-bcce-b302099a8057/deliveries?limit=7\
+             &before=01890a5d-ac96-774b-bcce-b302099a8058&success=true&event_type=report_ready"
         );
     }
 }

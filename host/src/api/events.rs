@@ -42,8 +42,10 @@ pub(super) fn router() -> OpenApiRouter<Shared> {
         (String = "application/x-ndjson"))),
     responses(
         (status = 202, description = "Accepted: an object for one event, else an array", body = OneOrMany<AcceptedView>),
+        (status = 429, description = "More than this token may post; nothing was accepted"),
         (status = 507, description = "The disk is full; nothing was accepted")))]
 async fn post(Poster(token): Poster, State(api): State<Shared>, body: Unread) -> Result<Response, ApiError> {
+    api.throttle().check(token.id, api.clock.steady_ms())?;
     let key = idempotency_key(body.headers());
     let payload = body.read(&api, &[MediaType::Json, MediaType::NdJson]).await?;
     let posted = Posted::split(&payload, &api.limits)?;
@@ -57,6 +59,8 @@ async fn post(Poster(token): Poster, State(api): State<Shared>, body: Unread) ->
         Idempotency { key, body_digest: hash.finalize().into() }
     });
     let events = posted.read(&documents)?;
+    let bytes = events.iter().map(|event| event.json.len()).sum();
+    let _admitted = api.throttle().admit(token.id, events.len(), bytes, api.clock.steady_ms())?;
     let types: Vec<_> = events.iter().map(|event| event.event_type).collect();
     let accepted = api.store.accept(Acceptance { token: token.id, idempotency, events }).await;
     let accepted = accepted.map_err(|error| refused(error, &posted))?;

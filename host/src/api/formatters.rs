@@ -21,9 +21,10 @@ use crate::model::event::{Event, NewEvent};
 use crate::model::fault::{Fault, Faults};
 use crate::model::id::EventId;
 use crate::model::json::Document;
-use crate::model::json::object::Field;
+use crate::model::json::object::{self, Field};
 use crate::model::json::{self};
 use crate::model::token::Role;
+use crate::model::url::Carriage;
 
 pub(super) fn router() -> OpenApiRouter<Shared> {
     OpenApiRouter::new()
@@ -70,6 +71,14 @@ struct PreviewInput {
     /// The webhook's `format_options`.
     #[serde(default)]
     options: BTreeMap<String, serde_json::Value>,
+    /// How it would travel: `http`, `syslog+udp` or `syslog+tcp`.
+    #[serde(default = "transport")]
+    #[schema(pattern = "^(http|syslog\\+(udp|tcp|tls))$")]
+    transport: String,
+}
+
+fn transport() -> String {
+    Carriage::Http.name().to_owned()
 }
 
 /// What would be sent.
@@ -106,6 +115,8 @@ struct PreviewView {
 struct ContextView {
     /// How the payload travels.
     transport: &'static str,
+    /// The most bytes that it may have on this transport; null: only the limit on every output holds.
+    max_bytes: Option<u32>,
     /// The name of the machine that Heraldry speaks for.
     host_name: String,
     /// Heraldry's version.
@@ -130,16 +141,16 @@ async fn preview(
     if let Loaded::Rejected { reason, .. } = info.state {
         return Err(ApiError::new(Code::NotFormatted, format!("this component was refused: {reason}")));
     }
-    let (event, options) = read(&api, &name, &document)?;
-    let run = api.registry.preview(&name, &event, &options).await.map_err(not_rendered)?;
-    PreviewView::of(run, api.registry.host_name()).map(Json).map_err(not_rendered)
+    let (event, options, carriage) = read(&api, &name, &document)?;
+    let run = api.registry.preview(&name, &event, &options, carriage).await.map_err(not_rendered)?;
+    PreviewView::of(run, api.registry.host_name(), carriage).map(Json).map_err(not_rendered)
 }
 
-/// The event and the options, or everything that is wrong with them.
-fn read(api: &Shared, name: &str, document: &Document<'_>) -> Result<(Event, String), ApiError> {
+/// The event, the options and the transport, or everything that is wrong with them.
+fn read(api: &Shared, name: &str, document: &Document<'_>) -> Result<(Event, String, Carriage), ApiError> {
     let mut faults = Faults::new();
     let body = Field::new(document.text(), "");
-    let Some(body) = body.object(&["event", "options"], &[], &mut faults) else {
+    let Some(body) = body.object(&["event", "options", "transport"], &[], &mut faults) else {
         return Err(ApiError::fields(faults.into_inner()));
     };
     let mut event = None;
@@ -163,9 +174,27 @@ fn read(api: &Shared, name: &str, document: &Document<'_>) -> Result<(Event, Str
     {
         faults.extend(wrong.into_iter().map(|fault| below("/options", fault)));
     }
+    let carriage = match body.get("transport") {
+        Some(field) => field.string(&mut faults).and_then(|name| {
+            let known = Carriage::from_name(&name);
+            if known.is_none() {
+                let names = Carriage::ALL.map(Carriage::name);
+                faults.add("/transport", "invalid", format!("must be one of {}", object::list(&names)));
+            }
+            known
+        }),
+        None => Some(Carriage::Http),
+    };
+    if carriage.is_some_and(|carriage| carriage != Carriage::Http)
+        && !api.registry.current(name).is_some_and(|component| component.makes_lines())
+    {
+        faults.add("/transport", "not_a_line", "this format makes documents, and syslog takes lines");
+    }
     let faults = faults.into_inner();
-    match (event, options) {
-        (Some(new), Some(options)) if faults.is_empty() => Ok((as_accepted(api, new), options.to_string())),
+    match (event, options, carriage) {
+        (Some(new), Some(options), Some(carriage)) if faults.is_empty() => {
+            Ok((as_accepted(api, new), options.to_string(), carriage))
+        }
         _ => Err(ApiError::fields(faults)),
     }
 }
@@ -206,7 +235,7 @@ fn not_rendered(error: RenderError) -> ApiError {
 }
 
 impl PreviewView {
-    fn of(run: Run, host_name: &str) -> Result<Self, RenderError> {
+    fn of(run: Run, host_name: &str, carriage: Carriage) -> Result<Self, RenderError> {
         let payload = run.result?;
         let (body, body_base64) = match String::from_utf8(payload.body.to_vec()) {
             Ok(text) => (Some(text), None),
@@ -223,7 +252,8 @@ impl PreviewView {
             instructions: run.instructions,
             memory_bytes: run.memory_bytes,
             context: ContextView {
-                transport: "http",
+                transport: carriage.transport(),
+                max_bytes: carriage.max_bytes(),
                 host_name: host_name.to_owned(),
                 product_version: env!("CARGO_PKG_VERSION"),
             },

@@ -5,19 +5,24 @@
 //! Refusals come in one order everywhere: 401, 403 (extractors in [`auth`]), 404 (look-ups), 415 or 413
 //! ([`body`]), 400, 412, 422. That is why handlers get the body unread and read it themselves.
 
+mod audit;
 mod auth;
 mod body;
 mod deliveries;
 mod docs;
 mod events;
+mod export;
 mod formatters;
 mod health;
 mod openapi;
+mod page;
 mod path;
 mod precondition;
 mod problem;
+mod recovery;
 mod server;
 mod strict;
+mod throttle;
 mod tokens;
 mod webhooks;
 
@@ -33,6 +38,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use http::header::{ALLOW, CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderValue, Method, Uri};
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use utoipa_axum::router::OpenApiRouter;
@@ -44,7 +50,7 @@ use crate::model::time::Clock;
 use crate::scheduler::Scheduler;
 use crate::store::Store;
 use crate::telemetry::Telemetry;
-use crate::transport::HttpTransport;
+use crate::transport::Transport;
 use problem::{ApiError, Code};
 
 pub use openapi::document;
@@ -64,7 +70,7 @@ pub struct Api {
     /// What renders previews and judges options.
     pub registry: Arc<Registry>,
     /// What judges destinations before they are saved.
-    pub transport: Arc<HttpTransport>,
+    pub transport: Arc<Transport>,
     /// What one request may carry.
     pub limits: Limits,
     /// What counts requests.
@@ -82,6 +88,9 @@ pub(crate) struct Shared(Arc<Parts>);
 struct Parts {
     api: Api,
     room: body::Room,
+    /// One export at a time.
+    exports: Arc<Semaphore>,
+    throttle: throttle::Throttle,
 }
 
 impl Deref for Shared {
@@ -96,6 +105,14 @@ impl Shared {
     fn room(&self) -> &body::Room {
         &self.0.room
     }
+
+    fn throttle(&self) -> &throttle::Throttle {
+        &self.0.throttle
+    }
+
+    fn exports(&self) -> &Arc<Semaphore> {
+        &self.0.exports
+    }
 }
 
 /// Every route, with the OpenAPI document that describes them.
@@ -105,6 +122,8 @@ fn routes() -> OpenApiRouter<Shared> {
         .merge(events::router())
         .merge(formatters::router())
         .merge(tokens::router())
+        .merge(audit::router())
+        .merge(export::router())
         .merge(health::router())
         .merge(docs::router())
 }
@@ -115,7 +134,8 @@ pub fn router(api: Api) -> Router {
 }
 
 fn router_with(api: Api, room: body::Room) -> Router {
-    let shared = Shared(Arc::new(Parts { api, room }));
+    let throttle = throttle::Throttle::new(api.limits.token_rate);
+    let shared = Shared(Arc::new(Parts { api, room, exports: Arc::new(Semaphore::new(1)), throttle }));
     let (router, _) = routes().split_for_parts();
     router
         .fallback(nothing_here)
@@ -157,7 +177,7 @@ async fn observe(State(api): State<Shared>, request: Request, next: Next) -> Res
     let took_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
     let method = printable(method.as_str(), 16);
     // Reading and posting events is the daily work; what changes or fails is what somebody looks for.
-    if status >= 500 {
+    if status >= 500 && path != "/readyz" {
         tracing::warn!(method, path, status, took_us, "request");
     } else if method == Method::GET.as_str() || route.ends_with("/events") {
         tracing::debug!(method, path, status, took_us, "request");

@@ -33,6 +33,20 @@ impl FromRequestParts<Shared> for PathText {
     }
 }
 
+/// The two ids in a path.
+#[derive(Debug)]
+pub struct PathIds<A, B>(pub A, pub B);
+
+impl<A: FromStr, B: FromStr> FromRequestParts<Shared> for PathIds<A, B> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Shared) -> Result<Self, ApiError> {
+        let texts = Path::<(String, String)>::from_request_parts(parts, api).await;
+        let Path((first, second)) = texts.map_err(|_| nothing())?;
+        Ok(Self(first.parse().map_err(|_| nothing())?, second.parse().map_err(|_| nothing())?))
+    }
+}
+
 fn nothing() -> ApiError {
     ApiError::new(Code::NotFound, "there is nothing at this path")
 }

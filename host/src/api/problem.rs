@@ -173,6 +173,14 @@ impl From<StoreError> for ApiError {
         match error {
             StoreError::Full => Self::new(Code::DiskFull, "nothing was changed; free some space").retry_after(DOWN),
             StoreError::Busy => Self::new(Code::Busy, "nothing was changed; try again").retry_after(BUSY),
+            StoreError::Engine => {
+                let detail = "nothing was changed; the store is being opened again";
+                Self::new(Code::Unavailable, detail).retry_after(BUSY)
+            }
+            StoreError::NoFiles => {
+                Self::new(Code::Unavailable, "nothing was changed; the host has no file descriptors left")
+                    .retry_after(BUSY)
+            }
             StoreError::Unavailable => {
                 Self::new(Code::Unavailable, "nothing was changed; the store cannot be written now").retry_after(DOWN)
             }

@@ -17,11 +17,13 @@ use tower_service::Service as _;
 use super::*;
 use crate::clock::SystemClock;
 use crate::formatter::{RegistryOptions, Rendered};
+use crate::model::audit::Actor;
 use crate::model::secret::Secret;
 use crate::model::settings::DeliverySettings;
+use crate::model::settings::TlsFiles;
 use crate::model::token::Role;
 use crate::scheduler::{Courier, Ear};
-use crate::transport::{Guard, system_resolver};
+use crate::transport::{Guard, Tls, Transport, system_resolver};
 use crate::{embedded, store};
 
 /// A running API and a token of each role.
@@ -114,7 +116,10 @@ impl Host {
         let telemetry = Arc::new(Telemetry::new());
         let guard = Arc::new(Guard::new(Vec::new()));
         let resolver = system_resolver().expect("a resolver");
-        let transport = Arc::new(HttpTransport::new(guard, resolver, &[]).expect("a transport"));
+        let transport = Arc::new(
+            Transport::new(guard, resolver, Tls::new(&TlsFiles::default(), &[]).expect("TLS"), None)
+                .expect("a transport"),
+        );
         let courier = Courier {
             store: Arc::clone(&store),
             registry: registry(),
@@ -122,6 +127,7 @@ impl Host {
             transport: Arc::clone(&transport),
             clock: Arc::clone(&clock),
             telemetry: Arc::clone(&telemetry),
+            double: None,
         };
         let deliveries = tokio::runtime::Handle::current();
         let scheduler = Arc::new(Scheduler::start(ear, courier, DeliverySettings::default(), deliveries));
@@ -139,7 +145,7 @@ impl Host {
         let router = router_with(api, body::Room::new(body_timeout));
         let mut tokens = Vec::new();
         for role in [Role::Admin, Role::Pentester, Role::Ingest] {
-            let (_, text) = store.create_token("test".into(), role).await.expect("a token");
+            let (_, text) = store.create_token("test".into(), role, Actor::Host).await.expect("a token");
             tokens.push(Secret::expose(&text).to_owned());
         }
         let [admin, pentester, ingest] = <[String; 3]>::try_from(tokens).expect("three");

@@ -72,7 +72,7 @@ async fn create(
 ) -> Result<(StatusCode, Json<NewToken>), ApiError> {
     let payload = body.read_json(&api).await?;
     let input = TokenInput::read(&payload.json()?)?;
-    let (token, text) = api.store.create_token(input.name, input.role).await?;
+    let (token, text) = api.store.create_token(input.name, input.role, (&by).into()).await?;
     tracing::info!(token = %token.id, by = %by.id, role = ?token.role, "token created");
     let Token { id, name, role, created_at } = token;
     Ok((StatusCode::CREATED, Json(NewToken { id, name, role, token: text.expose().to_owned(), created_at })))
@@ -90,7 +90,7 @@ async fn delete(
     PathId(id): PathId<TokenId>,
     State(api): State<Shared>,
 ) -> Result<StatusCode, ApiError> {
-    if !api.store.delete_token(id).await? {
+    if !api.store.delete_token(id, (&by).into()).await? {
         return Err(ApiError::not_found("token"));
     }
     tracing::info!(token = %id, by = %by.id, "token deleted");

@@ -19,7 +19,8 @@ use super::body::Unread;
 use super::path::PathId;
 use super::precondition::{IfMatch, etag};
 use super::problem::{ApiError, Code};
-use super::{Shared, deliveries};
+use super::{Shared, deliveries, recovery};
+use crate::formatter::Join;
 use crate::model::delivery::Attempt;
 use crate::model::event::EventType;
 use crate::model::fault::Faults;
@@ -46,6 +47,7 @@ pub(super) fn router() -> OpenApiRouter<Shared> {
         .routes(routes!(get, update, delete))
         .routes(routes!(test))
         .merge(deliveries::router())
+        .merge(recovery::router())
 }
 
 /// The webhook with this id.
@@ -92,7 +94,7 @@ async fn create(Admin(token): Admin, State(api): State<Shared>, body: Unread) ->
         Some(config) if faults.is_empty() => config,
         _ => return Err(ApiError::fields(faults)),
     };
-    let webhook = api.store.create_webhook(config).await?;
+    let webhook = api.store.create_webhook(config, (&token).into()).await?;
     tracing::info!(webhook = %webhook.id, by = %token.id, "webhook created");
     let location = format!("/api/v1/webhooks/{}", webhook.id);
     let headers = [(LOCATION, location), (ETAG, etag(&webhook))];
@@ -147,7 +149,7 @@ async fn update(
     faults.or(|| ()).map_err(ApiError::fields)?;
     for _ in 0..MAX_ROUNDS {
         let config = draft.clone().apply(&current.config);
-        match api.store.update_webhook(id, current.revision, config, draft.is_active).await? {
+        match api.store.update_webhook(id, current.revision, config, draft.is_active, (&token).into()).await? {
             Updated::Done(webhook) => {
                 tracing::info!(webhook = %id, by = %token.id, "webhook changed");
                 return Ok(([(ETAG, etag(&webhook))], Json(WebhookView::of(&webhook))).into_response());
@@ -174,7 +176,7 @@ async fn delete(
     PathId(id): PathId<WebhookId>,
     State(api): State<Shared>,
 ) -> Result<StatusCode, ApiError> {
-    if !api.store.delete_webhook(id).await? {
+    if !api.store.delete_webhook(id, (&token).into()).await? {
         return Err(ApiError::not_found("webhook"));
     }
     api.scheduler.forget(id).await;
@@ -209,6 +211,7 @@ async fn check(api: &Shared, draft: &Draft, current: Option<&WebhookConfig>, fau
     if current.is_none() || draft.touches_format() {
         check_format(api, draft, current, faults);
     }
+    check_tls(api, draft, current, faults);
     let Some(url) = &draft.url else { return };
     let checked = tokio::time::timeout(CHECK_TIMEOUT, api.transport.check_destination(url)).await;
     if let Ok(Err(denied)) = checked {
@@ -223,11 +226,50 @@ fn check_format(api: &Shared, draft: &Draft, current: Option<&WebhookConfig>, fa
         let detail = format!("no formatter of this name is loaded; there are {}", ready.join(", "));
         return faults.add("/format", "unknown_format", detail);
     }
+    if let Some(component) = api.registry.current(format) {
+        let url = draft.url.as_ref().or(current.map(|config| &config.url));
+        if url.is_some_and(|url| url.scheme().is_syslog()) && !component.makes_lines() {
+            let pointer = if draft.url.is_some() { "/url" } else { "/format" };
+            let detail = format!("the format {format} makes documents, and syslog takes lines; {}", lines(api));
+            faults.add(pointer, "not_a_line", detail);
+        }
+        let batch = draft.batch.unwrap_or_else(|| current.and_then(|config| config.batch));
+        if batch.is_some() && component.manifest().join == Join::None {
+            let pointer = if draft.batch.is_some() { "/batch" } else { "/format" };
+            let detail = format!("one request carries one payload of the format {format}: they cannot be joined");
+            faults.add(pointer, "not_joinable", detail);
+        }
+    }
     let options = draft.format_options.as_deref().or(current.map(|config| config.format_options.as_str()));
     let options = serde_json::from_str(options.unwrap_or("{}")).unwrap_or_default();
     if let Err(wrong) = api.registry.check_options(format, &options) {
         for fault in wrong {
             faults.add(format!("/format_options{}", fault.pointer), fault.code, fault.detail);
         }
+    }
+}
+
+/// The loaded formats that make lines, in words.
+fn lines(api: &Shared) -> String {
+    let is_line = |name: &String| api.registry.current(name).is_some_and(|component| component.makes_lines());
+    let names: Vec<_> = api.registry.ready_names().into_iter().filter(is_line).collect();
+    if names.is_empty() { "no loaded format does".into() } else { format!("{} do", names.join(", ")) }
+}
+
+/// Whether the names for TLS are known, and of use.
+fn check_tls(api: &Shared, draft: &Draft, current: Option<&WebhookConfig>, faults: &mut Faults) {
+    if draft.tls.is_none() && draft.url.is_none() {
+        return;
+    }
+    let Some(names) = draft.tls.as_ref().or(current.map(|config| &config.tls)).filter(|names| !names.is_empty()) else {
+        return;
+    };
+    let url = draft.url.as_ref().or(current.map(|config| &config.url));
+    if let Some(url) = url.filter(|url| !url.scheme().is_tls()) {
+        let detail = format!("{}:// does not use TLS; https:// and syslog+tls:// do", url.scheme().as_str());
+        faults.add("/tls", "no_tls", detail);
+    }
+    for (member, detail) in api.transport.tls().unknown(names) {
+        faults.add(format!("/tls/{member}"), "unknown_name", detail);
     }
 }

@@ -15,6 +15,8 @@ use crate::model::secret::Secret;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// A whole call; a webhook's test may take 30 s, and a request that waits for another one longer.
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
+/// An answer that comes piece by piece.
+const STREAM_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
 /// Of an answer that is no problem document, in characters.
 const EXCERPT: usize = 300;
 
@@ -111,6 +113,20 @@ impl Api {
     pub(crate) async fn call(&self, request: reqwest::RequestBuilder) -> Result<Answer, Failure> {
         let answer = self.send(request).await.map_err(|error| self.unreachable(error))?;
         if answer.status.is_success() { Ok(answer) } else { Err(answer.refusal()) }
+    }
+
+    /// Sends a request whose answer may be long and take its time; nothing but success.
+    ///
+    /// # Errors
+    /// As [`Api::call`].
+    pub(crate) async fn stream(&self, request: reqwest::RequestBuilder) -> Result<reqwest::Response, Failure> {
+        let response = request.timeout(STREAM_TIMEOUT).send().await.map_err(|error| self.unreachable(error))?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let (status, headers) = (response.status(), response.headers().clone());
+        let body = response.text().await.map_err(|error| self.unreachable(error))?;
+        Err(Answer { status, headers, body }.refusal())
     }
 
     /// Reads a resource.

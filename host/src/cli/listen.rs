@@ -6,9 +6,10 @@ use std::time::Duration;
 use anyhow::Context as _;
 use axum::http::StatusCode;
 use base64::Engine as _;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::mpsc;
 
+use super::collector::{self, Message, Parsed};
 use super::failure::{Failure, OrHint as _};
 use super::pretty;
 use super::receiver::{self, Behaviour, Delivery, Verdict, Verdicts};
@@ -23,6 +24,7 @@ Examples:
   heraldry listen --fail-first 2                      500 twice, then 200: see retries
   heraldry listen --respond 410                       always 410: the webhook is switched off
   heraldry listen --delay 3s --json | jq .event
+  heraldry listen --syslog                            and syslog on port 5514, read as a collector would
 
 The host delivers to this machine only when it runs with --allow-net 127.0.0.0/8";
 
@@ -51,6 +53,12 @@ pub(super) struct Args {
     /// Wait before each answer, as in 500ms or 3s [default: 0s]
     #[arg(long, value_name = "DURATION", value_parser = units::duration)]
     delay: Option<Duration>,
+    /// Take syslog messages as well, over UDP and TCP on --syslog-port, and show what stands in them
+    #[arg(long)]
+    syslog: bool,
+    /// Port for syslog; 0 lets the system choose
+    #[arg(long, value_name = "PORT", default_value_t = 5514)]
+    syslog_port: u16,
     /// Print one JSON object per delivery
     #[arg(long)]
     json: bool,
@@ -78,6 +86,15 @@ pub(super) async fn run(args: &Args) -> Result<(), Failure> {
     let (sender, mut deliveries) = mpsc::channel(QUEUE);
     let mut server = tokio::spawn(receiver::serve(listener, behaviour, sender, std::future::pending()));
     note(format_args!("listening on http://{address}"));
+    let (said, mut messages) = mpsc::channel(QUEUE);
+    let mut collector = match args.syslog {
+        true => tokio::spawn(collect(SocketAddr::new(args.bind, args.syslog_port), said).await?),
+        // Never says anything and never ends.
+        false => tokio::spawn(async move {
+            let _said = said;
+            std::future::pending().await
+        }),
+    };
 
     let interrupt = tokio::signal::ctrl_c();
     tokio::pin!(interrupt);
@@ -89,6 +106,15 @@ pub(super) async fn run(args: &Args) -> Result<(), Failure> {
                 let ended = ended.map_err(anyhow::Error::new).and_then(|ended| ended.map_err(anyhow::Error::new));
                 return ended.or_hint("start it again");
             }
+            ended = &mut collector => {
+                let ended = ended.map_err(anyhow::Error::new).and_then(|ended| ended.map_err(anyhow::Error::new));
+                return ended.or_hint("start it again");
+            }
+            message = messages.recv() => {
+                let Some(message) = message else { break };
+                count += 1;
+                if args.json { line(escape_json(&json_of(&message)))? } else { show_message(&message)? }
+            }
             delivery = deliveries.recv() => {
                 let Some(delivery) = delivery else { break };
                 count += 1;
@@ -98,9 +124,67 @@ pub(super) async fn run(args: &Args) -> Result<(), Failure> {
         }
     }
     server.abort();
+    collector.abort();
     let unverified = if unverified > 0 { format!(", {unverified} without two good signatures") } else { String::new() };
     note(format_args!("\nreceived {}{unverified}", plural(count, "request")));
     Ok(())
+}
+
+/// A collector on this address, over UDP and TCP.
+async fn collect(
+    address: SocketAddr,
+    messages: mpsc::Sender<Message>,
+) -> Result<impl Future<Output = std::io::Result<()>>, Failure> {
+    let hint = "choose another --syslog-port (0 lets the system choose) or --bind";
+    let words = || format!("cannot listen on {address}");
+    let listener = TcpListener::bind(address).await.with_context(words).or_hint(hint)?;
+    let address = listener.local_addr().or_hint(hint)?;
+    let datagrams =
+        UdpSocket::bind(address).await.with_context(|| format!("cannot listen on {address}")).or_hint(hint)?;
+    note(format_args!("listening on syslog+udp://{address} and syslog+tcp://{address}"));
+    Ok(collector::serve(datagrams, listener, messages))
+}
+
+fn json_of(message: &Message) -> String {
+    serde_json::to_string(message).unwrap_or_default()
+}
+
+/// One syslog message, and what a collector reads in it, a line each.
+fn show_message(message: &Message) -> Result<(), Failure> {
+    let time = message.received_at.to_string();
+    line(format_args!(
+        "{DIM}{}{DIM:#} {BOLD}syslog{BOLD:#} {}  {}",
+        &time[11..23],
+        message.transport,
+        size(message.bytes)
+    ))?;
+    let part = |name: &str, value: &str| line(format_args!("  {NAME}{name}{NAME:#}: {}", escape(value)));
+    let known = |name: &str, value: &Option<String>| part(name, value.as_deref().unwrap_or("-"));
+    match &message.parsed {
+        Parsed::Rfc5424 { facility, severity, time, host, app, msgid, structured_data, message } => {
+            part("priority", &format!("{facility}.{severity}"))?;
+            known("time", time)?;
+            known("host", host)?;
+            known("app", app)?;
+            known("msgid", msgid)?;
+            for (id, params) in structured_data {
+                part("structured data", id)?;
+                for (name, value) in params {
+                    line(format_args!("    {DIM}{}{DIM:#} = {}", escape(name), escape(value)))?;
+                }
+            }
+            part("message", message)?;
+        }
+        Parsed::Rfc3164 { priority, time, host, message } => {
+            part("priority", &priority.to_string())?;
+            part("time", time)?;
+            part("host", host)?;
+            part("message", message)?;
+        }
+        Parsed::Unknown { why } => line(format_args!("  {WARN}no syslog message: {}{WARN:#}", escape(why)))?,
+    }
+    line(format_args!("  {DIM}{}{DIM:#}", escape(&message.text)))?;
+    line("")
 }
 
 /// One line about a delivery, its signatures and its body.

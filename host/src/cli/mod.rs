@@ -11,6 +11,7 @@ use crate::config::ServeArgs;
 use crate::formatter::{CHILD_COMMAND, compile_for_parent};
 
 mod client;
+mod collector;
 mod demo;
 mod failure;
 mod formatter;
@@ -20,6 +21,7 @@ mod pretty;
 mod receiver;
 mod send;
 mod serve;
+mod store;
 mod terminal;
 mod token;
 mod webhook;
@@ -80,6 +82,9 @@ enum Command {
     /// Write a format of your own: make, build, check, try, measure and install a component
     #[command(subcommand)]
     Formatter(Box<formatter::Command>),
+    /// Care of the store: check, export, import, compact
+    #[command(subcommand)]
+    Store(store::Command),
     /// Compile a component for the process that started this one
     #[command(name = CHILD_COMMAND, hide = true)]
     CompileComponent {
@@ -127,6 +132,7 @@ impl Cli {
             Command::Token(command) => token::run(&command).await,
             Command::Webhook(command) => webhook::run(&command).await,
             Command::Formatter(command) => formatter::run(*command).await,
+            Command::Store(command) => store::run(command).await,
             Command::CompileComponent { seconds } => compile(seconds).await,
         }
     }

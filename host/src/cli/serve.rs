@@ -39,6 +39,7 @@ pub(super) async fn run(args: &ServeArgs) -> Result<(), Failure> {
         Failure::usage(error, "`heraldry serve --help` lists every setting with its unit and its default")
     })?;
     logging::start(config.log, config.log_level);
+    open_more_files();
     let listener = TcpListener::bind(config.listen)
         .await
         .with_context(|| format!("cannot listen on {}", config.listen))
@@ -62,6 +63,22 @@ pub(super) async fn run(args: &ServeArgs) -> Result<(), Failure> {
     let outcome = app.run(listener, shutdown).await;
     watcher.abort();
     outcome.or_hint("the log above says what happened before")
+}
+
+/// Each client and each destination is a file descriptor: as many as the system allows this process, not as few as it
+/// gives it at first (1,024 as a rule).
+fn open_more_files() {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: both calls read or write the one struct that they are given.
+    let raised = unsafe {
+        libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) == 0 && {
+            limit.rlim_cur = limit.rlim_max;
+            libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) == 0
+        }
+    };
+    if !raised {
+        tracing::warn!("the limit of open files could not be raised");
+    }
 }
 
 /// SIGINT and SIGTERM.

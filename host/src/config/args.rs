@@ -27,6 +27,25 @@ pub struct ServeArgs {
     /// and reserved ones stay closed whatever is given [default: none]
     #[arg(long, env = "HERALDRY_ALLOW_NET", value_name = "CIDR")]
     pub allow_net: Option<Vec<String>>,
+    /// CA bundle (PEM) that webhooks may name as `tls.ca`, as in corp=/etc/heraldry/corp-ca.pem: it alone vouches for
+    /// such a webhook's destination. Repeat the flag for more [default: none]
+    #[arg(long, env = "HERALDRY_TLS_CA", value_name = "NAME=FILE", help_heading = "TLS and proxy")]
+    pub tls_ca: Option<Vec<String>>,
+    /// Client certificate with its chain and its key (PEM) that webhooks may name as `tls.client_cert`, as in
+    /// siem=/etc/heraldry/siem.pem:/etc/heraldry/siem.key. Repeat the flag for more [default: none]
+    #[arg(long, env = "HERALDRY_TLS_CLIENT_CERT", value_name = "NAME=CERT:KEY", help_heading = "TLS and proxy")]
+    pub tls_client_cert: Option<Vec<String>>,
+    /// HTTP proxy for deliveries over http:// and https://, as in http://proxy.example.com:3128; user and password in
+    /// the URL are sent to it (better in the variable or the file than in a flag) [default: none]
+    #[arg(long, env = "HERALDRY_PROXY", hide_env_values = true, value_name = "URL", help_heading = "TLS and proxy")]
+    pub proxy: Option<String>,
+    /// Network whose destinations are reached without the proxy. Repeat the flag for more [default: none]
+    #[arg(long, env = "HERALDRY_PROXY_EXCEPT", value_name = "CIDR", help_heading = "TLS and proxy")]
+    pub proxy_except: Option<Vec<String>>,
+    /// What the proxy is told: the address that was judged, or the destination's name, which it looks up once more and
+    /// may find elsewhere [default: address]
+    #[arg(long, env = "HERALDRY_PROXY_SENDS", value_name = "ADDRESS|NAME", help_heading = "TLS and proxy")]
+    pub proxy_sends: Option<String>,
     /// The host's name in messages [default: this machine's name, stored at the first start]
     #[arg(long, env = "HERALDRY_HOST_NAME", value_name = "NAME")]
     pub host_name: Option<String>,
@@ -36,6 +55,15 @@ pub struct ServeArgs {
     /// How long events, deliveries and history are kept, 1s to 3650d [default: 30d]
     #[arg(long, env = "HERALDRY_RETENTION", value_name = "DURATION")]
     pub retention: Option<String>,
+    /// How long the audit log is kept, 1d to 36500d [default: 730d]
+    #[arg(long, env = "HERALDRY_AUDIT_RETENTION", value_name = "DURATION")]
+    pub audit_retention: Option<String>,
+    /// Events kept, however young the oldest of them is, 1000 and more [default: 10000000]
+    #[arg(long, env = "HERALDRY_MAX_EVENTS_KEPT", value_name = "COUNT")]
+    pub max_events_kept: Option<String>,
+    /// Attempts kept in the history of one webhook, 100 and more [default: 1000000]
+    #[arg(long, env = "HERALDRY_MAX_HISTORY", value_name = "COUNT")]
+    pub max_history: Option<String>,
     /// How long attempts in flight may go on after SIGTERM, 0s to 1h [default: 25s]
     #[arg(long, env = "HERALDRY_GRACE", value_name = "DURATION")]
     pub grace: Option<String>,
@@ -71,6 +99,9 @@ pub struct ServeArgs {
     /// Events in one request, 1 to 100000 [default: 1000]
     #[arg(long, env = "HERALDRY_MAX_EVENTS", value_name = "COUNT", help_heading = "Limits of a request")]
     pub max_events: Option<String>,
+    /// Events that one token may post in a second, with one second's worth at once; 0: no limit [default: 0]
+    #[arg(long, env = "HERALDRY_TOKEN_RATE", value_name = "COUNT", help_heading = "Limits of a request")]
+    pub token_rate: Option<String>,
 
     /// Instructions of one call, alike on every machine, 100000 and more [default: 200000000]
     #[arg(long, env = "HERALDRY_FORMATTER_FUEL", value_name = "COUNT", help_heading = "Limits of a formatter")]

@@ -12,6 +12,7 @@ use super::report::{Described, Finding, Report, Severity, Trial};
 use super::sandbox::{Called, Linked, PATIENT, Payload, Sandbox, Surroundings};
 use super::{Sample, digest_text};
 use crate::model::header;
+use crate::model::url::Carriage;
 
 /// The contract's package.
 const PACKAGE: &str = "heraldry:formatter/";
@@ -428,7 +429,7 @@ fn try_samples(bench: &Bench<'_>, linked: &Linked, manifest: &Manifest, report: 
     let mut feeds = Vec::new();
     let mut slow = 0;
     for sample in bench.samples {
-        let first = bench.sandbox.format(linked, &sample.event, bench.around, "{}", PATIENT);
+        let first = bench.sandbox.format(linked, &sample.event, bench.around, Carriage::Http, "{}", PATIENT);
         if matches!(first.result, Err(RenderError::Limit { limit: Limit::Fuel | Limit::Time, .. })) {
             slow += 1;
         }
@@ -436,7 +437,7 @@ fn try_samples(bench: &Bench<'_>, linked: &Linked, manifest: &Manifest, report: 
             // It uses its limit up each time: more of the same teaches nothing and takes long.
             break;
         }
-        let second = bench.sandbox.format(linked, &sample.event, bench.around, "{}", PATIENT);
+        let second = bench.sandbox.format(linked, &sample.event, bench.around, Carriage::Http, "{}", PATIENT);
         report.trials.push(trial(sample, &first));
         // The wall clock is the one thing that may differ between two runs.
         let timed = |result: &Result<Payload, RenderError>| {

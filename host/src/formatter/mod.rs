@@ -33,7 +33,9 @@ pub use info::{
     VersionInfo,
 };
 pub use manifest::{Join, Kind, Manifest, Size, is_name};
-pub use registry::{Component, InstallError, Registry, RegistryOptions, Rendering, Which, forget_unused};
+pub use registry::{
+    Component, InstallError, Registry, RegistryOptions, Rendering, Which, component_files, forget_unused,
+};
 pub use rendered::{Rendered, RenderedKey};
 pub use report::{Described, Finding, Rejection, Report, Severity, Trial};
 pub use sandbox::{Payload, Verdict};

@@ -17,7 +17,7 @@ use sha2::{Digest as _, Sha256};
 use super::compile::{Compile, Compiler, Kept};
 use super::error::{Limit, RenderError};
 use super::info::{FormatterInfo, Origin, State, Traits, VersionInfo};
-use super::manifest::Manifest;
+use super::manifest::{Kind, Manifest};
 use super::pool::Pool;
 use super::report::Rejection;
 use super::sandbox::{Payload, Verdict};
@@ -25,11 +25,13 @@ use super::stats::Stats;
 use super::versions::{History, Version, Versions, Withdrawn};
 use super::workbench::{Loaded, Run, Sample, Workbench, WorkbenchOptions};
 use super::{digest_text, folder, hex};
+use crate::model::audit::{Action, Actor, Deed, FieldChange};
 use crate::model::delivery::{Answer, FormatterRef};
 use crate::model::event::Event;
 use crate::model::fault::Fault;
 use crate::model::settings::SandboxSettings;
 use crate::model::time::Clock;
+use crate::model::url::Carriage;
 
 /// Calls without a failure after which a new version has proven itself: then it is not rolled back any more.
 const PROVEN: u64 = 1000;
@@ -60,6 +62,8 @@ pub struct RegistryOptions {
     pub clock: Arc<dyn Clock>,
     /// Told when a name becomes usable or stops being so. Must not block.
     pub changes: Box<dyn Fn() + Send + Sync>,
+    /// Told what the registry did by itself, for the audit log. Must not block.
+    pub deeds: Box<dyn Fn(Deed) + Send + Sync>,
 }
 
 impl RegistryOptions {
@@ -78,6 +82,7 @@ impl RegistryOptions {
             cache_key: None,
             clock,
             changes: Box::new(|| {}),
+            deeds: Box::new(drop),
         }
     }
 }
@@ -106,6 +111,11 @@ impl Component {
     /// Whether it reads what destinations answer.
     pub fn interprets(&self) -> bool {
         self.loaded.interprets()
+    }
+
+    /// Whether it makes lines, which may go over syslog.
+    pub fn makes_lines(&self) -> bool {
+        self.manifest().kind == Kind::Line
     }
 
     /// How the history names it.
@@ -281,6 +291,7 @@ pub(super) struct Inner {
     components: PathBuf,
     drop_in: PathBuf,
     clock: Arc<dyn Clock>,
+    deeds: Box<dyn Fn(Deed) + Send + Sync>,
     changes: Box<dyn Fn() + Send + Sync>,
     /// Whether uploads and the folder were looked at once.
     settled: AtomicBool,
@@ -326,6 +337,7 @@ impl Registry {
             drop_in: options.drop_in,
             clock: options.clock,
             changes: options.changes,
+            deeds: options.deeds,
             settled: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
         });
@@ -381,10 +393,11 @@ impl Registry {
         component: &Arc<Component>,
         event: &Arc<Event>,
         options: &Arc<str>,
+        carriage: Carriage,
     ) -> Result<Rendering, RenderError> {
         let (inner, component) = (Arc::clone(&self.inner), Arc::clone(component));
         let (event, options) = (Arc::clone(event), Arc::clone(options));
-        self.pool.run(move || inner.render(&component, &event, &options)).await?
+        self.pool.run(move || inner.render(&component, &event, &options, carriage)).await?
     }
 
     /// Renders one event on this very thread, for benchmarks.
@@ -392,7 +405,7 @@ impl Registry {
     /// # Errors
     /// [`RenderError`].
     pub fn render_here(&self, component: &Component, event: &Event, options: &str) -> Result<Payload, RenderError> {
-        self.inner.call(component, event, options).result
+        self.inner.call(component, event, options, Carriage::Http).result
     }
 
     /// Renders an event to look at.
@@ -400,11 +413,17 @@ impl Registry {
     /// # Errors
     /// When no formatter of this name is loaded, or the host is stopping; a formatter's own errors stand in
     /// the run.
-    pub async fn preview(&self, name: &str, event: &Event, options: &str) -> Result<Run, RenderError> {
+    pub async fn preview(
+        &self,
+        name: &str,
+        event: &Event,
+        options: &str,
+        carriage: Carriage,
+    ) -> Result<Run, RenderError> {
         let component = self.current(name).ok_or_else(|| RenderError::NotLoaded(name.to_owned()))?;
         let inner = Arc::clone(&self.inner);
         let (event, options) = (event.clone(), options.to_owned());
-        self.pool.run(move || inner.call(&component, &event, &options)).await
+        self.pool.run(move || inner.call(&component, &event, &options, carriage)).await
     }
 
     /// What a destination's answer means to the component; [`Verdict::ByStatus`] when it does not read
@@ -415,6 +434,11 @@ impl Registry {
         }
         let (inner, component) = (Arc::clone(&self.inner), Arc::clone(component));
         self.pool.run(move || inner.interpret(&component, &answer)).await.unwrap_or(Verdict::ByStatus)
+    }
+
+    /// The files that belong to a copy of this host; see [`component_files`].
+    pub fn files(&self) -> Vec<(String, PathBuf)> {
+        component_files(&self.inner.components)
     }
 
     /// The name of the machine that formatters are told.
@@ -600,8 +624,8 @@ impl Inner {
         Ok(component(loaded, origin, file))
     }
 
-    fn call(&self, component: &Component, event: &Event, options: &str) -> Run {
-        let run = self.bench.run(&component.loaded, event, options);
+    fn call(&self, component: &Component, event: &Event, options: &str, carriage: Carriage) -> Run {
+        let run = self.bench.run(&component.loaded, event, options, carriage);
         component.stats.count(&run, event, || self.clock.now());
         for line in &run.log {
             tracing::debug!(formatter = component.name(), level = ?line.level, line = line.message, "a formatter logged");
@@ -609,8 +633,14 @@ impl Inner {
         run
     }
 
-    fn render(&self, component: &Arc<Component>, event: &Event, options: &str) -> Result<Rendering, RenderError> {
-        let error = match self.call(component, event, options).result {
+    fn render(
+        &self,
+        component: &Arc<Component>,
+        event: &Event,
+        options: &str,
+        carriage: Carriage,
+    ) -> Result<Rendering, RenderError> {
+        let error = match self.call(component, event, options, carriage).result {
             Ok(payload) => {
                 if component.predecessor.load().is_some() && component.stats.successes() >= PROVEN {
                     component.predecessor.store(None);
@@ -627,13 +657,15 @@ impl Inner {
         let Some(other) = other.filter(|other| other.digest() != component.digest()) else { return Err(error) };
         // A busy machine is no fault of the version: it must take too long a second time.
         let error = match error {
-            RenderError::Limit { limit: Limit::Time, .. } => match self.call(component, event, options).result {
-                Ok(payload) => return Ok(Rendering { payload, instead: None, note: None }),
-                Err(again) => again,
-            },
+            RenderError::Limit { limit: Limit::Time, .. } => {
+                match self.call(component, event, options, carriage).result {
+                    Ok(payload) => return Ok(Rendering { payload, instead: None, note: None }),
+                    Err(again) => again,
+                }
+            }
             error => error,
         };
-        let Ok(payload) = self.call(&other, event, options).result else { return Err(error) };
+        let Ok(payload) = self.call(&other, event, options, carriage).result else { return Err(error) };
         let then = if self.withdraw(component, &other, event, &error) { ", and was rolled back" } else { "" };
         let note = format!(
             "formatted by version {} of {}: version {} fails on this event, where {0} does not{then} ({error})",
@@ -665,6 +697,13 @@ impl Inner {
             reason,
             "a formatter was rolled back"
         );
+        let version = FieldChange {
+            field: "version".into(),
+            from: bad.manifest().version.as_str().into(),
+            to: good.manifest().version.as_str().into(),
+        };
+        let changes = vec![version, FieldChange::to("reason", reason.as_str())];
+        (self.deeds)(Deed::formatter(Actor::Host, Action::FormatterRolledBack, name, changes));
         if bad.origin == Origin::Upload {
             shelf.uploads.insert(name.to_owned(), Ok(Arc::clone(good)));
         } else if let Some(dropped) = bad.file.as_ref().and_then(|file| shelf.files.get_mut(file)) {
@@ -1013,6 +1052,21 @@ fn succeed(component: &Arc<Component>, before: Option<Arc<Component>>) {
 
 fn component(loaded: Loaded, origin: Origin, file: Option<String>) -> Arc<Component> {
     Arc::new(Component { loaded, origin, file, stats: Stats::default(), predecessor: ArcSwapOption::empty() })
+}
+
+/// The files of a folder of components that an export takes along, by their name in the data folder: the components
+/// and the list of their versions. What is compiled of them is made again.
+pub fn component_files(components: &Path) -> Vec<(String, PathBuf)> {
+    let entries = std::fs::read_dir(components).into_iter().flatten().flatten();
+    let mut files: Vec<_> = entries
+        .filter_map(|entry| {
+            let name = entry.file_name().into_string().ok()?;
+            (name.ends_with(".wasm") || name == super::versions::FILE)
+                .then(|| (format!("components/{name}"), entry.path()))
+        })
+        .collect();
+    files.sort();
+    files
 }
 
 /// Removes components that no version list names, and that nothing used for so long that no waiting delivery

@@ -24,6 +24,7 @@ use crate::model::event::Event;
 use crate::model::fault::Fault;
 use crate::model::header;
 use crate::model::settings::SandboxSettings;
+use crate::model::url::Carriage;
 
 /// The epoch's tick: how exactly the wall-clock limit is kept.
 const TICK: Duration = Duration::from_millis(5);
@@ -254,6 +255,7 @@ impl Sandbox {
         linked: &Linked,
         event: &Event,
         around: &Surroundings,
+        carriage: Carriage,
         options: &str,
         patience: u32,
     ) -> Called<Payload> {
@@ -269,8 +271,8 @@ impl Sandbox {
             json: event.json.clone(),
         };
         let context = wit::Context {
-            transport: "http".into(),
-            max_bytes: None,
+            transport: carriage.transport().into(),
+            max_bytes: carriage.max_bytes(),
             host_name: around.host_name.clone(),
             product_version: env!("CARGO_PKG_VERSION").into(),
         };

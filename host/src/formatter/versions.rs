@@ -13,7 +13,7 @@ use crate::model::time::Timestamp;
 
 /// Versions of one name that are remembered; the oldest that is not in use goes first.
 const REMEMBERED: usize = 50;
-const FILE: &str = "versions.json";
+pub(super) const FILE: &str = "versions.json";
 
 /// Why the host stopped using a version by itself.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, utoipa::ToSchema)]

@@ -14,6 +14,7 @@ use crate::model::delivery::Answer;
 use crate::model::event::Event;
 use crate::model::fault::Fault;
 use crate::model::settings::SandboxSettings;
+use crate::model::url::Carriage;
 
 /// A named event that components are tried on.
 #[derive(Clone, Debug)]
@@ -174,8 +175,8 @@ impl Workbench {
     }
 
     /// Renders one event on this thread.
-    pub fn run(&self, loaded: &Loaded, event: &Event, options: &str) -> Run {
-        self.sandbox.format(&loaded.linked, event, &self.around, options, 1).into()
+    pub fn run(&self, loaded: &Loaded, event: &Event, options: &str, carriage: Carriage) -> Run {
+        self.sandbox.format(&loaded.linked, event, &self.around, carriage, options, 1).into()
     }
 
     pub(super) fn interpret(&self, loaded: &Loaded, answer: &Answer) -> Option<Called<Verdict>> {

@@ -39,6 +39,10 @@ pub struct DeliveryView {
     /// When the next attempt is due; null when there is none.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub next_attempt_at: Option<Timestamp>,
+    /// The delivery that this one repeats; absent when it repeats none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<uuid::Uuid>, nullable = false)]
+    pub redelivery_of: Option<DeliveryId>,
 }
 
 /// The class that an attempt's error begins with.

@@ -25,8 +25,26 @@ macro_rules! id {
                 self.0.as_bytes()
             }
 
+            /// The first identifier that could have been made at this time (RFC 9562, section 5.7).
+            pub fn first_at(at: super::time::Timestamp) -> Self {
+                let ms = at.unix_ms().clamp(0, (1 << 48) - 1).cast_unsigned();
+                Self(Uuid::from_u128((u128::from(ms) << 80) | (0x7000 << 64) | (0b10 << 62)))
+            }
+
+            /// The identifier that follows in order.
+            pub fn successor(&self) -> Self {
+                Self(Uuid::from_u128(self.0.as_u128().saturating_add(1)))
+            }
+
+            /// When a UUIDv7 was made; any other UUID says nothing.
+            pub fn made_at(&self) -> Option<super::time::Timestamp> {
+                let (seconds, nanos) = self.0.get_timestamp()?.to_unix();
+                let ms = i64::try_from(seconds).ok()?.checked_mul(1000)?.checked_add(i64::from(nanos / 1_000_000))?;
+                (self.0.get_version_num() == 7).then(|| super::time::Timestamp::from_unix_ms(ms))
+            }
+
             /// The identifier that these 16 bytes spell.
-            pub fn from_bytes(bytes: [u8; 16]) -> Self {
+            pub const fn from_bytes(bytes: [u8; 16]) -> Self {
                 Self(Uuid::from_bytes(bytes))
             }
         }
@@ -75,6 +93,10 @@ id!(
 id!(
     /// An attempt's id.
     AttemptId
+);
+id!(
+    /// An entry's id in the audit log.
+    AuditId
 );
 id!(
     /// A token's id; never the token's text.

@@ -4,6 +4,7 @@
 //! every fault of an input is collected before the answer. No input or output, no async and no clock:
 //! a time is always an argument.
 
+pub mod audit;
 pub mod delivery;
 pub mod event;
 pub mod fault;

@@ -1,7 +1,13 @@
 //! What the host may be told about its limits and its patience. `Default` is what `serve` uses when
 //! nobody says otherwise; `config` checks the ranges.
 
+use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
+
+use ipnet::IpNet;
+
+use super::secret::Secret;
 
 /// How much one request to the API may carry.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -12,11 +18,13 @@ pub struct Limits {
     pub max_body_bytes: usize,
     /// Events in one request, at least 1.
     pub max_events: usize,
+    /// Events that one token may post in a second; 0: as many as it likes.
+    pub token_rate: u32,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { max_event_bytes: 256 * 1024, max_body_bytes: 4 * 1024 * 1024, max_events: 1000 }
+        Self { max_event_bytes: 256 * 1024, max_body_bytes: 4 * 1024 * 1024, max_events: 1000, token_rate: 0 }
     }
 }
 
@@ -59,6 +67,12 @@ pub struct DeliverySettings {
     pub retry: RetryPolicy,
     /// How long events, deliveries and history are kept; pending and held work as long as that too.
     pub retention: Duration,
+    /// How long the audit log is kept.
+    pub audit_retention: Duration,
+    /// Events kept at most; the oldest go first, with what waits of them.
+    pub max_events_kept: u64,
+    /// Attempts kept at most in the history of one webhook.
+    pub max_history: u64,
     /// How long attempts in flight may go on after the host was asked to stop; zero cuts them at once.
     pub grace: Duration,
 }
@@ -71,6 +85,9 @@ impl Default for DeliverySettings {
             breaker_threshold: 5,
             retry: RetryPolicy::default(),
             retention: Duration::from_secs(30 * 24 * 60 * 60),
+            audit_retention: Duration::from_secs(2 * 365 * 24 * 60 * 60),
+            max_events_kept: 10_000_000,
+            max_history: 1_000_000,
             grace: Duration::from_secs(25),
         }
     }
@@ -121,5 +138,36 @@ impl Default for SandboxSettings {
             component_bytes: 32 * 1024 * 1024,
             compile_time: Duration::from_secs(120),
         }
+    }
+}
+
+/// Files that whoever runs the server has given names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// CA bundles: a name and a PEM file with one certificate or more.
+    pub cas: Vec<(String, PathBuf)>,
+    /// Client certificates: a name, a PEM file with the certificate and its chain, a PEM file with its key.
+    pub client_certs: Vec<(String, PathBuf, PathBuf)>,
+}
+
+/// An HTTP proxy that deliveries over HTTP go through, with `CONNECT` (RFC 9110, section 9.3.6).
+#[derive(Clone, PartialEq)]
+pub struct ProxySettings {
+    /// The proxy's host: a name or an address.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// What `Proxy-Authorization` says.
+    pub authorization: Option<Secret>,
+    /// Networks whose destinations are reached without it.
+    pub except: Vec<IpNet>,
+    /// Whether the proxy is told the destination's name, and so looks it up a second time; else the address that was
+    /// judged.
+    pub sends_names: bool,
+}
+
+impl fmt::Debug for ProxySettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "http://{}:{}", self.host, self.port)
     }
 }

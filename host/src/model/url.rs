@@ -7,10 +7,134 @@ use url::{Host, ParseError, Url};
 /// The longest URL that is taken, in bytes, as given and as serialised.
 pub const MAX_URL_BYTES: usize = 8192;
 
-/// An absolute `http` or `https` URL without userinfo and fragment, as the WHATWG URL Standard serialises
+/// An absolute URL of one of the [`Scheme`]s without userinfo and fragment, as the WHATWG URL Standard serialises
 /// it. Its path and query may be a credential, as with many chats' webhooks: `Debug` shows neither.
+///
+/// That standard leaves the host of a scheme that it does not know as it was written, so the host of a syslog URL is
+/// parsed and written here as it would be for `https`: an address is an address, however it was spelled.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct DeliveryUrl(Url);
+pub struct DeliveryUrl {
+    url: Url,
+    scheme: Scheme,
+    host: Host,
+}
+
+/// How deliveries travel.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Scheme {
+    /// HTTP in the clear.
+    Http,
+    /// HTTP over TLS.
+    Https,
+    /// One message a datagram (RFC 5426).
+    SyslogUdp,
+    /// A stream of framed messages (RFC 6587).
+    SyslogTcp(Framing),
+    /// A stream of octet-counted messages over TLS (RFC 5425).
+    SyslogTls,
+}
+
+/// How messages are told apart in a stream (RFC 6587, section 3.4).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Framing {
+    /// The message's length in bytes and a space in front of it.
+    OctetCounting,
+    /// A line feed after it, for old collectors.
+    LineFeed,
+}
+
+/// How a payload travels, as far as a formatter is told.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Carriage {
+    /// As the body of a request.
+    #[default]
+    Http,
+    /// As one syslog message in a datagram.
+    SyslogDatagram,
+    /// As one syslog message of a stream.
+    SyslogStream,
+}
+
+impl Carriage {
+    /// Every one.
+    pub const ALL: [Self; 3] = [Self::Http, Self::SyslogDatagram, Self::SyslogStream];
+
+    /// The name by which a preview asks for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::SyslogDatagram => "syslog+udp",
+            Self::SyslogStream => "syslog+tcp",
+        }
+    }
+
+    /// The one of this name; `syslog+tls` is a stream too.
+    pub fn from_name(name: &str) -> Option<Self> {
+        let name = if name == "syslog+tls" { "syslog+tcp" } else { name };
+        Self::ALL.into_iter().find(|carriage| carriage.name() == name)
+    }
+
+    /// What a formatter is told: `http` or `syslog`.
+    pub fn transport(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::SyslogDatagram | Self::SyslogStream => "syslog",
+        }
+    }
+
+    /// The most bytes that one message may have. Receivers should take 2048 in a datagram (RFC 5426, section 3.2); of a
+    /// stream 8192 (RFC 5425, section 4.3.1), of which common ones read the rest of a longer one as a new message.
+    pub fn max_bytes(self) -> Option<u32> {
+        match self {
+            Self::Http => None,
+            Self::SyslogDatagram => Some(2048),
+            Self::SyslogStream => Some(8000),
+        }
+    }
+}
+
+impl Scheme {
+    /// What stands before `://`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+            Self::SyslogUdp => "syslog+udp",
+            Self::SyslogTcp(_) => "syslog+tcp",
+            Self::SyslogTls => "syslog+tls",
+        }
+    }
+
+    /// The port where none is given: IANA's, for syslog over TCP that of RFC 3195, which collectors took over.
+    pub fn default_port(self) -> u16 {
+        match self {
+            Self::Http => 80,
+            Self::Https => 443,
+            Self::SyslogUdp => 514,
+            Self::SyslogTcp(_) => 601,
+            Self::SyslogTls => 6514,
+        }
+    }
+
+    /// Whether it goes over TLS.
+    pub fn is_tls(self) -> bool {
+        matches!(self, Self::Https | Self::SyslogTls)
+    }
+
+    /// Whether it is a syslog transport.
+    pub fn is_syslog(self) -> bool {
+        self.carriage() != Carriage::Http
+    }
+
+    /// What a formatter is told of it.
+    pub fn carriage(self) -> Carriage {
+        match self {
+            Self::Http | Self::Https => Carriage::Http,
+            Self::SyslogUdp => Carriage::SyslogDatagram,
+            Self::SyslogTcp(_) | Self::SyslogTls => Carriage::SyslogStream,
+        }
+    }
+}
 
 /// Why a text is no destination.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -22,7 +146,7 @@ pub enum UrlError {
     #[error("a URL has at most {MAX_URL_BYTES} bytes")]
     TooLong,
     /// Another scheme than those that deliveries go over.
-    #[error("deliveries go over https:// or http://")]
+    #[error("deliveries go over https://, http://, syslog+tls://, syslog+tcp:// or syslog+udp://")]
     Scheme,
     /// A name or password before the host.
     #[error("a user name or password in the URL is not sent: put it into the Authorization header")]
@@ -42,6 +166,12 @@ pub enum UrlError {
     /// A backslash before the query, which some read as a slash and others do not.
     #[error("a backslash is no part of a URL: write %5C or /")]
     Backslash,
+    /// A syslog URL with more than a host and a port.
+    #[error("a syslog URL has a host and a port and nothing more, as in syslog+tcp://siem.example.com:601")]
+    SyslogPath,
+    /// Something after `?` that no syslog transport knows.
+    #[error("after ? only framing=octet-counting or framing=lf may stand, and only with syslog+tcp://")]
+    SyslogQuery,
 }
 
 impl UrlError {
@@ -56,6 +186,8 @@ impl UrlError {
             Self::Zone => "ipv6_zone",
             Self::Host => "host",
             Self::Fragment => "fragment",
+            Self::SyslogPath => "syslog_path",
+            Self::SyslogQuery => "syslog_query",
         }
     }
 }
@@ -71,9 +203,14 @@ impl DeliveryUrl {
         }
         let url = Url::parse(text).map_err(|error| refusal(text, error))?;
         // The scheme first: of another one, the host is not even parsed as an address.
-        if !matches!(url.scheme(), "http" | "https") {
-            return Err(UrlError::Scheme);
-        }
+        let scheme = match url.scheme() {
+            "http" => Scheme::Http,
+            "https" => Scheme::Https,
+            "syslog+udp" => Scheme::SyslogUdp,
+            "syslog+tcp" => Scheme::SyslogTcp(framing(&url)?),
+            "syslog+tls" => Scheme::SyslogTls,
+            _ => return Err(UrlError::Scheme),
+        };
         let before_query = text.split('?').next().unwrap_or(text);
         if before_query.contains('\\') {
             return Err(UrlError::Backslash);
@@ -87,44 +224,72 @@ impl DeliveryUrl {
         if url.fragment().is_some() {
             return Err(UrlError::Fragment);
         }
-        match url.host() {
-            Some(Host::Domain(name)) if is_host_name(name) => {}
-            Some(Host::Ipv4(_) | Host::Ipv6(_)) => {}
-            Some(Host::Domain(_)) | None => return Err(UrlError::Host),
+        let host = match scheme.is_syslog() {
+            true => Host::parse(url.host_str().unwrap_or_default()).map_err(|_| UrlError::Host)?,
+            false => url.host().map(|host| host.to_owned()).ok_or(UrlError::Host)?,
+        };
+        if matches!(&host, Host::Domain(name) if !is_host_name(name)) {
+            return Err(UrlError::Host);
         }
+        let url = if scheme.is_syslog() { collector(&url, scheme, &host)? } else { url };
         // Percent-encoding may have made it longer.
         if url.as_str().len() > MAX_URL_BYTES {
             return Err(UrlError::TooLong);
         }
-        Ok(Self(url))
+        Ok(Self { url, scheme, host })
     }
 
     /// The whole URL, for the request, the store and those who may read it.
     pub fn expose(&self) -> &str {
-        self.0.as_str()
+        self.url.as_str()
+    }
+
+    /// How deliveries travel.
+    pub fn scheme(&self) -> Scheme {
+        self.scheme
     }
 
     /// The host: an address where the text spelled one in any way, else a name in lower-case ASCII.
     pub fn host(&self) -> Host<&str> {
-        // `parse` took no URL without a host.
-        self.0.host().unwrap_or(Host::Domain(""))
+        match &self.host {
+            Host::Domain(name) => Host::Domain(name),
+            Host::Ipv4(ip) => Host::Ipv4(*ip),
+            Host::Ipv6(ip) => Host::Ipv6(*ip),
+        }
     }
 
     /// The port, given or the scheme's own.
     pub fn port(&self) -> u16 {
-        self.0.port_or_known_default().unwrap_or(0)
-    }
-
-    /// Whether it goes over TLS.
-    pub fn is_https(&self) -> bool {
-        self.0.scheme() == "https"
+        self.url.port().unwrap_or(self.scheme.default_port())
     }
 }
 
 impl fmt::Debug for DeliveryUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}://{}/[redacted]", self.0.scheme(), self.host())
+        write!(f, "{}://{}/[redacted]", self.scheme.as_str(), self.host)
     }
+}
+
+/// The framing that a stream's URL asks for.
+fn framing(url: &Url) -> Result<Framing, UrlError> {
+    match url.query() {
+        None | Some("framing=octet-counting") => Ok(Framing::OctetCounting),
+        Some("framing=lf") => Ok(Framing::LineFeed),
+        Some(_) => Err(UrlError::SyslogQuery),
+    }
+}
+
+/// A syslog URL in its one spelling.
+fn collector(url: &Url, scheme: Scheme, host: &Host) -> Result<Url, UrlError> {
+    if !matches!(url.path(), "" | "/") || url.cannot_be_a_base() {
+        return Err(UrlError::SyslogPath);
+    }
+    if url.query().is_some() && !matches!(scheme, Scheme::SyslogTcp(_)) {
+        return Err(UrlError::SyslogQuery);
+    }
+    let query = if scheme == Scheme::SyslogTcp(Framing::LineFeed) { "?framing=lf" } else { "" };
+    let port = url.port().unwrap_or(scheme.default_port());
+    Url::parse(&format!("{}://{host}:{port}{query}", scheme.as_str())).map_err(|_| UrlError::Invalid)
 }
 
 fn refusal(text: &str, error: ParseError) -> UrlError {
@@ -161,6 +326,12 @@ mod tests {
             ("HTTP://example.com:80/a b?c=d e", "http://example.com/a%20b?c=d%20e"),
             (" https://example.com/\n", "https://example.com/"),
             ("https://example.com:8443/@you/x#".trim_end_matches('#'), "https://example.com:8443/@you/x"),
+            ("syslog+udp://SIEM.Example.com", "syslog+udp://siem.example.com:514"),
+            ("Syslog+TCP://siem.example.com/", "syslog+tcp://siem.example.com:601"),
+            ("syslog+tcp://siem.example.com:514?framing=lf", "syslog+tcp://siem.example.com:514?framing=lf"),
+            ("syslog+tcp://siem.example.com:601/?framing=octet-counting", "syslog+tcp://siem.example.com:601"),
+            ("syslog+tls://b\u{fc}cher.example", "syslog+tls://xn--bcher-kva.example:6514"),
+            ("syslog+tls://[0:0::1]:7000", "syslog+tls://[::1]:7000"),
             ("https://b\u{fc}cher.example/", "https://xn--bcher-kva.example/"),
             ("https://\u{430}pple.example/", "https://xn--pple-43d.example/"),
             ("http://localhost./x", "http://localhost./x"),
@@ -190,6 +361,9 @@ mod tests {
             let url = DeliveryUrl::parse(&format!("http://{spelling}:81/x")).expect(spelling);
             assert_eq!(url.host(), Host::<&str>::Ipv4([127, 0, 0, 1].into()), "{spelling}");
             assert_eq!((url.port(), url.expose()), (81, "http://127.0.0.1:81/x"), "{spelling}");
+            let url = DeliveryUrl::parse(&format!("syslog+udp://{spelling}:81")).expect(spelling);
+            assert_eq!(url.host(), Host::<&str>::Ipv4([127, 0, 0, 1].into()), "{spelling}");
+            assert_eq!((url.port(), url.expose()), (81, "syslog+udp://127.0.0.1:81"), "{spelling}");
         }
         let mapped = DeliveryUrl::parse("http://[::ffff:127.0.0.1]/").expect("mapped");
         assert_eq!(mapped.host(), Host::<&str>::Ipv6("::ffff:7f00:1".parse().expect("address")));
@@ -223,6 +397,22 @@ mod tests {
             ("http://a..b/", UrlError::Host),
             ("http://a\"b/", UrlError::Host),
             ("http://*.example/", UrlError::Host),
+            ("syslog://siem.example:514", UrlError::Scheme),
+            ("syslog+tcp:siem.example:601", UrlError::Host),
+            ("syslog+tcp://", UrlError::Host),
+            ("syslog+tcp://:601", UrlError::Host),
+            ("syslog+tcp://a..b:601", UrlError::Host),
+            ("syslog+tcp://256.0.0.1:601", UrlError::Host),
+            ("syslog+tcp://siem.example:0", UrlError::Port),
+            ("syslog+udp://siem.example:65536", UrlError::Port),
+            ("syslog+udp://me@siem.example:514", UrlError::Userinfo),
+            ("syslog+udp://siem.example:514#x", UrlError::Fragment),
+            ("syslog+udp://siem.example:514/dev/log", UrlError::SyslogPath),
+            ("syslog+udp://siem.example:514?framing=lf", UrlError::SyslogQuery),
+            ("syslog+tls://siem.example?framing=lf", UrlError::SyslogQuery),
+            ("syslog+tcp://siem.example?framing=crlf", UrlError::SyslogQuery),
+            ("syslog+tls://siem.example?verify=off", UrlError::SyslogQuery),
+            ("syslog+tls://[fe80::1%25eth0]:6514", UrlError::Zone),
             ("http://good.example#@evil.example/", UrlError::Fragment),
             ("http://good.example/#", UrlError::Fragment),
             ("http://good.example\\@evil.example/", UrlError::Backslash),

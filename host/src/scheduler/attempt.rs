@@ -9,27 +9,57 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::AbortHandle;
 
+use super::batch::{self, Ready};
 use super::decide::{self, Decision, Failure, Said};
 use super::lane::Claim;
 use super::{Courier, Message};
-use crate::formatter::{Component, Payload, RenderError, RenderedKey, Rendering, Verdict};
+use crate::formatter::{Component, RenderError, RenderedKey, Verdict};
 use crate::model::delivery::{Attempt, ErrorClass, FormatterRef};
 use crate::model::event::Event;
 use crate::model::id::{AttemptId, DeliveryId, EventId, WebhookId};
+use crate::model::secret::Secret;
 use crate::model::settings::DeliverySettings;
 use crate::model::time::Timestamp;
+use crate::model::url::Carriage;
 use crate::model::webhook::Webhook;
 use crate::signature;
 use crate::store::{DueItem, DueKey, Outcome, Pin, Step};
-use crate::transport::{self, Outcome as Ended, Report, Request};
+use crate::transport::{self, Content, Outcome as Ended, Report, Request};
 
-/// An attempt that ended, one way or another.
+/// An attempt that ended, one way or another: one request, or none.
 #[derive(Debug)]
 pub(super) struct Finished {
+    pub(super) webhook: WebhookId,
+    /// The deliveries that were in it.
+    pub(super) parts: Vec<Part>,
+    started: Timestamp,
+}
+
+/// One delivery's part of it.
+#[derive(Debug)]
+pub(super) struct Part {
     pub(super) key: DueKey,
     pub(super) item: DueItem,
-    started: Timestamp,
     end: End,
+}
+
+impl Finished {
+    /// How long the destination wants nothing more of anything, if it said so: what a 429 asks for holds for all that
+    /// waits, not for what it was said to alone.
+    pub(super) fn pause(&self, settings: &DeliverySettings) -> Option<Duration> {
+        let asked = |part: &Part| {
+            let End::Made(made) = &part.end else { return None };
+            let (failure, _) = made.failure.as_ref()?;
+            let throttled = failure.status == Some(429) && !matches!(failure.said, Some(Said::Final { .. }));
+            match failure.retry_after {
+                Some(after) if throttled || failure.said == Some(Said::TryAgain) => Some(after),
+                None if throttled => Some(settings.retry.base),
+                _ => None,
+            }
+        };
+        let longest = self.parts.iter().filter_map(asked).max()?;
+        Some(longest.min(settings.retry.retry_after_cap))
+    }
 }
 
 #[derive(Debug)]
@@ -46,8 +76,25 @@ enum End {
     Interrupted,
 }
 
+#[cfg(test)]
+impl End {
+    /// What an attempt at a test's destination came to.
+    fn of(webhook: &Webhook, event: &Event, ended: super::tests::Ended) -> Self {
+        use super::tests::Ended;
+        let begun = Made { retry_count: webhook.config.retry_count, ..Made::begun(event.event_type.as_str()) };
+        Self::Made(Box::new(match ended {
+            Ended::Skipped => return Self::Skipped,
+            Ended::Delivered => Made { status: Some(200), ..begun },
+            Ended::Failed { class, status, retry_after } => {
+                let failure = Failure { status, retry_after, ..Failure::of(class) };
+                Made { failure: Some((failure, class.as_str().into())), status, ..begun }
+            }
+        }))
+    }
+}
+
 /// An attempt that was made: everything that the history tells of it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Made {
     event_type: &'static str,
     retry_count: u32,
@@ -58,6 +105,8 @@ pub(super) struct Made {
     formatter: Option<FormatterRef>,
     note: Option<String>,
     pin: Option<Pin>,
+    /// The batch that it was in goes out again in two halves: whether this one is in the second.
+    half: Option<bool>,
 }
 
 impl Made {
@@ -73,6 +122,7 @@ impl Made {
             formatter: None,
             note: None,
             pin: None,
+            half: None,
         }
     }
 
@@ -86,38 +136,44 @@ impl Made {
 /// Tells the scheduler that an attempt ended, also when its task was aborted or panicked.
 struct Teller {
     messages: UnboundedSender<Message>,
-    finished: Option<(DueKey, DueItem, Timestamp)>,
+    webhook: WebhookId,
+    started: Timestamp,
+    claimed: Vec<(DueKey, DueItem)>,
 }
 
 impl Teller {
-    fn tell(&mut self, end: End) {
-        if let Some((key, item, started)) = self.finished.take() {
-            // A scheduler that is gone is a process that ends; the delivery is queued on the disk.
-            let _ = self.messages.send(Message::Finished(Finished { key, item, started, end }));
+    fn tell(&mut self, ends: impl IntoIterator<Item = End>) {
+        let parts = std::mem::take(&mut self.claimed).into_iter().zip(ends);
+        let parts: Vec<_> = parts.map(|((key, item), end)| Part { key, item, end }).collect();
+        if !parts.is_empty() {
+            let finished = Finished { webhook: self.webhook, parts, started: self.started };
+            // A scheduler that is gone is a process that ends; the deliveries are queued on the disk.
+            let _ = self.messages.send(Message::Finished(finished));
         }
     }
 }
 
 impl Drop for Teller {
     fn drop(&mut self) {
-        self.tell(End::Interrupted);
+        self.tell(std::iter::repeat_with(|| End::Interrupted));
     }
 }
 
-/// Starts an attempt on the deliveries' runtime.
+/// Starts an attempt on the deliveries' runtime: at one delivery, or at several together.
 pub(super) fn start(
     courier: &Arc<Courier>,
     deliveries: &Handle,
-    claim: Claim,
+    webhook: WebhookId,
+    claims: Vec<Claim>,
     messages: UnboundedSender<Message>,
 ) -> AbortHandle {
     let courier = Arc::clone(courier);
-    let Claim { key, item, event } = claim;
     let started = courier.clock.now();
-    let mut teller = Teller { messages, finished: Some((key, item.clone(), started)) };
+    let claimed = claims.iter().map(|claim| (claim.key, claim.item.clone())).collect();
+    let mut teller = Teller { messages, webhook, started, claimed };
     let task = deliveries.spawn(async move {
-        let end = courier.attempt(key.webhook, &item, event, started).await;
-        teller.tell(end);
+        let ends = courier.attempt(webhook, claims, started).await;
+        teller.tell(ends);
     });
     task.abort_handle()
 }
@@ -128,39 +184,89 @@ fn rendering(webhook: &Webhook) -> [u8; 32] {
     hash.update(webhook.config.format.as_bytes());
     hash.update([0]);
     hash.update(webhook.config.format_options.as_bytes());
+    let carriage = webhook.config.url.scheme().carriage();
+    // What was pinned before there was another way than HTTP stays what it was.
+    if carriage != Carriage::Http {
+        hash.update([0]);
+        hash.update(carriage.name());
+    }
     hash.finalize().into()
 }
 
 impl Courier {
-    async fn attempt(&self, webhook: WebhookId, item: &DueItem, event: Option<Arc<Event>>, started: Timestamp) -> End {
-        let Some(webhook) = self.store.webhooks().get(webhook).cloned() else { return End::Gone };
+    /// Makes an attempt; each claim's end, in their order.
+    async fn attempt(&self, webhook: WebhookId, claims: Vec<Claim>, started: Timestamp) -> Vec<End> {
+        let Some(webhook) = self.store.webhooks().get(webhook).cloned() else {
+            return claims.iter().map(|_| End::Gone).collect();
+        };
+        let mut ends: Vec<Option<End>> = Vec::with_capacity(claims.len());
+        let mut ready = Vec::with_capacity(claims.len());
+        for (place, claim) in claims.into_iter().enumerate() {
+            match self.prepare(&webhook, place, claim).await {
+                Ok(one) => {
+                    ends.push(None);
+                    ready.push(one);
+                }
+                Err(end) => ends.push(Some(end)),
+            }
+        }
+        for group in batch::groups(ready) {
+            for (place, made) in self.send(&webhook, group, started).await {
+                if let Some(end) = ends.get_mut(place) {
+                    *end = Some(End::Made(Box::new(made)));
+                }
+            }
+        }
+        ends.into_iter().map(|end| end.unwrap_or(End::Interrupted)).collect()
+    }
+
+    /// Renders one delivery; else how it ends without being sent.
+    async fn prepare(&self, webhook: &Webhook, place: usize, claim: Claim) -> Result<Ready, End> {
+        let Claim { item, event, .. } = claim;
         let event = match event {
             Some(event) => event,
             None => match self.store.plain_event(item.event) {
                 Ok(Some(event)) => Arc::new(event),
-                Ok(None) => return End::Gone,
+                Ok(None) => return Err(End::Gone),
                 // The store is closed: the process ends or is to be restarted; it is made again then.
-                Err(_) => return End::Interrupted,
+                Err(_) => return Err(End::Interrupted),
             },
         };
-        let rendering = rendering(&webhook);
-        let Some(component) = self.component(&webhook, item.pin.filter(|pin| pin.rendering == rendering)).await else {
-            return End::NotLoaded;
+        #[cfg(test)]
+        if let Some(double) = &self.double {
+            return Err(End::of(webhook, &event, double.attempt(webhook, &event, &item).await));
+        }
+        let rendering = rendering(webhook);
+        let Some(component) = self.component(webhook, item.pin.filter(|pin| pin.rendering == rendering)).await else {
+            return Err(End::NotLoaded);
         };
         let key = RenderedKey { event: event.id, component: component.digest(), rendering };
         let options: Arc<str> = webhook.config.format_options.as_str().into();
-        let rendered = self.rendered.get_or(key, self.registry.render(&component, &event, &options)).await;
-        match rendered {
-            Err(RenderError::Unsupported(_)) => End::Skipped,
-            Err(RenderError::Stopping) => End::Interrupted,
-            rendered => {
+        let carriage = webhook.config.url.scheme().carriage();
+        match self.rendered.get_or(key, self.registry.render(&component, &event, &options, carriage)).await {
+            Err(RenderError::Unsupported(_)) => Err(End::Skipped),
+            Err(RenderError::Stopping) => Err(End::Interrupted),
+            Err(error) => {
+                let pin = Some(Pin { component: component.digest(), rendering });
+                Err(End::Made(Box::new(Made { pin, ..refused(webhook, &event, &component, &error.to_string()) })))
+            }
+            Ok(rendered) => {
                 // The component that did render it is the one that it keeps.
-                let instead = rendered.as_ref().ok().and_then(|rendering| rendering.instead.as_ref());
-                let by = instead.map_or(component.digest(), |instead| instead.digest());
-                let made = self.send(&webhook, &event, item.delivery, item.attempt, &component, rendered, started);
-                End::Made(Box::new(Made { pin: Some(Pin { component: by, rendering }), ..made.await }))
+                let by = rendered.instead.as_ref().map_or(component, Arc::clone);
+                let pin = Pin { component: by.digest(), rendering };
+                let (delivery, attempt) = (item.delivery, item.attempt);
+                Ok(Ready { place, event, delivery, attempt, by, rendering: rendered, pin })
             }
         }
+    }
+
+    /// Whether a formatter of this name can be used.
+    pub(super) fn has_formatter(&self, format: &str) -> bool {
+        #[cfg(test)]
+        if self.double.is_some() {
+            return true;
+        }
+        self.registry.current(format).is_some()
     }
 
     /// The component that this delivery began with, as long as format and options stayed as they were;
@@ -174,45 +280,65 @@ impl Courier {
         }
     }
 
-    /// Signs and sends what was rendered.
-    #[expect(clippy::too_many_arguments, reason = "each is one fact about the attempt")]
-    async fn send(
-        &self,
-        webhook: &Webhook,
-        event: &Event,
-        delivery: DeliveryId,
-        attempt: u32,
-        component: &Arc<Component>,
-        rendered: Result<Arc<Rendering>, RenderError>,
-        started: Timestamp,
-    ) -> Made {
-        let event_type = event.event_type.as_str();
-        let made = Made {
-            retry_count: webhook.config.retry_count,
-            formatter: Some(component.reference()),
-            ..Made::begun(event_type)
-        };
-        let rendering = match rendered {
-            Ok(rendering) => rendering,
-            Err(error) => return made.refused(&error.to_string()),
-        };
-        let Rendering { payload, instead, note } = &*rendering;
-        let by = instead.as_ref().unwrap_or(component);
-        let made = Made { formatter: Some(by.reference()), note: note.clone(), ..made };
-        let Some(headers) = headers(webhook, event_type, delivery, attempt, payload, started) else {
-            return made.refused("a header cannot be sent");
+    /// Signs and sends what was rendered, as one request; what it came to, for each by its place.
+    async fn send(&self, webhook: &Webhook, group: Vec<Ready>, started: Timestamp) -> Vec<(usize, Made)> {
+        let Some(first) = group.first() else { return Vec::new() };
+        let deliveries: Vec<_> = group.iter().map(|one| one.delivery).collect();
+        let id = batch::id(&deliveries);
+        let content = match self.content(webhook, &group, &id, started) {
+            Ok(content) => content,
+            Err(why) => {
+                let made = |one: &Ready| Made { pin: Some(one.pin), ..refused(webhook, &one.event, &one.by, &why) };
+                return group.iter().map(|one| (one.place, made(one))).collect();
+            }
         };
         let timeout = Duration::from_millis(webhook.config.timeout_ms.into());
-        let (url, body) = (&webhook.config.url, payload.body.clone());
-        let request = Request { url, headers, body, timeout, keep_answer: by.interprets() };
-        let report = self.transport.deliver(request).await;
+        let (url, tls, by) = (&webhook.config.url, &webhook.config.tls, &first.by);
+        let report = self.transport.deliver(Request { url, tls, content, timeout, keep_answer: by.interprets() }).await;
         let (report, said) = self.interpreted(by, report).await;
+        self.telemetry.attempt(report.outcome.error_class(), report.duration);
         let failure = report.outcome.error_class().map(|class| {
             let failure = Failure { class, status: report.status, retry_after: report.retry_after, said };
             (failure, report.outcome.error_text().unwrap_or_default())
         });
-        self.telemetry.attempt(report.outcome.error_class(), report.duration);
-        Made { failure, status: report.status, excerpt: report.excerpt, duration: report.duration, ..made }
+        let splits = failure.as_ref().is_some_and(|(failure, _)| batch::splits(group.len(), failure));
+        let together = (group.len() > 1).then(|| {
+            let again = if splits { "; they go out again in two halves" } else { "" };
+            format!("one of {} events in one request, {id}{again}", group.len())
+        });
+        let made = |place: usize, one: &Ready| Made {
+            retry_count: webhook.config.retry_count,
+            failure: failure.clone(),
+            status: report.status,
+            excerpt: report.excerpt.clone(),
+            duration: report.duration,
+            formatter: Some(one.by.reference()),
+            note: one.rendering.note.clone().or_else(|| together.clone()),
+            pin: Some(one.pin),
+            half: splits.then_some(place >= group.len() / 2),
+            ..Made::begun(one.event.event_type.as_str())
+        };
+        group.iter().enumerate().map(|(place, one)| (one.place, made(place, one))).collect()
+    }
+
+    /// What a group is to the transport; else why it cannot be sent.
+    fn content(&self, webhook: &Webhook, group: &[Ready], id: &str, started: Timestamp) -> Result<Content, String> {
+        let scheme = webhook.config.url.scheme();
+        if !scheme.is_syslog() {
+            let body = batch::joined(group);
+            let now = self.clock.steady_ms();
+            let old_secrets: Vec<&Secret> = webhook.old_secrets_at(now).map(|old| &old.secret).collect();
+            let headers = headers(webhook, &old_secrets, group, id, &body, started);
+            return headers.map(|headers| Content::Body { headers, body }).ok_or("a header cannot be sent".to_owned());
+        }
+        for one in group {
+            // A webhook is checked when it is saved; its formatter may have been replaced since.
+            if !one.by.makes_lines() {
+                return Err("the format makes documents, and this transport takes lines".to_owned());
+            }
+            transport::fits(scheme, &one.payload().body)?;
+        }
+        Ok(Content::Messages(group.iter().map(|one| one.payload().body.clone()).collect()))
     }
 
     /// Lets the formatter say what the answer means, where it knows that better than the status.
@@ -237,29 +363,70 @@ impl Courier {
     pub(super) async fn test(&self, webhook: &Webhook, event: Arc<Event>) -> Attempt {
         let started = self.clock.now();
         let delivery = DeliveryId::generate();
-        let options: Arc<str> = webhook.config.format_options.as_str().into();
+        let event_type = event.event_type.as_str();
         let made = match self.registry.current(&webhook.config.format) {
-            Some(component) => {
-                let rendered = self.registry.render(&component, &event, &options).await.map(Arc::new);
-                self.send(webhook, &event, delivery, 1, &component, rendered, started).await
-            }
+            Some(component) => self.test_with(webhook, component, event, delivery, started).await,
             None => {
                 let error = RenderError::NotLoaded(webhook.config.format.clone());
-                Made::begun(event.event_type.as_str()).refused(&error.to_string())
+                Made::begun(event_type).refused(&error.to_string())
             }
         };
         Attempt { is_test: true, ..history(made, delivery, None, 1, started, None) }
     }
 
-    /// What an attempt's end is to the store.
-    pub(super) fn conclude(&self, settings: &DeliverySettings, finished: Finished, closes: Option<DueKey>) -> Outcome {
-        let Finished { key, item, started, end } = finished;
-        let webhook = key.webhook;
-        let again_now =
-            |counts| Step::Again { due_ms: self.clock.steady_ms(), at: self.clock.now(), pin: item.pin, counts };
+    async fn test_with(
+        &self,
+        webhook: &Webhook,
+        component: Arc<Component>,
+        event: Arc<Event>,
+        delivery: DeliveryId,
+        started: Timestamp,
+    ) -> Made {
+        let options: Arc<str> = webhook.config.format_options.as_str().into();
+        let carriage = webhook.config.url.scheme().carriage();
+        let rendering = match self.registry.render(&component, &event, &options, carriage).await {
+            Ok(rendering) => Arc::new(rendering),
+            Err(error) => return refused(webhook, &event, &component, &error.to_string()),
+        };
+        let event_type = event.event_type.as_str();
+        let by = rendering.instead.as_ref().map_or(component, Arc::clone);
+        let pin = Pin { component: by.digest(), rendering: [0; 32] };
+        let ready = Ready { place: 0, event, delivery, attempt: 1, by, rendering, pin };
+        let made = self.send(webhook, vec![ready], started).await.pop();
+        made.map_or_else(|| Made::begun(event_type), |(_, made)| made)
+    }
+
+    /// What an attempt's end is to the store; `closes` are the queue entries that each part was the last of.
+    pub(super) fn conclude(
+        &self,
+        settings: &DeliverySettings,
+        finished: Finished,
+        closes: Vec<Option<DueKey>>,
+    ) -> Vec<Outcome> {
+        let Finished { webhook, parts, started } = finished;
+        // One moment and one jitter for all: what failed together is due again together.
+        let moment = Moment { now: self.clock.now(), steady_ms: self.clock.steady_ms(), jitter: fastrand::f64() };
+        parts
+            .into_iter()
+            .zip(closes)
+            .map(|(part, closes)| self.outcome(settings, webhook, part, started, moment, closes))
+            .collect()
+    }
+
+    fn outcome(
+        &self,
+        settings: &DeliverySettings,
+        webhook: WebhookId,
+        part: Part,
+        started: Timestamp,
+        moment: Moment,
+        closes: Option<DueKey>,
+    ) -> Outcome {
+        let Part { item, end, .. } = part;
+        let again_now = || Step::Again { due_ms: moment.steady_ms, at: moment.now, pin: item.pin, counts: false };
         let (attempt, step) = match end {
             End::Made(made) => {
-                let step = self.step(settings, &item, &made);
+                let step = step(settings, &item, &made, moment);
                 let next = match &step {
                     Step::Again { at, .. } => Some(*at),
                     _ => None,
@@ -269,9 +436,8 @@ impl Courier {
             End::Skipped => (None, Step::Skipped),
             End::Gone => (None, Step::Dropped),
             // The lane stops until a formatter of that name is loaded; nothing is counted.
-            End::NotLoaded => (None, again_now(false)),
+            End::NotLoaded => (None, again_now()),
             End::Interrupted => {
-                let step = again_now(false);
                 let event_type = self.store.plain_event(item.event).ok().flatten().map(|event| event.event_type);
                 let event_type = event_type.map_or("", crate::model::event::EventType::as_str);
                 let made = Made {
@@ -280,28 +446,47 @@ impl Courier {
                         "interrupted: the host was stopped during this attempt; it is made again after the start"
                             .into(),
                     )),
-                    duration: self.clock.now().since(started),
+                    duration: moment.now.since(started),
                     ..Made::begun(event_type)
                 };
-                let at = self.clock.now();
-                (Some(history(made, item.delivery, Some(item.event), item.attempt, started, Some(at))), step)
+                let next = Some(moment.now);
+                (Some(history(made, item.delivery, Some(item.event), item.attempt, started, next)), again_now())
             }
         };
         Outcome { webhook, item, attempt, step, closes }
     }
+}
 
-    fn step(&self, settings: &DeliverySettings, item: &DueItem, made: &Made) -> Step {
-        let Some((failure, _)) = &made.failure else { return Step::Delivered };
-        match decide::after_failure(&settings.retry, made.retry_count, item.attempt, *failure, fastrand::f64()) {
-            Decision::Final(deactivate) => Step::Failed { deactivate },
-            Decision::Retry(wait) => Step::Again {
-                due_ms: self.clock.steady_ms() + i64::try_from(wait.as_millis()).unwrap_or(i64::MAX / 2),
-                at: self.clock.now().plus(wait),
-                pin: made.pin,
-                counts: true,
-            },
-        }
+/// When an attempt was concluded, and the chance that its retry's wait is cut by.
+#[derive(Clone, Copy)]
+struct Moment {
+    now: Timestamp,
+    steady_ms: i64,
+    jitter: f64,
+}
+
+fn step(settings: &DeliverySettings, item: &DueItem, made: &Made, moment: Moment) -> Step {
+    let Some((failure, _)) = &made.failure else { return Step::Delivered };
+    if let Some(second) = made.half {
+        // Two places in the queue, so two requests. It is the batch that failed: no delivery's retry is used up.
+        let due_ms = moment.steady_ms + i64::from(second);
+        return Step::Again { due_ms, at: moment.now, pin: made.pin, counts: false };
     }
+    match decide::after_failure(&settings.retry, made.retry_count, item.try_number(), *failure, moment.jitter) {
+        Decision::Final(deactivate) => Step::Failed { deactivate },
+        Decision::Retry(wait) => Step::Again {
+            due_ms: moment.steady_ms + i64::try_from(wait.as_millis()).unwrap_or(i64::MAX / 2),
+            at: moment.now.plus(wait),
+            pin: made.pin,
+            counts: true,
+        },
+    }
+}
+
+/// An attempt that was refused by us before anything was sent.
+fn refused(webhook: &Webhook, event: &Event, component: &Component, why: &str) -> Made {
+    let begun = Made::begun(event.event_type.as_str());
+    Made { retry_count: webhook.config.retry_count, formatter: Some(component.reference()), ..begun }.refused(why)
 }
 
 fn history(
@@ -336,14 +521,15 @@ fn history(
 /// cannot be sent; all were checked when they came in.
 fn headers(
     webhook: &Webhook,
-    event_type: &'static str,
-    delivery: DeliveryId,
-    attempt: u32,
-    payload: &Payload,
+    old_secrets: &[&Secret],
+    group: &[Ready],
+    id: &str,
+    body: &[u8],
     started: Timestamp,
 ) -> Option<HeaderMap> {
+    let first = group.first()?;
     let mut headers = HeaderMap::with_capacity(16);
-    for (name, value) in &payload.headers {
+    for (name, value) in &first.payload().headers {
         headers.insert(HeaderName::from_bytes(name.as_bytes()).ok()?, HeaderValue::from_str(value).ok()?);
     }
     for (name, value) in &webhook.config.headers {
@@ -351,12 +537,18 @@ fn headers(
         value.set_sensitive(true);
         headers.insert(HeaderName::from_bytes(name.as_bytes()).ok()?, value);
     }
-    let id = delivery.to_string();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_str(&payload.content_type).ok()?);
+    let event_type = first.event.event_type;
+    let alike = group.iter().all(|one| one.event.event_type == event_type);
+    let event_type = if alike { event_type.as_str() } else { signature::SEVERAL };
+    headers.insert(CONTENT_TYPE, HeaderValue::from_str(&first.payload().content_type).ok()?);
     headers.insert(USER_AGENT, HeaderValue::from_static(concat!("heraldry/", env!("CARGO_PKG_VERSION"))));
     headers.insert(signature::EVENT, HeaderValue::from_static(event_type));
-    headers.insert(signature::DELIVERY, HeaderValue::from_str(&id).ok()?);
+    headers.insert(signature::DELIVERY, HeaderValue::from_str(id).ok()?);
+    let attempt = group.iter().map(|one| one.attempt).max()?;
     headers.insert(signature::ATTEMPT, HeaderValue::from(attempt));
-    signature::sign(webhook.config.secret.as_ref(), &id, started.unix_seconds(), &payload.body, &mut headers)?;
+    if webhook.config.batch.is_some() {
+        headers.insert(signature::BATCH_SIZE, HeaderValue::from(group.len()));
+    }
+    signature::sign(webhook.config.secret.as_ref(), old_secrets, id, started.unix_seconds(), body, &mut headers)?;
     Some(headers)
 }

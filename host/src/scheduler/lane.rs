@@ -4,10 +4,13 @@
 //! horizon, or all of it when it is `complete`. What is queued beyond the horizon stays on the disk until
 //! the window is nearly empty, so a dead destination's backlog costs no memory.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
+use super::pace::Pace;
 use crate::model::event::Event;
+use crate::model::webhook::Batch;
 use crate::store::{DueEntry, DueItem, DueKey};
 
 /// Deliveries in one window, about.
@@ -15,7 +18,7 @@ pub(super) const WINDOW: usize = 1024;
 /// With fewer than these the next piece is loaded.
 const LOW: usize = 128;
 /// Deliveries that one load asks for, about.
-pub(super) const LOAD: usize = 256;
+const LOAD: usize = 256;
 
 /// A delivery taken from a lane.
 #[derive(Debug)]
@@ -47,10 +50,17 @@ pub(super) struct Lane {
     loading: bool,
     /// Entries of which something was claimed.
     open: HashMap<DueKey, Open>,
+    /// Requests under way.
     pub(super) in_flight: usize,
+    /// How fast it may be sent to.
+    pub(super) pace: Pace,
+    /// How many deliveries one request may carry.
+    pub(super) batch: Option<Batch>,
     /// Whether the webhook is active and its formatter loaded.
     pub(super) runnable: bool,
-    /// Whether it stands in the list of ready lanes.
+    /// Whether its last attempt was taken: then its attempts are not counted among those that may wait in vain.
+    pub(super) proven: bool,
+    /// Whether it stands in the list of ready lanes, or waits for a place among the unproven.
     pub(super) listed: bool,
     /// The earliest timer that is set for it, in milliseconds of the steady clock.
     pub(super) timer: Option<i64>,
@@ -68,7 +78,10 @@ impl Lane {
             loading: false,
             open: HashMap::new(),
             in_flight: 0,
+            pace: Pace::default(),
+            batch: None,
             runnable: false,
+            proven: false,
             listed: false,
             timer: None,
         }
@@ -82,8 +95,8 @@ impl Lane {
     pub(super) fn begin(&mut self, epoch: u32) {
         if self.epoch != epoch {
             self.epoch = epoch;
+            // What was asked for again while it was off waits under the new epoch already.
             self.unload();
-            self.complete = true;
         }
     }
 
@@ -128,11 +141,21 @@ impl Lane {
 
     /// Where the next piece begins, when one is needed: after this key, or at the beginning.
     pub(super) fn wants_load(&mut self) -> Option<Option<DueKey>> {
-        if self.complete || self.loading || !self.runnable || self.items >= LOW {
+        if self.complete || self.loading || !self.runnable || self.items >= LOW.max(self.most()) {
             return None;
         }
         self.loading = true;
         Some(self.horizon)
+    }
+
+    /// How many deliveries to load at a time, about.
+    pub(super) fn load(&self) -> usize {
+        LOAD.max(self.most())
+    }
+
+    /// How many deliveries one request may carry.
+    fn most(&self) -> usize {
+        self.batch.map_or(1, |batch| batch.max_events as usize)
     }
 
     /// Takes a piece that was loaded.
@@ -155,17 +178,52 @@ impl Lane {
         self.shrink();
     }
 
-    /// When the first delivery is due. One that is due later than any wait could be was queued before the
-    /// wall clock was set back: it is due now.
+    /// When the next request is due.
     pub(super) fn next_due(&self, now_ms: i64, longest_wait_ms: i64) -> Option<i64> {
-        let (key, _) = self.window.first_key_value()?;
-        Some(if key.due_ms > now_ms.saturating_add(longest_wait_ms) { now_ms } else { key.due_ms })
+        let key = self.next(now_ms, longest_wait_ms)?;
+        let due = if key.due_ms > now_ms.saturating_add(longest_wait_ms) { now_ms } else { key.due_ms };
+        // Others may join, unless it went out with others before, or there are enough, or more on the disk.
+        let waits = |batch: &Batch| !self.is_kept(key) && self.complete && self.items < batch.max_events as usize;
+        let wait = self.batch.filter(waits).map_or(0, |batch| i64::from(batch.max_wait_ms));
+        Some(due.saturating_add(wait).max(self.pace.ready_at()))
     }
 
-    /// Takes the first delivery.
-    pub(super) fn claim(&mut self) -> Option<Claim> {
-        let mut entry = self.window.first_entry()?;
-        let key = *entry.key();
+    /// Whether what stands in an entry was sent before: then it stays together.
+    fn is_kept(&self, key: DueKey) -> bool {
+        let first = self.window.get(&key).and_then(VecDeque::front);
+        first.is_some_and(|(item, _)| item.pin.is_some())
+    }
+
+    /// The entry whose turn is next: the first, unless one is due later than any wait could be. That one was queued
+    /// before the wall clock was set back: it is due now, and must not wait behind retries of since then.
+    fn next(&self, now_ms: i64, longest_wait_ms: i64) -> Option<DueKey> {
+        let (last, _) = self.window.last_key_value()?;
+        let out_of_reach = last.due_ms > now_ms.saturating_add(longest_wait_ms);
+        if out_of_reach { Some(*last) } else { self.window.first_key_value().map(|(key, _)| *key) }
+    }
+
+    /// Takes what the next request carries: one delivery, or as many as the webhook's batches may have and are there.
+    /// What was sent together before goes together again.
+    pub(super) fn claim(&mut self, now_ms: i64, longest_wait_ms: i64) -> Vec<Claim> {
+        let mut claims = Vec::new();
+        let Some(first) = self.next(now_ms, longest_wait_ms) else { return claims };
+        let kept = self.is_kept(first);
+        while claims.len() < self.most()
+            && let Some(key) = self.next(now_ms, longest_wait_ms)
+        {
+            let belongs = if kept { key == first } else { key.due_ms <= now_ms && !self.is_kept(key) };
+            if !belongs && !claims.is_empty() {
+                break;
+            }
+            let Some(claim) = self.take(key) else { break };
+            claims.push(claim);
+        }
+        self.in_flight += usize::from(!claims.is_empty());
+        claims
+    }
+
+    fn take(&mut self, key: DueKey) -> Option<Claim> {
+        let Entry::Occupied(mut entry) = self.window.entry(key) else { return None };
         let waiting = entry.get_mut();
         self.open.entry(key).or_insert(Open { left: waiting.len(), whole: true });
         let (item, event) = waiting.pop_front()?;
@@ -173,13 +231,16 @@ impl Lane {
             entry.remove();
         }
         self.items -= 1;
-        self.in_flight += 1;
         Some(Claim { key, item, event })
+    }
+
+    /// A request is over.
+    pub(super) fn landed(&mut self) {
+        self.in_flight = self.in_flight.saturating_sub(1);
     }
 
     /// A claimed delivery is done; the entry that is done with it, if it is.
     pub(super) fn finished(&mut self, key: DueKey) -> Option<DueKey> {
-        self.in_flight = self.in_flight.saturating_sub(1);
         let open = self.open.get_mut(&key)?;
         open.left = open.left.saturating_sub(1);
         if open.left > 0 {
@@ -199,8 +260,14 @@ mod tests {
     }
 
     fn entry(key: DueKey, items: usize) -> DueEntry {
-        let item =
-            || DueItem { event: EventId::generate(), slot: 0, delivery: DeliveryId::generate(), attempt: 1, pin: None };
+        let item = || DueItem {
+            event: EventId::generate(),
+            slot: 0,
+            delivery: DeliveryId::generate(),
+            attempt: 1,
+            earlier: 0,
+            pin: None,
+        };
         DueEntry { key, items: (0..items).map(|_| (item(), None)).collect() }
     }
 
@@ -211,9 +278,11 @@ mod tests {
         lane.insert(entry(key(webhook, 20), 2));
         lane.insert(entry(key(webhook, 10), 1));
         assert_eq!(lane.next_due(0, 1000), Some(10));
-        let claims: Vec<_> = std::iter::from_fn(|| lane.claim()).map(|claim| claim.key.due_ms).collect();
+        let claims: Vec<_> =
+            std::iter::from_fn(|| lane.claim(0, i64::MAX).pop()).map(|claim| claim.key.due_ms).collect();
         assert_eq!(claims, [10, 20, 20]);
         assert_eq!(lane.in_flight, 3);
+        (0..3).for_each(|_| lane.landed());
         assert_eq!(lane.finished(key(webhook, 20)), None);
         assert_eq!(lane.finished(key(webhook, 10)), Some(key(webhook, 10)));
         assert_eq!(lane.finished(key(webhook, 20)), Some(key(webhook, 20)));
@@ -238,7 +307,7 @@ mod tests {
                 lane.loaded(rest.into_iter().map(|&key| entry(key, 1)).collect(), complete);
                 assert!(lane.items <= WINDOW + LOAD);
             }
-            let Some(claim) = lane.claim() else { break };
+            let Some(claim) = lane.claim(0, i64::MAX).pop() else { break };
             claimed.push(claim.key);
             if claimed.len() % 3 == 0 {
                 lane.finished(claim.key);
@@ -257,7 +326,10 @@ mod tests {
         lane.insert(entry(key(webhook, 1), 1));
         lane.loaded(vec![entry(key(webhook, 1), 1)], true);
         lane.insert(entry(key(webhook, 2), 1));
-        assert_eq!(std::iter::from_fn(|| lane.claim()).map(|claim| claim.key.due_ms).collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(
+            std::iter::from_fn(|| lane.claim(0, i64::MAX).pop()).map(|claim| claim.key.due_ms).collect::<Vec<_>>(),
+            [1, 2]
+        );
     }
 
     #[test]
@@ -265,13 +337,16 @@ mod tests {
         let webhook = WebhookId::generate();
         let mut lane = Lane::new(0, true);
         lane.insert(entry(key(webhook, 1), 2));
-        let claim = lane.claim().expect("a delivery");
+        let claim = lane.claim(0, i64::MAX).pop().expect("a delivery");
         lane.begin(1);
-        assert!(lane.claim().is_none());
+        lane.runnable = true;
+        assert_eq!(lane.wants_load(), Some(None), "what was recovered meanwhile waits there");
+        lane.loaded(Vec::new(), true);
+        assert!(lane.claim(0, i64::MAX).is_empty());
         // The entry's other delivery is not done: the entry stays, for whoever asks for what is held.
         assert_eq!(lane.finished(claim.key), None);
         lane.insert(entry(key(webhook, 2), 1));
-        assert!(lane.claim().is_none(), "queued under the old epoch");
+        assert!(lane.claim(0, i64::MAX).is_empty(), "queued under the old epoch");
     }
 
     #[test]
@@ -281,5 +356,51 @@ mod tests {
         lane.insert(entry(key(webhook, 1_000_000), 1));
         assert_eq!(lane.next_due(500, 1000), Some(500));
         assert_eq!(lane.next_due(999_500, 1000), Some(1_000_000));
+        // A retry of after the jump does not keep it waiting.
+        lane.insert(entry(key(webhook, 1_200), 1));
+        assert_eq!(lane.next_due(500, 1000), Some(500));
+        assert_eq!(lane.claim(500, 1000).first().map(|claim| claim.key.due_ms), Some(1_000_000));
+        assert_eq!(lane.next_due(500, 1000), Some(1_200));
+    }
+
+    /// A lane of requests with at most three deliveries, which wait 100 ms for one another.
+    fn batching() -> (WebhookId, Lane) {
+        let mut lane = Lane::new(0, true);
+        lane.runnable = true;
+        lane.batch = Some(Batch { max_events: 3, max_wait_ms: 100 });
+        (WebhookId::generate(), lane)
+    }
+
+    #[test]
+    fn deliveries_wait_for_one_another_until_there_are_enough_or_time_is_up() {
+        let (webhook, mut lane) = batching();
+        lane.insert(entry(key(webhook, 10), 1));
+        assert_eq!(lane.next_due(10, 1000), Some(110));
+        lane.insert(entry(key(webhook, 20), 1));
+        assert_eq!(lane.next_due(20, 1000), Some(110));
+        assert_eq!(lane.claim(110, 1000).len(), 2);
+        lane.insert(entry(key(webhook, 120), 2));
+        lane.insert(entry(key(webhook, 130), 2));
+        assert_eq!(lane.next_due(130, 1000), Some(120));
+        assert_eq!(lane.claim(130, 1000).iter().map(|claim| claim.key.due_ms).collect::<Vec<_>>(), [120, 120, 130]);
+        assert_eq!(lane.next_due(130, 1000), Some(230));
+        assert_eq!(lane.in_flight, 2, "two requests");
+    }
+
+    #[test]
+    fn what_was_sent_together_goes_together_again_and_alone() {
+        let (webhook, mut lane) = batching();
+        let mut again = entry(key(webhook, 50), 2);
+        for (item, _) in &mut again.items {
+            item.pin = Some(crate::store::Pin { component: [1; 32], rendering: [2; 32] });
+        }
+        lane.insert(entry(key(webhook, 40), 1));
+        lane.insert(again);
+        lane.insert(entry(key(webhook, 60), 1));
+        let claim = |lane: &mut Lane| lane.claim(1000, 10_000).iter().map(|claim| claim.key.due_ms).collect::<Vec<_>>();
+        assert_eq!(claim(&mut lane), [40]);
+        assert_eq!(lane.next_due(50, 10_000), Some(50), "a retry waits for nobody");
+        assert_eq!(claim(&mut lane), [50, 50]);
+        assert_eq!(claim(&mut lane), [60]);
     }
 }

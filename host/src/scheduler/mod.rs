@@ -4,9 +4,14 @@
 //! attempt came to, what an admin did. Attempts run as tasks of the deliveries' own runtime.
 
 mod attempt;
+mod batch;
 mod decide;
 mod lane;
+mod pace;
 mod run;
+
+#[cfg(test)]
+pub(crate) mod tests;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -26,7 +31,7 @@ use crate::model::webhook::{Subscription, Webhook};
 use crate::samples;
 use crate::store::{Change, Store, StoreError};
 use crate::telemetry::Telemetry;
-use crate::transport::HttpTransport;
+use crate::transport::Transport;
 
 use attempt::Finished;
 
@@ -44,11 +49,14 @@ pub struct Courier {
     /// What was rendered a moment ago.
     pub rendered: Rendered,
     /// What sends them.
-    pub transport: Arc<HttpTransport>,
+    pub transport: Arc<Transport>,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
     /// What is counted.
     pub telemetry: Arc<Telemetry>,
+    /// What a test has in place of formatters and network.
+    #[cfg(test)]
+    pub(crate) double: Option<Arc<dyn tests::Double>>,
 }
 
 /// What the scheduler hears.

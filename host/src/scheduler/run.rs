@@ -1,7 +1,7 @@
 //! The loop.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::collections::{BinaryHeap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,11 +12,11 @@ use tokio::task::AbortHandle;
 
 use super::attempt::{self, Finished};
 use super::decide::longest_wait;
-use super::lane::{LOAD, Lane};
+use super::lane::{Claim, Lane};
 use super::{Courier, Message};
 use crate::model::id::{DeliveryId, WebhookId};
 use crate::model::settings::DeliverySettings;
-use crate::store::{Change, DueEntry};
+use crate::store::{Change, DueEntry, Outcome, Step};
 
 /// Outcomes that may wait for the disk before nothing more is claimed.
 const UNRECORDED: usize = 8192;
@@ -35,6 +35,12 @@ pub(super) struct Run {
     /// When lanes that wait are to be looked at again, in milliseconds of the steady clock.
     timers: BinaryHeap<Reverse<(i64, WebhookId)>>,
     in_flight: HashMap<DeliveryId, (WebhookId, AbortHandle)>,
+    /// Requests that carry them.
+    requests: usize,
+    /// Those of them that go to lanes whose last attempt was not taken.
+    doubtful: HashSet<DeliveryId>,
+    /// Ready lanes that wait for one of these to end.
+    parked: VecDeque<WebhookId>,
     unrecorded: usize,
     /// Deleted webhooks whose attempts are being aborted.
     forgetting: HashMap<WebhookId, (usize, Vec<oneshot::Sender<()>>)>,
@@ -57,14 +63,20 @@ impl Run {
             ready: VecDeque::new(),
             timers: BinaryHeap::new(),
             in_flight: HashMap::new(),
+            requests: 0,
+            doubtful: HashSet::new(),
+            parked: VecDeque::new(),
             unrecorded: 0,
             forgetting: HashMap::new(),
             draining: Vec::new(),
         };
         // Whatever has no outcome is due again.
-        let table = run.courier.store.webhooks();
-        for webhook in table.iter() {
-            run.lanes.insert(webhook.id, Lane::new(webhook.epoch, false));
+        for webhook in run.courier.store.webhooks().newest_first() {
+            let health = webhook.health.values();
+            let proven = health.last_success_at.is_some() && health.last_success_at >= health.last_failure_at;
+            let mut lane = Lane::new(webhook.epoch, false);
+            lane.proven = proven;
+            run.lanes.insert(webhook.id, lane);
             run.look_again(webhook.id);
         }
         run
@@ -137,11 +149,13 @@ impl Run {
             lane.unload();
         }
         let format = &webhook.config.format;
-        let loaded = self.courier.registry.current(format).is_some();
+        let loaded = self.courier.has_formatter(format);
         if active && !loaded && self.courier.registry.is_settled() {
             tracing::warn!(webhook = %id, format, "a webhook's formatter is not loaded: its deliveries are held until it is");
         }
         lane.runnable = active && loaded;
+        lane.pace.limit(webhook.config.rate_limit);
+        lane.batch = webhook.config.batch;
         self.touch(id);
     }
 
@@ -154,7 +168,7 @@ impl Run {
             return;
         }
         if let Some(after) = lane.wants_load() {
-            self.courier.store.load_due(id, lane.epoch(), after, LOAD);
+            self.courier.store.load_due(id, lane.epoch(), after, lane.load());
         }
         if lane.listed || lane.in_flight >= self.settings.webhook_concurrency {
             return;
@@ -188,8 +202,13 @@ impl Run {
     /// Starts attempts: one of each ready lane in turn, as long as there is room.
     fn claim(&mut self) {
         let longest = i64::try_from(longest_wait(&self.settings.retry).as_millis()).unwrap_or(i64::MAX);
+        let places = places_for_doubtful(self.settings.concurrency);
+        // A place that is free is one lane's of those that wait for it.
+        for _ in self.doubtful.len()..places {
+            self.ready.extend(self.parked.pop_front());
+        }
         while self.draining.is_empty()
-            && self.in_flight.len() < self.settings.concurrency
+            && self.requests < self.settings.concurrency
             && self.unrecorded < UNRECORDED
             && let Some(id) = self.ready.pop_front()
         {
@@ -197,36 +216,87 @@ impl Run {
             // turned away for ever.
             let now = self.courier.clock.steady_ms();
             let Some(lane) = self.lanes.get_mut(&id) else { continue };
+            if !lane.proven && self.doubtful.len() >= places {
+                self.parked.push_back(id);
+                continue;
+            }
             lane.listed = false;
+            let doubtful = !lane.proven;
             let may = lane.runnable
                 && lane.in_flight < self.settings.webhook_concurrency
                 && lane.next_due(now, longest).is_some_and(|due| due <= now);
-            if may && let Some(claim) = lane.claim() {
-                let delivery = claim.item.delivery;
-                let task = attempt::start(&self.courier, &self.deliveries, claim, self.messages.clone());
-                self.in_flight.insert(delivery, (id, task));
+            if may {
+                let claims = lane.claim(now, longest);
+                lane.pace.begin(now);
+                self.start(id, claims, doubtful);
             }
             self.touch(id);
         }
         self.courier.telemetry.set_in_flight(self.in_flight.len());
     }
 
+    /// Starts the attempt at what was claimed together.
+    fn start(&mut self, id: WebhookId, claims: Vec<Claim>, doubtful: bool) {
+        // Recovered while its attempt from before was still under way: what that comes to decides.
+        let (again, claims): (Vec<_>, Vec<_>) =
+            claims.into_iter().partition(|claim| self.in_flight.contains_key(&claim.item.delivery));
+        let Some(lane) = self.lanes.get_mut(&id) else { return };
+        let dropped: Vec<_> = again
+            .into_iter()
+            .map(|Claim { key, item, .. }| {
+                tracing::debug!(webhook = %id, delivery = %item.delivery, entry = ?key, "already under way");
+                Outcome { webhook: id, item, attempt: None, step: Step::Dropped, closes: lane.finished(key) }
+            })
+            .collect();
+        let Some(first) = claims.first().map(|claim| claim.item.delivery) else {
+            lane.landed();
+            return self.record(dropped);
+        };
+        let deliveries: Vec<_> = claims.iter().map(|claim| claim.item.delivery).collect();
+        let task = attempt::start(&self.courier, &self.deliveries, id, claims, self.messages.clone());
+        self.in_flight.extend(deliveries.into_iter().map(|delivery| (delivery, (id, task.clone()))));
+        self.requests += 1;
+        if doubtful {
+            self.doubtful.insert(first);
+        }
+        self.record(dropped);
+    }
+
     fn finished(&mut self, finished: Finished) {
-        let webhook = finished.key.webhook;
-        self.in_flight.remove(&finished.item.delivery);
+        let webhook = finished.webhook;
+        self.requests = self.requests.saturating_sub(1);
+        for part in &finished.parts {
+            self.in_flight.remove(&part.item.delivery);
+            self.doubtful.remove(&part.item.delivery);
+        }
         if let Some((left, waiting)) = self.forgetting.get_mut(&webhook) {
-            *left = left.saturating_sub(1);
+            *left = left.saturating_sub(finished.parts.len());
             if *left == 0 {
                 waiting.drain(..).for_each(answer);
                 self.forgetting.remove(&webhook);
             }
         }
         let Some(lane) = self.lanes.get_mut(&webhook) else { return };
-        let closes = lane.finished(finished.key);
-        let outcome = self.courier.conclude(&self.settings, finished, closes);
-        self.unrecorded += 1;
-        self.courier.store.record(vec![outcome]);
+        lane.landed();
+        if let Some(pause) = finished.pause(&self.settings) {
+            let pause = i64::try_from(pause.as_millis()).unwrap_or(i64::MAX);
+            lane.pace.pause(self.courier.clock.steady_ms().saturating_add(pause));
+        }
+        let closes = finished.parts.iter().map(|part| lane.finished(part.key)).collect();
+        let outcomes = self.courier.conclude(&self.settings, finished, closes);
+        let attempts = outcomes.iter().filter_map(|outcome| outcome.attempt.as_ref());
+        if let Some(taken) = attempts.map(|attempt| attempt.success).reduce(|a, b| a || b) {
+            lane.proven = taken;
+        }
+        self.record(outcomes);
         self.touch(webhook);
+    }
+
+    fn record(&mut self, outcomes: Vec<Outcome>) {
+        if !outcomes.is_empty() {
+            self.unrecorded += outcomes.len();
+            self.courier.store.record(outcomes);
+        }
     }
 
     fn forget(&mut self, webhook: WebhookId, done: oneshot::Sender<()>) {
@@ -253,6 +323,12 @@ impl Run {
         let waiting = std::mem::replace(&mut self.draining, vec![never]);
         waiting.into_iter().for_each(answer);
     }
+}
+
+/// Attempts that may be in flight to destinations of which nobody knows whether they answer. The rest of the places is
+/// for those that took their last delivery: however many are dead, they cost these no more than that.
+fn places_for_doubtful(concurrency: usize) -> usize {
+    concurrency - concurrency / 4
 }
 
 /// Whoever asked may have stopped waiting.

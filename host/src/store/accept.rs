@@ -8,14 +8,15 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::engine::Txn;
 use super::keys::{self, DueKey};
-use super::record::{self, Answered, DueItem, EventRecord, Slot};
+use super::record::{self, Answered, Counts, DueItem, EventRecord, Slot};
 use super::writer::Writer;
 use super::{AcceptError, Acceptance, Accepted, DueEntry, StoreError};
 use crate::model::event::{Event, NewEvent};
 use crate::model::id::{DeliveryId, EventId, TokenId, WebhookId};
+use crate::model::time::Timestamp;
 
 /// Deliveries that share one queue entry, at most.
-const ENTRY_ITEMS: usize = 256;
+pub(super) const ENTRY_ITEMS: usize = 256;
 
 type Queued = Vec<(DueItem, Option<Arc<Event>>)>;
 type Answer = Result<Vec<Accepted>, AcceptError>;
@@ -33,6 +34,8 @@ pub(super) struct Group {
     pub(super) txn: Txn,
     waiting: Vec<Waiting>,
     accepted: Vec<EventId>,
+    /// How much there is once this is written.
+    counts: Option<Counts>,
     idempotency: Vec<Vec<u8>>,
     /// By webhook and epoch.
     queued: BTreeMap<(WebhookId, u32), Queued>,
@@ -52,6 +55,9 @@ impl Group {
     pub(super) fn finish(&mut self, writer: &mut Writer) {
         let now = writer.now();
         if !self.accepted.is_empty() {
+            let counts = Counts { events: writer.counts.events + self.accepted.len() as u64, ..writer.counts };
+            self.txn.put(keys::meta(record::COUNTS), record::pack(&counts));
+            self.counts = Some(counts);
             let key = keys::timed(keys::ACCEPTED, now.unix_ms(), writer.seq());
             self.txn.put(key, record::pack(&std::mem::take(&mut self.accepted)));
         }
@@ -66,11 +72,16 @@ impl Group {
                 let rest = items.split_off(items.len().min(ENTRY_ITEMS));
                 let key = DueKey { webhook, epoch, due_ms, seq: writer.seq() };
                 let stored: Vec<&DueItem> = items.iter().map(|(item, _)| item).collect();
-                self.txn.put(key.encode(), record::pack(&stored));
+                self.txn.put(key.encode(), record::pack_queue(&stored));
                 self.due.push(DueEntry { key, items });
                 items = rest;
             }
         }
+    }
+
+    /// How much there is once this is written; `None` when it accepts nothing.
+    pub(super) fn counts(&self) -> Option<Counts> {
+        self.counts
     }
 
     pub(super) fn take_due(&mut self) -> Vec<DueEntry> {
@@ -104,6 +115,9 @@ impl Writer {
         match self.try_accept(acceptance, group) {
             // Answered with the commit, also when nothing is new: what it repeats may be in this very group.
             Ok(answer) => group.waiting.push(Waiting { reply, answer, _permit: permit }),
+            Err(AcceptError::Store(StoreError::Unavailable)) if let Some(why) = self.reopen => {
+                drop(reply.send(Err(AcceptError::Store(why))));
+            }
             Err(error) => drop(reply.send(Err(error))),
         }
     }
@@ -148,7 +162,7 @@ impl Writer {
         match record::unpack::<Answered>(&bytes) {
             Ok(answered) => Ok(Some(answered).filter(|answered| answered.expires_at > self.now())),
             Err(_) => {
-                self.report_damage("idempotency key");
+                self.damage.stepped_over("idempotency key");
                 Ok(None)
             }
         }
@@ -213,6 +227,10 @@ impl Writer {
         let slots = self.fan_out(&new);
         let digest = new.digest;
         let own = event(id, new, None);
+        self.remember(id, now, &slots);
+        if let Some((event, _, slots)) = &derived {
+            self.remember(event.id, now, slots);
+        }
         let made = slots.len() + derived.as_ref().map_or(0, |(_, _, slots)| slots.len());
         let answer = Accepted {
             id,
@@ -226,6 +244,12 @@ impl Writer {
             put_event(group, token, event, digest, slots, &answer);
         }
         answer
+    }
+
+    fn remember(&mut self, event: EventId, now: Timestamp, slots: &[Slot]) {
+        if !slots.is_empty() {
+            self.recent.put(event, &record::initial_states(slots, now));
+        }
     }
 
     /// Which webhooks an event goes to.
@@ -262,6 +286,7 @@ fn put_event(group: &mut Group, token: TokenId, event: Event, digest: [u8; 32], 
             slot: u32::try_from(place).unwrap_or(u32::MAX),
             delivery: slot.delivery,
             attempt: 1,
+            earlier: 0,
             pin: None,
         };
         group.queued.entry((slot.webhook, slot.epoch)).or_default().push((item, Some(Arc::clone(&event))));

@@ -13,12 +13,17 @@
 //! | `r` accepted seq | the events that one commit accepted, for retention |
 //! | `i` token sha256(key) | what an idempotency key answered |
 //! | `x` expiry seq | the idempotency keys that one commit took, for their expiry |
+//! | `f` event place | a further delivery of an event, made by a redelivery |
+//! | `l` delivery | the event of such a delivery, and its place there |
+//! | `u` entry | an entry of the audit log |
 //! | `z` webhook | a deleted webhook whose history and waiting work are still to be removed |
 
-use crate::model::id::{AttemptId, EventId, TokenId, WebhookId};
+use crate::model::id::{AttemptId, AuditId, DeliveryId, EventId, TokenId, WebhookId};
 
-/// The layout's version, kept under `m` `schema`. A store with another one is not opened.
-pub(super) const SCHEMA: u32 = 1;
+/// The layout's version, kept under `m` `schema`. A store with a later one is not opened; one with an earlier one is
+/// brought up to date when it is opened. 2 brought the audit log, redeliveries and queue entries that know how many
+/// attempts came before.
+pub(super) const SCHEMA: u32 = 2;
 
 pub(super) const WEBHOOK: u8 = b'w';
 pub(super) const COUNTERS: u8 = b'c';
@@ -30,6 +35,9 @@ pub(super) const ATTEMPTS: u8 = b'a';
 pub(super) const ACCEPTED: u8 = b'r';
 pub(super) const IDEMPOTENCY: u8 = b'i';
 pub(super) const EXPIRY: u8 = b'x';
+pub(super) const FURTHER: u8 = b'f';
+pub(super) const REDELIVERY: u8 = b'l';
+pub(super) const AUDIT: u8 = b'u';
 pub(super) const TOMBSTONE: u8 = b'z';
 
 /// Where a waiting delivery (or a group of them) stands in its webhook's queue.
@@ -142,6 +150,24 @@ pub(super) fn idempotency(token: TokenId, key_hash: &[u8; 32]) -> Vec<u8> {
     let mut key = tagged(IDEMPOTENCY, token.as_bytes());
     key.extend_from_slice(key_hash);
     key
+}
+
+pub(super) fn further_prefix(event: EventId) -> Vec<u8> {
+    tagged(FURTHER, event.as_bytes())
+}
+
+pub(super) fn further(event: EventId, place: u32) -> Vec<u8> {
+    let mut key = further_prefix(event);
+    key.extend_from_slice(&place.to_be_bytes());
+    key
+}
+
+pub(super) fn redelivery(delivery: DeliveryId) -> Vec<u8> {
+    tagged(REDELIVERY, delivery.as_bytes())
+}
+
+pub(super) fn audit(entry: AuditId) -> Vec<u8> {
+    tagged(AUDIT, entry.as_bytes())
 }
 
 pub(super) fn tombstone(webhook: WebhookId) -> Vec<u8> {

@@ -1,20 +1,28 @@
 //! Webhooks, tokens and settings: few, kept in memory, each change a commit of its own.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::engine::Txn;
+use super::record::Counts;
 use super::vault::Vault;
 use super::writer::Writer;
-use super::{StoreError, Updated, keys, record};
+use super::{Rotated, StoreError, Updated, keys, record};
+use crate::model::audit::{self, Action, Actor, Deed, FieldChange};
 use crate::model::event::{EventType, Severity};
 use crate::model::id::{TokenId, WebhookId};
 use crate::model::secret::Secret;
 use crate::model::time::Timestamp;
 use crate::model::token::{Role, Token};
 use crate::model::url::DeliveryUrl;
-use crate::model::webhook::{Activity, Filter, Health, HealthValues, Subscription, Webhook, WebhookConfig};
+use crate::model::webhook::{
+    Activity, Batch, Filter, Health, HealthValues, OldSecret, RateLimit, Subscription, TlsNames, Webhook, WebhookConfig,
+};
+
+/// Secrets of one webhook that may sign beside the newest.
+const MAX_OLD_SECRETS: usize = 4;
 
 /// A webhook on the disk. What would let a reader in or speak in our name is sealed.
 #[derive(Serialize, Deserialize)]
@@ -25,10 +33,20 @@ struct WebhookRecord {
     /// Empty: every type.
     event_types: Vec<EventType>,
     format: String,
+    /// Of records of before options were sealed: a format may have to put a credential into its payload.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     format_options: String,
+    #[serde(default)]
+    sealed_options: Option<Vec<u8>>,
     headers: Vec<(String, Vec<u8>)>,
     min_severity: Option<Severity>,
     engagement_ids: Option<Vec<String>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    rate_limit: Option<RateLimit>,
+    #[serde(default, skip_serializing_if = "TlsNames::is_empty")]
+    tls: TlsNames,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    batch: Option<Batch>,
     retry_count: u32,
     timeout_ms: u32,
     activity: ActivityRecord,
@@ -36,6 +54,9 @@ struct WebhookRecord {
     epoch: u32,
     created_at: Timestamp,
     updated_at: Timestamp,
+    /// Secrets that were replaced and still sign, the newest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    old_secrets: Vec<(Vec<u8>, i64)>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -69,12 +90,16 @@ fn write(webhook: &Webhook, vault: &Vault) -> Result<Vec<u8>, StoreError> {
             Subscription::Only(types) => types.clone(),
         },
         format: config.format.clone(),
-        format_options: config.format_options.clone(),
+        format_options: String::new(),
+        sealed_options: Some(seal("format_options", &config.format_options)?),
         headers: headers
             .map(|(name, value)| Ok((name.clone(), seal(&format!("header {name}"), value.expose())?)))
             .collect::<Result<_, StoreError>>()?,
         min_severity: config.filter.min_severity,
         engagement_ids: config.filter.engagement_ids.clone(),
+        rate_limit: config.rate_limit,
+        tls: config.tls.clone(),
+        batch: config.batch,
         retry_count: config.retry_count,
         timeout_ms: config.timeout_ms,
         activity: match &webhook.activity {
@@ -86,6 +111,11 @@ fn write(webhook: &Webhook, vault: &Vault) -> Result<Vec<u8>, StoreError> {
         epoch: webhook.epoch,
         created_at: webhook.created_at,
         updated_at: webhook.updated_at,
+        old_secrets: webhook
+            .old_secrets
+            .iter()
+            .map(|old| Ok((seal("old secret", old.secret.expose())?, old.until_ms)))
+            .collect::<Result<_, StoreError>>()?,
     };
     Ok(record::pack_json(&record))
 }
@@ -95,6 +125,10 @@ pub(super) fn read_webhook(id: WebhookId, bytes: &[u8], health: HealthValues, va
     let record: WebhookRecord = record::unpack_json(bytes).ok()?;
     let open = |field: &str, sealed: &[u8]| vault.open(&place(id, field), sealed).ok();
     let headers = record.headers.into_iter();
+    let old_secrets = record.old_secrets.iter();
+    let old_secrets = old_secrets
+        .map(|(sealed, until_ms)| Some(OldSecret { secret: open("old secret", sealed)?, until_ms: *until_ms }))
+        .collect::<Option<_>>()?;
     let config = WebhookConfig {
         name: record.name,
         url: DeliveryUrl::parse(open("url", &record.url)?.expose()).ok()?,
@@ -108,7 +142,10 @@ pub(super) fn read_webhook(id: WebhookId, bytes: &[u8], health: HealthValues, va
             Subscription::Only(record.event_types)
         },
         format: record.format,
-        format_options: record.format_options,
+        format_options: match record.sealed_options {
+            Some(sealed) => open("format_options", &sealed)?.expose().to_owned(),
+            None => record.format_options,
+        },
         headers: headers
             .map(|(name, sealed)| {
                 let value: Secret = open(&format!("header {name}"), &sealed)?;
@@ -116,6 +153,9 @@ pub(super) fn read_webhook(id: WebhookId, bytes: &[u8], health: HealthValues, va
             })
             .collect::<Option<_>>()?,
         filter: Filter { min_severity: record.min_severity, engagement_ids: record.engagement_ids },
+        rate_limit: record.rate_limit,
+        tls: record.tls,
+        batch: record.batch,
         retry_count: record.retry_count,
         timeout_ms: record.timeout_ms,
         is_active: matches!(record.activity, ActivityRecord::Active),
@@ -132,12 +172,13 @@ pub(super) fn read_webhook(id: WebhookId, bytes: &[u8], health: HealthValues, va
         epoch: record.epoch,
         created_at: record.created_at,
         updated_at: record.updated_at,
+        old_secrets,
         health: Health::new(health),
     })
 }
 
 impl Writer {
-    pub(super) fn create_webhook(&mut self, config: WebhookConfig) -> Result<Arc<Webhook>, StoreError> {
+    pub(super) fn create_webhook(&mut self, config: WebhookConfig, by: Actor) -> Result<Arc<Webhook>, StoreError> {
         let now = self.now();
         let webhook = Webhook {
             id: WebhookId::generate(),
@@ -147,9 +188,11 @@ impl Writer {
             epoch: 0,
             created_at: now,
             updated_at: now,
+            old_secrets: Vec::new(),
             health: Health::default(),
         };
-        self.store_webhook(webhook)
+        let deed = Deed::webhook(by, Action::WebhookCreated, webhook.id, &webhook.config.name, Vec::new());
+        self.store_webhook(webhook, Some(deed))
     }
 
     pub(super) fn update_webhook(
@@ -158,6 +201,7 @@ impl Writer {
         revision: u64,
         mut config: WebhookConfig,
         switch: Option<bool>,
+        by: Actor,
     ) -> Result<Updated, StoreError> {
         let table = self.webhooks.load_full();
         let Some(old) = table.get(id) else { return Ok(Updated::Missing) };
@@ -179,6 +223,8 @@ impl Writer {
         let unchanged = config == old.config && activity == old.activity;
         let webhook = Webhook {
             id,
+            // Whoever sets a secret means that one alone.
+            old_secrets: if config.secret == old.config.secret { old.old_secrets.clone() } else { Vec::new() },
             config,
             activity,
             revision: if unchanged { old.revision } else { old.revision + 1 },
@@ -187,28 +233,77 @@ impl Writer {
             updated_at: if unchanged { old.updated_at } else { self.now() },
             health: Health::new(health),
         };
-        self.store_webhook(webhook).map(Updated::Done)
+        let deed = (!unchanged).then(|| {
+            let changes = audit::differences(old, &webhook);
+            Deed::webhook(by, Action::WebhookUpdated, id, &webhook.config.name, changes)
+        });
+        self.store_webhook(webhook, deed).map(Updated::Done)
     }
 
-    fn store_webhook(&mut self, webhook: Webhook) -> Result<Arc<Webhook>, StoreError> {
+    pub(super) fn rotate_secret(
+        &mut self,
+        id: WebhookId,
+        secret: Secret,
+        overlap: Duration,
+        by: Actor,
+    ) -> Result<Rotated, StoreError> {
+        let table = self.webhooks.load_full();
+        let Some(old) = table.get(id) else { return Ok(Rotated::Missing) };
+        let (now, steady_ms) = (self.now(), self.clock.steady_ms());
+        let mut old_secrets: Vec<OldSecret> = old.old_secrets_at(steady_ms).cloned().collect();
+        let mut until = None;
+        if let Some(replaced) = old.config.secret.clone().filter(|_| !overlap.is_zero()) {
+            if old_secrets.len() >= MAX_OLD_SECRETS {
+                return Ok(Rotated::TooMany);
+            }
+            let until_ms = steady_ms.saturating_add(i64::try_from(overlap.as_millis()).unwrap_or(i64::MAX));
+            old_secrets.insert(0, OldSecret { secret: replaced, until_ms });
+            until = Some(now.plus(overlap));
+        }
+        let webhook = Webhook {
+            id,
+            config: WebhookConfig { secret: Some(secret), ..old.config.clone() },
+            activity: old.activity.clone(),
+            revision: old.revision + 1,
+            epoch: old.epoch,
+            created_at: old.created_at,
+            updated_at: now,
+            old_secrets,
+            health: Health::new(old.health.values()),
+        };
+        let until_text = until.map(|until| FieldChange::to("old_secret_valid_until", until.to_string()));
+        let changes = std::iter::once(FieldChange::secret("secret")).chain(until_text).collect();
+        let deed = Deed::webhook(by, Action::SecretRotated, id, &webhook.config.name, changes);
+        Ok(Rotated::Done(self.store_webhook(webhook, Some(deed))?, until))
+    }
+
+    /// Writes a change with its lines in the audit log, and how much there is with it.
+    fn write_counted(&mut self, mut txn: Txn, counts: Counts, deeds: &[Deed]) -> Result<(), StoreError> {
+        txn.put(keys::meta(record::COUNTS), record::pack(&counts));
+        self.write_noted(&txn, deeds)?;
+        self.counts = counts;
+        Ok(())
+    }
+
+    fn store_webhook(&mut self, webhook: Webhook, deed: Option<Deed>) -> Result<Arc<Webhook>, StoreError> {
         let mut txn = Txn::default();
         txn.put(keys::webhook(webhook.id), write(&webhook, &self.vault)?);
-        txn.put(keys::counters(webhook.id), record::pack(&webhook.health.values()));
+        txn.put(keys::counters(webhook.id), self.counters(&webhook, webhook.health.values()));
         // What outcomes said of this webhook must not overwrite it later.
         self.pending.counters.remove(&webhook.id);
         self.pending.txn.forget(&keys::webhook(webhook.id));
         self.pending.txn.forget(&keys::counters(webhook.id));
-        self.write(&[Some(&txn)])?;
+        let is_new = u64::from(self.webhooks.load().get(webhook.id).is_none());
+        let counts = Counts { webhooks: self.counts.webhooks + is_new, ..self.counts };
+        self.write_counted(txn, counts, deed.as_slice())?;
         let webhook = Arc::new(webhook);
         self.publish(self.webhooks.load().with(Arc::clone(&webhook)), webhook.id);
         Ok(webhook)
     }
 
-    pub(super) fn delete_webhook(&mut self, id: WebhookId) -> Result<bool, StoreError> {
+    pub(super) fn delete_webhook(&mut self, id: WebhookId, by: Actor) -> Result<bool, StoreError> {
         let table = self.webhooks.load_full();
-        if table.get(id).is_none() {
-            return Ok(false);
-        }
+        let Some(webhook) = table.get(id) else { return Ok(false) };
         let mut txn = Txn::default();
         txn.remove(keys::webhook(id));
         txn.remove(keys::counters(id));
@@ -216,9 +311,12 @@ impl Writer {
         txn.put(keys::tombstone(id), record::pack(&self.now()));
         self.pending.counters.remove(&id);
         self.pending.attempts.remove(&id);
+        self.history.remove(&id);
         self.pending.txn.forget(&keys::webhook(id));
         self.pending.txn.forget(&keys::counters(id));
-        self.write(&[Some(&txn)])?;
+        let deed = Deed::webhook(by, Action::WebhookDeleted, id, &webhook.config.name, Vec::new());
+        let counts = Counts { webhooks: self.counts.webhooks.saturating_sub(1), ..self.counts };
+        self.write_counted(txn, counts, &[deed])?;
         self.publish(table.without(id), id);
         Ok(true)
     }
@@ -228,6 +326,9 @@ impl Writer {
         tracing::warn!(webhook = %webhook.id, failures = health.failure_count, reason, "a webhook was switched off");
         let mut config = webhook.config.clone();
         config.is_active = false;
+        let changes = vec![FieldChange::to("disabled_reason", reason.as_str())];
+        let deed = Deed::webhook(Actor::Host, Action::WebhookDisabled, webhook.id, &webhook.config.name, changes);
+        self.pending.deeds.push(deed);
         let tripped = Webhook {
             id: webhook.id,
             config,
@@ -236,6 +337,7 @@ impl Writer {
             epoch: webhook.epoch,
             created_at: webhook.created_at,
             updated_at: webhook.updated_at,
+            old_secrets: webhook.old_secrets.clone(),
             health: Health::new(health),
         };
         // Without randomness it cannot be written now; it is off in memory all the same.
@@ -245,21 +347,29 @@ impl Writer {
         self.publish(self.webhooks.load().with(Arc::new(tripped)), webhook.id);
     }
 
-    pub(super) fn create_token(&mut self, name: String, role: Role, hash: [u8; 32]) -> Result<Token, StoreError> {
+    pub(super) fn create_token(
+        &mut self,
+        name: String,
+        role: Role,
+        hash: [u8; 32],
+        by: Actor,
+    ) -> Result<Token, StoreError> {
         let token = Token { id: TokenId::generate(), name, role, created_at: self.now() };
         let mut txn = Txn::default();
         txn.put(keys::token(&hash), record::pack_json(&token));
-        self.write(&[Some(&txn)])?;
+        let counts = Counts { tokens: self.counts.tokens + 1, ..self.counts };
+        self.write_counted(txn, counts, &[Deed::token(by, Action::TokenCreated, &token)])?;
         self.tokens.store(Arc::new(self.tokens.load().with(hash, token.clone())));
         Ok(token)
     }
 
-    pub(super) fn delete_token(&mut self, id: TokenId) -> Result<bool, StoreError> {
+    pub(super) fn delete_token(&mut self, id: TokenId, by: Actor) -> Result<bool, StoreError> {
         let tokens = self.tokens.load_full();
-        let Some(hash) = tokens.hash_of(id) else { return Ok(false) };
+        let Some((hash, token)) = tokens.with_id(id) else { return Ok(false) };
         let mut txn = Txn::default();
         txn.remove(keys::token(&hash));
-        self.write(&[Some(&txn)])?;
+        let counts = Counts { tokens: self.counts.tokens.saturating_sub(1), ..self.counts };
+        self.write_counted(txn, counts, &[Deed::token(by, Action::TokenDeleted, token)])?;
         self.tokens.store(Arc::new(tokens.without(&hash)));
         Ok(true)
     }
@@ -271,7 +381,10 @@ impl Writer {
         default: String,
     ) -> Result<String, StoreError> {
         let key = keys::meta(name);
-        let stored = self.engine.get(&key)?.and_then(|bytes| record::unpack::<String>(&bytes).ok());
+        let stored = self.engine.get(&key)?.and_then(|bytes| {
+            let stored = record::unpack::<String>(&bytes);
+            stored.inspect_err(|_| self.damage.stepped_over("setting")).ok()
+        });
         let chosen = match (value, stored) {
             (None, Some(stored)) => return Ok(stored),
             (Some(value), Some(stored)) if value == stored => return Ok(stored),

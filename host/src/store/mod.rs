@@ -7,20 +7,27 @@
 //! What changes reaches the scheduler as [`Change`]s, in the order of the commits.
 
 mod accept;
+mod audit;
+mod care;
 mod engine;
+mod export;
+mod hand;
+mod journal;
 mod keys;
 mod manage;
 mod open;
 mod outcome;
 mod read;
+mod recent;
 mod record;
+mod recover;
 mod sweep;
 mod table;
 mod vault;
 mod writer;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -29,21 +36,27 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::sync::{Semaphore, oneshot};
 
+use crate::model::audit::{Actor, AuditEntry, Deed};
 use crate::model::delivery::{Attempt, DeliveryView};
 use crate::model::event::{Event, NewEvent};
-use crate::model::id::{EventId, TokenId, WebhookId};
+use crate::model::id::{AuditId, DeliveryId, EventId, TokenId, WebhookId};
 use crate::model::secret::Secret;
 use crate::model::time::{Clock, Timestamp};
 use crate::model::token::{Role, Token};
 use crate::model::webhook::{Webhook, WebhookConfig};
 
+pub use audit::ChainReport;
+pub use care::{Care, CheckReport, CompactError, KindReport, Missing, Repaired};
+pub use export::{ImportError, Imported, import};
 pub use keys::DueKey;
 pub use read::{AttemptPage, AttemptQuery, AttemptsError};
 pub use record::{DueItem, Pin};
+pub use recover::Cursor;
 pub use table::{Tokens, WebhookTable};
 pub use writer::Change;
 
 use engine::Engine;
+use hand::Hand;
 use writer::Command;
 
 /// Requests that wait for the writer hold at most this much, in KiB; more are told to come back.
@@ -107,6 +120,12 @@ pub enum StoreError {
     /// No space left on the disk.
     #[error("the disk is full")]
     Full,
+    /// The process has no file descriptors left; nothing is broken.
+    #[error("the process has no file descriptors left")]
+    NoFiles,
+    /// sled panicked, as it does on some full disks; it is opened again, and the journal replayed.
+    #[error("the store's engine failed and is opened again")]
+    Engine,
     /// Too much is waiting to be written.
     #[error("too many requests are waiting to be written")]
     Busy,
@@ -119,7 +138,12 @@ impl From<std::io::Error> for StoreError {
     fn from(error: std::io::Error) -> Self {
         use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
         tracing::error!(%error, "the store failed");
-        if matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge) { Self::Full } else { Self::Unavailable }
+        match (error.kind(), error.raw_os_error()) {
+            (StorageFull | QuotaExceeded | FileTooLarge, _) => Self::Full,
+            // Large values get files of their own, so a flood of connections can be felt here too.
+            (_, Some(libc::EMFILE | libc::ENFILE)) => Self::NoFiles,
+            _ => Self::Unavailable,
+        }
     }
 }
 
@@ -192,6 +216,39 @@ pub enum Updated {
     Missing,
 }
 
+/// How a rotation of a secret ended.
+#[derive(Debug)]
+pub enum Rotated {
+    /// The webhook has the new secret; the old one signs too until then, if there was one.
+    Done(Arc<Webhook>, Option<Timestamp>),
+    /// So many old secrets still sign that no more are taken.
+    TooMany,
+    /// There is no such webhook.
+    Missing,
+}
+
+/// What one piece of a recovery did.
+#[derive(Clone, Copy, Debug)]
+pub struct Recovery {
+    /// Deliveries that it queued.
+    pub deliveries: usize,
+    /// Where the next piece goes on.
+    pub next: Cursor,
+}
+
+/// How long things are kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Retention {
+    /// Events, deliveries and history.
+    pub age: Duration,
+    /// The audit log.
+    pub audit: Duration,
+    /// Events at most, however young; what still waits is not counted out.
+    pub max_events: u64,
+    /// Attempts at most in the history of one webhook.
+    pub max_history: u64,
+}
+
 /// An event with its deliveries.
 #[derive(Clone, Debug)]
 pub struct EventView {
@@ -257,13 +314,15 @@ pub struct DueEntry {
 /// The store, shared by everyone.
 pub struct Store {
     engine: Arc<Engine>,
-    writer: std::sync::mpsc::Sender<Command>,
-    thread: std::sync::Mutex<Option<std::thread::JoinHandle<()>>>,
+    hand: Hand,
     outbox: Arc<Semaphore>,
     webhooks: Arc<ArcSwap<WebhookTable>>,
     tokens: Arc<ArcSwap<Tokens>>,
     writable: Arc<std::sync::atomic::AtomicBool>,
-    damaged: Arc<std::sync::atomic::AtomicU64>,
+    damage: record::Damage,
+    unqueued: Arc<std::sync::atomic::AtomicBool>,
+    /// When this was opened, and how many events there should have been then.
+    opened: (Timestamp, u64),
     /// Authenticates compiled code.
     code_key: [u8; 32],
     /// Held for as long as the store is open; the kernel lets go of it with the process.
@@ -293,7 +352,7 @@ impl Store {
 
     /// Records that could not be read because the disk changed them.
     pub fn damaged_records(&self) -> u64 {
-        self.damaged.load(std::sync::atomic::Ordering::Relaxed)
+        self.damage.records()
     }
 
     /// What authenticates compiled code that is kept beside the store; as secret as the master key that it is
@@ -319,8 +378,8 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`] when it could not be written.
-    pub async fn create_webhook(&self, config: WebhookConfig) -> Result<Arc<Webhook>, StoreError> {
-        self.ask(|reply| Command::CreateWebhook { config: Box::new(config), reply }).await
+    pub async fn create_webhook(&self, config: WebhookConfig, by: Actor) -> Result<Arc<Webhook>, StoreError> {
+        self.ask(|reply| Command::CreateWebhook { config: Box::new(config), by, reply }).await
     }
 
     /// Replaces a webhook's configuration, if it is still at `revision`. `switch` is what the change
@@ -335,25 +394,97 @@ impl Store {
         revision: u64,
         config: WebhookConfig,
         switch: Option<bool>,
+        by: Actor,
     ) -> Result<Updated, StoreError> {
-        self.ask(|reply| Command::UpdateWebhook { id, revision, config: Box::new(config), switch, reply }).await
+        self.ask(|reply| Command::UpdateWebhook { id, revision, config: Box::new(config), switch, by, reply }).await
+    }
+
+    /// Gives a webhook a new secret. The old one signs too for as long as `overlap` says.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it could not be written.
+    pub async fn rotate_secret(
+        &self,
+        id: WebhookId,
+        secret: Secret,
+        overlap: Duration,
+        by: Actor,
+    ) -> Result<Rotated, StoreError> {
+        self.ask(|reply| Command::RotateSecret { id, secret, overlap, by, reply }).await
+    }
+
+    /// Queues again what failed or is held since then, a bounded piece beginning at the cursor; `None` when there is
+    /// no such webhook.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it could not be written.
+    pub async fn recover(
+        &self,
+        webhook: WebhookId,
+        since: Timestamp,
+        cursor: Cursor,
+        by: Actor,
+    ) -> Result<Option<Recovery>, StoreError> {
+        self.ask(|reply| Command::Recover { webhook, since, cursor, by, reply }).await
+    }
+
+    /// Makes a new delivery of the event of an earlier one; `None` when there is no such delivery or webhook.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it could not be written.
+    pub async fn redeliver(
+        &self,
+        webhook: WebhookId,
+        delivery: DeliveryId,
+        by: Actor,
+    ) -> Result<Option<DeliveryView>, StoreError> {
+        let Some(event) = self.find_delivery(webhook, delivery).await? else { return Ok(None) };
+        self.ask(|reply| Command::Redeliver { webhook, event, of: delivery, by, reply }).await
+    }
+
+    /// Adds a line to the audit log about a change that is not the store's own.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it could not be written.
+    pub async fn note(&self, deed: Deed) -> Result<(), StoreError> {
+        self.ask(|reply| Command::Note { deed: Box::new(deed), reply: Some(reply) }).await
+    }
+
+    /// [`Store::note`] for whoever cannot wait: the line rides on the next commit.
+    pub fn note_soon(&self, deed: Deed) {
+        let _ = self.send(Command::Note { deed: Box::new(deed), reply: None });
+    }
+
+    /// A page of the audit log, newest first, and whether older entries follow; `None` when no entry is called
+    /// `before`.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot be read.
+    pub async fn audit(
+        &self,
+        limit: usize,
+        before: Option<AuditId>,
+    ) -> Result<Option<(Vec<AuditEntry>, bool)>, StoreError> {
+        let engine = Arc::clone(&self.engine);
+        let page = tokio::task::spawn_blocking(move || audit::page(&engine, limit, before));
+        page.await.map_err(|_| StoreError::Unavailable)?
     }
 
     /// Deletes a webhook with its history; `false` when there is none.
     ///
     /// # Errors
     /// [`StoreError`] when it could not be written.
-    pub async fn delete_webhook(&self, id: WebhookId) -> Result<bool, StoreError> {
-        self.ask(|reply| Command::DeleteWebhook { id, reply }).await
+    pub async fn delete_webhook(&self, id: WebhookId, by: Actor) -> Result<bool, StoreError> {
+        self.ask(|reply| Command::DeleteWebhook { id, by, reply }).await
     }
 
     /// Makes a token; its text is known only to the caller.
     ///
     /// # Errors
     /// [`StoreError`] when it could not be written.
-    pub async fn create_token(&self, name: String, role: Role) -> Result<(Token, Secret), StoreError> {
+    pub async fn create_token(&self, name: String, role: Role, by: Actor) -> Result<(Token, Secret), StoreError> {
         let text = table::new_token_text().ok_or(StoreError::Unavailable)?;
-        let token = self.add_token(name, role, &text).await?;
+        let token = self.add_token(name, role, &text, by).await?;
         Ok((token, text))
     }
 
@@ -361,17 +492,17 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`] when it could not be written.
-    pub async fn add_token(&self, name: String, role: Role, text: &Secret) -> Result<Token, StoreError> {
+    pub async fn add_token(&self, name: String, role: Role, text: &Secret, by: Actor) -> Result<Token, StoreError> {
         let hash = table::hash(text.expose());
-        self.ask(|reply| Command::CreateToken { name, role, hash, reply }).await
+        self.ask(|reply| Command::CreateToken { name, role, hash, by, reply }).await
     }
 
     /// Deletes a token; it is refused from now on. `false` when there is none.
     ///
     /// # Errors
     /// [`StoreError`] when it could not be written.
-    pub async fn delete_token(&self, id: TokenId) -> Result<bool, StoreError> {
-        self.ask(|reply| Command::DeleteToken { id, reply }).await
+    pub async fn delete_token(&self, id: TokenId, by: Actor) -> Result<bool, StoreError> {
+        self.ask(|reply| Command::DeleteToken { id, by, reply }).await
     }
 
     /// Records a test attempt in the webhook's history; the attempt with its id, or `None` when the
@@ -400,8 +531,56 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`] when it could not be written.
-    pub async fn sweep(&self, retention: Duration) -> Result<bool, StoreError> {
+    pub async fn sweep(&self, retention: Retention) -> Result<bool, StoreError> {
         self.ask(|reply| Command::Sweep { retention, reply }).await
+    }
+
+    /// Counts the events that were there at the start: a damaged page can take records with it without a trace. How many
+    /// are missing, which is reported. It reads every event, beside everything else that goes on; nothing may be swept
+    /// before it is done.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot be read.
+    pub async fn missing_events(&self) -> Result<u64, StoreError> {
+        let (engine, (opened_at, expected)) = (Arc::clone(&self.engine), self.opened);
+        let counted = tokio::task::spawn_blocking(move || care::events_before(&engine, opened_at));
+        let missing = expected.saturating_sub(counted.await.map_err(|_| StoreError::Unavailable)??);
+        if missing > 0 {
+            tracing::error!(missing, "events are missing from the store; `heraldry store check` says more");
+            self.damage.add(missing);
+        }
+        Ok(missing)
+    }
+
+    /// When an entry of a queue was found damaged, looks for the deliveries that stood in it and queues them again: how
+    /// many there were. It reads every event, beside everything else that goes on.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot be read or written; it is tried again with the next call.
+    pub async fn rescue(&self) -> Result<usize, StoreError> {
+        if !self.unqueued.swap(false, std::sync::atomic::Ordering::Relaxed) {
+            return Ok(0);
+        }
+        let rescued = self.rescue_all().await;
+        if rescued.is_err() {
+            self.unqueued.store(true, std::sync::atomic::Ordering::Relaxed);
+        }
+        rescued
+    }
+
+    async fn rescue_all(&self) -> Result<usize, StoreError> {
+        let engine = Arc::clone(&self.engine);
+        let (found, mut pieces) = tokio::sync::mpsc::channel(1);
+        let search = tokio::task::spawn_blocking(move || {
+            care::lost(&engine, &mut |lost| found.blocking_send(lost.to_vec()).map_err(|_| StoreError::Unavailable))
+        });
+        let mut rescued = 0;
+        while let Some(lost) = pieces.recv().await {
+            rescued += lost.len();
+            self.ask(|reply| Command::Requeue { lost, reply }).await?;
+        }
+        search.await.map_err(|_| StoreError::Unavailable)??;
+        Ok(rescued)
     }
 
     /// A setting that is chosen once, at the first start: the stored text, or `default` stored now.
@@ -419,15 +598,11 @@ impl Store {
 
     /// Finishes what waits and closes the store.
     pub fn close(&self) {
-        let _ = self.send(Command::Close);
-        let thread = self.thread.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
-        if let Some(thread) = thread {
-            let _ = thread.join();
-        }
+        self.hand.close();
     }
 
     fn send(&self, command: Command) -> Result<(), StoreError> {
-        self.writer.send(command).map_err(|_| StoreError::Unavailable)
+        self.hand.send(command)
     }
 
     async fn ask<T>(

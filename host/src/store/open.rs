@@ -1,27 +1,30 @@
 //! Opening the store: the lock, the master key, the schema, what stands in memory.
 
+use std::collections::HashMap;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::Write as _;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::sync::mpsc::channel;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use arc_swap::ArcSwap;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use tokio::sync::Semaphore;
 
+use super::audit::Chain;
 use super::engine::{Engine, Txn};
+use super::hand::Hand;
+use super::recent::Recent;
+use super::record::{Counters, Counts, Damage};
 use super::table::{Tokens, WebhookTable};
 use super::vault::Vault;
 use super::writer::{Pending, Writer};
-use super::{OUTBOX_KIB, OpenError, Options, Store, keys, manage, record};
-use crate::model::id::WebhookId;
+use super::{OUTBOX_KIB, OpenError, Options, Store, StoreError, keys, manage, record};
+use crate::model::id::{EventId, WebhookId};
 use crate::model::secret::Secret;
 use crate::model::token::Token;
-use crate::model::webhook::HealthValues;
 
 /// What the key check seals; its text is no secret.
 const KEY_CHECK: &str = "heraldry";
@@ -33,21 +36,39 @@ impl Store {
     /// # Errors
     /// [`OpenError`], each a sentence that says what to do.
     pub fn open(options: Options) -> Result<Self, OpenError> {
+        Self::open_with(options, Hand::thread)
+    }
+
+    pub(super) fn open_with(
+        options: Options,
+        start: impl FnOnce(Writer) -> std::io::Result<Hand>,
+    ) -> Result<Self, OpenError> {
         let Options { folder, cache_bytes, master_key, breaker_threshold, idempotency_kept, changes, clock } = options;
         let unusable = |error| OpenError::Folder { folder: folder.clone(), error };
         std::fs::create_dir_all(&folder).map_err(unusable)?;
         std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o700)).map_err(unusable)?;
         let lock = lock(&folder)?;
+        finish_compaction(&folder).map_err(unusable)?;
         let engine = Arc::new(Engine::open(&folder.join("store"), cache_bytes)?);
         check_schema(&engine, &folder)?;
         let vault = unlock(&engine, &folder, master_key)?;
         let code_key = vault.derive("compiled code");
-        let damaged = Arc::new(AtomicU64::new(0));
-        let webhooks = Arc::new(ArcSwap::from_pointee(load_webhooks(&engine, &vault, &damaged)?));
-        let tokens = Arc::new(ArcSwap::from_pointee(load_tokens(&engine, &damaged)?));
-        let run = engine.run_number().map_err(|_| failed(&folder))?;
+        let chain = Chain::load(&engine, vault.derive("audit log")).map_err(|_| failed(&folder))?;
+        let damage = Damage::default();
+        let (webhooks, history) = load_webhooks(&engine, &vault, &damage)?;
+        let webhooks = Arc::new(ArcSwap::from_pointee(webhooks));
+        let counts = engine.get(&keys::meta(record::COUNTS)).map_err(|_| failed(&folder))?;
+        let counts = known(counts.map(|bytes| record::unpack::<Counts>(&bytes).map(Some)), "counts", &damage);
+        let tokens = Arc::new(ArcSwap::from_pointee(load_tokens(&engine, &damage)?));
+        let there = (webhooks.load().iter().count() as u64, tokens.load().len() as u64);
+        let counts = match counts {
+            Some(counts) => counts,
+            None => first_counts(&engine, there).map_err(|_| failed(&folder))?,
+        };
+        report_missing(counts, there, engine.damaged(), &damage);
+        let run = next_run(&engine).map_err(|_| failed(&folder))?;
         let writable = Arc::new(AtomicBool::new(true));
-        let (commands, queue) = channel();
+        let unqueued = Arc::new(AtomicBool::new(false));
         let writer = Writer {
             engine: Arc::clone(&engine),
             vault,
@@ -58,25 +79,29 @@ impl Store {
             idempotency_kept,
             changes,
             writable: Arc::clone(&writable),
-            damaged: Arc::clone(&damaged),
+            damage: damage.clone(),
+            unqueued: Arc::clone(&unqueued),
             next_seq: run << 32,
+            chain,
+            recent: Recent::default(),
+            counts,
+            history,
             pending: Pending::default(),
-            reopen: false,
+            reopen: None,
+            next_try_ms: 0,
             unread: Vec::new(),
         };
-        let thread = std::thread::Builder::new()
-            .name("store-writer".into())
-            .spawn(move || writer.run(&queue))
-            .map_err(unusable)?;
+        let hand = start(writer).map_err(unusable)?;
         Ok(Self {
             engine,
-            writer: commands,
-            thread: Mutex::new(Some(thread)),
+            hand,
             outbox: Arc::new(Semaphore::new(OUTBOX_KIB)),
             webhooks,
             tokens,
             writable,
-            damaged,
+            damage,
+            unqueued,
+            opened: (clock.now(), counts.events),
             code_key,
             _lock: lock,
         })
@@ -87,8 +112,18 @@ fn failed(folder: &Path) -> OpenError {
     OpenError::Engine { folder: folder.into(), message: "it cannot be read or written".into() }
 }
 
+/// Puts back what a compaction that was interrupted between its two renames had moved away.
+pub(super) fn finish_compaction(folder: &Path) -> std::io::Result<()> {
+    let (store, old) = (folder.join("store"), folder.join("store.old"));
+    if old.is_dir() && !store.exists() {
+        tracing::warn!("a compaction was interrupted: the store of before it is used");
+        std::fs::rename(old, store)?;
+    }
+    Ok(())
+}
+
 /// One process a folder: the kernel drops the lock with the process, however it ends.
-fn lock(folder: &Path) -> Result<File, OpenError> {
+pub(super) fn lock(folder: &Path) -> Result<File, OpenError> {
     let unusable = |error| OpenError::Folder { folder: folder.into(), error };
     let file = OpenOptions::new()
         .create(true)
@@ -104,23 +139,29 @@ fn lock(folder: &Path) -> Result<File, OpenError> {
     }
 }
 
-fn check_schema(engine: &Engine, folder: &Path) -> Result<(), OpenError> {
+pub(super) fn check_schema(engine: &Engine, folder: &Path) -> Result<(), OpenError> {
     let key = keys::meta("schema");
     let stored = engine.get(&key).map_err(|_| failed(folder))?;
-    let Some(bytes) = stored else {
+    let current = || {
         let mut txn = Txn::default();
-        txn.put(key, record::pack(&keys::SCHEMA));
-        return engine.commit(&[&txn]).map_err(|_| failed(folder));
+        txn.put(key.clone(), record::pack(&keys::SCHEMA));
+        engine.commit(&[&txn]).map_err(|_| failed(folder))
     };
+    let Some(bytes) = stored else { return current() };
     match record::unpack::<u32>(&bytes) {
         Ok(keys::SCHEMA) => Ok(()),
+        // Everything of version 1 is read as it is; what is written from now on only version 2 understands.
+        Ok(1) => {
+            tracing::info!(from = 1, to = keys::SCHEMA, "the store's format is brought up to date");
+            current()
+        }
         Ok(found) => Err(OpenError::Schema { found, known: keys::SCHEMA }),
         Err(_) => Err(OpenError::Damaged { folder: folder.into() }),
     }
 }
 
 /// The vault under the master key that this store was made with; makes a key for a new store.
-fn unlock(engine: &Engine, folder: &Path, given: Option<Secret>) -> Result<Vault, OpenError> {
+pub(super) fn unlock(engine: &Engine, folder: &Path, given: Option<Secret>) -> Result<Vault, OpenError> {
     let check = keys::meta("key-check");
     let stored = engine.get(&check).map_err(|_| failed(folder))?;
     let file = folder.join(MASTER_KEY_FILE);
@@ -176,7 +217,48 @@ fn make_key(file: &Path) -> Result<[u8; 32], OpenError> {
     Ok(key)
 }
 
-fn load_webhooks(engine: &Engine, vault: &Vault, damaged: &AtomicU64) -> Result<WebhookTable, OpenError> {
+/// How much a store of format 1 has, which did not count.
+fn first_counts(engine: &Engine, (webhooks, tokens): (u64, u64)) -> Result<Counts, StoreError> {
+    let mut events = 0;
+    engine.scan_prefix(&[keys::ACCEPTED], None, |_, value| {
+        events += record::unpack::<Vec<EventId>>(value).map_or(0, |events| events.len() as u64);
+        true
+    })?;
+    Ok(Counts { events, webhooks, tokens })
+}
+
+/// A damaged page can take records with it without a trace; what the store has counted tells.
+fn report_missing(counts: Counts, (webhooks, tokens): (u64, u64), journal: u64, damage: &Damage) {
+    // What is there and cannot be read was reported already.
+    let reported = damage.records();
+    let missing = (counts.webhooks + counts.tokens).saturating_sub(webhooks + tokens + reported);
+    if missing > 0 {
+        tracing::error!(missing, "webhooks or tokens are missing from the store; `heraldry store check` says more");
+    }
+    damage.add(missing + journal);
+}
+
+/// A number that no earlier run of this store had, for the upper half of sequence numbers. It stands among the records,
+/// so that a copy of the store goes on from there.
+pub(super) fn next_run(engine: &Engine) -> Result<u64, StoreError> {
+    let key = keys::meta("run");
+    let last = match engine.get(&key)?.and_then(|bytes| record::unpack::<u64>(&bytes).ok()) {
+        Some(last) => last,
+        // Format 1 left the counting to sled.
+        None => engine.run_number()?,
+    };
+    let mut txn = Txn::default();
+    txn.put(key, record::pack(&(last + 1)));
+    engine.commit(&[&txn])?;
+    Ok(last + 1)
+}
+
+/// The webhooks, and how many attempts the history of each has.
+fn load_webhooks(
+    engine: &Engine,
+    vault: &Vault,
+    damage: &Damage,
+) -> Result<(WebhookTable, HashMap<WebhookId, u64>), OpenError> {
     let mut found = Vec::new();
     let scanned = engine.scan_prefix(&[keys::WEBHOOK], None, |key, value| {
         if let Some(id) = keys::id_of(key).map(WebhookId::from_bytes) {
@@ -186,28 +268,39 @@ fn load_webhooks(engine: &Engine, vault: &Vault, damaged: &AtomicU64) -> Result<
     });
     scanned.map_err(|_| failed(Path::new("store")))?;
     let mut webhooks = Vec::with_capacity(found.len());
+    let mut history = HashMap::new();
     for (id, bytes) in found {
         let counters = engine.get(&keys::counters(id)).map_err(|_| failed(Path::new("store")))?;
-        let health = counters.and_then(|bytes| record::unpack::<HealthValues>(&bytes).ok()).unwrap_or_default();
-        match manage::read_webhook(id, &bytes, health, vault) {
+        let counters = known(counters.map(|bytes| Counters::unpack(&bytes)), "webhook's counters", damage);
+        history.insert(id, counters.attempts);
+        match manage::read_webhook(id, &bytes, counters.health, vault) {
             Some(webhook) => webhooks.push(Arc::new(webhook)),
             None => {
-                damaged.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                damage.add(1);
                 tracing::error!(webhook = %id, "a webhook's record is damaged; it is left out and stays in the store");
             }
         }
     }
-    Ok(WebhookTable::new(webhooks))
+    Ok((WebhookTable::new(webhooks), history))
 }
 
-fn load_tokens(engine: &Engine, damaged: &AtomicU64) -> Result<Tokens, OpenError> {
+/// A record's value, or none at all when it is not there or damaged.
+fn known<T: Default>(read: Option<Result<T, record::Damaged>>, what: &'static str, damage: &Damage) -> T {
+    if let Some(Err(_)) = read {
+        damage.add(1);
+        tracing::error!(what, "a damaged record was found in the store; it begins anew");
+    }
+    read.and_then(Result::ok).unwrap_or_default()
+}
+
+fn load_tokens(engine: &Engine, damage: &Damage) -> Result<Tokens, OpenError> {
     let mut tokens = Vec::new();
     let scanned = engine.scan_prefix(&[keys::TOKEN], None, |key, value| {
         let hash = key.get(1..).and_then(|hash| <[u8; 32]>::try_from(hash).ok());
         match (hash, record::unpack_json::<Token>(value)) {
             (Some(hash), Ok(token)) => tokens.push((hash, token)),
             _ => {
-                damaged.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                damage.add(1);
                 tracing::error!("a token's record is damaged; its bearer is refused");
             }
         }

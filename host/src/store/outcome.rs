@@ -1,6 +1,9 @@
 //! What attempts came to: delivery states, history, counters, the next attempt.
 
-use super::record::{self, EventRecord, Progress, SlotState};
+use std::ops::RangeInclusive;
+use std::sync::atomic::Ordering;
+
+use super::record::{self, Entries, EventRecord, Progress, SlotState};
 use super::writer::Writer;
 use super::{DueEntry, DueItem, DueKey, Outcome, Step, StoreError, keys};
 use crate::model::delivery::Attempt;
@@ -8,19 +11,28 @@ use crate::model::id::{AttemptId, EventId, WebhookId};
 use crate::model::webhook::Verdict;
 
 impl Writer {
-    /// Takes an outcome into the pending transaction.
-    pub(super) fn record(&mut self, outcome: Outcome) {
-        self.pending.outcomes += 1;
-        if let Err(error) = self.try_record(outcome) {
-            // The store is closed; the delivery is still queued on the disk and is made again.
-            tracing::error!(%error, "an outcome could not be recorded");
+    /// Takes outcomes into the pending transaction. Those of one request are told together: what is due again at the
+    /// same time stays together, in one queue entry.
+    pub(super) fn record(&mut self, outcomes: Vec<Outcome>) {
+        let mut again = Vec::new();
+        for outcome in outcomes {
+            self.pending.outcomes += 1;
+            if let Err(error) = self.try_record(outcome, &mut again) {
+                // The store is closed; the delivery is still queued on the disk and is made again.
+                tracing::error!(%error, "an outcome could not be recorded");
+            }
+        }
+        for entry in again {
+            let items: Vec<_> = entry.items.iter().map(|(item, _)| item).collect();
+            self.pending.txn.put(entry.key.encode(), record::pack_queue(&items));
+            self.pending.due.push(entry);
         }
     }
 
-    fn try_record(&mut self, outcome: Outcome) -> Result<(), StoreError> {
+    fn try_record(&mut self, outcome: Outcome, again: &mut Vec<DueEntry>) -> Result<(), StoreError> {
         let Outcome { webhook, item, attempt, step, closes } = outcome;
         if step != Step::Dropped {
-            self.move_on(webhook, &item, &step)?;
+            self.move_on(webhook, &item, &step, again)?;
         }
         if let Some(key) = closes {
             self.pending.txn.remove(key.encode());
@@ -50,7 +62,13 @@ impl Writer {
     }
 
     /// Writes where the delivery stands now, and its next place in the queue.
-    fn move_on(&mut self, webhook: WebhookId, item: &DueItem, step: &Step) -> Result<(), StoreError> {
+    fn move_on(
+        &mut self,
+        webhook: WebhookId,
+        item: &DueItem,
+        step: &Step,
+        again: &mut Vec<DueEntry>,
+    ) -> Result<(), StoreError> {
         let Some(mut states) = self.states(item.event)? else { return Ok(()) };
         let Some(state) = states.get_mut(item.slot as usize) else { return Ok(()) };
         state.next_attempt_at = None;
@@ -61,7 +79,12 @@ impl Writer {
             Step::Again { due_ms, at, pin, counts } => {
                 let attempts = if *counts { item.attempt } else { item.attempt - 1 };
                 let epoch = self.webhooks.load().get(webhook).map_or(state.epoch, |webhook| webhook.epoch);
-                let key = DueKey { webhook, epoch, due_ms: *due_ms, seq: self.seq() };
+                let together = again.iter_mut().find(|entry| {
+                    entry.key.webhook == webhook && entry.key.epoch == epoch && entry.key.due_ms == *due_ms
+                });
+                let key = together
+                    .as_ref()
+                    .map_or_else(|| DueKey { webhook, epoch, due_ms: *due_ms, seq: self.seq() }, |entry| entry.key);
                 *state = SlotState {
                     progress: Progress::Waiting,
                     attempts,
@@ -70,29 +93,39 @@ impl Writer {
                     queued: Some(key.seq),
                 };
                 let next = DueItem { attempt: attempts + 1, pin: *pin, ..item.clone() };
-                self.pending.txn.put(key.encode(), record::pack(&vec![&next]));
-                self.pending.due.push(DueEntry { key, items: vec![(next, None)] });
+                match together {
+                    Some(entry) => entry.items.push((next, None)),
+                    None => again.push(DueEntry { key, items: vec![(next, None)] }),
+                }
             }
             Step::Dropped => {}
         }
         self.pending.txn.put(keys::state(item.event), record::pack(&states));
+        if states.iter().all(|state| state.progress != Progress::Waiting) {
+            self.recent.forget(item.event);
+        } else {
+            self.recent.put(item.event, &states);
+        }
         Ok(())
     }
 
     /// The states of an event's deliveries as they will be after the next commit; `None` when the event
     /// is gone.
-    fn states(&self, event: EventId) -> Result<Option<Vec<SlotState>>, StoreError> {
+    pub(super) fn states(&self, event: EventId) -> Result<Option<Vec<SlotState>>, StoreError> {
+        if let Some(states) = self.recent.get(event) {
+            return Ok(Some(states));
+        }
         if let Some(bytes) = self.pending.txn.get(&self.engine, &keys::state(event))? {
             match record::unpack(&bytes) {
                 Ok(states) => return Ok(Some(states)),
-                Err(_) => self.report_damage("delivery states"),
+                Err(_) => self.damage.stepped_over("delivery states"),
             }
         }
         let Some(bytes) = self.engine.get(&keys::event(event))? else { return Ok(None) };
         match record::unpack::<EventRecord>(&bytes) {
-            Ok(event) => Ok(Some(record::initial_states(&event))),
+            Ok(event) => Ok(Some(record::initial_states(&event.slots, event.accepted_at))),
             Err(_) => {
-                self.report_damage("event");
+                self.damage.stepped_over("event");
                 Ok(None)
             }
         }
@@ -133,28 +166,7 @@ impl Writer {
         after: Option<DueKey>,
         limit: usize,
     ) -> Result<(Vec<DueEntry>, bool), StoreError> {
-        let prefix = keys::due_prefix(webhook, epoch);
-        let after = after.map(|key| key.encode());
-        let mut found: Vec<(DueKey, Vec<DueItem>)> = Vec::new();
-        let mut items = 0;
-        let mut complete = true;
-        self.engine.scan_prefix(&prefix, after.as_deref(), |key, value| {
-            if items >= limit {
-                complete = false;
-                return false;
-            }
-            if let Some(due) = DueKey::decode(key)
-                && !self.pending.txn.removes(key)
-            {
-                let queued = record::unpack::<Vec<DueItem>>(value).unwrap_or_else(|_| {
-                    self.report_damage("queue entry");
-                    Vec::new()
-                });
-                items += queued.len().max(1);
-                found.push((due, queued));
-            }
-            true
-        })?;
+        let (found, complete) = self.read_queue(webhook, epoch..=epoch, after, limit)?;
         let mut entries = Vec::with_capacity(found.len());
         for (key, queued) in found {
             let mut items = Vec::with_capacity(queued.len());
@@ -169,9 +181,50 @@ impl Writer {
         Ok((entries, complete))
     }
 
+    /// A piece of a webhook's queue under these epochs, behind an entry, of about `limit` deliveries; and whether the
+    /// queue ends with it. What stood in a damaged entry is looked for ([`super::Store::rescue`]).
+    pub(super) fn read_queue(
+        &self,
+        webhook: WebhookId,
+        epochs: RangeInclusive<u32>,
+        after: Option<DueKey>,
+        limit: usize,
+    ) -> Result<(Entries, bool), StoreError> {
+        let from =
+            after.map_or_else(|| keys::due_prefix(webhook, *epochs.start()), |key| [key.encode(), vec![0]].concat());
+        let prefix = keys::due_webhook(webhook);
+        let mut found = Entries::new();
+        let mut items = 0;
+        let mut complete = true;
+        self.engine.scan(&from, false, |key, value| {
+            if !key.starts_with(&prefix) {
+                return false;
+            }
+            let Some(due) = DueKey::decode(key) else { return true };
+            if !epochs.contains(&due.epoch) {
+                return false;
+            }
+            if items >= limit {
+                complete = false;
+                return false;
+            }
+            if !self.pending.txn.removes(key) {
+                let queued = record::unpack_queue(value).unwrap_or_else(|_| {
+                    self.damage.stepped_over("queue entry");
+                    self.unqueued.store(true, Ordering::Relaxed);
+                    Vec::new()
+                });
+                items += queued.len().max(1);
+                found.push((due, queued));
+            }
+            true
+        })?;
+        Ok((found, complete))
+    }
+
     /// Whether a queued delivery still waits for the very attempt, in the very entry, that the queue says:
     /// an entry of many is only removed when the last of them is done.
-    fn still_due(&self, key: DueKey, item: &DueItem) -> Result<bool, StoreError> {
+    pub(super) fn still_due(&self, key: DueKey, item: &DueItem) -> Result<bool, StoreError> {
         let states = self.states(item.event)?;
         let state = states.and_then(|states| states.get(item.slot as usize).copied());
         Ok(state.is_some_and(|state| {

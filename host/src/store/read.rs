@@ -1,10 +1,13 @@
 //! What readers of the API ask for.
 
-use super::record::{self, EventRecord, Progress, SlotState};
+use super::record::{self, Damage, EventRecord, Further, Progress, Slot, SlotState};
 use super::{EventView, Store, StoreError, keys};
 use crate::model::delivery::{Attempt, DeliveryView, Status};
 use crate::model::event::{Event, EventType};
-use crate::model::id::{AttemptId, EventId, WebhookId};
+use crate::model::id::{AttemptId, DeliveryId, EventId, WebhookId};
+
+/// Between the making of a delivery's id and the end of the commit that accepts it.
+const ACCEPTED_WITHIN: std::time::Duration = std::time::Duration::from_secs(10);
 
 /// Which attempts of a webhook are asked for.
 #[derive(Clone, Copy, Debug)]
@@ -58,9 +61,12 @@ impl Store {
             Some(bytes) => self.decoded(record::unpack::<Vec<SlotState>>(&bytes).ok(), "delivery states"),
             None => None,
         };
-        let states = states.unwrap_or_else(|| record::initial_states(&record));
+        let states = states.unwrap_or_else(|| record::initial_states(&record.slots, record.accepted_at));
+        let further = if states.len() > record.slots.len() { self.further(id)? } else { Vec::new() };
+        let own = record.slots.iter().map(|slot| (slot, None));
+        let slots = own.chain(further.iter().map(|further| (&further.slot, Some(further.redelivery_of))));
         let table = self.webhooks();
-        let deliveries = record.slots.iter().zip(states).map(|(slot, state)| {
+        let deliveries = slots.zip(states).map(|((slot, redelivery_of), state)| {
             let webhook = table.get(slot.webhook);
             let status = match (state.progress, webhook) {
                 (Progress::Delivered, _) => Status::Delivered,
@@ -78,6 +84,7 @@ impl Store {
                 status,
                 attempts: state.attempts,
                 next_attempt_at: state.next_attempt_at.filter(|_| status == Status::Pending),
+                redelivery_of,
             }
         });
         let deliveries = deliveries.collect();
@@ -90,9 +97,34 @@ impl Store {
     /// [`AttemptsError`].
     pub async fn attempts(&self, webhook: WebhookId, query: AttemptQuery) -> Result<AttemptPage, AttemptsError> {
         let engine = std::sync::Arc::clone(&self.engine);
-        let damaged = std::sync::Arc::clone(&self.damaged);
-        let page = tokio::task::spawn_blocking(move || page(&engine, webhook, query, &damaged));
+        let damage = self.damage.clone();
+        let page = tokio::task::spawn_blocking(move || page(&engine, webhook, query, &damage));
         page.await.map_err(|_| AttemptsError::Store(StoreError::Unavailable))?
+    }
+
+    /// An event's redeliveries, in order.
+    fn further(&self, event: EventId) -> Result<Vec<Further>, StoreError> {
+        let mut further = Vec::new();
+        self.engine.scan_prefix(&keys::further_prefix(event), None, |_, value| {
+            further.extend(self.decoded(record::unpack::<Further>(value).ok(), "redelivery"));
+            true
+        })?;
+        Ok(further)
+    }
+
+    /// The event that a delivery to this webhook belongs to.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot be read.
+    pub(super) async fn find_delivery(
+        &self,
+        webhook: WebhookId,
+        delivery: DeliveryId,
+    ) -> Result<Option<EventId>, StoreError> {
+        let engine = std::sync::Arc::clone(&self.engine);
+        let damage = self.damage.clone();
+        let found = tokio::task::spawn_blocking(move || find_delivery(&engine, webhook, delivery, &damage));
+        found.await.map_err(|_| StoreError::Unavailable)?
     }
 
     fn event_record(&self, id: EventId) -> Result<Option<EventRecord>, StoreError> {
@@ -102,8 +134,7 @@ impl Store {
 
     fn decoded<T>(&self, value: Option<T>, what: &'static str) -> Option<T> {
         if value.is_none() {
-            self.damaged.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-            tracing::error!(what, "a damaged record was found in the store and is stepped over");
+            self.damage.stepped_over(what);
         }
         value
     }
@@ -120,11 +151,53 @@ fn into_event(id: EventId, record: EventRecord) -> Event {
     }
 }
 
+/// Deliveries have no index of their own, which every one of them would pay for: a redelivery has one, any other is
+/// found among the events that were accepted when its id was made, and failing that in the history.
+fn find_delivery(
+    engine: &super::Engine,
+    webhook: WebhookId,
+    delivery: DeliveryId,
+    damage: &Damage,
+) -> Result<Option<EventId>, StoreError> {
+    let is_it = |slot: &Slot| slot.delivery == delivery && slot.webhook == webhook;
+    if let Some(bytes) = engine.get(&keys::redelivery(delivery))? {
+        let Ok((event, place)) = record::unpack::<(EventId, u32)>(&bytes) else {
+            damage.stepped_over("redelivery index");
+            return Ok(None);
+        };
+        let further = engine.get(&keys::further(event, place))?;
+        let further = further.and_then(|bytes| record::unpack::<Further>(&bytes).ok());
+        return Ok(further.filter(|further| is_it(&further.slot)).map(|_| event));
+    }
+    if let Some(made) = delivery.made_at() {
+        let end = keys::timed_end(keys::ACCEPTED, made.plus(ACCEPTED_WITHIN).unix_ms());
+        let mut groups = Vec::new();
+        engine.scan(&keys::timed_end(keys::ACCEPTED, made.unix_ms()), false, |key, value| {
+            groups.extend(record::unpack::<Vec<EventId>>(value).ok().filter(|_| key < end.as_slice()));
+            key < end.as_slice()
+        })?;
+        for event in groups.into_iter().flatten() {
+            let known = engine.get(&keys::event(event))?;
+            let known = known.and_then(|bytes| record::unpack::<EventRecord>(&bytes).ok());
+            if known.is_some_and(|known| known.slots.iter().any(is_it)) {
+                return Ok(Some(event));
+            }
+        }
+    }
+    let mut found = None;
+    engine.scan_prefix(&keys::attempts_prefix(webhook), None, |_, value| {
+        let attempts = record::unpack_attempts(value).unwrap_or_default();
+        found = attempts.iter().find(|attempt| attempt.delivery_id == delivery).and_then(|attempt| attempt.event_id);
+        found.is_none()
+    })?;
+    Ok(found)
+}
+
 fn page(
     engine: &super::Engine,
     webhook: WebhookId,
     query: AttemptQuery,
-    damaged: &std::sync::atomic::AtomicU64,
+    damage: &Damage,
 ) -> Result<AttemptPage, AttemptsError> {
     let prefix = keys::attempts_prefix(webhook);
     let from = match query.before {
@@ -139,8 +212,7 @@ fn page(
             return false;
         }
         let Ok(chunk) = record::unpack_attempts(value) else {
-            damaged.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-            tracing::error!(what = "attempts", "a damaged record was found in the store and is stepped over");
+            damage.stepped_over("attempts");
             known = true;
             return true;
         };

@@ -2,24 +2,53 @@
 //!
 //! Records that are few and grow (webhooks, tokens) are JSON; those that are many are postcard.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::keys::DueKey;
 use crate::model::delivery::{Attempt, FormatterRef};
 use crate::model::event::EventType;
 use crate::model::id::{AttemptId, DeliveryId, EventId, TokenId, WebhookId};
 use crate::model::time::Timestamp;
+use crate::model::webhook::HealthValues;
 
 /// The version of a record's encoding.
 const VERSION: u8 = 1;
 /// The version of a piece of history: since 2 an attempt has a note.
 const ATTEMPTS_VERSION: u8 = 2;
+/// The version of a queue entry: since 2 a delivery knows the attempts of earlier rounds.
+const QUEUE_VERSION: u8 = 2;
 const HEAD: usize = 5;
 
 /// A value whose checksum or shape is wrong: the disk changed what was written.
 #[derive(Debug, thiserror::Error)]
 #[error("a damaged record")]
 pub(super) struct Damaged;
+
+/// How many records the disk changed, of those that somebody read; shared by everyone who reads.
+#[derive(Clone, Default)]
+pub(super) struct Damage(Arc<AtomicU64>);
+
+impl Damage {
+    /// Counts and reports a record that is stepped over.
+    pub(super) fn stepped_over(&self, what: &'static str) {
+        tracing::error!(what, "a damaged record was found in the store and is stepped over");
+        self.add(1);
+    }
+
+    /// Counts what its finder reports.
+    pub(super) fn add(&self, records: u64) {
+        self.0.fetch_add(records, Ordering::Relaxed);
+    }
+
+    /// How many there were so far.
+    pub(super) fn records(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
 
 fn seal(version: u8, mut bytes: Vec<u8>) -> Vec<u8> {
     let checksum = crc32fast::hash(&bytes[HEAD..]);
@@ -46,6 +75,11 @@ pub(super) fn pack<T: Serialize>(value: &T) -> Vec<u8> {
 /// [`Damaged`].
 pub(super) fn unpack<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Damaged> {
     postcard::from_bytes(open(VERSION, bytes)?).map_err(|_| Damaged)
+}
+
+/// Whether a record's checksum fits, whatever it holds.
+pub(super) fn is_whole(bytes: &[u8]) -> bool {
+    open(VERSION, bytes).is_ok()
 }
 
 /// A growing record's bytes.
@@ -92,6 +126,13 @@ pub(super) struct EventRecord {
     pub(super) json: String,
 }
 
+/// When an event was accepted, without reading the rest of its record.
+pub(super) fn accepted_at(bytes: &[u8]) -> Option<Timestamp> {
+    type Head = (EventType, Timestamp, Timestamp);
+    let ((_, _, accepted_at), _) = postcard::take_from_bytes::<Head>(bytes.get(HEAD..)?).ok()?;
+    Some(accepted_at)
+}
+
 /// How far one delivery came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Progress {
@@ -116,15 +157,14 @@ pub(super) struct SlotState {
 }
 
 /// The states of all of an event's deliveries, in the order of its slots.
-pub(super) fn initial_states(event: &EventRecord) -> Vec<SlotState> {
-    event
-        .slots
+pub(super) fn initial_states(slots: &[Slot], accepted_at: Timestamp) -> Vec<SlotState> {
+    slots
         .iter()
         .map(|slot| SlotState {
             progress: Progress::Waiting,
             attempts: 0,
             epoch: slot.epoch,
-            next_attempt_at: Some(event.accepted_at),
+            next_attempt_at: Some(accepted_at),
             queued: None,
         })
         .collect()
@@ -150,8 +190,109 @@ pub struct DueItem {
     pub delivery: DeliveryId,
     /// The number of the next attempt, from 1.
     pub attempt: u32,
+    /// Attempts made before somebody asked for the delivery again: they do not count as retries.
+    pub earlier: u32,
     /// What rendered the attempts before, if there were any.
     pub pin: Option<Pin>,
+}
+
+impl DueItem {
+    /// The number of the next attempt in this round, from 1.
+    pub fn try_number(&self) -> u32 {
+        self.attempt.saturating_sub(self.earlier).max(1)
+    }
+}
+
+/// Entries of queues, with what stands in them.
+pub(super) type Entries = Vec<(DueKey, Vec<DueItem>)>;
+
+/// A queue entry's bytes.
+pub(super) fn pack_queue(items: &[&DueItem]) -> Vec<u8> {
+    let head = Vec::from([0; HEAD]);
+    postcard::to_extend(items, head).map(|bytes| seal(QUEUE_VERSION, bytes)).unwrap_or_default()
+}
+
+/// A queue entry, read back; also one of before deliveries had earlier rounds.
+///
+/// # Errors
+/// [`Damaged`].
+pub(super) fn unpack_queue(bytes: &[u8]) -> Result<Vec<DueItem>, Damaged> {
+    if let Ok(body) = open(QUEUE_VERSION, bytes) {
+        return postcard::from_bytes(body).map_err(|_| Damaged);
+    }
+    let items: Vec<DueItemV1> = postcard::from_bytes(open(VERSION, bytes)?).map_err(|_| Damaged)?;
+    Ok(items.into_iter().map(DueItem::from).collect())
+}
+
+/// A waiting delivery as it was written before it knew of earlier rounds.
+#[derive(Serialize, Deserialize)]
+struct DueItemV1 {
+    event: EventId,
+    slot: u32,
+    delivery: DeliveryId,
+    attempt: u32,
+    pin: Option<Pin>,
+}
+
+impl From<DueItemV1> for DueItem {
+    fn from(old: DueItemV1) -> Self {
+        let DueItemV1 { event, slot, delivery, attempt, pin } = old;
+        Self { event, slot, delivery, attempt, earlier: 0, pin }
+    }
+}
+
+/// A further delivery of an event, made by a redelivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Further {
+    pub(super) slot: Slot,
+    /// The delivery that was asked for again.
+    pub(super) redelivery_of: DeliveryId,
+    pub(super) made_at: Timestamp,
+}
+
+impl Further {
+    /// Where it stands before its first attempt, in the queue entry with this `seq`.
+    pub(super) fn initial_state(&self, queued: u64) -> SlotState {
+        SlotState {
+            progress: Progress::Waiting,
+            attempts: 0,
+            epoch: self.slot.epoch,
+            next_attempt_at: Some(self.made_at),
+            queued: Some(queued),
+        }
+    }
+}
+
+/// The name of [`Counts`] among the facts about the store.
+pub(super) const COUNTS: &str = "counts";
+
+/// How much there is, kept in the very commits that change it: a start can tell whether anything is missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(super) struct Counts {
+    /// Events, derived ones included.
+    pub(super) events: u64,
+    /// Webhooks.
+    pub(super) webhooks: u64,
+    /// Tokens.
+    pub(super) tokens: u64,
+}
+
+/// A webhook's running counters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(super) struct Counters {
+    pub(super) health: HealthValues,
+    /// Attempts in its history.
+    pub(super) attempts: u64,
+}
+
+impl Counters {
+    /// Counters, read back; also those of before the history was counted, as far as they go.
+    ///
+    /// # Errors
+    /// [`Damaged`].
+    pub(super) fn unpack(bytes: &[u8]) -> Result<Self, Damaged> {
+        unpack(bytes).or_else(|_| unpack(bytes).map(|health| Self { health, attempts: 0 }))
+    }
 }
 
 /// What an idempotency key was answered with.
@@ -256,15 +397,26 @@ mod tests {
 
     #[test]
     fn a_flipped_bit_is_noticed() {
-        let item =
-            DueItem { event: EventId::generate(), slot: 3, delivery: DeliveryId::generate(), attempt: 1, pin: None };
-        let bytes = pack(&item);
-        assert_eq!(unpack::<DueItem>(&bytes).expect("as written"), item);
+        let item = item();
+        let bytes = pack_queue(&[&item]);
+        assert_eq!(unpack_queue(&bytes).expect("as written"), std::slice::from_ref(&item));
         for place in 0..bytes.len() {
             let mut damaged = bytes.clone();
             damaged[place] ^= 0x10;
-            assert!(unpack::<DueItem>(&damaged).is_err(), "byte {place}");
+            assert!(unpack_queue(&damaged).is_err(), "byte {place}");
         }
-        assert!(unpack::<DueItem>(&[]).is_err());
+        assert!(unpack_queue(&[]).is_err());
+    }
+
+    fn item() -> DueItem {
+        let (event, delivery) = (EventId::generate(), DeliveryId::generate());
+        DueItem { event, slot: 3, delivery, attempt: 2, earlier: 0, pin: None }
+    }
+
+    #[test]
+    fn a_queue_entry_of_before_rounds_were_known_is_read() {
+        let DueItem { event, slot, delivery, attempt, pin, .. } = item();
+        let bytes = pack(&vec![DueItemV1 { event, slot, delivery, attempt, pin }]);
+        assert_eq!(unpack_queue(&bytes).expect("the old form"), [DueItem { event, delivery, ..item() }]);
     }
 }

@@ -96,6 +96,10 @@ impl Tokens {
         self.0.get(&hash(text)).cloned()
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     pub(super) fn newest_first(&self) -> Vec<Token> {
         let mut all: Vec<_> = self.0.values().cloned().collect();
         all.sort_unstable_by_key(|token| std::cmp::Reverse(token.id));
@@ -114,8 +118,8 @@ impl Tokens {
         Self(tokens)
     }
 
-    pub(super) fn hash_of(&self, id: TokenId) -> Option<[u8; 32]> {
-        self.0.iter().find(|(_, token)| token.id == id).map(|(hash, _)| *hash)
+    pub(super) fn with_id(&self, id: TokenId) -> Option<([u8; 32], &Token)> {
+        self.0.iter().find(|(_, token)| token.id == id).map(|(hash, token)| (*hash, token))
     }
 }
 

@@ -10,19 +10,39 @@ use super::gate::Closed;
 use super::outcome::{Failure, TlsFault};
 use super::request::Exchange;
 
+/// Why there is no connection.
+pub(super) fn not_connected(fault: &ConnectFault) -> Failure {
+    match fault {
+        ConnectFault::Closed(Closed::Denied(denied)) => Failure::Denied(denied.clone()),
+        ConnectFault::Closed(Closed::Unresolved { host, error }) => {
+            Failure::Unresolved { host: host.clone(), error: *error }
+        }
+        ConnectFault::Tcp(error) => Failure::NotConnected(error.clone()),
+        ConnectFault::Proxy(fault) => Failure::Proxy(fault.clone()),
+    }
+}
+
+/// Why a TLS handshake came to nothing, or a TLS connection ended.
+pub(super) fn no_tls(error: &io::Error) -> Failure {
+    match find::<rustls::Error>(error) {
+        Some(fault) => Failure::Tls(TlsFault::Rustls(fault.clone())),
+        None if is_closed(error) => Failure::Tls(TlsFault::Closed),
+        None => Failure::Tls(TlsFault::Other),
+    }
+}
+
+/// The alert that ended a TLS connection, or what else TLS found wrong with it.
+pub(super) fn tls_fault(error: &io::Error) -> Option<Failure> {
+    find::<rustls::Error>(error).map(|fault| Failure::Tls(TlsFault::Rustls(fault.clone())))
+}
+
 /// Why there is no answer's head.
 pub(super) fn no_head(error: &legacy::Error, exchange: &Exchange) -> Failure {
     if exchange.is_spent() {
         return Failure::EndlessHead;
     }
     if let Some(fault) = find::<ConnectFault>(error) {
-        return match fault {
-            ConnectFault::Closed(Closed::Denied(denied)) => Failure::Denied(denied.clone()),
-            ConnectFault::Closed(Closed::Unresolved { host, error }) => {
-                Failure::Unresolved { host: host.clone(), error: *error }
-            }
-            ConnectFault::Tcp(error) => Failure::NotConnected(error.clone()),
-        };
+        return not_connected(fault);
     }
     // Also after the handshake: with TLS 1.3 the destination may refuse us when we think we are through.
     if let Some(fault) = find::<rustls::Error>(error) {

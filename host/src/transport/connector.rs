@@ -19,8 +19,9 @@ use url::Host;
 
 use super::gate::{Closed, Gate};
 use super::meter::Metered;
-use super::outcome::ConnectError;
+use super::outcome::{ConnectError, ProxyFault};
 use super::resolve::BoxFuture;
+use crate::model::settings::ProxySettings;
 
 /// How long one address is tried before the next joins in (RFC 8305, section 5). The earlier one goes on.
 const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(250);
@@ -37,19 +38,22 @@ pub(super) enum ConnectFault {
     Closed(#[from] Closed),
     #[error("no TCP connection: {0:?}")]
     Tcp(ConnectError),
+    #[error("no way through the proxy: {0}")]
+    Proxy(#[from] ProxyFault),
 }
 
 /// Makes TCP connections to addresses that the guard let pass.
 #[derive(Clone)]
 pub(super) struct Connector {
     gate: Arc<Gate>,
+    proxy: Option<Arc<ProxySettings>>,
     /// Connections open, idle ones among them.
     open: Arc<AtomicUsize>,
 }
 
 impl Connector {
-    pub(super) fn new(gate: Arc<Gate>) -> Self {
-        Self { gate, open: Arc::default() }
+    pub(super) fn new(gate: Arc<Gate>, proxy: Option<Arc<ProxySettings>>) -> Self {
+        Self { gate, proxy, open: Arc::default() }
     }
 }
 
@@ -63,7 +67,7 @@ impl Service<Uri> for Connector {
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let Self { gate, open } = self.clone();
+        let Self { gate, proxy, open } = self.clone();
         Box::pin(async move {
             let is_tls = uri.scheme() == Some(&Scheme::HTTPS);
             let port = uri.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
@@ -76,7 +80,10 @@ impl Service<Uri> for Connector {
                 Host::Ipv6(ip) => Host::Ipv6(*ip),
             };
             let addresses = gate.addresses(&host, port).await?;
-            let stream = connect(addresses).await.map_err(|error| ConnectFault::Tcp((&error).into()))?;
+            let stream = match proxy.filter(|proxy| proxy.takes(&addresses)) {
+                Some(proxy) => proxy.connect(&*gate.resolver, &addresses, &host.to_string(), port).await?,
+                None => connect(addresses).await.map_err(|error| ConnectFault::Tcp((&error).into()))?,
+            };
             // A request is one write, perhaps two; waiting for more would only delay it. Where the system
             // refuses, it is slower, not wrong.
             let _ = stream.set_nodelay(true);
@@ -86,7 +93,7 @@ impl Service<Uri> for Connector {
 }
 
 /// The first connection that one of the addresses gives.
-async fn connect(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
+pub(super) async fn connect(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
     if let [address] = addresses.as_slice() {
         return TcpStream::connect(address).await;
     }

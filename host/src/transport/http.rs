@@ -1,7 +1,7 @@
 //! A delivery over HTTP.
 
-use std::fmt;
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -14,20 +14,21 @@ use hyper_rustls::HttpsConnectorBuilder;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::capture_connection;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use rustls::pki_types::CertificateDer;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::ClientConfig;
 use tokio::time::{Instant, timeout};
 
+use super::Report;
 use super::classify;
 use super::connector::{Bounded, Connector};
-use super::gate::{Closed, Gate};
-use super::guard::{Denied, Guard};
+use super::gate::Gate;
 use super::meter::ANSWER_BYTES;
 use super::outcome::{Failure, Outcome, Reached, retry_after};
 use super::request::{Exchange, Payload};
-use super::resolve::Resolve;
+use super::tls::Tls;
 use crate::model::delivery::Answer;
+use crate::model::settings::ProxySettings;
 use crate::model::url::DeliveryUrl;
+use crate::model::webhook::TlsNames;
 
 /// How much of an answer's body is kept for the history, in bytes of text.
 const EXCERPT_BYTES: usize = 1024;
@@ -40,55 +41,14 @@ const IDLE_FOR: Duration = Duration::from_secs(30);
 const STREAM_WINDOW_BYTES: u32 = 64 * 1024;
 /// The same for all answers of one connection together.
 const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
-/// How long saving a webhook waits for its name; what does not resolve by then is judged at each attempt.
-const CHECK_WITHIN: Duration = Duration::from_secs(5);
-
 /// A `POST` to make.
-pub struct Request<'a> {
-    /// Where to.
-    pub url: &'a DeliveryUrl,
-    /// Every header but `Host` and `Content-Length`.
-    pub headers: HeaderMap,
-    /// The body, as it was signed.
-    pub body: Bytes,
-    /// How long the whole attempt may take: name look-up, connect, TLS, write, answer.
-    pub timeout: Duration,
-    /// Whether somebody wants to read the answer.
-    pub keep_answer: bool,
-}
-
-/// What came of an attempt.
-#[derive(Clone, PartialEq, Debug)]
-pub struct Report {
-    /// How it ended.
-    pub outcome: Outcome,
-    /// The answer's status; `None` when there was none. A failure may have one, also of 2xx.
-    pub status: Option<u16>,
-    /// The first of the answer's body, at most 1 KiB of valid text, control characters and all; `None`
-    /// without an answer.
-    pub excerpt: Option<String>,
-    /// What a 429 or 503 asked for, unclamped.
-    pub retry_after: Option<Duration>,
-    /// The answer, when it was to be kept and its status decides ([`Outcome::Delivered`], [`Failure::Status`]).
-    pub answer: Option<Answer>,
-    /// How long it took.
-    pub duration: Duration,
-}
-
-/// The transport cannot be set up.
-#[derive(Debug, thiserror::Error)]
-pub enum SetupError {
-    /// An extra root is not a certificate.
-    #[error("certificate {index} of the extra roots cannot be used: {error}")]
-    Root {
-        /// Which, from 0.
-        index: usize,
-        /// What is wrong with it.
-        error: rustls::Error,
-    },
-    /// rustls refuses the TLS versions or ciphers.
-    #[error("TLS cannot be set up: {0}")]
-    Tls(rustls::Error),
+pub(super) struct Post<'a> {
+    pub(super) url: &'a DeliveryUrl,
+    pub(super) tls: &'a TlsNames,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+    pub(super) timeout: Duration,
+    pub(super) keep_answer: bool,
 }
 
 /// Delivers over HTTP/1.1 and, where TLS agrees on it, HTTP/2.
@@ -96,52 +56,46 @@ pub enum SetupError {
 /// Connections are kept and used again. That is sound: a connection goes to the address that was judged when
 /// it was made, whatever the name resolves to by now, and the guard's networks do not change while the
 /// process lives.
-pub struct HttpTransport {
+pub(super) struct Http {
     gate: Arc<Gate>,
+    tls: Arc<Tls>,
+    proxy: Option<Arc<ProxySettings>>,
+    default: Clients,
+    /// Those of webhooks that name something: an idle connection is for those who show and trust the same.
+    named: Mutex<HashMap<TlsNames, Clients>>,
+}
+
+#[derive(Clone)]
+struct Clients {
     pooled: Client<Bounded, Payload>,
     /// Makes a connection for each request: for the second try after a stale one.
     fresh: Client<Bounded, Payload>,
 }
 
-impl HttpTransport {
-    /// A transport that trusts the system's roots and these certificates (DER).
-    ///
-    /// # Errors
-    /// When an extra root is no certificate. A system without roots is none: plain HTTP goes on, and so
-    /// does TLS to extra roots.
-    pub fn new(guard: Arc<Guard>, resolver: Arc<dyn Resolve>, extra_roots: &[Vec<u8>]) -> Result<Self, SetupError> {
-        let tls = tls_config(extra_roots)?;
-        let gate = Arc::new(Gate { guard, resolver });
-        let https = HttpsConnectorBuilder::new()
-            .with_tls_config(tls)
-            .https_or_http()
-            .enable_all_versions()
-            .wrap_connector(Connector::new(Arc::clone(&gate)));
-        let connector = Bounded(https);
-        let fresh = client(connector.clone(), 0);
-        Ok(Self { gate, pooled: client(connector, IDLE_PER_HOST), fresh })
+impl Http {
+    pub(super) fn new(gate: Arc<Gate>, tls: Arc<Tls>, proxy: Option<Arc<ProxySettings>>) -> Result<Self, String> {
+        let config = tls.config(&TlsNames::default())?;
+        let default = Clients::new(Connector::new(Arc::clone(&gate), proxy.clone()), &config);
+        Ok(Self { gate, tls, proxy, default, named: Mutex::default() })
     }
 
-    /// What judges addresses.
-    pub fn guard(&self) -> &Guard {
-        &self.gate.guard
-    }
-
-    /// Whether a webhook with this URL may be saved: its address, or every address of its name, is within
-    /// policy. A name that does not resolve passes; it is judged at each attempt.
-    ///
-    /// # Errors
-    /// Why not.
-    pub async fn check_destination(&self, url: &DeliveryUrl) -> Result<(), Denied> {
-        match timeout(CHECK_WITHIN, self.gate.addresses(&url.host(), url.port())).await {
-            Ok(Err(Closed::Denied(denied))) => Err(denied),
-            Ok(Ok(_) | Err(Closed::Unresolved { .. })) | Err(_) => Ok(()),
+    fn clients(&self, names: &TlsNames) -> Result<Clients, Failure> {
+        if names.is_empty() {
+            return Ok(self.default.clone());
         }
+        let mut named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(clients) = named.get(names) {
+            return Ok(clients.clone());
+        }
+        let config = self.tls.config(names).map_err(|why| Failure::TlsNames(why.into()))?;
+        let clients = Clients::new(Connector::new(Arc::clone(&self.gate), self.proxy.clone()), &config);
+        named.insert(names.clone(), clients.clone());
+        Ok(clients)
     }
 
     /// Makes the request, once, and tells what came of it within the request's time. Call it on the
     /// deliveries' runtime: connections live where they were made.
-    pub async fn deliver(&self, request: Request<'_>) -> Report {
+    pub(super) async fn deliver(&self, request: Post<'_>) -> Report {
         let started = Instant::now();
         let after = request.timeout;
         let mut progress = Progress { keep_answer: request.keep_answer, ..Progress::default() };
@@ -167,18 +121,19 @@ impl HttpTransport {
         }
     }
 
-    async fn attempt(&self, request: Request<'_>, progress: &mut Progress) -> Result<(), Failure> {
+    async fn attempt(&self, request: Post<'_>, progress: &mut Progress) -> Result<(), Failure> {
+        let clients = self.clients(request.tls)?;
         let mut outgoing = http::Request::new(());
         *outgoing.method_mut() = Method::POST;
         *outgoing.uri_mut() = Uri::try_from(request.url.expose()).map_err(|_| Failure::Unsendable)?;
         *outgoing.headers_mut() = request.headers;
-        let answer = match self.send(&self.pooled, outgoing.clone(), request.body.clone(), progress).await {
+        let answer = match self.send(&clients.pooled, outgoing.clone(), request.body.clone(), progress).await {
             // The destination closed an idle connection while the request was on its way: that is nobody's
             // failure, so it goes out once more at once. It may have been taken up before the connection
             // closed; deliveries are made at least once, and the id is the same. hyper itself repeats only
             // what it had not begun to write.
             Err(Failure::NoAnswer) if progress.exchange.is_reused() => {
-                self.send(&self.fresh, outgoing, request.body, progress).await?
+                self.send(&clients.fresh, outgoing, request.body, progress).await?
             }
             answer => answer?,
         };
@@ -223,9 +178,15 @@ impl HttpTransport {
     }
 }
 
-impl fmt::Debug for HttpTransport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HttpTransport").field("guard", &self.gate.guard).finish_non_exhaustive()
+impl Clients {
+    fn new(connector: Connector, tls: &ClientConfig) -> Self {
+        let https = HttpsConnectorBuilder::new()
+            .with_tls_config(tls.clone())
+            .https_or_http()
+            .enable_all_versions()
+            .wrap_connector(connector);
+        let connector = Bounded(https);
+        Self { fresh: client(connector.clone(), 0), pooled: client(connector, IDLE_PER_HOST) }
     }
 }
 
@@ -311,28 +272,6 @@ fn client(connector: Bounded, idle_per_host: usize) -> Client<Bounded, Payload> 
         .http2_initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .http2_max_header_list_size(STREAM_WINDOW_BYTES)
         .build(connector)
-}
-
-fn tls_config(extra_roots: &[Vec<u8>]) -> Result<ClientConfig, SetupError> {
-    let mut roots = RootCertStore::empty();
-    let found = rustls_native_certs::load_native_certs();
-    let (usable, unusable) = roots.add_parsable_certificates(found.certs);
-    if usable == 0 {
-        tracing::warn!(errors = ?found.errors, "this system trusts no certificates: deliveries over https will fail");
-    } else if unusable > 0 || !found.errors.is_empty() {
-        tracing::debug!(usable, unusable, errors = ?found.errors, "some of the system's certificates cannot be read");
-    }
-    for (index, root) in extra_roots.iter().enumerate() {
-        let root = CertificateDer::from_slice(root).into_owned();
-        roots.add(root).map_err(|error| SetupError::Root { index, error })?;
-    }
-    // The provider by name: a default for the whole process would be some other library's choice.
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    Ok(ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(SetupError::Tls)?
-        .with_root_certificates(roots)
-        .with_no_client_auth())
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use rustls::{AlertDescription, CertificateError};
 use super::guard::Denied;
 use super::resolve::ResolveError;
 use crate::model::delivery::ErrorClass;
+use crate::model::time::Timestamp;
 
 /// How an attempt ended.
 #[derive(Clone, PartialEq, Debug)]
@@ -67,6 +68,20 @@ pub enum Failure {
     /// No TLS connection.
     #[error("{}", tls_words(.0))]
     Tls(TlsFault),
+    /// The names that the webhook gives for TLS cannot be used.
+    #[error("{0}")]
+    TlsNames(Box<str>),
+    /// No way through the server's proxy.
+    #[error("{0}")]
+    Proxy(ProxyFault),
+    /// A message was written, and then the connection ended.
+    #[error(
+        "the message was sent, but the destination closed the connection right after it, so nobody knows whether it was taken"
+    )]
+    NotTaken,
+    /// The peer of a syslog connection, where nothing is ever answered, sends and sends.
+    #[error("the destination sends data over a syslog connection, where nothing is ever answered")]
+    Chatty,
     /// An answer other than 2xx.
     #[error("the destination answered {}{}", status_words(*.0), status_hint(*.0))]
     Status(u16),
@@ -107,6 +122,8 @@ pub enum Reached {
     Connecting,
     /// The request was written, at least in part.
     Sent,
+    /// A syslog message was written, at least in part, and not acknowledged.
+    Writing,
     /// A head of this status was there.
     Answering(u16),
 }
@@ -124,6 +141,17 @@ pub enum ConnectError {
     Other(Box<str>),
 }
 
+impl ConnectError {
+    fn short(&self) -> &str {
+        match self {
+            Self::Refused => "nothing listens there",
+            Self::NoRoute => "there is no route to it",
+            Self::TimedOut => "it does not answer",
+            Self::Other(words) => words,
+        }
+    }
+}
+
 impl From<&io::Error> for ConnectError {
     fn from(error: &io::Error) -> Self {
         match error.kind() {
@@ -135,6 +163,27 @@ impl From<&io::Error> for ConnectError {
             _ => Self::Other(error.to_string().into()),
         }
     }
+}
+
+/// Why the server's proxy gave no connection.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum ProxyFault {
+    /// Its name has no addresses.
+    #[error("the server's proxy: {0}")]
+    Unresolved(ResolveError),
+    /// There is no connection to it, or it broke.
+    #[error("the server's proxy cannot be reached: {}", .0.short())]
+    NotConnected(ConnectError),
+    /// It did not connect us.
+    #[error("the server's proxy did not connect to the destination: it answered {}{}", status_words(*.0), proxy_hint(*.0))]
+    Refused(u16),
+    /// It is no HTTP proxy.
+    #[error("what the server's proxy answered is not HTTP")]
+    NotHttp,
+}
+
+fn proxy_hint(status: u16) -> &'static str {
+    if status == 407 { "; whoever runs the server puts a user and a password into --proxy" } else { "" }
 }
 
 /// Why there was no TLS connection.
@@ -152,6 +201,9 @@ impl Failure {
     /// The class that the history shows.
     pub fn class(&self) -> ErrorClass {
         match self {
+            Self::TlsNames(_) => ErrorClass::Tls,
+            Self::Proxy(_) | Self::NotTaken => ErrorClass::Connect,
+            Self::Chatty => ErrorClass::Protocol,
             Self::Denied(_) => ErrorClass::Policy,
             Self::Unresolved { .. } => ErrorClass::Dns,
             Self::NotConnected(_) | Self::ClosedEarly | Self::NoAnswer | Self::CutOff(_) => ErrorClass::Connect,
@@ -177,6 +229,7 @@ fn timeout_words(reached: &Reached, after: &Duration) -> String {
     match reached {
         Reached::Connecting => format!("no connection within {ms} ms"),
         Reached::Sent => format!("the request was sent, but no answer came within {ms} ms"),
+        Reached::Writing => format!("the destination did not take the message within {ms} ms"),
         Reached::Answering(status) => {
             format!("the destination answered {}, but its answer did not end within {ms} ms", status_words(*status))
         }
@@ -223,21 +276,49 @@ fn tls_words(fault: &TlsFault) -> String {
 fn certificate_words(error: &CertificateError) -> String {
     use CertificateError as E;
     let words = match error {
-        E::Expired | E::ExpiredContext { .. } => "the destination's certificate has expired",
-        E::NotValidYet | E::NotValidYetContext { .. } => "the destination's certificate is not valid yet",
+        E::ExpiredContext { not_after, .. } => {
+            return format!(
+                "the destination's certificate has expired: it was valid until {}",
+                day(not_after.as_secs())
+            );
+        }
+        E::NotValidYetContext { not_before, .. } => {
+            return format!(
+                "the destination's certificate is not valid yet: it is from {} on",
+                day(not_before.as_secs())
+            );
+        }
+        E::NotValidForNameContext { expected, presented } => {
+            let name = expected.to_str();
+            let presented: Vec<&str> = presented.iter().take(5).map(String::as_str).collect();
+            let others = if presented.is_empty() {
+                "it names none (a subject's common name does not count)".to_owned()
+            } else {
+                format!("it is for {}", presented.join(", "))
+            };
+            return format!("the destination's certificate is for another name or address than {name}: {others}");
+        }
+        E::Expired => "the destination's certificate has expired",
+        E::NotValidYet => "the destination's certificate is not valid yet",
         E::UnknownIssuer => {
             "the destination's certificate is signed by nobody that this host trusts (self-signed, or a chain without its intermediate)"
         }
-        E::NotValidForName | E::NotValidForNameContext { .. } => {
-            "the destination's certificate is for another name or address"
-        }
+        E::NotValidForName => "the destination's certificate is for another name or address",
         E::Revoked => "the destination's certificate was revoked",
         E::BadEncoding => "the destination's certificate cannot be read",
         E::BadSignature => "the destination's certificate has a wrong signature",
         E::InvalidPurpose | E::InvalidPurposeContext { .. } => "the destination's certificate is not one for servers",
-        _ => "the destination's certificate is not acceptable",
+        error => return format!("the destination's certificate is not acceptable: {error}"),
     };
     words.into()
+}
+
+/// The day of a time in seconds since 1970, as in `2026-11-17`.
+fn day(seconds: u64) -> String {
+    let ms = i64::try_from(seconds).unwrap_or(i64::MAX / 1000).saturating_mul(1000);
+    let mut text = Timestamp::from_unix_ms(ms).to_string();
+    text.truncate("2026-11-17".len());
+    text
 }
 
 /// What a `Retry-After` asks for (RFC 9110, section 10.2.3): seconds, or a date seen from `now`, zero when

@@ -37,12 +37,13 @@ fn unescaped(text: &Value) -> String {
 }
 
 fn check(read: Option<&str>, text: &str, line_break: &str, limit: usize) {
-    let clean = cleaned(text.trim(), "", line_break);
+    let clean = cleaned(text, "", line_break);
+    let clean = clean.trim();
     match read {
-        None => assert!(crate::text::is_blank(&clean) || units(&clean) > limit, "{text:?} is missing"),
+        None => assert!(crate::text::is_blank(clean) || units(clean) > limit, "{text:?} is missing"),
         Some(read) => {
             let without = |text: &str| text.replace('\u{200B}', "");
-            assert_whole_or_cut(&without(&clean), &without(read), units(&clean) <= limit, "...");
+            assert_whole_or_cut(&without(clean), &without(read), units(clean) <= limit, "...");
         }
     }
 }
@@ -57,19 +58,42 @@ proptest! {
     #[test]
     fn a_text_comes_back(text in text(), limit in prop_oneof![0_usize..40, 100_usize..5_000]) {
         for (runs, line_break) in [([Run::line(&*text, limit).bold()], " "), ([Run::paragraphs(&*text, limit)], "\n\n")] {
-            let mut card = Card::new();
+            let mut card = Card::new(Width::Full);
             card.push(Element::container(Style::Attention, [Element::text(runs)]));
             let card = json(&card);
             let run = card.pointer("/attachments/0/content/body/0/items/0/inlines/0").map(read);
             check(run.as_deref(), &text, line_break, limit);
         }
-        let mut card = Card::new();
+        let mut card = Card::new(Width::Full);
+        card.push(Element::row(Run::line("name", 9), Run::line(&*text, limit)));
+        let shown = json(&card);
+        let shown = shown.pointer("/attachments/0/content/body/0/columns/1/items/0/inlines/0").map(read);
+        check(shown.as_deref(), &text, " ", limit);
+        let mut card = Card::new(Width::Full);
         card.push(Element::facts([Fact::new(&text, &text, limit)]));
         let card = json(&card);
         let fact = card.pointer("/attachments/0/content/body/0/facts/0");
         for member in ["title", "value"] {
             check(fact.map(|fact| unescaped(&fact[member])).as_deref(), &text, " ", limit);
         }
+    }
+
+    #[test]
+    fn a_text_of_lines_comes_back_line_by_line(text in text(), limit in 3_usize..5_000, most in 1_usize..20) {
+        let mut card = Card::new(Width::Default);
+        card.extend(Element::lines(&text, limit, most, Run::monospace));
+        let card = json(&card);
+        let body = card["attachments"][0]["content"]["body"].as_array().expect("a list");
+        prop_assert!(body.len() <= most + 1);
+        let shown: Vec<_> = body.iter().map(|block| read(&block["inlines"][0])).collect();
+        prop_assert!(shown.iter().all(|line| !line.contains('\n')));
+        // What nobody sees may have been taken for an empty line, or cut.
+        let visible = |text: &str| text.replace(|c: char| c != '\n' && !c.is_whitespace() && crate::text::is_blank(c.encode_utf8(&mut [0; 4])), "");
+        let clean = visible(&cleaned(&text, "", "\n"));
+        let sent: Vec<_> = clean.trim().lines().map(str::trim).filter(|line| !crate::text::is_blank(line)).collect();
+        let shown: Vec<_> = shown.iter().map(|line| visible(line).trim().to_owned()).collect();
+        let whole = units(cleaned(&text, "", "\n").trim()) <= limit && sent.len() <= most;
+        assert_whole_or_cut(&sent.join("\n"), &shown.join("\n"), whole, "...");
     }
 
     #[test]
@@ -98,7 +122,7 @@ proptest! {
     #[test]
     fn what_is_sent_fits(text in text(), max in prop::option::of(300_u32..20_000)) {
         let sent = payload(max, &[100_000, 4_000, 500, 10], |&limit| {
-            let mut card = Card::new();
+            let mut card = Card::new(Width::Full);
             card.push(Element::text([Run::paragraphs(&text, limit)]));
             card
         });
@@ -116,14 +140,27 @@ proptest! {
 
 #[test]
 fn a_card_has_six_buttons_and_no_empty_part() {
-    let mut card = Card::new();
+    let mut card = Card::new(Width::Full);
     let action = || Action::open("Open", "https://a.example/", 99);
     assert!((0..6).all(|_| card.act(action())));
     assert!(!card.act(action()) && !card.act(None));
     card.push(Element::container(Style::Default, [Element::text([Run::line("\0", 9)]), Element::facts([])]));
     card.push(Element::text([]));
+    card.push(Element::panel([Element::row(Run::line("name", 9), Run::line("\u{202E}", 9))]));
+    card.push(Element::columns([vec![], vec![Element::text([])]]).apart());
+    card.extend(Element::lines(" \n", 9, 9, |run| run));
     let card = json(&card);
     let content = &card["attachments"][0]["content"];
     assert_eq!(content["actions"].as_array().map(Vec::len), Some(6));
     assert_eq!(content["body"], Value::Array(vec![]));
+}
+
+#[test]
+fn a_card_is_wide_or_says_nothing_of_it() {
+    let msteams = |width| json(&Card::new(width))["attachments"][0]["content"].get("msteams").cloned();
+    assert_eq!(msteams(Width::Full), Some(serde_json::json!({"width": "Full"})));
+    assert_eq!(msteams(Width::Default), None);
+    let read: Vec<Width> = serde_json::from_str(r#"["full","default"]"#).expect("widths");
+    assert_eq!(read, [Width::Full, Width::Default]);
+    assert!(serde_json::from_str::<Width>(r#""Full""#).is_err());
 }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::Serialize;
 
 use crate::line::push_escaped;
-use crate::text::{Composer, Cost, MARK, Rule, is_blank, separate, tidy, utf16};
+use crate::text::{Composer, Cost, MARK, Rule, bare, is_blank, separate, tidy, utf16};
 
 /// Teams shows a line break where the text has two line feeds.
 const PARAGRAPHS: Rule = Rule { control: "", line_break: "\n\n" };
@@ -21,6 +21,8 @@ pub struct Run<'a> {
     weight: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     font_type: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    is_subtle: Option<bool>,
 }
 
 impl<'a> Run<'a> {
@@ -56,6 +58,18 @@ impl<'a> Run<'a> {
         Self { size: Some("Large"), ..self }
     }
 
+    /// Smaller than the rest.
+    #[must_use]
+    pub fn small(self) -> Self {
+        Self { size: Some("Small"), ..self }
+    }
+
+    /// Paler than the rest.
+    #[must_use]
+    pub fn subtle(self) -> Self {
+        Self { is_subtle: Some(true), ..self }
+    }
+
     /// For code.
     #[must_use]
     pub fn monospace(self) -> Self {
@@ -67,9 +81,14 @@ impl<'a> Run<'a> {
         self.text.is_empty()
     }
 
+    /// Whether the text may have been cut: it ends as a cut one does.
+    pub fn may_be_cut(&self) -> bool {
+        self.text.ends_with(MARK)
+    }
+
     fn of(text: Cow<'a, str>, rule: Rule, limit: usize) -> Self {
         fn harmless(text: &str, rule: Rule, limit: usize) -> Cow<'_, str> {
-            without_templates(tidy(text.trim(), rule, limit, utf16, MARK))
+            without_templates(tidy(bare(text), rule, limit, utf16, MARK))
         }
         Self::plain(match text {
             Cow::Borrowed(text) => harmless(text, rule, limit),
@@ -78,7 +97,7 @@ impl<'a> Run<'a> {
     }
 
     fn plain(text: Cow<'a, str>) -> Self {
-        Self { text: seen(text), size: None, weight: None, font_type: None }
+        Self { text: seen(text), size: None, weight: None, font_type: None, is_subtle: None }
     }
 }
 
@@ -138,14 +157,38 @@ impl<'a> Fact<'a> {
     }
 }
 
+/// A run for each line, empty for an empty one: at most `limit` in all and `most` lines with something in them. What
+/// was left out is a line of its own.
+pub(super) fn lines(text: &str, limit: usize, most: usize) -> Vec<Run<'static>> {
+    let text = tidy(bare(text), Rule::LINES, limit, utf16, MARK);
+    let mut runs = Vec::new();
+    let mut seen = 0;
+    for line in text.split('\n') {
+        let run = Run::plain(without_templates(Cow::Owned(line.trim_end().to_owned())));
+        // Two empty lines are as good as one.
+        if run.is_empty() && runs.last().is_none_or(Run::is_empty) {
+            continue;
+        }
+        if !run.is_empty() {
+            if seen == most {
+                runs.push(Run::plain(Cow::Borrowed(MARK)));
+                break;
+            }
+            seen += 1;
+        }
+        runs.push(run);
+    }
+    runs
+}
+
 /// For an action's title: all on one line.
 pub(super) fn line(text: &str, limit: usize) -> Cow<'_, str> {
-    seen(without_templates(tidy(text.trim(), Rule::ONE_LINE, limit, utf16, MARK)))
+    seen(without_templates(tidy(bare(text), Rule::ONE_LINE, limit, utf16, MARK)))
 }
 
 /// All on one line, and a backslash before whatever Markdown might read.
 fn escaped(text: &str, limit: usize) -> Cow<'_, str> {
-    let text = seen(tidy(text.trim(), Rule::ONE_LINE, limit, utf16, MARK));
+    let text = seen(tidy(bare(text), Rule::ONE_LINE, limit, utf16, MARK));
     if !text.bytes().any(is_markdown) {
         return text;
     }
@@ -203,6 +246,18 @@ mod tests {
         assert_eq!(Run::paragraphs("a\r\nb", 99).text, "a\n\nb");
         assert_eq!(escaped("a.b.c.d.e", 6), "a\\.b\\.\\.\\.");
         assert_eq!(Run::compose(99).words(" {").value("{x}", 9).finish().text, " {\u{200B}{x}");
+    }
+
+    #[test]
+    fn lines_are_counted_and_gaps_are_one() {
+        let lines = |text, limit, most| lines(text, limit, most).into_iter().map(|run| run.text).collect::<Vec<_>>();
+        assert_eq!(lines("\n a\r\n\u{2028} \n\n  b \n", 99, 9), ["a", "", "  b"]);
+        assert_eq!(lines("a\nb\n\nc", 99, 2), ["a", "b", "", "..."]);
+        assert_eq!(lines("a\nb\n", 99, 2), ["a", "b"]);
+        assert_eq!(lines("abcd\nefgh", 7, 2), ["abcd..."]);
+        assert_eq!(lines("{{x\n{{", 99, 9), ["{\u{200B}{x", "{\u{200B}{"]);
+        assert!(lines(" \0\n", 99, 9).is_empty());
+        assert_eq!(lines("a", 99, 0), ["..."]);
     }
 
     #[test]

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use serde::Serialize;
 
-use super::TEXT;
-use crate::text::{Composer, Cost, MARK, Rule, is_blank, separate, tidy, utf16};
+use super::{FIELD_TEXT, Mention, TEXT};
+use crate::text::{Composer, Cost, MARK, Rule, bare, is_blank, separate, tidy, utf16};
 
 /// Text in which no markup works. At most [`TEXT`] long, escaped; perhaps empty, and then never sent.
 #[derive(Debug, Clone, Serialize)]
@@ -60,8 +60,8 @@ impl<'a> PlainText<'a> {
     fn of(text: Cow<'a, str>, rule: Rule, limit: usize) -> Self {
         let limit = limit.min(TEXT);
         let text = match text {
-            Cow::Borrowed(text) => escape(tidy(text.trim(), rule, limit, escaped_length, MARK)),
-            Cow::Owned(text) => Cow::Owned(escape(tidy(text.trim(), rule, limit, escaped_length, MARK)).into_owned()),
+            Cow::Borrowed(text) => escape(tidy(bare(text), rule, limit, escaped_length, MARK)),
+            Cow::Owned(text) => Cow::Owned(escape(tidy(bare(&text), rule, limit, escaped_length, MARK)).into_owned()),
         };
         Self { text: if is_blank(&text) { Cow::Borrowed("") } else { text }, emoji: false, limit }
     }
@@ -69,6 +69,11 @@ impl<'a> PlainText<'a> {
     /// Whether nothing would be seen.
     pub fn is_empty(&self) -> bool {
         self.text.is_empty()
+    }
+
+    /// Whether the text may have been cut: it ends as a cut one does.
+    pub fn may_be_cut(&self) -> bool {
+        self.text.ends_with(MARK)
     }
 
     /// The text as it is sent: escaped.
@@ -108,14 +113,38 @@ impl Mrkdwn {
     /// is RFC 3339. `None` when that holds anything which could end the markup, or the time was before 1970:
     /// send it as text then.
     pub fn date(epoch_seconds: i64, otherwise: &str) -> Option<Self> {
+        Self::dated("", epoch_seconds, otherwise)
+    }
+
+    /// [`Mrkdwn::date`] behind a word of the format's own and a space.
+    pub fn dated(word: &'static str, epoch_seconds: i64, otherwise: &str) -> Option<Self> {
+        let word = escape(Cow::Borrowed(word));
+        let space = if word.is_empty() { "" } else { " " };
         let harmless = |b: u8| b.is_ascii_digit() || b"TZ:.+-".contains(&b);
         let is_sane = epoch_seconds >= 0 && (1..=40).contains(&otherwise.len()) && otherwise.bytes().all(harmless);
-        // At most 100 characters: no block takes less.
-        is_sane.then(|| Self {
-            text: format!("<!date^{epoch_seconds}^{{date_short}} {{time}}|{otherwise}>"),
-            verbatim: true,
-            limit: 100,
+        // No block takes less than so short a text.
+        is_sane.then(|| {
+            let text = format!("{word}{space}<!date^{epoch_seconds}^{{date_short}} {{time}}|{otherwise}>");
+            Self { limit: text.len(), text, verbatim: true }
         })
+    }
+
+    /// Everybody who is mentioned, in the order in which they are named, as far as [`FIELD_TEXT`] holds them.
+    pub fn mentions<'m>(mentions: impl IntoIterator<Item = &'m Mention>) -> Self {
+        let mut text = String::new();
+        for mention in mentions {
+            let mention = mention.markup();
+            // Nothing but ASCII: bytes are characters.
+            if text.len() + 1 + mention.len() <= FIELD_TEXT {
+                text.push_str(if text.is_empty() { "" } else { " " });
+                text.push_str(&mention);
+            }
+        }
+        Self { text, verbatim: true, limit: FIELD_TEXT }
+    }
+
+    pub(super) fn as_str(&self) -> &str {
+        &self.text
     }
 
     /// Whether nothing would be seen.
@@ -268,5 +297,7 @@ mod tests {
         assert!(Mrkdwn::date(-1, "1969-12-31T23:59:59.000Z").is_none());
         assert!(Mrkdwn::date(1, "x|<!channel>").is_none());
         assert!(Mrkdwn::date(1, "").is_none());
+        let dated = Mrkdwn::dated("Started", 1, "1970-01-01T00:00:01Z").expect("a date");
+        assert_eq!(dated.text, "Started <!date^1^{date_short} {time}|1970-01-01T00:00:01Z>");
     }
 }

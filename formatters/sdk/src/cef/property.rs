@@ -4,11 +4,12 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::rfc3164::UtcOffset;
 use crate::testing::cef_reader::{self, Record as Read};
 use crate::testing::cleaned::{assert_whole_or_cut, cleaned};
-use crate::testing::rfc5424_reader;
 use crate::testing::strategy::text;
-use crate::{Severity, rfc5424::Facility};
+use crate::testing::{rfc3164_reader, rfc5424_reader};
+use crate::{Severity, rfc3164, rfc5424, rfc5424::Facility};
 
 const MARK: &str = "[truncated]";
 
@@ -42,7 +43,7 @@ fn record<'a>(text: &'a str, number: i64, double: f64, severity: u8) -> Record<'
         for key in CUSTOMS {
             record.custom(key, "a label", Some(value));
         }
-        record.long(Long::Cn1, "bad=label", Some(number));
+        record.long(Long::Cn1, "a=label \\", Some(number));
         record.long(Long::Cn2, "", Some(i64::MIN));
         record.double(Double::Cfp1, "score", Some(double));
         record.count(Some(number));
@@ -96,19 +97,33 @@ proptest! {
         }
         check(&text, "\n", read.get("msg").expect("msg"), 1023);
         prop_assert_eq!(read.get("cn1"), Some(&*number.to_string()));
-        prop_assert_eq!((read.get("cn1Label"), read.get("cn2Label")), (Some("cn1"), Some("cn2")));
+        prop_assert_eq!((read.get("cn1Label"), read.get("cn2Label")), (Some("a=label \\"), Some("cn2")));
         prop_assert_eq!((read.get("rt"), read.get("deviceCustomDate1")), (Some("1794910365120"), Some("0")));
     }
 
     #[test]
-    fn any_room_is_kept_or_refused(text in text(), max_bytes in 0_usize..20_000, over_syslog: bool) {
-        let head = Header {
-            facility: Facility::LOCAL0, severity: Severity::Low, timestamp: &text, host_name: &text, app_name: &text, msgid: &text,
+    fn any_room_is_kept_or_refused(text in text(), time in text(), max_bytes in 0_usize..20_000, kind in 0..4) {
+        let (facility, severity) = (Facility::LOCAL0, Severity::Low);
+        let older = |tag| Head::Rfc3164(rfc3164::Header {
+            facility, severity, timestamp: &time, utc_offset: UtcOffset::UTC, host_name: &text, tag,
+        });
+        let head = match kind {
+            0 => None,
+            1 => Some(Head::Rfc5424(rfc5424::Header {
+                facility, severity, timestamp: &time, host_name: &text, app_name: &text, msgid: &text,
+            })),
+            2 => Some(older(None)),
+            _ => Some(older(Some(&text))),
         };
-        if let Ok(payload) = record(&text, 1, 1.5, 3).payload(over_syslog.then_some(head), max_bytes) {
+        if let Ok(payload) = record(&text, 1, 1.5, 3).payload(head, max_bytes) {
             prop_assert!(payload.body.len() <= max_bytes);
             let line = String::from_utf8(payload.body).expect("UTF-8");
-            let record = if over_syslog { rfc5424_reader::read(line.as_bytes()).expect("a message").msg } else { Some(&*line) };
+            let record = match kind {
+                0 => Some(&*line),
+                1 => rfc5424_reader::read(line.as_bytes()).expect("a message").msg,
+                2 => Some(rfc3164_reader::read(line.as_bytes()).expect("a message").content),
+                _ => Some(rfc3164_reader::read(line.as_bytes()).expect("a message").tagged().expect("a tag").1),
+            };
             cef_reader::read(record.expect("a record")).unwrap_or_else(|e| panic!("{e}\n{line}"));
         } else {
             prop_assert!(max_bytes < 2_500, "refused at {}", max_bytes);

@@ -13,13 +13,15 @@ pub(crate) struct Field<'a> {
     /// The key or parameter.
     pub(crate) name: &'static str,
     /// What a format writes beside the name, where it has such a thing; not part of the value.
-    pub(crate) label: Option<&'static str>,
+    pub(crate) label: Option<&'a str>,
     /// Clean, see [`super::value`].
     pub(crate) value: Cow<'a, str>,
     /// What the line needs for the field beside its value.
     pub(crate) frame_bytes: usize,
-    /// The bytes, all ASCII, that escaping makes one byte longer.
+    /// The bytes, all ASCII, that escaping makes longer.
     pub(crate) is_special: fn(u8) -> bool,
+    /// By how many bytes it makes each of them longer.
+    pub(crate) escape_bytes: usize,
     /// Half of it would be wrong or of no use (a number, an address, an id): never cut.
     pub(crate) atomic: bool,
 }
@@ -27,7 +29,11 @@ pub(crate) struct Field<'a> {
 impl Field<'_> {
     /// The length of the value once it is escaped.
     fn escaped_bytes(&self) -> usize {
-        escaped_bytes(&self.value, self.is_special)
+        self.escaped_bytes_of(&self.value)
+    }
+
+    fn escaped_bytes_of(&self, value: &str) -> usize {
+        value.len() + value.bytes().filter(|&b| (self.is_special)(b)).count() * self.escape_bytes
     }
 
     /// What the field takes; nothing when its value is empty, since it is not written then.
@@ -41,7 +47,7 @@ impl Field<'_> {
         if self.escaped_bytes() <= max_bytes {
             return;
         }
-        let Some(room) = max_bytes.checked_sub(escaped_bytes(TRUNCATED, self.is_special)) else {
+        let Some(room) = max_bytes.checked_sub(self.escaped_bytes_of(TRUNCATED)) else {
             self.value = Cow::Borrowed("");
             return;
         };
@@ -50,16 +56,13 @@ impl Field<'_> {
         let mut used = 0;
         let end = value.char_indices().find_map(|(at, c)| {
             let escape = u8::try_from(c).is_ok_and(self.is_special);
-            used += c.len_utf8() + usize::from(escape);
+            used += c.len_utf8() + usize::from(escape) * self.escape_bytes;
             (used > room).then_some(at)
         });
-        let kept = value[..end.unwrap_or(value.len())].trim_end();
+        // A joiner would tie the mark to the character before it.
+        let kept = value[..end.unwrap_or(value.len())].trim_end_matches(|c: char| c.is_whitespace() || c == '\u{200D}');
         self.value = Cow::Owned([kept, TRUNCATED].concat());
     }
-}
-
-fn escaped_bytes(value: &str, is_special: fn(u8) -> bool) -> usize {
-    value.len() + value.bytes().filter(|&b| is_special(b)).count()
 }
 
 /// Makes `text`, the long one, and `fields` fit into `room` bytes: `text` is cut first, down to an
@@ -118,6 +121,8 @@ fn level(mut lengths: Vec<usize>, mut room: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     fn field(value: &str) -> Field<'_> {
@@ -127,6 +132,7 @@ mod tests {
             value: Cow::Borrowed(value),
             frame_bytes: 3,
             is_special: |b| b == b']',
+            escape_bytes: 1,
             atomic: false,
         }
     }
@@ -172,6 +178,31 @@ mod tests {
         assert_eq!(many.len(), 1);
         assert!(!fit(&mut field(&long), &mut fields(), 1, 40));
         assert!(fit(&mut field(&long), &mut fields(), 0, 40));
+    }
+
+    #[test]
+    fn a_cut_leaves_no_half_of_anything() {
+        let text = "]👩\u{200D}💻 ]é";
+        let cuts: BTreeSet<_> = (TRUNCATED.len() + 1..text.len() + 2)
+            .map(|max| {
+                let mut field = field(text);
+                field.cut(max);
+                assert!(field.escaped_bytes() <= max, "{} at {max}", field.value);
+                field.value.into_owned()
+            })
+            .collect();
+        let kept = ["", "]", "]👩", "]👩\u{200D}💻"].map(|kept| format!("{kept}{TRUNCATED}"));
+        assert!(cuts.iter().all(|cut| cut == text || kept.contains(cut)), "{cuts:?}");
+    }
+
+    #[test]
+    fn what_escaping_adds_counts() {
+        for (max, kept) in [(17, "a"), (18, "a"), (19, "a|"), (20, "a|"), (21, "a|"), (22, "a||")] {
+            let long = format!("a{}", "|".repeat(20));
+            let mut field = Field { is_special: |b| b == b'|', escape_bytes: 2, ..field(&long) };
+            field.cut(max - 4);
+            assert_eq!(field.value, format!("{kept}{TRUNCATED}"), "{max}");
+        }
     }
 
     #[test]

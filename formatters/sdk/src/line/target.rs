@@ -1,6 +1,8 @@
 //! A finding's target, as far as it can be taken apart.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use crate::Event;
 
 /// A target taken apart, as far as it can be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -48,6 +50,19 @@ impl<'a> Target<'a> {
             && !text.chars().any(char::is_control);
         Self { url: is_web.then_some(text), host: Some(host), port }
     }
+}
+
+/// The event's addresses: the first of each kind that its `ip` names, else `host`, the target's, when it is one.
+pub fn addresses(event: &Event<'_>, host: Option<&str>) -> (Option<Ipv4Addr>, Option<Ipv6Addr>) {
+    let parse = |text: &str| text.trim().parse::<IpAddr>().ok();
+    let mut found: Vec<IpAddr> =
+        event.group().items("ip").into_iter().filter_map(|item| parse(&item.text()?)).collect();
+    if found.is_empty() {
+        found.extend(host.and_then(parse));
+    }
+    let v4 = found.iter().find_map(|address| if let IpAddr::V4(v4) = address { Some(*v4) } else { None });
+    let v6 = found.iter().find_map(|address| if let IpAddr::V6(v6) = address { Some(*v6) } else { None });
+    (v4, v6)
 }
 
 /// The scheme of a URL (RFC 3986, section 3.1).

@@ -5,6 +5,8 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{self, Deserializer, Visitor};
 
+use crate::Severity;
+
 /// The facilities' usual names, by number (RFC 5424, section 6.2.1).
 const FACILITIES: [&str; 24] = [
     "kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv", "ftp", "ntp",
@@ -27,6 +29,19 @@ impl Facility {
     /// 0 to 23.
     pub fn number(self) -> u8 {
         self.0
+    }
+
+    /// PRI: the facility and how bad it is in one number, 0 to 191 (RFC 5424, section 6.2.1, RFC 3164, section
+    /// 4.1.1; FORMATS, section 8, has the severities).
+    pub fn priority(self, severity: Severity) -> u8 {
+        let severity = match severity {
+            Severity::Info => 6,
+            Severity::Low => 5,
+            Severity::Medium => 4,
+            Severity::High => 3,
+            Severity::Critical => 2,
+        };
+        self.0 * 8 + severity
     }
 }
 
@@ -144,7 +159,7 @@ impl TryFrom<String> for SdId {
 }
 
 /// SD-NAME (RFC 5424, section 6.3.2).
-pub(super) fn is_sd_name(name: &str) -> bool {
+pub(crate) fn is_sd_name(name: &str) -> bool {
     let legal = |b: u8| b.is_ascii_graphic() && !matches!(b, b'=' | b']' | b'"');
     (1..=32).contains(&name.len()) && name.bytes().all(legal)
 }

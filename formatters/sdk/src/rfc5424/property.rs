@@ -10,7 +10,7 @@ use crate::testing::strategy::text;
 
 const MARK: &str = "[truncated]";
 
-fn message<'a>(text: &'a str, id: &'a SdId, max_bytes: usize) -> Message<'a> {
+fn line(text: &str, bom: bool, max_bytes: usize) -> Result<Vec<u8>, Error> {
     let header = Header {
         facility: Facility::LOCAL0,
         severity: Severity::Critical,
@@ -19,23 +19,22 @@ fn message<'a>(text: &'a str, id: &'a SdId, max_bytes: usize) -> Message<'a> {
         app_name: text,
         msgid: text,
     };
-    let mut message = Message::new(header, id, max_bytes);
+    let mut content = Content::new(max_bytes);
     for value in [text, "second"] {
-        message.whole_param("id", Some(value));
-        message.param("target", Some(value));
+        content.whole_param("id", Some(value));
+        content.param("target", Some(value));
     }
-    message.text("", text);
-    message.text(": ", text);
-    message
+    content.text("", text);
+    content.text(": ", text);
+    Ok(Message { header, sd_id: &SdId::default(), bom }.payload(content)?.body)
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_text_comes_back(text in text()) {
-        let id = SdId::default();
-        let line = message(&text, &id, usize::MAX).payload().expect("a payload").body;
+    fn a_text_comes_back(text in text(), bom: bool) {
+        let line = line(&text, bom, usize::MAX).expect("a payload");
         let message = read(&line).unwrap_or_else(|e| panic!("{e}\n{}", String::from_utf8_lossy(&line)));
         prop_assert_eq!((message.facility, message.severity, message.proc_id), (16, 2, "-"));
         let clean = cleaned(&text, " ", " ");
@@ -45,16 +44,16 @@ proptest! {
         prop_assert_eq!((element.get("id"), element.get("target")), (Some(expected), Some(expected)));
         prop_assert_eq!(element.params.len(), 2);
         let said = format!("{clean}: {clean}");
-        prop_assert_eq!(message.msg.unwrap_or_default(), if clean.is_empty() { "" } else { &said });
+        let mark = if bom { "\u{FEFF}" } else { "" };
+        prop_assert_eq!(message.msg.unwrap_or_default(), if clean.is_empty() { "".into() } else { format!("{mark}{said}") });
     }
 
     #[test]
-    fn any_room_is_kept_or_refused(text in text(), max_bytes in 0_usize..10_000) {
-        let id = SdId::default();
-        match message(&text, &id, max_bytes).payload() {
-            Ok(payload) => {
-                prop_assert!(payload.body.len() <= max_bytes);
-                let message = read(&payload.body).expect("a message");
+    fn any_room_is_kept_or_refused(text in text(), bom: bool, max_bytes in 0_usize..10_000) {
+        match line(&text, bom, max_bytes) {
+            Ok(line) => {
+                prop_assert!(line.len() <= max_bytes);
+                let message = read(&line).expect("a message");
                 let clean = cleaned(&text, " ", " ");
                 if let Some(target) = message.elements.first().and_then(|element| element.get("target")) {
                     assert_whole_or_cut(if clean.trim().is_empty() { "second" } else { clean.trim() }, target, false, MARK);

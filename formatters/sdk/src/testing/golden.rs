@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::{env, fs};
 
-use super::samples;
+use super::samples::{self, Sample};
 use crate::golden::show;
 use crate::{Context, Formatter, format};
 
@@ -34,13 +34,25 @@ impl<'a> Case<'a> {
 ///
 /// # Panics
 /// With all differences, when there are any: other output, a missing file, a file without a sample.
-#[allow(clippy::disallowed_methods, reason = "a test's switch, no setting of the host")]
 pub fn check<F: Formatter>(crate_folder: &str, cases: &[Case<'_>]) {
-    let folder = Path::new(crate_folder).join("golden");
+    check_samples::<F>(&Path::new(crate_folder).join("golden"), &samples::all(), cases);
+}
+
+/// [`check`] for events that are too long for a line ([`samples::oversized`]), with golden files under
+/// `crate_folder/golden-cut`.
+///
+/// # Panics
+/// As [`check`] does.
+pub fn check_cuts<F: Formatter>(crate_folder: &str, cases: &[Case<'_>]) {
+    check_samples::<F>(&Path::new(crate_folder).join("golden-cut"), &samples::oversized(), cases);
+}
+
+#[allow(clippy::disallowed_methods, reason = "a test's switch, no setting of the host")]
+fn check_samples<F: Formatter>(folder: &Path, samples: &[Sample], cases: &[Case<'_>]) {
     let update = env::var_os("UPDATE_GOLDEN").is_some();
     let mut known = BTreeSet::new();
     let mut faults = String::new();
-    for sample in samples::all() {
+    for sample in samples {
         for case in cases {
             let output = format::<F>(&sample.event, &case.context, case.options);
             let again = format::<F>(&sample.event, &case.context, case.options);
@@ -50,7 +62,7 @@ pub fn check<F: Formatter>(crate_folder: &str, cases: &[Case<'_>]) {
             let name = format!("{}{suffix}{}.{extension}", sample.name, case.name);
             let path = folder.join(&name);
             if update {
-                fs::create_dir_all(&folder).expect("golden/ can be made");
+                fs::create_dir_all(folder).expect("golden/ can be made");
                 fs::write(&path, &text).expect("a golden file can be written");
             } else {
                 match fs::read_to_string(&path) {
@@ -62,7 +74,7 @@ pub fn check<F: Formatter>(crate_folder: &str, cases: &[Case<'_>]) {
             known.insert(name);
         }
     }
-    for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
         if !known.contains(&name) {
             if update {

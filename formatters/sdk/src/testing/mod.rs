@@ -3,12 +3,14 @@
 //! - [`golden`]: whole outputs for the samples, kept in files.
 //! - [`samples`]: the events of `wit/samples`, and the contexts in which they travel.
 //! - [`strategy`]: events and texts out of a generator, with whatever an attacker would put into them.
-//! - [`cef_reader`], [`rfc5424_reader`]: strict readers, written from the standards and not from the builders.
+//! - [`cef_reader`], [`leef_reader`], [`rfc3164_reader`], [`rfc5424_reader`]: strict readers, written from the standards and not from the builders.
 //! - [`cleaned`]: what FORMATS, section 9, makes of a text.
 
 pub mod cef_reader;
 pub mod cleaned;
 pub mod golden;
+pub mod leef_reader;
+pub mod rfc3164_reader;
 pub mod rfc5424_reader;
 pub mod samples;
 pub mod strategy;

@@ -46,8 +46,19 @@ impl Element {
 /// # Errors
 /// What is wrong, for a person.
 pub fn read(line: &[u8]) -> Result<Message<'_>, String> {
+    if line.contains(&b'\t') {
+        return Err("a tab in the message".into());
+    }
+    read_with_tabs(line)
+}
+
+/// [`read`] for a message whose MSG is of a format that needs tabs (LEEF).
+///
+/// # Errors
+/// What is wrong, for a person.
+pub fn read_with_tabs(line: &[u8]) -> Result<Message<'_>, String> {
     let text = std::str::from_utf8(line).map_err(|e| e.to_string())?;
-    if let Some(c) = text.chars().find(|&c| c.is_control() || c == '\u{2028}' || c == '\u{2029}') {
+    if let Some(c) = text.chars().find(|&c| (c.is_control() && c != '\t') || c == '\u{2028}' || c == '\u{2029}') {
         return Err(format!("{c:?} in the message"));
     }
     let mut cursor = Cursor { text, at: 0 };

@@ -60,6 +60,32 @@ pub fn finding_of_length(length: usize) -> RawEvent {
     ))
 }
 
+/// Findings all of whose texts are longer than any line: of what is escaped somewhere, of characters of several bytes
+/// and code points, and one with a single long text.
+///
+/// # Panics
+/// Never: what is built here is an event.
+pub fn oversized() -> Vec<Sample> {
+    let of = |name: &str, id: u8, piece: &str| {
+        let text = piece.repeat(9000 / piece.len() + 1);
+        let json = serde_json::json!({
+            "type": "finding_added", "id": format!("019a8f00-0000-7000-8000-0000000000{id:02}"), "occurred_at": "2026-11-07T10:12:45.120Z",
+            "engagement": {"id": text, "name": text, "client": text},
+            "data": {"finding": {
+                "title": text, "severity": "high", "cvss": 8.1, "id": text, "cve": [text], "cwe": [text],
+                "target": format!("https://a.example/{text}"), "tool": text, "url": format!("https://b.example/{text}"),
+                "description": text,
+            }},
+        });
+        Sample { name: name.into(), event: event(&json.to_string()) }
+    };
+    vec![
+        of("escapes", 1, "a\"]\\=|^\n"),
+        of("characters", 2, "é漢😀👩\u{200D}💻e\u{301}"),
+        Sample { name: "description".into(), event: finding_of_length(256 * 1024) },
+    ]
+}
+
 /// How the samples travel when nothing else is said: over HTTP, without a limit.
 pub fn http() -> Context {
     Context {

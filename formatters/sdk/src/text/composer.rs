@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::marker::PhantomData;
 
-use super::{MARK, Rule, tidy};
+use super::{MARK, Rule, bare, tidy};
 
 /// What one character counts, with what escaping will add; a type, so that no call is left of it.
 pub(crate) trait Cost {
@@ -41,7 +41,7 @@ impl<C: Cost> Composer<C> {
 
     /// Adds a value: no space around it, all on one line, cut at `limit`.
     pub(crate) fn value(&mut self, value: &str, limit: usize) {
-        self.push(value.trim(), Rule::ONE_LINE, limit);
+        self.push(bare(value), Rule::ONE_LINE, limit);
     }
 
     fn push(&mut self, piece: &str, rule: Rule, limit: usize) {

@@ -14,9 +14,12 @@ use super::super::body::Unread;
 use super::super::path::PathText;
 use super::super::problem::{ApiError, Code};
 use crate::formatter::{FormatterInfo, InstallError, VersionInfo, Which};
+use crate::model::audit::{Action, Deed, FieldChange};
+use crate::model::delivery::FormatterRef;
 use crate::model::fault::Faults;
 use crate::model::json::Document;
 use crate::model::json::object::Field;
+use crate::model::token::Token;
 
 pub(super) fn router() -> OpenApiRouter<Shared> {
     OpenApiRouter::new().routes(routes!(versions)).routes(routes!(activate)).routes(routes!(rollback))
@@ -42,13 +45,14 @@ struct ComponentBytes(Vec<u8>);
         (status = 422, description = "It does not fit; `code` and `reason` say why"),
         (status = 507, description = "The disk is full")))]
 pub(super) async fn install(
-    _: Admin,
+    Admin(by): Admin,
     PathText(name): PathText,
     State(api): State<Shared>,
     body: Unread,
 ) -> Result<(StatusCode, [(HeaderName, HeaderValue); 1], Json<FormatterInfo>), ApiError> {
     let bytes = body.read_component(&api).await?;
     let is_new = api.registry.install(name.clone(), bytes).await.map_err(refused)?;
+    note(&api, &by, Action::FormatterInstalled, &name).await?;
     let info = api.registry.get(&name).ok_or_else(|| ApiError::not_found("formatter"))?;
     let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
     // A name that a manifest may have is plain ASCII.
@@ -64,7 +68,7 @@ pub(super) async fn install(
         (status = 409, description = "Webhooks name it, or it was not uploaded; `detail` names them"),
         (status = 507, description = "The disk is full")))]
 pub(super) async fn delete(
-    _: Admin,
+    Admin(by): Admin,
     PathText(name): PathText,
     State(api): State<Shared>,
 ) -> Result<StatusCode, ApiError> {
@@ -82,7 +86,8 @@ pub(super) async fn delete(
         let detail = format!("webhooks name this formatter; give them another format first: {}", users.join(", "));
         return Err(ApiError::new(Code::Conflict, detail));
     }
-    api.registry.delete(name).await.map_err(refused)?;
+    api.registry.delete(name.clone()).await.map_err(refused)?;
+    note(&api, &by, Action::FormatterDeleted, &name).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -121,7 +126,7 @@ struct ActivateInput {
         (status = 409, description = "It was not uploaded, or the version's component is gone"),
         (status = 507, description = "The disk is full")))]
 async fn activate(
-    _: Admin,
+    Admin(by): Admin,
     PathText(name): PathText,
     State(api): State<Shared>,
     body: Unread,
@@ -132,7 +137,10 @@ async fn activate(
     let payload = body.read_json(&api).await?;
     let (which, field) = read(&payload.json()?)?;
     match api.registry.activate(name.clone(), which).await {
-        Ok(()) => now(&api, &name),
+        Ok(()) => {
+            note(&api, &by, Action::FormatterActivated, &name).await?;
+            now(&api, &name)
+        }
         Err(InstallError::Missing) => {
             let mut faults = Faults::new();
             faults.add(field, "unknown_version", "the formatter has no such version; GET …/versions lists them");
@@ -151,12 +159,24 @@ async fn activate(
         (status = 422, description = "The version before does not fit any more"),
         (status = 507, description = "The disk is full")))]
 async fn rollback(
-    _: Admin,
+    Admin(by): Admin,
     PathText(name): PathText,
     State(api): State<Shared>,
 ) -> Result<Json<FormatterInfo>, ApiError> {
     api.registry.roll_back(name.clone()).await.map_err(refused)?;
+    note(&api, &by, Action::FormatterRolledBack, &name).await?;
     now(&api, &name)
+}
+
+/// Writes down who did it, with the version that is used now.
+async fn note(api: &Shared, by: &Token, action: Action, name: &str) -> Result<(), ApiError> {
+    let component = api.registry.current(name);
+    let changes = component.map(|component| {
+        let FormatterRef { version, digest, .. } = component.reference();
+        vec![FieldChange::to("version", version), FieldChange::to("digest", digest)]
+    });
+    tracing::info!(formatter = name, by = %by.id, ?action, "formatter changed");
+    Ok(api.store.note(Deed::formatter(by.into(), action, name, changes.unwrap_or_default())).await?)
 }
 
 fn now(api: &Shared, name: &str) -> Result<Json<FormatterInfo>, ApiError> {

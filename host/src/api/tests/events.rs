@@ -56,7 +56,7 @@ async fn an_event_comes_back_as_it_was_posted_and_only_to_those_who_may() {
     assert_eq!((&derived.json()["type"], &derived.json()["caused_by"]), (&"critical_finding".into(), &posted["id"]));
     assert!(derived.text.contains(&format!("\"data\":{data}")), "{}", derived.text);
 
-    let (_, other) = host.store.create_token("other".into(), Role::Ingest).await.expect("a token");
+    let (_, other) = host.store.create_token("other".into(), Role::Ingest, Actor::Host).await.expect("a token");
     assert_eq!(host.call(&format!("GET {path}"), other.expose(), &[], None).await.problem(), ["404 not_found"]);
 }
 
@@ -113,7 +113,7 @@ async fn what_is_not_json_is_400_with_its_place() {
 
 #[tokio::test]
 async fn each_limit_is_named_when_it_is_crossed() {
-    let host = Host::with(Limits { max_event_bytes: 200, max_body_bytes: 2000, max_events: 3 }).await;
+    let host = Host::with(Limits { max_event_bytes: 200, max_body_bytes: 2000, max_events: 3, token_rate: 0 }).await;
     let event = |bytes: usize| {
         let frame = r#"{"type":"phase_changed","data":{"phase":{"x":""}}}"#;
         frame.replace("\"\"", &format!("\"{}\"", "x".repeat(bytes - frame.len())))

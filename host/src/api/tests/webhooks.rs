@@ -22,7 +22,8 @@ async fn a_webhook_is_made_with_defaults_and_shows_no_secret() {
         serde_json::json!({
             "id": null, "name": "n", "url": "https://hook.invalid/", "has_secret": true,
             "event_types": ["finding_added", "phase_changed", "engagement_completed"], "format": "json",
-            "format_options": {}, "header_names": ["X-Key"], "filter": {}, "retry_count": 3, "timeout_ms": 5000,
+            "format_options": {}, "header_names": ["X-Key"], "filter": {}, "rate_limit": null, "tls": null,
+            "batch": null, "retry_count": 3, "timeout_ms": 5000,
             "is_active": true, "failure_count": 0, "disabled_reason": null, "last_success_at": null,
             "last_failure_at": null, "created_at": null, "updated_at": null,
         })
@@ -100,7 +101,11 @@ async fn a_put_changes_what_it_names() {
         (r#"{"format_options":{"no such option":1}}"#, "/format_options"),
         (r#"{"url":"https://127.0.0.1/"}"#, "/url denied_address"),
         (r#"{"failure_count":0}"#, "/failure_count read_only"),
-        (r#"{"rate_limit":null}"#, "/rate_limit unknown_field"),
+        (r#"{"rate_limit":{}}"#, "/rate_limit/count required"),
+        (r#"{"tls":{"ca":"corp"}}"#, "/tls/ca unknown_name"),
+        (r#"{"url":"http://hook.invalid/","tls":{"ca":"corp"}}"#, "/tls no_tls"),
+        (r#"{"url":"syslog+udp://hook.invalid"}"#, "/url not_a_line"),
+        (r#"{"format":"slack","batch":{"max_events":2,"max_wait_ms":0}}"#, "/batch not_joinable"),
         ("[]", " wrong_type"),
     ] {
         let problem = host.put(&path, body).await.problem();

@@ -8,6 +8,7 @@ use utoipa::openapi::schema::{Array, ArrayBuilder, ObjectBuilder, Type};
 
 use crate::model::event::EventType;
 use crate::model::webhook::input::{DEFAULT_EVENT_TYPES, DEFAULT_FORMAT, DEFAULT_RETRY_COUNT, DEFAULT_TIMEOUT_MS};
+use crate::model::webhook::{Batch, RateLimit, TlsNames};
 
 /// A new webhook.
 #[derive(Deserialize, utoipa::ToSchema)]
@@ -17,7 +18,8 @@ pub(super) struct WebhookInput {
     /// What it is called.
     #[schema(min_length = 1, max_length = 200)]
     name: String,
-    /// Where deliveries go: `https://` or `http://`. Stored and shown as the URL standard serialises it.
+    /// Where deliveries go: `https://` or `http://`, and for formats that make lines `syslog+tls://`, `syslog+tcp://` or
+    /// `syslog+udp://` with host and port. Stored and shown as the URL standard serialises it.
     #[schema(format = "uri")]
     url: String,
     /// What signs deliveries. After `whsec_` it is base64. Never shown again; null for none.
@@ -34,13 +36,19 @@ pub(super) struct WebhookInput {
     /// What the formatter's JSON Schema (`options_schema`) allows.
     #[serde(default)]
     format_options: BTreeMap<String, serde_json::Value>,
-    /// Sent with each delivery; at most 20, names and values 8 KiB together. Values are never shown again.
+    /// Sent with each delivery over HTTP; at most 20, names and values 8 KiB together. Values are never shown again.
     #[serde(default)]
     #[schema(write_only)]
     headers: BTreeMap<String, String>,
     /// Which of these events; all by default.
     #[serde(default)]
     filter: FilterInput,
+    /// At most so many attempts in so many seconds; null for no limit.
+    rate_limit: Option<RateLimit>,
+    /// Names from the server's configuration, for `https://` and `syslog+tls://`; null for none.
+    tls: Option<TlsNames>,
+    /// Several events in one request, where the format's payloads can be joined; null for one each.
+    batch: Option<Batch>,
     /// Retries after the first attempt.
     #[serde(default = "retry_count")]
     #[schema(minimum = 0, maximum = 10)]
@@ -83,6 +91,12 @@ pub(super) struct WebhookChange {
     /// Replaces the filter.
     #[schema(nullable = false)]
     filter: Option<FilterInput>,
+    /// Replaces the rate limit; null takes it away.
+    rate_limit: Option<RateLimit>,
+    /// Replaces the names for TLS; null takes them away.
+    tls: Option<TlsNames>,
+    /// Replaces the batching; null takes it away.
+    batch: Option<Batch>,
     /// Retries after the first attempt.
     #[schema(minimum = 0, maximum = 10, nullable = false)]
     retry_count: Option<u32>,

@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 use crate::model::event::{EventType, Severity};
 use crate::model::id::WebhookId;
 use crate::model::time::Timestamp;
-use crate::model::webhook::{Activity, Webhook};
+use crate::model::webhook::{Activity, Batch, RateLimit, TlsNames, Webhook};
 
 /// A webhook, for an admin. Its secret and its headers' values are never shown.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -31,6 +31,12 @@ pub struct WebhookView {
     header_names: Vec<String>,
     /// Which events of these types it wants.
     filter: FilterView,
+    /// At most so many attempts in so many seconds; null for no limit.
+    rate_limit: Option<RateLimit>,
+    /// Names from the server's configuration; null for none.
+    tls: Option<TlsNames>,
+    /// Several events in one request; null for one each.
+    batch: Option<Batch>,
     /// Retries after the first attempt.
     #[schema(minimum = 0, maximum = 10)]
     retry_count: u32,
@@ -87,6 +93,9 @@ impl WebhookView {
                 min_severity: config.filter.min_severity,
                 engagement_ids: config.filter.engagement_ids.clone(),
             },
+            rate_limit: config.rate_limit,
+            tls: Some(config.tls.clone()).filter(|tls| !tls.is_empty()),
+            batch: config.batch,
             retry_count: config.retry_count,
             timeout_ms: config.timeout_ms,
             is_active: webhook.activity.is_active(),
@@ -143,7 +152,7 @@ impl ReducedWebhook {
 #[expect(dead_code, reason = "only its schema is used")]
 pub(super) enum AnyWebhook {
     /// For an admin.
-    Whole(WebhookView),
+    Whole(Box<WebhookView>),
     /// For a pentester.
     Reduced(ReducedWebhook),
 }

@@ -56,14 +56,14 @@ fn once(workbench: &Workbench, wanted: &Wanted) -> Result<(), Failure> {
     let loaded = load(workbench, &wanted.file)?;
     let event = event(&wanted.event.event)?;
     let options = options(&loaded, &wanted.event.options)?;
-    let run = workbench.run(&loaded, &event, &options);
+    let run = workbench.run(&loaded, &event, &options, wanted.event.transport);
     let Some(other) = &wanted.diff else {
         let fits = show(&run)?;
         measures(&loaded, &run, &workbench.limits(loaded.manifest.size))?;
         return if fits { Ok(()) } else { Err(Failure::already_said()) };
     };
     let other_loaded = load(workbench, other)?;
-    let other_run = workbench.run(&other_loaded, &event, &options);
+    let other_run = workbench.run(&other_loaded, &event, &options, wanted.event.transport);
     let (old, new) = (text(&other_run), text(&run));
     if old == new {
         line(format_args!("{}the same bytes{:#}", terminal::GOOD, terminal::GOOD))?;

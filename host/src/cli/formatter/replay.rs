@@ -14,6 +14,7 @@ use super::{ToolArgs, diff, load, parse_event, preview, workbench};
 use crate::config::ClientArgs;
 use crate::formatter::{Payload, Run};
 use crate::model::event::Event;
+use crate::model::url::{Carriage, DeliveryUrl};
 
 pub(super) const HELP: &str = "\
 For each of the last deliveries of the format, the host renders the event as it would now, the component renders
@@ -29,6 +30,7 @@ const PAGE: usize = 200;
 struct Webhook {
     id: String,
     format: String,
+    url: String,
     #[serde(default)]
     format_options: serde_json::Value,
 }
@@ -45,6 +47,7 @@ struct Delivery {
     at: String,
     event: String,
     options: String,
+    carriage: Carriage,
 }
 
 /// What the host would send now.
@@ -85,8 +88,8 @@ pub(super) async fn run(
             gone += 1;
             continue;
         };
-        let live = live(&api, &name, &event, &delivery.options).await?;
-        let candidate = preview::text(&workbench.run(&loaded, &event, &delivery.options));
+        let live = live(&api, &name, &event, &delivery.options, delivery.carriage).await?;
+        let candidate = preview::text(&workbench.run(&loaded, &event, &delivery.options, delivery.carriage));
         if live == candidate {
             same += 1;
             continue;
@@ -110,6 +113,8 @@ async fn deliveries(api: &Api, name: &str, last: usize) -> Result<Vec<Delivery>,
     let mut found = Vec::new();
     for webhook in webhooks.into_iter().filter(|webhook| webhook.format == name) {
         let options = if webhook.format_options.is_null() { "{}".into() } else { webhook.format_options.to_string() };
+        // A URL that this version does not know goes some way that it does not know either.
+        let carriage = DeliveryUrl::parse(&webhook.url).map_or(Carriage::Http, |url| url.scheme().carriage());
         let mut seen = HashSet::new();
         let mut before: Option<String> = None;
         while seen.len() < last {
@@ -123,7 +128,7 @@ async fn deliveries(api: &Api, name: &str, last: usize) -> Result<Vec<Delivery>,
             let whole = page.len() == PAGE;
             for attempt in page {
                 if let Some(event) = attempt.event_id.filter(|event| seen.len() < last && seen.insert(event.clone())) {
-                    found.push(Delivery { at: attempt.created_at, event, options: options.clone() });
+                    found.push(Delivery { at: attempt.created_at, event, options: options.clone(), carriage });
                 }
             }
             if !whole {
@@ -168,8 +173,8 @@ async fn fetch(api: &Api, id: &str) -> Result<Option<Event>, Failure> {
 }
 
 /// What the host makes of an event now.
-async fn live(api: &Api, name: &str, event: &Event, options: &str) -> Result<String, Failure> {
-    let body = format!(r#"{{"event":{},"options":{options}}}"#, event.json);
+async fn live(api: &Api, name: &str, event: &Event, options: &str, carriage: Carriage) -> Result<String, Failure> {
+    let body = format!(r#"{{"event":{},"options":{options},"transport":"{}"}}"#, event.json, carriage.name());
     let answer = preview_of(api, name, body).await?;
     match answer.status.as_u16() {
         200 => {

@@ -4,7 +4,7 @@ mod fields;
 
 use std::collections::HashSet;
 
-use super::{Filter, Subscription, WebhookConfig};
+use super::{Batch, Filter, RateLimit, Subscription, TlsNames, WebhookConfig};
 use crate::model::event::{EventType, Severity};
 use crate::model::fault::Faults;
 use crate::model::json::Document;
@@ -13,10 +13,12 @@ use crate::model::secret::Secret;
 use crate::model::url::DeliveryUrl;
 
 pub use fields::{
-    DEFAULT_EVENT_TYPES, DEFAULT_FORMAT, DEFAULT_RETRY_COUNT, DEFAULT_TIMEOUT_MS, FIELDS, FILTER_FIELDS,
-    MAX_HEADER_BYTES, MAX_HEADERS, NAME_CHARS, READ_ONLY_FIELDS, RETRY_COUNT, SECRET_CHARS, TIMEOUT_MS,
+    BATCH_EVENTS, BATCH_FIELDS, BATCH_WAIT_MS, DEFAULT_EVENT_TYPES, DEFAULT_FORMAT, DEFAULT_RETRY_COUNT,
+    DEFAULT_TIMEOUT_MS, FIELDS, FILTER_FIELDS, MAX_HEADER_BYTES, MAX_HEADERS, NAME_CHARS, RATE_COUNT,
+    RATE_LIMIT_FIELDS, RATE_SECONDS, READ_ONLY_FIELDS, RETRY_COUNT, SECRET_CHARS, SECRET_PREFIX, TIMEOUT_MS,
+    TLS_FIELDS,
 };
-use fields::{MAX_ENGAGEMENT_IDS, MAX_OPTIONS_BYTES, SECRET_PREFIX};
+use fields::{MAX_ENGAGEMENT_IDS, MAX_OPTIONS_BYTES, TLS_NAME_CHARS};
 
 /// What a body says about a webhook. A field that is `None` was absent or at fault.
 #[derive(Clone, Debug, Default)]
@@ -37,6 +39,12 @@ pub struct Draft {
     pub headers: Option<Vec<(String, Secret)>>,
     /// The filter.
     pub filter: Option<Filter>,
+    /// The rate limit; `Some(None)` takes it away.
+    pub rate_limit: Option<Option<RateLimit>>,
+    /// The names for TLS; not looked up yet.
+    pub tls: Option<TlsNames>,
+    /// The batching; `Some(None)` takes it away. Whether the format can do it is not judged yet.
+    pub batch: Option<Option<Batch>>,
     /// Retries after the first attempt.
     pub retry_count: Option<u32>,
     /// The whole attempt, in milliseconds.
@@ -59,15 +67,18 @@ impl Draft {
             format_options: body.get("format_options").and_then(|field| options(field, faults)),
             headers: body.get("headers").and_then(|field| headers(field, faults)),
             filter: body.get("filter").and_then(|field| filter(field, faults)),
+            rate_limit: body.get("rate_limit").and_then(|field| rate_limit(field, faults)),
+            tls: body.get("tls").and_then(|field| tls(field, faults)),
+            batch: body.get("batch").and_then(|field| batch(field, faults)),
             retry_count: body.get("retry_count").and_then(|field| field.integer(RETRY_COUNT, faults)),
             timeout_ms: body.get("timeout_ms").and_then(|field| field.integer(TIMEOUT_MS, faults)),
             is_active: body.get("is_active").and_then(|field| field.boolean(faults)),
         }
     }
 
-    /// Whether format and options must be judged again.
+    /// Whether the format, its options, and what depends on the format must be judged again.
     pub fn touches_format(&self) -> bool {
-        self.format.is_some() || self.format_options.is_some()
+        self.format.is_some() || self.format_options.is_some() || self.url.is_some() || self.batch.is_some()
     }
 
     /// Reads a body that must be a whole webhook: `name` and `url` are required.
@@ -93,6 +104,9 @@ impl Draft {
             format_options: self.format_options.unwrap_or_else(|| "{}".to_owned()),
             headers: self.headers.unwrap_or_default(),
             filter: self.filter.unwrap_or_default(),
+            rate_limit: self.rate_limit.flatten(),
+            tls: self.tls.unwrap_or_default(),
+            batch: self.batch.flatten(),
             retry_count: self.retry_count.unwrap_or(DEFAULT_RETRY_COUNT),
             timeout_ms: self.timeout_ms.unwrap_or(DEFAULT_TIMEOUT_MS),
             is_active: self.is_active.unwrap_or(true),
@@ -111,6 +125,9 @@ impl Draft {
             format_options: self.format_options.unwrap_or(current.format_options),
             headers: self.headers.unwrap_or(current.headers),
             filter: self.filter.unwrap_or(current.filter),
+            rate_limit: self.rate_limit.unwrap_or(current.rate_limit),
+            tls: self.tls.unwrap_or(current.tls),
+            batch: self.batch.unwrap_or(current.batch),
             retry_count: self.retry_count.unwrap_or(current.retry_count),
             timeout_ms: self.timeout_ms.unwrap_or(current.timeout_ms),
             is_active: self.is_active.unwrap_or(current.is_active),
@@ -129,7 +146,8 @@ fn url(field: &Field<'_>, faults: &mut Faults) -> Option<DeliveryUrl> {
     }
 }
 
-fn secret(field: &Field<'_>, faults: &mut Faults) -> Option<Option<Secret>> {
+/// A secret, or null for none.
+pub fn secret(field: &Field<'_>, faults: &mut Faults) -> Option<Option<Secret>> {
     use base64::Engine as _;
     if field.is_null() {
         return Some(None);
@@ -243,6 +261,42 @@ fn filter(field: &Field<'_>, faults: &mut Faults) -> Option<Filter> {
     let good = wrong.is_empty();
     faults.extend(wrong.into_inner());
     read.filter(|_| good)
+}
+
+/// A rate limit, or null for none.
+fn rate_limit(field: &Field<'_>, faults: &mut Faults) -> Option<Option<RateLimit>> {
+    if field.is_null() {
+        return Some(None);
+    }
+    let body = field.object(RATE_LIMIT_FIELDS, &[], faults)?;
+    let count = body.require("count", faults).and_then(|field| field.integer(RATE_COUNT, faults));
+    let per_seconds = body.require("per_seconds", faults).and_then(|field| field.integer(RATE_SECONDS, faults));
+    Some(Some(RateLimit { count: count?, per_seconds: per_seconds? }))
+}
+
+/// Names for TLS, or null for none.
+fn tls(field: &Field<'_>, faults: &mut Faults) -> Option<TlsNames> {
+    if field.is_null() {
+        return Some(TlsNames::default());
+    }
+    let body = field.object(TLS_FIELDS, &[], faults)?;
+    let mut name = |of| match body.get(of).filter(|field| !field.is_null()) {
+        Some(field) => field.bounded_string(TLS_NAME_CHARS, faults).map(Some),
+        None => Some(None),
+    };
+    let (ca, client_cert) = (name("ca"), name("client_cert"));
+    Some(TlsNames { ca: ca?, client_cert: client_cert? })
+}
+
+/// Batching, or null for none.
+fn batch(field: &Field<'_>, faults: &mut Faults) -> Option<Option<Batch>> {
+    if field.is_null() {
+        return Some(None);
+    }
+    let body = field.object(BATCH_FIELDS, &[], faults)?;
+    let max_events = body.require("max_events", faults).and_then(|field| field.integer(BATCH_EVENTS, faults));
+    let max_wait_ms = body.require("max_wait_ms", faults).and_then(|field| field.integer(BATCH_WAIT_MS, faults));
+    Some(Some(Batch { max_events: max_events?, max_wait_ms: max_wait_ms? }))
 }
 
 fn severity(field: &Field<'_>, faults: &mut Faults) -> Option<Severity> {

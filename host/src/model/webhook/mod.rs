@@ -29,12 +29,63 @@ pub struct WebhookConfig {
     pub headers: Vec<(String, Secret)>,
     /// Which of the events of these types it wants.
     pub filter: Filter,
+    /// How often attempts may be made; `None`: as often as they are due.
+    pub rate_limit: Option<RateLimit>,
+    /// Whom it trusts and who it is, over TLS.
+    pub tls: TlsNames,
+    /// How many events one request may carry; `None`: one.
+    pub batch: Option<Batch>,
     /// Retries after the first attempt, 0-10.
     pub retry_count: u32,
     /// The whole attempt, in milliseconds, 1000-30000.
     pub timeout_ms: u32,
     /// Whether deliveries are made.
     pub is_active: bool,
+}
+
+/// At most so many attempts in so many seconds, whichever seconds these are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RateLimit {
+    /// How many attempts, 1-10000.
+    #[schema(minimum = 1, maximum = 10_000)]
+    pub count: u32,
+    /// In how many seconds, 1-86400.
+    #[schema(minimum = 1, maximum = 86_400)]
+    pub per_seconds: u32,
+}
+
+/// Names from the server's configuration: the API chooses among what whoever runs the server allows.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TlsNames {
+    /// The CA bundle that alone vouches for the destination; absent: the system's CAs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub ca: Option<String>,
+    /// The certificate that this host shows; absent: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub client_cert: Option<String>,
+}
+
+impl TlsNames {
+    /// Whether nothing is named.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Several events in one request, where the format's payloads can be joined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Batch {
+    /// How many events at most, 2-1000.
+    #[schema(minimum = 2, maximum = 1000)]
+    pub max_events: u32,
+    /// How long an event may wait for others, in milliseconds, 0-60000.
+    #[schema(minimum = 0, maximum = 60_000)]
+    pub max_wait_ms: u32,
 }
 
 /// Which event types a webhook asked for.
@@ -126,11 +177,27 @@ pub struct Webhook {
     pub created_at: Timestamp,
     /// When its configuration last changed.
     pub updated_at: Timestamp,
+    /// Secrets that were replaced and sign beside the new one for a while, the newest first.
+    pub old_secrets: Vec<OldSecret>,
     /// What its deliveries did; changes without a new revision.
     pub health: Health,
 }
 
+/// A secret that was replaced.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OldSecret {
+    /// The secret.
+    pub secret: Secret,
+    /// When it ceases to sign, in milliseconds of the steady clock.
+    pub until_ms: i64,
+}
+
 impl Webhook {
+    /// The replaced secrets that still sign at this time of the steady clock.
+    pub fn old_secrets_at(&self, steady_ms: i64) -> impl Iterator<Item = &OldSecret> {
+        self.old_secrets.iter().filter(move |old| old.until_ms > steady_ms)
+    }
+
     /// Whether an event makes a delivery for this webhook (perhaps a held one).
     pub fn takes(&self, event_type: EventType, severity: Option<Severity>, engagement_id: Option<&str>) -> bool {
         self.activity != Activity::OffByAdmin

@@ -11,9 +11,11 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
+use super::super::Content;
 use super::super::Request;
 use super::peer::{Peer, read_request};
 use super::{Table, deliver, deliver_within, end, transport, transport_with, url};
+use crate::model::webhook::TlsNames;
 
 #[tokio::test]
 async fn one_connection_serves_many_answers_each_with_its_own_budget() {
@@ -140,7 +142,15 @@ async fn the_request_is_what_was_given_and_no_cookie_comes_back() {
         let body = Bytes::from_static(body);
         let length = body.len();
         let timeout = Duration::from_secs(20);
-        let report = transport.deliver(Request { url: &url, headers, body, timeout, keep_answer: false }).await;
+        let report = transport
+            .deliver(Request {
+                url: &url,
+                tls: &TlsNames::default(),
+                content: Content::Body { headers, body },
+                timeout,
+                keep_answer: false,
+            })
+            .await;
         assert_eq!(end(&report), "delivered");
         let mut lines: Vec<_> = heads.recv().await.expect("request").split("\r\n").map(str::to_lowercase).collect();
         let sent_body = lines.pop();

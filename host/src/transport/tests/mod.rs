@@ -5,6 +5,8 @@ mod connections;
 mod guard;
 mod peer;
 mod policy;
+mod proxy;
+mod syslog;
 mod tls;
 
 use std::collections::HashMap;
@@ -16,8 +18,10 @@ use bytes::Bytes;
 use http::HeaderMap;
 use ipnet::IpNet;
 
-use super::{BoxFuture, Guard, HttpTransport, Report, Request, Resolve, ResolveError};
+use super::{BoxFuture, Content, Guard, Report, Request, Resolve, ResolveError, Tls, Transport};
+use crate::model::settings::TlsFiles;
 use crate::model::url::DeliveryUrl;
+use crate::model::webhook::TlsNames;
 
 /// In every URL's path and query here; in no error's text.
 const CANARY: &str = "canary-3f1c";
@@ -53,12 +57,13 @@ fn nets(texts: &[&str]) -> Vec<IpNet> {
 }
 
 /// Loopback open, no names.
-fn transport() -> HttpTransport {
+fn transport() -> Transport {
     transport_with(&["127.0.0.0/8", "::1/128"], Table::of(&[]), &[])
 }
 
-fn transport_with(allow: &[&str], names: Arc<dyn Resolve>, roots: &[Vec<u8>]) -> HttpTransport {
-    HttpTransport::new(Arc::new(Guard::new(nets(allow))), names, roots).expect("transport")
+fn transport_with(allow: &[&str], names: Arc<dyn Resolve>, roots: &[Vec<u8>]) -> Transport {
+    let tls = Tls::new(&TlsFiles::default(), roots).expect("TLS");
+    Transport::new(Arc::new(Guard::new(nets(allow))), names, tls, None).expect("transport")
 }
 
 fn url(origin: &str) -> DeliveryUrl {
@@ -66,15 +71,16 @@ fn url(origin: &str) -> DeliveryUrl {
 }
 
 /// One delivery of a small body, with enough time.
-async fn deliver(transport: &HttpTransport, origin: &str) -> Report {
+async fn deliver(transport: &Transport, origin: &str) -> Report {
     deliver_within(transport, origin, Duration::from_secs(20)).await
 }
 
-async fn deliver_within(transport: &HttpTransport, origin: &str, timeout: Duration) -> Report {
+async fn deliver_within(transport: &Transport, origin: &str, timeout: Duration) -> Report {
     let url = url(origin);
     let body = Bytes::from_static(b"{\"hello\":1}");
+    let content = Content::Body { headers: HeaderMap::new(), body };
     let report =
-        transport.deliver(Request { url: &url, headers: HeaderMap::new(), body, timeout, keep_answer: false }).await;
+        transport.deliver(Request { url: &url, tls: &TlsNames::default(), content, timeout, keep_answer: false }).await;
     assert!(!format!("{report:?}").contains(CANARY), "{report:?}");
     report
 }

@@ -1,6 +1,8 @@
 //! TLS: certificates good and bad, and HTTP/2.
 
 use std::convert::Infallible;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -18,28 +20,36 @@ use time::{Duration as Days, OffsetDateTime};
 use tokio::io::AsyncWriteExt as _;
 use tokio_rustls::TlsAcceptor;
 
+use super::super::{Content, Guard, Request, SetupError, Tls, Transport};
 use super::peer::{Peer, read_request};
-use super::{Table, deliver, deliver_within, end, transport_with};
+use super::{Table, deliver, deliver_within, end, nets, transport_with, url};
+use crate::model::settings::TlsFiles;
+use crate::model::webhook::TlsNames;
 
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
 /// An authority of the test's own.
-struct Authority(CertifiedIssuer<'static, KeyPair>);
+pub(super) struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
-    fn new(name: &str) -> Self {
+    pub(super) fn new(name: &str) -> Self {
         let mut params = CertificateParams::new(Vec::new()).expect("params");
         params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().expect("key")).expect("authority"))
     }
 
-    fn root(&self) -> Vec<u8> {
+    pub(super) fn root(&self) -> Vec<u8> {
         self.0.der().to_vec()
     }
 
     /// A certificate for these names, valid from so many days on to so many days on.
-    fn issue(&self, names: &[&str], from: i64, to: i64) -> (CertificateDer<'static>, PrivateKeyDer<'static>) {
+    pub(super) fn issue(
+        &self,
+        names: &[&str],
+        from: i64,
+        to: i64,
+    ) -> (CertificateDer<'static>, PrivateKeyDer<'static>) {
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
         let mut params = CertificateParams::new(names).expect("params");
         params.not_before = OffsetDateTime::now_utc() + Days::days(from);
@@ -47,6 +57,19 @@ impl Authority {
         let key = KeyPair::generate().expect("key");
         let certificate = params.signed_by(&key, &self.0).expect("certificate");
         (certificate.der().clone(), PrivateKeyDer::Pkcs8(key.serialize_der().into()))
+    }
+
+    /// Files in this folder: the authority as `ca.pem`, a client's certificate and key as `client.pem` and
+    /// `client.key`.
+    pub(super) fn files(&self, folder: &Path) -> TlsFiles {
+        let [ca, cert, key] = ["ca.pem", "client.pem", "client.key"].map(|name| folder.join(name));
+        std::fs::write(&ca, self.0.pem()).expect("a file");
+        let pair = KeyPair::generate().expect("key");
+        let params = CertificateParams::new(vec!["heraldry.example".into()]).expect("params");
+        std::fs::write(&cert, params.signed_by(&pair, &self.0).expect("certificate").pem()).expect("a file");
+        std::fs::write(&key, pair.serialize_pem()).expect("a file");
+        std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).expect("mode");
+        TlsFiles { cas: vec![("corp".into(), ca)], client_certs: vec![("siem".into(), cert, key)] }
     }
 }
 
@@ -57,7 +80,7 @@ fn self_signed() -> (CertificateDer<'static>, PrivateKeyDer<'static>) {
     (certificate.der().clone(), PrivateKeyDer::Pkcs8(key.serialize_der().into()))
 }
 
-fn server(
+pub(super) fn server(
     (certificate, key): (CertificateDer<'static>, PrivateKeyDer<'static>),
     clients: Option<&Authority>,
 ) -> ServerConfig {
@@ -96,6 +119,11 @@ async fn over_tls(config: ServerConfig, host: &str, roots: &[Vec<u8>]) -> String
     end(&deliver(&transport, &format!("https://{host}:{}", peer.address.port())).await)
 }
 
+/// The day so many days from now.
+fn day(days: i64) -> String {
+    (OffsetDateTime::now_utc() + Days::days(days)).date().to_string()
+}
+
 #[tokio::test]
 async fn a_certificate_is_good_or_says_why_not() {
     let authority = Authority::new("ours");
@@ -107,10 +135,26 @@ async fn a_certificate_is_good_or_says_why_not() {
     for (certificate, host, expected) in [
         (good(), "good.example", "delivered".to_owned()),
         (authority.issue(&["127.0.0.1"], -1, 1), "127.0.0.1", "delivered".to_owned()),
-        (good(), "other.example", words("is for another name or address")),
-        (good(), "127.0.0.1", words("is for another name or address")),
-        (authority.issue(&["good.example"], -2, -1), "good.example", words("has expired")),
-        (authority.issue(&["good.example"], 1, 2), "good.example", words("is not valid yet")),
+        (
+            good(),
+            "other.example",
+            words("is for another name or address than other.example: it is for DnsName(\"good.example\")"),
+        ),
+        (
+            good(),
+            "127.0.0.1",
+            words("is for another name or address than 127.0.0.1: it is for DnsName(\"good.example\")"),
+        ),
+        (
+            authority.issue(&["good.example"], -2, -1),
+            "good.example",
+            words(&format!("has expired: it was valid until {}", day(-1))),
+        ),
+        (
+            authority.issue(&["good.example"], 1, 2),
+            "good.example",
+            words(&format!("is not valid yet: it is from {} on", day(1))),
+        ),
         (self_signed(), "good.example", untrusted.clone()),
         (Authority::new("another").issue(&["good.example"], -1, 1), "good.example", untrusted.clone()),
     ] {
@@ -230,4 +274,69 @@ async fn an_http2_connection_that_timed_out_is_not_used_again() {
     assert_eq!(end(&report), "timeout: the request was sent, but no answer came within 500 ms");
     assert_eq!(end(&deliver(&transport, &origin).await), "delivered");
     assert_eq!(peer.connections(), 2);
+}
+
+/// Delivers with these names to a destination that is of the authority, and takes only clients that are.
+async fn named(authority: &Authority, files: &TlsFiles, names: &TlsNames) -> String {
+    let peer = tls_peer(server(authority.issue(&["good.example"], -1, 1), Some(authority))).await;
+    let table = Table::of(&[("good.example", &["127.0.0.1"])]);
+    let tls = Tls::new(files, &[]).expect("TLS");
+    let transport = Transport::new(Arc::new(Guard::new(nets(&["127.0.0.0/8"]))), table, tls, None).expect("transport");
+    let url = url(&format!("https://good.example:{}", peer.address.port()));
+    let content = Content::Body { headers: http::HeaderMap::new(), body: Bytes::from_static(b"x") };
+    let timeout = Duration::from_secs(20);
+    end(&transport.deliver(Request { url: &url, tls: names, content, timeout, keep_answer: false }).await)
+}
+
+#[tokio::test]
+async fn a_webhook_names_whom_it_trusts_and_who_it_is() {
+    let authority = Authority::new("corp");
+    let folder = tempfile::tempdir().expect("a folder");
+    let files = authority.files(folder.path());
+    let names = |ca: Option<&str>, cert: Option<&str>| TlsNames {
+        ca: ca.map(str::to_owned),
+        client_cert: cert.map(str::to_owned),
+    };
+    for (names, expected) in [
+        (names(Some("corp"), Some("siem")), "delivered"),
+        (names(Some("corp"), None), "tls: the destination wants a client certificate"),
+        (names(None, Some("siem")), "tls: the destination's certificate is signed by nobody"),
+        (
+            names(Some("other"), None),
+            "tls: the server's configuration has no CA bundle named \"other\": there are corp",
+        ),
+        (names(Some("corp"), Some("x")), "tls: the server's configuration has no client certificate named \"x\""),
+    ] {
+        let ended = named(&authority, &files, &names).await;
+        assert!(ended.starts_with(expected), "{names:?}: {ended}");
+    }
+}
+
+#[test]
+fn files_that_cannot_be_used_are_refused_by_name() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let files = Authority::new("corp").files(folder.path());
+    let fails = |files: &TlsFiles, words: &str| {
+        let error = Tls::new(files, &[]).expect_err(words).to_string();
+        assert!(error.contains(words), "{error}");
+    };
+    let (name, cert, key) = files.client_certs[0].clone();
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o644)).expect("mode");
+    fails(&files, "client certificate siem: ");
+    fails(&files, "make its mode 0600");
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).expect("mode");
+    fails(
+        &TlsFiles { client_certs: vec![(name.clone(), key.clone(), key.clone())], ..files.clone() },
+        "no certificate in PEM",
+    );
+    std::fs::set_permissions(&cert, std::fs::Permissions::from_mode(0o600)).expect("mode");
+    fails(&TlsFiles { client_certs: vec![(name.clone(), cert.clone(), cert)], ..files.clone() }, "there is none in it");
+    fails(
+        &TlsFiles { cas: vec![("corp".into(), folder.path().join("absent.pem"))], ..files.clone() },
+        "CA bundle corp: ",
+    );
+    let another = tempfile::tempdir().expect("a folder");
+    let foreign = Authority::new("corp").files(another.path()).client_certs.remove(0).2;
+    let mixed = TlsFiles { client_certs: vec![(name, files.client_certs[0].1.clone(), foreign)], ..files };
+    assert!(matches!(Tls::new(&mixed, &[]), Err(SetupError::File { .. })), "the key of another certificate");
 }

@@ -14,6 +14,9 @@ pub const FIELDS: &[&str] = &[
     "format_options",
     "headers",
     "filter",
+    "rate_limit",
+    "tls",
+    "batch",
     "retry_count",
     "timeout_ms",
     "is_active",
@@ -35,12 +38,30 @@ pub const READ_ONLY_FIELDS: &[&str] = &[
 /// What `filter` may hold.
 pub const FILTER_FIELDS: &[&str] = &["min_severity", "engagement_ids"];
 
+/// What `rate_limit` must hold.
+pub const RATE_LIMIT_FIELDS: &[&str] = &["count", "per_seconds"];
+/// What `tls` may hold.
+pub const TLS_FIELDS: &[&str] = &["ca", "client_cert"];
+/// What `batch` must hold.
+pub const BATCH_FIELDS: &[&str] = &["max_events", "max_wait_ms"];
+
+/// Attempts that a rate limit may allow.
+pub const RATE_COUNT: RangeInclusive<u32> = 1..=10_000;
+/// The seconds that it counts them in.
+pub const RATE_SECONDS: RangeInclusive<u32> = 1..=86_400;
+/// Events that one request may carry.
+pub const BATCH_EVENTS: RangeInclusive<u32> = 2..=1000;
+/// How long an event may wait for others, in milliseconds.
+pub const BATCH_WAIT_MS: RangeInclusive<u32> = 0..=60_000;
+/// The length of a name in the server's configuration, in characters.
+pub(super) const TLS_NAME_CHARS: RangeInclusive<usize> = 1..=63;
+
 /// A name's length, in characters.
 pub const NAME_CHARS: RangeInclusive<usize> = 1..=200;
 /// A secret's length, in characters.
 pub const SECRET_CHARS: RangeInclusive<usize> = 1..=256;
 /// A secret that begins so is base64 after it (Standard Webhooks 1.0).
-pub(super) const SECRET_PREFIX: &str = "whsec_";
+pub const SECRET_PREFIX: &str = "whsec_";
 /// Headers of one webhook.
 pub const MAX_HEADERS: usize = 20;
 /// Names and values of one webhook's headers together, in bytes.

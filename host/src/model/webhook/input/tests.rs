@@ -106,15 +106,58 @@ fn what_the_host_sets_and_what_nobody_knows_is_refused() {
     for name in READ_ONLY_FIELDS {
         assert_eq!(refused(&field(name, "1")), [format!("/{name} read_only")]);
     }
-    for name in ["role", "rate_limit", "tls", "batch", "Name"] {
+    for name in ["role", "rate", "certificate", "Name"] {
         assert_eq!(refused(&field(name, "null")), [format!("/{name} unknown_field")]);
     }
 }
 
 #[test]
 fn null_is_not_a_value_where_it_means_nothing() {
-    for name in FIELDS.iter().filter(|name| **name != "secret") {
+    for name in FIELDS.iter().filter(|name| !["secret", "rate_limit", "tls", "batch"].contains(name)) {
         assert_eq!(refused(&field(name, "null")), [format!("/{name} wrong_type")]);
+    }
+}
+
+#[test]
+fn limits_names_and_batches_are_whole_or_absent() {
+    let draft = |name: &str, text: &str| read(&field(name, text)).expect(text);
+    assert_eq!(draft("rate_limit", "null").rate_limit, Some(None));
+    assert_eq!(draft("tls", "null").tls, Some(TlsNames::default()));
+    assert_eq!(draft("batch", "null").batch, Some(None));
+    let rate = RateLimit { count: 10_000, per_seconds: 86_400 };
+    assert_eq!(draft("rate_limit", r#"{"count":10000,"per_seconds":86400}"#).rate_limit, Some(Some(rate)));
+    let names = TlsNames { ca: Some("corp".into()), client_cert: None };
+    assert_eq!(draft("tls", r#"{"ca":"corp","client_cert":null}"#).tls, Some(names));
+    let batch = Batch { max_events: 2, max_wait_ms: 0 };
+    assert_eq!(draft("batch", r#"{"max_events":2,"max_wait_ms":0}"#).batch, Some(Some(batch)));
+    for (name, text, expected) in [
+        ("rate_limit", "{}", vec!["/rate_limit/count required", "/rate_limit/per_seconds required"]),
+        (
+            "rate_limit",
+            r#"{"count":0,"per_seconds":86401}"#,
+            vec!["/rate_limit/count out_of_range", "/rate_limit/per_seconds out_of_range"],
+        ),
+        (
+            "rate_limit",
+            r#"{"count":1.5,"per_seconds":"1"}"#,
+            vec!["/rate_limit/count wrong_type", "/rate_limit/per_seconds wrong_type"],
+        ),
+        ("rate_limit", r#"{"count":1,"per_seconds":1,"burst":2}"#, vec!["/rate_limit/burst unknown_field"]),
+        ("rate_limit", "7", vec!["/rate_limit wrong_type"]),
+        ("tls", r#"{"ca":"","verify":false}"#, vec!["/tls/verify unknown_field", "/tls/ca empty"]),
+        ("tls", r#"{"ca":7}"#, vec!["/tls/ca wrong_type"]),
+        (
+            "batch",
+            r#"{"max_events":1,"max_wait_ms":60001}"#,
+            vec!["/batch/max_events out_of_range", "/batch/max_wait_ms out_of_range"],
+        ),
+        ("batch", r#"{"max_events":100}"#, vec!["/batch/max_wait_ms required"]),
+    ] {
+        let mut found = refused(&field(name, text));
+        found.sort();
+        let mut expected = expected;
+        expected.sort_unstable();
+        assert_eq!(found, expected, "{name} {text}");
     }
 }
 

@@ -1,0 +1,148 @@
+//! Which part of an event goes where in the message.
+
+use heraldry_formatter::link::web_url;
+use heraldry_formatter::outline::{Fact, Link, List, Outline};
+use heraldry_formatter::text::{MARK, Rule, bare, is_blank, tidy, utf16};
+use heraldry_formatter::{Event, EventType};
+
+use crate::budget::Budget;
+use crate::embed::{CONTENT, Embed, FIELDS, Field, Footer, TITLE};
+use crate::markdown::{code, link, literal};
+
+/// Of the address behind the title, in bytes: other products found 2048 to be taken.
+const URL_BYTES: usize = 2000;
+
+// Of the parts of a line, which together stay below CONTENT.
+const LINE_TITLE: usize = 300;
+const LINE_TEXT: usize = 280;
+const LINE_NAME: usize = 160;
+const LINE_ADDRESS: usize = 600;
+const _: () = assert!(LINE_TITLE + 2 * LINE_TEXT + 2 * LINE_NAME + LINE_ADDRESS + 200 <= CONTENT);
+
+pub(crate) fn embed<'a>(event: &Event<'a>, outline: &Outline<'_>, budget: &Budget) -> Embed<'a> {
+    let severity = event.severity();
+    let room = TITLE - severity.emoji().encode_utf16().count() - 1;
+    Embed {
+        title: format!("{} {}", severity.emoji(), title(event, room)),
+        url: outline.links.first().and_then(|link| web_url(&link.address, URL_BYTES)),
+        description: description(outline, budget),
+        color: severity.rgb(),
+        fields: fields(event, outline, budget),
+        footer: footer(event, budget),
+        timestamp: event.time().map(|_| event.occurred_at),
+    }
+}
+
+/// One line, two for a monitor: how bad, what, where, whose, and where to read on.
+pub(crate) fn line(event: &Event<'_>, outline: &Outline<'_>) -> String {
+    let severity = event.severity();
+    let title = title(event, LINE_TITLE);
+    let mut line = format!("{} **{}** {title}", severity.emoji(), severity.upper());
+    let is_cut = title.ends_with(MARK);
+    let mut push = |between: &str, part: String| {
+        if !part.is_empty() {
+            line.push_str(between);
+            line.push_str(&part);
+        }
+    };
+    // A phase's status may have taken the place of its name; the first fact is what the event is about.
+    if let Some(about) = outline.facts.first().filter(|_| is_cut && !event.kind.is_finding()) {
+        push(" · ", literal(&about.value, Rule::ONE_LINE, LINE_NAME));
+    }
+    push(" · ", literal(outline.target.as_deref().unwrap_or_default(), Rule::ONE_LINE, LINE_TEXT));
+    push(" · ", literal(engagement(event), Rule::ONE_LINE, LINE_NAME));
+    push(
+        " · ",
+        outline.links.first().and_then(|first| link(first.label, &first.address, LINE_ADDRESS)).unwrap_or_default(),
+    );
+    if event.kind == EventType::MonitorAlert {
+        let message = outline.passages.first().map_or("", |message| message);
+        push("\n", literal(message, Rule::ONE_LINE, LINE_TEXT));
+    }
+    line
+}
+
+/// The headline, or where nothing of it would be seen what happened.
+fn title(event: &Event<'_>, limit: usize) -> String {
+    let title = literal(&event.headline(), Rule::ONE_LINE, limit);
+    if title.is_empty() { event.kind.phrase().into() } else { title }
+}
+
+/// Passages, evidence and links, a paragraph each.
+fn description(outline: &Outline<'_>, budget: &Budget) -> String {
+    let mut paragraphs: Vec<String> =
+        outline.passages.iter().map(|passage| literal(passage, Rule::LINES, budget.passage)).collect();
+    paragraphs.extend(outline.evidence.as_ref().and_then(|evidence| code(evidence, budget.evidence)));
+    let mut links = Vec::new();
+    for Link { label, address } in &outline.links {
+        match link(label, address, budget.address) {
+            Some(link) => links.push(link),
+            // It may not be pressed, but it may be read.
+            None => paragraphs.push(labelled(label, address, budget.passage)),
+        }
+    }
+    paragraphs.push(links.join(" · "));
+    paragraphs.retain(|paragraph| !paragraph.is_empty());
+    paragraphs.join("\n\n")
+}
+
+fn labelled(label: &str, value: &str, limit: usize) -> String {
+    let value = literal(value, Rule::ONE_LINE, limit);
+    if value.is_empty() { value } else { format!("{label}: {value}") }
+}
+
+fn fields(event: &Event<'_>, outline: &Outline<'_>, budget: &Budget) -> Vec<Field> {
+    let mut fields = Vec::with_capacity(16);
+    if event.kind.is_rated() {
+        fields.push(Field { name: "Severity", value: event.severity().title().into(), inline: true });
+    }
+    let fact = |fact: &Fact<'_>| Field {
+        name: fact.label,
+        value: literal(&fact.value, Rule::ONE_LINE, budget.fact),
+        inline: true,
+    };
+    let is_weakness = |fact: &&Fact<'_>| matches!(fact.label, "CVSS" | "CWE" | "CVE");
+    fields.extend(outline.facts.iter().filter(is_weakness).map(fact));
+    if let Some(target) = &outline.target {
+        // A target is often long, and read as a whole.
+        let value = literal(target, Rule::ONE_LINE, budget.target);
+        fields.push(Field { name: "Target", value, inline: false });
+    }
+    fields.extend(outline.facts.iter().filter(|fact| !is_weakness(fact)).map(fact));
+    fields.extend(outline.lists.iter().map(|items| list(items, budget)));
+    if event.time().is_none() {
+        let value = literal(event.occurred_at, Rule::ONE_LINE, budget.fact);
+        fields.push(Field { name: "At", value, inline: true });
+    }
+    fields.retain(|field| !field.value.is_empty());
+    fields.truncate(FIELDS);
+    fields
+}
+
+/// How many there are, an item a line, and how many more.
+fn list(list: &List<'_>, budget: &Budget) -> Field {
+    let mut lines = vec![list.total.to_string()];
+    let shown = list.shown.iter().take(budget.items);
+    let more = list.total - shown.len();
+    lines.extend(shown.map(|item| format!("• {}", literal(item, Rule::ONE_LINE, budget.item))));
+    if more > 0 {
+        lines.push(format!("and {more} more"));
+    }
+    Field { name: list.label, value: lines.join("\n"), inline: false }
+}
+
+/// Of what kind the event is and whose. Plain text: what is escaped would show its backslashes.
+fn footer(event: &Event<'_>, budget: &Budget) -> Footer {
+    let mut parts = vec![event.kind.phrase().to_owned()];
+    for part in [engagement(event), event.engagement_client().unwrap_or_default()] {
+        let part = tidy(bare(part), Rule::ONE_LINE, budget.footer, utf16, MARK);
+        if !is_blank(&part) {
+            parts.push(part.into_owned());
+        }
+    }
+    Footer { text: parts.join(" · ") }
+}
+
+fn engagement<'a>(event: &'a Event<'_>) -> &'a str {
+    event.engagement_name().or(event.engagement_id()).unwrap_or_default()
+}

@@ -1,0 +1,76 @@
+//! The format `discord`: one embed an event for a webhook of a Discord channel, or one line (FORMATS, section 13).
+//!
+//! Whatever comes from the event is shown to the letter: every character that Discord's markdown reads is escaped
+//! ([`markdown`]), nobody is mentioned (`allowed_mentions`), and links go only where a browser may go. A message over
+//! one of Discord's limits is refused as a whole, so each is made with the budget of [`budget::LEVELS`] that first
+//! gives one within all of them.
+//!
+//! Discord takes a webhook's message without saying whether it was saved, unless the URL ends in `?wait=true`.
+
+mod answer;
+mod budget;
+mod embed;
+mod layout;
+mod markdown;
+mod options;
+
+use heraldry_formatter::{Answer, Context, Error, Event, Formatter, Interpreter, Manifest, Payload, Verdict};
+
+use embed::Message;
+pub use options::Options;
+
+/// The format.
+#[derive(Debug)]
+pub struct Discord;
+
+impl Formatter for Discord {
+    type Options = Options;
+
+    fn manifest() -> Manifest {
+        Manifest {
+            title: Some("Discord"),
+            description: Some(
+                "An embed for a webhook of a Discord channel, coloured by severity; put ?wait=true behind the webhook's URL, so that Discord says when it could not save a message.",
+            ),
+            options_schema: Some(options::SCHEMA),
+            ..Manifest::new("discord", env!("CARGO_PKG_VERSION"))
+        }
+    }
+
+    fn render(event: &Event<'_>, context: &Context, options: &Options) -> Result<Payload, Error> {
+        let outline = event.outline();
+        let username = options.username.as_ref().map(options::Username::as_str);
+        if options.compact {
+            return payload(&Message::line(username, layout::line(event, &outline)));
+        }
+        let most_bytes = context.max_bytes.map_or(usize::MAX, |max| max as usize);
+        let mut last = None;
+        for budget in &budget::LEVELS {
+            let embed = layout::embed(event, &outline, budget);
+            let fits = embed.fits();
+            let made = payload(&Message::embed(username, embed))?;
+            if fits && made.body.len() <= most_bytes {
+                return Ok(made);
+            }
+            last = Some(made);
+        }
+        // The last level fits whatever the event is; only the transport can take less.
+        last.ok_or_else(|| Error::Internal("there is no budget".into()))
+    }
+}
+
+fn payload(message: &Message<'_>) -> Result<Payload, Error> {
+    // Most messages have 1 to 2 KiB.
+    let mut body = Vec::with_capacity(4096);
+    serde_json::to_writer(&mut body, message).map_err(|e| Error::Internal(e.to_string()))?;
+    Ok(Payload { content_type: "application/json; charset=utf-8".into(), headers: Vec::new(), body })
+}
+
+impl Interpreter for Discord {
+    fn interpret(answer: &Answer) -> Verdict {
+        answer::verdict(answer)
+    }
+}
+
+heraldry_formatter::export_formatter!(Discord);
+heraldry_formatter::export_interpreter!(Discord);

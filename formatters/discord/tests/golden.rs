@@ -1,0 +1,12 @@
+//! Whole outputs for the shared samples: an embed, and a line.
+
+use heraldry_format_discord::Discord;
+use heraldry_formatter::testing::golden::{Case, check};
+
+#[test]
+fn outputs_are_the_golden_ones() {
+    check::<Discord>(
+        env!("CARGO_MANIFEST_DIR"),
+        &[Case::http("", "{}"), Case::http("compact", r#"{"compact":true,"username":"Heraldry"}"#)],
+    );
+}

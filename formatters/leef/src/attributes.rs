@@ -1,0 +1,106 @@
+//! Which part of an event goes under which key.
+//!
+//! `src` stays free: nobody tells us the tester's address, and QRadar would draw an attacker at whatever stood there.
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+
+use heraldry_formatter::leef::{Address, Port, Record, Text};
+use heraldry_formatter::line::{Target, addresses, prose, sentence};
+use heraldry_formatter::outline::item_text;
+use heraldry_formatter::{Event, EventType, Severity};
+
+/// Adds what `event` has to `record`, those attributes first that hold no text of the event, then those that the format
+/// defines, then ours. `target` is the group's.
+pub(crate) fn fill<'a>(record: &mut Record<'a>, event: &'a Event<'_>, target: Option<&'a str>) {
+    let group = event.group();
+    let parts = target.map(Target::parse).unwrap_or_default();
+    let (v4, v6) = addresses(event, parts.host);
+    let address = v4.map(IpAddr::V4).or(v6.map(IpAddr::V6));
+    record.address(Address::Dst, address);
+    record.port(Port::DstPort, parts.port);
+    record.whole_own("eventUid", Some(event.id));
+    if event.kind.is_finding() || event.kind == EventType::MonitorAlert {
+        record.whole_own("severity", Some(event.severity().word()));
+    }
+
+    let verification = event.verification();
+    let is_signed = event.kind == EventType::EngagementSigned;
+    let signer = group.text("signer").filter(|_| is_signed);
+    record.text(Text::UsrName, verification.text("verified_by").or(signer));
+    record.text(Text::Role, group.text("role").filter(|_| is_signed));
+    record.text(Text::Url, parts.url);
+
+    record.own("objectId", group.text("id"));
+    if event.kind.is_finding() {
+        record.own("cvss", event.cvss().map(|cvss| cvss.text));
+        record.own("cve", joined(&event.cve()));
+        record.own("cwe", joined(&event.cwe()));
+    }
+    record.own("target", target);
+    record.own("targetHost", parts.host);
+    // What `dst` does not say already.
+    let addresses = group.text("ip").filter(|text| address.is_none_or(|address| text.trim() != address.to_string()));
+    record.own("targetIps", addresses);
+    record.own("title", Some(event.headline()));
+    record.own("engagementId", event.engagement_id());
+    record.own("engagementName", event.engagement_name());
+    record.own("client", event.engagement_client());
+    record.own_url("link", group.text("url").or_else(|| group.text("report_url")));
+    record.own("tool", group.text("tool"));
+    particulars(record, event);
+    record.message(prose(event).unwrap_or_else(|| sentence(event)));
+}
+
+/// What only some types have.
+fn particulars<'a>(record: &mut Record<'a>, event: &'a Event<'_>) {
+    let group = event.group();
+    match event.kind {
+        EventType::FindingVerified => {
+            let verification = event.verification();
+            record.own("method", verification.text("method"));
+            record.own_url("pocUrl", verification.text("poc_url"));
+        }
+        EventType::PhaseChanged => {
+            for (name, member) in
+                [("phaseName", "name"), ("phaseStatus", "status"), ("phaseIndex", "index"), ("phaseTotal", "total")]
+            {
+                record.own(name, group.text(member));
+            }
+        }
+        EventType::EngagementCompleted => {
+            for (severity, count) in event.counts() {
+                let name = match severity {
+                    Severity::Critical => "findingsCritical",
+                    Severity::High => "findingsHigh",
+                    Severity::Medium => "findingsMedium",
+                    Severity::Low => "findingsLow",
+                    Severity::Info => "findingsInfo",
+                };
+                record.own(name, count.text());
+            }
+            record.own("startedAt", group.text("started_at"));
+            record.own("completedAt", group.text("completed_at"));
+        }
+        EventType::EngagementSigned => record.own("signedAt", group.text("signed_at")),
+        EventType::RetestCompleted => {
+            for (name, member) in
+                [("retestFixed", "fixed"), ("retestStillOpen", "still_open"), ("retestRegressed", "regressed")]
+            {
+                let items: Vec<_> = group.items(member).into_iter().map(item_text).collect();
+                record.own(name, joined(&items));
+            }
+        }
+        EventType::FindingAdded | EventType::CriticalFinding => record.own("occurrences", group.text("occurrences")),
+        EventType::ReportReady | EventType::SurfaceChanged | EventType::MonitorAlert => {}
+    }
+}
+
+/// Lists go into one value: of two attributes with one key QRadar may take one.
+fn joined<'a>(items: &[Cow<'a, str>]) -> Option<Cow<'a, str>> {
+    match items {
+        [] => None,
+        [one] => Some(one.clone()),
+        many => Some(Cow::Owned(many.join(","))),
+    }
+}

@@ -1,0 +1,74 @@
+//! `leef`: one event as one record of IBM's Log Event Extended Format 2.0, for QRadar:
+//! `LEEF:2.0|Vendor|Product|Version|EventID|x09|key=value<TAB>key=value`.
+//!
+//! FORMATS, section 11, has the rules and says where each part of an event goes. Over HTTP the record stands alone, over
+//! syslog behind a header by whose host name QRadar finds the log source.
+
+mod attributes;
+mod options;
+
+use heraldry_formatter::leef::{Device, Headline, Record};
+use heraldry_formatter::syslog::{Choice, Head, max_bytes};
+use heraldry_formatter::{Context, Error, Event, Formatter, Join, Kind, Manifest, Payload, rfc5424};
+
+pub use options::Options;
+
+/// The format.
+#[derive(Debug)]
+pub struct Leef;
+
+impl Formatter for Leef {
+    type Options = Options;
+
+    fn manifest() -> Manifest {
+        Manifest {
+            title: Some("LEEF 2.0 (IBM QRadar)"),
+            description: Some(
+                "One line an event in LEEF 2.0 for IBM QRadar; over syslog with a header of RFC 3164 or RFC 5424.",
+            ),
+            kind: Kind::Line,
+            join: Join::Newline,
+            options_schema: Some(options::SCHEMA),
+            ..Manifest::new("leef", env!("CARGO_PKG_VERSION"))
+        }
+    }
+
+    fn render(event: &Event<'_>, context: &Context, options: &Options) -> Result<Payload, Error> {
+        let choice = Choice {
+            protocol: options.syslog_header,
+            facility: options.facility,
+            utc_offset: options.utc_offset,
+            tag: None,
+        };
+        let head = choice.head(event, context).map(without_ipv6);
+        let limit = if head.is_some() { options.max_bytes.get() } else { usize::MAX };
+        let device = Device {
+            vendor: options.vendor.as_str(),
+            product: options.product.as_str(),
+            version: &context.product_version,
+        };
+        let headline = Headline {
+            event_id: event.kind.name(),
+            category: event.kind.group(),
+            severity: event.level(),
+            time: event.occurred_at,
+        };
+        let target = event.group().text("target");
+        let mut record = Record::new(device, headline, options.delimiter);
+        attributes::fill(&mut record, event, target.as_deref());
+        record.payload(head, max_bytes(context).min(limit))
+    }
+}
+
+/// QRadar routes no event by an IPv6 address; without a host name it takes the address that the event came from. (A
+/// header of RFC 3164 holds none anyway.)
+fn without_ipv6(head: Head<'_>) -> Head<'_> {
+    match head {
+        Head::Rfc5424(header) if header.host_name.contains(':') => {
+            Head::Rfc5424(rfc5424::Header { host_name: "", ..header })
+        }
+        other => other,
+    }
+}
+
+heraldry_formatter::export_formatter!(Leef);

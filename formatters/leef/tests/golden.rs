@@ -1,0 +1,30 @@
+//! Whole outputs for the shared samples: bare over HTTP, on a stream, in one UDP datagram for a relay that escapes tabs,
+//! and with a header of RFC 5424.
+
+use heraldry_format_leef::Leef;
+use heraldry_formatter::testing::golden::{Case, check, check_cuts};
+use heraldry_formatter::testing::samples;
+
+#[test]
+fn outputs_are_the_golden_ones() {
+    let case = |name, options, max_bytes| Case { name, options, context: samples::syslog(max_bytes) };
+    let cases = [
+        Case::http("", "{}"),
+        case("stream", r#"{"max_bytes":8000,"utc_offset":"+02:00"}"#, 8000),
+        case("udp", r#"{"delimiter":"caret","vendor":"Contoso","product":"Red team = 1"}"#, 2048),
+        case("rfc5424", r#"{"syslog_header":"rfc5424","facility":"audit"}"#, 8000),
+    ];
+    check::<Leef>(env!("CARGO_MANIFEST_DIR"), &cases);
+}
+
+/// What is too long for a datagram or a stream is cut between two characters and two escapes, and says so.
+#[test]
+fn cuts_are_the_golden_ones() {
+    let case = |name, options, max_bytes| Case { name, options, context: samples::syslog(max_bytes) };
+    let cases = [
+        case("udp", r#"{"delimiter":"caret"}"#, 2048),
+        case("stream", "{}", 8000),
+        case("stream-8000", r#"{"max_bytes":8000,"syslog_header":"rfc5424"}"#, 8000),
+    ];
+    check_cuts::<Leef>(env!("CARGO_MANIFEST_DIR"), &cases);
+}

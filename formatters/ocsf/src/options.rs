@@ -1,0 +1,55 @@
+//! What a webhook may choose: who reports, and what the events do not say.
+
+use heraldry_formatter::options::{Printable, given};
+use serde::Deserialize;
+
+/// The JSON Schema of [`Options`]; the checks in this file and of the SDK's type say the same.
+pub(crate) const SCHEMA: &str = include_str!("options.schema.json");
+
+/// The product and its vendor where the webhook names none.
+const PRODUCT: &str = "Heraldry";
+
+/// The webhook's `format_options`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Options {
+    pub(crate) all_events: bool,
+    cvss_version: CvssVersion,
+    #[serde(deserialize_with = "given")]
+    product_name: Option<Printable<255>>,
+    #[serde(deserialize_with = "given")]
+    vendor_name: Option<Printable<255>>,
+}
+
+/// The version of a score whose vector the event does not have.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+enum CvssVersion {
+    #[serde(rename = "2.0")]
+    V2,
+    #[serde(rename = "3.0")]
+    V3,
+    #[default]
+    #[serde(rename = "3.1")]
+    V31,
+    #[serde(rename = "4.0")]
+    V4,
+}
+
+impl Options {
+    pub(crate) fn product_name(&self) -> &str {
+        self.product_name.as_ref().map_or(PRODUCT, Printable::as_str)
+    }
+
+    pub(crate) fn vendor_name(&self) -> &str {
+        self.vendor_name.as_ref().map_or(PRODUCT, Printable::as_str)
+    }
+
+    pub(crate) fn cvss_version(&self) -> &'static str {
+        match self.cvss_version {
+            CvssVersion::V2 => "2.0",
+            CvssVersion::V3 => "3.0",
+            CvssVersion::V31 => "3.1",
+            CvssVersion::V4 => "4.0",
+        }
+    }
+}

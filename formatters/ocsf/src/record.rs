@@ -1,0 +1,407 @@
+//! What every record has, and the objects in it: names, types and numbers as in the schema (ocsf/ocsf-schema, 1.4.0).
+
+use std::net::IpAddr;
+
+use heraldry_formatter::line::{Target, sentence};
+use heraldry_formatter::{Context, Event, Severity};
+use serde::{Serialize, Serializer};
+use serde_json::value::RawValue;
+
+use crate::options::Options;
+use crate::text::{self, line};
+
+/// The version of the schema.
+const SCHEMA_VERSION: &str = "1.4.0";
+
+/// An event class.
+#[derive(Clone, Copy)]
+pub(crate) enum Class {
+    Base,
+    Vulnerability,
+    Detection,
+}
+
+/// What happened to a finding.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Activity {
+    Create,
+    Update,
+    Close,
+    /// Of an event that is no finding.
+    Other,
+}
+
+/// Where a finding stands.
+#[derive(Clone, Copy)]
+pub(crate) enum Status {
+    New,
+    InProgress,
+    Resolved,
+}
+
+/// One record. Absent members are left out.
+#[derive(Serialize)]
+pub(crate) struct Record<'a> {
+    activity_id: u8,
+    activity_name: &'static str,
+    category_uid: u8,
+    category_name: &'static str,
+    class_uid: u16,
+    class_name: &'static str,
+    type_uid: u32,
+    type_name: String,
+    /// Milliseconds since 1970.
+    time: i128,
+    severity_id: u8,
+    severity: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status_id: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) confidence_id: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) confidence: Option<&'static str>,
+    /// Whether somebody should look at it now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) is_alert: Option<bool>,
+    pub(crate) message: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) comment: Option<String>,
+    pub(crate) metadata: Metadata<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) finding_info: Option<FindingInfo>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) vulnerabilities: Vec<Vulnerability>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) resources: Vec<Resource>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) unmapped: Option<Unmapped<'a>>,
+}
+
+/// Whence the record comes.
+#[derive(Serialize)]
+pub(crate) struct Metadata<'a> {
+    version: &'static str,
+    product: Product<'a>,
+    /// Of this record, and no other.
+    pub(crate) uid: String,
+    event_code: &'static str,
+    original_time: &'a str,
+    /// The same in all records of an engagement.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    correlation_uid: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Product<'a> {
+    name: &'a str,
+    vendor_name: &'a str,
+    version: &'a str,
+}
+
+/// What the finding is.
+#[derive(Serialize)]
+pub(crate) struct FindingInfo {
+    pub(crate) uid: String,
+    pub(crate) title: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) desc: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) src_url: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) created_time: Option<i128>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) modified_time: Option<i128>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) data_sources: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) analytic: Option<Analytic>,
+}
+
+/// What found it; its type is not known.
+#[derive(Serialize)]
+pub(crate) struct Analytic {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) uid: Option<String>,
+    pub(crate) type_id: u8,
+}
+
+/// A weakness, by what it is known.
+#[derive(Serialize)]
+pub(crate) struct Vulnerability {
+    #[serde(flatten)]
+    pub(crate) known_as: KnownAs,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) title: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) severity: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) is_exploit_available: Option<bool>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) references: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) remediation: Option<Remediation>,
+}
+
+/// Exactly one of these, as the schema wants.
+#[derive(Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum KnownAs {
+    Cve {
+        uid: String,
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        cvss: Vec<Cvss>,
+    },
+    Cwe {
+        uid: String,
+    },
+    Advisory {
+        uid: String,
+    },
+}
+
+/// A score.
+#[derive(Serialize)]
+pub(crate) struct Cvss {
+    pub(crate) base_score: f64,
+    pub(crate) version: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) vector_string: Option<String>,
+}
+
+#[derive(Serialize)]
+pub(crate) struct Remediation {
+    pub(crate) desc: String,
+}
+
+/// What is affected.
+#[derive(Serialize)]
+pub(crate) struct Resource {
+    pub(crate) name: String,
+    pub(crate) uid: String,
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    pub(crate) kind: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hostname: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ip: Option<IpAddr>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) labels: Vec<&'static str>,
+}
+
+impl Resource {
+    /// Of a URL, a host with or without a port, an address, or a name of anything else. `None` when nothing of it
+    /// would be seen.
+    pub(crate) fn of(whole: &str) -> Option<Self> {
+        let uid = line(whole, text::NAME)?;
+        let parts = Target::parse(&uid);
+        let ip = parts.host.and_then(|host| host.parse().ok());
+        let kind = match (parts.url, parts.host, ip) {
+            (Some(_), ..) => Some("URL"),
+            (None, Some(_), Some(_)) => Some("IP Address"),
+            (None, Some(_), None) => Some("Host"),
+            (None, None, _) => None,
+        };
+        Some(Self {
+            name: parts.host.unwrap_or(&uid).to_owned(),
+            kind: kind.map(str::to_owned),
+            hostname: parts.host.filter(|_| ip.is_none()).map(str::to_owned),
+            ip,
+            labels: Vec::new(),
+            uid,
+        })
+    }
+}
+
+/// What the schema has no place for.
+#[derive(Serialize)]
+pub(crate) struct Unmapped<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    engagement: Option<Posted<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<Posted<'a>>,
+    /// Set where the two had to be left out: the record would be larger than what can be sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    truncated: Option<bool>,
+    /// How many findings of a retest have no record.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    findings_left_out: Option<usize>,
+}
+
+/// JSON as it was posted, on one line: a line feed may stand between its tokens, and never within one.
+struct Posted<'a>(&'a RawValue);
+
+impl Serialize for Posted<'_> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let json = self.0.get();
+        if !json.contains(['\n', '\r']) {
+            return self.0.serialize(to);
+        }
+        let line = RawValue::from_string(json.replace(['\n', '\r'], " "));
+        line.map_err(serde::ser::Error::custom)?.serialize(to)
+    }
+}
+
+/// Makes records of one event.
+pub(crate) struct Maker<'a, 'e> {
+    pub(crate) event: &'a Event<'e>,
+    pub(crate) context: &'a Context,
+    pub(crate) options: &'a Options,
+    pub(crate) time_ms: i128,
+}
+
+impl<'a> Maker<'a, '_> {
+    /// A record without what its class adds. `severity` is `None` where nobody knows it.
+    pub(crate) fn record(
+        &self,
+        class: Class,
+        activity: Activity,
+        severity: Option<Severity>,
+        status: Option<Status>,
+        message: String,
+    ) -> Record<'a> {
+        let (class_uid, class_name, category_uid, category_name) = class.names();
+        let (activity_id, activity_name) = activity.names();
+        let (severity_id, severity) = severity_names(severity);
+        Record {
+            activity_id,
+            activity_name,
+            category_uid,
+            category_name,
+            class_uid,
+            class_name,
+            type_uid: u32::from(class_uid) * 100 + u32::from(activity_id),
+            type_name: format!("{class_name}: {activity_name}"),
+            time: self.time_ms,
+            severity_id,
+            severity,
+            status_id: status.map(|status| status.names().0),
+            status: status.map(|status| status.names().1),
+            confidence_id: None,
+            confidence: None,
+            is_alert: None,
+            message,
+            comment: None,
+            metadata: Metadata {
+                version: SCHEMA_VERSION,
+                product: Product {
+                    name: self.options.product_name(),
+                    vendor_name: self.options.vendor_name(),
+                    version: &self.context.product_version,
+                },
+                uid: self.event.id.into(),
+                event_code: self.event.kind.name(),
+                original_time: self.event.occurred_at,
+                correlation_uid: self.event.engagement_id().and_then(text::id),
+            },
+            finding_info: None,
+            vulnerabilities: Vec::new(),
+            resources: Vec::new(),
+            unmapped: Some(Unmapped {
+                engagement: self.event.engagement.as_ref().map(|engagement| Posted(engagement.json)),
+                data: Some(Posted(self.event.data())),
+                truncated: None,
+                findings_left_out: None,
+            }),
+        }
+    }
+
+    /// For an event that is no finding.
+    pub(crate) fn base_event(&self) -> Record<'a> {
+        self.record(Class::Base, Activity::Other, Some(self.event.severity()), None, self.sentence())
+    }
+
+    /// The event in a sentence. It may go through long lists: not for each of many records.
+    pub(crate) fn sentence(&self) -> String {
+        line(&sentence(self.event), text::MESSAGE).unwrap_or_else(|| self.event.kind.phrase().into())
+    }
+
+    /// The event's headline; as [`Maker::sentence`].
+    pub(crate) fn title(&self) -> String {
+        line(&self.event.headline(), text::NAME).unwrap_or_else(|| self.event.kind.phrase().into())
+    }
+
+    /// The part of `finding_info` that all findings have.
+    pub(crate) fn finding_info(&self, uid: Option<String>, title: String, activity: Activity) -> FindingInfo {
+        let is_new = activity == Activity::Create;
+        FindingInfo {
+            uid: uid.unwrap_or_else(|| self.event.id.into()),
+            title,
+            desc: None,
+            src_url: self.address("url"),
+            created_time: is_new.then_some(self.time_ms),
+            modified_time: (!is_new).then_some(self.time_ms),
+            data_sources: Vec::new(),
+            analytic: None,
+        }
+    }
+
+    /// The first address in a member of the event's group, if it is one of the web.
+    fn address(&self, member: &str) -> Option<String> {
+        let first = self.event.group().items(member).first().and_then(|address| address.text())?;
+        heraldry_formatter::link::web_url(&first, text::ADDRESS)
+    }
+}
+
+impl Record<'_> {
+    /// Says that so many more findings of a retest have no record.
+    pub(crate) fn leave_out_findings(&mut self, count: usize) {
+        if let Some(unmapped) = &mut self.unmapped {
+            *unmapped.findings_left_out.get_or_insert_default() += count;
+        }
+    }
+
+    /// Without what was posted, and saying so.
+    pub(crate) fn leave_out_posted(&mut self) {
+        if let Some(unmapped) = &mut self.unmapped {
+            (unmapped.engagement, unmapped.data, unmapped.truncated) = (None, None, Some(true));
+        }
+    }
+}
+
+impl Class {
+    /// `class_uid`, `class_name`, `category_uid`, `category_name`.
+    const fn names(self) -> (u16, &'static str, u8, &'static str) {
+        match self {
+            Self::Base => (0, "Base Event", 0, "Uncategorized"),
+            Self::Vulnerability => (2002, "Vulnerability Finding", 2, "Findings"),
+            Self::Detection => (2004, "Detection Finding", 2, "Findings"),
+        }
+    }
+}
+
+impl Activity {
+    const fn names(self) -> (u8, &'static str) {
+        match self {
+            Self::Create => (1, "Create"),
+            Self::Update => (2, "Update"),
+            Self::Close => (3, "Close"),
+            Self::Other => (99, "Other"),
+        }
+    }
+}
+
+impl Status {
+    const fn names(self) -> (u8, &'static str) {
+        match self {
+            Self::New => (1, "New"),
+            Self::InProgress => (2, "In Progress"),
+            Self::Resolved => (4, "Resolved"),
+        }
+    }
+}
+
+/// FORMATS, section 8.
+const fn severity_names(severity: Option<Severity>) -> (u8, &'static str) {
+    match severity {
+        None => (0, "Unknown"),
+        Some(Severity::Info) => (1, "Informational"),
+        Some(Severity::Low) => (2, "Low"),
+        Some(Severity::Medium) => (3, "Medium"),
+        Some(Severity::High) => (4, "High"),
+        Some(Severity::Critical) => (5, "Critical"),
+    }
+}

@@ -1,0 +1,69 @@
+//! The format `pagerduty`: alerts for PagerDuty's Events API v2, `https://events.pagerduty.com/v2/enqueue` (FORMATS,
+//! section 14).
+//!
+//! A pager is not a log: findings and monitor alerts open an alert, a retest may close one, and everything else is
+//! left out (`unsupported-event`: the delivery is skipped, which is no failure) unless the option `all_events` is on.
+//! A finding's alert has the finding's id as its `dedup_key`, so that whatever is said of it later, in this engagement
+//! or a retest, comes to the same alert.
+//!
+//! One event is one request, and one request speaks of one alert. A retest that fixed exactly one finding resolves that
+//! finding's alert. One that fixed several cannot resolve them all: it opens an alert of its own, severity info, that
+//! names them, for somebody to close by hand. Findings that came back open an alert of severity warning (a retest does
+//! not say how bad they are), under the finding's own key when it is only one. A retest in which nothing changed is no
+//! alert.
+//!
+//! Not by way of change events: they have another address, and page nobody.
+
+mod action;
+mod answer;
+mod details;
+mod options;
+mod request;
+
+use heraldry_formatter::{Answer, Context, Error, Event, Formatter, Interpreter, Manifest, Payload, Verdict};
+
+use action::Action;
+pub use options::Options;
+use request::Request;
+
+/// The format.
+#[derive(Debug)]
+pub struct PagerDuty;
+
+impl Formatter for PagerDuty {
+    type Options = Options;
+
+    fn manifest() -> Manifest {
+        Manifest {
+            title: Some("PagerDuty"),
+            description: Some(
+                "An alert for PagerDuty's Events API v2 (https://events.pagerduty.com/v2/enqueue): findings and monitor alerts open one, a retest that fixed one finding resolves it.",
+            ),
+            options_schema: Some(options::SCHEMA),
+            ..Manifest::new("pagerduty", env!("CARGO_PKG_VERSION"))
+        }
+    }
+
+    fn render(event: &Event<'_>, context: &Context, options: &Options) -> Result<Payload, Error> {
+        let action = match Action::of(event) {
+            Some(action) => action,
+            None if options.all_events => Action::news(event),
+            None => return Err(Error::UnsupportedEvent(event.kind.name().into())),
+        };
+        let outline = event.outline();
+        let request = Request::of(event, &outline, &action, context, options);
+        // Most requests have 1 to 2 KiB.
+        let mut body = Vec::with_capacity(4096);
+        serde_json::to_writer(&mut body, &request).map_err(|e| Error::Internal(e.to_string()))?;
+        Ok(Payload { content_type: "application/json; charset=utf-8".into(), headers: Vec::new(), body })
+    }
+}
+
+impl Interpreter for PagerDuty {
+    fn interpret(answer: &Answer) -> Verdict {
+        answer::verdict(answer)
+    }
+}
+
+heraldry_formatter::export_formatter!(PagerDuty);
+heraldry_formatter::export_interpreter!(PagerDuty);

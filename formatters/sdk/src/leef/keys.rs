@@ -1,0 +1,142 @@
+//! The attributes that LEEF defines (IBM's "Predefined LEEF event attributes", in the form of
+//! tenzir/skills:skills/tenzir-leef/attributes.yaml), as far as a sender like ours may have a value for them.
+
+/// Declares an enum of keys.
+macro_rules! keys {
+    ($(#[$doc:meta])* $name:ident { $($key:ident = $text:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum $name {
+            $(#[doc = concat!("`", $text, "`")] $key,)*
+        }
+
+        impl $name {
+            /// The key as it is written.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$key => $text,)*
+                }
+            }
+        }
+    };
+}
+
+keys! {
+    /// Addresses, of IPv4 or IPv6.
+    Address {
+        Src = "src",
+        Dst = "dst",
+    }
+}
+
+keys! {
+    /// Ports.
+    Port {
+        SrcPort = "srcPort",
+        DstPort = "dstPort",
+    }
+}
+
+keys! {
+    /// Texts. The longest value is [`Text::max_bytes`].
+    Text {
+        AccountName = "accountName",
+        Domain = "domain",
+        GroupId = "groupID",
+        Policy = "policy",
+        Realm = "realm",
+        Resource = "resource",
+        Role = "role",
+        Url = "url",
+        UsrName = "usrName",
+    }
+}
+
+impl Text {
+    /// The longest value, in bytes, so that it is not too long in characters.
+    pub const fn max_bytes(self) -> usize {
+        match self {
+            Self::AccountName | Self::UsrName => 255,
+            _ => super::TEXT,
+        }
+    }
+}
+
+/// All that the format defines, in lower case: none of them may be a key of one's own.
+const PREDEFINED: [&str; 47] = [
+    "accountname",
+    "calcountryorregion",
+    "callanguage",
+    "cat",
+    "devtime",
+    "devtimeformat",
+    "domain",
+    "dst",
+    "dstbytes",
+    "dstmac",
+    "dstpackets",
+    "dstport",
+    "dstpostnat",
+    "dstpostnatport",
+    "dstprenat",
+    "dstprenatport",
+    "groupid",
+    "identgrpname",
+    "identhostname",
+    "identmac",
+    "identnetbios",
+    "identsecondip",
+    "identsecondlp",
+    "identsrc",
+    "isloginevent",
+    "islogoutevent",
+    "policy",
+    "proto",
+    "realm",
+    "resource",
+    "role",
+    "sev",
+    "src",
+    "srcbytes",
+    "srcmac",
+    "srcpackets",
+    "srcport",
+    "srcpostnat",
+    "srcpostnatport",
+    "srcprenat",
+    "srcprenatport",
+    "totalpackets",
+    "url",
+    "usrname",
+    "vsrc",
+    "vsrcname",
+    // Not of the format: this module's last attribute.
+    "msg",
+];
+
+/// One word of ASCII letters and digits with a letter first, not defined by the format.
+pub(super) fn is_own(name: &str) -> bool {
+    (1..=64).contains(&name.len())
+        && name.starts_with(|c: char| c.is_ascii_alphabetic())
+        && name.bytes().all(|b| b.is_ascii_alphanumeric())
+        && !PREDEFINED.iter().any(|known| known.eq_ignore_ascii_case(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn own_keys() {
+        for own in ["objectId", "cve", "a1", "target"] {
+            assert!(is_own(own), "{own}");
+        }
+        let long = "x".repeat(65);
+        for not in ["", "1a", "a b", "a_b", "é", "sev", "usrName", "USRNAME", "identSecondlp", "msg", &long] {
+            assert!(!is_own(not), "{not}");
+        }
+        for key in [Text::AccountName, Text::Domain, Text::GroupId, Text::Policy, Text::Realm, Text::Resource] {
+            assert!(!is_own(key.name()));
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! Option values that several formats have: read once, and then they cannot be wrong.
+
+use serde::{Deserialize, Deserializer};
+
+/// Reads a value that a webhook may leave out, but may not set to null, as the schemas say:
+/// `#[serde(default, deserialize_with = "options::given")]`.
+///
+/// # Errors
+/// When it is not a `T`.
+pub fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(from: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(from).map(Some)
+}
+
+/// 1 to `MAX` printable ASCII characters, none of them a space at an end: a name under which a receiver files
+/// something. In a JSON Schema: `minLength` 1, `maxLength` `MAX`, and the pattern `^[!-~]([ -~]*[!-~])?$`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Printable<const MAX: usize>(String);
+
+impl<const MAX: usize> Printable<MAX> {
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<const MAX: usize> TryFrom<String> for Printable<MAX> {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Self, Self::Error> {
+        let printable = name.bytes().all(|b| matches!(b, b' '..=b'~'));
+        if (1..=MAX).contains(&name.len()) && printable && name.trim() == name {
+            Ok(Self(name))
+        } else {
+            Err(format!("1 to {MAX} printable ASCII characters are expected, without a space at either end"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_what_is_none() {
+        for (name, taken) in [
+            ("a", true),
+            ("a b~!", true),
+            ("12345", true),
+            ("123456", false),
+            ("", false),
+            (" a", false),
+            ("a ", false),
+            ("a\n", false),
+            ("\u{7f}", false),
+            ("é", false),
+        ] {
+            assert_eq!(Printable::<5>::try_from(name.to_owned()).is_ok(), taken, "{name:?}");
+        }
+        #[derive(Debug, Deserialize)]
+        struct Options {
+            #[serde(default, deserialize_with = "given")]
+            name: Option<Printable<5>>,
+        }
+        let read = |json: &str| serde_json::from_str::<Options>(json).map(|options| options.name);
+        assert_eq!(read("{}").expect("absent").as_ref().map(Printable::as_str), None);
+        assert_eq!(read(r#"{"name":"a"}"#).expect("given").as_ref().map(Printable::as_str), Some("a"));
+        assert!(read(r#"{"name":null}"#).is_err());
+        let error = serde_json::from_str::<Printable<5>>(r#""""#).expect_err("refused").to_string();
+        assert!(error.contains("1 to 5 printable"), "{error}");
+    }
+}

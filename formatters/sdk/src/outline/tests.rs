@@ -1,0 +1,112 @@
+use super::*;
+use crate::RawEvent;
+
+fn with_outline<T>(kind: &str, data: &str, check: impl FnOnce(&Outline<'_>) -> T) -> T {
+    let raw = RawEvent {
+        id: "019a".into(),
+        type_: kind.into(),
+        occurred_at: "2026-11-17T10:12:45.120Z".into(),
+        json: format!(r#"{{"type":"{kind}","engagement":{{"id":"e","name":"Portal"}},"data":{data}}}"#),
+    };
+    check(&Event::parse(&raw).expect("an event").outline())
+}
+
+#[test]
+fn each_kind_of_news_has_its_sign() {
+    for (kind, data, sign, is_good) in [
+        ("finding_added", r#"{"finding":{"title":"t","severity":"high"}}"#, "🟠", false),
+        ("critical_finding", r#"{"finding":{"title":"t","severity":"critical"}}"#, "🔴", false),
+        ("monitor_alert", r#"{"monitor":{"severity":"low"}}"#, "🔵", false),
+        ("phase_changed", r#"{"phase":{"status":" Started"}}"#, "▶️", false),
+        ("phase_changed", r#"{"phase":{"status":"completed"}}"#, "✅", true),
+        ("phase_changed", r#"{"phase":{"status":"paused"}}"#, "🔁", false),
+        ("phase_changed", r#"{"phase":[]}"#, "🔁", false),
+        ("engagement_completed", r#"{"summary":{"findings":{"low":1}}}"#, "🏁", false),
+        ("engagement_completed", r#"{"summary":{"findings":{"low":0,"high":"0"}}}"#, "🏁", true),
+        ("engagement_completed", r#"{"summary":{}}"#, "🏁", false),
+        ("engagement_signed", r#"{"authorization":{}}"#, "✍️", true),
+        ("retest_completed", r#"{"retest":{"fixed":["F-1"],"still_open":[],"regressed":0}}"#, "✅", true),
+        ("retest_completed", r#"{"retest":{"fixed":["F-1"],"still_open":["F-2"]}}"#, "🔁", false),
+        ("retest_completed", r#"{"retest":{"fixed":3,"regressed":1}}"#, "⚠️", false),
+        ("retest_completed", r#"{"retest":{}}"#, "🔁", false),
+        ("report_ready", r#"{"report":{}}"#, "📄", false),
+        ("surface_changed", r#"{"surface":{}}"#, "🌐", false),
+    ] {
+        with_outline(kind, data, |outline| {
+            assert_eq!((outline.sign, outline.is_good), (sign, is_good), "{kind} {data}");
+        });
+    }
+}
+
+#[test]
+fn what_is_brief_needs_no_name() {
+    let finding = |members: &str, check: &dyn Fn(&Outline<'_>)| {
+        with_outline("finding_added", &format!(r#"{{"finding":{{"title":"t","severity":"low"{members}}}}}"#), check);
+    };
+    finding(r#","cvss":3.1,"cwe":[79,"20"],"cve":"2021-44228""#, &|outline| {
+        assert_eq!(outline.summary, ["New finding", "Low", "CVSS 3.1", "CWE-79, CWE-20", "CVE-2021-44228"]);
+        assert!(outline.facts.is_empty());
+    });
+    let many = ["79"; 12].join(",");
+    finding(&format!(r#","cvss":"{}","cwe":[{many}],"cve":"none yet""#, "9".repeat(61)), &|outline| {
+        assert_eq!(outline.summary, ["New finding", "Low"]);
+        let labels: Vec<_> = outline.facts.iter().map(|fact| fact.label).collect();
+        assert_eq!(labels, ["CVSS", "CWE", "CVE"]);
+    });
+}
+
+#[test]
+fn a_long_status_leaves_the_title_to_the_name() {
+    let title = |status: &str| {
+        let data = format!(r#"{{"phase":{{"status":"{status}","name":"recon"}}}}"#);
+        with_outline("phase_changed", &data, |outline| (outline.title.to_string(), outline.facts.len()))
+    };
+    let most = "s".repeat(60);
+    assert_eq!(title(&most), (format!("Phase {most}: recon"), 0));
+    assert_eq!(title(&(most + "s")), ("Testing phase changed: recon".to_owned(), 1));
+}
+
+#[test]
+fn a_step_is_drawn_when_it_is_one() {
+    let step = |members: &str| {
+        with_outline("phase_changed", &format!(r#"{{"phase":{{{members}}}}}"#), |outline| {
+            (
+                outline.step.and_then(Step::drawn),
+                outline.facts.iter().map(|fact| fact.value.to_string()).collect::<Vec<_>>(),
+            )
+        })
+    };
+    let drawn = |text: &str| (Some(text.to_owned()), vec![]);
+    let said = |text: &str| (None, vec![text.to_owned()]);
+    assert_eq!(step(r#""index":2,"total":5,"status":"started""#), drawn("●◐○○○"));
+    assert_eq!(step(r#""index":"2","total":5,"status":"completed""#), drawn("●●○○○"));
+    assert_eq!(step(r#""index":12,"total":12"#), drawn("●●●●●●●●●●●◐"));
+    assert_eq!(step(r#""index":1,"total":13"#), (None, vec![]));
+    assert_eq!(step(r#""index":6,"total":5"#), said("6 of 5"));
+    assert_eq!(step(r#""index":0,"total":5"#), said("0 of 5"));
+    assert_eq!(step(r#""index":"two","total":5"#), said("two of 5"));
+    assert_eq!(step(r#""index":2"#), said("2"));
+}
+
+#[test]
+fn a_time_that_the_event_has_is_not_said_again() {
+    let facts = |completed: &str| {
+        let data = format!(r#"{{"summary":{{"started_at":"2026-11-16T10:12:45Z","completed_at":"{completed}"}}}}"#);
+        with_outline("engagement_completed", &data, |outline| {
+            outline.facts.iter().map(|fact| (fact.label, fact.time.is_some())).collect::<Vec<_>>()
+        })
+    };
+    assert_eq!(facts("2026-11-17T11:13:44+01:00"), [("Started", true)]);
+    assert_eq!(facts("2026-11-17T10:13:46Z"), [("Started", true), ("Completed", true)]);
+    assert_eq!(facts("today"), [("Started", true), ("Completed", false)]);
+}
+
+#[test]
+fn a_list_of_words_is_one_line() {
+    let short = |items: &str| {
+        let data = format!(r#"{{"retest":{{"fixed":{items}}}}}"#);
+        with_outline("retest_completed", &data, |outline| outline.lists[0].is_short())
+    };
+    assert!(short(r#"["F-1","F-2"]"#) && short(&format!(r#"["{}"]"#, "x".repeat(100))));
+    assert!(!short(&format!(r#"["{}"]"#, "x".repeat(101))) && !short(r#"["a b"]"#) && !short(r#"["a,b"]"#));
+}

@@ -1,0 +1,125 @@
+//! What an event says in its first line, and the sign before it.
+
+use std::borrow::Cow;
+
+use super::BRIEF;
+use crate::Severity;
+use crate::event::{Event, EventType};
+use crate::value::{Object, Value};
+
+/// What news of this kind stands behind: the severity's disc where there is one.
+pub(super) fn sign(event: &Event<'_>) -> &'static str {
+    let is_good = is_good(event);
+    match event.kind {
+        EventType::FindingAdded | EventType::FindingVerified | EventType::CriticalFinding | EventType::MonitorAlert => {
+            event.severity().emoji()
+        }
+        EventType::PhaseChanged | EventType::RetestCompleted if is_good => "✅",
+        EventType::PhaseChanged if has_status(event, "started") => "▶️",
+        EventType::RetestCompleted if has_any(event, "regressed") => "⚠️",
+        EventType::PhaseChanged | EventType::RetestCompleted => "🔁",
+        EventType::EngagementCompleted => "🏁",
+        EventType::EngagementSigned => "✍️",
+        EventType::ReportReady => "📄",
+        EventType::SurfaceChanged => "🌐",
+    }
+}
+
+/// See [`Outline::is_good`](super::Outline::is_good).
+pub(super) fn is_good(event: &Event<'_>) -> bool {
+    match event.kind {
+        EventType::EngagementSigned => true,
+        EventType::PhaseChanged => has_status(event, "completed"),
+        EventType::RetestCompleted => {
+            has_any(event, "fixed") && !has_any(event, "still_open") && !has_any(event, "regressed")
+        }
+        EventType::EngagementCompleted => has_no_findings(event),
+        _ => false,
+    }
+}
+
+/// Whether every count is there to say that there is none.
+pub(super) fn has_no_findings(event: &Event<'_>) -> bool {
+    let counts = event.counts();
+    !counts.is_empty() && counts.iter().all(|(_, count)| count.number() == Some(0.0))
+}
+
+pub(super) fn has_status(event: &Event<'_>, word: &str) -> bool {
+    event.group().text("status").is_some_and(|status| status.trim().eq_ignore_ascii_case(word))
+}
+
+/// Whether a list has items, or the number in its place is not 0.
+fn has_any(event: &Event<'_>, list: &str) -> bool {
+    event.group().items(list).iter().any(|item| item.number() != Some(0.0))
+}
+
+/// The headline; of a finished engagement with its name instead of its numbers, which a layout has room for, and of a
+/// phase without a status of more than a few words, which would push its name out.
+pub(super) fn title<'a>(event: &Event<'a>) -> Cow<'a, str> {
+    let phrase = event.kind.phrase();
+    let name = match event.kind {
+        EventType::EngagementCompleted => event.engagement_name().map(|name| name.to_owned().into()),
+        EventType::PhaseChanged if has_long_status(event) => event.group().text("name"),
+        _ => return headline(event),
+    };
+    name.map_or(Cow::Borrowed(phrase), |name: Cow<'_, str>| format!("{phrase}: {name}").into())
+}
+
+/// Whether a phase's status is more than a few words.
+pub(super) fn has_long_status(event: &Event<'_>) -> bool {
+    event.group().text("status").is_some_and(|status| status.len() > BRIEF)
+}
+
+/// See [`Event::headline`].
+pub(crate) fn headline<'a>(event: &Event<'a>) -> Cow<'a, str> {
+    let group = event.group();
+    let phrase = event.kind.phrase();
+    let with = |what: Option<Cow<'a, str>>| match what {
+        Some(what) => Cow::Owned(format!("{phrase}: {what}")),
+        None => Cow::Borrowed(phrase),
+    };
+    match event.kind {
+        EventType::FindingAdded | EventType::FindingVerified | EventType::CriticalFinding => {
+            event.title().unwrap_or(Cow::Borrowed(phrase))
+        }
+        EventType::PhaseChanged => match (group.text("status"), group.text("name")) {
+            (Some(status), Some(name)) => format!("Phase {status}: {name}").into(),
+            (Some(status), None) => format!("Testing phase {status}").into(),
+            (None, name) => with(name),
+        },
+        EventType::EngagementCompleted => {
+            let found = |(severity, count): (Severity, Value<'a>)| {
+                count.number().filter(|count| *count > 0.0)?;
+                Some(format!("{} {}", count.text()?, severity.word()))
+            };
+            let found: Vec<_> = event.counts().into_iter().filter_map(found).collect();
+            with((!found.is_empty()).then(|| found.join(", ").into()))
+        }
+        EventType::EngagementSigned => match group.text("signer") {
+            Some(signer) => format!("{phrase} by {signer}").into(),
+            None => phrase.into(),
+        },
+        EventType::RetestCompleted => {
+            with(counted(group, [("fixed", "fixed"), ("still_open", "still open"), ("regressed", "regressed")]))
+        }
+        EventType::SurfaceChanged => {
+            with(counted(group, [("added", "added"), ("removed", "removed"), ("changed", "changed")]))
+        }
+        EventType::ReportReady => with(group.text("title")),
+        EventType::MonitorAlert => with(group.text("name")),
+    }
+}
+
+/// `1 fixed, 2 still open, 0 regressed`: how many there are in each list that the group has.
+fn counted<'a>(group: &Object<'a>, lists: [(&str, &str); 3]) -> Option<Cow<'a, str>> {
+    let count = |(member, word): (&str, &str)| {
+        let value = group.get(member)?;
+        Some(if value.is_number() {
+            format!("{} {word}", value.json())
+        } else {
+            format!("{} {word}", value.items().len())
+        })
+    };
+    let counts: Vec<_> = lists.into_iter().filter_map(count).collect();
+    (!counts.is_empty()).then(|| counts.join(", ").into())
+}

@@ -1,0 +1,234 @@
+//! The older syslog, `<PRI>Mmm dd hh:mm:ss HOST TAG: MSG` (RFC 3164, section 4.1), for collectors that read nothing
+//! newer. The header has neither a year nor a zone: [`UtcOffset`] says whose clock it shows.
+//!
+//! There is no structured data, so that facts go as `name="value"` behind the text. In both `"` and `\` take a
+//! backslash: an unescaped quote is never the event's, and no text becomes a fact.
+//!
+//! ```
+//! use heraldry_formatter::Severity;
+//! use heraldry_formatter::line::Content;
+//! use heraldry_formatter::rfc3164::{Header, UtcOffset};
+//! use heraldry_formatter::rfc5424::Facility;
+//!
+//! let header = Header {
+//!     facility: Facility::LOCAL0,
+//!     severity: Severity::High,
+//!     timestamp: "2026-11-07T10:12:45.120Z",
+//!     utc_offset: UtcOffset::UTC,
+//!     host_name: "heraldry.example",
+//!     tag: Some("heraldry"),
+//! };
+//! let mut content = Content::new(8000);
+//! content.param("target", Some("a [\"x\"]"));
+//! content.text("", "Two\nlines");
+//! let line = String::from_utf8(header.payload(content)?.body).unwrap_or_default();
+//! assert_eq!(line, r#"<131>Nov  7 10:12:45 heraldry heraldry: Two lines target="a [\"x\"]""#);
+//! # Ok::<(), heraldry_formatter::Error>(())
+//! ```
+
+mod choices;
+#[cfg(test)]
+mod property;
+
+use std::fmt::Write as _;
+use std::net::Ipv4Addr;
+
+pub use choices::{Tag, UtcOffset};
+use time::OffsetDateTime;
+
+use crate::event::instant;
+use crate::line::{Content, Field, fit, line_payload, push_escaped, too_long};
+use crate::rfc5424::Facility;
+use crate::{Error, Payload, Severity};
+
+/// The most bytes of a whole message (RFC 3164, section 4.1).
+pub const MAX_BYTES: usize = 1024;
+
+/// The longest TAG, in characters (RFC 3164, section 4.1.3).
+pub const MAX_TAG: usize = 32;
+
+/// The longest HOSTNAME, in characters: the longest label of a name (RFC 1035, section 2.3.4).
+const MAX_HOST: usize = 63;
+
+/// What stands for a host or a tag of which nothing is left: there is no nil, and rsyslog takes `-` for a tag.
+const NO_NAME: &str = "heraldry";
+
+/// The header of an RFC 3164 message and the space behind it, with or without the tag.
+#[derive(Clone, Copy, Debug)]
+pub struct Header<'a> {
+    /// What kind of sender this is.
+    pub facility: Facility,
+    /// How bad it is.
+    pub severity: Severity,
+    /// The time of the event, RFC 3339. Of what is none, neither TIMESTAMP nor HOSTNAME goes out: such a message is
+    /// legal, and its first receiver fills in both (section 4.3.2).
+    pub timestamp: &'a str,
+    /// The zone in which the time is shown.
+    pub utc_offset: UtcOffset,
+    /// The sender's name. An IPv4 address goes out as it is, of a name the first label: the domain must not be part
+    /// of it (section 4.1.2), at most 63 characters. What is no ASCII letter, digit, `-` or `_` becomes `-`, and none
+    /// of these two stands at an end: rsyslog 8.2302 takes such a name for a tag. So it does with an IPv6 address,
+    /// which QRadar could not route either: its colons become `-`, too.
+    pub host_name: &'a str,
+    /// The program, of which the ASCII letters and digits go out, at most [`MAX_TAG`], and a colon and a space behind
+    /// them. Without a tag the message follows the host's name at once; relays take its first word for one.
+    pub tag: Option<&'a str>,
+}
+
+impl Header<'_> {
+    /// Appends the header and the space behind it.
+    pub fn push_to(&self, out: &mut String) {
+        // Writing into a string does not fail.
+        let _ = write!(out, "<{}>", self.facility.priority(self.severity));
+        if let Some(time) = instant(self.timestamp).and_then(|time| self.utc_offset.local(time)) {
+            push_time(out, time);
+            push_host(out, self.host_name);
+            out.push(' ');
+        }
+        if let Some(tag) = self.tag {
+            push_tag(out, tag);
+            out.push_str(": ");
+        }
+    }
+
+    /// The message with that content as what a delivery carries: one line of at most [`MAX_BYTES`], or of fewer where
+    /// the content's own limit is lower.
+    ///
+    /// # Errors
+    /// `internal` when the header alone is too long.
+    pub fn payload(&self, content: Content<'_>) -> Result<Payload, Error> {
+        let mut line = String::with_capacity(MAX_BYTES);
+        self.push_to(&mut line);
+        let head_bytes = line.len();
+        let (mut text, mut params, max_bytes) = content.parts(must_be_escaped, must_be_escaped);
+        let max_bytes = max_bytes.min(MAX_BYTES);
+        let room = max_bytes.checked_sub(head_bytes);
+        if !room.is_some_and(|room| fit(&mut text, &mut params, 0, room)) {
+            return Err(too_long(head_bytes, max_bytes));
+        }
+        push_escaped(&mut line, &text.value, must_be_escaped);
+        push_facts(&mut line, text.value.is_empty(), &params);
+        Ok(line_payload(line))
+    }
+}
+
+/// Ours: RFC 3164 leaves CONTENT free (section 4.1.3).
+fn must_be_escaped(byte: u8) -> bool {
+    matches!(byte, b'"' | b'\\')
+}
+
+/// `Mmm dd hh:mm:ss ` (section 4.1.2): a day below 10 has a space before it.
+fn push_time(out: &mut String, time: OffsetDateTime) {
+    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let month = MONTHS[usize::from(u8::from(time.month())) - 1];
+    let (hour, minute, second) = (time.hour(), time.minute(), time.second());
+    let _ = write!(out, "{month} {:>2} {hour:02}:{minute:02}:{second:02} ", time.day());
+}
+
+fn push_host(out: &mut String, name: &str) {
+    let name = name.trim();
+    if name.parse::<Ipv4Addr>().is_ok() {
+        out.push_str(name);
+        return;
+    }
+    let label = name.split('.').next().unwrap_or_default();
+    let legal = |c: char| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' };
+    let label: String = label.chars().map(legal).skip_while(|c| !c.is_ascii_alphanumeric()).take(MAX_HOST).collect();
+    let label = label.trim_end_matches(['-', '_']);
+    out.push_str(if label.is_empty() { NO_NAME } else { label });
+}
+
+fn push_tag(out: &mut String, tag: &str) {
+    let begin = out.len();
+    out.extend(tag.chars().filter(char::is_ascii_alphanumeric).take(MAX_TAG));
+    if out.len() == begin {
+        out.push_str(NO_NAME);
+    }
+}
+
+/// `name="value"`, a space before each but where nothing stands before the first.
+fn push_facts(line: &mut String, at_begin: bool, params: &[Field<'_>]) {
+    for (index, param) in params.iter().filter(|param| !param.value.is_empty()).enumerate() {
+        if index > 0 || !at_begin {
+            line.push(' ');
+        }
+        line.push_str(param.name);
+        line.push_str("=\"");
+        push_escaped(line, &param.value, must_be_escaped);
+        line.push('"');
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header<'a>(timestamp: &'a str, offset: &str, host_name: &'a str, tag: Option<&'a str>) -> String {
+        let utc_offset = UtcOffset::try_from(offset.to_owned()).expect("an offset");
+        let mut out = String::new();
+        Header { facility: Facility::LOCAL0, severity: Severity::Critical, timestamp, utc_offset, host_name, tag }
+            .push_to(&mut out);
+        out
+    }
+
+    #[test]
+    fn times_are_those_of_the_zone() {
+        for (timestamp, offset, expected) in [
+            ("2026-11-17T10:12:45.120Z", "Z", "Nov 17 10:12:45"),
+            ("2026-11-07T10:12:45.999Z", "Z", "Nov  7 10:12:45"),
+            ("2026-12-31T23:30:00.000Z", "+02:00", "Jan  1 01:30:00"),
+            ("2024-03-01T00:10:00.000Z", "-05:30", "Feb 29 18:40:00"),
+            ("2026-11-17T10:12:45+02:00", "+00:00", "Nov 17 08:12:45"),
+            ("9999-12-31T23:59:59.999Z", "-12:00", "Dec 31 11:59:59"),
+        ] {
+            assert_eq!(header(timestamp, offset, "h", None), format!("<130>{expected} h "), "{timestamp} {offset}");
+        }
+        for none in ["", "now", "2026-11-17", "2026-13-17T10:12:45.120Z", "Nov 17 10:12:45"] {
+            assert_eq!(header(none, "Z", "h", Some("t")), "<130>t: ", "{none}");
+        }
+        // A year that no RFC 3339 time has.
+        assert_eq!(header("9999-12-31T23:59:59.999Z", "+14:00", "h", None), "<130>");
+    }
+
+    #[test]
+    fn a_host_is_one_word_without_domain() {
+        for (name, expected) in [
+            ("heraldry.example", "heraldry"),
+            ("heraldry", "heraldry"),
+            ("10.0.0.1", "10.0.0.1"),
+            ("10.0.0.1.example", "10"),
+            ("2001:db8::1", "2001-db8--1"),
+            ("::1", "1"),
+            ("::", "heraldry"),
+            (" my höst: ", "my-h-st"),
+            ("_a_b-c_", "a_b-c"),
+            ("", "heraldry"),
+            (".example", "heraldry"),
+            ("münchen", "m-nchen"),
+            ("x\nevil", "x-evil"),
+        ] {
+            let line = header("2026-11-17T10:12:45.120Z", "Z", name, None);
+            assert_eq!(line, format!("<130>Nov 17 10:12:45 {expected} "), "{name:?}");
+        }
+        for (length, kept) in [(63, 63), (64, 63)] {
+            let long = header("2026-11-17T10:12:45.120Z", "Z", &"x".repeat(length), None);
+            assert!(long.ends_with(&format!(" {} ", "x".repeat(kept))));
+        }
+        let long = header("2026-11-17T10:12:45.120Z", "Z", &format!("{}--x", "x".repeat(61)), None);
+        assert!(long.ends_with(&format!(" {} ", "x".repeat(61))));
+    }
+
+    #[test]
+    fn a_tag_is_alphanumeric() {
+        for (tag, expected) in [
+            ("heraldry", "heraldry"),
+            ("heraldry-eu/1", "heraldryeu1"),
+            ("--", "heraldry"),
+            ("", "heraldry"),
+            ("é", "heraldry"),
+            ("abcdefghijklmnopqrstuvwxyz0123456", "abcdefghijklmnopqrstuvwxyz012345"),
+        ] {
+            assert_eq!(header("", "Z", "h", Some(tag)), format!("<130>{expected}: "), "{tag}");
+        }
+    }
+}

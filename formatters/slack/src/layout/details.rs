@@ -1,0 +1,93 @@
+//! What stands beside the coloured bar: everything that may be read later.
+
+use heraldry_formatter::Event;
+use heraldry_formatter::block_kit::{Blocks, Button, Compose, Mrkdwn, PlainText, TEXT, Text};
+use heraldry_formatter::outline::{List, Outline};
+
+use super::sheet::{DOT, Sheet};
+use super::{NAME, PIECE};
+
+const PASSAGE: usize = 600;
+const EVIDENCE: usize = 500;
+const LIST_ITEM: usize = 150;
+
+pub(super) fn fill<'a>(
+    blocks: &mut Blocks<'a>,
+    event: &'a Event<'_>,
+    outline: &'a Outline<'_>,
+    title_may_be_cut: bool,
+) {
+    if title_may_be_cut {
+        let told = outline.told.iter();
+        let sheet = told.fold(Sheet::new(), |sheet, fact| sheet.fact(fact.label, &fact.value, PASSAGE));
+        blocks.section(sheet.finish());
+    }
+    for passage in &outline.passages {
+        blocks.section(PlainText::lines(&**passage, PASSAGE));
+    }
+    if let Some(evidence) = &outline.evidence {
+        blocks.section(Mrkdwn::code(evidence, EVIDENCE));
+    }
+    if event.kind.is_rated() {
+        lists(blocks, outline);
+    }
+    // An address that may not be pressed may be read.
+    for link in outline.links.iter().filter(|link| Button::open(link.label, &link.address).is_none()) {
+        let text = PlainText::compose(PASSAGE).words(link.label).words(": ").value(&link.address, PASSAGE);
+        blocks.section(text.finish());
+    }
+    blocks.context(small_print(event, outline));
+}
+
+/// A block for each list.
+pub(super) fn lists(blocks: &mut Blocks<'_>, outline: &Outline<'_>) {
+    for items in &outline.lists {
+        blocks.section(if items.is_short() { line(items) } else { list(items) });
+    }
+}
+
+/// `✅ Fixed (3): F-0101, F-0102, F-0103`.
+fn line(list: &List<'_>) -> PlainText<'static> {
+    let mut text = heading(list).words(": ");
+    for (n, item) in list.shown.iter().enumerate() {
+        text = text.words(if n == 0 { "" } else { ", " }).value(item, LIST_ITEM);
+    }
+    match list.total - list.shown.len() {
+        0 => text.finish(),
+        more => text.words(&format!(" and {more} more")).finish(),
+    }
+}
+
+/// The heading, an item a line, and how many more there are.
+fn list(list: &List<'_>) -> PlainText<'static> {
+    let mut text = heading(list);
+    for item in &list.shown {
+        text = text.words("\n• ").value(item, LIST_ITEM);
+    }
+    match list.total - list.shown.len() {
+        0 => text.finish(),
+        more => text.words(&format!("\nand {more} more")).finish(),
+    }
+}
+
+fn heading(list: &List<'_>) -> Compose {
+    PlainText::compose(TEXT).words(list.sign).words(" ").words(list.label).words(&format!(" ({})", list.total))
+}
+
+/// Whose event it is, what one needs to find it again, and when it happened.
+fn small_print<'a>(event: &'a Event<'_>, outline: &Outline<'_>) -> Vec<Text<'a>> {
+    let mut sheet = Sheet::new();
+    let engagement = event.engagement_name().or(event.engagement_id()).filter(|_| !outline.tells_engagement());
+    for name in [engagement, event.engagement_client()].into_iter().flatten() {
+        sheet = sheet.piece("", name, NAME);
+    }
+    for note in &outline.notes {
+        sheet = sheet.piece(&format!("{} ", note.label), &note.value, PIECE);
+    }
+    // In the reader's own time zone if it can be told.
+    let before = if sheet.is_empty() { "" } else { DOT.trim() };
+    match event.time().and_then(|time| Mrkdwn::dated(before, time.unix_timestamp(), event.occurred_at)) {
+        Some(date) => vec![sheet.finish().into(), date.into()],
+        None => vec![sheet.piece("At ", event.occurred_at, PIECE).finish().into()],
+    }
+}

@@ -1,0 +1,80 @@
+//! The envelope: Splunk's metadata round the event.
+
+use std::borrow::Cow;
+
+use heraldry_formatter::line::value;
+use heraldry_formatter::text::Rule;
+use heraldry_formatter::{Context, Event, Severity};
+use serde::{Serialize, Serializer};
+use serde_json::value::RawValue;
+
+use crate::options::{Index, Options};
+
+/// Of an indexed field's value, in bytes: a longer one is of no use in a search, and the event has the whole.
+const FIELD_BYTES: usize = 1000;
+
+/// One event as the event endpoint takes it ("Format events for HTTP Event Collector").
+#[derive(Serialize)]
+pub(crate) struct Envelope<'a> {
+    /// When it happened, in seconds since 1970, with the milliseconds behind the point. Where the event has no such
+    /// time Splunk takes the time of arrival.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "seconds")]
+    time: Option<i128>,
+    host: &'a str,
+    source: &'a str,
+    sourcetype: Cow<'a, str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    index: Option<&'a str>,
+    event: Posted<'a>,
+    fields: Fields<'a>,
+}
+
+/// The event to the byte.
+struct Posted<'a>(&'a str);
+
+/// What is indexed beside the event. Names that the event itself does not have: Splunk finds those at search time,
+/// and a field with two sources would have two values. Only strings: what is nested is refused with code 15.
+#[derive(Serialize)]
+struct Fields<'a> {
+    event_id: &'a str,
+    event_type: &'static str,
+    severity: Severity,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    engagement_id: Option<Cow<'a, str>>,
+}
+
+impl<'a> Envelope<'a> {
+    pub(crate) fn of(event: &'a Event<'_>, context: &'a Context, options: &'a Options) -> Self {
+        let sourcetype = match &options.sourcetype {
+            Some(sourcetype) => sourcetype.as_str().into(),
+            None => format!("heraldry:{}", event.kind.group()).into(),
+        };
+        let engagement_id = event.engagement_id().map(|id| value(id, Rule::SPACES, FIELD_BYTES));
+        Self {
+            time: event.time().map(|time| time.unix_timestamp_nanos() / 1_000_000).filter(|ms| *ms >= 0),
+            host: options.host.as_ref().map_or(&context.host_name, |host| host.as_str()),
+            source: options.source.as_ref().map_or("heraldry", |source| source.as_str()),
+            sourcetype,
+            index: options.index.as_ref().map(Index::as_str),
+            event: Posted(event.json),
+            fields: Fields {
+                event_id: event.id,
+                event_type: event.kind.name(),
+                severity: event.severity(),
+                engagement_id: engagement_id.filter(|id| !id.is_empty()),
+            },
+        }
+    }
+}
+
+impl Serialize for Posted<'_> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        serde_json::from_str::<&RawValue>(self.0).map_err(serde::ser::Error::custom)?.serialize(to)
+    }
+}
+
+/// Milliseconds as seconds: exactly, where a floating point number would round.
+fn seconds<S: Serializer>(ms: &Option<i128>, to: S) -> Result<S::Ok, S::Error> {
+    let number = ms.map(|ms| RawValue::from_string(format!("{}.{:03}", ms / 1000, ms % 1000)));
+    number.transpose().map_err(serde::ser::Error::custom)?.serialize(to)
+}

@@ -1,0 +1,254 @@
+//! Whatever is in an event, the older form is one legal message of RFC 3164 and says what the event says: read back
+//! by a reader written from the RFC, the facts by one written from our own rule.
+
+use heraldry_format_syslog::Syslog;
+use heraldry_formatter::testing::cleaned::{assert_whole_or_cut, cleaned};
+use heraldry_formatter::testing::rfc3164_reader::{self, Message, facts};
+use heraldry_formatter::testing::strategy::{legal_event, text};
+use heraldry_formatter::testing::{rfc5424_reader, samples};
+use heraldry_formatter::text::is_blank;
+use heraldry_formatter::{Context, Error, RawEvent, format};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+const MARK: &str = "[truncated]";
+const OLDER: &str = r#"{"protocol":"rfc3164"}"#;
+
+fn render(event: &RawEvent, context: &Context, options: &str) -> String {
+    let payload = format::<Syslog>(event, context, options).expect("a payload");
+    assert_eq!(payload.content_type, "text/plain; charset=utf-8");
+    assert!(payload.headers.is_empty());
+    String::from_utf8(payload.body).expect("UTF-8")
+}
+
+/// One message of ours, apart.
+#[derive(Debug)]
+struct Read {
+    facility: u8,
+    severity: u8,
+    timestamp: String,
+    host_name: String,
+    tag: String,
+    said: String,
+    facts: Vec<(String, String)>,
+}
+
+impl Read {
+    fn get(&self, name: &str) -> Option<&str> {
+        self.facts.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+}
+
+fn read(line: &str) -> Read {
+    let message = rfc3164_reader::read(line.as_bytes()).unwrap_or_else(|e| panic!("{e}\n{line}"));
+    let (tag, content) = message.tagged().unwrap_or_else(|e| panic!("{e}\n{line}"));
+    let (said, facts) = facts(content).unwrap_or_else(|e| panic!("{e}\n{line}"));
+    let Message { facility, severity, timestamp, host_name, .. } = message;
+    Read {
+        facility,
+        severity,
+        timestamp: timestamp.expect("a time").into(),
+        host_name: host_name.into(),
+        tag: tag.into(),
+        said,
+        facts,
+    }
+}
+
+/// The facts of the newer form, in which nothing had to be cut.
+fn newer(event: &RawEvent) -> (u8, Vec<(String, String)>, String) {
+    let line = render(event, &Context { max_bytes: Some(1 << 20), ..samples::http() }, "{}");
+    let message = rfc5424_reader::read(line.as_bytes()).expect("a message");
+    let facts = message.elements.into_iter().flat_map(|element| element.params).collect();
+    (message.severity, facts, message.msg.unwrap_or_default().to_owned())
+}
+
+/// Both forms say the same, the older one as much of it as there is room for.
+fn check(event: &RawEvent, line: &str, max_bytes: usize) {
+    assert!(line.len() <= max_bytes, "{} bytes", line.len());
+    let message = read(line);
+    let (severity, sent, said) = newer(event);
+    assert_eq!((message.facility, message.severity), (16, severity));
+    assert_eq!((&*message.timestamp, &*message.tag, &*message.host_name), ("Nov 17 10:12:45", "heraldry", "heraldry"));
+    // What is said and the facts in the order of the newer form: what is left out is left out from the end.
+    let mut cut = false;
+    for (index, (name, value)) in message.facts.iter().enumerate() {
+        assert_eq!(*name, sent[index].0);
+        assert_whole_or_cut(&sent[index].1, value, name == "id", MARK);
+        cut |= *value != sent[index].1;
+    }
+    cut |= message.facts.len() < sent.len();
+    if message.said != said {
+        let kept = message.said.strip_suffix(MARK).unwrap_or_else(|| panic!("{:?} has no mark", message.said));
+        assert!(said.starts_with(kept), "sent {said:?}, read {:?}", message.said);
+        cut = true;
+    }
+    // Nothing goes without a word, and nothing without need.
+    let escaped = |text: &str| text.len() + text.matches(['"', '\\']).count();
+    let facts: usize = sent.iter().map(|(name, value)| name.len() + 4 + escaped(value)).sum();
+    let whole = line.find("heraldry: ").expect("a tag") + 10 + escaped(&said) + facts;
+    assert_eq!(cut, whole > max_bytes, "{whole} of {max_bytes} bytes: {line}");
+    assert!(!cut || line.contains(MARK), "{line}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_event_is_one_legal_message(event in legal_event(), max in prop::option::of(prop_oneof![Just(2048_u32), Just(8000), 400_u32..1100])) {
+        let context = Context { max_bytes: max, ..samples::syslog(1) };
+        let line = render(&event, &context, OLDER);
+        check(&event, &line, max.map_or(1024, |max| (max as usize).min(1024)));
+        prop_assert_eq!(line, render(&event, &context, OLDER));
+    }
+
+    #[test]
+    fn the_texts_come_back(title in text(), target in text(), description in text()) {
+        prop_assume!(!title.is_empty());
+        let json = json!({"type": "finding_added", "id": "019a8f00-0000-7000-8000-000000000001", "occurred_at": "2026-11-17T10:12:45.120Z",
+            "data": {"finding": {"title": title, "severity": "high", "target": target, "url": "https://a.example/", "description": description}}});
+        let line = render(&samples::event(&json.to_string()), &samples::http(), OLDER);
+        let message = read(&line);
+        let [title, target, description] = [title, target, description].map(|text| if is_blank(&text) { String::new() } else { cleaned(&text, " ", " ").trim().to_owned() });
+        let said = match (&*title, &*description) {
+            ("", _) => return Ok(()),
+            (title, "") => format!("HIGH {title}"),
+            (title, description) => format!("HIGH {title}: {description}"),
+        };
+        let escapes = |text: &str| text.len() + text.matches(['"', '\\']).count();
+        let fits = escapes(&said) + escapes(&target) < 800;
+        assert_whole_or_cut(&said, &message.said, fits, MARK);
+        if !target.is_empty() {
+            assert_whole_or_cut(&target, message.get("target").unwrap_or_default(), fits, MARK);
+        }
+    }
+
+    #[test]
+    fn any_host_and_tag_are_made_legal(name in text(), app in "[!-~]{1,48}") {
+        let event = &samples::all()[0].event;
+        let context = Context { host_name: name, ..samples::syslog(2048) };
+        let message = read(&render(event, &context, &json!({"protocol": "rfc3164", "app_name": app}).to_string()));
+        let letters: String = app.chars().filter(char::is_ascii_alphanumeric).take(32).collect();
+        prop_assert_eq!(&*message.tag, if letters.is_empty() { "heraldry" } else { &letters });
+    }
+
+    #[test]
+    fn any_room_is_kept_or_refused(max in 0_u32..700, event in legal_event()) {
+        match format::<Syslog>(&event, &samples::syslog(max), OLDER) {
+            Ok(payload) => {
+                prop_assert!(payload.body.len() <= max as usize);
+                read(std::str::from_utf8(&payload.body).expect("UTF-8"));
+            }
+            Err(Error::Internal(_)) => prop_assert!(max < 90, "refused at {}", max),
+            Err(other) => prop_assert!(false, "{:?}", other),
+        }
+    }
+}
+
+fn finding(members: Value) -> RawEvent {
+    let mut event = json!({"type": "finding_added", "id": "019a8f00-0000-7000-8000-000000000001", "occurred_at": "2026-11-07T23:12:45.120Z",
+        "data": {"finding": {"title": "t", "severity": "low"}}});
+    for (name, value) in members.as_object().expect("members") {
+        event["data"]["finding"][name] = value.clone();
+    }
+    samples::event(&event.to_string())
+}
+
+#[test]
+fn a_spoof_is_data() {
+    let title = "x severity=\"info\" target=\"evil\\\"\n<0>Nov  1 00:00:00 evil evil: forged\r\n\0\u{2028}<0>su: x";
+    let target = "https://a.example/?q=\" finding_id=\"F-9\" \\\" \\";
+    let event = finding(json!({"title": title, "target": target, "id": "a\" b=\"c"}));
+    let message = read(&render(&event, &samples::http(), OLDER));
+    assert_eq!((message.facility, message.severity), (16, 5));
+    let names: Vec<_> = message.facts.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["id", "finding_id", "severity", "target"]);
+    assert_eq!((message.get("target"), message.get("finding_id")), (Some(target), Some("a\" b=\"c")));
+    let said = "LOW x severity=\"info\" target=\"evil\\\" <0>Nov  1 00:00:00 evil evil: forged   <0>su: x";
+    assert_eq!(message.said, said);
+}
+
+#[test]
+fn the_example_of_the_format() {
+    let event = finding(json!({"title": "Stored \"XSS\"", "target": "C:\\x"}));
+    let options = r#"{"protocol":"rfc3164","utc_offset":"+02:00","facility":"auth","app_name":"pen-test"}"#;
+    assert_eq!(
+        render(&event, &samples::http(), options),
+        r#"<37>Nov  8 01:12:45 heraldry pentest: LOW Stored \"XSS\" id="019a8f00-0000-7000-8000-000000000001" severity="low" target="C:\\x""#
+    );
+}
+
+#[test]
+fn a_message_has_at_most_1024_bytes() {
+    let at = |length: usize| {
+        let event = finding(json!({"description": "é".repeat(length), "url": "https://a.example/"}));
+        render(&event, &samples::syslog(8000), OLDER)
+    };
+    let (shortest, longest) = ((1..).find(|length| at(*length).contains(MARK)), at(200_000));
+    let shortest = shortest.expect("cut some time");
+    let [whole, cut] = [at(shortest - 1), at(shortest)];
+    assert!((1023..=1024).contains(&whole.len()) && !whole.contains(MARK), "{}", whole.len());
+    for cut in [cut, longest] {
+        assert!((1023..=1024).contains(&cut.len()), "{}", cut.len());
+        let message = read(&cut);
+        assert!(message.said.ends_with(&format!("é{MARK}")), "{}", message.said);
+        assert_eq!(message.facts.len(), 3);
+    }
+}
+
+#[test]
+fn options_at_their_limits() {
+    let event = &samples::all()[0].event;
+    let pointer = |options: Value| match format::<Syslog>(event, &samples::http(), &options.to_string()) {
+        Ok(_) => None,
+        Err(Error::InvalidOptions(problems)) => Some(problems[0].pointer.clone()),
+        Err(other) => panic!("{other:?}"),
+    };
+    for (name, good) in [
+        ("protocol", json!("rfc5424")),
+        ("protocol", json!("rfc3164")),
+        ("utc_offset", json!("Z")),
+        ("utc_offset", json!("+14:00")),
+        ("utc_offset", json!("-12:00")),
+        ("bom", json!(true)),
+    ] {
+        assert_eq!(pointer(json!({name: good.clone()})), None, "{name} {good}");
+    }
+    for (name, bad) in [
+        ("protocol", json!("RFC3164")),
+        ("protocol", json!(3164)),
+        ("protocol", json!(null)),
+        ("utc_offset", json!("+14:01")),
+        ("utc_offset", json!("-12:01")),
+        ("utc_offset", json!("Europe/Berlin")),
+        ("utc_offset", json!(2)),
+        ("bom", json!("true")),
+        ("bom", json!(null)),
+    ] {
+        assert_eq!(pointer(json!({name: bad.clone()})), Some(format!("/{name}")), "{name} {bad}");
+    }
+}
+
+#[test]
+fn a_byte_order_mark_stands_before_the_text() {
+    for sample in samples::all() {
+        let (_, facts, said) = newer(&sample.event);
+        for max_bytes in [300, 480, 2048, 8000] {
+            let line = render(&sample.event, &samples::syslog(max_bytes), r#"{"bom":true}"#);
+            assert!(line.len() <= max_bytes as usize);
+            let message = rfc5424_reader::read(line.as_bytes()).unwrap_or_else(|e| panic!("{e}\n{line}"));
+            let msg = message.msg.expect("a text").strip_prefix('\u{FEFF}').expect("a byte order mark");
+            assert_whole_or_cut(&said, msg.trim_start(), false, MARK);
+            assert!(message.elements.iter().all(|element| element.params.len() <= facts.len()));
+        }
+    }
+}
+
+#[test]
+fn every_type_has_content_of_its_own() {
+    for sample in samples::all().iter().filter(|sample| !sample.name.contains("--")) {
+        let message = read(&render(&sample.event, &samples::http(), OLDER));
+        let (_, facts, said) = newer(&sample.event);
+        assert_eq!((message.said, message.facts), (said, facts), "{}", sample.name);
+    }
+}

@@ -1,0 +1,208 @@
+//! The whole host, in one table: what comes in, what goes out, how late, at what size, beside floors of the same run.
+//!
+//! `cargo bench --bench host` makes every row; `cargo bench --bench host -- ingest deliver` those of some groups.
+#![allow(missing_docs, reason = "a benchmark")]
+
+mod support;
+
+use std::io::Write as _;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use support::{ADMIN, Bare, Host, Sink, Table, bare, event, events, per_second, runtime, send};
+
+/// Clients that post one by one.
+const CLIENTS: usize = 64;
+
+fn main() {
+    let wanted: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with("--")).collect();
+    let wants = |group: &str| wanted.is_empty() || wanted.iter().any(|word| word == group);
+    let mut table = Table::new();
+    runtime().block_on(async {
+        let sink = Sink::start().await;
+        let client = bare();
+        // The first requests open connections and fill caches.
+        send(&client, &sink.url(), None, CLIENTS, events(5_000)).await;
+        let took = send(&client, &sink.url(), None, CLIENTS, events(60_000)).await;
+        let loop_rate = per_second(60_000, took);
+        if wants("ingest") {
+            ingest(&mut table, &client, loop_rate).await;
+        }
+        if wants("deliver") {
+            for (format, fan_out, posts, goal) in [
+                ("json", 1, 30_000, "0.30"),
+                ("json", 10, 6_000, "0.60"),
+                ("json", 100, 600, ""),
+                ("slack", 1, 20_000, "0.25"),
+                ("syslog", 1, 20_000, ""),
+            ] {
+                let (rate, cpu) = deliver(&client, &sink, format, fan_out, posts).await;
+                table.row(&format!("{format}, fan-out {fan_out}: deliveries/s"), rate, Some(loop_rate), goal);
+                table.row("… the host's CPU for a delivery: us", cpu, None, "");
+            }
+        }
+        if wants("latency") {
+            latency(&mut table, &client, &sink).await;
+        }
+        if wants("webhooks") {
+            webhooks(&mut table, &client, &sink).await;
+        }
+        if wants("dead") {
+            dead(&mut table, &client, &sink).await;
+        }
+    });
+    table.finish();
+}
+
+async fn ingest(table: &mut Table, client: &Bare, loop_rate: f64) {
+    let host = Host::start();
+    send(client, &host.events(), Some(ADMIN), 16, events(500)).await;
+    for (clients, posts, batch, goal) in
+        [(1, 2_000, 1, ""), (16, 20_000, 1, ""), (256, 40_000, 1, "0.50"), (1, 200, 100, ""), (16, 1_600, 100, "0.70")]
+    {
+        let cpu = host.cpu();
+        let took = send(client, &host.events(), Some(ADMIN), clients, bodies(posts, batch)).await;
+        let cpu = (host.cpu() - cpu).as_secs_f64() * 1e6 / (posts * batch) as f64;
+        let rate = per_second(posts * batch, took);
+        let what = format!("{clients} clients x {batch}: events/s");
+        table.row(
+            &format!("{what} (floor: append and sync)"),
+            rate,
+            Some(append(clients * batch, posts * batch)),
+            goal,
+        );
+        if batch == 1 {
+            table.row("… (floor: the bare HTTP loop)", rate, Some(loop_rate), "");
+        }
+        table.row("… the host's CPU for an event: us", cpu, None, "");
+    }
+}
+
+fn bodies(posts: usize, batch: usize) -> Arc<Vec<Bytes>> {
+    if batch == 1 {
+        return events(posts);
+    }
+    let body = Bytes::from(format!("[{}]", vec![event(); batch].join(",")));
+    Arc::new(vec![body; posts])
+}
+
+/// Events a second when `group` of them are appended at once and synced, for at most a few seconds.
+fn append(group: usize, events: usize) -> f64 {
+    let mut file = tempfile::tempfile().expect("a file");
+    let bytes = event().repeat(group);
+    let start = Instant::now();
+    let mut written = 0;
+    while written < events && start.elapsed() < Duration::from_secs(5) {
+        file.write_all(bytes.as_bytes()).expect("written");
+        file.sync_data().expect("synced");
+        written += group;
+    }
+    per_second(written, start.elapsed())
+}
+
+/// Deliveries a second, from the first post to the last arrival, and the host's CPU for one, in microseconds.
+async fn deliver(client: &Bare, sink: &Sink, format: &str, fan_out: usize, posts: usize) -> (f64, f64) {
+    let host = Host::start();
+    for number in 0..fan_out {
+        host.webhook(client, &sink.url(), format, number).await;
+    }
+    warm_up(client, sink, &host, fan_out).await;
+    measure(client, sink, &host, fan_out, posts).await
+}
+
+async fn measure(client: &Bare, sink: &Sink, host: &Host, fan_out: usize, posts: usize) -> (f64, f64) {
+    let (from, cpu, start) = (sink.taken(), host.cpu(), Instant::now());
+    send(client, &host.events(), Some(ADMIN), CLIENTS, events(posts)).await;
+    let taken = sink.wait(from, posts * fan_out, Duration::from_secs(120)).await;
+    assert!(taken >= posts * fan_out, "{taken} of {}", posts * fan_out);
+    let rate = per_second(posts * fan_out, start.elapsed());
+    (rate, (host.cpu() - cpu).as_secs_f64() * 1e6 / (posts * fan_out) as f64)
+}
+
+async fn warm_up(client: &Bare, sink: &Sink, host: &Host, fan_out: usize) {
+    let (from, posts) = (sink.taken(), 2_000 / fan_out.min(20));
+    send(client, &host.events(), Some(ADMIN), CLIENTS, events(posts)).await;
+    sink.wait(from, posts * fan_out, Duration::from_secs(60)).await;
+}
+
+/// From a post to its arrival, on an idle host and while others post at half of what the host can take.
+async fn latency(table: &mut Table, client: &Bare, sink: &Sink) {
+    let probe = Sink::start().await;
+    let host = Host::start();
+    host.webhook_for(client, &probe.url(), "json", 0, &["report_ready"]).await;
+    host.webhook_for(client, &sink.url(), "json", 1, &["finding_added"]).await;
+    let from = sink.taken();
+    send(client, &host.events(), Some(ADMIN), CLIENTS, events(2_000)).await;
+    sink.wait(from, 2_000, Duration::from_secs(60)).await;
+    let idle = probe_latency(client, &host, &probe, 500).await;
+    table.row("latency, post to sink, idle: p50 ms", idle.0, None, "5");
+    table.row("… p99 ms", idle.1, None, "15");
+    let (full, _) = measure(client, sink, &host, 1, 10_000).await;
+    let load = support::Load::start(client, &host.events(), full / 2.0);
+    let half = probe_latency(client, &host, &probe, 1_000).await;
+    load.stop().await;
+    table.row("latency at half load: p50 ms", half.0, None, "5");
+    table.row("… p99 ms", half.1, None, "15");
+}
+
+/// p50 and p99 in milliseconds.
+async fn probe_latency(client: &Bare, host: &Host, probe: &Sink, probes: usize) -> (f64, f64) {
+    let body = Bytes::from_static(br#"{"type":"report_ready","data":{"report":{"title":"probe"}}}"#);
+    let body = Arc::new(vec![body]);
+    let mut took = Vec::new();
+    for _ in 0..probes {
+        let (from, start) = (probe.taken(), Instant::now());
+        send(client, &host.events(), Some(ADMIN), 1, Arc::clone(&body)).await;
+        assert_eq!(probe.wait(from, 1, Duration::from_secs(10)).await, 1);
+        took.push(start.elapsed());
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    took.sort_unstable();
+    let ms = |share: f64| took[(took.len() as f64 * share) as usize].as_secs_f64() * 1e3;
+    (ms(0.5), ms(0.99))
+}
+
+/// Ten webhooks, then ten thousand, of which the same ten take what comes.
+async fn webhooks(table: &mut Table, client: &Bare, sink: &Sink) {
+    let host = Host::start();
+    for number in 0..10 {
+        host.webhook_for(client, &sink.url(), "json", number, &["finding_added"]).await;
+    }
+    warm_up(client, sink, &host, 10).await;
+    let (few, _) = measure(client, sink, &host, 10, 3_000).await;
+    for number in 10..10_000 {
+        host.webhook_for(client, &sink.url(), "json", number, &["report_ready"]).await;
+    }
+    let (many, _) = measure(client, sink, &host, 10, 3_000).await;
+    table.row("10,000 webhooks, fan-out 10: deliveries/s (floor: 10)", many, Some(few), "0.90");
+    table.row("… resident memory: MiB", host.resident_kib() as f64 / 1024.0, None, "");
+    // A history of a hundred thousand attempts and more by now; a million takes as long as it takes.
+    let mut made = 0;
+    while made < 1_000_000 {
+        let (from, posts) = (sink.taken(), 20_000);
+        send(client, &host.events(), Some(ADMIN), CLIENTS, events(posts)).await;
+        made += sink.wait(from, posts * 10, Duration::from_secs(300)).await;
+    }
+    let (late, _) = measure(client, sink, &host, 10, 3_000).await;
+    table.row("a history of 1,000,000 attempts: deliveries/s (floor: none)", late, Some(few), "0.90");
+    table.row("… resident memory: MiB", host.resident_kib() as f64 / 1024.0, None, "");
+}
+
+/// A hundred webhooks at a steady rate, then one of them dead.
+async fn dead(table: &mut Table, client: &Bare, sink: &Sink) {
+    let probe = Sink::start().await;
+    let silent = support::Silent::start().await;
+    let host = Host::start();
+    host.webhook_for(client, &probe.url(), "json", 0, &["report_ready"]).await;
+    for number in 1..99 {
+        host.webhook_for(client, &sink.url(), "json", number, &["finding_added"]).await;
+    }
+    let load = support::Load::start(client, &host.events(), 20.0);
+    probe_latency(client, &host, &probe, 100).await;
+    let alone = probe_latency(client, &host, &probe, 800).await;
+    host.webhook_for(client, &silent.url(), "json", 100, &["finding_added"]).await;
+    let beside = probe_latency(client, &host, &probe, 800).await;
+    load.stop().await;
+    table.row("healthy p99 beside a dead one of a hundred: ms (floor: alone)", beside.1, Some(alone.1), "<1.20");
+}

@@ -1,0 +1,222 @@
+//! What the audit log says: who changed what, when.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::id::{AuditId, TokenId, WebhookId};
+use super::time::Timestamp;
+use super::token::{Role, Token};
+use super::webhook::{Filter, Webhook};
+
+/// Who made a change.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Actor {
+    /// The bearer of a token.
+    Token {
+        /// The token's id.
+        #[schema(value_type = uuid::Uuid)]
+        id: TokenId,
+        /// What the token was called then.
+        name: String,
+    },
+    /// The host itself, as when the breaker switches a webhook off.
+    Host,
+    /// Somebody at the machine, with a command on a stopped host.
+    CommandLine,
+}
+
+impl From<&Token> for Actor {
+    fn from(token: &Token) -> Self {
+        Self::Token { id: token.id, name: token.name.clone() }
+    }
+}
+
+/// What was done.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+pub enum Action {
+    /// A webhook was made.
+    #[serde(rename = "webhook.created")]
+    WebhookCreated,
+    /// A webhook's configuration was changed, or it was switched on or off.
+    #[serde(rename = "webhook.updated")]
+    WebhookUpdated,
+    /// A webhook was deleted.
+    #[serde(rename = "webhook.deleted")]
+    WebhookDeleted,
+    /// The breaker or the destination switched a webhook off.
+    #[serde(rename = "webhook.disabled")]
+    WebhookDisabled,
+    /// A webhook has a new secret.
+    #[serde(rename = "webhook.secret_rotated")]
+    SecretRotated,
+    /// What had failed or was held is sent again.
+    #[serde(rename = "webhook.recovered")]
+    WebhookRecovered,
+    /// One delivery is made again.
+    #[serde(rename = "delivery.redelivered")]
+    Redelivered,
+    /// A token was made.
+    #[serde(rename = "token.created")]
+    TokenCreated,
+    /// A token was deleted.
+    #[serde(rename = "token.deleted")]
+    TokenDeleted,
+    /// A formatter was uploaded.
+    #[serde(rename = "formatter.installed")]
+    FormatterInstalled,
+    /// Another version of a formatter is used.
+    #[serde(rename = "formatter.activated")]
+    FormatterActivated,
+    /// The version of before is used again.
+    #[serde(rename = "formatter.rolled_back")]
+    FormatterRolledBack,
+    /// An uploaded formatter was deleted.
+    #[serde(rename = "formatter.deleted")]
+    FormatterDeleted,
+    /// Everything was exported.
+    #[serde(rename = "store.exported")]
+    StoreExported,
+    /// The store was made from an export.
+    #[serde(rename = "store.imported")]
+    StoreImported,
+}
+
+/// What it was done to.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Target {
+    /// `webhook`, `token`, `formatter`, `delivery` or `store`.
+    pub r#type: String,
+    /// Its id; a formatter's is its name.
+    pub id: String,
+    /// What it was called then; null when it has no name of its own.
+    pub name: Option<String>,
+}
+
+/// One field's change. What is secret has neither value.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct FieldChange {
+    /// The field.
+    pub field: String,
+    /// Its value before, when it had one that may be shown.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub from: Value,
+    /// Its value now, when it has one that may be shown.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub to: Value,
+}
+
+/// A change as whoever makes it reports it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Deed {
+    /// Who.
+    pub actor: Actor,
+    /// What.
+    pub action: Action,
+    /// To what.
+    pub target: Target,
+    /// Field by field.
+    pub changes: Vec<FieldChange>,
+}
+
+/// One line of the audit log.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct AuditEntry {
+    /// The entry's id; a page's `before` takes it.
+    #[schema(value_type = uuid::Uuid)]
+    pub id: AuditId,
+    /// The entry's number, from 1, without gaps.
+    pub sequence: u64,
+    /// Who made the change.
+    pub actor: Actor,
+    /// What was done.
+    pub action: Action,
+    /// What it was done to.
+    pub target: Target,
+    /// What changed, field by field.
+    pub changes: Vec<FieldChange>,
+    /// When.
+    #[schema(value_type = String, format = DateTime)]
+    pub created_at: Timestamp,
+}
+
+impl Deed {
+    /// Something done to a webhook.
+    pub fn webhook(actor: Actor, action: Action, id: WebhookId, name: &str, changes: Vec<FieldChange>) -> Self {
+        let target = Target { r#type: "webhook".into(), id: id.to_string(), name: Some(name.to_owned()) };
+        Self { actor, action, target, changes }
+    }
+
+    /// Something done to a token.
+    pub fn token(actor: Actor, action: Action, token: &Token) -> Self {
+        let role = match token.role {
+            Role::Admin => "admin",
+            Role::Pentester => "pentester",
+            Role::Ingest => "ingest",
+        };
+        let target = Target { r#type: "token".into(), id: token.id.to_string(), name: Some(token.name.clone()) };
+        let changes = if action == Action::TokenCreated { vec![FieldChange::to("role", role)] } else { Vec::new() };
+        Self { actor, action, target, changes }
+    }
+
+    /// Something done to a formatter.
+    pub fn formatter(actor: Actor, action: Action, name: &str, changes: Vec<FieldChange>) -> Self {
+        let target = Target { r#type: "formatter".into(), id: name.to_owned(), name: Some(name.to_owned()) };
+        Self { actor, action, target, changes }
+    }
+
+    /// Something done to everything at once.
+    pub fn store(actor: Actor, action: Action) -> Self {
+        let target = Target { r#type: "store".into(), id: "store".into(), name: None };
+        Self { actor, action, target, changes: Vec::new() }
+    }
+}
+
+impl FieldChange {
+    /// A field with a value that it did not have before.
+    pub fn to(field: &str, to: impl Into<Value>) -> Self {
+        Self { field: field.to_owned(), from: Value::Null, to: to.into() }
+    }
+
+    /// A field whose values are nobody's business.
+    pub fn secret(field: &str) -> Self {
+        Self { field: field.to_owned(), from: Value::Null, to: Value::Null }
+    }
+}
+
+/// What differs between a webhook's old and new state. Addresses, secrets, headers and options can hold what lets a
+/// reader in: of those only the field is named.
+pub fn differences(old: &Webhook, new: &Webhook) -> Vec<FieldChange> {
+    let (a, b) = (&old.config, &new.config);
+    let mut changes = Vec::new();
+    let mut shown = |field: &str, from: Value, to: Value| {
+        if from != to {
+            changes.push(FieldChange { field: field.to_owned(), from, to });
+        }
+    };
+    shown("name", a.name.as_str().into(), b.name.as_str().into());
+    shown("event_types", a.event_types.names().into(), b.event_types.names().into());
+    shown("format", a.format.as_str().into(), b.format.as_str().into());
+    shown("filter", filter(&a.filter), filter(&b.filter));
+    shown("rate_limit", serde_json::json!(a.rate_limit), serde_json::json!(b.rate_limit));
+    shown("tls", serde_json::json!(a.tls), serde_json::json!(b.tls));
+    shown("batch", serde_json::json!(a.batch), serde_json::json!(b.batch));
+    shown("retry_count", a.retry_count.into(), b.retry_count.into());
+    shown("timeout_ms", a.timeout_ms.into(), b.timeout_ms.into());
+    shown("is_active", old.activity.is_active().into(), new.activity.is_active().into());
+    let hidden = [
+        ("url", a.url != b.url),
+        ("secret", a.secret != b.secret),
+        ("format_options", a.format_options != b.format_options),
+        ("headers", a.headers != b.headers),
+    ];
+    changes.extend(hidden.iter().filter(|(_, differs)| *differs).map(|(field, _)| FieldChange::secret(field)));
+    changes
+}
+
+fn filter(filter: &Filter) -> Value {
+    serde_json::json!({
+        "min_severity": filter.min_severity.map(super::event::Severity::as_str),
+        "engagement_ids": filter.engagement_ids,
+    })
+}

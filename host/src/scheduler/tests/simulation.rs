@@ -1,0 +1,929 @@
+//! Days of deliveries in moments: the real scheduler and the real store on a virtual clock, with destinations that
+//! a seed decides about, through restarts, crashes and jumps of the wall clock.
+//!
+//! Everything runs on one thread, so a seed always gives the same run. What a seed finds is replayed with
+//! `cargo test --locked -p heraldry --lib -- --ignored --exact scheduler::tests::simulation::replay SEED`.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use fastrand::Rng;
+use tokio::time::{Instant, sleep};
+
+use super::{Double, Ended, UNUSED};
+use crate::formatter::Rendered;
+use crate::model::audit::Actor;
+use crate::model::delivery::{ErrorClass, Status};
+use crate::model::event::{Event, EventType, NewEvent};
+use crate::model::id::{DeliveryId, EventId, TokenId, WebhookId};
+use crate::model::settings::{DeliverySettings, RetryPolicy};
+use crate::model::time::{Clock, Timestamp};
+use crate::model::url::DeliveryUrl;
+use crate::model::webhook::{Activity, Filter, Subscription, TlsNames, Webhook, WebhookConfig};
+use crate::scheduler::{Courier, Ear, Scheduler};
+use crate::store::tests::inline::folder_in_memory;
+use crate::store::{Acceptance, DueItem, Options, Store, Updated};
+use crate::telemetry::Telemetry;
+
+const SECOND: i64 = 1000;
+const MINUTE: i64 = 60 * SECOND;
+const HOUR: i64 = 60 * MINUTE;
+const DAY: i64 = 24 * HOUR;
+/// The wall clock when a simulation begins.
+const BEGIN: i64 = 1_800_000_000_000;
+/// What a delivery may be later than due.
+const LATE: i64 = SECOND;
+/// An outcome may wait so long for the disk; a crash may take it back.
+const UNWRITTEN: i64 = 21;
+/// Long enough for every retry that a simulated webhook may have.
+const LAST_RETRIES: i64 = 9 * HOUR;
+
+/// Virtual time of one life of the process: the steady clock began with the wall clock, which jumps.
+pub(super) struct SimClock {
+    began: Option<Instant>,
+    wall: i64,
+    jumped: AtomicI64,
+}
+
+impl SimClock {
+    fn starting_at(wall: i64) -> Self {
+        Self { began: Some(Instant::now()), wall, jumped: AtomicI64::new(0) }
+    }
+
+    /// A clock that does not move, for what needs one and does not look at it.
+    pub(super) fn standing() -> Self {
+        Self { began: None, wall: BEGIN, jumped: AtomicI64::new(0) }
+    }
+}
+
+impl Clock for SimClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_unix_ms(self.steady_ms() + self.jumped.load(Ordering::Relaxed))
+    }
+
+    fn steady_ms(&self) -> i64 {
+        let lived = self.began.map_or(Duration::ZERO, |began| began.elapsed());
+        self.wall + i64::try_from(lived.as_millis()).expect("a short life")
+    }
+}
+
+/// How a destination is at the moment.
+#[derive(Clone, Copy, Debug)]
+enum Mood {
+    Healthy,
+    Slow,
+    Failing,
+    Gone,
+    Busy { retry_after_s: u64 },
+    Dead,
+    Flapping,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Off {
+    ByAdmin,
+    Tripped,
+}
+
+/// What should be true of a webhook.
+#[derive(Debug)]
+struct Hook {
+    mood: Mood,
+    /// Since when it is off, and why.
+    off: Option<(i64, Off)>,
+    /// Since when it is on again.
+    on_since: i64,
+    /// Every time at which it was switched off.
+    switched_off: Vec<i64>,
+    failures_in_a_row: u32,
+    in_flight: usize,
+    /// When its last free place was taken or given back.
+    /// Since when and until when the destination wants nothing, and in which life it said so.
+    paused: Option<(i64, i64, u32)>,
+    busy_until: i64,
+    deleted: bool,
+    /// When attempts ended lately: outcomes that a crash may take back.
+    ends: Vec<i64>,
+}
+
+/// What should be true of a delivery.
+#[derive(Debug)]
+struct Delivery {
+    webhook: WebhookId,
+    accepted: i64,
+    /// The number of the last attempt that began, and in which life.
+    last: u32,
+    life: u32,
+    /// When the next one is due, at the earliest and at the latest, by the steady clock.
+    due: (i64, i64),
+    /// In which life that was settled.
+    due_in: u32,
+    /// How it ended, as the destination saw it.
+    ended: Option<Status>,
+    /// When the last attempt that had an end had it.
+    answered: Option<i64>,
+    /// Whether its webhook was off when it was made.
+    born_held: bool,
+    attempts: u32,
+}
+
+/// Everything that outlives the process.
+struct World {
+    rng: Rng,
+    settings: DeliverySettings,
+    /// Time that passed in earlier lives.
+    passed: i64,
+    life: u32,
+    life_began: i64,
+    clock: Option<Arc<SimClock>>,
+    hooks: BTreeMap<WebhookId, Hook>,
+    order: Vec<WebhookId>,
+    deliveries: BTreeMap<DeliveryId, Delivery>,
+    events: BTreeMap<EventId, Vec<DeliveryId>>,
+    in_flight: usize,
+    busy_until: i64,
+    /// When the process crashed.
+    crashes: Vec<i64>,
+    faults: Vec<String>,
+    /// What happened, for comparing two runs.
+    trace: Vec<(i64, usize, u32)>,
+}
+
+type Shared = Arc<Mutex<World>>;
+
+fn lock(world: &Shared) -> MutexGuard<'_, World> {
+    world.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl World {
+    fn new(seed: u64, settings: DeliverySettings) -> Self {
+        Self {
+            rng: Rng::with_seed(seed),
+            settings,
+            passed: 0,
+            life: 0,
+            life_began: 0,
+            clock: None,
+            hooks: BTreeMap::new(),
+            order: Vec::new(),
+            deliveries: BTreeMap::new(),
+            events: BTreeMap::new(),
+            in_flight: 0,
+            busy_until: 0,
+            crashes: Vec::new(),
+            faults: Vec::new(),
+            trace: Vec::new(),
+        }
+    }
+
+    fn clock(&self) -> &SimClock {
+        self.clock.as_ref().expect("the process lives")
+    }
+
+    /// Time that no clock of the host shows: it never jumps, over all lives.
+    fn now(&self) -> i64 {
+        self.passed + self.clock().steady_ms() - self.clock().wall
+    }
+
+    fn fault(&mut self, words: String) {
+        let now = self.now();
+        self.faults.push(format!("at {now} ms, in life {}: {words}", self.life));
+    }
+
+    /// Whether a crash may have forgotten what happened then.
+    fn is_taken_back(&self, at: i64) -> bool {
+        is_taken_back(&self.crashes, at)
+    }
+
+    fn hook(&mut self, id: WebhookId) -> &mut Hook {
+        self.hooks.get_mut(&id).expect("a webhook of this simulation")
+    }
+
+    /// An attempt begins: may it?
+    fn begins(&mut self, webhook: &Webhook, item: &DueItem) {
+        let (now, steady, life) = (self.now(), self.clock().steady_ms(), self.life);
+        let id = webhook.id;
+        let place = self.order.iter().position(|known| *known == id).expect("known");
+        self.trace.push((now, place, item.attempt));
+        let hook = &self.hooks[&id];
+        let mut faults = Vec::new();
+        if hook.deleted {
+            faults.push("an attempt after the webhook was deleted".to_owned());
+        }
+        if let Some((since, why)) = hook.off
+            && now > since
+        {
+            faults.push(format!("an attempt while the webhook is off ({why:?} since {since})"));
+        }
+        if let Some((since, until, of)) = hook.paused
+            && of == life
+            && (since + 1..until).contains(&now)
+        {
+            faults.push(format!("an attempt at {now} though the destination wants nothing from {since} to {until}"));
+        }
+        let free_since = hook.busy_until.max(self.busy_until).max(self.life_began).max(hook.on_since);
+        let delivery = &self.deliveries[&item.delivery];
+        // Cut with the process, or forgotten by a crash.
+        let begins_anew = item.attempt == delivery.last
+            && delivery.life != life
+            && delivery.answered.is_none_or(|at| self.is_taken_back(at));
+        if item.attempt != delivery.last + 1 && !begins_anew {
+            faults.push(format!("attempt {} after attempt {}", item.attempt, delivery.last));
+        }
+        if let Some(status) = delivery.ended
+            && !begins_anew
+        {
+            faults.push(format!("an attempt after it was {status:?}"));
+        }
+        if !begins_anew {
+            let (earliest, latest) = delivery.due;
+            let free = steady - (now - free_since);
+            // What a wall clock that was set back put out of every reach is due at once.
+            let longest = self.settings.retry.cap.max(self.settings.retry.retry_after_cap).as_millis();
+            let longest = i64::try_from(longest).expect("hours");
+            let reach = if delivery.due_in == life { i64::MAX } else { self.clock().wall + longest };
+            if steady < earliest && latest <= reach {
+                faults.push(format!("attempt {} is {} ms too early", item.attempt, earliest - steady));
+            }
+            let late = if earliest > reach { steady - free } else { steady - latest.max(free) };
+            if late > LATE {
+                faults.push(format!("attempt {} is {late} ms late", item.attempt));
+            }
+        }
+        let delivery = self.deliveries.get_mut(&item.delivery).expect("known");
+        (delivery.last, delivery.life) = (item.attempt, life);
+        (delivery.ended, delivery.answered) = (None, None);
+        self.in_flight += 1;
+        let (most, most_of_one) = (self.settings.concurrency, self.settings.webhook_concurrency);
+        if self.in_flight >= most {
+            self.busy_until = now;
+        }
+        let in_flight = self.in_flight;
+        let hook = self.hook(id);
+        hook.in_flight += 1;
+        if hook.in_flight >= most_of_one {
+            hook.busy_until = hook.busy_until.max(now);
+        }
+        if in_flight > most || hook.in_flight > most_of_one {
+            faults.push(format!("{in_flight} in flight, {} of one webhook", hook.in_flight));
+        }
+        for fault in faults {
+            self.fault(format!("{fault}; webhook {place}, delivery {}", item.delivery));
+        }
+    }
+
+    /// An attempt's task is gone, whatever it came to.
+    fn leaves(&mut self, id: WebhookId) {
+        // The process died with it: the next life begins with nothing in flight.
+        let Some(now) = self.clock.is_some().then(|| self.now()) else { return };
+        if self.in_flight >= self.settings.concurrency {
+            self.busy_until = now;
+        }
+        self.in_flight -= 1;
+        let most = self.settings.webhook_concurrency;
+        let hook = self.hook(id);
+        if hook.in_flight >= most {
+            hook.busy_until = hook.busy_until.max(now);
+        }
+        hook.in_flight -= 1;
+    }
+
+    /// What the destination does with an attempt: after how long, and what.
+    fn answer(&mut self, webhook: &Webhook, event: &Event) -> (i64, Ended) {
+        let failed = |class, status, retry_after| Ended::Failed { class, status, retry_after };
+        if event.event_type == EventType::ReportReady {
+            return (0, Ended::Skipped);
+        }
+        let quick = self.rng.i64(1..200);
+        let timeout = i64::from(webhook.config.timeout_ms);
+        let mut mood = self.hooks[&webhook.id].mood;
+        if matches!(mood, Mood::Flapping) {
+            mood = if self.rng.bool() { Mood::Healthy } else { Mood::Failing };
+        }
+        match mood {
+            Mood::Healthy | Mood::Flapping => (quick, Ended::Delivered),
+            Mood::Slow if self.rng.u8(..4) == 0 => (timeout, failed(ErrorClass::Timeout, None, None)),
+            Mood::Slow => (self.rng.i64(timeout / 4..timeout), Ended::Delivered),
+            Mood::Failing => (quick, failed(ErrorClass::Status, Some(500), None)),
+            Mood::Gone => (quick, failed(ErrorClass::Status, Some(410), None)),
+            Mood::Busy { retry_after_s } => {
+                (quick, failed(ErrorClass::Status, Some(429), Some(Duration::from_secs(retry_after_s))))
+            }
+            Mood::Dead => (timeout, failed(ErrorClass::Connect, None, None)),
+        }
+    }
+
+    /// The destination has answered: what must follow?
+    fn ends(&mut self, webhook: &Webhook, item: &DueItem, ended: Ended) {
+        let (now, steady, life) = (self.now(), self.clock().steady_ms(), self.life);
+        let RetryPolicy { base, factor, cap, retry_after_cap } = self.settings.retry;
+        let threshold = self.settings.breaker_threshold;
+        let ms = |wait: Duration| i64::try_from(wait.as_millis()).expect("hours");
+        let delivery = self.deliveries.get_mut(&item.delivery).expect("known");
+        (delivery.attempts, delivery.answered) = (item.attempt, Some(now));
+        let (gone, asked) = match ended {
+            Ended::Skipped => {
+                delivery.ended = Some(Status::Skipped);
+                delivery.attempts = item.attempt - 1;
+                return;
+            }
+            Ended::Delivered => {
+                delivery.ended = Some(Status::Delivered);
+                let hook = self.hook(webhook.id);
+                hook.failures_in_a_row = 0;
+                hook.ends.push(now);
+                return;
+            }
+            Ended::Failed { status, retry_after, .. } => {
+                (status == Some(410), ms(retry_after.unwrap_or_default().min(retry_after_cap)))
+            }
+        };
+        let is_final = gone || item.attempt > webhook.config.retry_count;
+        if is_final {
+            delivery.ended = Some(Status::Failed);
+        } else {
+            let wait = (1..item.attempt).fold(base, |wait, _| wait.saturating_mul(factor).min(cap));
+            let wait = ms(wait.min(cap));
+            delivery.due_in = life;
+            delivery.due = (steady + (wait / 2).max(asked), steady + wait.max(asked));
+        }
+        let hook = self.hook(webhook.id);
+        if matches!(ended, Ended::Failed { status: Some(429), .. }) {
+            let before = hook.paused.filter(|(_, _, of)| *of == life);
+            let until = before.map_or(0, |(_, until, _)| until).max(now + asked);
+            hook.paused = Some((now, until, life));
+            hook.busy_until = hook.busy_until.max(until);
+        }
+        hook.ends.push(now);
+        if is_final {
+            hook.failures_in_a_row += 1;
+            if (gone || hook.failures_in_a_row >= threshold) && hook.off.is_none() {
+                hook.off = Some((now, Off::Tripped));
+                hook.switched_off.push(now);
+            }
+        }
+    }
+}
+
+fn is_taken_back(crashes: &[i64], at: i64) -> bool {
+    crashes.iter().any(|crash| (0..=UNWRITTEN).contains(&(crash - at)))
+}
+
+/// The destinations.
+struct Destinations(Shared);
+
+/// Gives a place back, also when the attempt is cut.
+struct Place<'a>(&'a Shared, WebhookId);
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        lock(self.0).leaves(self.1);
+    }
+}
+
+impl Double for Destinations {
+    fn attempt<'a>(
+        &'a self,
+        webhook: &'a Webhook,
+        event: &'a Event,
+        item: &'a DueItem,
+    ) -> Pin<Box<dyn Future<Output = Ended> + Send + 'a>> {
+        Box::pin(async move {
+            let (wait, ended) = {
+                let mut world = lock(&self.0);
+                world.begins(webhook, item);
+                world.answer(webhook, event)
+            };
+            let _place = Place(&self.0, webhook.id);
+            sleep_to(&self.0, wait, 0).await;
+            lock(&self.0).ends(webhook, item, ended);
+            ended
+        })
+    }
+}
+
+/// Sleeps at least so long, to a millisecond of this parity: destinations answer at even ones, admins act at odd ones,
+/// so that what is simulated never depends on which of two things of one moment came first.
+async fn sleep_to(world: &Shared, wait: i64, parity: i64) {
+    let until = lock(world).now() + wait;
+    let wait = wait + (until + parity) % 2;
+    sleep(Duration::from_millis(wait.unsigned_abs())).await;
+}
+
+/// How a life ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum End {
+    Restart,
+    Crash,
+    /// Everything is looked at.
+    Judgement,
+}
+
+/// One life of the process.
+struct Life {
+    world: Shared,
+    store: Arc<Store>,
+    scheduler: Scheduler,
+}
+
+fn config(rng: &mut Rng) -> WebhookConfig {
+    WebhookConfig {
+        name: "simulated".into(),
+        url: DeliveryUrl::parse("https://hooks.example/x").expect("a URL"),
+        secret: None,
+        event_types: Subscription::All,
+        format: "simulated".into(),
+        format_options: "{}".into(),
+        headers: Vec::new(),
+        filter: Filter::default(),
+        rate_limit: None,
+        tls: TlsNames::default(),
+        batch: None,
+        retry_count: rng.u32(0..5),
+        timeout_ms: 1000 * rng.u32(1..10),
+        is_active: true,
+    }
+}
+
+fn event(event_type: EventType) -> NewEvent {
+    NewEvent {
+        id: None,
+        event_type,
+        occurred_at: None,
+        engagement_id: None,
+        severity: None,
+        json: format!(r#"{{"type":"{}","data":{{}}}}"#, event_type.as_str()),
+        digest: [1; 32],
+    }
+}
+
+/// What the store's own thread would do: write what waits, try a failed store again.
+async fn keep(store: Arc<Store>) {
+    let waiting = store.waiting();
+    loop {
+        waiting.notified().await;
+        while let Some(wait) = store.waits() {
+            sleep(wait.max(Duration::from_millis(1))).await;
+            store.tick();
+        }
+    }
+}
+
+impl Life {
+    fn begin(world: &Shared, folder: &Path, wall: i64) -> Self {
+        let clock = Arc::new(SimClock::starting_at(wall));
+        let settings = {
+            let mut world = lock(world);
+            world.clock = Some(Arc::clone(&clock));
+            world.life += 1;
+            world.life_began = world.passed;
+            world.in_flight = 0;
+            world.hooks.values_mut().for_each(|hook| hook.in_flight = 0);
+            world.settings
+        };
+        let ear = Ear::new();
+        let store = Store::open_inline(Options {
+            folder: folder.to_owned(),
+            cache_bytes: 1 << 20,
+            master_key: None,
+            breaker_threshold: settings.breaker_threshold,
+            idempotency_kept: Duration::from_secs(3600),
+            changes: ear.changes(),
+            clock: Arc::clone(&clock) as Arc<dyn Clock>,
+        });
+        let store = Arc::new(store.expect("the store opens"));
+        tokio::spawn(keep(Arc::clone(&store)));
+        let courier = Courier {
+            store: Arc::clone(&store),
+            registry: Arc::clone(&UNUSED.0),
+            rendered: Rendered::default(),
+            transport: Arc::clone(&UNUSED.1),
+            clock,
+            telemetry: Arc::new(Telemetry::new()),
+            double: Some(Arc::new(Destinations(Arc::clone(world)))),
+        };
+        let scheduler = Scheduler::start(ear, courier, settings, tokio::runtime::Handle::current());
+        let life = Self { world: Arc::clone(world), store, scheduler };
+        life.agree_on_webhooks();
+        life
+    }
+
+    /// After a start the store's word on each webhook counts, as far as the crash explains the difference.
+    fn agree_on_webhooks(&self) {
+        let mut world = lock(&self.world);
+        let table = self.store.webhooks();
+        let (began, crashes) = (world.life_began, world.crashes.clone());
+        let mut faults = Vec::new();
+        for (id, hook) in world.hooks.iter_mut().filter(|(_, hook)| !hook.deleted) {
+            let Some(webhook) = table.get(*id) else {
+                faults.push(format!("webhook {id} was acknowledged and is gone"));
+                continue;
+            };
+            let young = hook.ends.iter().any(|at| is_taken_back(&crashes, *at));
+            let stored = webhook.health.values().failure_count;
+            let off = match webhook.activity {
+                Activity::Active => None,
+                Activity::OffByAdmin => Some(Off::ByAdmin),
+                Activity::Tripped { .. } => Some(Off::Tripped),
+            };
+            if (stored != hook.failures_in_a_row || off != hook.off.map(|(_, why)| why)) && !young {
+                faults.push(format!(
+                    "webhook {id} has {stored} failures and is {off:?}, expected {} and {:?}",
+                    hook.failures_in_a_row, hook.off
+                ));
+            }
+            hook.failures_in_a_row = stored;
+            hook.off = off.map(|why| (hook.off.map_or(began, |(since, _)| since), why));
+            hook.ends.clear();
+        }
+        faults.into_iter().for_each(|fault| world.fault(fault));
+    }
+
+    /// The store and the model agree on which webhooks are off, and on how many deliveries failed in a row.
+    fn check_webhooks(&self) {
+        let mut world = lock(&self.world);
+        let table = self.store.webhooks();
+        let mut faults = Vec::new();
+        for (id, hook) in &world.hooks {
+            let Some(webhook) = table.get(*id) else {
+                faults.extend((!hook.deleted).then(|| format!("webhook {id} is gone")));
+                continue;
+            };
+            let tripped = matches!(webhook.activity, Activity::Tripped { .. });
+            let expected = matches!(hook.off, Some((_, Off::Tripped)));
+            let failures = webhook.health.values().failure_count;
+            if tripped != expected || failures != hook.failures_in_a_row {
+                let known = hook.failures_in_a_row;
+                faults.push(format!("tripped: {tripped}, expected {expected}; {failures} failures, expected {known}"));
+            }
+        }
+        faults.into_iter().for_each(|fault| world.fault(fault));
+    }
+
+    async fn create(&self) {
+        let config = config(&mut lock(&self.world).rng);
+        let made = self.store.create_webhook(config, Actor::Host).await.expect("created");
+        let mut world = lock(&self.world);
+        let now = world.now();
+        world.order.push(made.id);
+        world.hooks.insert(
+            made.id,
+            Hook {
+                mood: Mood::Healthy,
+                off: None,
+                on_since: now,
+                switched_off: Vec::new(),
+                failures_in_a_row: 0,
+                in_flight: 0,
+                paused: None,
+                busy_until: now,
+                deleted: false,
+                ends: Vec::new(),
+            },
+        );
+    }
+
+    async fn post(&self, events: Vec<NewEvent>) {
+        let acceptance = Acceptance { token: TokenId::from_bytes([1; 16]), idempotency: None, events };
+        let accepted = self.store.accept(acceptance).await.expect("accepted");
+        for answer in accepted {
+            let view = self.store.event(answer.id).await.expect("read").expect("there");
+            let mut world = lock(&self.world);
+            let (now, steady, life) = (world.now(), world.clock().steady_ms(), world.life);
+            let due = (steady, steady);
+            for one in &view.deliveries {
+                let webhook = one.webhook_id;
+                let delivery = Delivery {
+                    webhook,
+                    accepted: now,
+                    last: 0,
+                    life,
+                    due,
+                    due_in: life,
+                    ended: None,
+                    answered: None,
+                    born_held: world.hooks[&webhook].off.is_some(),
+                    attempts: 0,
+                };
+                world.deliveries.insert(one.id, delivery);
+            }
+            world.events.insert(answer.id, view.deliveries.iter().map(|one| one.id).collect());
+        }
+    }
+
+    /// One webhook that is there.
+    fn any(&self) -> Option<WebhookId> {
+        let mut world = lock(&self.world);
+        let there: Vec<_> = world.order.iter().copied().filter(|id| !world.hooks[id].deleted).collect();
+        (!there.is_empty()).then(|| there[world.rng.usize(..there.len())])
+    }
+
+    async fn update(&self, id: WebhookId, config: WebhookConfig, switch: Option<bool>) {
+        let revision = self.store.webhooks().get(id).expect("there").revision;
+        let updated = self.store.update_webhook(id, revision, config, switch, Actor::Host).await.expect("written");
+        assert!(matches!(updated, Updated::Done(_)), "{updated:?}");
+        let mut world = lock(&self.world);
+        let now = world.now();
+        let hook = world.hook(id);
+        match switch {
+            Some(true) => {
+                if hook.off.take().is_some() {
+                    hook.on_since = now;
+                }
+                hook.failures_in_a_row = 0;
+            }
+            Some(false) => {
+                hook.off = Some((now, Off::ByAdmin));
+                hook.switched_off.push(now);
+            }
+            None => {}
+        }
+    }
+
+    async fn delete(&self, id: WebhookId) {
+        assert!(self.store.delete_webhook(id, Actor::Host).await.expect("deleted"));
+        let before = lock(&self.world).now();
+        self.scheduler.forget(id).await;
+        let mut world = lock(&self.world);
+        if world.now() > before {
+            world.fault("DELETE waited for the destination".into());
+        }
+        let hook = world.hook(id);
+        hook.deleted = true;
+        if hook.in_flight > 0 {
+            let left = hook.in_flight;
+            world.fault(format!("{left} attempts in flight after DELETE returned"));
+        }
+    }
+
+    /// One thing happens; how the life ends, if it does.
+    async fn act(&self) -> Option<End> {
+        let (dice, wait) = {
+            let rng = &mut lock(&self.world).rng;
+            let longest = [50, 5 * SECOND, 2 * MINUTE, 3 * HOUR][rng.usize(..4)];
+            (rng.u8(..100), rng.i64(1..longest))
+        };
+        sleep_to(&self.world, wait, 1).await;
+        self.check_webhooks();
+        let types =
+            [EventType::PhaseChanged, EventType::FindingAdded, EventType::SurfaceChanged, EventType::ReportReady];
+        match dice {
+            0..45 => {
+                let events = {
+                    let rng = &mut lock(&self.world).rng;
+                    // Now and then more than a lane's window loads at once.
+                    let count = if rng.u8(..120) == 0 { 300 } else { rng.usize(1..8) };
+                    (0..count).map(|_| event(types[rng.usize(..types.len())])).collect()
+                };
+                self.post(events).await;
+            }
+            45..62 => {
+                let id = self.any()?;
+                let mut world = lock(&self.world);
+                let retry_after_s = [1, 90, 100_000][world.rng.usize(..3)];
+                let moods = [
+                    Mood::Healthy,
+                    Mood::Healthy,
+                    Mood::Slow,
+                    Mood::Failing,
+                    Mood::Gone,
+                    Mood::Busy { retry_after_s },
+                    Mood::Dead,
+                    Mood::Flapping,
+                ];
+                let mood = moods[world.rng.usize(..moods.len())];
+                world.hook(id).mood = mood;
+            }
+            62..72 => {
+                if let Some(id) = self.any() {
+                    let config = self.store.webhooks().get(id).expect("there").config.clone();
+                    self.update(id, config, Some(true)).await;
+                }
+            }
+            72..75 => {
+                if let Some(id) = self.any() {
+                    let config = self.store.webhooks().get(id).expect("there").config.clone();
+                    self.update(id, config, Some(false)).await;
+                }
+            }
+            75..79 => {
+                if let Some(id) = self.any() {
+                    let config = config(&mut lock(&self.world).rng);
+                    self.update(id, config, None).await;
+                }
+            }
+            79..82 => self.create().await,
+            82..84 => {
+                if let Some(id) = self.any() {
+                    self.delete(id).await;
+                }
+            }
+            84..91 => {
+                let mut world = lock(&self.world);
+                let jump = [HOUR, -HOUR, -DAY, 3650 * DAY][world.rng.usize(..4)];
+                world.clock().jumped.fetch_add(jump, Ordering::Relaxed);
+                // Only a start looks at the wall clock.
+                return world.rng.bool().then_some(End::Crash);
+            }
+            91..95 => return Some(End::Restart),
+            _ => return Some(End::Crash),
+        }
+        None
+    }
+
+    /// The end of all things: every acknowledged event ended as it should.
+    async fn judge(&self) {
+        lock(&self.world).hooks.values_mut().for_each(|hook| hook.mood = Mood::Healthy);
+        sleep_to(&self.world, LAST_RETRIES, 1).await;
+        self.check_webhooks();
+        let events: Vec<(EventId, Vec<DeliveryId>)> =
+            lock(&self.world).events.iter().map(|(event, all)| (*event, all.clone())).collect();
+        for (event, deliveries) in events {
+            let view = self.store.event(event).await.expect("read");
+            let mut world = lock(&self.world);
+            let Some(view) = view else {
+                world.fault(format!("event {event} was acknowledged and is gone"));
+                continue;
+            };
+            assert_eq!(view.deliveries.iter().map(|one| one.id).collect::<Vec<_>>(), deliveries);
+            for one in view.deliveries {
+                let delivery = &world.deliveries[&one.id];
+                let hook = &world.hooks[&delivery.webhook];
+                let taken_back = delivery.answered.is_some_and(|at| world.is_taken_back(at));
+                let was_off = delivery.born_held
+                    || hook.off.is_some()
+                    || hook.switched_off.iter().any(|at| *at >= delivery.accepted);
+                let fits = match one.status {
+                    Status::Delivered | Status::Failed | Status::Skipped => delivery.ended == Some(one.status),
+                    Status::Held => (delivery.ended.is_none() || taken_back) && was_off,
+                    Status::Cancelled => hook.deleted,
+                    Status::Pending => false,
+                };
+                let counted =
+                    one.attempts == delivery.attempts || matches!(one.status, Status::Held | Status::Cancelled);
+                if !fits || !counted {
+                    let words = format!("{one:?} of an expected {delivery:?} to {hook:?}");
+                    world.fault(words);
+                }
+            }
+        }
+    }
+}
+
+/// Runs one life until it ends; how, and what the wall clock says then.
+fn live(world: &Shared, folder: &Path, wall: i64, script: impl AsyncFnOnce(&Life) -> End) -> (End, i64) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    let runtime = runtime.expect("a runtime");
+    let ended = runtime.block_on(async {
+        let life = Life::begin(world, folder, wall);
+        let end = script(&life).await;
+        if end == End::Crash {
+            life.store.crash();
+        } else {
+            life.scheduler.drain(Duration::from_secs(25)).await;
+            life.store.close();
+        }
+        let mut world = lock(world);
+        let now = world.now();
+        world.passed = now;
+        world.crashes.extend((end == End::Crash).then_some(now));
+        (end, world.clock().now().unix_ms())
+    });
+    // Without a clock the world is between two lives: what was in flight is cut and that is no event in it.
+    lock(world).clock = None;
+    drop(runtime);
+    ended
+}
+
+fn settings() -> DeliverySettings {
+    DeliverySettings { concurrency: 10, webhook_concurrency: 4, breaker_threshold: 3, ..DeliverySettings::default() }
+}
+
+type Trace = Vec<(i64, usize, u32)>;
+
+/// Runs a seed to its end; what went wrong, and what happened.
+fn simulate(seed: u64, actions: usize) -> (Vec<String>, Trace) {
+    let world: Shared = Arc::new(Mutex::new(World::new(seed, settings())));
+    let folder = folder_in_memory();
+    LazyLock::force(&UNUSED);
+    // The scheduler's jitter; making a folder draws from it too.
+    fastrand::seed(seed);
+    let (mut wall, mut left) = (BEGIN, actions);
+    loop {
+        let (end, stopped) = live(&world, folder.path(), wall, async |life| {
+            if lock(&world).hooks.is_empty() {
+                for _ in 0..3 {
+                    life.create().await;
+                }
+            }
+            while left > 0 && lock(&world).faults.is_empty() {
+                left -= 1;
+                if let Some(end) = life.act().await {
+                    return end;
+                }
+            }
+            life.judge().await;
+            End::Judgement
+        });
+        let mut world = lock(&world);
+        if end == End::Judgement || !world.faults.is_empty() {
+            return (std::mem::take(&mut world.faults), std::mem::take(&mut world.trace));
+        }
+        let down = world.rng.i64(1..5 * MINUTE);
+        world.passed += down;
+        wall = stopped + down;
+    }
+}
+
+/// Runs seeds; the first that fails is told with how to see it again.
+fn run(seeds: std::ops::Range<u64>, actions: usize) -> usize {
+    let mut attempts = 0;
+    for seed in seeds {
+        let faults = match catch_unwind(AssertUnwindSafe(|| simulate(seed, actions))) {
+            Ok((faults, trace)) => {
+                attempts += trace.len();
+                faults
+            }
+            Err(_) => vec!["a panic; its words are above".to_owned()],
+        };
+        assert!(
+            faults.is_empty(),
+            "seed {seed} fails: {}\nrun it alone with: cargo test --locked -p heraldry --lib -- --ignored --exact \
+             scheduler::tests::simulation::replay {seed}",
+            faults.join("\n")
+        );
+    }
+    attempts
+}
+
+const ACTIONS: usize = 50;
+
+/// Two tests, for two cores.
+#[test]
+fn twenty_seeds_keep_every_promise() {
+    let attempts = run(0..20, ACTIONS);
+    assert!(attempts > 4000, "only {attempts} attempts were simulated");
+}
+
+#[test]
+fn twenty_more_seeds_keep_every_promise() {
+    let attempts = run(20..40, ACTIONS);
+    assert!(attempts > 4000, "only {attempts} attempts were simulated");
+}
+
+#[test]
+#[ignore = "minutes: the long run of the two above"]
+fn two_thousand_seeds_keep_every_promise() {
+    run(1000..3000, ACTIONS);
+}
+
+#[test]
+#[ignore = "for one seed, which is given as a further argument"]
+fn replay() {
+    let seeds: Vec<u64> = std::env::args().filter_map(|argument| argument.parse().ok()).collect();
+    for seed in seeds {
+        run(seed..seed + 1, ACTIONS);
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_run() {
+    let (first, second) = (simulate(7, ACTIONS), simulate(7, ACTIONS));
+    assert!(!first.1.is_empty());
+    assert_eq!(first, second);
+}
+
+#[test]
+fn three_days_of_retries_end_after_the_last_one() {
+    let retry = RetryPolicy { cap: Duration::from_secs(12 * 3600), ..RetryPolicy::default() };
+    let settings = DeliverySettings { retry, ..settings() };
+    let world: Shared = Arc::new(Mutex::new(World::new(1, settings)));
+    let folder = folder_in_memory();
+    live(&world, folder.path(), BEGIN, async |life| {
+        life.create().await;
+        let id = life.any().expect("the webhook");
+        let tenacious = WebhookConfig { retry_count: 10, ..config(&mut Rng::with_seed(1)) };
+        life.update(id, tenacious, None).await;
+        lock(&world).hook(id).mood = Mood::Dead;
+        life.post(vec![event(EventType::PhaseChanged)]).await;
+        // Jumps of the wall clock meanwhile change nothing.
+        for jump in [HOUR, -DAY, 3650 * DAY, -HOUR, -3650 * DAY] {
+            sleep_to(&world, 20 * HOUR, 1).await;
+            lock(&world).clock().jumped.fetch_add(jump, Ordering::Relaxed);
+        }
+        let event = *lock(&world).events.keys().next().expect("posted");
+        let view = life.store.event(event).await.expect("read").expect("there");
+        assert_eq!((view.deliveries[0].status, view.deliveries[0].attempts), (Status::Failed, 11));
+        End::Judgement
+    });
+    let world = lock(&world);
+    assert_eq!(world.faults, Vec::<String>::new());
+    assert_eq!(world.trace.iter().map(|(_, _, attempt)| *attempt).collect::<Vec<_>>(), (1..=11).collect::<Vec<_>>());
+    let (first, last) = (world.trace[0].0, world.trace[10].0);
+    assert!(last - first > 3 * DAY / 2, "{} hours", (last - first) / HOUR);
+}

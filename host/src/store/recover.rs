@@ -1,0 +1,267 @@
+//! Sending again: one delivery anew, or everything of a webhook that failed or is held.
+
+use super::accept::ENTRY_ITEMS;
+use super::care::{self, Lost};
+use super::engine::Txn;
+use super::keys::{self, DueKey};
+use super::record::{self, DueItem, EventRecord, Further, Progress, Slot, SlotState};
+use super::writer::Writer;
+use super::{DueEntry, Recovery, StoreError};
+use crate::model::audit::{Action, Actor, Deed, FieldChange};
+use crate::model::delivery::{DeliveryView, Status};
+use crate::model::id::{AttemptId, DeliveryId, EventId, WebhookId};
+use crate::model::time::Timestamp;
+use crate::model::webhook::Webhook;
+
+/// Attempts of the history that one piece of a recovery looks at, and queue entries.
+const PIECE: usize = 512;
+
+/// How far a recovery came.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Cursor {
+    /// At the beginning.
+    Start,
+    /// It looks for held deliveries, from behind this entry on.
+    Held(Option<DueKey>),
+    /// It looks for failed ones in the history, from this attempt on.
+    Failed(AttemptId),
+    /// There is no more.
+    Done,
+}
+
+/// The epoch that what is asked for again waits under: the webhook's own, or that which begins when it is switched on.
+fn epoch_for(webhook: &Webhook) -> u32 {
+    if webhook.activity.is_active() { webhook.epoch } else { webhook.epoch.saturating_add(1) }
+}
+
+/// One piece's changes.
+struct Piece {
+    txn: Txn,
+    items: Vec<DueItem>,
+    key: DueKey,
+}
+
+impl Writer {
+    /// One piece of a recovery: how many deliveries it queued, and how far it came.
+    pub(super) fn recover(
+        &mut self,
+        webhook: WebhookId,
+        since: Timestamp,
+        cursor: Cursor,
+        by: &Actor,
+    ) -> Result<Option<Recovery>, StoreError> {
+        let Some(owner) = self.webhooks.load().get(webhook).cloned() else { return Ok(None) };
+        let deeds: Vec<Deed> = match cursor {
+            Cursor::Start => {
+                let changes = vec![FieldChange::to("since", since.to_string())];
+                vec![Deed::webhook(by.clone(), Action::WebhookRecovered, webhook, &owner.config.name, changes)]
+            }
+            _ => Vec::new(),
+        };
+        let key = DueKey { webhook, epoch: epoch_for(&owner), due_ms: self.clock.steady_ms(), seq: self.next_seq + 1 };
+        let mut piece = Piece { txn: Txn::default(), items: Vec::new(), key };
+        let next = match cursor {
+            Cursor::Start => self.recover_held(since, None, &mut piece)?,
+            Cursor::Held(after) => self.recover_held(since, after, &mut piece)?,
+            Cursor::Failed(from) => self.recover_failed(since, from, &mut piece)?,
+            Cursor::Done => Cursor::Done,
+        };
+        let Piece { mut txn, items, key } = piece;
+        let deliveries = items.len();
+        let mut due = Vec::new();
+        for items in items.chunks(ENTRY_ITEMS) {
+            // All of the piece share the first entry's number in their states: entries of one number differ in time.
+            let key = DueKey { due_ms: key.due_ms + i64::try_from(due.len()).unwrap_or(0), ..key };
+            txn.put(key.encode(), record::pack_queue(&items.iter().collect::<Vec<_>>()));
+            due.push(DueEntry { key, items: items.iter().map(|item| (item.clone(), None)).collect() });
+        }
+        if !txn.is_empty() || !deeds.is_empty() {
+            self.seq();
+            self.write_noted(&txn, &deeds)?;
+        }
+        if !due.is_empty() {
+            (self.changes)(super::Change::Due(due));
+        }
+        Ok(Some(Recovery { deliveries, next }))
+    }
+
+    /// What waits under earlier epochs than the one that counts.
+    fn recover_held(
+        &mut self,
+        since: Timestamp,
+        after: Option<DueKey>,
+        piece: &mut Piece,
+    ) -> Result<Cursor, StoreError> {
+        let (webhook, target) = (piece.key.webhook, piece.key.epoch);
+        let (found, complete) = match target.checked_sub(1) {
+            Some(last) => self.read_queue(webhook, 0..=last, after, PIECE)?,
+            None => (Vec::new(), true),
+        };
+        let last = found.last().map(|(key, _)| *key);
+        for (key, items) in found {
+            let mut left = false;
+            for item in items {
+                if !self.still_due(key, &item)? {
+                    continue;
+                }
+                let Some(mut states) = self.states_with(&piece.txn, item.event)? else { continue };
+                let Some(state) = states.get_mut(item.slot as usize) else { continue };
+                if state.next_attempt_at.is_some_and(|at| at < since) {
+                    left = true;
+                    continue;
+                }
+                self.wait_again(state, piece);
+                piece.txn.put(keys::state(item.event), record::pack(&states));
+                self.recent.forget(item.event);
+                // A round of its own: whoever switched the webhook on mended something.
+                let earlier = item.attempt - 1;
+                piece.items.push(DueItem { earlier, ..item });
+            }
+            if !left {
+                piece.txn.remove(key.encode());
+            }
+        }
+        Ok(match last.filter(|_| !complete) {
+            Some(last) => Cursor::Held(Some(last)),
+            // A chunk of the history is called after its first attempt, and one commit fills it.
+            None => Cursor::Failed(AttemptId::first_at(since.minus(std::time::Duration::from_secs(60)))),
+        })
+    }
+
+    /// What failed for good, as the history tells.
+    fn recover_failed(&mut self, since: Timestamp, from: AttemptId, piece: &mut Piece) -> Result<Cursor, StoreError> {
+        let webhook = piece.key.webhook;
+        let prefix = keys::attempts_prefix(webhook);
+        let mut failed: Vec<(EventId, DeliveryId)> = Vec::new();
+        let mut seen = 0;
+        let mut next = Cursor::Done;
+        self.engine.scan(&keys::attempts(webhook, from), false, |key, value| {
+            if !key.starts_with(&prefix) {
+                return false;
+            }
+            if seen >= PIECE {
+                let first = key.get(17..33).and_then(|id| <[u8; 16]>::try_from(id).ok());
+                next = first.map_or(Cursor::Done, |id| Cursor::Failed(AttemptId::from_bytes(id)));
+                return false;
+            }
+            let Ok(attempts) = record::unpack_attempts(value) else {
+                self.damage.stepped_over("attempts");
+                return true;
+            };
+            seen += attempts.len();
+            for attempt in attempts {
+                let ended = attempt.created_at.plus(std::time::Duration::from_millis(attempt.duration_ms));
+                let last = !attempt.success && !attempt.is_test && attempt.next_attempt_at.is_none();
+                if let Some(event) = attempt.event_id.filter(|_| last && ended >= since) {
+                    failed.push((event, attempt.delivery_id));
+                }
+            }
+            true
+        })?;
+        for (event, delivery) in failed {
+            let Some(slot) = self.slot_of(event, webhook, delivery)? else { continue };
+            let Some(mut states) = self.states_with(&piece.txn, event)? else { continue };
+            let Some(state) = states.get_mut(slot as usize) else { continue };
+            if state.progress != Progress::Failed {
+                continue;
+            }
+            // Not the attempt that the history tells of: one that was asked for again before has failed more than once.
+            let made = state.attempts;
+            self.wait_again(state, piece);
+            piece.txn.put(keys::state(event), record::pack(&states));
+            self.recent.forget(event);
+            piece.items.push(DueItem { event, slot, delivery, attempt: made + 1, earlier: made, pin: None });
+        }
+        Ok(next)
+    }
+
+    /// Queues again what was found to wait in no queue.
+    pub(super) fn requeue(&mut self, lost: &[Lost]) -> Result<(), StoreError> {
+        for some in lost.chunks(ENTRY_ITEMS) {
+            let (due_ms, seq) = (self.clock.steady_ms(), self.seq());
+            let (txn, entries) = care::requeue(&self.engine, some, due_ms, seq)?;
+            self.write(&[Some(&txn)])?;
+            some.iter().for_each(|lost| self.recent.forget(lost.event));
+            let due = |(key, items): (DueKey, Vec<DueItem>)| DueEntry {
+                key,
+                items: items.into_iter().map(|item| (item, None)).collect(),
+            };
+            (self.changes)(super::Change::Due(entries.into_iter().map(due).collect()));
+        }
+        Ok(())
+    }
+
+    fn wait_again(&self, state: &mut SlotState, piece: &Piece) {
+        *state = SlotState {
+            progress: Progress::Waiting,
+            epoch: piece.key.epoch,
+            next_attempt_at: Some(self.now()),
+            queued: Some(piece.key.seq),
+            ..*state
+        };
+    }
+
+    fn states_with(&self, txn: &Txn, event: EventId) -> Result<Option<Vec<SlotState>>, StoreError> {
+        if let Some(bytes) = txn.written(&keys::state(event))
+            && let Ok(states) = record::unpack(bytes)
+        {
+            return Ok(Some(states));
+        }
+        self.states(event)
+    }
+
+    /// A delivery's place in its event's fan-out.
+    fn slot_of(&self, event: EventId, webhook: WebhookId, delivery: DeliveryId) -> Result<Option<u32>, StoreError> {
+        let Some(bytes) = self.engine.get(&keys::event(event))? else { return Ok(None) };
+        let Ok(known) = record::unpack::<EventRecord>(&bytes) else {
+            self.damage.stepped_over("event");
+            return Ok(None);
+        };
+        let own = known.slots.iter().position(|slot| slot.delivery == delivery && slot.webhook == webhook);
+        if let Some(place) = own {
+            return Ok(u32::try_from(place).ok());
+        }
+        let bytes = self.engine.get(&keys::redelivery(delivery))?;
+        Ok(bytes.and_then(|bytes| record::unpack::<(EventId, u32)>(&bytes).ok()).map(|(_, place)| place))
+    }
+
+    /// A new delivery of an event to a webhook that it was made for before.
+    pub(super) fn redeliver(
+        &mut self,
+        webhook: WebhookId,
+        event: EventId,
+        of: DeliveryId,
+        by: &Actor,
+    ) -> Result<Option<DeliveryView>, StoreError> {
+        let Some(owner) = self.webhooks.load().get(webhook).cloned() else { return Ok(None) };
+        let Some(mut states) = self.states(event)? else { return Ok(None) };
+        let place = u32::try_from(states.len()).unwrap_or(u32::MAX);
+        let epoch = epoch_for(&owner);
+        let key = DueKey { webhook, epoch, due_ms: self.clock.steady_ms(), seq: self.seq() };
+        let delivery = DeliveryId::generate();
+        let further = Further { slot: Slot { delivery, webhook, epoch }, redelivery_of: of, made_at: self.now() };
+        states.push(further.initial_state(key.seq));
+        let item = DueItem { event, slot: place, delivery, attempt: 1, earlier: 0, pin: None };
+        let mut txn = Txn::default();
+        txn.put(keys::state(event), record::pack(&states));
+        self.recent.forget(event);
+        txn.put(keys::further(event, place), record::pack(&further));
+        txn.put(keys::redelivery(delivery), record::pack(&(event, place)));
+        txn.put(key.encode(), record::pack_queue(&[&item]));
+        let changes = vec![FieldChange::to("delivery", delivery.to_string())];
+        let deed = Deed {
+            target: crate::model::audit::Target { r#type: "delivery".into(), id: of.to_string(), name: None },
+            ..Deed::webhook(by.clone(), Action::Redelivered, webhook, &owner.config.name, changes)
+        };
+        self.write_noted(&txn, &[deed])?;
+        (self.changes)(super::Change::Due(vec![DueEntry { key, items: vec![(item, None)] }]));
+        Ok(Some(DeliveryView {
+            id: delivery,
+            webhook_id: webhook,
+            status: if owner.activity.is_active() { Status::Pending } else { Status::Held },
+            attempts: 0,
+            next_attempt_at: Some(further.made_at).filter(|_| owner.activity.is_active()),
+            redelivery_of: Some(of),
+        }))
+    }
+}

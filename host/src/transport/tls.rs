@@ -1,0 +1,205 @@
+//! Whom deliveries trust over TLS, and who they are: the system's CAs, and what whoever runs the server has named.
+//!
+//! A webhook chooses among these names and can do nothing else: no API switches verification off.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, RootCertStore};
+
+use crate::model::settings::TlsFiles;
+use crate::model::webhook::TlsNames;
+
+/// TLS cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// An extra root is not a certificate.
+    #[error("certificate {index} of the extra roots cannot be used: {error}")]
+    Root {
+        /// Which, from 0.
+        index: usize,
+        /// What is wrong with it.
+        error: rustls::Error,
+    },
+    /// A named file cannot be used.
+    #[error("{what} {name}: {}: {why}", .file.display())]
+    File {
+        /// What it is.
+        what: &'static str,
+        /// Its name.
+        name: String,
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it, and what is expected.
+        why: String,
+    },
+    /// rustls refuses the TLS versions or ciphers.
+    #[error("TLS cannot be set up: {0}")]
+    Tls(rustls::Error),
+}
+
+struct Identity {
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+}
+
+/// The configurations of TLS clients, one for each set of names that is in use.
+pub struct Tls {
+    system: Arc<RootCertStore>,
+    cas: BTreeMap<String, Arc<RootCertStore>>,
+    client_certs: BTreeMap<String, Identity>,
+    /// Made at first use: each keeps its own sessions.
+    configs: Mutex<HashMap<TlsNames, Arc<ClientConfig>>>,
+}
+
+impl Tls {
+    /// Reads what is named, and the system's roots; `extra_roots` (DER) are trusted beside these.
+    ///
+    /// # Errors
+    /// When something cannot be read, or a key may be read by everybody. A system without roots is no error: plain
+    /// HTTP goes on, and so does TLS to named CAs.
+    pub fn new(files: &TlsFiles, extra_roots: &[Vec<u8>]) -> Result<Self, SetupError> {
+        let mut cas = BTreeMap::new();
+        for (name, file) in &files.cas {
+            cas.insert(name.clone(), Arc::new(bundle(name, file)?));
+        }
+        let mut client_certs = BTreeMap::new();
+        for (name, cert, key) in &files.client_certs {
+            client_certs.insert(name.clone(), identity(name, cert, key)?);
+        }
+        let tls = Self { system: Arc::new(system_roots(extra_roots)?), cas, client_certs, configs: Mutex::default() };
+        // What does not fit together is found now, not at the first delivery.
+        for (name, file, _) in &files.client_certs {
+            let names = TlsNames { ca: None, client_cert: Some(name.clone()) };
+            tls.config(&names).map_err(|why| SetupError::File {
+                what: "client certificate",
+                name: name.clone(),
+                file: file.clone(),
+                why,
+            })?;
+        }
+        tls.config(&TlsNames::default()).map_err(|why| SetupError::Tls(rustls::Error::General(why)))?;
+        Ok(tls)
+    }
+
+    /// The names among these that the server's configuration does not have: the member, and a sentence.
+    pub fn unknown(&self, names: &TlsNames) -> Vec<(&'static str, String)> {
+        let mut unknown = Vec::new();
+        if let Some(ca) = names.ca.as_ref().filter(|ca| !self.cas.contains_key(*ca)) {
+            unknown.push(("ca", missing("CA bundle", ca, "--tls-ca", self.cas.keys())));
+        }
+        if let Some(cert) = names.client_cert.as_ref().filter(|cert| !self.client_certs.contains_key(*cert)) {
+            unknown.push((
+                "client_cert",
+                missing("client certificate", cert, "--tls-client-cert", self.client_certs.keys()),
+            ));
+        }
+        unknown
+    }
+
+    /// A client's configuration for these names.
+    ///
+    /// # Errors
+    /// A sentence: a name is not configured (any more), or the certificate and its key do not belong together.
+    pub(super) fn config(&self, names: &TlsNames) -> Result<Arc<ClientConfig>, String> {
+        if let Some((_, why)) = self.unknown(names).into_iter().next() {
+            return Err(why);
+        }
+        let mut configs = self.configs.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(config) = configs.get(names) {
+            return Ok(Arc::clone(config));
+        }
+        let roots = names.ca.as_ref().and_then(|ca| self.cas.get(ca)).unwrap_or(&self.system);
+        // The provider by name: a default for the whole process would be some other library's choice.
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|error| error.to_string())?
+            .with_root_certificates(Arc::clone(roots));
+        let config = match names.client_cert.as_ref().and_then(|cert| self.client_certs.get(cert)) {
+            Some(identity) => builder
+                .with_client_auth_cert(identity.chain.clone(), identity.key.clone_key())
+                .map_err(|error| format!("the certificate and its key cannot be used together: {error}"))?,
+            None => builder.with_no_client_auth(),
+        };
+        let config = Arc::new(config);
+        configs.insert(names.clone(), Arc::clone(&config));
+        Ok(config)
+    }
+}
+
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let certs: Vec<_> = self.client_certs.keys().collect();
+        f.debug_struct("Tls").field("cas", &self.cas.keys()).field("client_certs", &certs).finish_non_exhaustive()
+    }
+}
+
+fn missing<'a>(what: &str, name: &str, flag: &str, known: impl Iterator<Item = &'a String>) -> String {
+    let known: Vec<_> = known.map(String::as_str).collect();
+    let there = if known.is_empty() { "there is none".to_owned() } else { format!("there are {}", known.join(", ")) };
+    format!(
+        "the server's configuration has no {what} named {name:?}: {there}; whoever runs the server adds one with {flag}"
+    )
+}
+
+fn system_roots(extra_roots: &[Vec<u8>]) -> Result<RootCertStore, SetupError> {
+    let mut roots = RootCertStore::empty();
+    let found = rustls_native_certs::load_native_certs();
+    let (usable, unusable) = roots.add_parsable_certificates(found.certs);
+    if usable == 0 {
+        tracing::warn!(errors = ?found.errors, "this system trusts no certificates: deliveries over https will fail");
+    } else if unusable > 0 || !found.errors.is_empty() {
+        tracing::debug!(usable, unusable, errors = ?found.errors, "some of the system's certificates cannot be read");
+    }
+    for (index, root) in extra_roots.iter().enumerate() {
+        let root = CertificateDer::from_slice(root).into_owned();
+        roots.add(root).map_err(|error| SetupError::Root { index, error })?;
+    }
+    Ok(roots)
+}
+
+fn bundle(name: &str, file: &Path) -> Result<RootCertStore, SetupError> {
+    let fault = |why: String| SetupError::File { what: "CA bundle", name: name.to_owned(), file: file.to_owned(), why };
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(file).map_err(&fault)? {
+        roots.add(certificate).map_err(|error| fault(format!("a certificate in it cannot be used: {error}")))?;
+    }
+    Ok(roots)
+}
+
+fn identity(name: &str, cert: &Path, key: &Path) -> Result<Identity, SetupError> {
+    let fault = |file: &Path, why| SetupError::File {
+        what: "client certificate",
+        name: name.to_owned(),
+        file: file.to_owned(),
+        why,
+    };
+    let chain = certificates(cert).map_err(|why| fault(cert, why))?;
+    let mode = std::fs::metadata(key).map_err(|error| fault(key, error.to_string()))?.permissions().mode();
+    if mode & 0o007 != 0 {
+        return Err(fault(key, "everybody on this machine may read or write this key; make its mode 0600".into()));
+    }
+    let key = PrivateKeyDer::from_pem_file(key)
+        .map_err(|error| fault(key, format!("a private key in PEM is expected: {}", pem_words(&error))))?;
+    Ok(Identity { chain, key })
+}
+
+fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let words = |error| format!("certificates in PEM are expected: {}", pem_words(&error));
+    let read: Result<Vec<_>, _> = CertificateDer::pem_file_iter(file).map_err(words)?.collect();
+    let read = read.map_err(words)?;
+    if read.is_empty() { Err("it has no certificate in PEM".into()) } else { Ok(read) }
+}
+
+fn pem_words(error: &rustls::pki_types::pem::Error) -> String {
+    match error {
+        rustls::pki_types::pem::Error::NoItemsFound => "there is none in it".into(),
+        error => error.to_string(),
+    }
+}

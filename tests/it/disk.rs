@@ -1,0 +1,375 @@
+//! Disks that are full, broken, gone or taken: nothing that was answered 202 is lost, nothing is pretended.
+//!
+//! Those that need root mount a file system in a namespace of their own; the one with a broken sync needs `strace`.
+//! All of these run with `--ignored`, as `.ci/run` does, which installs what they need.
+
+use std::ffi::OsStr;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::support::host::{binary, new_folder};
+use crate::support::{Answer, Client, Destination, Host, PATIENCE, events, eventually, isolated};
+
+/// An event of 64 KiB.
+fn large() -> Value {
+    let mut event = events::finding("large", "");
+    event["data"]["finding"]["description"] = json!("x".repeat(64 * 1024));
+    event
+}
+
+fn id(event: &Value) -> String {
+    event["id"].as_str().expect("an id").to_owned()
+}
+
+/// Asserts that nothing was accepted, for a reason that lies with the host's disk.
+#[track_caller]
+fn assert_no_room(answer: &Answer) {
+    match answer.status() {
+        507 => answer.problem(507, "disk_full"),
+        _ => answer.problem(503, "unavailable"),
+    };
+    let seconds: u64 = answer.header("retry-after").parse().unwrap_or_else(|_| panic!("no Retry-After: {answer}"));
+    assert!(seconds > 0, "{answer}");
+}
+
+/// Posts an event; also a host whose disk is in trouble answers.
+async fn post(admin: &Client, event: &Value) -> Answer {
+    let answer = tokio::time::timeout(PATIENCE, admin.post("/events", event)).await;
+    answer.unwrap_or_else(|_| panic!("no answer for {PATIENCE:?}: the host hangs"))
+}
+
+/// Posts events until one is refused; the ids of the accepted ones, and the refused one with its answer.
+async fn post_until_refused(admin: &Client, most: usize, event: impl Fn() -> Value) -> (Vec<String>, String, Answer) {
+    let mut accepted = Vec::new();
+    for _ in 0..most {
+        let event = event();
+        let answer = post(admin, &event).await;
+        if answer.status() != 202 {
+            return (accepted, id(&event), answer);
+        }
+        accepted.push(id(&event));
+    }
+    panic!("all of {most} events were accepted");
+}
+
+async fn ready(host: &Host) -> bool {
+    let anyone = host.visitor().outside();
+    let answer = tokio::time::timeout(PATIENCE, anyone.get("/readyz")).await;
+    answer.unwrap_or_else(|_| panic!("no answer for {PATIENCE:?}: the host hangs")).status() == 200
+}
+
+/// Waits until readiness is false, and asserts that the answer says what about.
+async fn not_ready(host: &Host) {
+    let anyone = host.visitor().outside();
+    let answer = eventually("readiness to turn false", async || {
+        Some(anyone.get("/readyz").await).filter(|answer| answer.status() != 200)
+    })
+    .await;
+    answer.problem(503, "unavailable");
+    assert!(answer.text().contains("store"), "{answer}");
+}
+
+async fn assert_kept(admin: &Client, accepted: &[String]) {
+    let mut lost = Vec::new();
+    for event in accepted {
+        let answer = admin.get(&format!("/events/{event}")).await;
+        if answer.status() != 200 {
+            lost.push(answer.to_string());
+        }
+    }
+    assert!(lost.is_empty(), "{} of {} are lost: {lost:#?}", lost.len(), accepted.len());
+}
+
+fn run(words: &[&OsStr]) {
+    let status = Command::new(words[0]).args(&words[1..]).status().expect("the program is installed");
+    assert!(status.success(), "{words:?}: {status}");
+}
+
+fn mount(words: &[&str], at: &Path) {
+    let words = ["mount"].iter().chain(words).map(OsStr::new).chain([at.as_os_str()]);
+    run(&words.collect::<Vec<_>>());
+}
+
+/// Unmounts now, or as soon as nobody has a file of it open.
+fn unmount(at: &Path) {
+    run(&[OsStr::new("umount"), OsStr::new("--lazy"), at.as_os_str()]);
+}
+
+/// A host's folder whose data folder is mounted so.
+fn mounted(words: &[&str]) -> Arc<TempDir> {
+    let folder = Arc::new(new_folder());
+    std::fs::create_dir(folder.path().join("data")).expect("a folder");
+    mount(words, &folder.path().join("data"));
+    folder
+}
+
+/// A file that takes this much, or all that there is.
+fn ballast(path: &Path, bytes: usize) {
+    use std::io::Write as _;
+    let mut file = std::fs::File::create(path).expect("a file");
+    let piece = vec![1; 4096];
+    for _ in 0..bytes / piece.len() {
+        if file.write_all(&piece).is_err() {
+            break;
+        }
+    }
+}
+
+/// Bytes that are free for files.
+fn free(folder: &Path) -> usize {
+    let output = Command::new("df").args(["--output=avail", "-k"]).arg(folder).output().expect("df runs");
+    let text = String::from_utf8_lossy(&output.stdout);
+    text.lines().nth(1).and_then(|line| line.trim().parse::<usize>().ok()).expect("a number") * 1024
+}
+
+/// K8: two processes never write to one store.
+#[tokio::test]
+async fn a_second_process_on_the_same_folder_is_refused() {
+    let host = Host::start().await;
+    let (code, log) = Host::refused(|options| options.folder(host.folder())).await;
+    assert_eq!(code, Some(1), "{log}");
+    assert!(log.contains("is in use by another process") && log.contains("hint: "), "{log}");
+    assert!(log.contains(host.data().to_str().expect("a path")), "it does not say which folder: {log}");
+    let output = binary(host.folder().path()).args(["token", "reset-admin", "--data"]).arg(host.data()).output();
+    let output = output.expect("the binary runs");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("is in use by another process"));
+    // The first one does not notice.
+    host.admin().event(&events::minimal("phase_changed")).await;
+    assert!(ready(&host).await);
+}
+
+/// K1.
+#[tokio::test]
+#[ignore = "needs root: mounts a small file system"]
+async fn a_full_disk_loses_nothing_and_service_goes_on_when_there_is_space() {
+    let Some(_) = isolated::inside() else {
+        let name = "disk::a_full_disk_loses_nothing_and_service_goes_on_when_there_is_space";
+        return isolated::again(name, &["--mount"], "").await;
+    };
+    const LEFT: usize = 24 * 1024 * 1024;
+    let folder = mounted(&["-t", "tmpfs", "-o", "size=64m", "none"]);
+    let data = folder.path().join("data");
+    let mut host = Host::with(|options| options.folder(&folder)).await;
+    let (admin, destination) = (host.admin(), Destination::start().await);
+    admin.webhook(&destination.url("/"), json!({})).await;
+    let first = admin.event(&events::minimal("phase_changed")).await;
+    admin.settled(&first).await;
+
+    ballast(&data.join("ballast"), free(&data).saturating_sub(LEFT));
+    let (mut accepted, refused, answer) = post_until_refused(&admin, 1000, large).await;
+    assert_no_room(&answer);
+    assert_eq!(answer.status(), 507, "{answer}");
+    let (taken, mut refused) = (accepted.len(), vec![refused]);
+    assert!(taken > 0, "nothing fitted into {LEFT} bytes");
+    // Not a byte is left, which readiness says between two tries; a small event may still find a place.
+    ballast(&data.join("more ballast"), LEFT);
+    let mut unready = 0;
+    for number in 0..100 {
+        let event = if number % 4 == 0 { events::minimal("phase_changed") } else { large() };
+        let answer = post(&admin, &event).await;
+        if answer.status() == 202 {
+            accepted.push(id(&event));
+        } else {
+            assert_no_room(&answer);
+            refused.push(id(&event));
+        }
+        unready += usize::from(!ready(&host).await);
+    }
+    println!(
+        "{taken} events fitted; of 100 more {} did, {unready} times the host was not ready",
+        accepted.len() - taken
+    );
+    host.logged("the disk is full").await;
+
+    std::fs::remove_file(data.join("ballast")).expect("removed");
+    std::fs::remove_file(data.join("more ballast")).expect("removed");
+    let next = events::minimal("phase_changed");
+    eventually("an event to be accepted, without a restart", async || {
+        (post(&admin, &next).await.status() == 202).then_some(())
+    })
+    .await;
+    accepted.push(id(&next));
+    eventually("readiness, without a restart", async || ready(&host).await.then_some(())).await;
+    for _ in 0..10 {
+        accepted.push(admin.event(&large()).await);
+    }
+    destination
+        .wait_until("everything that was accepted", |received| {
+            let arrived: Vec<_> = received.iter().map(|request| id(&request.json())).collect();
+            accepted.iter().all(|event| arrived.contains(event))
+        })
+        .await;
+    for _life in 0..2 {
+        let admin = host.admin();
+        assert_kept(&admin, &accepted).await;
+        for event in &refused {
+            admin.get(&format!("/events/{event}")).await.problem(404, "not_found");
+        }
+        host.kill();
+        host = host.start_again().await;
+    }
+    assert!(unready > 0, "readiness stayed true while nothing fitted");
+    drop(host);
+    unmount(&data);
+}
+
+/// K4: a file system that the kernel makes read-only under a running host, as it does with a broken disk.
+#[tokio::test]
+#[ignore = "needs root: mounts a file system"]
+async fn a_file_system_that_turns_read_only_is_told_and_costs_nothing_that_was_accepted() {
+    let Some(outside) = isolated::inside() else {
+        let name = "disk::a_file_system_that_turns_read_only_is_told_and_costs_nothing_that_was_accepted";
+        return isolated::again(name, &["--mount"], "").await;
+    };
+    let image = outside.join("image");
+    let file = std::fs::File::create(&image).expect("a file");
+    file.set_len(256 * 1024 * 1024).expect("a sparse file");
+    run(&["mkfs.ext4", "-q", "-F"].map(OsStr::new).into_iter().chain([image.as_os_str()]).collect::<Vec<_>>());
+    let image = image.to_str().expect("a path");
+    let folder = mounted(&["-o", "loop", image]);
+    let data = folder.path().join("data");
+    let mut host = Host::with(|options| options.folder(&folder)).await;
+    let admin = host.admin();
+    let mut accepted = Vec::new();
+    for event in events::findings(50) {
+        accepted.push(admin.event(&event).await);
+    }
+    // What ext4 does itself when the disk fails, open files or not.
+    mount(&["-o", "remount,abort"], &data);
+    let (more, _, answer) = post_until_refused(&admin, 50, || events::minimal("phase_changed")).await;
+    assert!(more.is_empty(), "{} were accepted on a read-only file system", more.len());
+    assert_eq!(answer.status(), 503, "{answer}");
+    assert_no_room(&answer);
+    not_ready(&host).await;
+    host.logged("the store failed to write and is closed; restart when the disk is well").await;
+    assert!(host.log().contains("Read-only file system") || host.log().contains("Input/output error"));
+    // A host that is asked to end does so, also now.
+    host.terminate().await;
+    unmount(&data);
+
+    mount(&["-o", "loop", image], &data);
+    let mut host = host.start_again().await;
+    assert_kept(&host.admin(), &accepted).await;
+    host.terminate().await;
+    mount(&["-o", "remount,ro"], &data);
+    assert_refused_folder(&folder, &[], "Read-only file system").await;
+    mount(&["-o", "remount,rw"], &data);
+    let mut host = host.start_again().await;
+    assert_kept(&host.admin(), &accepted).await;
+    host.terminate().await;
+
+    // Root without the power to ignore permissions.
+    for path in [data.join("store"), data.join("store/db")] {
+        let permissions = std::fs::metadata(&path).expect("it is there").permissions();
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o000)).expect("changed");
+        let under = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search"];
+        assert_refused_folder(&folder, &under, "Permission denied").await;
+        std::fs::set_permissions(&path, permissions).expect("changed");
+    }
+    let host = host.start_again().await;
+    assert_kept(&host.admin(), &accepted).await;
+    drop(host);
+    unmount(&data);
+}
+
+/// Asserts that a host does not start on this folder and says why.
+async fn assert_refused_folder(folder: &Arc<TempDir>, under: &[&str], why: &str) {
+    let under: Vec<String> = under.iter().map(|word| (*word).to_owned()).collect();
+    let (code, log) = Host::refused(|options| options.folder(folder).under(under)).await;
+    assert_eq!(code, Some(1), "{log}");
+    assert!(log.contains(why) && log.contains("hint: ") && !log.contains("panicked"), "{why}: {log}");
+    assert!(log.contains(folder.path().join("data").to_str().expect("a path")), "which folder? {log}");
+}
+
+/// K4: what is written to files that nobody can reach any more is on no disk.
+#[tokio::test]
+async fn a_store_whose_folder_was_removed_takes_nothing_more() {
+    let mut host = Host::start().await;
+    let admin = host.admin();
+    admin.event(&events::minimal("phase_changed")).await;
+    std::fs::remove_dir_all(host.data().join("store")).expect("removed");
+    let (_, _, answer) = post_until_refused(&admin, 200, || events::minimal("phase_changed")).await;
+    assert_no_room(&answer);
+    not_ready(&host).await;
+    assert!(host.log().contains("ERROR"), "{}", host.log());
+    host.kill();
+}
+
+/// K2: the n-th sync (or write) of a thread fails, once. The one after it would succeed and mean nothing.
+#[tokio::test]
+#[ignore = "needs strace"]
+async fn a_sync_that_fails_is_never_pretended() {
+    let folder = Arc::new(new_folder());
+    let mut host = Host::with(|options| options.folder(&folder)).await;
+    let token = host.admin().token().to_owned();
+    let mut accepted = Vec::new();
+    for event in events::findings(20) {
+        accepted.push(host.admin().event(&event).await);
+    }
+    host.kill();
+    let mut tally = Vec::new();
+    for (call, nth) in [1, 2, 3, 4, 6, 9, 14, 20, 40]
+        .map(|nth| ("fdatasync", nth))
+        .into_iter()
+        .chain([1, 2, 5, 12, 30].map(|nth| ("pwrite64", nth)))
+        .chain([1, 2].map(|nth| ("fsync", nth)))
+    {
+        let inject = format!("inject={call}:error=EIO:when={nth}");
+        let trace = format!("trace={call}");
+        // -D: the host is this test's child, strace its grandchild.
+        let strace = ["strace", "-D", "-f", "-qq", "-o", "/dev/null", "-e", &trace, "-e", &inject];
+        let strace = strace.map(str::to_owned);
+        let started = Host::attempt(|options| options.folder(&folder).under(strace)).await;
+        let what = match started {
+            // Its start writes, too.
+            Err(ended) => {
+                assert_eq!(ended.code, Some(1), "{call} {nth}: {}", ended.log);
+                assert!(ended.log.contains("hint: "), "{call} {nth}: {}", ended.log);
+                "refused to start".to_owned()
+            }
+            Ok(host) => broken_life(host, &token, &mut accepted).await,
+        };
+        tally.push(format!("{call} {nth}: {what}"));
+        let mut host =
+            Host::attempt(|options| options.folder(&folder)).await.expect("it starts on a disk that is well");
+        let admin = host.visitor().with_token(&token);
+        assert_kept(&admin, &accepted).await;
+        host.kill();
+    }
+    println!("{}", tally.join("\n"));
+    let failed = tally.iter().filter(|line| line.contains("then the store failed")).count();
+    assert!(failed >= 3, "hardly a sync failed under load: {tally:#?}");
+}
+
+/// Posts until something fails, if it does; then nothing is taken any more. What came of it.
+async fn broken_life(mut host: Host, token: &str, accepted: &mut Vec<String>) -> String {
+    const EVENTS: usize = 60;
+    let admin = host.visitor().with_token(token);
+    let mut taken = 0;
+    for _ in 0..EVENTS {
+        let event = events::minimal("phase_changed");
+        let answer = admin.post("/events", &event).await;
+        if answer.status() == 202 {
+            accepted.push(id(&event));
+            taken += 1;
+            continue;
+        }
+        assert_eq!(answer.status(), 503, "{answer}");
+        assert_no_room(&answer);
+        not_ready(&host).await;
+        for _ in 0..5 {
+            let answer = admin.post("/events", &events::minimal("phase_changed")).await;
+            assert_eq!(answer.status(), 503, "it went on after a failed write: {answer}");
+        }
+        host.logged("restart when the disk is well").await;
+        host.kill();
+        return format!("{taken} accepted, then the store failed");
+    }
+    host.kill();
+    format!("{taken} accepted, nothing failed")
+}

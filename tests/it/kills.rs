@@ -1,0 +1,336 @@
+//! R1: SIGKILL at random moments under load. Whatever was answered 202 arrives, and little arrives twice.
+//!
+//! The long run, with a tally at its end:
+//! `HERALDRY_KILLS=300 cargo test --locked -p heraldry --test it -- --ignored --nocapture kills::`
+//! (`HERALDRY_SEED` repeats the moments of another run).
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use crate::support::{Client, Destination, Host, PATIENCE, Received, Reply, events};
+
+/// Kills in a usual run, and in the long one unless [`KILLS`] says otherwise.
+const SHORT: usize = 8;
+const LONG: usize = 300;
+const KILLS: &str = "HERALDRY_KILLS";
+const SEED: &str = "HERALDRY_SEED";
+
+/// How long a life takes load before it is killed, in milliseconds.
+const LIFE_MS: std::ops::Range<u64> = 20..400;
+/// One life in so many is killed while it starts, this many milliseconds after its birth.
+const STILLBORN: usize = 8;
+const BIRTH_MS: std::ops::Range<u64> = 1..80;
+/// Clients that post one event after the other. The first never pauses: its answers are the ticks of the clock.
+const POSTERS: usize = 8;
+/// Where the webhooks send to; what comes to the last one fails half of the time.
+const PATHS: [&str; 3] = ["/steady", "/signed", "/half"];
+/// Deliveries that may be open before the posters pause: what a run piles up has to be delivered at its end.
+const OPEN_DELIVERIES: usize = 1500;
+/// What a kill cuts: `--webhook-concurrency` (32) attempts of each webhook, less than `--concurrency` (256).
+const IN_FLIGHT: usize = 32 * PATHS.len();
+/// Whatever came to its end this many ticks before a kill is on the disk. A tick is a commit that began after the
+/// one before it had ended and takes along every outcome that the writer knew of; the others are for the way of an
+/// outcome from the peer to the writer on a machine with more to do than that.
+const TICKS: usize = 8;
+/// After so many attempts even the webhook that fails takes what comes.
+const LAST_FAILURE: u32 = 8;
+
+#[tokio::test]
+async fn what_was_answered_202_is_delivered_however_often_the_host_is_killed() {
+    run(SHORT).await;
+}
+
+#[tokio::test]
+#[ignore = "takes minutes: three hundred kills"]
+async fn three_hundred_kills_lose_nothing() {
+    run(number(KILLS).map_or(LONG, |kills| usize::try_from(kills).expect("a number of kills"))).await;
+}
+
+#[expect(clippy::disallowed_methods, reason = "how whoever runs the long test says how long")]
+fn number(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok().map(|text| text.parse().expect("a whole number"))
+}
+
+/// One delivery as the destination saw it.
+struct Seen {
+    event: String,
+    body: u64,
+    /// The life in which each attempt was seen last.
+    attempts: BTreeMap<u32, usize>,
+    taken: bool,
+}
+
+/// What one life of the host did.
+#[derive(Default)]
+struct Life {
+    /// Requests that arrived in each tick.
+    arrivals: Vec<usize>,
+    /// Attempts of this life that were made again in a later one.
+    again: usize,
+}
+
+#[derive(Default)]
+struct Ledger {
+    lives: Vec<Life>,
+    deliveries: HashMap<String, Seen>,
+    /// The deliveries of an event on a path.
+    by_event: HashMap<String, [Option<String>; PATHS.len()]>,
+    requests: usize,
+    taken: usize,
+    wrong: Vec<String>,
+}
+
+/// What posters and the destination know.
+#[derive(Clone, Default)]
+struct Book {
+    ledger: Arc<Mutex<Ledger>>,
+    accepted: Arc<Mutex<Vec<String>>>,
+    answered: Arc<AtomicUsize>,
+    repeated: Arc<AtomicUsize>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Book {
+    fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn accepted(&self) -> MutexGuard<'_, Vec<String>> {
+        self.accepted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn new_life(&self) {
+        self.ledger().lives.push(Life { arrivals: vec![0], again: 0 });
+    }
+
+    fn tick(&self) {
+        if let Some(life) = self.ledger().lives.last_mut() {
+            life.arrivals.push(0);
+        }
+    }
+
+    /// Deliveries that were promised and have not been taken.
+    fn open(&self) -> usize {
+        let promised = self.answered.load(Ordering::Relaxed) * PATHS.len();
+        promised.saturating_sub(self.ledger().taken)
+    }
+
+    /// Writes a request down; what it is answered.
+    fn arrived(&self, request: &Received) -> Reply {
+        let (delivery, attempt) = (request.delivery().to_owned(), request.attempt());
+        let mut hasher = DefaultHasher::new();
+        request.body.hash(&mut hasher);
+        let body = hasher.finish();
+        let ledger = &mut *self.ledger();
+        let now = ledger.lives.len().saturating_sub(1);
+        ledger.requests += 1;
+        if let Some(arrivals) = ledger.lives[now].arrivals.last_mut() {
+            *arrivals += 1;
+        }
+        if !ledger.deliveries.contains_key(&delivery) {
+            let event = request.json()["id"].as_str().expect("an event's id").to_owned();
+            let path = PATHS.iter().position(|path| *path == request.path).expect("a webhook's path");
+            if ledger.by_event.entry(event.clone()).or_default()[path].replace(delivery.clone()).is_some() {
+                ledger.wrong.push(format!("the event {event} got a second delivery to {}", request.path));
+            }
+            let seen = Seen { event, body, attempts: BTreeMap::new(), taken: false };
+            ledger.deliveries.insert(delivery.clone(), seen);
+        }
+        let seen = ledger.deliveries.get_mut(&delivery).expect("it is there now");
+        if seen.body != body {
+            ledger.wrong.push(format!("two bodies under the id {delivery} of the event {}", seen.event));
+        }
+        if let Some(before) = seen.attempts.insert(attempt, now) {
+            ledger.lives[before].again += 1;
+        }
+        // The same attempt is answered alike whenever it comes.
+        let mut hasher = DefaultHasher::new();
+        (&delivery, attempt).hash(&mut hasher);
+        let fails = request.path == PATHS[2] && attempt <= LAST_FAILURE && hasher.finish().is_multiple_of(2);
+        if !fails && !seen.taken {
+            seen.taken = true;
+            ledger.taken += 1;
+        }
+        Reply::status(if fails { 500 } else { 200 })
+    }
+}
+
+/// Posts one event after the other, each until it is accepted, to whichever host is there.
+async fn post(number: usize, mut hosts: watch::Receiver<Client>, book: Book) {
+    while !book.stop.load(Ordering::Relaxed) {
+        let event = events::finding(&format!("of poster {number}"), "");
+        let id = event["id"].as_str().expect("an id").to_owned();
+        loop {
+            let client = hosts.borrow_and_update().clone();
+            match client.request("POST", "/events").json(&event).try_send().await {
+                Some(answer) if answer.status() == 202 => {
+                    assert_eq!(answer.json()["id"], json!(id));
+                    break;
+                }
+                Some(answer) => assert_eq!(answer.status(), 503, "{answer}"),
+                None => {}
+            }
+            // It may have been accepted without an answer: the same id makes the repeat harmless.
+            book.repeated.fetch_add(1, Ordering::Relaxed);
+            // At once when the next host is there; else now and then.
+            let _ = tokio::time::timeout(Duration::from_millis(100), hosts.changed()).await;
+        }
+        book.answered.fetch_add(1, Ordering::Relaxed);
+        book.accepted().push(id);
+        if number == 0 {
+            book.tick();
+        } else {
+            while book.open() > OPEN_DELIVERIES && !book.stop.load(Ordering::Relaxed) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "the tally is what somebody runs the long one for")]
+async fn run(kills: usize) {
+    let seed = number(SEED).unwrap_or_else(|| fastrand::u64(..));
+    println!("the seed is {seed}: {SEED}={seed} repeats the moments");
+    let mut random = fastrand::Rng::with_seed(seed);
+    let book = Book::default();
+    book.new_life();
+    let destination = Destination::start().await;
+    destination.keep_nothing();
+    destination.decide({
+        let book = book.clone();
+        move |request| book.arrived(request)
+    });
+    let mut host = Host::with(|options| options.retry_every("100ms")).await;
+    for path in PATHS {
+        let secret = if path == PATHS[1] { json!("a secret") } else { Value::Null };
+        host.admin().webhook(&destination.url(path), json!({"secret": secret, "retry_count": 10})).await;
+    }
+    let (hosts, receiver) = watch::channel(host.admin());
+    let mut posters = JoinSet::new();
+    for number in 0..POSTERS {
+        posters.spawn(post(number, receiver.clone(), book.clone()));
+    }
+
+    let mut starts = Vec::new();
+    let mut stillborn = 0;
+    for kill in 1..=kills {
+        // No wait for something: the moment is what is tried.
+        tokio::time::sleep(Duration::from_millis(random.u64(LIFE_MS))).await;
+        host.kill();
+        if kill % STILLBORN == 0 {
+            book.new_life();
+            host = host.start_again_and_kill(Duration::from_millis(random.u64(BIRTH_MS))).await;
+            stillborn += 1;
+        }
+        book.new_life();
+        let begun = Instant::now();
+        host = host.start_again().await;
+        starts.push(begun.elapsed());
+        hosts.send_replace(host.admin());
+        if let Some(ended) = posters.try_join_next() {
+            panic!("a poster ended before its time: {ended:?}");
+        }
+    }
+    book.stop.store(true, Ordering::Relaxed);
+    while let Some(poster) = posters.join_next().await {
+        poster.expect("a poster");
+    }
+    let waiting = book.open();
+    let accepted: HashSet<String> = book.accepted().iter().cloned().collect();
+    // The tally is printed also when something is lost: what never comes ends the wait, and is told below.
+    let deadline = Instant::now() + PATIENCE * 2;
+    while missing(&book, &accepted) > 0 && Instant::now() < deadline {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let statuses = statuses(&host.admin(), &accepted).await;
+
+    let ledger = book.ledger();
+    let allowed = |life: &Life| IN_FLIGHT + life.arrivals.iter().rev().take(TICKS).sum::<usize>();
+    let again: usize = ledger.lives.iter().map(|life| life.again).sum();
+    let most = ledger.lives.iter().map(|life| life.again).max().unwrap_or_default();
+    let lost = missing_of(&ledger, &accepted);
+    let count = |status: &str| statuses.get(status).copied().unwrap_or_default();
+    starts.sort_unstable();
+    println!(
+        "kills {kills} (and {stillborn} while it started), accepted {} (posts repeated {}), deliveries promised {}, \
+         open at the last start {waiting}, delivered {}, pending {}, requests {}, duplicated {again} (at most {most} \
+         at one kill), lost {lost}; ready again after {:?} (median), {:?} (longest)",
+        accepted.len(),
+        book.repeated.load(Ordering::Relaxed),
+        accepted.len() * PATHS.len(),
+        count("delivered"),
+        count("pending"),
+        ledger.requests,
+        starts[starts.len() / 2],
+        starts[starts.len() - 1],
+    );
+    assert!(ledger.wrong.is_empty(), "{:#?}", ledger.wrong);
+    assert_eq!(lost, 0, "{lost} deliveries of accepted events never came: {statuses:?}");
+    assert_eq!(statuses, HashMap::from([("delivered".to_owned(), accepted.len() * PATHS.len())]));
+    assert_eq!(starts.len(), kills);
+    for (number, life) in ledger.lives.iter().enumerate() {
+        assert!(life.again <= allowed(life), "life {number}: {} attempts again, {:?}", life.again, life.arrivals);
+    }
+}
+
+/// Deliveries of accepted events that no destination has taken.
+fn missing(book: &Book, accepted: &HashSet<String>) -> usize {
+    let ledger = book.ledger();
+    // The cheap look first.
+    if ledger.taken < accepted.len() * PATHS.len() {
+        return accepted.len() * PATHS.len() - ledger.taken;
+    }
+    missing_of(&ledger, accepted)
+}
+
+fn missing_of(ledger: &Ledger, accepted: &HashSet<String>) -> usize {
+    let taken = |delivery: &Option<String>| {
+        delivery.as_ref().and_then(|delivery| ledger.deliveries.get(delivery)).is_some_and(|seen| seen.taken)
+    };
+    let of_event = |event| ledger.by_event.get(event).map_or(0, |all| all.iter().filter(|one| taken(one)).count());
+    accepted.iter().map(|event| PATHS.len() - of_event(event)).sum()
+}
+
+/// How many deliveries of these events have which status, as the host tells it once none is pending any more.
+async fn statuses(admin: &Client, accepted: &HashSet<String>) -> HashMap<String, usize> {
+    let accepted: Vec<String> = accepted.iter().cloned().collect();
+    let mut asking = JoinSet::new();
+    for some in accepted.chunks(accepted.len().div_ceil(POSTERS).max(1)) {
+        asking.spawn(settled(admin.clone(), some.to_vec()));
+    }
+    let mut counted = HashMap::new();
+    while let Some(statuses) = asking.join_next().await {
+        for status in statuses.expect("an answer for every event") {
+            *counted.entry(status).or_default() += 1;
+        }
+    }
+    counted
+}
+
+async fn settled(admin: Client, events: Vec<String>) -> Vec<String> {
+    let mut all = Vec::new();
+    let deadline = Instant::now() + PATIENCE;
+    for event in events {
+        loop {
+            let shown = admin.get(&format!("/events/{event}")).await.expect(200).json();
+            let deliveries = shown["deliveries"].as_array().expect("a list").iter();
+            let statuses = deliveries.map(|one| one["status"].as_str().expect("a status").to_owned());
+            let statuses: Vec<String> = statuses.collect();
+            // The last outcomes may not have been written yet.
+            if Instant::now() > deadline || !statuses.iter().any(|status| status == "pending") {
+                all.extend(statuses);
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+    all
+}

@@ -1,0 +1,48 @@
+// Teams' cards through the parser of Microsoft's renderer, which says what it does not know and what is missing.
+"use strict";
+const fs = require("node:fs");
+const path = require("node:path");
+const AdaptiveCards = require("adaptivecards/dist/adaptivecards.js");
+
+function faults(content) {
+  const card = new AdaptiveCards.AdaptiveCard();
+  const context = new AdaptiveCards.SerializationContext(AdaptiveCards.Versions.v1_4);
+  card.parse(content, context);
+  const events = Array.from({ length: context.eventCount }, (_, at) => context.getEventAt(at));
+  const found = [...events, ...card.validateProperties().validationEvents].map((event) => event.message);
+  // An element that was not understood is left out without a word.
+  const elements = (value) =>
+    Array.isArray(value) ? value.reduce((sum, item) => sum + elements(item), 0)
+    : value && typeof value === "object" ? (typeof value.type === "string") + elements(Object.values(value)) : 0;
+  const [sent, read] = [elements(content), elements(card.toJSON())];
+  if (sent !== read) found.push(`of ${sent} elements ${read} were read`);
+  return found;
+}
+
+const folder = process.argv[2];
+const cards = new Map(fs.readdirSync(folder).sort().map((name) => {
+  const { body } = JSON.parse(fs.readFileSync(path.join(folder, name), "utf8"));
+  return [name, body.attachments[0].content];
+}));
+const bad = {
+  "a style that is none": (card) => { card.body[0].style = "pink"; },
+  "an element that is none": (card) => { card.body[0].type = "Box"; },
+  "a run that is none": (card) => { card.body[0].items[0].inlines[1].type = "Run"; },
+  "an action without an address": (card) => { delete card.actions[0].url; },
+  "a spacing that is none": (card) => { card.body[0].items[1].spacing = "Wide"; },
+  "a version that is none": (card) => { card.version = "1.9"; },
+};
+for (const [says, spoil] of Object.entries(bad)) {
+  const card = structuredClone(cards.get("critical_finding.json"));
+  spoil(card);
+  if (faults(card).length === 0) {
+    console.error(`adaptivecards' parser: a bad payload passed: ${says}`);
+    process.exit(1);
+  }
+}
+const wrong = [...cards].flatMap(([name, card]) => faults(card).map((fault) => `${name}: ${fault}`));
+if (wrong.length > 0) {
+  console.error(`adaptivecards' parser:\n${wrong.join("\n")}`);
+  process.exit(1);
+}
+console.log(`adaptivecards' parser: ${cards.size} payloads pass, ${Object.keys(bad).length} bad ones are refused`);

@@ -1,0 +1,32 @@
+//! Tests that need a machine of their own: a copy of the test's process in namespaces that nobody else sees.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+/// Says to a copy that it is one; the value is a folder that its parent has made for it.
+const INSIDE: &str = "HERALDRY_TEST_INSIDE";
+
+/// In the copy, its folder.
+#[expect(clippy::disallowed_methods, reason = "how a test tells its copy where it is")]
+pub(crate) fn inside() -> Option<PathBuf> {
+    std::env::var_os(INSIDE).map(PathBuf::from)
+}
+
+/// Runs the test of this name once more, in namespaces of these kinds (`--mount`, `--net`), after a shell script
+/// in which `$HERALDRY_TEST_INSIDE` is the copy's folder. What is mounted there goes with the copy.
+///
+/// # Panics
+/// When the copy's test fails, with all that it printed.
+#[expect(clippy::print_stdout, reason = "what the copy prints is this test's")]
+pub(crate) async fn again(test: &str, namespaces: &[&str], script: &str) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut copy = Command::new("unshare");
+    copy.args(namespaces).args(["sh", "-c", &format!("set -e\n{script}\nexec \"$@\""), "sh"]);
+    copy.arg(std::env::current_exe().expect("this test's binary"));
+    copy.args(["--ignored", "--exact", test, "--nocapture"]).env(INSIDE, folder.path());
+    let output = tokio::task::spawn_blocking(move || copy.output()).await.expect("it runs");
+    let output = output.expect("unshare is installed");
+    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success() && stdout.contains("1 passed"), "{stdout}\n{stderr}");
+    println!("{stdout}");
+}
