@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use support::{ADMIN, Bare, Host, Sink, Table, bare, event, events, per_second, runtime, send};
+use support::{ADMIN, Bare, Collector, Host, Sink, Table, bare, event, events, per_second, runtime, send};
 
 /// Clients that post one by one.
 const CLIENTS: usize = 64;
@@ -41,6 +41,10 @@ fn main() {
                 table.row(&format!("{format}, fan-out {fan_out}: deliveries/s"), rate, Some(loop_rate), goal);
                 table.row("… the host's CPU for a delivery: us", cpu, None, "");
             }
+        }
+        if wants("collect") {
+            syslog(&mut table, &client).await;
+            hec(&mut table, &client, &sink).await;
         }
         if wants("latency") {
             latency(&mut table, &client, &sink).await;
@@ -124,6 +128,61 @@ async fn warm_up(client: &Bare, sink: &Sink, host: &Host, fan_out: usize) {
     let (from, posts) = (sink.taken(), 2_000 / fan_out.min(20));
     send(client, &host.events(), Some(ADMIN), CLIENTS, events(posts)).await;
     sink.wait(from, posts * fan_out, Duration::from_secs(60)).await;
+}
+
+/// Messages over one TCP connection to a syslog collector, each on its own and in batches, beside a loop that writes
+/// messages of that size into a socket and waits for nothing.
+async fn syslog(table: &mut Table, client: &Bare) {
+    let collector = Collector::start().await;
+    for (what, batch, posts) in [
+        ("one by one", serde_json::Value::Null, 200),
+        ("batches of 100", serde_json::json!({"max_events": 100, "max_wait_ms": 20}), 800),
+    ] {
+        let host = Host::start();
+        let webhook = serde_json::json!({
+            "name": "collector", "url": format!("syslog+tcp://{}", collector.address),
+            "event_types": ["*"], "format": "syslog", "batch": batch,
+        });
+        host.create(client, &webhook).await;
+        for posts in [20, posts] {
+            let (from, cpu, start) = (collector.taken(), host.cpu(), Instant::now());
+            send(client, &host.events(), Some(ADMIN), 8, bodies(posts, 100)).await;
+            let taken = collector.wait(from, posts * 100, Duration::from_secs(120)).await;
+            assert!(taken >= posts * 100, "{taken} of {}", posts * 100);
+            if posts > 20 {
+                let rate = per_second(posts * 100, start.elapsed());
+                let cpu = (host.cpu() - cpu).as_secs_f64() * 1e6 / (posts * 100) as f64;
+                let floor = collector.bare(400_000).await;
+                table.row(&format!("syslog+tcp, {what}: messages/s (floor: bare socket)"), rate, Some(floor), "");
+                table.row("… the host's CPU for a message: us", cpu, None, "");
+            }
+        }
+    }
+}
+
+/// Events to an HTTP Event Collector in batches, beside a loop that posts bodies of that size.
+async fn hec(table: &mut Table, client: &Bare, sink: &Sink) {
+    let host = Host::start();
+    let webhook = serde_json::json!({
+        "name": "collector", "url": sink.url(), "event_types": ["*"], "format": "splunk-hec",
+        "headers": {"Authorization": "Splunk 11111111-2222-3333-4444-555555555555"},
+        "batch": {"max_events": 100, "max_wait_ms": 20},
+    });
+    host.create(client, &webhook).await;
+    for posts in [20, 800] {
+        let (from, cpu, start) = (sink.taken(), host.cpu(), Instant::now());
+        send(client, &host.events(), Some(ADMIN), 8, bodies(posts, 100)).await;
+        let taken = sink.wait(from, posts * 100, Duration::from_secs(120)).await;
+        assert!(taken >= posts * 100, "{taken} of {}", posts * 100);
+        if posts > 20 {
+            let rate = per_second(posts * 100, start.elapsed());
+            let cpu = (host.cpu() - cpu).as_secs_f64() * 1e6 / (posts * 100) as f64;
+            let floor = Arc::new(vec![Bytes::from(vec![b'x'; sink.size()]); posts]);
+            let floor = per_second(posts * 100, send(client, &sink.url(), None, 8, floor).await);
+            table.row("HEC, batches of 100: events/s (floor: bare HTTP loop)", rate, Some(floor), "");
+            table.row("… the host's CPU for an event: us", cpu, None, "");
+        }
+    }
 }
 
 /// From a post to its arrival, on an idle host and while others post at half of what the host can take.

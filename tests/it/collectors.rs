@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -48,7 +49,8 @@ fn written(line: &str) -> Parts {
     let line: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
     let text = |name: &str| line[name].as_str().unwrap_or_else(|| panic!("{name}: {line}")).to_owned();
     let time = text("time");
-    let rest = read(&format!("<1>1 {time} h a - m {} x", text("sd")));
+    let data = Some(text("sd")).filter(|data| !data.is_empty()).unwrap_or("-".to_owned());
+    let rest = read(&format!("<1>1 {time} h a - m {data} x"));
     Parts {
         priority: text("pri").parse().expect("a priority"),
         time: rest.time,
@@ -60,16 +62,24 @@ fn written(line: &str) -> Parts {
     }
 }
 
-fn id_of(parts: &Parts) -> String {
-    parts.structured_data["heraldry@32473"]["id"].clone()
+impl Parts {
+    /// Whether it is the message of this event, whose id stands in the structured data or in the record.
+    fn is_of(&self, event: &str) -> bool {
+        let mut data = self.structured_data.values().flat_map(BTreeMap::values);
+        data.any(|value| value == event) || self.message.contains(event)
+    }
 }
 
-fn software() -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("collectors");
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/collectors/install");
-    let installed = Command::new(script).arg(&folder).stdout(Stdio::null()).status().expect("the script runs");
-    assert!(installed.success(), "the collectors could not be unpacked");
-    folder
+/// The packages, unpacked; once for all tests.
+fn software() -> &'static Path {
+    static SOFTWARE: OnceLock<PathBuf> = OnceLock::new();
+    SOFTWARE.get_or_init(|| {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("collectors");
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/collectors/install");
+        let installed = Command::new(script).arg(&folder).stdout(Stdio::null()).status().expect("the script runs");
+        assert!(installed.success(), "the collectors could not be unpacked");
+        folder
+    })
 }
 
 /// A port that nothing uses for TCP and UDP alike, as far as that can be known.
@@ -148,11 +158,11 @@ impl Collector {
         collector
     }
 
-    /// What it wrote so far, by event.
-    fn written(&self) -> BTreeMap<String, Parts> {
+    /// What it wrote so far.
+    fn written(&self) -> Vec<Parts> {
         let text = std::fs::read_to_string(self.folder.path().join("out")).unwrap_or_default();
         let whole = text.rfind('\n').map_or("", |end| &text[..end]);
-        whole.lines().map(written).map(|parts| (id_of(&parts), parts)).collect()
+        whole.lines().map(written).collect()
     }
 
     fn forget(&self) {
@@ -165,7 +175,7 @@ fn rsyslog(at: &str, ports: &BTreeMap<&'static str, u16>) -> String {
         r#"StreamDriver.Name="gtls" StreamDriver.Mode="1" StreamDriver.CAFile="{at}/ca.pem" StreamDriver.CertFile="{at}/cert.pem" StreamDriver.KeyFile="{at}/key.pem""#
     );
     format!(
-        r#"global(workDirectory="{at}" maxMessageSize="8k" defaultNetstreamDriverCAFile="{at}/ca.pem" defaultNetstreamDriverCertFile="{at}/cert.pem" defaultNetstreamDriverKeyFile="{at}/key.pem")
+        r#"global(workDirectory="{at}" parser.escapeControlCharacterTab="off" maxMessageSize="8k" defaultNetstreamDriverCAFile="{at}/ca.pem" defaultNetstreamDriverCertFile="{at}/cert.pem" defaultNetstreamDriverKeyFile="{at}/key.pem")
 module(load="imudp")
 module(load="imtcp")
 input(type="imudp" address="127.0.0.1" port="{clear}")
@@ -217,15 +227,29 @@ log {{ source(s); destination(d); }};
     )
 }
 
-/// What the host would send for each of the samples, posted with ids of their own: the events and what to expect.
-async fn expected(admin: &Client, transport: &str) -> Vec<(Value, Parts)> {
-    let mut expected = Vec::new();
-    for sample in heraldry::samples::all().iter().filter(|sample| !sample.json.contains("\"caused_by\"")) {
-        let mut event: Value = serde_json::from_str(sample.json).expect("JSON");
+/// The samples, and the real events of whoever has them beside the project, each with an id of its own.
+fn posted() -> Vec<Value> {
+    let samples = heraldry::samples::all().iter().map(|sample| sample.json.to_owned());
+    let real = ["scanner-findings.jsonl", "lifecycle.jsonl"].into_iter().flat_map(|file| {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/events").join(file);
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        text.lines().filter(|line| !line.trim().is_empty()).map(str::to_owned).collect::<Vec<_>>()
+    });
+    let own = |text: String| {
+        let mut event: Value = serde_json::from_str(&text).expect("JSON");
         event["id"] = uuid::Uuid::now_v7().to_string().into();
         event["occurred_at"] = "2026-11-17T10:12:45.120Z".into();
-        let body = json!({"event": event, "transport": transport});
-        let preview = admin.post("/formatters/syslog/preview", &body).await.expect(200).json();
+        event
+    };
+    samples.filter(|text| !text.contains("\"caused_by\"")).chain(real).map(own).collect()
+}
+
+/// The events, and what the host would send for each.
+async fn expected(admin: &Client, format: &str, options: &Value, transport: &str) -> Vec<(Value, Parts)> {
+    let mut expected = Vec::new();
+    for event in posted() {
+        let body = json!({"event": event, "options": options, "transport": transport});
+        let preview = admin.post(&format!("/formatters/{format}/preview"), &body).await.expect(200).json();
         expected.push((event, read(preview["body"].as_str().expect("text"))));
     }
     expected
@@ -255,17 +279,28 @@ async fn all_arrive_as_they_are(name: &str) {
     })
     .await;
     let admin = host.admin();
-    for (url, tls, how) in [
-        (collector.url("syslog+udp", "clear"), json!(null), "syslog+udp"),
-        (collector.url("syslog+tcp", "clear"), json!(null), "syslog+tcp"),
-        (collector.url("syslog+tcp", "lines") + "?framing=lf", json!(null), "syslog+tcp"),
-        (collector.url("syslog+tls", "tls"), json!({"ca": "corp"}), "syslog+tcp"),
-        (collector.url("syslog+tls", "mtls"), json!({"ca": "corp", "client_cert": "siem"}), "syslog+tcp"),
+    let (tcp, lines) = (collector.url("syslog+tcp", "clear"), collector.url("syslog+tcp", "lines") + "?framing=lf");
+    let none = || json!({});
+    for (format, options, url, tls, how) in [
+        ("syslog", none(), collector.url("syslog+udp", "clear"), json!(null), "syslog+udp"),
+        ("syslog", none(), tcp.clone(), json!(null), "syslog+tcp"),
+        ("syslog", none(), lines.clone(), json!(null), "syslog+tcp"),
+        ("syslog", none(), collector.url("syslog+tls", "tls"), json!({"ca": "corp"}), "syslog+tls"),
+        (
+            "syslog",
+            json!({"facility": "audit", "app_name": "redteam"}),
+            collector.url("syslog+tls", "mtls"),
+            json!({"ca": "corp", "client_cert": "siem"}),
+            "syslog+tls",
+        ),
+        ("cef", none(), tcp.clone(), json!(null), "syslog+tcp"),
+        ("cef", none(), lines, json!(null), "syslog+tcp"),
+        ("leef", json!({"syslog_header": "rfc5424"}), tcp, json!(null), "syslog+tcp"),
     ] {
         collector.forget();
-        let fields = json!({"format": "syslog", "event_types": ["*"], "tls": tls});
+        let fields = json!({"format": format, "format_options": options, "event_types": ["*"], "tls": tls});
         let webhook = admin.webhook(&url, fields).await;
-        let expected = expected(&admin, how).await;
+        let expected = expected(&admin, format, &options, how).await;
         for (event, _) in &expected {
             admin.event(event).await;
         }
@@ -277,9 +312,11 @@ async fn all_arrive_as_they_are(name: &str) {
                 "{url}: {delivery:?}: {:?}",
                 admin.history(&webhook).await.first()
             );
-            let found =
-                eventually(&format!("{name} to write {id} of {url}"), async || collector.written().remove(id)).await;
-            assert_eq!(&found, parts, "{name}, {url}");
+            let found = eventually(&format!("{name} to write {id} of {format} over {url}"), async || {
+                collector.written().into_iter().find(|parts| parts.is_of(id))
+            })
+            .await;
+            assert_eq!(&found, parts, "{name}, {format}, {url}");
         }
         admin.delete(&format!("/webhooks/{webhook}")).await.expect(204);
     }

@@ -8,6 +8,7 @@ mod audit;
 mod author;
 mod breaker;
 mod care;
+mod collector_faults;
 mod collectors;
 mod commands;
 mod contract;

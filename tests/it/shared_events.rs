@@ -21,9 +21,12 @@ async fn real_events_are_accepted_and_every_format_has_words_for_them() {
     let all = admin.get("/formatters").await.expect(200).list();
     let built_in = all.iter().filter(|formatter| formatter["origin"] == "built-in");
     let formats: Vec<&str> = built_in.map(|formatter| formatter["name"].as_str().expect("a name")).collect();
-    assert_eq!(formats.len(), 5, "{formats:?}");
+    assert_eq!(formats.len(), 10, "{formats:?}");
     let destination = Destination::start().await;
-    for format in &formats {
+    // These speak of findings and alerts only.
+    let speaks_of_all = |format: &str| !["ocsf", "pagerduty"].contains(&format);
+    let takers = || formats.iter().filter(|format| speaks_of_all(format));
+    for format in takers() {
         admin.webhook(&destination.url(&format!("/{format}")), json!({"format": format})).await;
     }
     let mut expected = 0;
@@ -32,7 +35,7 @@ async fn real_events_are_accepted_and_every_format_has_words_for_them() {
         let events: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
         assert_eq!(events.len(), count, "{file}");
         for (number, event) in events.iter().enumerate() {
-            for format in &formats {
+            for format in formats.iter().filter(|format| file == FILES[0].0 || speaks_of_all(format)) {
                 let body = format!("{{\"event\":{event}}}");
                 let preview = admin.post_text(&format!("/formatters/{format}/preview"), body).await;
                 let preview = preview.expect(200).json();
@@ -46,7 +49,7 @@ async fn real_events_are_accepted_and_every_format_has_words_for_them() {
         let deliveries = receipts.iter().map(|receipt| receipt["deliveries"].as_u64().expect("a number"));
         expected += usize::try_from(deliveries.sum::<u64>()).expect("not many");
     }
-    assert!(expected >= (68 + 13) * formats.len(), "{expected} deliveries");
+    assert!(expected >= (68 + 13) * takers().count(), "{expected} deliveries");
     let received = destination.wait_for(expected).await;
     let mut ids: Vec<&str> = received.iter().map(|request| request.delivery()).collect();
     ids.sort_unstable();

@@ -120,7 +120,7 @@ async fn a_strangers_formatter_is_loaded_previewed_and_used() {
     let admin = host.admin();
 
     let listed = admin.get("/formatters").await.expect(200).list();
-    assert_eq!(listed.len(), 6, "{listed:?}");
+    assert_eq!(listed.len(), 11, "{listed:?}");
     let mine = listed.iter().find(|formatter| formatter["name"] == "stranger").expect("it is listed");
     let digest = Sha256::digest(&built.fits).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     for (member, value) in [
@@ -262,7 +262,7 @@ async fn a_misfit_is_listed_with_its_reason_and_keeps_nothing_else_from_loading(
     let admin = host.admin();
     let listed = admin.get("/formatters").await.expect(200).list();
     let ready: Vec<_> = listed.iter().filter(|formatter| formatter["state"] == "ready").collect();
-    assert_eq!(ready.len(), 6, "{ready:?}");
+    assert_eq!(ready.len(), 11, "{ready:?}");
     let of_file = |file: &str| {
         let found = listed.iter().find(|formatter| formatter["file"] == file);
         found.unwrap_or_else(|| panic!("{file} is not listed"))
@@ -311,7 +311,7 @@ async fn a_misfit_is_listed_with_its_reason_and_keeps_nothing_else_from_loading(
     }
 
     // Nobody can use one, and the others work.
-    let event = events::sample("report_ready");
+    let event = events::sample("finding_added");
     let fields = json!({"name": "n", "url": "http://127.0.0.1:9/", "format": "core"});
     admin.post("/webhooks", &fields).await.fault("/format", "unknown_format");
     admin.post("/formatters/core/preview", &json!({"event": event})).await.problem(422, "not_formatted");

@@ -84,6 +84,19 @@ fn good_values() -> Vec<(&'static str, Value, Value)> {
         ("headers", json!({"Authorization": "Splunk 0-1"}), json!({"header_names": ["Authorization"]})),
         ("headers", json!(headers(20)), json!({"header_names": headers(20).keys().collect::<Vec<_>>()})),
         ("headers", fat, json!({"header_names": ["X-A", "X-B"]})),
+        (
+            "rate_limit",
+            json!({"count": 1, "per_seconds": 86_400}),
+            json!({"rate_limit": {"count": 1, "per_seconds": 86_400}}),
+        ),
+        ("rate_limit", json!(null), json!({"rate_limit": null})),
+        (
+            "batch",
+            json!({"max_events": 2, "max_wait_ms": 60_000}),
+            json!({"batch": {"max_events": 2, "max_wait_ms": 60_000}}),
+        ),
+        ("batch", json!(null), json!({"batch": null})),
+        ("tls", json!(null), json!({"tls": null})),
         ("filter", json!({}), json!({"filter": {}})),
         ("filter", json!({"engagement_ids": ["b", "a"]}), json!({"filter": {"engagement_ids": ["b", "a"]}})),
     ];
@@ -143,10 +156,15 @@ fn bad_values() -> Vec<(&'static str, Value, String, &'static str)> {
         ("filter", json!({"engagement_ids": "e"}), "/filter/engagement_ids", "wrong_type"),
         ("filter", json!({"engagement_ids": [7]}), "/filter/engagement_ids/0", "wrong_type"),
         ("filter", json!({"severity": "high"}), "/filter/severity", "unknown_field"),
-        // Of later issues, and of nobody.
-        ("rate_limit", json!(null), "/rate_limit", "unknown_field"),
-        ("tls", json!(null), "/tls", "unknown_field"),
-        ("batch", json!(null), "/batch", "unknown_field"),
+        ("rate_limit", json!({"count": 0, "per_seconds": 1}), "/rate_limit/count", "out_of_range"),
+        ("rate_limit", json!({"count": 1, "per_seconds": 86_401}), "/rate_limit/per_seconds", "out_of_range"),
+        ("rate_limit", json!({"count": 1}), "/rate_limit/per_seconds", "required"),
+        ("batch", json!({"max_events": 1, "max_wait_ms": 0}), "/batch/max_events", "out_of_range"),
+        ("batch", json!({"max_events": 2, "max_wait_ms": 60_001}), "/batch/max_wait_ms", "out_of_range"),
+        ("batch", json!(7), "/batch", "wrong_type"),
+        ("tls", json!({"verify": false}), "/tls/verify", "unknown_field"),
+        ("tls", json!({"ca": 7}), "/tls/ca", "wrong_type"),
+        // Of nobody.
         ("Name", json!("n"), "/Name", "unknown_field"),
     ];
     let mut rows: Vec<_> = rows.map(|(field, value, pointer, code)| (field, value, pointer.to_owned(), code)).into();

@@ -40,7 +40,7 @@ async fn defaults(admin: &Client) {
         "id": "…", "name": "n", "url": NOWHERE, "has_secret": false,
         "event_types": ["finding_added", "phase_changed", "engagement_completed"],
         "format": "json", "format_options": {}, "header_names": [], "filter": {},
-        "retry_count": 3, "timeout_ms": 5000, "is_active": true,
+        "rate_limit": null, "tls": null, "batch": null, "retry_count": 3, "timeout_ms": 5000, "is_active": true,
         "failure_count": 0, "disabled_reason": null, "last_success_at": null, "last_failure_at": null,
         "created_at": "…", "updated_at": "…",
     });
@@ -122,7 +122,7 @@ async fn urls(admin: &Client) {
         ("http://good.example\\@evil.example/", "invalid_url"),
         ("ftp://example.com/", "unsupported_scheme"),
         ("file:///etc/passwd", "unsupported_scheme"),
-        ("syslog+udp://127.0.0.1:514", "unsupported_scheme"),
+        ("syslog+udp://127.0.0.1:514", "not_a_line"),
         ("https://user@example.com/", "userinfo"),
         ("https://user:word@example.com/", "userinfo"),
         ("https://example.com:0/", "port"),

@@ -22,12 +22,14 @@ const _: () = assert!(LINE_TITLE + 2 * LINE_TEXT + 2 * LINE_NAME + LINE_ADDRESS 
 pub(crate) fn embed<'a>(event: &Event<'a>, outline: &Outline<'_>, budget: &Budget) -> Embed<'a> {
     let severity = event.severity();
     let room = TITLE - severity.emoji().encode_utf16().count() - 1;
+    let title = title(event, room);
+    let fields = fields(event, outline, budget, title.ends_with(MARK));
     Embed {
-        title: format!("{} {}", severity.emoji(), title(event, room)),
+        title: format!("{} {title}", severity.emoji()),
         url: outline.links.first().and_then(|link| web_url(&link.address, URL_BYTES)),
         description: description(outline, budget),
         color: severity.rgb(),
-        fields: fields(event, outline, budget),
+        fields,
         footer: footer(event, budget),
         timestamp: event.time().map(|_| event.occurred_at),
     }
@@ -45,8 +47,8 @@ pub(crate) fn line(event: &Event<'_>, outline: &Outline<'_>) -> String {
             line.push_str(&part);
         }
     };
-    // A phase's status may have taken the place of its name; the first fact is what the event is about.
-    if let Some(about) = outline.facts.first().filter(|_| is_cut && !event.kind.is_finding()) {
+    // A phase's status may have taken the place of its name.
+    if let Some(about) = outline.told.first().filter(|_| is_cut && !event.kind.is_finding()) {
         push(" · ", literal(&about.value, Rule::ONE_LINE, LINE_NAME));
     }
     push(" · ", literal(outline.target.as_deref().unwrap_or_default(), Rule::ONE_LINE, LINE_TEXT));
@@ -91,7 +93,7 @@ fn labelled(label: &str, value: &str, limit: usize) -> String {
     if value.is_empty() { value } else { format!("{label}: {value}") }
 }
 
-fn fields(event: &Event<'_>, outline: &Outline<'_>, budget: &Budget) -> Vec<Field> {
+fn fields(event: &Event<'_>, outline: &Outline<'_>, budget: &Budget, title_is_cut: bool) -> Vec<Field> {
     let mut fields = Vec::with_capacity(16);
     if event.kind.is_rated() {
         fields.push(Field { name: "Severity", value: event.severity().title().into(), inline: true });
@@ -102,13 +104,17 @@ fn fields(event: &Event<'_>, outline: &Outline<'_>, budget: &Budget) -> Vec<Fiel
         inline: true,
     };
     let is_weakness = |fact: &&Fact<'_>| matches!(fact.label, "CVSS" | "CWE" | "CVE");
-    fields.extend(outline.facts.iter().filter(is_weakness).map(fact));
+    let table = outline.table();
+    if title_is_cut {
+        fields.extend(outline.told.iter().filter(|told| told.label != "Title").map(fact));
+    }
+    fields.extend(table.iter().filter(is_weakness).map(fact));
     if let Some(target) = &outline.target {
         // A target is often long, and read as a whole.
         let value = literal(target, Rule::ONE_LINE, budget.target);
         fields.push(Field { name: "Target", value, inline: false });
     }
-    fields.extend(outline.facts.iter().filter(|fact| !is_weakness(fact)).map(fact));
+    fields.extend(table.iter().filter(|fact| !is_weakness(fact)).map(fact));
     fields.extend(outline.lists.iter().map(|items| list(items, budget)));
     if event.time().is_none() {
         let value = literal(event.occurred_at, Rule::ONE_LINE, budget.fact);

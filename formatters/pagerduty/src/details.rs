@@ -36,7 +36,9 @@ impl<'a> Details<'a> {
             details.line("Severity", event.severity().title(), FACT);
         }
         details.line("Target", outline.target.as_deref().unwrap_or_default(), TARGET);
-        for fact in &outline.facts {
+        // The alert's summary has the title, and a row below the engagement.
+        let told = outline.told.iter().filter(|told| !["Title", "Engagement"].contains(&told.label));
+        for fact in told.chain(&outline.table()) {
             details.line(fact.label, &fact.value, FACT);
         }
         let passages: Vec<_> = outline.passages.iter().filter_map(|passage| lines(passage, PASSAGE)).collect();

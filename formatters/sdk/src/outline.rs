@@ -44,8 +44,8 @@ pub struct Outline<'a> {
     pub title: Cow<'a, str>,
     /// Values that the title holds: of use only where it had to be cut.
     pub told: Vec<Fact<'a>>,
-    /// Values that need no names, each of a few words: `Critical finding`, `CVSS 9.8`.
-    pub summary: Vec<Cow<'a, str>>,
+    /// What is said in a few words each, without names: `Critical finding`, `CVSS 9.8`.
+    pub summary: Vec<Brief<'a>>,
     /// How many findings of which severity, worst first.
     pub tally: Vec<Count<'a>>,
     /// How far the work is.
@@ -68,7 +68,7 @@ pub struct Outline<'a> {
 }
 
 /// A value and its name.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Fact<'a> {
     /// What the value is: `Parameter`.
     pub label: &'static str,
@@ -76,6 +76,15 @@ pub struct Fact<'a> {
     pub value: Cow<'a, str>,
     /// The value as a point in time, where it is meant to be one and is.
     pub time: Option<OffsetDateTime>,
+}
+
+/// A few words.
+#[derive(Debug)]
+pub struct Brief<'a> {
+    /// The words: `61 pages`.
+    pub said: Cow<'a, str>,
+    /// The value in them and its name, for a table; `None` where that is the event's type or severity.
+    pub fact: Option<Fact<'a>>,
 }
 
 /// How many findings have one severity.
@@ -147,6 +156,24 @@ impl<'a> Outline<'a> {
         self.told.iter().any(|fact| fact.label == ENGAGEMENT)
     }
 
+    /// All values with their names but the target and those that the title tells, for formats that lay out tables and
+    /// say nothing of them elsewhere. No name stands twice, also not beside those of `told`.
+    pub fn table(&self) -> Vec<Fact<'a>> {
+        let mut table: Vec<_> = self.summary.iter().filter_map(|brief| brief.fact.clone()).collect();
+        let counts: Vec<_> =
+            self.tally.iter().map(|count| format!("{} {}", count.count, count.severity.word())).collect();
+        table.extend(Fact::new("Findings", counts.join(", ").into()));
+        let step = self.step.map(|step| format!("{} of {}", step.index, step.total));
+        table.extend(step.and_then(|step| Fact::new("Step", step.into())));
+        table.extend(self.facts.iter().cloned());
+        table.extend(self.notes.iter().cloned().map(|note| match note.label {
+            "Monitor" => Fact { label: "Monitor id", ..note },
+            "Report" => Fact { label: "Report id", ..note },
+            _ => note,
+        }));
+        table
+    }
+
     /// The outline of an event.
     pub fn of(event: &Event<'a>) -> Self {
         let mut outline = Self {
@@ -189,10 +216,10 @@ impl<'a> Outline<'a> {
         let finding = event.group();
         let severity = event.severity();
         self.told("Title", event.title());
-        self.summary.push(event.kind.phrase().into());
+        self.say(event.kind.phrase());
         // A critical finding that is critical need not be called so twice.
         if event.kind != EventType::CriticalFinding || severity != Severity::Critical {
-            self.summary.push(severity.title().into());
+            self.say(severity.title());
         }
         self.brief("CVSS", event.cvss().map(|cvss| cvss.text), |score| format!("CVSS {score}").into());
         for (label, identifiers) in [("CWE", event.cwe()), ("CVE", event.cve())] {
@@ -262,7 +289,7 @@ impl<'a> Outline<'a> {
         if counts.is_empty() {
             self.fact("Findings", summary.text("findings"));
         } else if has_no_findings(event) {
-            self.summary.push("No findings".into());
+            self.summary.push(Brief { said: "No findings".into(), fact: Fact::new("Findings", "none".into()) });
         } else {
             self.tally = counts.into_iter().filter_map(count).collect();
         }
@@ -310,11 +337,15 @@ impl<'a> Outline<'a> {
     fn monitor(&mut self, event: &Event<'a>) {
         let monitor = event.group();
         self.told("Monitor", monitor.text("name"));
-        self.summary.push(format!("{} severity", event.severity().title()).into());
+        self.say(format!("{} severity", event.severity().title()));
         self.target = monitor.text("target");
         self.passages.extend(monitor.text("message"));
         self.link("Open monitor", monitor, "url");
         self.note("Monitor", monitor.text("id"));
+    }
+
+    fn say(&mut self, said: impl Into<Cow<'a, str>>) {
+        self.summary.push(Brief { said: said.into(), fact: None });
     }
 
     fn fact(&mut self, label: &'static str, value: Option<Cow<'a, str>>) {
@@ -342,7 +373,10 @@ impl<'a> Outline<'a> {
     /// In the summary, as `said` has it; a fact where it is longer than a few words.
     fn brief(&mut self, label: &'static str, value: Option<Cow<'a, str>>, said: impl Fn(Cow<'a, str>) -> Cow<'a, str>) {
         match value.filter(|value| !is_blank(value)) {
-            Some(value) if value.len() <= BRIEF => self.summary.push(said(value)),
+            Some(value) if value.len() <= BRIEF => {
+                let fact = Fact::new(label, value.clone());
+                self.summary.push(Brief { said: said(value), fact });
+            }
             value => self.fact(label, value),
         }
     }

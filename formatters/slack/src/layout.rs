@@ -80,8 +80,8 @@ fn lead(outline: &Outline<'_>) -> PlainText<'static> {
 
 /// All that needs no names: `Critical finding · CVSS 9.8`, `🔴 1 critical · 🟠 3 high`, `●◐○○○ Step 2 of 5`.
 fn glance(mut sheet: Sheet, outline: &Outline<'_>) -> Sheet {
-    for piece in &outline.summary {
-        sheet = sheet.piece("", piece, PIECE);
+    for brief in &outline.summary {
+        sheet = sheet.piece("", &brief.said, PIECE);
     }
     for count in &outline.tally {
         let disc = format!("{} ", count.severity.emoji());

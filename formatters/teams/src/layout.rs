@@ -38,7 +38,7 @@ fn title<'a>(outline: &'a Outline<'_>, limit: usize) -> [Run<'a>; 2] {
 
 /// All that needs no names, in the order in which it matters: `Critical finding`, `CVSS 9.8`, `Step 2 of 5`.
 fn glance(outline: &Outline<'_>) -> Vec<String> {
-    let mut pieces: Vec<_> = outline.summary.iter().map(ToString::to_string).collect();
+    let mut pieces: Vec<_> = outline.summary.iter().map(|brief| brief.said.to_string()).collect();
     if let Some(step) = outline.step {
         let drawn = step.drawn().map(|drawn| drawn + "  ").unwrap_or_default();
         pieces.push(format!("{drawn}Step {} of {}", step.index, step.total));

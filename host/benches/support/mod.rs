@@ -19,37 +19,67 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tempfile::TempDir;
-use tokio::net::TcpListener;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 
 pub const ADMIN: &str = "benchmark-admin-token";
 
-/// A destination that reads a request and answers 200.
+/// A destination that reads a request and answers 200. It counts events: a batch says how many it has.
 pub struct Sink {
     pub address: SocketAddr,
+    counter: Counter,
+}
+
+/// What arrived at a destination.
+#[derive(Clone, Default)]
+struct Counter {
     count: Arc<AtomicUsize>,
+    /// Bytes of what arrived last.
+    size: Arc<AtomicUsize>,
     arrived: Arc<Notify>,
+}
+
+impl Counter {
+    fn add(&self, count: usize, size: usize) {
+        self.size.store(size, Ordering::Relaxed);
+        self.count.fetch_add(count, Ordering::Relaxed);
+        self.arrived.notify_one();
+    }
+
+    fn taken(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    /// Waits until so many arrived since `from`; how many came when `patience` ran out.
+    async fn wait(&self, from: usize, wanted: usize, patience: Duration) -> usize {
+        let deadline = Instant::now() + patience;
+        while self.taken() - from < wanted && Instant::now() < deadline {
+            let _ = tokio::time::timeout(Duration::from_millis(100), self.arrived.notified()).await;
+        }
+        self.taken() - from
+    }
 }
 
 impl Sink {
     pub async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
-        let count = Arc::new(AtomicUsize::new(0));
-        let arrived = Arc::new(Notify::new());
-        let (counter, bell) = (Arc::clone(&count), Arc::clone(&arrived));
+        let counter = Counter::default();
+        let counts = counter.clone();
         tokio::spawn(async move {
             loop {
                 let Ok((stream, _)) = listener.accept().await else { return };
                 stream.set_nodelay(true).expect("an option of every socket");
-                let (counter, bell) = (Arc::clone(&counter), Arc::clone(&bell));
+                let counts = counts.clone();
                 tokio::spawn(async move {
                     let service = service_fn(move |request: Request<Incoming>| {
-                        let (counter, bell) = (Arc::clone(&counter), Arc::clone(&bell));
+                        let counts = counts.clone();
                         async move {
-                            let _ = request.into_body().collect().await;
-                            counter.fetch_add(1, Ordering::Relaxed);
-                            bell.notify_one();
+                            let batch = request.headers().get("x-webhook-batch-size");
+                            let events = batch.and_then(|size| size.to_str().ok()?.parse().ok()).unwrap_or(1);
+                            let body = request.into_body().collect().await;
+                            counts.add(events, body.map_or(0, |body| body.to_bytes().len()));
                             Ok::<_, Infallible>(http::Response::new(Full::new(Bytes::from_static(b"ok"))))
                         }
                     });
@@ -59,7 +89,7 @@ impl Sink {
                 });
             }
         });
-        Self { address, count, arrived }
+        Self { address, counter }
     }
 
     pub fn url(&self) -> String {
@@ -67,16 +97,78 @@ impl Sink {
     }
 
     pub fn taken(&self) -> usize {
-        self.count.load(Ordering::Relaxed)
+        self.counter.taken()
+    }
+
+    /// Bytes of the body that arrived last.
+    pub fn size(&self) -> usize {
+        self.counter.size.load(Ordering::Relaxed)
     }
 
     /// Waits until so many arrived since `from`; how many came when `patience` ran out.
     pub async fn wait(&self, from: usize, wanted: usize, patience: Duration) -> usize {
-        let deadline = Instant::now() + patience;
-        while self.taken() - from < wanted && Instant::now() < deadline {
-            let _ = tokio::time::timeout(Duration::from_millis(100), self.arrived.notified()).await;
+        self.counter.wait(from, wanted, patience).await
+    }
+}
+
+/// A syslog collector over TCP: it reads octet-counted messages (RFC 6587, section 3.4.1) and counts them.
+pub struct Collector {
+    pub address: SocketAddr,
+    counter: Counter,
+}
+
+impl Collector {
+    pub async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let counter = Counter::default();
+        let counts = counter.clone();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(Self::read(stream, counts.clone()));
+            }
+        });
+        Self { address, counter }
+    }
+
+    async fn read(stream: TcpStream, counts: Counter) {
+        let mut stream = tokio::io::BufReader::with_capacity(64 * 1024, stream);
+        let (mut digits, mut message) = (Vec::new(), Vec::new());
+        loop {
+            digits.clear();
+            if stream.read_until(b' ', &mut digits).await.unwrap_or(0) == 0 {
+                return;
+            }
+            let length = std::str::from_utf8(&digits).expect("digits").trim_end().parse().expect("a length");
+            message.resize(length, 0);
+            if stream.read_exact(&mut message).await.is_err() {
+                return;
+            }
+            counts.add(1, digits.len() + length);
         }
-        self.taken() - from
+    }
+
+    pub fn taken(&self) -> usize {
+        self.counter.taken()
+    }
+
+    pub async fn wait(&self, from: usize, wanted: usize, patience: Duration) -> usize {
+        self.counter.wait(from, wanted, patience).await
+    }
+
+    /// Messages a second, as long as the last one, that a loop writes into one connection, each by a call of its own.
+    pub async fn bare(&self, messages: usize) -> f64 {
+        let size = self.counter.size.load(Ordering::Relaxed);
+        let length = (1..size).find(|length| length + length.to_string().len() + 1 == size).expect("a length");
+        let frame = format!("{length} {}", "x".repeat(length));
+        let (from, start) = (self.taken(), Instant::now());
+        let mut stream = TcpStream::connect(self.address).await.expect("the collector");
+        stream.set_nodelay(true).expect("an option of every socket");
+        for _ in 0..messages {
+            stream.write_all(frame.as_bytes()).await.expect("written");
+        }
+        assert_eq!(self.wait(from, messages, Duration::from_secs(60)).await, messages);
+        per_second(messages, start.elapsed())
     }
 }
 
@@ -158,9 +250,13 @@ impl Host {
             "name": format!("sink {number}"), "url": format!("{destination}/{number}"),
             "event_types": types, "format": format, "secret": "benchmark",
         });
+        self.create(client, &body).await;
+    }
+
+    pub async fn create(&self, client: &Bare, webhook: &serde_json::Value) {
         let url = format!("{}/api/v1/webhooks", self.url);
         let token = format!("Bearer {ADMIN}");
-        let status = post(client, &url, Some(&token), Bytes::from(body.to_string())).await;
+        let status = post(client, &url, Some(&token), Bytes::from(webhook.to_string())).await;
         assert_eq!(status, StatusCode::CREATED);
     }
 

@@ -79,6 +79,11 @@ pub enum Failure {
         "the message was sent, but the destination closed the connection right after it, so nobody knows whether it was taken"
     )]
     NotTaken,
+    /// We gave a syslog connection up for another message, which was not taken in its time.
+    #[error(
+        "the destination did not take an earlier message in its time, so the connection was given up, and nobody knows whether this one was taken"
+    )]
+    GivenUp,
     /// The peer of a syslog connection, where nothing is ever answered, sends and sends.
     #[error("the destination sends data over a syslog connection, where nothing is ever answered")]
     Chatty,
@@ -206,6 +211,7 @@ impl Failure {
             Self::Chatty => ErrorClass::Protocol,
             Self::Denied(_) => ErrorClass::Policy,
             Self::Unresolved { .. } => ErrorClass::Dns,
+            Self::GivenUp => ErrorClass::Timeout,
             Self::NotConnected(_) | Self::ClosedEarly | Self::NoAnswer | Self::CutOff(_) => ErrorClass::Connect,
             Self::Tls(_) => ErrorClass::Tls,
             Self::Status(_) | Self::Said { .. } => ErrorClass::Status,
@@ -222,6 +228,12 @@ fn connect_words(error: &ConnectError) -> String {
         ConnectError::TimedOut => "the destination did not answer to the attempt to connect".into(),
         ConnectError::Other(words) => format!("no connection to the destination: {words}"),
     }
+}
+
+/// What stands in `DnsName("siem.example")` and `IpAddress(10.0.0.1)`, as rustls has a certificate's names.
+fn bare_name(name: &str) -> &str {
+    let inner = name.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')'));
+    inner.map_or("something else", |inner| inner.trim_matches('"'))
 }
 
 fn timeout_words(reached: &Reached, after: &Duration) -> String {
@@ -290,7 +302,7 @@ fn certificate_words(error: &CertificateError) -> String {
         }
         E::NotValidForNameContext { expected, presented } => {
             let name = expected.to_str();
-            let presented: Vec<&str> = presented.iter().take(5).map(String::as_str).collect();
+            let presented: Vec<&str> = presented.iter().take(5).map(|name| bare_name(name)).collect();
             let others = if presented.is_empty() {
                 "it names none (a subject's common name does not count)".to_owned()
             } else {

@@ -38,18 +38,55 @@ fn each_kind_of_news_has_its_sign() {
     }
 }
 
+fn said<'a>(outline: &'a Outline<'_>) -> Vec<&'a str> {
+    outline.summary.iter().map(|brief| brief.said.as_ref()).collect()
+}
+
+/// Whatever a format for chats says in passing, one with a table has by name.
+#[test]
+fn a_table_has_everything_by_name_and_no_name_twice() {
+    for (kind, data, expected) in [
+        (
+            "finding_added",
+            r#"{"finding":{"id":"F","title":"t","cvss":3.1,"cwe":[79],"cve":"2021-44228","ip":"i","parameter":"p","tool":"x","occurrences":2}}"#,
+            "CVSS=3.1 CWE=CWE-79 CVE=CVE-2021-44228 Parameter=p IP=i Finding=F Tool=x Occurrences=2",
+        ),
+        ("phase_changed", r#"{"phase":{"name":"n","status":"started","index":1,"total":5}}"#, "Step=1 of 5"),
+        ("engagement_completed", r#"{"summary":{"findings":{"critical":1,"low":2}}}"#, "Findings=1 critical, 2 low"),
+        ("engagement_completed", r#"{"summary":{"findings":{"critical":0}}}"#, "Findings=none"),
+        ("engagement_signed", r#"{"authorization":{"signer":"s","role":"r"}}"#, "Role=r"),
+        ("retest_completed", r#"{"retest":{"id":"RT"}}"#, "Retest=RT"),
+        (
+            "report_ready",
+            r#"{"report":{"id":"R","title":"t","kind":"k","framework":"f","format":"pdf","pages":3}}"#,
+            "Kind=k Framework=f Format=pdf Pages=3 Report id=R",
+        ),
+        ("monitor_alert", r#"{"monitor":{"id":"M","name":"n","severity":"low"}}"#, "Monitor id=M"),
+    ] {
+        with_outline(kind, data, |outline| {
+            let rows = outline.table();
+            let shown: Vec<_> = rows.iter().map(|fact| format!("{}={}", fact.label, fact.value)).collect();
+            assert_eq!(shown.join(" "), expected, "{kind}");
+            let mut names: Vec<_> = outline.told.iter().chain(&rows).map(|fact| fact.label).collect();
+            names.sort_unstable();
+            names.dedup();
+            assert_eq!(names.len(), outline.told.len() + rows.len(), "{kind}: {names:?}");
+        });
+    }
+}
+
 #[test]
 fn what_is_brief_needs_no_name() {
     let finding = |members: &str, check: &dyn Fn(&Outline<'_>)| {
         with_outline("finding_added", &format!(r#"{{"finding":{{"title":"t","severity":"low"{members}}}}}"#), check);
     };
     finding(r#","cvss":3.1,"cwe":[79,"20"],"cve":"2021-44228""#, &|outline| {
-        assert_eq!(outline.summary, ["New finding", "Low", "CVSS 3.1", "CWE-79, CWE-20", "CVE-2021-44228"]);
+        assert_eq!(said(outline), ["New finding", "Low", "CVSS 3.1", "CWE-79, CWE-20", "CVE-2021-44228"]);
         assert!(outline.facts.is_empty());
     });
     let many = ["79"; 12].join(",");
     finding(&format!(r#","cvss":"{}","cwe":[{many}],"cve":"none yet""#, "9".repeat(61)), &|outline| {
-        assert_eq!(outline.summary, ["New finding", "Low"]);
+        assert_eq!(said(outline), ["New finding", "Low"]);
         let labels: Vec<_> = outline.facts.iter().map(|fact| fact.label).collect();
         assert_eq!(labels, ["CVSS", "CWE", "CVE"]);
     });

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -150,7 +150,8 @@ impl Streams {
         // Where the system refuses these, a lost peer is noticed later, not never.
         let _ = stream.set_nodelay(true);
         let _ = socket2::SockRef::from(&stream).set_tcp_keepalive(&socket2::TcpKeepalive::new().with_time(KEEPALIVE));
-        let socket = Socket(stream.as_fd().try_clone_to_owned().map_err(broken)?);
+        let descriptor = stream.as_fd().try_clone_to_owned().map_err(broken)?;
+        let socket = Socket { descriptor, is_given_up: AtomicBool::new(false) };
         let sent = Arc::new(AtomicU64::new(0));
         let counted = Counted { stream, sent: Arc::clone(&sent) };
         if !url.scheme().is_tls() {
@@ -175,21 +176,44 @@ trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 
 /// A second handle of the connection's socket, to ask the system about it.
-struct Socket(OwnedFd);
+struct Socket {
+    descriptor: OwnedFd,
+    /// Whether it was us who ended the connection, for a message that was not taken in its time.
+    is_given_up: AtomicBool,
+}
 
 impl Socket {
     /// Bytes that the peer's machine has not acknowledged.
     fn unacknowledged(&self) -> io::Result<u64> {
         let mut bytes: libc::c_int = 0;
         // SAFETY: the descriptor is open for as long as `self`; the request writes one c_int (tcp(7), SIOCOUTQ).
-        let answer = unsafe { libc::ioctl(self.0.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
+        let answer = unsafe { libc::ioctl(self.descriptor.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
         if answer == 0 { Ok(u64::try_from(bytes).unwrap_or(0)) } else { Err(io::Error::last_os_error()) }
+    }
+
+    fn give_up(&self) {
+        self.is_given_up.store(true, Ordering::Release);
+        self.shut_down();
+    }
+
+    /// Waits for the connection's end.
+    async fn end(&self, ended: &mut watch::Receiver<Option<Failure>>) -> Failure {
+        match ended.wait_for(Option::is_some).await.ok().and_then(|failure| failure.clone()) {
+            Some(failure) => self.blame(failure),
+            // We dropped it, with half of another message out.
+            None => Failure::GivenUp,
+        }
+    }
+
+    /// The failure that the reader saw, unless it was ours.
+    fn blame(&self, seen: Failure) -> Failure {
+        if self.is_given_up.load(Ordering::Acquire) { Failure::GivenUp } else { seen }
     }
 
     /// Ends the connection, whoever else holds a handle of it.
     fn shut_down(&self) {
         // SAFETY: the descriptor is open; what is shut down already is an error that matters to nobody.
-        unsafe { libc::shutdown(self.0.as_raw_fd(), libc::SHUT_RDWR) };
+        unsafe { libc::shutdown(self.descriptor.as_raw_fd(), libc::SHUT_RDWR) };
     }
 }
 
@@ -224,13 +248,14 @@ impl Open {
         };
         let result = tokio::select! {
             // A peer that has closed is not written to any more, however much room its machine still has.
-            failure = end(&mut ended) => return Err(failure),
+            failure = self.socket.end(&mut ended) => return Err(failure),
             result = write => result,
         };
         if let Err(error) = result {
             // What the reader saw says more than "broken pipe".
             let seen = ended.borrow().clone();
-            return Err(seen.or_else(|| classify::tls_fault(&error)).unwrap_or(Failure::NotTaken));
+            let failure = seen.or_else(|| classify::tls_fault(&error)).unwrap_or(Failure::NotTaken);
+            return Err(self.socket.blame(failure));
         }
         Ok(Written {
             mark: self.sent.load(Ordering::Acquire),
@@ -264,8 +289,8 @@ struct Written {
 impl Drop for Written {
     /// A peer that does not take a message in its time is given up with it: what follows gets a new connection.
     fn drop(&mut self) {
-        if !self.is_taken {
-            self.socket.shut_down();
+        if !self.is_taken && self.ended.borrow().is_none() {
+            self.socket.give_up();
         }
     }
 }
@@ -274,12 +299,12 @@ impl Written {
     /// Waits until it counts as taken, or cannot be.
     async fn taken(mut self) -> Result<(), Failure> {
         tokio::select! {
-            failure = end(&mut self.ended) => return Err(failure),
+            failure = self.socket.end(&mut self.ended) => return Err(failure),
             () = sleep_until(self.settled) => {}
         }
         while !self.is_acknowledged().map_err(|error| Failure::NotConnected((&error).into()))? {
             tokio::select! {
-                failure = end(&mut self.ended) => return Err(failure),
+                failure = self.socket.end(&mut self.ended) => return Err(failure),
                 () = sleep(LOOK_EVERY) => {}
             }
         }
@@ -292,15 +317,6 @@ impl Written {
         let sent = self.sent.load(Ordering::Acquire);
         let unacknowledged = self.socket.unacknowledged()?;
         Ok(sent.saturating_sub(unacknowledged) >= self.mark)
-    }
-}
-
-/// Waits for the connection's end.
-async fn end(ended: &mut watch::Receiver<Option<Failure>>) -> Failure {
-    match ended.wait_for(Option::is_some).await {
-        Ok(failure) => failure.clone().unwrap_or(Failure::NotTaken),
-        // We dropped it, with half of another message out.
-        Err(_) => Failure::NotTaken,
     }
 }
 
