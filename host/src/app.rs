@@ -136,6 +136,8 @@ impl Drop for Deliveries {
 /// Each a sentence that says what to do.
 pub async fn build(config: Config, parts: Parts) -> Result<App> {
     let Parts { clock, resolver, extra_roots, compiler } = parts;
+    // What the configuration names is judged before anything is made.
+    let tls = Tls::new(&config.tls, &extra_roots)?;
     let ear = Ear::new();
     let store = open_store(&config.data, &config, Arc::clone(&clock), ear.changes())?;
     let store = Arc::new(store);
@@ -162,6 +164,8 @@ pub async fn build(config: Config, parts: Parts) -> Result<App> {
     let registry = Arc::new(registry);
     let telemetry = Arc::new(Telemetry::new());
     let runtime = Builder::new_multi_thread().worker_threads(2).thread_name("deliveries").enable_all().build()?;
+    let handle = runtime.handle().clone();
+    let deliveries = Deliveries(Some(runtime));
     let guard = Arc::new(Guard::new(config.allow_net.clone()));
     // Deliveries may begin before the listener is served: what waited from an earlier run is due now.
     guard.set_own(config.listen);
@@ -169,7 +173,6 @@ pub async fn build(config: Config, parts: Parts) -> Result<App> {
         Some(resolver) => resolver,
         None => crate::transport::system_resolver().context("the system's name resolution cannot be set up")?,
     };
-    let tls = Tls::new(&config.tls, &extra_roots)?;
     let transport = Arc::new(Transport::new(guard, resolver, tls, config.proxy.clone())?);
     let courier = Courier {
         store: Arc::clone(&store),
@@ -181,7 +184,7 @@ pub async fn build(config: Config, parts: Parts) -> Result<App> {
         #[cfg(test)]
         double: None,
     };
-    let scheduler = Arc::new(Scheduler::start(ear, courier, config.delivery, runtime.handle().clone()));
+    let scheduler = Arc::new(Scheduler::start(ear, courier, config.delivery, handle));
     Ok(App {
         new_admin_token,
         store,
@@ -191,7 +194,7 @@ pub async fn build(config: Config, parts: Parts) -> Result<App> {
         telemetry,
         clock,
         config,
-        _deliveries: Deliveries(Some(runtime)),
+        _deliveries: deliveries,
     })
 }
 

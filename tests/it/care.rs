@@ -1,5 +1,6 @@
 //! `heraldry store`: a copy that can be brought back, damage that is found and mended, space that is given back.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::Arc;
@@ -99,6 +100,16 @@ async fn an_export_of_a_running_host_makes_another_one() {
     // While the host runs, nobody else cares for its store.
     fails(&heraldry(&["store", "check", "--data", text(&data)], &[]), "in use");
     host.terminate().await;
+
+    // A folder that nobody made is private from the start, and gone when there is nothing to put into it.
+    let fresh = folder.path().join("fresh");
+    fails(&heraldry(&["store", "import", text(&file), "--data", text(&fresh), "--json"], &[]), "master key");
+    assert!(!fresh.exists(), "an empty folder was left behind");
+    let key = std::fs::read_to_string(data.join("master.key")).expect("a key");
+    let with_key = [("HERALDRY_MASTER_KEY", key.trim())];
+    succeeds(&heraldry(&["store", "import", text(&file), "--data", text(&fresh), "--json"], &with_key));
+    let mode = std::fs::metadata(&fresh).expect("a folder").permissions().mode();
+    assert_eq!(mode & 0o777, 0o700, "others can read what was imported");
 
     // What was cut or changed makes nothing, and neither does one without its key.
     let copy = folder.path().join("data");

@@ -97,7 +97,7 @@ fn free_port() -> u16 {
 struct Collector {
     process: Child,
     folder: TempDir,
-    /// `clear`, `tls`, `mtls`, `lines`
+    /// `clear`, `lines`, `tls`, `tls-lines`, `mtls`
     ports: BTreeMap<&'static str, u16>,
 }
 
@@ -116,7 +116,8 @@ impl Collector {
     async fn start(name: &str, authority: &Authority) -> Self {
         let software = software();
         let folder = new_folder();
-        let ports: BTreeMap<_, _> = ["clear", "tls", "mtls", "lines"].map(|port| (port, free_port())).into();
+        let ports: BTreeMap<_, _> =
+            ["clear", "lines", "tls", "tls-lines", "mtls"].map(|port| (port, free_port())).into();
         let (certificate, key) = authority.issue_pem(&["127.0.0.1"]);
         for (file, text) in [("ca.pem", authority.pem()), ("cert.pem", certificate), ("key.pem", key)] {
             std::fs::write(folder.path().join(file), text).expect("a file");
@@ -182,6 +183,7 @@ input(type="imudp" address="127.0.0.1" port="{clear}")
 input(type="imtcp" address="127.0.0.1" port="{clear}")
 input(type="imtcp" address="127.0.0.1" port="{lines}")
 input(type="imtcp" address="127.0.0.1" port="{tls_port}" {tls} StreamDriver.AuthMode="anon")
+input(type="imtcp" address="127.0.0.1" port="{tls_lines}" {tls} StreamDriver.AuthMode="anon")
 input(type="imtcp" address="127.0.0.1" port="{mtls}" {tls} StreamDriver.AuthMode="x509/certvalid")
 template(name="out" type="list" option.jsonf="on") {{
   property(outname="pri" name="pri" format="jsonf")
@@ -197,14 +199,16 @@ action(type="omfile" file="{at}/out" template="out")
         clear = ports["clear"],
         lines = ports["lines"],
         tls_port = ports["tls"],
+        tls_lines = ports["tls-lines"],
         mtls = ports["mtls"],
     )
 }
 
 fn syslog_ng(at: &str, ports: &BTreeMap<&'static str, u16>) -> String {
-    let tls = |port: u16, verify: &str| {
+    let tls = |source: &str, port: &str, verify: &str, more: &str| {
+        let port = ports[port];
         format!(
-            r#"syslog(ip("127.0.0.1") port({port}) transport("tls") tls(key-file("{at}/key.pem") cert-file("{at}/cert.pem") ca-file("{at}/ca.pem") peer-verify({verify})))"#
+            r#"{source}(ip("127.0.0.1") port({port}) {more} transport("tls") tls(key-file("{at}/key.pem") cert-file("{at}/cert.pem") ca-file("{at}/ca.pem") peer-verify({verify})))"#
         )
     };
     format!(
@@ -215,6 +219,7 @@ source s {{
   syslog(ip("127.0.0.1") port({clear}) transport("tcp"));
   network(ip("127.0.0.1") port({lines}) transport("tcp") flags(syslog-protocol));
   {tls_source};
+  {lines_source};
   {mtls_source};
 }};
 destination d {{ file("{at}/out" template("$(format-json pri=\"$PRI\" time=\"$ISODATE\" host=\"$HOST\" app=\"$PROGRAM\" msgid=\"$MSGID\" sd=\"$SDATA\" msg=\"$MESSAGE\")\n") frac-digits(3)); }};
@@ -222,8 +227,9 @@ log {{ source(s); destination(d); }};
 "#,
         clear = ports["clear"],
         lines = ports["lines"],
-        tls_source = tls(ports["tls"], "optional-untrusted"),
-        mtls_source = tls(ports["mtls"], "required-trusted"),
+        tls_source = tls("syslog", "tls", "optional-untrusted", ""),
+        lines_source = tls("network", "tls-lines", "optional-untrusted", "flags(syslog-protocol)"),
+        mtls_source = tls("syslog", "mtls", "required-trusted", ""),
     )
 }
 
@@ -291,6 +297,13 @@ async fn all_arrive_as_they_are(name: &str) {
             json!({"facility": "audit", "app_name": "redteam"}),
             collector.url("syslog+tls", "mtls"),
             json!({"ca": "corp", "client_cert": "siem"}),
+            "syslog+tls",
+        ),
+        (
+            "syslog",
+            none(),
+            collector.url("syslog+tls", "tls-lines") + "?framing=lf",
+            json!({"ca": "corp"}),
             "syslog+tls",
         ),
         ("cef", none(), tcp.clone(), json!(null), "syslog+tcp"),

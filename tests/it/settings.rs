@@ -9,6 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::support::certificate::Authority;
 use crate::support::host::{self, Options};
 use crate::support::{Destination, Host, events};
 
@@ -88,6 +89,34 @@ async fn a_configuration_that_cannot_be_used_is_refused_with_every_reason() {
         let (code, log) = Host::refused(choose).await;
         assert_eq!(code, Some(64), "{log}");
         assert!(words.iter().all(|word| log.contains(word)), "{words:?}: {log}");
+    }
+}
+
+/// A file that the configuration names and that is no use: nothing is made, and the file is named.
+#[tokio::test]
+async fn a_file_for_tls_that_cannot_be_used_is_named() {
+    let files = host::new_folder();
+    let file = |name: &str, text: &str, mode: u32| {
+        let path = files.path().join(name);
+        std::fs::write(&path, text).expect("written");
+        std::fs::set_permissions(&path, Permissions::from_mode(mode)).expect("permissions");
+        path.display().to_string()
+    };
+    let (certificate, key) = Authority::new().issue_pem(&["heraldry.example"]);
+    let certificate = file("cert.pem", &certificate, 0o600);
+    let (open, empty) = (file("open.key", &key, 0o644), file("empty.pem", "nothing", 0o600));
+    let missing = files.path().join("missing.pem").display().to_string();
+    for (flag, value, named) in [
+        ("--tls-ca", format!("corp={missing}"), "missing.pem"),
+        ("--tls-ca", format!("corp={empty}"), "empty.pem"),
+        ("--tls-client-cert", format!("siem={certificate}:{open}"), "open.key"),
+        ("--tls-client-cert", format!("siem={certificate}:{empty}"), "empty.pem"),
+    ] {
+        let folder = Arc::new(host::new_folder());
+        let (code, log) = Host::refused(|options| options.args([flag, &value]).folder(&folder)).await;
+        assert_eq!(code, Some(1), "{log}");
+        assert!(log.contains(named) && !log.contains("panicked"), "{value}: {log}");
+        assert!(!folder.path().join("data").exists(), "{value}: a store was made");
     }
 }
 

@@ -165,12 +165,25 @@ fn load(bench: &Bench<'_>, bytes: &[u8], digest: &[u8; 32]) -> Result<(Compiled,
     };
     match compile::deserialize(large, &code) {
         Ok(compiled) => Ok((compiled, Size::Large)),
-        Err(error) => Err(Finding::error(
-            "needs_too_much",
-            format!("it needs more than the large sandbox has: {}", header::printable(&format!("{error:#}"), 300)),
-            "give it less memory to begin with, and fewer libraries",
-        )),
+        Err(error) => Err(too_much("it needs more than the large sandbox has", &format!("{error:#}"))),
     }
+}
+
+/// Code that is well and cannot be taken into a sandbox.
+fn too_much(what: &str, error: &str) -> Finding {
+    // wasmtime's words for mprotect(2) that was refused.
+    if error.contains("executable") {
+        return Finding::error(
+            "not_executable",
+            format!("this system lets no process run code that it compiled: {}", header::printable(error, 300)),
+            "the component is not at fault: allow executable memory (systemd: no MemoryDenyWriteExecute)",
+        );
+    }
+    Finding::error(
+        "needs_too_much",
+        format!("{what}: {}", header::printable(error, 300)),
+        "give it less memory to begin with, and fewer libraries",
+    )
 }
 
 /// Compares imports and exports with the world.
@@ -393,11 +406,7 @@ fn move_to_large(bench: &Bench<'_>, compiled: &Compiled, report: &mut Report) ->
     match moved {
         Ok(linked) => Some(linked),
         Err(words) => {
-            report.findings.push(Finding::error(
-                "needs_too_much",
-                format!("it does not fit into the large sandbox: {}", header::printable(&words, 300)),
-                "give it less memory to begin with, and fewer libraries",
-            ));
+            report.findings.push(too_much("it does not fit into the large sandbox", &words));
             None
         }
     }

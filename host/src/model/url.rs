@@ -30,8 +30,8 @@ pub enum Scheme {
     SyslogUdp,
     /// A stream of framed messages (RFC 6587).
     SyslogTcp(Framing),
-    /// A stream of octet-counted messages over TLS (RFC 5425).
-    SyslogTls,
+    /// The same over TLS. RFC 5425 knows counts only; common collectors take lines there, some nothing else.
+    SyslogTls(Framing),
 }
 
 /// How messages are told apart in a stream (RFC 6587, section 3.4).
@@ -101,7 +101,7 @@ impl Scheme {
             Self::Https => "https",
             Self::SyslogUdp => "syslog+udp",
             Self::SyslogTcp(_) => "syslog+tcp",
-            Self::SyslogTls => "syslog+tls",
+            Self::SyslogTls(_) => "syslog+tls",
         }
     }
 
@@ -112,13 +112,21 @@ impl Scheme {
             Self::Https => 443,
             Self::SyslogUdp => 514,
             Self::SyslogTcp(_) => 601,
-            Self::SyslogTls => 6514,
+            Self::SyslogTls(_) => 6514,
         }
     }
 
     /// Whether it goes over TLS.
     pub fn is_tls(self) -> bool {
-        matches!(self, Self::Https | Self::SyslogTls)
+        matches!(self, Self::Https | Self::SyslogTls(_))
+    }
+
+    /// How messages are told apart, where there is a stream of them.
+    pub fn framing(self) -> Option<Framing> {
+        match self {
+            Self::SyslogTcp(framing) | Self::SyslogTls(framing) => Some(framing),
+            Self::Http | Self::Https | Self::SyslogUdp => None,
+        }
     }
 
     /// Whether it is a syslog transport.
@@ -131,7 +139,7 @@ impl Scheme {
         match self {
             Self::Http | Self::Https => Carriage::Http,
             Self::SyslogUdp => Carriage::SyslogDatagram,
-            Self::SyslogTcp(_) | Self::SyslogTls => Carriage::SyslogStream,
+            Self::SyslogTcp(_) | Self::SyslogTls(_) => Carriage::SyslogStream,
         }
     }
 }
@@ -170,7 +178,9 @@ pub enum UrlError {
     #[error("a syslog URL has a host and a port and nothing more, as in syslog+tcp://siem.example.com:601")]
     SyslogPath,
     /// Something after `?` that no syslog transport knows.
-    #[error("after ? only framing=octet-counting or framing=lf may stand, and only with syslog+tcp://")]
+    #[error(
+        "after ? only framing=octet-counting or framing=lf may stand, and only with syslog+tcp:// and syslog+tls://"
+    )]
     SyslogQuery,
 }
 
@@ -208,7 +218,7 @@ impl DeliveryUrl {
             "https" => Scheme::Https,
             "syslog+udp" => Scheme::SyslogUdp,
             "syslog+tcp" => Scheme::SyslogTcp(framing(&url)?),
-            "syslog+tls" => Scheme::SyslogTls,
+            "syslog+tls" => Scheme::SyslogTls(framing(&url)?),
             _ => return Err(UrlError::Scheme),
         };
         let before_query = text.split('?').next().unwrap_or(text);
@@ -284,10 +294,10 @@ fn collector(url: &Url, scheme: Scheme, host: &Host) -> Result<Url, UrlError> {
     if !matches!(url.path(), "" | "/") || url.cannot_be_a_base() {
         return Err(UrlError::SyslogPath);
     }
-    if url.query().is_some() && !matches!(scheme, Scheme::SyslogTcp(_)) {
+    if url.query().is_some() && scheme.framing().is_none() {
         return Err(UrlError::SyslogQuery);
     }
-    let query = if scheme == Scheme::SyslogTcp(Framing::LineFeed) { "?framing=lf" } else { "" };
+    let query = if scheme.framing() == Some(Framing::LineFeed) { "?framing=lf" } else { "" };
     let port = url.port().unwrap_or(scheme.default_port());
     Url::parse(&format!("{}://{host}:{port}{query}", scheme.as_str())).map_err(|_| UrlError::Invalid)
 }
@@ -332,6 +342,7 @@ mod tests {
             ("syslog+tcp://siem.example.com:601/?framing=octet-counting", "syslog+tcp://siem.example.com:601"),
             ("syslog+tls://b\u{fc}cher.example", "syslog+tls://xn--bcher-kva.example:6514"),
             ("syslog+tls://[0:0::1]:7000", "syslog+tls://[::1]:7000"),
+            ("syslog+tls://siem.example.com/?framing=lf", "syslog+tls://siem.example.com:6514?framing=lf"),
             ("https://b\u{fc}cher.example/", "https://xn--bcher-kva.example/"),
             ("https://\u{430}pple.example/", "https://xn--pple-43d.example/"),
             ("http://localhost./x", "http://localhost./x"),
@@ -409,7 +420,6 @@ mod tests {
             ("syslog+udp://siem.example:514#x", UrlError::Fragment),
             ("syslog+udp://siem.example:514/dev/log", UrlError::SyslogPath),
             ("syslog+udp://siem.example:514?framing=lf", UrlError::SyslogQuery),
-            ("syslog+tls://siem.example?framing=lf", UrlError::SyslogQuery),
             ("syslog+tcp://siem.example?framing=crlf", UrlError::SyslogQuery),
             ("syslog+tls://siem.example?verify=off", UrlError::SyslogQuery),
             ("syslog+tls://[fe80::1%25eth0]:6514", UrlError::Zone),

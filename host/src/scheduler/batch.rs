@@ -103,11 +103,11 @@ pub(super) fn id(deliveries: &[DeliveryId]) -> String {
 }
 
 /// Whether a failed batch may go through in parts: it was too large, or something in it is not acceptable, which need
-/// not be so of all.
+/// not be so of all. Who asks and where (401, 403, 404, 405) is the same for each part.
 pub(super) fn splits(deliveries: usize, failure: &Failure) -> bool {
     deliveries > 1
         && match failure.said {
-            Some(Said::Final { deactivate }) => !deactivate,
+            Some(Said::Final { deactivate }) => !deactivate && !matches!(failure.status, Some(401 | 403..=405)),
             Some(Said::TryAgain) => failure.status == Some(413),
             None => matches!(failure.status, Some(400 | 413 | 422)),
         }
@@ -140,6 +140,10 @@ mod tests {
         }
         let said = |said| Failure { said: Some(said), ..failed(400) };
         assert!(splits(2, &said(Said::Final { deactivate: false })));
+        for status in [401, 403, 404] {
+            let failure = Failure { status: Some(status), ..said(Said::Final { deactivate: false }) };
+            assert!(!splits(2, &failure), "{status}");
+        }
         assert!(!splits(2, &said(Said::Final { deactivate: true })));
         assert!(!splits(2, &said(Said::TryAgain)));
     }

@@ -159,8 +159,9 @@ pub fn import(
     now: Timestamp,
     source: &mut dyn BufRead,
 ) -> Result<Imported, ImportError> {
-    std::fs::create_dir_all(folder)?;
-    let _lock = open::lock(folder)?;
+    let is_new = !folder.exists();
+    open::private(folder)?;
+    let lock = open::lock(folder)?;
     let (target, building) = (folder.join("store"), folder.join("store.importing"));
     if target.exists() {
         return Err(ImportError::NotEmpty { folder: folder.into() });
@@ -178,6 +179,11 @@ pub fn import(
         }
         Err(error) => {
             let _ = std::fs::remove_dir_all(&building);
+            if is_new {
+                let _ = std::fs::remove_dir_all(folder.join("components"));
+                let _ = open::remove_lock(folder, lock);
+                let _ = std::fs::remove_dir(folder);
+            }
             Err(error)
         }
     }

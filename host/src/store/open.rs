@@ -45,8 +45,7 @@ impl Store {
     ) -> Result<Self, OpenError> {
         let Options { folder, cache_bytes, master_key, breaker_threshold, idempotency_kept, changes, clock } = options;
         let unusable = |error| OpenError::Folder { folder: folder.clone(), error };
-        std::fs::create_dir_all(&folder).map_err(unusable)?;
-        std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o700)).map_err(unusable)?;
+        private(&folder).map_err(unusable)?;
         let lock = lock(&folder)?;
         finish_compaction(&folder).map_err(unusable)?;
         let engine = Arc::new(Engine::open(&folder.join("store"), cache_bytes)?);
@@ -122,6 +121,14 @@ pub(super) fn finish_compaction(folder: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
+const LOCK: &str = "store.lock";
+
+/// A folder that is this user's alone, made where it is missing.
+pub(super) fn private(folder: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(folder)?;
+    std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o700))
+}
+
 /// One process a folder: the kernel drops the lock with the process, however it ends.
 pub(super) fn lock(folder: &Path) -> Result<File, OpenError> {
     let unusable = |error| OpenError::Folder { folder: folder.into(), error };
@@ -130,13 +137,20 @@ pub(super) fn lock(folder: &Path) -> Result<File, OpenError> {
         .truncate(false)
         .write(true)
         .mode(0o600)
-        .open(folder.join("store.lock"))
+        .open(folder.join(LOCK))
         .map_err(unusable)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(OpenError::InUse { folder: folder.into() }),
         Err(TryLockError::Error(error)) => Err(unusable(error)),
     }
+}
+
+/// Takes the lock's file away, for a folder that shall not be one of a store.
+pub(super) fn remove_lock(folder: &Path, lock: File) -> std::io::Result<()> {
+    std::fs::remove_file(folder.join(LOCK))?;
+    drop(lock);
+    Ok(())
 }
 
 pub(super) fn check_schema(engine: &Engine, folder: &Path) -> Result<(), OpenError> {

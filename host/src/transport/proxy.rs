@@ -63,17 +63,21 @@ impl ProxySettings {
         request.push_str("\r\n");
         stream.write_all(request.as_bytes()).await.map_err(broken)?;
         let mut answer = Vec::new();
-        // One byte at a time beyond the first line would be TLS of the destination: nothing comes before we speak, so
-        // what there is belongs to the answer.
-        while !answer.ends_with(b"\r\n\r\n") {
+        // A refusal may have a body, which is of no interest.
+        let head = loop {
+            if let Some(end) = answer.windows(4).position(|four| four == b"\r\n\r\n") {
+                break end + 4;
+            }
             let mut piece = [0; 512];
             let read = stream.read(&mut piece).await.map_err(broken)?;
             if read == 0 || answer.len() + read > ANSWER_BYTES {
                 return Err(ProxyFault::NotHttp);
             }
             answer.extend_from_slice(&piece[..read]);
-        }
+        };
         match status(&answer) {
+            // No destination speaks before we do.
+            Some(200..=299) if head < answer.len() => Err(ProxyFault::NotHttp),
             Some(200..=299) => Ok(stream),
             Some(status) => Err(ProxyFault::Refused(status)),
             None => Err(ProxyFault::NotHttp),

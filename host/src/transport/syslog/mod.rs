@@ -37,11 +37,8 @@ impl Syslog {
         messages: &[Bytes],
         reached: &mut Reached,
     ) -> Result<(), Failure> {
-        let framing = match url.scheme() {
-            Scheme::SyslogUdp => return datagram::deliver(&self.gate, url, messages, reached).await,
-            Scheme::SyslogTcp(framing) => framing,
-            // RFC 5425, section 4.3: always counted.
-            _ => Framing::OctetCounting,
+        let Some(framing) = url.scheme().framing() else {
+            return datagram::deliver(&self.gate, url, messages, reached).await;
         };
         self.streams.deliver(url, tls, &framed(messages, framing), reached).await
     }
@@ -70,7 +67,7 @@ pub fn fits(scheme: Scheme, message: &[u8]) -> Result<(), String> {
         return Err(format!("the formatter made a message of more than one line: it has a byte 0x{byte:02x}"));
     }
     // RFC 6587, section 3.4.1: what begins with a digit is taken for a count.
-    if scheme == Scheme::SyslogTcp(Framing::LineFeed) && message.first() != Some(&b'<') {
+    if scheme.framing() == Some(Framing::LineFeed) && message.first() != Some(&b'<') {
         return Err("with framing=lf a message begins with <, its priority; the formatter's does not".into());
     }
     Ok(())
@@ -104,7 +101,7 @@ mod tests {
 
     #[test]
     fn what_a_receiver_would_misread_is_not_sent() {
-        let (udp, tls) = (Scheme::SyslogUdp, Scheme::SyslogTls);
+        let (udp, tls) = (Scheme::SyslogUdp, Scheme::SyslogTls(Framing::OctetCounting));
         let (lf, counted) = (Scheme::SyslogTcp(Framing::LineFeed), Scheme::SyslogTcp(Framing::OctetCounting));
         for (scheme, most) in [(udp, 2048), (tls, 8000), (lf, 8000), (counted, 8000)] {
             let message = format!("<1>{}", "x".repeat(most - 3));

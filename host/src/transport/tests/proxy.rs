@@ -18,7 +18,8 @@ use crate::model::webhook::TlsNames;
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
-/// A proxy that answers `CONNECT` with this line, and connects to `to` when that is a 200.
+/// A proxy that answers `CONNECT` with this line, and connects to `to` when that is a 200. With a body it keeps the
+/// connection open, as proxies do.
 async fn proxy(line: &'static str, to: std::net::SocketAddr) -> (Peer, mpsc::UnboundedReceiver<String>) {
     let (tell, heard) = mpsc::unbounded_channel();
     let peer = Peer::playing(move |mut stream| {
@@ -30,6 +31,11 @@ async fn proxy(line: &'static str, to: std::net::SocketAddr) -> (Peer, mpsc::Unb
                 request.push(byte);
             }
             let _ = tell.send(String::from_utf8(request).expect("text"));
+            if line.contains("\r\n\r\n") {
+                let _ = stream.write_all(line.as_bytes()).await;
+                let _ = stream.read_to_end(&mut Vec::new()).await;
+                return;
+            }
             let _ = stream.write_all(format!("{line}\r\n\r\n").as_bytes()).await;
             if line.contains("200") {
                 let mut onward = TcpStream::connect(to).await.expect("the destination");
@@ -115,6 +121,11 @@ async fn what_a_proxy_will_not_do_is_said() {
             "connect: the server's proxy did not connect to the destination: it answered 407 Proxy Authentication \
              Required; whoever runs the server puts a user and a password into --proxy",
         ),
+        (
+            "HTTP/1.1 403 Forbidden\r\nContent-Length: 9\r\n\r\n<p>No</p>",
+            "connect: the server's proxy did not connect to the destination: it answered 403 Forbidden",
+        ),
+        ("HTTP/1.1 200 OK\r\n\r\nhello", "connect: what the server's proxy answered is not HTTP"),
         ("SSH-2.0-x", "connect: what the server's proxy answered is not HTTP"),
     ] {
         let (peer, _heard) = proxy(line, destination.address).await;

@@ -17,7 +17,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use time::{Duration as Days, OffsetDateTime};
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio_rustls::TlsAcceptor;
 
 use super::super::{Content, Guard, Request, SetupError, Tls, Transport};
@@ -37,6 +37,14 @@ impl Authority {
         params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().expect("key")).expect("authority"))
+    }
+
+    /// An authority between this one and certificates.
+    fn intermediate(&self, name: &str) -> CertifiedIssuer<'static, KeyPair> {
+        let mut params = CertificateParams::new(Vec::new()).expect("params");
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        CertifiedIssuer::signed_by(params, KeyPair::generate().expect("key"), &self.0).expect("authority")
     }
 
     pub(super) fn root(&self) -> Vec<u8> {
@@ -153,6 +161,55 @@ async fn a_certificate_is_good_or_says_why_not() {
         assert_eq!(over_tls(server(certificate, None), host, &roots).await, expected, "{host}");
     }
     assert_eq!(over_tls(server(good(), None), "good.example", &[]).await, untrusted);
+}
+
+/// Servers send chains in whatever order somebody pasted them; one without its intermediate proves nothing.
+#[tokio::test]
+async fn a_chain_in_any_order_is_good_and_one_with_a_hole_is_not() {
+    let authority = Authority::new("ours");
+    let intermediate = authority.intermediate("between");
+    let key = KeyPair::generate().expect("key");
+    let params = CertificateParams::new(vec!["good.example".into()]).expect("params");
+    let leaf = params.signed_by(&key, &intermediate).expect("certificate").der().clone();
+    let (between, root) = (intermediate.der().clone(), authority.0.der().clone());
+    let untrusted = "tls: the destination's certificate is signed by nobody that this host trusts (self-signed, or a chain without its intermediate)";
+    for (chain, expected) in [
+        (vec![leaf.clone(), between.clone()], "delivered"),
+        (vec![leaf.clone(), root.clone(), between], "delivered"),
+        (vec![leaf.clone(), root], untrusted),
+        (vec![leaf], untrusted),
+    ] {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let key = PrivateKeyDer::Pkcs8(key.serialize_der().into());
+        let config = builder.expect("versions").with_no_client_auth().with_single_cert(chain, key);
+        let ended = over_tls(config.expect("a certificate"), "good.example", &[authority.root()]).await;
+        assert_eq!(ended, expected);
+    }
+}
+
+/// TLS 1.0, as a server answers that chooses it, and as one that refuses what is newer (RFC 5246, section 7.2).
+#[tokio::test]
+async fn a_destination_with_an_old_tls_says_so() {
+    let server_hello = [&[22, 3, 1, 0, 42, 2, 0, 0, 38, 3, 1][..], &[7; 32], &[0, 0, 47, 0]].concat();
+    let alert = vec![21, 3, 1, 0, 2, 2, 70];
+    for (answer, expected) in [
+        (server_hello, "the destination and this host have no TLS version or cipher in common (TLS 1.2 is the oldest)"),
+        (alert, "the destination speaks no TLS version of ours (1.2 and 1.3)"),
+    ] {
+        let peer = Peer::playing(move |mut stream| {
+            let answer = answer.clone();
+            async move {
+                let _ = stream.write_all(&answer).await;
+                let mut rest = Vec::new();
+                let _ = stream.read_to_end(&mut rest).await;
+            }
+        })
+        .await;
+        let transport = transport_with(&["127.0.0.0/8"], Table::of(&[]), &[]);
+        let ended = end(&deliver(&transport, &format!("https://{}", peer.address)).await);
+        assert_eq!(ended, format!("tls: {expected}"));
+    }
 }
 
 #[tokio::test]
