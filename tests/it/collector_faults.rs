@@ -29,6 +29,8 @@ enum Does {
     Nothing,
     /// Closes after the first message of a connection.
     CloseAfterOne,
+    /// Closes on a message with the word `poison`, and takes nothing of what follows it.
+    CloseOnPoison,
     /// Gives up its port and its connections at once.
     Die,
 }
@@ -120,7 +122,7 @@ async fn take(mut stream: TcpStream, mut does: watch::Receiver<Does>, taken: Arc
                 return;
             }
             Does::Nothing => does.changed().await.expect("the test holds the other end"),
-            Does::Read | Does::CloseAfterOne => {
+            Does::Read | Does::CloseAfterOne | Does::CloseOnPoison => {
                 let mut piece = [0; 4096];
                 tokio::select! {
                     read = stream.read(&mut piece) => match read {
@@ -129,11 +131,15 @@ async fn take(mut stream: TcpStream, mut does: watch::Receiver<Does>, taken: Arc
                     },
                     _ = does.changed() => {}
                 }
+                let poison = now == Does::CloseOnPoison && bytes.windows(6).any(|word| word == b"poison");
                 let mut ids = messages(&mut bytes);
                 if now == Does::CloseAfterOne {
                     ids.truncate(1);
                 }
-                let is_over = now == Does::CloseAfterOne && !ids.is_empty();
+                let is_over = poison || (now == Does::CloseAfterOne && !ids.is_empty());
+                if poison {
+                    ids.clear();
+                }
                 taken.lock().expect("nobody panics with it").read.extend(ids);
                 if is_over {
                     return;
@@ -240,6 +246,23 @@ async fn one_that_stops_reading() {
         collector.look(|taken| delivered.is_subset(&taken.read)).then_some(())
     })
     .await;
+}
+
+/// One message that it closes on does not take the others of its batch with it.
+#[tokio::test]
+async fn one_that_closes_on_a_message() {
+    let (host, collector) = (host().await, Collector::start(Does::CloseOnPoison).await);
+    let admin = host.admin();
+    let batch = json!({"max_events": 8, "max_wait_ms": 300});
+    let webhook = webhook(&admin, &collector, json!({"retry_count": 1, "batch": batch})).await;
+    let titles = ["a", "b", "c", "poison", "d", "e", "f", "g"];
+    let posted: Vec<_> = titles.iter().map(|title| events::finding(title, "low")).collect();
+    let answers = admin.post("/events", &json!(posted)).await.expect(202).list();
+    let ids: Vec<_> = answers.iter().map(|answer| answer["id"].as_str().expect("an id").to_owned()).collect();
+    let (delivered, failed) = ended(&admin, &ids).await;
+    assert_eq!(failed, BTreeSet::from([ids[3].clone()]), "{:#?}", admin.history(&webhook).await);
+    let read = collector.look(|taken| taken.read.clone());
+    assert!(delivered.is_subset(&read), "delivered to nobody: {:?}", delivered.difference(&read));
 }
 
 #[tokio::test]

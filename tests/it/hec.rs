@@ -299,6 +299,33 @@ async fn a_rate_limit_spaces_attempts() {
     }
 }
 
+/// Events that were posted laid out hold line feeds, and cannot share a request whose events are lines: each has its
+/// own, and all have their place in the pace.
+#[tokio::test]
+async fn what_cannot_be_joined_goes_alone_and_keeps_the_pace() {
+    let (host, destination) = (host().await, Destination::start().await);
+    let admin = host.admin();
+    let fields = json!({
+        "batch": {"max_events": 10, "max_wait_ms": 300}, "rate_limit": {"count": 2, "per_seconds": 1},
+        "format_options": {"shape": "plain"},
+    });
+    let webhook = admin.webhook(&destination.url("/"), fields).await;
+    let laid_out: Vec<_> =
+        events::findings(5).iter().map(|event| serde_json::to_string_pretty(event).expect("JSON")).collect();
+    admin.post_text("/events", format!("[{}]", laid_out.join(","))).await.expect(202);
+    let received = destination.wait_for(5).await;
+    let titles: Vec<_> =
+        received.iter().map(|request| request.json()["data"]["finding"]["title"].as_str().map(str::to_owned)).collect();
+    let mut sorted = titles.clone();
+    sorted.sort();
+    assert_eq!(sorted, (0..5).map(|number| Some(format!("finding {number}"))).collect::<Vec<_>>());
+    assert!(received.iter().all(|request| request.header("x-webhook-batch-size") == "1"));
+    let times = begun(&admin, &webhook, 5).await;
+    for window in times.windows(3) {
+        assert!(window[2] - window[0] >= 995, "three requests within a second: {times:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_429_pauses_all_that_waits() {
     let busy = Reply::full(429, &[("Retry-After", "2")], b"");

@@ -19,6 +19,9 @@ const MAX_FRAME_BYTES: usize = 64 * 1024;
 /// What is written in a count: more digits are none.
 const MAX_DIGITS: usize = 5;
 
+/// How long to wait when no client can be taken.
+const ACCEPT_AGAIN: std::time::Duration = std::time::Duration::from_millis(50);
+
 /// One message as it arrived.
 #[derive(Debug, Serialize)]
 pub(super) struct Message {
@@ -62,13 +65,16 @@ pub(super) async fn serve(
     let over_udp = collect_datagrams(datagrams, messages.clone());
     let over_tcp = async {
         loop {
-            let (stream, from) = listener.accept().await?;
-            tokio::spawn(collect_stream(stream, from, messages.clone()));
+            match listener.accept().await {
+                Ok((stream, from)) => drop(tokio::spawn(collect_stream(stream, from, messages.clone()))),
+                // A client that has gone again, or too many at once: the next one may do.
+                Err(_) => tokio::time::sleep(ACCEPT_AGAIN).await,
+            }
         }
     };
     tokio::select! {
         ended = over_udp => ended,
-        ended = over_tcp => ended,
+        () = over_tcp => Ok(()),
     }
 }
 
@@ -140,7 +146,10 @@ fn message(from: SocketAddr, transport: &'static str, bytes: &[u8]) -> Message {
 
 /// Reads a message as RFC 5424 has it, else as RFC 3164 does.
 fn parse(text: &str) -> Parsed {
-    match syslog_rfc5424::parse_message(text) {
+    // The parser panics on some texts that are cut, as in a time without its offset.
+    let read = std::panic::catch_unwind(|| syslog_rfc5424::parse_message(text));
+    let Ok(read) = read else { return Parsed::Unknown { why: "it ends in the middle of its header".into() } };
+    match read {
         Ok(read) => Parsed::Rfc5424 {
             facility: read.facility.as_str().to_owned(),
             severity: read.severity.as_str().to_owned(),
@@ -207,7 +216,9 @@ mod tests {
             message: "heraldry: it".into(),
         };
         assert_eq!(parse("<130>Nov  7 10:12:45 heraldry heraldry: it"), old);
-        for neither in ["", "hello", "<999>Nov  7 10:12:45 h m", "<1>x"] {
+        for neither in
+            ["", "hello", "<999>Nov  7 10:12:45 h m", "<1>x", "<1>1 2020-01-01T00:00:00+", "<1>1 2020-01-01T0"]
+        {
             assert!(matches!(parse(neither), Parsed::Unknown { .. }), "{neither}");
         }
     }

@@ -9,7 +9,7 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::AbortHandle;
 
-use super::batch::{self, Ready};
+use super::batch::{self, Group, Ready};
 use super::decide::{self, Decision, Failure, Said};
 use super::lane::Claim;
 use super::{Courier, Message};
@@ -44,6 +44,16 @@ pub(super) struct Part {
 }
 
 impl Finished {
+    /// Takes out those about which nothing was done, the last first.
+    pub(super) fn not_sent(&mut self) -> Vec<Part> {
+        let (left, rest) =
+            std::mem::take(&mut self.parts).into_iter().partition(|part| matches!(part.end, End::NotSent));
+        self.parts = rest;
+        let mut left: Vec<_> = left;
+        left.reverse();
+        left
+    }
+
     /// How long the destination wants nothing more of anything, if it said so: what a 429 asks for holds for all that
     /// waits, not for what it was said to alone.
     pub(super) fn pause(&self, settings: &DeliverySettings) -> Option<Duration> {
@@ -72,6 +82,8 @@ enum End {
     Gone,
     /// Its formatter is not loaded: it waits.
     NotLoaded,
+    /// It does not go into one request with those before it, and is still to be made.
+    NotSent,
     /// It was cut.
     Interrupted,
 }
@@ -200,21 +212,24 @@ impl Courier {
             return claims.iter().map(|_| End::Gone).collect();
         };
         let mut ends: Vec<Option<End>> = Vec::with_capacity(claims.len());
-        let mut ready = Vec::with_capacity(claims.len());
+        let mut group = Group::default();
+        let count = claims.len();
         for (place, claim) in claims.into_iter().enumerate() {
             match self.prepare(&webhook, place, claim).await {
                 Ok(one) => {
+                    // One request is made: it has one outcome, one time and one place in the pace.
+                    if !group.takes(one) {
+                        break;
+                    }
                     ends.push(None);
-                    ready.push(one);
                 }
                 Err(end) => ends.push(Some(end)),
             }
         }
-        for group in batch::groups(ready) {
-            for (place, made) in self.send(&webhook, group, started).await {
-                if let Some(end) = ends.get_mut(place) {
-                    *end = Some(End::Made(Box::new(made)));
-                }
+        ends.resize_with(count, || Some(End::NotSent));
+        for (place, made) in self.send(&webhook, group.into_ready(), started).await {
+            if let Some(end) = ends.get_mut(place) {
+                *end = Some(End::Made(Box::new(made)));
             }
         }
         ends.into_iter().map(|end| end.unwrap_or(End::Interrupted)).collect()
@@ -254,8 +269,14 @@ impl Courier {
                 // The component that did render it is the one that it keeps.
                 let by = rendered.instead.as_ref().map_or(component, Arc::clone);
                 let pin = Pin { component: by.digest(), rendering };
+                if let Err(why) = fits(webhook, &by, &rendered.payload.body) {
+                    let made = Made { pin: Some(pin), ..refused(webhook, &event, &by, &why) };
+                    return Err(End::Made(Box::new(made)));
+                }
                 let (delivery, attempt) = (item.delivery, item.attempt);
-                Ok(Ready { place, event, delivery, attempt, by, rendering: rendered, pin })
+                let is_last = item.try_number() > webhook.config.retry_count;
+                let is_again = item.pin.is_some();
+                Ok(Ready { place, event, delivery, attempt, is_last, is_again, by, rendering: rendered, pin })
             }
         }
     }
@@ -288,7 +309,7 @@ impl Courier {
         let content = match self.content(webhook, &group, &id, started) {
             Ok(content) => content,
             Err(why) => {
-                let made = |one: &Ready| Made { pin: Some(one.pin), ..refused(webhook, &one.event, &one.by, &why) };
+                let made = |one: &Ready| Made { pin: Some(one.pin), ..refused(webhook, &one.event, &one.by, why) };
                 return group.iter().map(|one| (one.place, made(one))).collect();
             }
         };
@@ -301,7 +322,11 @@ impl Courier {
             let failure = Failure { class, status: report.status, retry_after: report.retry_after, said };
             (failure, report.outcome.error_text().unwrap_or_default())
         });
-        let splits = failure.as_ref().is_some_and(|(failure, _)| batch::splits(group.len(), failure));
+        // Where nothing is answered, one message that the collector closes on may be all that is wrong: before they fail
+        // for good, it is looked for.
+        let is_unclear = matches!(report.outcome, Ended::Failed(transport::Failure::NotTaken));
+        let is_last_hope = group.len() > 1 && is_unclear && group.iter().all(|one| one.is_last);
+        let splits = is_last_hope || failure.as_ref().is_some_and(|(failure, _)| batch::splits(group.len(), failure));
         let together = (group.len() > 1).then(|| {
             let again = if splits { "; they go out again in two halves" } else { "" };
             format!("one of {} events in one request, {id}{again}", group.len())
@@ -322,23 +347,24 @@ impl Courier {
     }
 
     /// What a group is to the transport; else why it cannot be sent.
-    fn content(&self, webhook: &Webhook, group: &[Ready], id: &str, started: Timestamp) -> Result<Content, String> {
-        let scheme = webhook.config.url.scheme();
-        if !scheme.is_syslog() {
-            let body = batch::joined(group);
-            let now = self.clock.steady_ms();
-            let old_secrets: Vec<&Secret> = webhook.old_secrets_at(now).map(|old| &old.secret).collect();
-            let headers = headers(webhook, &old_secrets, group, id, &body, started);
-            return headers.map(|headers| Content::Body { headers, body }).ok_or("a header cannot be sent".to_owned());
+    fn content(
+        &self,
+        webhook: &Webhook,
+        group: &[Ready],
+        id: &str,
+        started: Timestamp,
+    ) -> Result<Content, &'static str> {
+        if webhook.config.url.scheme().is_syslog() {
+            let messages = group.iter().map(|one| one.payload().body.clone()).collect();
+            // Before they fail for good they go where nobody else's message can take the connection down.
+            let alone = webhook.config.batch.is_some() && group.iter().all(|one| one.is_last && one.is_again);
+            return Ok(Content::Messages { messages, alone });
         }
-        for one in group {
-            // A webhook is checked when it is saved; its formatter may have been replaced since.
-            if !one.by.makes_lines() {
-                return Err("the format makes documents, and this transport takes lines".to_owned());
-            }
-            transport::fits(scheme, &one.payload().body)?;
-        }
-        Ok(Content::Messages(group.iter().map(|one| one.payload().body.clone()).collect()))
+        let body = batch::joined(group);
+        let now = self.clock.steady_ms();
+        let old_secrets: Vec<&Secret> = webhook.old_secrets_at(now).map(|old| &old.secret).collect();
+        let headers = headers(webhook, &old_secrets, group, id, &body, started);
+        headers.map(|headers| Content::Body { headers, body }).ok_or("a header cannot be sent")
     }
 
     /// Lets the formatter say what the answer means, where it knows that better than the status.
@@ -390,8 +416,11 @@ impl Courier {
         };
         let event_type = event.event_type.as_str();
         let by = rendering.instead.as_ref().map_or(component, Arc::clone);
+        if let Err(why) = fits(webhook, &by, &rendering.payload.body) {
+            return refused(webhook, &event, &by, &why);
+        }
         let pin = Pin { component: by.digest(), rendering: [0; 32] };
-        let ready = Ready { place: 0, event, delivery, attempt: 1, by, rendering, pin };
+        let ready = Ready { place: 0, event, delivery, attempt: 1, is_last: true, is_again: false, by, rendering, pin };
         let made = self.send(webhook, vec![ready], started).await.pop();
         made.map_or_else(|| Made::begun(event_type), |(_, made)| made)
     }
@@ -423,7 +452,7 @@ impl Courier {
         closes: Option<DueKey>,
     ) -> Outcome {
         let Part { item, end, .. } = part;
-        let again_now = || Step::Again { due_ms: moment.steady_ms, at: moment.now, pin: item.pin, counts: false };
+        let again_now = |pin| Step::Again { due_ms: moment.steady_ms, at: moment.now, pin, counts: false };
         let (attempt, step) = match end {
             End::Made(made) => {
                 let step = step(settings, &item, &made, moment);
@@ -436,7 +465,7 @@ impl Courier {
             End::Skipped => (None, Step::Skipped),
             End::Gone => (None, Step::Dropped),
             // The lane stops until a formatter of that name is loaded; nothing is counted.
-            End::NotLoaded => (None, again_now()),
+            End::NotLoaded | End::NotSent => (None, again_now(item.pin)),
             End::Interrupted => {
                 let event_type = self.store.plain_event(item.event).ok().flatten().map(|event| event.event_type);
                 let event_type = event_type.map_or("", crate::model::event::EventType::as_str);
@@ -450,7 +479,11 @@ impl Courier {
                     ..Made::begun(event_type)
                 };
                 let next = Some(moment.now);
-                (Some(history(made, item.delivery, Some(item.event), item.attempt, started, next)), again_now())
+                // It may have been taken: whatever it went out with, it goes out with again, under the same id. By which
+                // component it was rendered is not known here.
+                let pin = item.pin.unwrap_or(Pin { component: [0; 32], rendering: [0; 32] });
+                let attempt = history(made, item.delivery, Some(item.event), item.attempt, started, next);
+                (Some(attempt), again_now(Some(pin)))
             }
         };
         Outcome { webhook, item, attempt, step, closes }
@@ -481,6 +514,16 @@ fn step(settings: &DeliverySettings, item: &DueItem, made: &Made, moment: Moment
             counts: true,
         },
     }
+}
+
+/// Whether a payload can go the webhook's way; else why not. A webhook is checked when it is saved; its formatter may
+/// have been replaced since.
+fn fits(webhook: &Webhook, by: &Component, body: &[u8]) -> Result<(), String> {
+    let scheme = webhook.config.url.scheme();
+    if scheme.is_syslog() && !by.makes_lines() {
+        return Err("the format makes documents, and this transport takes lines".to_owned());
+    }
+    transport::fits(scheme, body)
 }
 
 /// An attempt that was refused by us before anything was sent.

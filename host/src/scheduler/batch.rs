@@ -22,6 +22,10 @@ pub(super) struct Ready {
     pub(super) event: Arc<Event>,
     pub(super) delivery: DeliveryId,
     pub(super) attempt: u32,
+    /// Whether no retry is left to it.
+    pub(super) is_last: bool,
+    /// Whether it was sent before.
+    pub(super) is_again: bool,
     /// What rendered it.
     pub(super) by: Arc<Component>,
     pub(super) rendering: Arc<Rendering>,
@@ -34,13 +38,18 @@ impl Ready {
     }
 }
 
-/// Those that may share a request, in order. The same deliveries always make the same groups.
-pub(super) fn groups(ready: Vec<Ready>) -> Vec<Vec<Ready>> {
-    let mut groups: Vec<Vec<Ready>> = Vec::new();
-    let mut bytes = 0;
-    for one in ready {
+/// Deliveries that share a request, as they come. The same ones always make the same group.
+#[derive(Default)]
+pub(super) struct Group {
+    ready: Vec<Ready>,
+    bytes: usize,
+}
+
+impl Group {
+    /// Takes one more, unless it has to go by itself or with what comes after it.
+    pub(super) fn takes(&mut self, one: Ready) -> bool {
         let size = one.payload().body.len() + 1;
-        let joins = groups.last().and_then(|group| group.first()).is_some_and(|first| {
+        let joins = self.ready.first().is_none_or(|first| {
             let (a, b) = (first.payload(), one.payload());
             one.by.manifest().join != Join::None
                 // A line feed of its own, as in JSON that was posted laid out, would end its line.
@@ -48,20 +57,18 @@ pub(super) fn groups(ready: Vec<Ready>) -> Vec<Vec<Ready>> {
                 && first.by.digest() == one.by.digest()
                 && a.content_type == b.content_type
                 && a.headers == b.headers
-                && bytes + size <= MAX_BYTES
+                && self.bytes + size <= MAX_BYTES
         });
-        match groups.last_mut().filter(|_| joins) {
-            Some(group) => {
-                bytes += size;
-                group.push(one);
-            }
-            None => {
-                bytes = size;
-                groups.push(vec![one]);
-            }
+        if joins {
+            self.bytes += size;
+            self.ready.push(one);
         }
+        joins
     }
-    groups
+
+    pub(super) fn into_ready(self) -> Vec<Ready> {
+        self.ready
+    }
 }
 
 fn has_line_feed(payload: &Payload) -> bool {

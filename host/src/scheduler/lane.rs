@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use super::pace::Pace;
 use crate::model::event::Event;
+use crate::model::url::DeliveryUrl;
 use crate::model::webhook::Batch;
 use crate::store::{DueEntry, DueItem, DueKey};
 
@@ -52,6 +53,8 @@ pub(super) struct Lane {
     open: HashMap<DueKey, Open>,
     /// Requests under way.
     pub(super) in_flight: usize,
+    /// What the pace is about.
+    url: Option<DeliveryUrl>,
     /// How fast it may be sent to.
     pub(super) pace: Pace,
     /// How many deliveries one request may carry.
@@ -78,6 +81,7 @@ impl Lane {
             loading: false,
             open: HashMap::new(),
             in_flight: 0,
+            url: None,
             pace: Pace::default(),
             batch: None,
             runnable: false,
@@ -95,8 +99,17 @@ impl Lane {
     pub(super) fn begin(&mut self, epoch: u32) {
         if self.epoch != epoch {
             self.epoch = epoch;
+            self.pace.forget_pause();
             // What was asked for again while it was off waits under the new epoch already.
             self.unload();
+        }
+    }
+
+    /// Where its requests go.
+    pub(super) fn aim(&mut self, url: &DeliveryUrl) {
+        if self.url.as_ref() != Some(url) {
+            self.url = Some(url.clone());
+            self.pace.forget_pause();
         }
     }
 
@@ -234,6 +247,18 @@ impl Lane {
         Some(Claim { key, item, event })
     }
 
+    /// Takes back what was claimed and not sent: its turn is next. Of several the last first.
+    pub(super) fn give_back(&mut self, key: DueKey, item: DueItem) {
+        if key.epoch == self.epoch {
+            self.window.entry(key).or_default().push_front((item, None));
+            self.items += 1;
+        } else if let Some(open) = self.open.get_mut(&key) {
+            // Held since, on the disk.
+            open.whole = false;
+            self.finished(key);
+        }
+    }
+
     /// A request is over.
     pub(super) fn landed(&mut self) {
         self.in_flight = self.in_flight.saturating_sub(1);
@@ -287,6 +312,37 @@ mod tests {
         assert_eq!(lane.finished(key(webhook, 10)), Some(key(webhook, 10)));
         assert_eq!(lane.finished(key(webhook, 20)), Some(key(webhook, 20)));
         assert_eq!(lane.in_flight, 0);
+    }
+
+    #[test]
+    fn what_was_given_back_is_next_and_closes_its_entry_with_its_last_delivery() {
+        let webhook = WebhookId::generate();
+        let mut lane = Lane::new(0, true);
+        lane.batch = Some(Batch { max_events: 3, max_wait_ms: 0 });
+        let key = key(webhook, 10);
+        lane.insert(entry(key, 4));
+        let mut claims = lane.claim(20, 1000);
+        let deliveries: Vec<_> = claims.iter().map(|claim| claim.item.delivery).collect();
+        // The first was sent alone.
+        for claim in claims.split_off(1).into_iter().rev() {
+            lane.give_back(claim.key, claim.item);
+        }
+        lane.landed();
+        assert_eq!(lane.finished(key), None);
+        let again = lane.claim(20, 1000);
+        assert_eq!(again.iter().map(|claim| claim.item.delivery).collect::<Vec<_>>()[..2], deliveries[1..]);
+        assert_eq!(again.len(), 3);
+        assert_eq!([lane.finished(key), lane.finished(key), lane.finished(key)], [None, None, Some(key)]);
+
+        // Switched off and on meanwhile: it is held, on the disk.
+        lane.insert(entry(key, 2));
+        let claims = lane.claim(20, 1000);
+        lane.begin(1);
+        for claim in claims.into_iter().rev() {
+            lane.give_back(claim.key, claim.item);
+        }
+        assert_eq!(lane.next_due(20, 1000), None);
+        assert!(lane.open.is_empty(), "{:?}", lane.open);
     }
 
     #[test]

@@ -20,6 +20,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
+use tokio::task::AbortHandle;
 
 use crate::formatter::{Registry, Rendered};
 use crate::model::delivery::Attempt;
@@ -127,6 +128,8 @@ pub struct Scheduler {
     deliveries: Handle,
     /// When each webhook's recent tests were made, in milliseconds of the steady clock.
     tests: Mutex<HashMap<WebhookId, VecDeque<i64>>>,
+    /// Test deliveries under way.
+    testing: Mutex<Vec<(WebhookId, AbortHandle)>>,
 }
 
 impl Scheduler {
@@ -136,7 +139,7 @@ impl Scheduler {
         let Ear { sender, receiver } = ear;
         let run = run::Run::new(Arc::clone(&courier), settings, deliveries.clone(), sender.clone());
         tokio::spawn(run.run(receiver));
-        Self { messages: sender, courier, deliveries, tests: Mutex::default() }
+        Self { messages: sender, courier, deliveries, tests: Mutex::default(), testing: Mutex::default() }
     }
 
     /// Makes one delivery now, of the sample of the first subscribed type. It is in the history, is not
@@ -154,8 +157,17 @@ impl Scheduler {
         let event = samples::plain(event_type).ok_or(TestRefused::Store(StoreError::Unavailable))?;
         let courier = Arc::clone(&self.courier);
         let id = webhook.id;
-        let attempt = self.deliveries.spawn(async move { courier.test(&webhook, Arc::new(event)).await }).await;
-        let attempt = attempt.map_err(|_| TestRefused::Store(StoreError::Unavailable))?;
+        let task = self.deliveries.spawn(async move { courier.test(&webhook, Arc::new(event)).await });
+        {
+            let mut testing = self.testing.lock().unwrap_or_else(PoisonError::into_inner);
+            testing.retain(|(_, task)| !task.is_finished());
+            testing.push((id, task.abort_handle()));
+        }
+        let attempt = match task.await {
+            Ok(attempt) => attempt,
+            Err(ended) if ended.is_cancelled() => return Err(TestRefused::Gone),
+            Err(_) => return Err(TestRefused::Store(StoreError::Unavailable)),
+        };
         let recorded = self.courier.store.record_test(id, attempt).await.map_err(TestRefused::Store)?;
         recorded.ok_or(TestRefused::Gone)
     }
@@ -179,10 +191,16 @@ impl Scheduler {
 
     /// Aborts what is in flight for a deleted webhook; when this returns nothing more is sent to it.
     pub async fn forget(&self, webhook: WebhookId) {
+        self.forget_tests(webhook);
         let (done, wait) = oneshot::channel();
         if self.messages.send(Message::Forget(webhook, done)).is_ok() {
             let _ = wait.await;
         }
+    }
+
+    fn forget_tests(&self, webhook: WebhookId) {
+        let testing = self.testing.lock().unwrap_or_else(PoisonError::into_inner);
+        testing.iter().filter(|(owner, _)| *owner == webhook).for_each(|(_, task)| task.abort());
     }
 
     /// Claims nothing more, waits for what is in flight up to `grace`, then cuts it; what was cut is

@@ -1,8 +1,18 @@
 //! How fast one webhook may be sent to: what its owner allows, and what its destination asked for. Pure: no clock.
+//!
+//! A destination that asked for a pause has said how fast is too fast, not how fast it may be. What follows a pause is sent
+//! as far apart as the pause was long, and a fifth less whenever some were taken in a row.
 
 use std::collections::VecDeque;
 
 use crate::model::webhook::RateLimit;
+
+/// Attempts after a pause are at most so far apart, in milliseconds.
+pub(super) const LONGEST_SPACING: i64 = 5_000;
+/// So many must be taken at one spacing before a shorter one is tried.
+const IN_A_ROW: u32 = 8;
+/// What is closer than this is not kept apart.
+const SHORTEST_SPACING: i64 = 50;
 
 /// The pace of one lane, in milliseconds of the steady clock.
 #[derive(Debug, Default)]
@@ -12,6 +22,11 @@ pub(super) struct Pace {
     begun: VecDeque<i64>,
     /// Until when the destination wants nothing.
     paused_until: Option<i64>,
+    /// How far apart attempts are begun since the last pause; 0 when it does not matter any more.
+    spacing: i64,
+    last_begun: Option<i64>,
+    /// How many were taken at this spacing.
+    in_a_row: u32,
 }
 
 impl Pace {
@@ -26,6 +41,7 @@ impl Pace {
 
     /// An attempt is begun.
     pub(super) fn begin(&mut self, now_ms: i64) {
+        self.last_begun = Some(now_ms);
         if self.limit.is_some() {
             self.begun.push_back(now_ms);
             self.shorten();
@@ -33,8 +49,26 @@ impl Pace {
     }
 
     /// The destination asked for a pause; a longer one that it asked for before goes on.
-    pub(super) fn pause(&mut self, until_ms: i64) {
-        self.paused_until = self.paused_until.max(Some(until_ms));
+    pub(super) fn pause(&mut self, now_ms: i64, pause_ms: i64) {
+        self.paused_until = self.paused_until.max(Some(now_ms.saturating_add(pause_ms)));
+        self.spacing = self.spacing.max(pause_ms.min(LONGEST_SPACING));
+        self.in_a_row = 0;
+    }
+
+    /// An attempt was taken.
+    pub(super) fn taken(&mut self) {
+        self.in_a_row = self.in_a_row.saturating_add(1);
+        if self.spacing > 0 && self.in_a_row >= IN_A_ROW {
+            self.in_a_row = 0;
+            self.spacing =
+                Some(self.spacing * 4 / 5).filter(|spacing| *spacing >= SHORTEST_SPACING).unwrap_or_default();
+        }
+    }
+
+    /// Another destination: what the one before asked for is over.
+    pub(super) fn forget_pause(&mut self) {
+        self.paused_until = None;
+        self.spacing = 0;
     }
 
     /// The earliest time for the next attempt, as far as the pace goes.
@@ -45,7 +79,8 @@ impl Pace {
             let full = self.begun.len() >= limit.count as usize;
             self.begun.front().filter(|_| full).map(|first| first.saturating_add(i64::from(limit.per_seconds) * 1000))
         });
-        paused.max(limited.unwrap_or(i64::MIN))
+        let spaced = self.last_begun.filter(|_| self.spacing > 0).map(|last| last.saturating_add(self.spacing));
+        paused.max(limited.unwrap_or(i64::MIN)).max(spaced.unwrap_or(i64::MIN))
     }
 
     fn shorten(&mut self) {
@@ -83,13 +118,38 @@ mod tests {
     fn a_pause_holds_and_a_shorter_one_does_not_end_it() {
         let mut pace = Pace::default();
         assert_eq!(pace.ready_at(), i64::MIN);
-        pace.pause(5_000);
-        pace.pause(2_000);
+        pace.pause(0, 5_000);
+        pace.pause(0, 2_000);
         assert_eq!(pace.ready_at(), 5_000);
         pace.limit(Some(RateLimit { count: 1, per_seconds: 60 }));
         pace.begin(4_000);
         assert_eq!(pace.ready_at(), 64_000);
         pace.limit(None);
-        assert_eq!(pace.ready_at(), 5_000);
+        assert_eq!(pace.ready_at(), 9_000, "as long after the last one as the pause was");
+        pace.forget_pause();
+        assert_eq!(pace.ready_at(), i64::MIN);
+    }
+
+    /// A destination that takes one in a second, and of what comes sooner asks for a second's pause: few attempts are
+    /// wasted on it, and the pace does not stay slow when it is no longer needed.
+    #[test]
+    fn what_follows_a_pause_finds_a_pace_that_is_taken() {
+        let (mut pace, mut now, mut taken_at, mut refused) = (Pace::default(), 0, i64::MIN / 2, 0);
+        for _ in 0..1_000 {
+            now = pace.ready_at().max(now + 1);
+            pace.begin(now);
+            if now - taken_at >= 1_000 {
+                taken_at = now;
+                pace.taken();
+            } else {
+                refused += 1;
+                pace.pause(now, 1_000);
+            }
+        }
+        assert!(refused < 130, "{refused} of 1000 were refused");
+        for _ in 0..30 * IN_A_ROW {
+            pace.taken();
+        }
+        assert_eq!(pace.spacing, 0);
     }
 }

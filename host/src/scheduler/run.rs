@@ -155,6 +155,7 @@ impl Run {
         }
         lane.runnable = active && loaded;
         lane.pace.limit(webhook.config.rate_limit);
+        lane.aim(&webhook.config.url);
         lane.batch = webhook.config.batch;
         self.touch(id);
     }
@@ -262,7 +263,7 @@ impl Run {
         self.record(dropped);
     }
 
-    fn finished(&mut self, finished: Finished) {
+    fn finished(&mut self, mut finished: Finished) {
         let webhook = finished.webhook;
         self.requests = self.requests.saturating_sub(1);
         for part in &finished.parts {
@@ -280,13 +281,19 @@ impl Run {
         lane.landed();
         if let Some(pause) = finished.pause(&self.settings) {
             let pause = i64::try_from(pause.as_millis()).unwrap_or(i64::MAX);
-            lane.pace.pause(self.courier.clock.steady_ms().saturating_add(pause));
+            lane.pace.pause(self.courier.clock.steady_ms(), pause);
+        }
+        for part in finished.not_sent() {
+            lane.give_back(part.key, part.item);
         }
         let closes = finished.parts.iter().map(|part| lane.finished(part.key)).collect();
         let outcomes = self.courier.conclude(&self.settings, finished, closes);
         let attempts = outcomes.iter().filter_map(|outcome| outcome.attempt.as_ref());
         if let Some(taken) = attempts.map(|attempt| attempt.success).reduce(|a, b| a || b) {
             lane.proven = taken;
+            if taken {
+                lane.pace.taken();
+            }
         }
         self.record(outcomes);
         self.touch(webhook);

@@ -65,8 +65,13 @@ pub enum Content {
         /// The body, as it was signed.
         body: Bytes,
     },
-    /// Syslog messages, each of which [`fits`].
-    Messages(Vec<Bytes>),
+    /// Syslog messages.
+    Messages {
+        /// Each of which [`fits`].
+        messages: Vec<Bytes>,
+        /// Whether nothing else may go over their connection: what becomes of it is then their doing.
+        alone: bool,
+    },
 }
 
 /// What came of an attempt.
@@ -146,14 +151,14 @@ impl Transport {
             Content::Body { headers, body } => {
                 self.http.deliver(http::Post { url, tls, headers, body, timeout, keep_answer }).await
             }
-            Content::Messages(messages) => self.say(url, tls, &messages, timeout).await,
+            Content::Messages { messages, alone } => self.say(url, tls, &messages, alone, timeout).await,
         }
     }
 
-    async fn say(&self, url: &DeliveryUrl, tls: &TlsNames, messages: &[Bytes], after: Duration) -> Report {
+    async fn say(&self, url: &DeliveryUrl, tls: &TlsNames, messages: &[Bytes], alone: bool, after: Duration) -> Report {
         let started = Instant::now();
         let mut reached = Reached::Connecting;
-        let outcome = match timeout(after, self.syslog.deliver(url, tls, messages, &mut reached)).await {
+        let outcome = match timeout(after, self.syslog.deliver(url, tls, messages, alone, &mut reached)).await {
             Ok(Ok(())) => Outcome::Delivered,
             Ok(Err(failure)) => Outcome::Failed(failure),
             Err(_) => Outcome::Failed(Failure::Timeout { reached, after }),

@@ -277,6 +277,13 @@ fn tls_words(fault: &TlsFault) -> String {
             AlertDescription::HandshakeFailure | AlertDescription::InsufficientSecurity => {
                 "the destination refused the TLS handshake: no cipher in common, or it wants a client certificate"
             }
+            AlertDescription::UnknownCA
+            | AlertDescription::BadCertificate
+            | AlertDescription::CertificateUnknown
+            | AlertDescription::CertificateExpired
+            | AlertDescription::CertificateRevoked
+            | AlertDescription::UnsupportedCertificate
+            | AlertDescription::AccessDenied => "the destination does not accept our client certificate",
             AlertDescription::UnrecognisedName => "the destination has no certificate for this name",
             alert => return format!("the destination ended the TLS handshake with the alert {alert:?}"),
         },
@@ -320,7 +327,13 @@ fn certificate_words(error: &CertificateError) -> String {
         E::BadEncoding => "the destination's certificate cannot be read",
         E::BadSignature => "the destination's certificate has a wrong signature",
         E::InvalidPurpose | E::InvalidPurposeContext { .. } => "the destination's certificate is not one for servers",
-        error => return format!("the destination's certificate is not acceptable: {error}"),
+        E::UnsupportedSignatureAlgorithmContext { .. } | E::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
+            "the destination's certificate is signed with an algorithm that is not accepted any more (such as SHA-1)"
+        }
+        E::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => {
+            "the destination's certificate is a CA's own (CA:TRUE); a server needs one that is not, signed by the CA"
+        }
+        _ => "the destination's certificate cannot be accepted; `openssl verify` may say why",
     };
     words.into()
 }

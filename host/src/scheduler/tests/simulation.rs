@@ -25,6 +25,7 @@ use crate::model::settings::{DeliverySettings, RetryPolicy};
 use crate::model::time::{Clock, Timestamp};
 use crate::model::url::DeliveryUrl;
 use crate::model::webhook::{Activity, Filter, Subscription, TlsNames, Webhook, WebhookConfig};
+use crate::scheduler::pace::LONGEST_SPACING;
 use crate::scheduler::{Courier, Ear, Scheduler};
 use crate::store::tests::inline::folder_in_memory;
 use crate::store::{Acceptance, DueItem, Options, Store, Updated};
@@ -103,9 +104,11 @@ struct Hook {
     failures_in_a_row: u32,
     in_flight: usize,
     /// When its last free place was taken or given back.
+    busy_until: i64,
     /// Since when and until when the destination wants nothing, and in which life it said so.
     paused: Option<(i64, i64, u32)>,
-    busy_until: i64,
+    /// When its last attempt began.
+    began: i64,
     deleted: bool,
     /// When attempts ended lately: outcomes that a crash may take back.
     ends: Vec<i64>,
@@ -227,6 +230,9 @@ impl World {
             faults.push(format!("an attempt at {now} though the destination wants nothing from {since} to {until}"));
         }
         let free_since = hook.busy_until.max(self.busy_until).max(self.life_began).max(hook.on_since);
+        // What follows a pause is sent some way apart.
+        let spaced = hook.paused.filter(|(_, _, of)| *of == life).map_or(0, |_| hook.began + LONGEST_SPACING);
+        let free_since = free_since.max(spaced);
         let delivery = &self.deliveries[&item.delivery];
         // Cut with the process, or forgotten by a crash.
         let begins_anew = item.attempt == delivery.last
@@ -266,6 +272,7 @@ impl World {
         let in_flight = self.in_flight;
         let hook = self.hook(id);
         hook.in_flight += 1;
+        hook.began = now;
         if hook.in_flight >= most_of_one {
             hook.busy_until = hook.busy_until.max(now);
         }
@@ -580,8 +587,9 @@ impl Life {
                 switched_off: Vec::new(),
                 failures_in_a_row: 0,
                 in_flight: 0,
-                paused: None,
                 busy_until: now,
+                paused: None,
+                began: now,
                 deleted: false,
                 ends: Vec::new(),
             },
@@ -634,6 +642,8 @@ impl Life {
             Some(true) => {
                 if hook.off.take().is_some() {
                     hook.on_since = now;
+                    // Whoever switches it on wants to see it try.
+                    hook.paused = None;
                 }
                 hook.failures_in_a_row = 0;
             }

@@ -35,12 +35,13 @@ impl Syslog {
         url: &DeliveryUrl,
         tls: &TlsNames,
         messages: &[Bytes],
+        alone: bool,
         reached: &mut Reached,
     ) -> Result<(), Failure> {
         let Some(framing) = url.scheme().framing() else {
             return datagram::deliver(&self.gate, url, messages, reached).await;
         };
-        self.streams.deliver(url, tls, &framed(messages, framing), reached).await
+        self.streams.deliver(url, tls, &framed(messages, framing), alone, reached).await
     }
 }
 

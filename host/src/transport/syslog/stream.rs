@@ -1,7 +1,7 @@
 //! Syslog over TCP and TLS: one connection to a destination, kept, and written to by all deliveries in turn.
 //!
 //! The peer never answers, so a message counts as delivered when three things hold: its bytes were written; the peer's
-//! machine has acknowledged all of them (`SIOCOUTQ`, tcp(7)); and the connection did not end for a moment after that. A
+//! machine has acknowledged all of them (`SIOCOUTQ`, tcp(7)); and the connection was whole for a moment after that. A
 //! collector that closes on a message, for what it does not like about it, or because it was stopped, is thus a failed
 //! attempt, which is made again. A collector that does not read fills its machine's buffer and then runs into the
 //! attempt's time.
@@ -21,7 +21,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, Re
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep};
 use tokio_rustls::TlsConnector;
 use url::Host;
 
@@ -33,11 +33,13 @@ use super::super::tls::Tls;
 use crate::model::url::DeliveryUrl;
 use crate::model::webhook::TlsNames;
 
-/// How long a connection must stay whole after a message, before the message counts as taken.
+/// How long a connection must stay whole after a message was acknowledged, before the message counts as taken.
 const SETTLES_AFTER: Duration = Duration::from_millis(10);
-/// The same for the first messages of a connection: a collector that wants another framing, or with TLS 1.3 another
+/// The same until a first message was taken: a collector that wants another framing, or with TLS 1.3 another
 /// client certificate, says so only now, by closing.
 const PROVEN_AFTER: Duration = Duration::from_millis(150);
+/// How long to wait for the words of a connection that the system says has ended.
+const READER_LAGS: Duration = Duration::from_millis(500);
 /// Between two looks at what is acknowledged.
 const LOOK_EVERY: Duration = Duration::from_millis(2);
 /// After a connection could not be made, the first wait before another try; it doubles up to [`LONGEST_BACKOFF`].
@@ -87,9 +89,28 @@ impl Streams {
         url: &DeliveryUrl,
         names: &TlsNames,
         frames: &Bytes,
+        alone: bool,
         reached: &mut Reached,
     ) -> Result<(), Failure> {
-        let line = self.line(url, names);
+        let line = if alone { Arc::default() } else { self.line(url, names) };
+        let mut is_again = false;
+        loop {
+            match self.once(&line, url, names, frames, reached).await {
+                // Another's message was not taken in that one's time, and the connection went with it: no fault of ours.
+                Err(Failure::GivenUp) if !is_again => is_again = true,
+                result => return result,
+            }
+        }
+    }
+
+    async fn once(
+        &self,
+        line: &Line,
+        url: &DeliveryUrl,
+        names: &TlsNames,
+        frames: &Bytes,
+        reached: &mut Reached,
+    ) -> Result<(), Failure> {
         let written = {
             let mut state = line.0.lock().await;
             // Out of its place while it is written to: when this attempt's time is over, half a message may be out, and
@@ -151,7 +172,7 @@ impl Streams {
         let _ = stream.set_nodelay(true);
         let _ = socket2::SockRef::from(&stream).set_tcp_keepalive(&socket2::TcpKeepalive::new().with_time(KEEPALIVE));
         let descriptor = stream.as_fd().try_clone_to_owned().map_err(broken)?;
-        let socket = Socket { descriptor, is_given_up: AtomicBool::new(false) };
+        let socket = Socket { descriptor, is_given_up: AtomicBool::default(), is_proven: AtomicBool::default() };
         let sent = Arc::new(AtomicU64::new(0));
         let counted = Counted { stream, sent: Arc::clone(&sent) };
         if !url.scheme().is_tls() {
@@ -180,6 +201,8 @@ struct Socket {
     descriptor: OwnedFd,
     /// Whether it was us who ended the connection, for a message that was not taken in its time.
     is_given_up: AtomicBool,
+    /// Whether a message was taken over it.
+    is_proven: AtomicBool,
 }
 
 impl Socket {
@@ -191,6 +214,19 @@ impl Socket {
         if answer == 0 { Ok(u64::try_from(bytes).unwrap_or(0)) } else { Err(io::Error::last_os_error()) }
     }
 
+    /// Whether neither side has ended the connection, as far as the system knows by now (tcp(7), TCP_INFO).
+    fn is_established(&self) -> bool {
+        const ESTABLISHED: u8 = 1;
+        // The structure's first byte is the state; so much is read and no more.
+        let (mut state, mut length) = (0_u8, 1 as libc::socklen_t);
+        // SAFETY: the descriptor is open; at most `length` bytes are written to `state`.
+        let answer = unsafe {
+            let at = (&raw mut state).cast();
+            libc::getsockopt(self.descriptor.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_INFO, at, &raw mut length)
+        };
+        answer == 0 && state == ESTABLISHED
+    }
+
     fn give_up(&self) {
         self.is_given_up.store(true, Ordering::Release);
         self.shut_down();
@@ -198,11 +234,8 @@ impl Socket {
 
     /// Waits for the connection's end.
     async fn end(&self, ended: &mut watch::Receiver<Option<Failure>>) -> Failure {
-        match ended.wait_for(Option::is_some).await.ok().and_then(|failure| failure.clone()) {
-            Some(failure) => self.blame(failure),
-            // We dropped it, with half of another message out.
-            None => Failure::GivenUp,
-        }
+        let seen = ended.wait_for(Option::is_some).await.ok().and_then(|failure| failure.clone());
+        self.blame(seen.unwrap_or(Failure::NotTaken))
     }
 
     /// The failure that the reader saw, unless it was ours.
@@ -224,7 +257,8 @@ struct Open {
     sent: Arc<AtomicU64>,
     ended: watch::Receiver<Option<Failure>>,
     reader: AbortHandle,
-    since: Instant,
+    /// Whether a message is half out.
+    is_writing: bool,
 }
 
 impl Open {
@@ -232,7 +266,7 @@ impl Open {
         let (reader, writer) = tokio::io::split(stream);
         let (tell, ended) = watch::channel(None);
         let reader = tokio::spawn(listen(reader, tell)).abort_handle();
-        Self { writer, socket: Arc::new(socket), sent, ended, reader, since: Instant::now() }
+        Self { writer, socket: Arc::new(socket), sent, ended, reader, is_writing: false }
     }
 
     /// Whether the peer has not ended it; a half-closed connection has ended.
@@ -241,27 +275,35 @@ impl Open {
     }
 
     async fn write(&mut self, frames: &Bytes) -> Result<Written, Failure> {
+        self.is_writing = true;
+        let written = self.write_all(frames).await;
+        self.is_writing = false;
+        written
+    }
+
+    async fn write_all(&mut self, frames: &Bytes) -> Result<Written, Failure> {
         let mut ended = self.ended.clone();
         let write = async {
             self.writer.write_all(frames).await?;
             self.writer.flush().await
         };
         let result = tokio::select! {
+            biased;
             // A peer that has closed is not written to any more, however much room its machine still has.
             failure = self.socket.end(&mut ended) => return Err(failure),
             result = write => result,
         };
         if let Err(error) = result {
-            // What the reader saw says more than "broken pipe".
-            let seen = ended.borrow().clone();
-            let failure = seen.or_else(|| classify::tls_fault(&error)).unwrap_or(Failure::NotTaken);
-            return Err(self.socket.blame(failure));
+            // What the reader sees says more than "broken pipe".
+            return Err(match tokio::time::timeout(READER_LAGS, self.socket.end(&mut ended)).await {
+                Ok(seen) => seen,
+                Err(_) => self.socket.blame(classify::tls_fault(&error).unwrap_or(Failure::NotTaken)),
+            });
         }
         Ok(Written {
             mark: self.sent.load(Ordering::Acquire),
             sent: Arc::clone(&self.sent),
             socket: Arc::clone(&self.socket),
-            settled: (Instant::now() + SETTLES_AFTER).max(self.since + PROVEN_AFTER),
             ended,
             is_taken: false,
         })
@@ -271,6 +313,10 @@ impl Open {
 impl Drop for Open {
     fn drop(&mut self) {
         self.reader.abort();
+        if self.is_writing {
+            // The attempt's time was over.
+            self.socket.give_up();
+        }
         self.socket.shut_down();
     }
 }
@@ -281,7 +327,6 @@ struct Written {
     mark: u64,
     sent: Arc<AtomicU64>,
     socket: Arc<Socket>,
-    settled: Instant,
     ended: watch::Receiver<Option<Failure>>,
     is_taken: bool,
 }
@@ -298,18 +343,31 @@ impl Drop for Written {
 impl Written {
     /// Waits until it counts as taken, or cannot be.
     async fn taken(mut self) -> Result<(), Failure> {
-        tokio::select! {
-            failure = self.socket.end(&mut self.ended) => return Err(failure),
-            () = sleep_until(self.settled) => {}
-        }
         while !self.is_acknowledged().map_err(|error| Failure::NotConnected((&error).into()))? {
-            tokio::select! {
-                failure = self.socket.end(&mut self.ended) => return Err(failure),
-                () = sleep(LOOK_EVERY) => {}
-            }
+            self.stays_whole(LOOK_EVERY).await?;
         }
+        // Counted from here: what the peer does about a message reaches us behind its machine's acknowledgement, however
+        // long the way.
+        let is_proven = self.socket.is_proven.load(Ordering::Acquire);
+        self.stays_whole(if is_proven { SETTLES_AFTER } else { PROVEN_AFTER }).await?;
+        self.socket.is_proven.store(true, Ordering::Release);
         self.is_taken = true;
         Ok(())
+    }
+
+    /// Waits; an end of the connection in this time is a failure.
+    async fn stays_whole(&mut self, time: Duration) -> Result<(), Failure> {
+        tokio::select! {
+            biased;
+            failure = self.socket.end(&mut self.ended) => return Err(failure),
+            () = sleep(time) => {}
+        }
+        if self.socket.is_established() {
+            return Ok(());
+        }
+        // The reader has not had its turn yet; it may know why.
+        let seen = tokio::time::timeout(READER_LAGS, self.socket.end(&mut self.ended)).await;
+        Err(seen.unwrap_or_else(|_| self.socket.blame(Failure::NotTaken)))
     }
 
     fn is_acknowledged(&self) -> io::Result<bool> {

@@ -19,7 +19,8 @@ use crate::model::webhook::TlsNames;
 
 async fn say_as(transport: &Transport, url: &str, names: &TlsNames, messages: &[&str], ms: u64) -> String {
     let url = DeliveryUrl::parse(url).expect("a URL");
-    let content = Content::Messages(messages.iter().map(|text| Bytes::copy_from_slice(text.as_bytes())).collect());
+    let messages = messages.iter().map(|text| Bytes::copy_from_slice(text.as_bytes())).collect();
+    let content = Content::Messages { messages, alone: false };
     let timeout = Duration::from_millis(ms);
     end(&transport.deliver(Request { url: &url, tls: names, content, timeout, keep_answer: false }).await)
 }

@@ -39,6 +39,16 @@ impl Authority {
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().expect("key")).expect("authority"))
     }
 
+    /// A certificate for these names that could sign others, which servers must not have.
+    fn issue_ca(&self, names: &[&str]) -> (CertificateDer<'static>, PrivateKeyDer<'static>) {
+        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+        let mut params = CertificateParams::new(names).expect("params");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().expect("key");
+        let certificate = params.signed_by(&key, &self.0).expect("certificate");
+        (certificate.der().clone(), PrivateKeyDer::Pkcs8(key.serialize_der().into()))
+    }
+
     /// An authority between this one and certificates.
     fn intermediate(&self, name: &str) -> CertifiedIssuer<'static, KeyPair> {
         let mut params = CertificateParams::new(Vec::new()).expect("params");
@@ -156,6 +166,11 @@ async fn a_certificate_is_good_or_says_why_not() {
             words(&format!("is not valid yet: it is from {} on", day(1))),
         ),
         (self_signed(), "good.example", untrusted.clone()),
+        (
+            authority.issue_ca(&["good.example"]),
+            "good.example",
+            words("is a CA's own (CA:TRUE); a server needs one that is not, signed by the CA"),
+        ),
         (Authority::new("another").issue(&["good.example"], -1, 1), "good.example", untrusted.clone()),
     ] {
         assert_eq!(over_tls(server(certificate, None), host, &roots).await, expected, "{host}");
