@@ -7,7 +7,8 @@
 //!
 //! There are two files, used in turn: one takes commits while the other one's are being brought to sled's own file. A
 //! file is overwritten from its beginning, which needs no new space and no new metadata on the disk. It begins with its
-//! generation; a record's checksum covers the generation, so that what an earlier one left behind it is no record.
+//! generation; a record's checksum covers the generation, so that what an earlier one left behind it is no record. For
+//! that no generation may ever be used twice, also not by a life that finds none: it begins at a random number.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -63,7 +64,10 @@ impl Journal {
             }
         }
         found.sort_by_key(|(_, content)| content.generation);
-        let generation = found.last().map_or(0, |(_, content)| content.generation) + 1;
+        let generation = match found.last().map(|(_, content)| content.generation) {
+            Some(newest) if newest > 0 => newest + 1,
+            _ => fresh_generation()?,
+        };
         let older = found.first().map_or(0, |(place, _)| *place);
         let damaged = found.iter().map(|(_, content)| content.damaged).sum();
         let commits = found.into_iter().flat_map(|(_, content)| content.commits).collect();
@@ -172,6 +176,14 @@ impl Journal {
         }
         Ok(())
     }
+}
+
+/// A generation that no life before this one used, for when neither file says which was the last.
+fn fresh_generation() -> io::Result<u64> {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes).map_err(io::Error::other)?;
+    // Room to count on from it, and never 0.
+    Ok((u64::from_le_bytes(bytes) >> 1) | 1)
 }
 
 fn checksum(generation: u64, body: &[u8]) -> u32 {
@@ -325,6 +337,28 @@ mod tests {
             journal.replayed().expect("begun anew");
             write(&mut journal, "a", Some(&round.to_string()));
             assert_eq!(found(folder.path()), [format!("a={round}")]);
+        }
+    }
+
+    /// A process that is killed after it has replayed and before it has written leaves no generation in either file. What
+    /// earlier lives wrote still lies behind whatever the next one writes.
+    #[test]
+    fn what_earlier_lives_left_behind_is_never_read_again() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (mut journal, ..) = Journal::open(folder.path()).expect("opened");
+        for key in ["a", "b", "c"] {
+            write(&mut journal, key, Some("1"));
+        }
+        drop(journal);
+        for _ in 0..3 {
+            let (journal, ..) = Journal::open(folder.path()).expect("opened");
+            journal.replayed().expect("begun anew");
+            drop(journal);
+            let (mut journal, commits, _) = Journal::open(folder.path()).expect("opened");
+            assert!(commits.is_empty(), "{commits:?}");
+            write(&mut journal, "d", Some("2"));
+            drop(journal);
+            assert_eq!(found(folder.path()), ["d=2"]);
         }
     }
 
