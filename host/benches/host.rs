@@ -10,10 +10,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use support::{ADMIN, Bare, Collector, Host, Sink, Table, bare, event, events, per_second, runtime, send};
+use support::{ADMIN, Bare, Collector, Counter, Host, Sink, Table, bare, event, events, per_second, runtime, send};
 
 /// Clients that post one by one.
 const CLIENTS: usize = 64;
+/// Clients that post in hundreds.
+const COLLECTING: usize = 8;
 
 fn main() {
     let wanted: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with("--")).collect();
@@ -116,12 +118,31 @@ async fn deliver(client: &Bare, sink: &Sink, format: &str, fan_out: usize, posts
 }
 
 async fn measure(client: &Bare, sink: &Sink, host: &Host, fan_out: usize, posts: usize) -> (f64, f64) {
-    let (from, cpu, start) = (sink.taken(), host.cpu(), Instant::now());
-    send(client, &host.events(), Some(ADMIN), CLIENTS, events(posts)).await;
-    let taken = sink.wait(from, posts * fan_out, Duration::from_secs(120)).await;
-    assert!(taken >= posts * fan_out, "{taken} of {}", posts * fan_out);
-    let rate = per_second(posts * fan_out, start.elapsed());
-    (rate, (host.cpu() - cpu).as_secs_f64() * 1e6 / (posts * fan_out) as f64)
+    post_and_wait(client, sink, host, CLIENTS, events(posts), posts * fan_out).await
+}
+
+/// Deliveries a second, from the first of these posts to the last of the deliveries that come of them, and the host's CPU
+/// for one, in microseconds.
+async fn post_and_wait(
+    client: &Bare,
+    counter: &Counter,
+    host: &Host,
+    clients: usize,
+    posts: Arc<Vec<Bytes>>,
+    deliveries: usize,
+) -> (f64, f64) {
+    let (from, cpu, start) = (counter.taken(), host.cpu(), Instant::now());
+    send(client, &host.events(), Some(ADMIN), clients, posts).await;
+    let taken = counter.wait(from, deliveries, Duration::from_secs(120)).await;
+    assert!(taken >= deliveries, "{taken} of {deliveries}");
+    let rate = per_second(deliveries, start.elapsed());
+    (rate, (host.cpu() - cpu).as_secs_f64() * 1e6 / deliveries as f64)
+}
+
+/// The same for events that are posted in hundreds, for one webhook, once it was tried with some.
+async fn in_hundreds(client: &Bare, counter: &Counter, host: &Host, posts: usize) -> (f64, f64) {
+    post_and_wait(client, counter, host, COLLECTING, bodies(20, 100), 2_000).await;
+    post_and_wait(client, counter, host, COLLECTING, bodies(posts, 100), posts * 100).await
 }
 
 async fn warm_up(client: &Bare, sink: &Sink, host: &Host, fan_out: usize) {
@@ -144,19 +165,10 @@ async fn syslog(table: &mut Table, client: &Bare) {
             "event_types": ["*"], "format": "syslog", "batch": batch,
         });
         host.create(client, &webhook).await;
-        for posts in [20, posts] {
-            let (from, cpu, start) = (collector.taken(), host.cpu(), Instant::now());
-            send(client, &host.events(), Some(ADMIN), 8, bodies(posts, 100)).await;
-            let taken = collector.wait(from, posts * 100, Duration::from_secs(120)).await;
-            assert!(taken >= posts * 100, "{taken} of {}", posts * 100);
-            if posts > 20 {
-                let rate = per_second(posts * 100, start.elapsed());
-                let cpu = (host.cpu() - cpu).as_secs_f64() * 1e6 / (posts * 100) as f64;
-                let floor = collector.bare(400_000).await;
-                table.row(&format!("syslog+tcp, {what}: messages/s (floor: bare socket)"), rate, Some(floor), "");
-                table.row("… the host's CPU for a message: us", cpu, None, "");
-            }
-        }
+        let (rate, cpu) = in_hundreds(client, &collector, &host, posts).await;
+        let floor = collector.bare(400_000).await;
+        table.row(&format!("syslog+tcp, {what}: messages/s (floor: bare socket)"), rate, Some(floor), "");
+        table.row("… the host's CPU for a message: us", cpu, None, "");
     }
 }
 
@@ -169,20 +181,12 @@ async fn hec(table: &mut Table, client: &Bare, sink: &Sink) {
         "batch": {"max_events": 100, "max_wait_ms": 20},
     });
     host.create(client, &webhook).await;
-    for posts in [20, 800] {
-        let (from, cpu, start) = (sink.taken(), host.cpu(), Instant::now());
-        send(client, &host.events(), Some(ADMIN), 8, bodies(posts, 100)).await;
-        let taken = sink.wait(from, posts * 100, Duration::from_secs(120)).await;
-        assert!(taken >= posts * 100, "{taken} of {}", posts * 100);
-        if posts > 20 {
-            let rate = per_second(posts * 100, start.elapsed());
-            let cpu = (host.cpu() - cpu).as_secs_f64() * 1e6 / (posts * 100) as f64;
-            let floor = Arc::new(vec![Bytes::from(vec![b'x'; sink.size()]); posts]);
-            let floor = per_second(posts * 100, send(client, &sink.url(), None, 8, floor).await);
-            table.row("HEC, batches of 100: events/s (floor: bare HTTP loop)", rate, Some(floor), "");
-            table.row("… the host's CPU for an event: us", cpu, None, "");
-        }
-    }
+    let posts = 800;
+    let (rate, cpu) = in_hundreds(client, sink, &host, posts).await;
+    let bodies = Arc::new(vec![Bytes::from(vec![b'x'; sink.size()]); posts]);
+    let floor = per_second(posts * 100, send(client, &sink.url(), None, COLLECTING, bodies).await);
+    table.row("HEC, batches of 100: events/s (floor: bare HTTP loop)", rate, Some(floor), "");
+    table.row("… the host's CPU for an event: us", cpu, None, "");
 }
 
 /// From a post to its arrival, on an idle host and while others post at half of what the host can take.

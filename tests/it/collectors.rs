@@ -274,14 +274,7 @@ async fn all_arrive_as_they_are(name: &str) {
     let ca = format!("corp={}", paths[0].display());
     let client = format!("siem={}:{}", paths[1].display(), paths[2].display());
     let host = Host::with(|options| {
-        options.allow_net(&["127.0.0.0/8"]).args([
-            "--tls-ca",
-            &ca,
-            "--tls-client-cert",
-            &client,
-            "--host-name",
-            "heraldry.example",
-        ])
+        options.args(["--tls-ca", &ca, "--tls-client-cert", &client, "--host-name", "heraldry.example"])
     })
     .await;
     let admin = host.admin();

@@ -4,9 +4,9 @@
 use heraldry_format_cef::Cef;
 use heraldry_formatter::testing::cef_reader::{self, Record};
 use heraldry_formatter::testing::strategy::{legal_event, text};
-use heraldry_formatter::testing::{rfc5424_reader, samples};
+use heraldry_formatter::testing::{manifest, rfc5424_reader, samples};
 use heraldry_formatter::text::is_blank;
-use heraldry_formatter::{Context, Error, RawEvent, describe, format};
+use heraldry_formatter::{Context, Error, RawEvent, format};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -384,36 +384,12 @@ fn every_type_has_content_of_its_own() {
         let record = read(&sample.event, &samples::http(), &render(&sample.event, &samples::http(), "{}"));
         assert!(record.get("msg").is_some_and(|message| message.len() > 20), "{}", sample.name);
         assert!(record.get("cs3").is_some() && record.name.len() > 10, "{}", sample.name);
-        let posted: Value = serde_json::from_str(&sample.event.json).expect("JSON");
         let said: String = record.extension.values().cloned().collect::<Vec<_>>().join(" ") + &record.name;
-        for pointer in [
-            "/engagement/name",
-            "/data/finding/title",
-            "/data/finding/target",
-            "/data/report/title",
-            "/data/phase/name",
-            "/data/monitor/name",
-            "/data/monitor/message",
-            "/data/monitor/target",
-            "/data/authorization/signer",
-            "/data/verification/method",
-            "/data/verification/verified_by",
-            "/data/verification/poc_url",
-        ] {
-            if let Some(text) = posted.pointer(pointer).and_then(Value::as_str) {
-                assert!(said.contains(text), "{}: {pointer} is missing", sample.name);
-            }
-        }
+        samples::assert_told(sample, &[], &said);
     }
 }
 
 #[test]
 fn the_manifest_is_a_line_that_joins() {
-    let manifest: Value = serde_json::from_str(&describe::<Cef>()).expect("JSON");
-    assert_eq!(manifest["name"], "cef");
-    assert_eq!((&manifest["kind"], &manifest["join"]), (&json!("line"), &json!("newline")));
-    assert_eq!(manifest["options_schema"]["additionalProperties"], json!(false));
-    for (name, option) in manifest["options_schema"]["properties"].as_object().expect("options") {
-        assert!(option["description"].is_string() && !option["default"].is_null(), "{name}");
-    }
+    manifest::assert_defaults(&manifest::checked::<Cef>("cef", "line", "newline"));
 }

@@ -4,9 +4,9 @@
 use heraldry_format_discord::Discord;
 use heraldry_formatter::golden::is_compact;
 use heraldry_formatter::testing::cleaned::{assert_whole_or_cut, cleaned};
-use heraldry_formatter::testing::{samples, strategy};
+use heraldry_formatter::testing::{manifest, samples, strategy};
 use heraldry_formatter::text::is_blank;
-use heraldry_formatter::{Answer, Context, Error, Interpreter, RawEvent, Verdict, describe, format};
+use heraldry_formatter::{Answer, Context, Error, Interpreter, RawEvent, Verdict, format};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -399,11 +399,5 @@ fn options_at_their_limits() {
 
 #[test]
 fn the_manifest_says_what_it_is() {
-    let manifest: Value = serde_json::from_str(&describe::<Discord>()).expect("JSON");
-    assert_eq!(manifest["name"], "discord");
-    assert_eq!((&manifest["kind"], &manifest["join"]), (&json!("document"), &json!("none")));
-    assert_eq!(manifest["options_schema"]["additionalProperties"], json!(false));
-    for (name, option) in manifest["options_schema"]["properties"].as_object().expect("options") {
-        assert!(option["description"].is_string(), "{name}");
-    }
+    manifest::checked::<Discord>("discord", "document", "none");
 }

@@ -4,9 +4,9 @@
 use std::collections::BTreeSet;
 
 use heraldry_format_ocsf::Ocsf;
-use heraldry_formatter::testing::{samples, strategy};
+use heraldry_formatter::testing::{manifest, samples, strategy};
 use heraldry_formatter::text::is_blank;
-use heraldry_formatter::{Context, Error, RawEvent, describe, format};
+use heraldry_formatter::{Context, Error, RawEvent, format};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -477,12 +477,5 @@ fn options_at_their_limits() {
 
 #[test]
 fn the_manifest_can_be_batched() {
-    let manifest: Value = serde_json::from_str(&describe::<Ocsf>()).expect("JSON");
-    assert_eq!(manifest["name"], "ocsf");
-    assert_eq!((&manifest["kind"], &manifest["join"]), (&json!("document"), &json!("newline")));
-    let schema = &manifest["options_schema"];
-    assert_eq!(schema["additionalProperties"], json!(false));
-    for (name, option) in schema["properties"].as_object().expect("options") {
-        assert!(option["description"].is_string() && !option["default"].is_null(), "{name}");
-    }
+    manifest::assert_defaults(&manifest::checked::<Ocsf>("ocsf", "document", "newline"));
 }

@@ -3,8 +3,8 @@
 //! Collector" and nothing of the formatter.
 
 use heraldry_format_splunk_hec::SplunkHec;
-use heraldry_formatter::testing::{samples, strategy};
-use heraldry_formatter::{Answer, Error, Interpreter, RawEvent, Verdict, describe, format};
+use heraldry_formatter::testing::{manifest, samples, strategy};
+use heraldry_formatter::{Answer, Error, Interpreter, RawEvent, Verdict, format};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use serde::Deserialize;
@@ -237,11 +237,5 @@ fn options_at_their_limits() {
 
 #[test]
 fn the_manifest_can_be_batched() {
-    let manifest: Value = serde_json::from_str(&describe::<SplunkHec>()).expect("JSON");
-    assert_eq!(manifest["name"], "splunk-hec");
-    assert_eq!((&manifest["kind"], &manifest["join"]), (&json!("document"), &json!("concatenate")));
-    assert_eq!(manifest["options_schema"]["additionalProperties"], json!(false));
-    for (name, option) in manifest["options_schema"]["properties"].as_object().expect("options") {
-        assert!(option["description"].is_string(), "{name}");
-    }
+    manifest::checked::<SplunkHec>("splunk-hec", "document", "concatenate");
 }

@@ -3,8 +3,8 @@
 
 use heraldry_format_syslog::Syslog;
 use heraldry_formatter::testing::strategy::{legal_event, text};
-use heraldry_formatter::testing::{rfc5424_reader, samples};
-use heraldry_formatter::{Context, Error, RawEvent, describe, format};
+use heraldry_formatter::testing::{manifest, rfc5424_reader, samples};
+use heraldry_formatter::{Context, Error, RawEvent, format};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -289,35 +289,11 @@ fn every_type_has_content_of_its_own() {
         assert!(msg.len() > 20, "{msg}");
         let values = message.elements[0].params.iter().map(|(_, value)| value.as_str());
         let said: String = values.chain([msg]).collect::<Vec<_>>().join(" ");
-        let posted: Value = serde_json::from_str(&sample.event.json).expect("JSON");
-        for pointer in [
-            "/engagement/name",
-            "/data/finding/title",
-            "/data/finding/target",
-            "/data/report/title",
-            "/data/phase/name",
-            "/data/monitor/name",
-            "/data/monitor/message",
-            "/data/monitor/target",
-            "/data/authorization/signer",
-            "/data/verification/method",
-            "/data/verification/verified_by",
-            "/data/verification/poc_url",
-        ] {
-            if let Some(text) = posted.pointer(pointer).and_then(Value::as_str) {
-                assert!(said.contains(text), "{}: {pointer} is missing", sample.name);
-            }
-        }
+        samples::assert_told(sample, &[], &said);
     }
 }
 
 #[test]
 fn the_manifest_is_a_line_that_joins() {
-    let manifest: Value = serde_json::from_str(&describe::<Syslog>()).expect("JSON");
-    assert_eq!(manifest["name"], "syslog");
-    assert_eq!((&manifest["kind"], &manifest["join"]), (&json!("line"), &json!("newline")));
-    assert_eq!(manifest["options_schema"]["additionalProperties"], json!(false));
-    for (name, option) in manifest["options_schema"]["properties"].as_object().expect("options") {
-        assert!(option["description"].is_string() && !option["default"].is_null(), "{name}");
-    }
+    manifest::assert_defaults(&manifest::checked::<Syslog>("syslog", "line", "newline"));
 }

@@ -33,7 +33,7 @@ pub struct Sink {
 
 /// What arrived at a destination.
 #[derive(Clone, Default)]
-struct Counter {
+pub struct Counter {
     count: Arc<AtomicUsize>,
     /// Bytes of what arrived last.
     size: Arc<AtomicUsize>,
@@ -47,12 +47,17 @@ impl Counter {
         self.arrived.notify_one();
     }
 
-    fn taken(&self) -> usize {
+    pub fn taken(&self) -> usize {
         self.count.load(Ordering::Relaxed)
     }
 
+    /// Bytes of what arrived last.
+    pub fn size(&self) -> usize {
+        self.size.load(Ordering::Relaxed)
+    }
+
     /// Waits until so many arrived since `from`; how many came when `patience` ran out.
-    async fn wait(&self, from: usize, wanted: usize, patience: Duration) -> usize {
+    pub async fn wait(&self, from: usize, wanted: usize, patience: Duration) -> usize {
         let deadline = Instant::now() + patience;
         while self.taken() - from < wanted && Instant::now() < deadline {
             let _ = tokio::time::timeout(Duration::from_millis(100), self.arrived.notified()).await;
@@ -95,19 +100,13 @@ impl Sink {
     pub fn url(&self) -> String {
         format!("http://{}/hook", self.address)
     }
+}
 
-    pub fn taken(&self) -> usize {
-        self.counter.taken()
-    }
+impl std::ops::Deref for Sink {
+    type Target = Counter;
 
-    /// Bytes of the body that arrived last.
-    pub fn size(&self) -> usize {
-        self.counter.size.load(Ordering::Relaxed)
-    }
-
-    /// Waits until so many arrived since `from`; how many came when `patience` ran out.
-    pub async fn wait(&self, from: usize, wanted: usize, patience: Duration) -> usize {
-        self.counter.wait(from, wanted, patience).await
+    fn deref(&self) -> &Counter {
+        &self.counter
     }
 }
 
@@ -148,17 +147,9 @@ impl Collector {
         }
     }
 
-    pub fn taken(&self) -> usize {
-        self.counter.taken()
-    }
-
-    pub async fn wait(&self, from: usize, wanted: usize, patience: Duration) -> usize {
-        self.counter.wait(from, wanted, patience).await
-    }
-
     /// Messages a second, as long as the last one, that a loop writes into one connection, each by a call of its own.
     pub async fn bare(&self, messages: usize) -> f64 {
-        let size = self.counter.size.load(Ordering::Relaxed);
+        let size = self.size();
         let length = (1..size).find(|length| length + length.to_string().len() + 1 == size).expect("a length");
         let frame = format!("{length} {}", "x".repeat(length));
         let (from, start) = (self.taken(), Instant::now());
@@ -169,6 +160,14 @@ impl Collector {
         }
         assert_eq!(self.wait(from, messages, Duration::from_secs(60)).await, messages);
         per_second(messages, start.elapsed())
+    }
+}
+
+impl std::ops::Deref for Collector {
+    type Target = Counter;
+
+    fn deref(&self) -> &Counter {
+        &self.counter
     }
 }
 

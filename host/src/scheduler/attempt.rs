@@ -32,6 +32,8 @@ pub(super) struct Finished {
     pub(super) webhook: WebhookId,
     /// The deliveries that were in it.
     pub(super) parts: Vec<Part>,
+    /// Those that were claimed with them and could not go into one request with them: nothing was done about these.
+    pub(super) unsent: Vec<(DueKey, DueItem)>,
     started: Timestamp,
 }
 
@@ -44,16 +46,6 @@ pub(super) struct Part {
 }
 
 impl Finished {
-    /// Takes out those about which nothing was done, the last first.
-    pub(super) fn not_sent(&mut self) -> Vec<Part> {
-        let (left, rest) =
-            std::mem::take(&mut self.parts).into_iter().partition(|part| matches!(part.end, End::NotSent));
-        self.parts = rest;
-        let mut left: Vec<_> = left;
-        left.reverse();
-        left
-    }
-
     /// How long the destination wants nothing more of anything, if it said so: what a 429 asks for holds for all that
     /// waits, not for what it was said to alone.
     pub(super) fn pause(&self, settings: &DeliverySettings) -> Option<Duration> {
@@ -82,8 +74,6 @@ enum End {
     Gone,
     /// Its formatter is not loaded: it waits.
     NotLoaded,
-    /// It does not go into one request with those before it, and is still to be made.
-    NotSent,
     /// It was cut.
     Interrupted,
 }
@@ -154,11 +144,14 @@ struct Teller {
 }
 
 impl Teller {
+    /// The first of what was claimed came to these ends; there are none for the rest.
     fn tell(&mut self, ends: impl IntoIterator<Item = End>) {
-        let parts = std::mem::take(&mut self.claimed).into_iter().zip(ends);
-        let parts: Vec<_> = parts.map(|((key, item), end)| Part { key, item, end }).collect();
+        let mut claimed = std::mem::take(&mut self.claimed).into_iter();
+        let parts = ends.into_iter().zip(claimed.by_ref());
+        let parts: Vec<_> = parts.map(|(end, (key, item))| Part { key, item, end }).collect();
         if !parts.is_empty() {
-            let finished = Finished { webhook: self.webhook, parts, started: self.started };
+            let unsent = claimed.collect();
+            let finished = Finished { webhook: self.webhook, parts, unsent, started: self.started };
             // A scheduler that is gone is a process that ends; the deliveries are queued on the disk.
             let _ = self.messages.send(Message::Finished(finished));
         }
@@ -206,14 +199,14 @@ fn rendering(webhook: &Webhook) -> [u8; 32] {
 }
 
 impl Courier {
-    /// Makes an attempt; each claim's end, in their order.
+    /// Makes an attempt: one request. The ends of the claims that it is about, in their order; what does not go into one
+    /// request with those before it has none.
     async fn attempt(&self, webhook: WebhookId, claims: Vec<Claim>, started: Timestamp) -> Vec<End> {
         let Some(webhook) = self.store.webhooks().get(webhook).cloned() else {
             return claims.iter().map(|_| End::Gone).collect();
         };
         let mut ends: Vec<Option<End>> = Vec::with_capacity(claims.len());
         let mut group = Group::default();
-        let count = claims.len();
         for (place, claim) in claims.into_iter().enumerate() {
             match self.prepare(&webhook, place, claim).await {
                 Ok(one) => {
@@ -226,7 +219,6 @@ impl Courier {
                 Err(end) => ends.push(Some(end)),
             }
         }
-        ends.resize_with(count, || Some(End::NotSent));
         for (place, made) in self.send(&webhook, group.into_ready(), started).await {
             if let Some(end) = ends.get_mut(place) {
                 *end = Some(End::Made(Box::new(made)));
@@ -432,7 +424,7 @@ impl Courier {
         finished: Finished,
         closes: Vec<Option<DueKey>>,
     ) -> Vec<Outcome> {
-        let Finished { webhook, parts, started } = finished;
+        let Finished { webhook, parts, started, unsent: _ } = finished;
         // One moment and one jitter for all: what failed together is due again together.
         let moment = Moment { now: self.clock.now(), steady_ms: self.clock.steady_ms(), jitter: fastrand::f64() };
         parts
@@ -465,7 +457,7 @@ impl Courier {
             End::Skipped => (None, Step::Skipped),
             End::Gone => (None, Step::Dropped),
             // The lane stops until a formatter of that name is loaded; nothing is counted.
-            End::NotLoaded | End::NotSent => (None, again_now(item.pin)),
+            End::NotLoaded => (None, again_now(item.pin)),
             End::Interrupted => {
                 let event_type = self.store.plain_event(item.event).ok().flatten().map(|event| event.event_type);
                 let event_type = event_type.map_or("", crate::model::event::EventType::as_str);

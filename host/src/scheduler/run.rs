@@ -266,12 +266,13 @@ impl Run {
     fn finished(&mut self, mut finished: Finished) {
         let webhook = finished.webhook;
         self.requests = self.requests.saturating_sub(1);
-        for part in &finished.parts {
-            self.in_flight.remove(&part.item.delivery);
-            self.doubtful.remove(&part.item.delivery);
+        let unsent = std::mem::take(&mut finished.unsent);
+        for item in finished.parts.iter().map(|part| &part.item).chain(unsent.iter().map(|(_, item)| item)) {
+            self.in_flight.remove(&item.delivery);
+            self.doubtful.remove(&item.delivery);
         }
         if let Some((left, waiting)) = self.forgetting.get_mut(&webhook) {
-            *left = left.saturating_sub(finished.parts.len());
+            *left = left.saturating_sub(finished.parts.len() + unsent.len());
             if *left == 0 {
                 waiting.drain(..).for_each(answer);
                 self.forgetting.remove(&webhook);
@@ -283,8 +284,8 @@ impl Run {
             let pause = i64::try_from(pause.as_millis()).unwrap_or(i64::MAX);
             lane.pace.pause(self.courier.clock.steady_ms(), pause);
         }
-        for part in finished.not_sent() {
-            lane.give_back(part.key, part.item);
+        for (key, item) in unsent.into_iter().rev() {
+            lane.give_back(key, item);
         }
         let closes = finished.parts.iter().map(|part| lane.finished(part.key)).collect();
         let outcomes = self.courier.conclude(&self.settings, finished, closes);

@@ -38,6 +38,35 @@ pub fn all() -> Vec<Sample> {
         .collect()
 }
 
+/// Where the content of an event that a reader wants to know stands, whatever its type.
+const CONTENT: [&str; 12] = [
+    "/engagement/name",
+    "/data/finding/title",
+    "/data/finding/target",
+    "/data/report/title",
+    "/data/phase/name",
+    "/data/monitor/name",
+    "/data/monitor/message",
+    "/data/monitor/target",
+    "/data/authorization/signer",
+    "/data/verification/method",
+    "/data/verification/verified_by",
+    "/data/verification/poc_url",
+];
+
+/// That a sample's content, and what stands at `more` JSON pointers, is in what was made of it.
+///
+/// # Panics
+/// When something is missing.
+pub fn assert_told(sample: &Sample, more: &[&str], said: &str) {
+    let posted: serde_json::Value = serde_json::from_str(&sample.event.json).expect("JSON");
+    for pointer in CONTENT.iter().chain(more) {
+        if let Some(text) = posted.pointer(pointer).and_then(serde_json::Value::as_str) {
+            assert!(said.contains(text), "{}: {pointer} is missing", sample.name);
+        }
+    }
+}
+
 /// The event of a JSON text that holds `id`, `type` and `occurred_at`.
 ///
 /// # Panics
