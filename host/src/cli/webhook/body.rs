@@ -1,7 +1,7 @@
 //! From flags to the body of a POST or PUT: only what was named is in it. The host judges the values.
 
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::cli::failure::Failure;
 
@@ -11,7 +11,8 @@ pub(in crate::cli) struct Fields {
     /// Name for people, 1 to 200 characters
     #[arg(long)]
     name: Option<String>,
-    /// Where deliveries go, https:// or http://
+    /// Where deliveries go: https://, http://; for formats that make lines syslog+tls://, syslog+tcp://,
+    /// syslog+udp:// and host:port
     #[arg(long)]
     url: Option<String>,
     /// Signing secret, 1 to 256 characters; after whsec_ base64 (write-only) [default: unsigned]
@@ -37,6 +38,19 @@ pub(in crate::cli) struct Fields {
     /// Only events of this engagement, repeatable
     #[arg(long, value_name = "ID")]
     engagement_id: Vec<String>,
+    /// At most so many attempts in so many seconds, as in 1/1 [default: no limit]
+    #[arg(long, value_name = "COUNT/SECONDS", value_parser = pair)]
+    rate_limit: Option<(u32, u32)>,
+    /// Up to so many events in one request, which waits so long for them, as in 100/500 [default: one each]
+    #[arg(long, value_name = "EVENTS/MS", value_parser = pair)]
+    batch: Option<(u32, u32)>,
+    /// CA bundle that vouches for the destination, by its name in the server's --tls-ca (an update replaces it
+    /// and the client certificate) [default: the system's]
+    #[arg(long, value_name = "NAME")]
+    tls_ca: Option<String>,
+    /// Client certificate, by its name in the server's --tls-client-cert
+    #[arg(long, value_name = "NAME")]
+    tls_client_cert: Option<String>,
     /// Retries after the first attempt, 0 to 10 [default: 3]
     #[arg(long, value_name = "COUNT")]
     retry_count: Option<i64>,
@@ -60,6 +74,15 @@ pub(in crate::cli) struct Changes {
     /// Remove the filter
     #[arg(long, conflicts_with_all = ["min_severity", "engagement_id"])]
     pub(super) no_filter: bool,
+    /// Remove the rate limit
+    #[arg(long, conflicts_with = "rate_limit")]
+    no_rate_limit: bool,
+    /// Send each event in a request of its own
+    #[arg(long, conflicts_with = "batch")]
+    no_batch: bool,
+    /// Trust the system's CAs and show no client certificate
+    #[arg(long, conflicts_with_all = ["tls_ca", "tls_client_cert"])]
+    no_tls: bool,
     /// Switch it on, failure count to 0; what was held stays held
     #[arg(long, conflicts_with = "inactive")]
     active: bool,
@@ -79,6 +102,11 @@ fn options(text: &str) -> Result<Value, String> {
 fn header(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once(':').ok_or_else(|| "expected 'Name: value'".to_owned())?;
     Ok((name.trim().to_owned(), value.trim().to_owned()))
+}
+
+fn pair(text: &str) -> Result<(u32, u32), String> {
+    let numbers = text.split_once('/').and_then(|(a, b)| Some((a.trim().parse().ok()?, b.trim().parse().ok()?)));
+    numbers.ok_or_else(|| "expected two whole numbers, as in 1/1".to_owned())
 }
 
 impl Fields {
@@ -115,6 +143,10 @@ impl Fields {
         set("format_options", self.options.clone());
         set("headers", self.headers()?);
         set("filter", self.filter(filter));
+        set("rate_limit", self.rate_limit.map(|(count, seconds)| json!({"count": count, "per_seconds": seconds})));
+        set("batch", self.batch.map(|(events, ms)| json!({"max_events": events, "max_wait_ms": ms})));
+        let has_tls = self.tls_ca.is_some() || self.tls_client_cert.is_some();
+        set("tls", has_tls.then(|| json!({"ca": self.tls_ca, "client_cert": self.tls_client_cert})));
         set("retry_count", self.retry_count.map(Value::from));
         set("timeout_ms", self.timeout_ms.map(Value::from));
         set("is_active", self.inactive.then_some(Value::Bool(false)));
@@ -157,6 +189,9 @@ impl Changes {
             (self.no_secret, "secret", Value::Null),
             (self.no_headers, "headers", Value::Object(Map::new())),
             (self.no_filter, "filter", Value::Object(Map::new())),
+            (self.no_rate_limit, "rate_limit", Value::Null),
+            (self.no_batch, "batch", Value::Null),
+            (self.no_tls, "tls", Value::Null),
             (self.active, "is_active", Value::Bool(true)),
         ] {
             if named {
@@ -168,8 +203,6 @@ impl Changes {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]
@@ -179,12 +212,19 @@ mod tests {
         let fields = Fields {
             event_type: vec!["*".to_owned()],
             header: vec![header("Authorization: Bearer a:b").expect("a header")],
+            rate_limit: Some(pair("1/60").expect("a rate")),
+            batch: Some(pair("100/500").expect("a batch")),
+            tls_ca: Some("corp".to_owned()),
             retry_count: Some(0),
             inactive: true,
             ..Fields::default()
         };
         let body = Value::Object(fields.to_json(None).expect("no fault"));
-        let wanted = json!({"event_types": ["*"], "headers": {"Authorization": "Bearer a:b"}, "retry_count": 0, "is_active": false});
+        let wanted = json!({
+            "event_types": ["*"], "headers": {"Authorization": "Bearer a:b"},
+            "rate_limit": {"count": 1, "per_seconds": 60}, "batch": {"max_events": 100, "max_wait_ms": 500},
+            "tls": {"ca": "corp", "client_cert": null}, "retry_count": 0, "is_active": false,
+        });
         assert_eq!(body, wanted);
     }
 
@@ -202,13 +242,14 @@ mod tests {
         let twice = Fields { header: vec![("A".into(), "1".into()), ("a".into(), "2".into())], ..Fields::default() };
         assert!(twice.to_json(None).is_err());
         assert!(header("no colon").is_err());
+        assert!(["1", "1/", "/1", "a/1", "1/-1"].iter().all(|text| pair(text).is_err()));
         assert!(options("[]").is_err() && options("{").is_err() && options("{}").is_ok());
     }
 
     #[test]
     fn removals_are_explicit() {
         let mut body = Map::new();
-        Changes { no_secret: true, active: true, ..Changes::default() }.apply(&mut body);
-        assert_eq!(Value::Object(body), json!({"secret": null, "is_active": true}));
+        Changes { no_secret: true, no_tls: true, active: true, ..Changes::default() }.apply(&mut body);
+        assert_eq!(Value::Object(body), json!({"secret": null, "tls": null, "is_active": true}));
     }
 }

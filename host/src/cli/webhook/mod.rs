@@ -18,6 +18,8 @@ Examples:
   heraldry webhook create --name ops --url https://chat.example/hook --event-type critical_finding
   heraldry webhook create --name siem --url https://siem.example/in --event-type '*' \\
       --header 'Authorization: Bearer abc' --min-severity high --secret whsec_...
+  heraldry webhook create --name syslog --url syslog+tls://siem.example:6514 --event-type '*' \\
+      --format syslog --tls-ca corp --batch 100/500
 
 `curl $HERALDRY_URL/api/v1/formatters` (with a token) lists the formats there are.";
 
