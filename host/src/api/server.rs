@@ -38,8 +38,9 @@ const MAX_HEADERS: usize = 100;
 const MAX_CONNECTIONS: usize = 8192;
 /// How long to wait after the system refused a connection, as when no file descriptors are left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// What is still read of a body that nobody wants, so that its sender gets to read the answer.
-const LINGER_BYTES: u64 = 8 * 1024 * 1024;
+/// What is still read of a body that nobody wants, so that its sender gets to read the answer: more than the largest
+/// upload, since one that is a little too large is refused before any of it is read.
+const LINGER_BYTES: u64 = 40 * 1024 * 1024;
 /// How long that may take.
 const LINGER_TIME: Duration = Duration::from_secs(2);
 
