@@ -155,9 +155,9 @@ pub async fn build(config: Config, parts: Parts) -> Result<App> {
         cache_key: Some(store.code_key()),
         clock: Arc::clone(&clock),
         changes: ear.formatters(),
-        deeds: {
+        audit_events: {
             let store = Arc::clone(&store);
-            Box::new(move |deed| store.note_soon(deed))
+            Box::new(move |audit_event| store.audit_soon(audit_event))
         },
     };
     let registry = tokio::task::spawn_blocking(|| Registry::open(options)).await??;

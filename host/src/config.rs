@@ -17,11 +17,11 @@ use crate::model::secret::Secret;
 use crate::model::settings::{DeliverySettings, Limits, ProxySettings, RetryPolicy, SandboxSettings, TlsFiles};
 
 mod args;
-mod sheet;
+mod sources;
 pub(crate) mod units;
 
 pub use args::{ClientArgs, DataArgs, ServeArgs};
-use sheet::Sheet;
+use sources::Sources;
 
 /// The file that is read when nobody names one, if it is there.
 const DEFAULT_FILE: &str = "heraldry.toml";
@@ -78,7 +78,7 @@ pub struct Config {
 impl Default for Config {
     /// Every default, without a look at the environment or a file.
     fn default() -> Self {
-        resolve(&ServeArgs::default(), Sheet::default(), |_| None).expect("every default is in its range")
+        resolve(&ServeArgs::default(), Sources::default(), |_| None).expect("every default is in its range")
     }
 }
 
@@ -110,8 +110,8 @@ impl fmt::Display for ConfigError {
 /// Every fault: a file that is not there or is not TOML, an unknown key, a value out of its range.
 #[expect(clippy::disallowed_methods, reason = "this is the room that reads the environment")]
 pub fn load(args: &ServeArgs) -> Result<Config, ConfigError> {
-    let sheet = read_file(args.config.as_deref()).map_err(|fault| ConfigError { faults: vec![fault] })?;
-    resolve(args, sheet, |name| std::env::var_os(name))
+    let sources = read_file(args.config.as_deref()).map_err(|fault| ConfigError { faults: vec![fault] })?;
+    resolve(args, sources, |name| std::env::var_os(name))
 }
 
 /// Where this user's programs keep what they can make again; `None` without a home.
@@ -122,11 +122,11 @@ pub fn cache_folder() -> Option<PathBuf> {
     cache.map(|cache| cache.join("heraldry"))
 }
 
-fn read_file(named: Option<&Path>) -> Result<Sheet, String> {
+fn read_file(named: Option<&Path>) -> Result<Sources, String> {
     let path = named.unwrap_or(Path::new(DEFAULT_FILE));
     match std::fs::read_to_string(path) {
-        Ok(text) => Sheet::parse(path, &text),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound && named.is_none() => Ok(Sheet::default()),
+        Ok(text) => Sources::parse(path, &text),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && named.is_none() => Ok(Sources::default()),
         Err(error) => Err(format!("{}: {error}", path.display())),
     }
 }
@@ -135,45 +135,45 @@ fn read_file(named: Option<&Path>) -> Result<Sheet, String> {
 /// put the other variables behind the flags.
 fn resolve(
     args: &ServeArgs,
-    mut sheet: Sheet,
+    mut sources: Sources,
     environment: impl Fn(&str) -> Option<OsString>,
 ) -> Result<Config, ConfigError> {
     let config = Config {
-        listen: sheet.read("listen", args.listen.as_deref(), SocketAddr::from(([127, 0, 0, 1], 8080)), address),
-        data: sheet.read("data", args.data.as_deref(), PathBuf::from("./heraldry-data"), folder),
-        formatters: sheet.read("formatters", args.formatters.as_deref(), PathBuf::from("./formatters.d"), folder),
-        allow_net: sheet.read_list("allow-net", args.allow_net.as_deref(), network),
-        tls: tls(args, &mut sheet),
-        proxy: proxy(args, &mut sheet),
-        host_name: sheet.read("host-name", args.host_name.as_deref(), None, |text| host_name(text).map(Some)),
-        limits: limits(args, &mut sheet),
-        delivery: delivery(args, &mut sheet),
-        sandbox: sandbox(args, &mut sheet),
-        store_cache_bytes: sheet.read("cache", args.cache.as_deref(), 64 * MIB, sizes(MIB, 1024 * GIB)),
-        master_key: secret(&mut sheet, MASTER_KEY, environment(MASTER_KEY), check_master_key),
-        admin_token: secret(&mut sheet, ADMIN_TOKEN, environment(ADMIN_TOKEN), check_admin_token),
-        log: sheet.read("log", args.log.as_deref(), LogFormat::Text, log_format),
-        log_level: sheet.read("log-level", args.log_level.as_deref(), tracing::Level::INFO, log_level),
+        listen: sources.read("listen", args.listen.as_deref(), SocketAddr::from(([127, 0, 0, 1], 8080)), address),
+        data: sources.read("data", args.data.as_deref(), PathBuf::from("./heraldry-data"), folder),
+        formatters: sources.read("formatters", args.formatters.as_deref(), PathBuf::from("./formatters.d"), folder),
+        allow_net: sources.read_list("allow-net", args.allow_net.as_deref(), network),
+        tls: tls(args, &mut sources),
+        proxy: proxy(args, &mut sources),
+        host_name: sources.read("host-name", args.host_name.as_deref(), None, |text| host_name(text).map(Some)),
+        limits: limits(args, &mut sources),
+        delivery: delivery(args, &mut sources),
+        sandbox: sandbox(args, &mut sources),
+        store_cache_bytes: sources.read("cache", args.cache.as_deref(), 64 * MIB, sizes(MIB, 1024 * GIB)),
+        master_key: secret(&mut sources, MASTER_KEY, environment(MASTER_KEY), check_master_key),
+        admin_token: secret(&mut sources, ADMIN_TOKEN, environment(ADMIN_TOKEN), check_admin_token),
+        log: sources.read("log", args.log.as_deref(), LogFormat::Text, log_format),
+        log_level: sources.read("log-level", args.log_level.as_deref(), tracing::Level::INFO, log_level),
     };
     if config.limits.max_event_bytes > config.limits.max_body_bytes {
-        sheet.fault("max-event-bytes is above max-body-bytes: no such event could be posted".to_owned());
+        sources.fault("max-event-bytes is above max-body-bytes: no such event could be posted".to_owned());
     }
     if config.limits.max_event_bytes > config.sandbox.input_bytes {
-        sheet.fault("max-event-bytes is above formatter-input: no formatter could take such an event".to_owned());
+        sources.fault("max-event-bytes is above formatter-input: no formatter could take such an event".to_owned());
     }
     if config.delivery.retry.cap < config.delivery.retry.base {
-        sheet.fault("retry-cap is below retry-base".to_owned());
+        sources.fault("retry-cap is below retry-base".to_owned());
     }
-    let faults = sheet.finish();
+    let faults = sources.finish();
     if faults.is_empty() { Ok(config) } else { Err(ConfigError { faults }) }
 }
 
-fn tls(args: &ServeArgs, sheet: &mut Sheet) -> TlsFiles {
-    let cas = sheet.read_list("tls-ca", args.tls_ca.as_deref(), |text| {
+fn tls(args: &ServeArgs, sources: &mut Sources) -> TlsFiles {
+    let cas = sources.read_list("tls-ca", args.tls_ca.as_deref(), |text| {
         let (name, file) = named(text, "corp=/etc/heraldry/corp-ca.pem")?;
         Ok((name, folder(file)?))
     });
-    let client_certs = sheet.read_list("tls-client-cert", args.tls_client_cert.as_deref(), |text| {
+    let client_certs = sources.read_list("tls-client-cert", args.tls_client_cert.as_deref(), |text| {
         let expected = "siem=/etc/heraldry/siem.pem:/etc/heraldry/siem.key";
         let (name, files) = named(text, expected)?;
         let (cert, key) = files
@@ -186,7 +186,7 @@ fn tls(args: &ServeArgs, sheet: &mut Sheet) -> TlsFiles {
     names.extend(client_certs.iter().map(|(name, ..)| ("tls-client-cert", name)));
     names.sort();
     for pair in names.windows(2).filter(|pair| pair[0] == pair[1]) {
-        sheet.fault(format!("{} has two entries named {}", pair[0].0, pair[0].1));
+        sources.fault(format!("{} has two entries named {}", pair[0].0, pair[0].1));
     }
     TlsFiles { cas, client_certs }
 }
@@ -205,10 +205,10 @@ fn named<'a>(text: &'a str, expected: &str) -> Result<(String, &'a str), String>
     ))
 }
 
-fn proxy(args: &ServeArgs, sheet: &mut Sheet) -> Option<ProxySettings> {
-    let proxy = sheet.read("proxy", args.proxy.as_deref(), None, |text| proxy_url(text).map(Some));
-    let except = sheet.read_list("proxy-except", args.proxy_except.as_deref(), network);
-    let sends_names = sheet.read("proxy-sends", args.proxy_sends.as_deref(), false, |text| match text {
+fn proxy(args: &ServeArgs, sources: &mut Sources) -> Option<ProxySettings> {
+    let proxy = sources.read("proxy", args.proxy.as_deref(), None, |text| proxy_url(text).map(Some));
+    let except = sources.read_list("proxy-except", args.proxy_except.as_deref(), network);
+    let sends_names = sources.read("proxy-sends", args.proxy_sends.as_deref(), false, |text| match text {
         "address" => Ok(false),
         "name" => Ok(true),
         _ => Err("expected address or name".to_owned()),
@@ -245,146 +245,151 @@ fn decoded(part: &str) -> String {
     pair.map(|(_, value)| value.into_owned()).unwrap_or_default()
 }
 
-fn limits(args: &ServeArgs, sheet: &mut Sheet) -> Limits {
+fn limits(args: &ServeArgs, sources: &mut Sources) -> Limits {
     let default = Limits::default();
     Limits {
-        max_event_bytes: sheet.read(
+        max_event_bytes: sources.read(
             "max-event-bytes",
             args.max_event_bytes.as_deref(),
             default.max_event_bytes,
             memory(KIB, 16 * MIB),
         ),
-        max_body_bytes: sheet.read(
+        max_body_bytes: sources.read(
             "max-body-bytes",
             args.max_body_bytes.as_deref(),
             default.max_body_bytes,
             memory(KIB, GIB),
         ),
-        max_events: sheet.read("max-events", args.max_events.as_deref(), default.max_events, counts(1, 100_000)),
-        token_rate: sheet.read("token-rate", args.token_rate.as_deref(), default.token_rate, counts(0, 1_000_000)),
+        max_events: sources.read("max-events", args.max_events.as_deref(), default.max_events, counts(1, 100_000)),
+        token_rate: sources.read("token-rate", args.token_rate.as_deref(), default.token_rate, counts(0, 1_000_000)),
     }
 }
 
-fn delivery(args: &ServeArgs, sheet: &mut Sheet) -> DeliverySettings {
+fn delivery(args: &ServeArgs, sources: &mut Sources) -> DeliverySettings {
     let default = DeliverySettings::default();
     DeliverySettings {
-        concurrency: sheet.read("concurrency", args.concurrency.as_deref(), default.concurrency, counts(1, 65_536)),
-        webhook_concurrency: sheet.read(
+        concurrency: sources.read("concurrency", args.concurrency.as_deref(), default.concurrency, counts(1, 65_536)),
+        webhook_concurrency: sources.read(
             "webhook-concurrency",
             args.webhook_concurrency.as_deref(),
             default.webhook_concurrency,
             counts(1, 65_536),
         ),
-        breaker_threshold: sheet.read(
+        breaker_threshold: sources.read(
             "breaker-threshold",
             args.breaker_threshold.as_deref(),
             default.breaker_threshold,
             counts(1, 1_000_000),
         ),
         retry: RetryPolicy {
-            base: sheet.read(
+            base: sources.read(
                 "retry-base",
                 args.retry_base.as_deref(),
                 default.retry.base,
                 durations(Duration::from_millis(1), HOUR),
             ),
-            factor: sheet.read("retry-factor", args.retry_factor.as_deref(), default.retry.factor, counts(1, 1000)),
-            cap: sheet.read(
+            factor: sources.read("retry-factor", args.retry_factor.as_deref(), default.retry.factor, counts(1, 1000)),
+            cap: sources.read(
                 "retry-cap",
                 args.retry_cap.as_deref(),
                 default.retry.cap,
                 durations(Duration::from_millis(1), 7 * DAY),
             ),
-            retry_after_cap: sheet.read(
+            retry_after_cap: sources.read(
                 "retry-after-cap",
                 args.retry_after_cap.as_deref(),
                 default.retry.retry_after_cap,
                 durations(Duration::ZERO, 7 * DAY),
             ),
         },
-        retention: sheet.read("retention", args.retention.as_deref(), default.retention, durations(SECOND, 3650 * DAY)),
-        audit_retention: sheet.read(
+        retention: sources.read(
+            "retention",
+            args.retention.as_deref(),
+            default.retention,
+            durations(SECOND, 3650 * DAY),
+        ),
+        audit_retention: sources.read(
             "audit-retention",
             args.audit_retention.as_deref(),
             default.audit_retention,
             durations(DAY, 36_500 * DAY),
         ),
-        max_events_kept: sheet.read(
+        max_events_kept: sources.read(
             "max-events-kept",
             args.max_events_kept.as_deref(),
             default.max_events_kept,
             counts(1000, 1_000_000_000_000),
         ),
-        max_history: sheet.read(
+        max_history: sources.read(
             "max-history",
             args.max_history.as_deref(),
             default.max_history,
             counts(100, 1_000_000_000_000),
         ),
-        grace: sheet.read("grace", args.grace.as_deref(), default.grace, durations(Duration::ZERO, HOUR)),
+        grace: sources.read("grace", args.grace.as_deref(), default.grace, durations(Duration::ZERO, HOUR)),
     }
 }
 
-fn sandbox(args: &ServeArgs, sheet: &mut Sheet) -> SandboxSettings {
+fn sandbox(args: &ServeArgs, sources: &mut Sources) -> SandboxSettings {
     let default = SandboxSettings::default();
     SandboxSettings {
-        fuel: sheet.read(
+        fuel: sources.read(
             "formatter-fuel",
             args.formatter_fuel.as_deref(),
             default.fuel,
             counts(100_000, 1_000_000_000_000),
         ),
-        timeout: sheet.read(
+        timeout: sources.read(
             "formatter-timeout",
             args.formatter_timeout.as_deref(),
             default.timeout,
             durations(Duration::from_millis(10), 60 * SECOND),
         ),
-        memory_bytes: sheet.read(
+        memory_bytes: sources.read(
             "formatter-memory",
             args.formatter_memory.as_deref(),
             default.memory_bytes,
             memory(2 * MIB, 4 * GIB),
         ),
-        large_memory_bytes: large_memory(args, sheet, default.large_memory_bytes),
-        table_elements: sheet.read(
+        large_memory_bytes: large_memory(args, sources, default.large_memory_bytes),
+        table_elements: sources.read(
             "formatter-tables",
             args.formatter_tables.as_deref(),
             default.table_elements,
             counts(100, 1_000_000),
         ),
-        stack_bytes: sheet.read(
+        stack_bytes: sources.read(
             "formatter-stack",
             args.formatter_stack.as_deref(),
             default.stack_bytes,
             memory(64 * KIB, MIB),
         ),
-        input_bytes: sheet.read(
+        input_bytes: sources.read(
             "formatter-input",
             args.formatter_input.as_deref(),
             default.input_bytes,
             memory(KIB, 64 * MIB),
         ),
-        output_bytes: sheet.read(
+        output_bytes: sources.read(
             "formatter-output",
             args.formatter_output.as_deref(),
             default.output_bytes,
             memory(KIB, 16 * MIB),
         ),
-        headers: sheet.read("formatter-headers", args.formatter_headers.as_deref(), default.headers, counts(0, 256)),
-        log_lines: sheet.read(
+        headers: sources.read("formatter-headers", args.formatter_headers.as_deref(), default.headers, counts(0, 256)),
+        log_lines: sources.read(
             "formatter-log-lines",
             args.formatter_log_lines.as_deref(),
             default.log_lines,
             counts(0, 10_000),
         ),
-        component_bytes: sheet.read(
+        component_bytes: sources.read(
             "formatter-size",
             args.formatter_size.as_deref(),
             default.component_bytes,
             memory(MIB, 256 * MIB),
         ),
-        compile_time: sheet.read(
+        compile_time: sources.read(
             "formatter-compile-time",
             args.formatter_compile_time.as_deref(),
             default.compile_time,
@@ -394,13 +399,13 @@ fn sandbox(args: &ServeArgs, sheet: &mut Sheet) -> SandboxSettings {
 }
 
 /// The large sandbox's memory, unless there is to be none.
-fn large_memory(args: &ServeArgs, sheet: &mut Sheet, default: Option<usize>) -> Option<usize> {
-    let wanted = sheet.read("large-formatters", args.large_formatters.as_deref(), true, |text| match text {
+fn large_memory(args: &ServeArgs, sources: &mut Sources, default: Option<usize>) -> Option<usize> {
+    let wanted = sources.read("large-formatters", args.large_formatters.as_deref(), true, |text| match text {
         "on" => Ok(true),
         "off" => Ok(false),
         _ => Err("expected on or off".to_owned()),
     });
-    let bytes = sheet.read("large-formatter-memory", args.large_formatter_memory.as_deref(), default, |text| {
+    let bytes = sources.read("large-formatter-memory", args.large_formatter_memory.as_deref(), default, |text| {
         memory(2 * MIB, 4 * GIB)(text).map(Some)
     });
     bytes.filter(|_| wanted)
@@ -489,7 +494,7 @@ fn log_level(text: &str) -> Result<tracing::Level, String> {
 
 /// A secret from the environment; a refusal never shows any of it.
 fn secret(
-    sheet: &mut Sheet,
+    sources: &mut Sources,
     variable: &str,
     value: Option<OsString>,
     check: fn(&str) -> Result<(), String>,
@@ -498,7 +503,7 @@ fn secret(
     match check(&text) {
         Ok(()) => Some(Secret::new(text)),
         Err(why) => {
-            sheet.fault(format!("{variable} {why}"));
+            sources.fault(format!("{variable} {why}"));
             None
         }
     }

@@ -12,6 +12,7 @@ mod clock;
 pub mod config;
 mod embedded;
 pub mod formatter;
+pub mod json;
 pub mod model;
 pub mod samples;
 pub mod scheduler;

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 /// What each room may name beside itself. Those that are not listed may name every room.
 const MAY_NAME: &[(&str, &[&str])] = &[
-    ("model", &[]),
+    ("json", &[]),
+    ("model", &["json"]),
     ("embedded", &[]),
     ("clock", &["model"]),
     ("config", &["model"]),
@@ -13,10 +14,10 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("signature", &["model"]),
     ("store", &["model"]),
     ("telemetry", &["model"]),
-    ("formatter", &["model"]),
+    ("formatter", &["json", "model"]),
     ("transport", &["model"]),
     ("scheduler", &["store", "formatter", "signature", "transport", "samples", "telemetry", "model"]),
-    ("api", &["store", "scheduler", "formatter", "transport", "samples", "telemetry", "model"]),
+    ("api", &["store", "scheduler", "formatter", "transport", "samples", "telemetry", "json", "model"]),
 ];
 /// These see everything: wiring, the commands, and the crate's own front.
 const SEE_ALL: &[&str] = &["app", "cli", "lib", "main"];

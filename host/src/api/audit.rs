@@ -29,7 +29,7 @@ pub(super) fn router() -> OpenApiRouter<Shared> {
 async fn list(_: Admin, uri: Uri, State(api): State<Shared>) -> Result<Response, ApiError> {
     let query = parse_query(uri.query().unwrap_or(""));
     let (limit, before) = query.map_err(|detail| ApiError::new(Code::InvalidQuery, detail))?;
-    let page = api.store.audit(limit, before).await?;
+    let page = api.store.audit_page(limit, before).await?;
     let (entries, more) =
         page.ok_or_else(|| ApiError::new(Code::InvalidQuery, "before: the audit log has no such entry"))?;
     let last = entries.last().filter(|_| more).map(|entry| entry.id);

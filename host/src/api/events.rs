@@ -16,8 +16,8 @@ use super::auth::Poster;
 use super::body::{MediaType, Unread};
 use super::path::PathId;
 use super::problem::{ApiError, Code};
+use crate::json::fault::Fault;
 use crate::model::delivery::Status;
-use crate::model::fault::Fault;
 use crate::model::id::EventId;
 use crate::model::token::Role;
 use crate::store::{AcceptError, Acceptance, EventView, Idempotency};
@@ -45,7 +45,7 @@ pub(super) fn router() -> OpenApiRouter<Shared> {
         (status = 429, description = "More than this token may post; nothing was accepted"),
         (status = 507, description = "The disk is full; nothing was accepted")))]
 async fn post(Poster(token): Poster, State(api): State<Shared>, body: Unread) -> Result<Response, ApiError> {
-    api.throttle().check(token.id, api.clock.steady_ms())?;
+    api.ingest_limit().check(token.id, api.clock.steady_ms())?;
     let key = idempotency_key(body.headers());
     let payload = body.read(&api, &[MediaType::Json, MediaType::NdJson]).await?;
     let posted = Posted::split(&payload, &api.limits)?;
@@ -60,7 +60,7 @@ async fn post(Poster(token): Poster, State(api): State<Shared>, body: Unread) ->
     });
     let events = posted.read(&documents)?;
     let bytes = events.iter().map(|event| event.json.len()).sum();
-    let _admitted = api.throttle().admit(token.id, events.len(), bytes, api.clock.steady_ms())?;
+    let _admitted = api.ingest_limit().admit(token.id, events.len(), bytes, api.clock.steady_ms())?;
     let types: Vec<_> = events.iter().map(|event| event.event_type).collect();
     let accepted = api.store.accept(Acceptance { token: token.id, idempotency, events }).await;
     let accepted = accepted.map_err(|error| refused(error, &posted))?;

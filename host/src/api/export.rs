@@ -18,7 +18,7 @@ use utoipa_axum::routes;
 use super::Shared;
 use super::auth::Admin;
 use super::problem::{ApiError, Code};
-use crate::model::audit::{Action, Deed};
+use crate::model::audit::{Action, AuditEvent};
 
 /// Bytes of one piece on its way to the client, about.
 const PIECE_BYTES: usize = 64 * 1024;
@@ -40,7 +40,7 @@ async fn export(Admin(token): Admin, State(api): State<Shared>) -> Result<Respon
     let busy =
         || ApiError::new(Code::Busy, "another export is under way").retry_after(std::time::Duration::from_secs(10));
     let permit = Arc::clone(api.exports()).try_acquire_owned().map_err(|_| busy())?;
-    api.store.note(Deed::store((&token).into(), Action::StoreExported)).await?;
+    api.store.audit(AuditEvent::store((&token).into(), Action::StoreExported)).await?;
     tracing::info!(by = %token.id, "the store is exported");
     let (store, files, now) = (Arc::clone(&api.store), api.registry.files(), api.clock.now());
     let (sender, receiver) = channel::<Bytes>(PIECES);

@@ -17,14 +17,14 @@ use super::body::Unread;
 use super::path::PathText;
 use super::problem::{ApiError, Code};
 use crate::formatter::{FormatterInfo, LogLine, RenderError, Run, State as Loaded};
+use crate::json::Document;
+use crate::json::fault::{Fault, Faults};
+use crate::json::fields::{self, Field};
+use crate::json::{self};
 use crate::model::event::{Event, NewEvent};
-use crate::model::fault::{Fault, Faults};
 use crate::model::id::EventId;
-use crate::model::json::Document;
-use crate::model::json::object::{self, Field};
-use crate::model::json::{self};
 use crate::model::token::Role;
-use crate::model::url::Carriage;
+use crate::model::url::TransportKind;
 
 pub(super) fn router() -> OpenApiRouter<Shared> {
     OpenApiRouter::new()
@@ -78,7 +78,7 @@ struct PreviewInput {
 }
 
 fn transport() -> String {
-    Carriage::Http.name().to_owned()
+    TransportKind::Http.name().to_owned()
 }
 
 /// What would be sent.
@@ -141,13 +141,13 @@ async fn preview(
     if let Loaded::Rejected { reason, .. } = info.state {
         return Err(ApiError::new(Code::NotFormatted, format!("this component was refused: {reason}")));
     }
-    let (event, options, carriage) = read(&api, &name, &document)?;
-    let run = api.registry.preview(&name, &event, &options, carriage).await.map_err(not_rendered)?;
-    PreviewView::of(run, api.registry.host_name(), carriage).map(Json).map_err(not_rendered)
+    let (event, options, transport_kind) = read(&api, &name, &document)?;
+    let run = api.registry.preview(&name, &event, &options, transport_kind).await.map_err(not_rendered)?;
+    PreviewView::of(run, api.registry.host_name(), transport_kind).map(Json).map_err(not_rendered)
 }
 
 /// The event, the options and the transport, or everything that is wrong with them.
-fn read(api: &Shared, name: &str, document: &Document<'_>) -> Result<(Event, String, Carriage), ApiError> {
+fn read(api: &Shared, name: &str, document: &Document<'_>) -> Result<(Event, String, TransportKind), ApiError> {
     let mut faults = Faults::new();
     let body = Field::new(document.text(), "");
     let Some(body) = body.object(&["event", "options", "transport"], &[], &mut faults) else {
@@ -174,26 +174,26 @@ fn read(api: &Shared, name: &str, document: &Document<'_>) -> Result<(Event, Str
     {
         faults.extend(wrong.into_iter().map(|fault| below("/options", fault)));
     }
-    let carriage = match body.get("transport") {
+    let transport_kind = match body.get("transport") {
         Some(field) => field.string(&mut faults).and_then(|name| {
-            let known = Carriage::from_name(&name);
+            let known = TransportKind::from_name(&name);
             if known.is_none() {
-                let names = Carriage::ALL.map(Carriage::name);
-                faults.add("/transport", "invalid", format!("must be one of {}", object::list(&names)));
+                let names = TransportKind::ALL.map(TransportKind::name);
+                faults.add("/transport", "invalid", format!("must be one of {}", fields::list(&names)));
             }
             known
         }),
-        None => Some(Carriage::Http),
+        None => Some(TransportKind::Http),
     };
-    if carriage.is_some_and(|carriage| carriage != Carriage::Http)
+    if transport_kind.is_some_and(|transport_kind| transport_kind != TransportKind::Http)
         && !api.registry.current(name).is_some_and(|component| component.makes_lines())
     {
         faults.add("/transport", "not_a_line", "this format makes documents, and syslog takes lines");
     }
     let faults = faults.into_inner();
-    match (event, options, carriage) {
-        (Some(new), Some(options), Some(carriage)) if faults.is_empty() => {
-            Ok((as_accepted(api, new), options.to_string(), carriage))
+    match (event, options, transport_kind) {
+        (Some(new), Some(options), Some(transport_kind)) if faults.is_empty() => {
+            Ok((as_accepted(api, new), options.to_string(), transport_kind))
         }
         _ => Err(ApiError::fields(faults)),
     }
@@ -235,7 +235,7 @@ fn not_rendered(error: RenderError) -> ApiError {
 }
 
 impl PreviewView {
-    fn of(run: Run, host_name: &str, carriage: Carriage) -> Result<Self, RenderError> {
+    fn of(run: Run, host_name: &str, transport_kind: TransportKind) -> Result<Self, RenderError> {
         let payload = run.result?;
         let (body, body_base64) = match String::from_utf8(payload.body.to_vec()) {
             Ok(text) => (Some(text), None),
@@ -252,8 +252,8 @@ impl PreviewView {
             instructions: run.instructions,
             memory_bytes: run.memory_bytes,
             context: ContextView {
-                transport: carriage.transport(),
-                max_bytes: carriage.max_bytes(),
+                transport: transport_kind.transport(),
+                max_bytes: transport_kind.max_bytes(),
                 host_name: host_name.to_owned(),
                 product_version: env!("CARGO_PKG_VERSION"),
             },

@@ -13,7 +13,9 @@ mod docs;
 mod events;
 mod export;
 mod formatters;
+mod framing;
 mod health;
+mod ingest_limit;
 mod openapi;
 mod page;
 mod path;
@@ -21,8 +23,6 @@ mod precondition;
 mod problem;
 mod recovery;
 mod server;
-mod strict;
-mod throttle;
 mod tokens;
 mod webhooks;
 
@@ -90,7 +90,7 @@ struct Parts {
     room: body::Room,
     /// One export at a time.
     exports: Arc<Semaphore>,
-    throttle: throttle::Throttle,
+    ingest_limit: ingest_limit::IngestLimit,
 }
 
 impl Deref for Shared {
@@ -106,8 +106,8 @@ impl Shared {
         &self.0.room
     }
 
-    fn throttle(&self) -> &throttle::Throttle {
-        &self.0.throttle
+    fn ingest_limit(&self) -> &ingest_limit::IngestLimit {
+        &self.0.ingest_limit
     }
 
     fn exports(&self) -> &Arc<Semaphore> {
@@ -134,8 +134,8 @@ pub fn router(api: Api) -> Router {
 }
 
 fn router_with(api: Api, room: body::Room) -> Router {
-    let throttle = throttle::Throttle::new(api.limits.token_rate);
-    let shared = Shared(Arc::new(Parts { api, room, exports: Arc::new(Semaphore::new(1)), throttle }));
+    let ingest_limit = ingest_limit::IngestLimit::new(api.limits.token_rate);
+    let shared = Shared(Arc::new(Parts { api, room, exports: Arc::new(Semaphore::new(1)), ingest_limit }));
     let (router, _) = routes().split_for_parts();
     router
         .fallback(nothing_here)

@@ -7,8 +7,8 @@ use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 
-use crate::model::fault::Fault;
-use crate::model::json::SyntaxError;
+use crate::json::SyntaxError;
+use crate::json::fault::Fault;
 use crate::store::StoreError;
 
 /// Faults that one answer lists; who has more learns how many.

@@ -25,8 +25,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower_service::Service as _;
 
+use super::framing::Strict;
 use super::problem::{ApiError, Code};
-use super::strict::Strict;
 
 /// How long a request's head may take, the wait for it on a kept connection included.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);

@@ -2,8 +2,8 @@ use clap::{Args as _, Command};
 
 use super::*;
 
-fn file(text: &str) -> Sheet {
-    Sheet::parse(Path::new("heraldry.toml"), text).expect("the test's TOML")
+fn file(text: &str) -> Sources {
+    Sources::parse(Path::new("heraldry.toml"), text).expect("the test's TOML")
 }
 
 fn given(args: &ServeArgs, text: &str) -> Result<Config, ConfigError> {
@@ -15,7 +15,7 @@ fn faults(args: &ServeArgs, text: &str) -> Vec<String> {
 }
 
 fn with_variable(name: &'static str, value: &str) -> Result<Config, ConfigError> {
-    resolve(&ServeArgs::default(), Sheet::default(), |asked| (asked == name).then(|| value.into()))
+    resolve(&ServeArgs::default(), Sources::default(), |asked| (asked == name).then(|| value.into()))
 }
 
 #[test]
@@ -58,7 +58,7 @@ fn every_flag_is_a_variable_and_a_key() {
     for arg in command.get_arguments() {
         let name = arg.get_long().expect("a long flag");
         let variable = arg.get_env().expect(name).to_str().expect("ASCII");
-        assert_eq!(variable, sheet::variable(name));
+        assert_eq!(variable, sources::variable(name));
         if name != "config" {
             let unknown = faults(&ServeArgs::default(), &format!("{name} = true"));
             assert!(unknown.iter().all(|fault| !fault.contains("unknown key")), "{unknown:?}");
@@ -167,5 +167,5 @@ fn only_the_default_file_may_be_missing() {
     let missing = folder.path().join("none.toml");
     let refusal = read_file(Some(&missing)).err().expect("refused");
     assert!(refusal.contains("none.toml"), "{refusal}");
-    assert!(Sheet::parse(Path::new("x.toml"), "listen = ").err().expect("no TOML").starts_with("x.toml: "));
+    assert!(Sources::parse(Path::new("x.toml"), "listen = ").err().expect("no TOML").starts_with("x.toml: "));
 }

@@ -12,7 +12,7 @@ use super::report::{Described, Finding, Report, Severity, Trial};
 use super::sandbox::{Called, Linked, PATIENT, Payload, Sandbox, Surroundings};
 use super::{Sample, digest_text};
 use crate::model::header;
-use crate::model::url::Carriage;
+use crate::model::url::TransportKind;
 
 /// The contract's package.
 const PACKAGE: &str = "heraldry:formatter/";
@@ -438,7 +438,7 @@ fn try_samples(bench: &Bench<'_>, linked: &Linked, manifest: &Manifest, report: 
     let mut feeds = Vec::new();
     let mut slow = 0;
     for sample in bench.samples {
-        let first = bench.sandbox.format(linked, &sample.event, bench.around, Carriage::Http, "{}", PATIENT);
+        let first = bench.sandbox.format(linked, &sample.event, bench.around, TransportKind::Http, "{}", PATIENT);
         if matches!(first.result, Err(RenderError::Limit { limit: Limit::Fuel | Limit::Time, .. })) {
             slow += 1;
         }
@@ -446,7 +446,7 @@ fn try_samples(bench: &Bench<'_>, linked: &Linked, manifest: &Manifest, report: 
             // It uses its limit up each time: more of the same teaches nothing and takes long.
             break;
         }
-        let second = bench.sandbox.format(linked, &sample.event, bench.around, Carriage::Http, "{}", PATIENT);
+        let second = bench.sandbox.format(linked, &sample.event, bench.around, TransportKind::Http, "{}", PATIENT);
         report.trials.push(trial(sample, &first));
         // The wall clock is the one thing that may differ between two runs.
         let timed = |result: &Result<Payload, RenderError>| {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::model::fault::Fault;
+use crate::json::fault::Fault;
 
 /// What one call may use at most.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -4,7 +4,7 @@ use jsonschema::{Draft, Validator};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::model::fault::{Fault, token};
+use crate::json::fault::{Fault, token};
 
 /// A formatter's manifest, checked. The rules stand in `wit/formatter.wit`, at `describe`.
 #[derive(Clone, Debug)]

@@ -25,13 +25,13 @@ use super::stats::Stats;
 use super::versions::{History, Version, Versions, Withdrawn};
 use super::workbench::{Loaded, Run, Sample, Workbench, WorkbenchOptions};
 use super::{digest_text, folder, hex};
-use crate::model::audit::{Action, Actor, Deed, FieldChange};
+use crate::json::fault::Fault;
+use crate::model::audit::{Action, Actor, AuditEvent, FieldChange};
 use crate::model::delivery::{Answer, FormatterRef};
 use crate::model::event::Event;
-use crate::model::fault::Fault;
 use crate::model::settings::SandboxSettings;
 use crate::model::time::Clock;
-use crate::model::url::Carriage;
+use crate::model::url::TransportKind;
 
 /// Calls without a failure after which a new version has proven itself: then it is not rolled back any more.
 const PROVEN: u64 = 1000;
@@ -63,7 +63,7 @@ pub struct RegistryOptions {
     /// Told when a name becomes usable or stops being so. Must not block.
     pub changes: Box<dyn Fn() + Send + Sync>,
     /// Told what the registry did by itself, for the audit log. Must not block.
-    pub deeds: Box<dyn Fn(Deed) + Send + Sync>,
+    pub audit_events: Box<dyn Fn(AuditEvent) + Send + Sync>,
 }
 
 impl RegistryOptions {
@@ -82,7 +82,7 @@ impl RegistryOptions {
             cache_key: None,
             clock,
             changes: Box::new(|| {}),
-            deeds: Box::new(drop),
+            audit_events: Box::new(drop),
         }
     }
 }
@@ -291,7 +291,7 @@ pub(super) struct Inner {
     components: PathBuf,
     drop_in: PathBuf,
     clock: Arc<dyn Clock>,
-    deeds: Box<dyn Fn(Deed) + Send + Sync>,
+    audit_events: Box<dyn Fn(AuditEvent) + Send + Sync>,
     changes: Box<dyn Fn() + Send + Sync>,
     /// Whether uploads and the folder were looked at once.
     settled: AtomicBool,
@@ -337,7 +337,7 @@ impl Registry {
             drop_in: options.drop_in,
             clock: options.clock,
             changes: options.changes,
-            deeds: options.deeds,
+            audit_events: options.audit_events,
             settled: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
         });
@@ -393,11 +393,11 @@ impl Registry {
         component: &Arc<Component>,
         event: &Arc<Event>,
         options: &Arc<str>,
-        carriage: Carriage,
+        transport_kind: TransportKind,
     ) -> Result<Rendering, RenderError> {
         let (inner, component) = (Arc::clone(&self.inner), Arc::clone(component));
         let (event, options) = (Arc::clone(event), Arc::clone(options));
-        self.pool.run(move || inner.render(&component, &event, &options, carriage)).await?
+        self.pool.run(move || inner.render(&component, &event, &options, transport_kind)).await?
     }
 
     /// Renders one event on this very thread, for benchmarks.
@@ -405,7 +405,7 @@ impl Registry {
     /// # Errors
     /// [`RenderError`].
     pub fn render_here(&self, component: &Component, event: &Event, options: &str) -> Result<Payload, RenderError> {
-        self.inner.call(component, event, options, Carriage::Http).result
+        self.inner.call(component, event, options, TransportKind::Http).result
     }
 
     /// Renders an event to look at.
@@ -418,12 +418,12 @@ impl Registry {
         name: &str,
         event: &Event,
         options: &str,
-        carriage: Carriage,
+        transport_kind: TransportKind,
     ) -> Result<Run, RenderError> {
         let component = self.current(name).ok_or_else(|| RenderError::NotLoaded(name.to_owned()))?;
         let inner = Arc::clone(&self.inner);
         let (event, options) = (event.clone(), options.to_owned());
-        self.pool.run(move || inner.call(&component, &event, &options, carriage)).await
+        self.pool.run(move || inner.call(&component, &event, &options, transport_kind)).await
     }
 
     /// What a destination's answer means to the component; [`Verdict::ByStatus`] when it does not read
@@ -624,8 +624,8 @@ impl Inner {
         Ok(component(loaded, origin, file))
     }
 
-    fn call(&self, component: &Component, event: &Event, options: &str, carriage: Carriage) -> Run {
-        let run = self.bench.run(&component.loaded, event, options, carriage);
+    fn call(&self, component: &Component, event: &Event, options: &str, transport_kind: TransportKind) -> Run {
+        let run = self.bench.run(&component.loaded, event, options, transport_kind);
         component.stats.count(&run, event, || self.clock.now());
         for line in &run.log {
             tracing::debug!(formatter = component.name(), level = ?line.level, line = line.message, "a formatter logged");
@@ -638,9 +638,9 @@ impl Inner {
         component: &Arc<Component>,
         event: &Event,
         options: &str,
-        carriage: Carriage,
+        transport_kind: TransportKind,
     ) -> Result<Rendering, RenderError> {
-        let error = match self.call(component, event, options, carriage).result {
+        let error = match self.call(component, event, options, transport_kind).result {
             Ok(payload) => {
                 if component.predecessor.load().is_some() && component.stats.successes() >= PROVEN {
                     component.predecessor.store(None);
@@ -658,14 +658,14 @@ impl Inner {
         // A busy machine is no fault of the version: it must take too long a second time.
         let error = match error {
             RenderError::Limit { limit: Limit::Time, .. } => {
-                match self.call(component, event, options, carriage).result {
+                match self.call(component, event, options, transport_kind).result {
                     Ok(payload) => return Ok(Rendering { payload, instead: None, note: None }),
                     Err(again) => again,
                 }
             }
             error => error,
         };
-        let Ok(payload) = self.call(&other, event, options, carriage).result else { return Err(error) };
+        let Ok(payload) = self.call(&other, event, options, transport_kind).result else { return Err(error) };
         let then = if self.withdraw(component, &other, event, &error) { ", and was rolled back" } else { "" };
         let note = format!(
             "formatted by version {} of {}: version {} fails on this event, where {0} does not{then} ({error})",
@@ -703,7 +703,7 @@ impl Inner {
             to: good.manifest().version.as_str().into(),
         };
         let changes = vec![version, FieldChange::to("reason", reason.as_str())];
-        (self.deeds)(Deed::formatter(Actor::Host, Action::FormatterRolledBack, name, changes));
+        (self.audit_events)(AuditEvent::formatter(Actor::Host, Action::FormatterRolledBack, name, changes));
         if bad.origin == Origin::Upload {
             shelf.uploads.insert(name.to_owned(), Ok(Arc::clone(good)));
         } else if let Some(dropped) = bad.file.as_ref().and_then(|file| shelf.files.get_mut(file)) {

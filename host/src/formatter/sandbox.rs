@@ -19,12 +19,12 @@ use super::bindings::interpreter::{Interpreter, InterpreterPre};
 use super::error::{Limit, RenderError};
 use super::info::{LogLevel, LogLine};
 use super::manifest::Size;
+use crate::json::fault::Fault;
 use crate::model::delivery::Answer;
 use crate::model::event::Event;
-use crate::model::fault::Fault;
 use crate::model::header;
 use crate::model::settings::SandboxSettings;
-use crate::model::url::Carriage;
+use crate::model::url::TransportKind;
 
 /// The epoch's tick: how exactly the wall-clock limit is kept.
 const TICK: Duration = Duration::from_millis(5);
@@ -255,7 +255,7 @@ impl Sandbox {
         linked: &Linked,
         event: &Event,
         around: &Surroundings,
-        carriage: Carriage,
+        transport_kind: TransportKind,
         options: &str,
         patience: u32,
     ) -> Called<Payload> {
@@ -271,8 +271,8 @@ impl Sandbox {
             json: event.json.clone(),
         };
         let context = wit::Context {
-            transport: carriage.transport().into(),
-            max_bytes: carriage.max_bytes(),
+            transport: transport_kind.transport().into(),
+            max_bytes: transport_kind.max_bytes(),
             host_name: around.host_name.clone(),
             product_version: env!("CARGO_PKG_VERSION").into(),
         };

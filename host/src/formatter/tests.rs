@@ -11,7 +11,7 @@ use super::*;
 use crate::model::event::Event;
 use crate::model::id::EventId;
 use crate::model::settings::SandboxSettings;
-use crate::model::url::Carriage;
+use crate::model::url::TransportKind;
 use crate::{built_in, samples};
 
 fn options(folder: &Path) -> RegistryOptions {
@@ -40,7 +40,7 @@ async fn every_built_in_format_takes_the_largest_event_that_the_api_takes() {
     assert_eq!(registry.ready_names().len(), built_in().len());
     for name in registry.ready_names() {
         let component = registry.current(&name).expect("ready");
-        let payload = registry.render(&component, &event, &"{}".into(), Carriage::Http).await;
+        let payload = registry.render(&component, &event, &"{}".into(), TransportKind::Http).await;
         assert!(payload.is_ok_and(|rendering| !rendering.payload.body.is_empty()), "{name}");
     }
 }
@@ -52,8 +52,8 @@ async fn the_same_event_gives_the_same_bytes_in_every_call() {
     for sample in samples::all() {
         let event = samples::event(sample).expect("an event");
         for name in registry.ready_names() {
-            let first = registry.preview(&name, &event, "{}", Carriage::Http).await.expect("a run").result;
-            let second = registry.preview(&name, &event, "{}", Carriage::Http).await.expect("a run").result;
+            let first = registry.preview(&name, &event, "{}", TransportKind::Http).await.expect("a run").result;
+            let second = registry.preview(&name, &event, "{}", TransportKind::Http).await.expect("a run").result;
             assert_eq!(first, second, "{name}, {}", sample.name);
             let fits = matches!(first, Ok(_) | Err(RenderError::Unsupported(_)));
             assert!(fits, "{name}, {}: {first:?}", sample.name);

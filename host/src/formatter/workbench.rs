@@ -10,11 +10,11 @@ use super::info::{Limits, LogLine};
 use super::manifest::{Manifest, Options, Size};
 use super::report::{Rejection, Report};
 use super::sandbox::{Called, Linked, Payload, Sandbox, Surroundings, Verdict};
+use crate::json::fault::Fault;
 use crate::model::delivery::Answer;
 use crate::model::event::Event;
-use crate::model::fault::Fault;
 use crate::model::settings::SandboxSettings;
-use crate::model::url::Carriage;
+use crate::model::url::TransportKind;
 
 /// A named event that components are tried on.
 #[derive(Clone, Debug)]
@@ -175,8 +175,8 @@ impl Workbench {
     }
 
     /// Renders one event on this thread.
-    pub fn run(&self, loaded: &Loaded, event: &Event, options: &str, carriage: Carriage) -> Run {
-        self.sandbox.format(&loaded.linked, event, &self.around, carriage, options, 1).into()
+    pub fn run(&self, loaded: &Loaded, event: &Event, options: &str, transport_kind: TransportKind) -> Run {
+        self.sandbox.format(&loaded.linked, event, &self.around, transport_kind, options, 1).into()
     }
 
     pub(super) fn interpret(&self, loaded: &Loaded, answer: &Answer) -> Option<Called<Verdict>> {

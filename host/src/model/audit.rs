@@ -108,7 +108,7 @@ pub struct FieldChange {
 
 /// A change as whoever makes it reports it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Deed {
+pub struct AuditEvent {
     /// Who.
     pub actor: Actor,
     /// What.
@@ -140,7 +140,7 @@ pub struct AuditEntry {
     pub created_at: Timestamp,
 }
 
-impl Deed {
+impl AuditEvent {
     /// Something done to a webhook.
     pub fn webhook(actor: Actor, action: Action, id: WebhookId, name: &str, changes: Vec<FieldChange>) -> Self {
         let target = Target { r#type: "webhook".into(), id: id.to_string(), name: Some(name.to_owned()) };

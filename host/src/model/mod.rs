@@ -7,10 +7,8 @@
 pub mod audit;
 pub mod delivery;
 pub mod event;
-pub mod fault;
 pub mod header;
 pub mod id;
-pub mod json;
 pub mod secret;
 pub mod settings;
 pub mod time;

@@ -45,7 +45,7 @@ pub enum Framing {
 
 /// How a payload travels, as far as a formatter is told.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
-pub enum Carriage {
+pub enum TransportKind {
     /// As the body of a request.
     #[default]
     Http,
@@ -55,7 +55,7 @@ pub enum Carriage {
     SyslogStream,
 }
 
-impl Carriage {
+impl TransportKind {
     /// Every one.
     pub const ALL: [Self; 3] = [Self::Http, Self::SyslogDatagram, Self::SyslogStream];
 
@@ -71,7 +71,7 @@ impl Carriage {
     /// The one of this name; `syslog+tls` is a stream too.
     pub fn from_name(name: &str) -> Option<Self> {
         let name = if name == "syslog+tls" { "syslog+tcp" } else { name };
-        Self::ALL.into_iter().find(|carriage| carriage.name() == name)
+        Self::ALL.into_iter().find(|transport_kind| transport_kind.name() == name)
     }
 
     /// What a formatter is told: `http` or `syslog`.
@@ -131,15 +131,15 @@ impl Scheme {
 
     /// Whether it is a syslog transport.
     pub fn is_syslog(self) -> bool {
-        self.carriage() != Carriage::Http
+        self.transport_kind() != TransportKind::Http
     }
 
     /// What a formatter is told of it.
-    pub fn carriage(self) -> Carriage {
+    pub fn transport_kind(self) -> TransportKind {
         match self {
-            Self::Http | Self::Https => Carriage::Http,
-            Self::SyslogUdp => Carriage::SyslogDatagram,
-            Self::SyslogTcp(_) | Self::SyslogTls(_) => Carriage::SyslogStream,
+            Self::Http | Self::Https => TransportKind::Http,
+            Self::SyslogUdp => TransportKind::SyslogDatagram,
+            Self::SyslogTcp(_) | Self::SyslogTls(_) => TransportKind::SyslogStream,
         }
     }
 }

@@ -20,7 +20,7 @@ use crate::model::id::{AttemptId, DeliveryId, EventId, WebhookId};
 use crate::model::secret::Secret;
 use crate::model::settings::DeliverySettings;
 use crate::model::time::Timestamp;
-use crate::model::url::Carriage;
+use crate::model::url::TransportKind;
 use crate::model::webhook::Webhook;
 use crate::signature;
 use crate::store::{DueItem, DueKey, Outcome, Pin, Step};
@@ -189,11 +189,11 @@ fn rendering(webhook: &Webhook) -> [u8; 32] {
     hash.update(webhook.config.format.as_bytes());
     hash.update([0]);
     hash.update(webhook.config.format_options.as_bytes());
-    let carriage = webhook.config.url.scheme().carriage();
+    let transport_kind = webhook.config.url.scheme().transport_kind();
     // What was pinned before there was another way than HTTP stays what it was.
-    if carriage != Carriage::Http {
+    if transport_kind != TransportKind::Http {
         hash.update([0]);
-        hash.update(carriage.name());
+        hash.update(transport_kind.name());
     }
     hash.finalize().into()
 }
@@ -249,8 +249,8 @@ impl Courier {
         };
         let key = RenderedKey { event: event.id, component: component.digest(), rendering };
         let options: Arc<str> = webhook.config.format_options.as_str().into();
-        let carriage = webhook.config.url.scheme().carriage();
-        match self.rendered.get_or(key, self.registry.render(&component, &event, &options, carriage)).await {
+        let transport_kind = webhook.config.url.scheme().transport_kind();
+        match self.rendered.get_or(key, self.registry.render(&component, &event, &options, transport_kind)).await {
             Err(RenderError::Unsupported(_)) => Err(End::Skipped),
             Err(RenderError::Stopping) => Err(End::Interrupted),
             Err(error) => {
@@ -401,8 +401,8 @@ impl Courier {
         started: Timestamp,
     ) -> Made {
         let options: Arc<str> = webhook.config.format_options.as_str().into();
-        let carriage = webhook.config.url.scheme().carriage();
-        let rendering = match self.registry.render(&component, &event, &options, carriage).await {
+        let transport_kind = webhook.config.url.scheme().transport_kind();
+        let rendering = match self.registry.render(&component, &event, &options, transport_kind).await {
             Ok(rendering) => Arc::new(rendering),
             Err(error) => return refused(webhook, &event, &component, &error.to_string()),
         };

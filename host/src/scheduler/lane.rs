@@ -43,7 +43,7 @@ struct Open {
 /// The window.
 #[derive(Debug)]
 pub(super) struct Lane {
-    epoch: u32,
+    activation: u32,
     window: BTreeMap<DueKey, Waiting>,
     items: usize,
     horizon: Option<DueKey>,
@@ -71,9 +71,9 @@ pub(super) struct Lane {
 
 impl Lane {
     /// A lane whose queue is empty, or not looked at yet.
-    pub(super) fn new(epoch: u32, complete: bool) -> Self {
+    pub(super) fn new(activation: u32, complete: bool) -> Self {
         Self {
-            epoch,
+            activation,
             window: BTreeMap::new(),
             items: 0,
             horizon: None,
@@ -91,16 +91,16 @@ impl Lane {
         }
     }
 
-    pub(super) fn epoch(&self) -> u32 {
-        self.epoch
+    pub(super) fn activation(&self) -> u32 {
+        self.activation
     }
 
-    /// Begins a new epoch: what waits under the old one is held, on the disk.
-    pub(super) fn begin(&mut self, epoch: u32) {
-        if self.epoch != epoch {
-            self.epoch = epoch;
+    /// Begins a new activation: what waits under the old one is held, on the disk.
+    pub(super) fn begin(&mut self, activation: u32) {
+        if self.activation != activation {
+            self.activation = activation;
             self.pace.forget_pause();
-            // What was asked for again while it was off waits under the new epoch already.
+            // What was asked for again while it was off waits under the new activation already.
             self.unload();
         }
     }
@@ -130,7 +130,7 @@ impl Lane {
     /// Takes what was just queued, if it lies within the window.
     pub(super) fn insert(&mut self, entry: DueEntry) {
         let within = self.complete || self.horizon.is_some_and(|horizon| entry.key <= horizon);
-        if entry.key.epoch != self.epoch || !within || entry.items.is_empty() {
+        if entry.key.activation != self.activation || !within || entry.items.is_empty() {
             return;
         }
         self.items += entry.items.len();
@@ -249,7 +249,7 @@ impl Lane {
 
     /// Takes back what was claimed and not sent: its turn is next. Of several the last first.
     pub(super) fn give_back(&mut self, key: DueKey, item: DueItem) {
-        if key.epoch == self.epoch {
+        if key.activation == self.activation {
             self.window.entry(key).or_default().push_front((item, None));
             self.items += 1;
         } else if let Some(open) = self.open.get_mut(&key) {
@@ -281,7 +281,7 @@ mod tests {
     use crate::model::id::{DeliveryId, EventId, WebhookId};
 
     fn key(webhook: WebhookId, due_ms: i64) -> DueKey {
-        DueKey { webhook, epoch: 0, due_ms, seq: 0 }
+        DueKey { webhook, activation: 0, due_ms, seq: 0 }
     }
 
     fn entry(key: DueKey, items: usize) -> DueEntry {
@@ -389,7 +389,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_epoch_holds_what_waited() {
+    fn a_new_activation_holds_what_waited() {
         let webhook = WebhookId::generate();
         let mut lane = Lane::new(0, true);
         lane.insert(entry(key(webhook, 1), 2));
@@ -402,7 +402,7 @@ mod tests {
         // The entry's other delivery is not done: the entry stays, for whoever asks for what is held.
         assert_eq!(lane.finished(claim.key), None);
         lane.insert(entry(key(webhook, 2), 1));
-        assert!(lane.claim(0, i64::MAX).is_empty(), "queued under the old epoch");
+        assert!(lane.claim(0, i64::MAX).is_empty(), "queued under the old activation");
     }
 
     #[test]

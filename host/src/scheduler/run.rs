@@ -74,7 +74,7 @@ impl Run {
         for webhook in run.courier.store.webhooks().newest_first() {
             let health = webhook.health.values();
             let proven = health.last_success_at.is_some() && health.last_success_at >= health.last_failure_at;
-            let mut lane = Lane::new(webhook.epoch, false);
+            let mut lane = Lane::new(webhook.activation, false);
             lane.proven = proven;
             run.lanes.insert(webhook.id, lane);
             run.look_again(webhook.id);
@@ -108,8 +108,8 @@ impl Run {
     fn hear(&mut self, message: Message) {
         match message {
             Message::Store(Change::Due(entries)) => entries.into_iter().for_each(|entry| self.queued(entry)),
-            Message::Store(Change::Loaded { webhook, epoch, entries, complete }) => {
-                if let Some(lane) = self.lanes.get_mut(&webhook).filter(|lane| lane.epoch() == epoch) {
+            Message::Store(Change::Loaded { webhook, activation, entries, complete }) => {
+                if let Some(lane) = self.lanes.get_mut(&webhook).filter(|lane| lane.activation() == activation) {
                     lane.loaded(entries, complete);
                     self.touch(webhook);
                 }
@@ -142,8 +142,8 @@ impl Run {
             self.lanes.remove(&id);
             return;
         };
-        let lane = self.lanes.entry(id).or_insert_with(|| Lane::new(webhook.epoch, true));
-        lane.begin(webhook.epoch);
+        let lane = self.lanes.entry(id).or_insert_with(|| Lane::new(webhook.activation, true));
+        lane.begin(webhook.activation);
         let active = webhook.activity.is_active();
         if !active {
             lane.unload();
@@ -169,7 +169,7 @@ impl Run {
             return;
         }
         if let Some(after) = lane.wants_load() {
-            self.courier.store.load_due(id, lane.epoch(), after, lane.load());
+            self.courier.store.load_due(id, lane.activation(), after, lane.load());
         }
         if lane.listed || lane.in_flight >= self.settings.webhook_concurrency {
             return;

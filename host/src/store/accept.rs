@@ -37,7 +37,7 @@ pub(super) struct Group {
     /// How much there is once this is written.
     counts: Option<Counts>,
     idempotency: Vec<Vec<u8>>,
-    /// By webhook and epoch.
+    /// By webhook and activation.
     queued: BTreeMap<(WebhookId, u32), Queued>,
     due: Vec<DueEntry>,
 }
@@ -67,10 +67,10 @@ impl Group {
             self.txn.put(key, record::pack(&std::mem::take(&mut self.idempotency)));
         }
         let due_ms = writer.clock.steady_ms();
-        for ((webhook, epoch), mut items) in std::mem::take(&mut self.queued) {
+        for ((webhook, activation), mut items) in std::mem::take(&mut self.queued) {
             while !items.is_empty() {
                 let rest = items.split_off(items.len().min(ENTRY_ITEMS));
-                let key = DueKey { webhook, epoch, due_ms, seq: writer.seq() };
+                let key = DueKey { webhook, activation, due_ms, seq: writer.seq() };
                 let stored: Vec<&DueItem> = items.iter().map(|(item, _)| item).collect();
                 self.txn.put(key.encode(), record::pack_queue(&stored));
                 self.due.push(DueEntry { key, items });
@@ -259,7 +259,11 @@ impl Writer {
             .subscribed(event.event_type)
             .iter()
             .filter(|webhook| webhook.takes(event.event_type, event.severity, event.engagement_id.as_deref()))
-            .map(|webhook| Slot { delivery: DeliveryId::generate(), webhook: webhook.id, epoch: webhook.epoch })
+            .map(|webhook| Slot {
+                delivery: DeliveryId::generate(),
+                webhook: webhook.id,
+                activation: webhook.activation,
+            })
             .collect()
     }
 }
@@ -289,6 +293,6 @@ fn put_event(group: &mut Group, token: TokenId, event: Event, digest: [u8; 32], 
             earlier: 0,
             pin: None,
         };
-        group.queued.entry((slot.webhook, slot.epoch)).or_default().push((item, Some(Arc::clone(&event))));
+        group.queued.entry((slot.webhook, slot.activation)).or_default().push((item, Some(Arc::clone(&event))));
     }
 }

@@ -11,7 +11,7 @@ use sha2::Sha256;
 use super::engine::{Engine, Txn};
 use super::writer::Writer;
 use super::{StoreError, keys, record};
-use crate::model::audit::{AuditEntry, Deed};
+use crate::model::audit::{AuditEntry, AuditEvent};
 use crate::model::id::AuditId;
 use crate::model::time::Timestamp;
 
@@ -78,12 +78,12 @@ impl Chain {
         Ok(Self { key, ends, last_id })
     }
 
-    /// What writes these deeds behind the last entry, and the chain as it is once that is written.
-    pub(super) fn extended(&self, deeds: &[Deed], now: Timestamp) -> (Txn, Self) {
+    /// What writes these audit_events behind the last entry, and the chain as it is once that is written.
+    pub(super) fn extended(&self, audit_events: &[AuditEvent], now: Timestamp) -> (Txn, Self) {
         let mut next = Self { ..*self };
         let mut txn = Txn::default();
-        for deed in deeds {
-            let Deed { actor, action, target, changes } = deed.clone();
+        for audit_event in audit_events {
+            let AuditEvent { actor, action, target, changes } = audit_event.clone();
             // Later in order than every entry before it, also when the clock was set back.
             let id = AuditId::generate().max(next.last_id.successor());
             let sequence = next.ends.last + 1;
@@ -94,7 +94,7 @@ impl Chain {
             next.ends = Ends { last: sequence, last_code: code, ..next.ends };
             next.last_id = id;
         }
-        if !deeds.is_empty() {
+        if !audit_events.is_empty() {
             txn.put(keys::meta(ENDS), record::pack(&next.ends));
         }
         (txn, next)
@@ -150,16 +150,16 @@ impl Chain {
 
 impl Writer {
     /// Writes a change together with its lines in the audit log.
-    pub(super) fn write_noted(&mut self, txn: &Txn, deeds: &[Deed]) -> Result<(), StoreError> {
-        let (lines, chain) = self.chain.extended(deeds, self.now());
+    pub(super) fn write_noted(&mut self, txn: &Txn, audit_events: &[AuditEvent]) -> Result<(), StoreError> {
+        let (lines, chain) = self.chain.extended(audit_events, self.now());
         self.write(&[Some(txn), Some(&lines)])?;
         self.chain = chain;
         Ok(())
     }
 
     /// The lines of what the host itself did since the last commit, and the chain as it is with them.
-    pub(super) fn pending_lines(&self, deeds: &[Deed]) -> (Txn, Chain) {
-        self.chain.extended(deeds, self.now())
+    pub(super) fn pending_lines(&self, audit_events: &[AuditEvent]) -> (Txn, Chain) {
+        self.chain.extended(audit_events, self.now())
     }
 
     /// Removes entries from before the cutoff, a bounded piece; what is left begins behind them.

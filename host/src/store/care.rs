@@ -13,7 +13,7 @@ use super::keys::{self, DueKey};
 use super::record::{self, Answered, Counters, Counts, DueItem, Entries, EventRecord, Further, Progress, SlotState};
 use super::vault::Vault;
 use super::{OpenError, StoreError, export, manage, open};
-use crate::model::audit::{Action, Actor, Deed};
+use crate::model::audit::{Action, Actor, AuditEvent};
 use crate::model::id::{DeliveryId, EventId, WebhookId};
 use crate::model::secret::Secret;
 use crate::model::time::Timestamp;
@@ -202,7 +202,7 @@ impl Care {
         now: Timestamp,
         sink: &mut dyn FnMut(Vec<u8>) -> bool,
     ) -> Result<(), StoreError> {
-        note(&self.engine, &self.vault, Deed::store(Actor::CommandLine, Action::StoreExported), now)?;
+        note(&self.engine, &self.vault, AuditEvent::store(Actor::CommandLine, Action::StoreExported), now)?;
         export::write(&self.engine, files, now, sink)
     }
 
@@ -304,9 +304,9 @@ fn is_useless(key: &[u8], value: &[u8], vault: &Vault) -> bool {
 }
 
 /// Adds a line to the audit log of a store that nobody else has open.
-pub(super) fn note(engine: &Engine, vault: &Vault, deed: Deed, now: Timestamp) -> Result<(), StoreError> {
+pub(super) fn note(engine: &Engine, vault: &Vault, audit_event: AuditEvent, now: Timestamp) -> Result<(), StoreError> {
     let chain = Chain::load(engine, vault.derive("audit log"))?;
-    let (lines, _) = chain.extended(&[deed], now);
+    let (lines, _) = chain.extended(&[audit_event], now);
     engine.commit(&[&lines])
 }
 
@@ -356,12 +356,12 @@ pub(super) fn repair(engine: &Engine, vault: &Vault, now: Timestamp) -> Result<R
     Ok(repaired)
 }
 
-/// What queues these deliveries again, one entry for each webhook and epoch; with the entries.
+/// What queues these deliveries again, one entry for each webhook and activation; with the entries.
 pub(super) fn requeue(engine: &Engine, lost: &[Lost], due_ms: i64, seq: u64) -> Result<(Txn, Entries), StoreError> {
     let mut txn = Txn::default();
     let mut entries: BTreeMap<DueKey, Vec<DueItem>> = BTreeMap::new();
     for Lost { event, place, webhook, delivery, state } in lost {
-        let key = DueKey { webhook: *webhook, epoch: state.epoch, due_ms, seq };
+        let key = DueKey { webhook: *webhook, activation: state.activation, due_ms, seq };
         let attempts = state.attempts;
         let item =
             DueItem { event: *event, slot: *place, delivery: *delivery, attempt: attempts + 1, earlier: 0, pin: None };

@@ -15,7 +15,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::engine::{Bulk, Engine};
 use super::{OpenError, Store, StoreError, care, keys, open};
-use crate::model::audit::{Action, Actor, Deed};
+use crate::model::audit::{Action, Actor, AuditEvent};
 use crate::model::secret::Secret;
 use crate::model::time::Timestamp;
 
@@ -207,7 +207,7 @@ fn build(
     }
     let repaired = care::repair(&engine, &vault, now)?;
     imported.requeued = repaired.requeued;
-    care::note(&engine, &vault, Deed::store(Actor::CommandLine, Action::StoreImported), now)?;
+    care::note(&engine, &vault, AuditEvent::store(Actor::CommandLine, Action::StoreImported), now)?;
     Ok(imported)
 }
 

@@ -8,7 +8,7 @@
 //! | `t` sha256(token) | token |
 //! | `e` event | the accepted event and its fan-out; never rewritten |
 //! | `s` event | where each of its deliveries stands; absent until the first outcome |
-//! | `d` webhook epoch due seq | deliveries that wait, in order of their due time |
+//! | `d` webhook activation due seq | deliveries that wait, in order of their due time |
 //! | `a` webhook attempt | the attempts that one commit recorded; the key has the first one's id |
 //! | `r` accepted seq | the events that one commit accepted, for retention |
 //! | `i` token sha256(key) | what an idempotency key answered |
@@ -45,8 +45,8 @@ pub(super) const TOMBSTONE: u8 = b'z';
 pub struct DueKey {
     /// Whose queue.
     pub webhook: WebhookId,
-    /// The webhook's epoch when this was queued; an earlier one than the webhook's now means held.
-    pub epoch: u32,
+    /// The webhook's activation when this was queued; an earlier one than the webhook's now means held.
+    pub activation: u32,
     /// When it is due, in milliseconds of the steady clock (which is the wall clock's at start-up).
     pub due_ms: i64,
     /// Sets entries of one millisecond apart.
@@ -55,7 +55,7 @@ pub struct DueKey {
 
 impl DueKey {
     pub(super) fn encode(&self) -> Vec<u8> {
-        let mut key = due_prefix(self.webhook, self.epoch);
+        let mut key = due_prefix(self.webhook, self.activation);
         key.extend_from_slice(&ordered(self.due_ms));
         key.extend_from_slice(&self.seq.to_be_bytes());
         key
@@ -63,11 +63,11 @@ impl DueKey {
 
     pub(super) fn decode(key: &[u8]) -> Option<Self> {
         let (webhook, rest) = key.strip_prefix(&[DUE])?.split_first_chunk::<16>()?;
-        let (epoch, rest) = rest.split_first_chunk::<4>()?;
+        let (activation, rest) = rest.split_first_chunk::<4>()?;
         let (due, rest) = rest.split_first_chunk::<8>()?;
         Some(Self {
             webhook: WebhookId::from_bytes(*webhook),
-            epoch: u32::from_be_bytes(*epoch),
+            activation: u32::from_be_bytes(*activation),
             due_ms: unordered(*due),
             seq: u64::from_be_bytes(rest.try_into().ok()?),
         })
@@ -118,9 +118,9 @@ pub(super) fn due_webhook(webhook: WebhookId) -> Vec<u8> {
     tagged(DUE, webhook.as_bytes())
 }
 
-pub(super) fn due_prefix(webhook: WebhookId, epoch: u32) -> Vec<u8> {
+pub(super) fn due_prefix(webhook: WebhookId, activation: u32) -> Vec<u8> {
     let mut key = due_webhook(webhook);
-    key.extend_from_slice(&epoch.to_be_bytes());
+    key.extend_from_slice(&activation.to_be_bytes());
     key
 }
 
@@ -188,7 +188,7 @@ mod tests {
         let webhook = WebhookId::generate();
         let mut keys: Vec<DueKey> = [-5, 0, 3, i64::MAX, i64::MIN]
             .into_iter()
-            .flat_map(|due_ms| [7, 8].map(|seq| DueKey { webhook, epoch: 2, due_ms, seq }))
+            .flat_map(|due_ms| [7, 8].map(|seq| DueKey { webhook, activation: 2, due_ms, seq }))
             .collect();
         let mut encoded: Vec<_> = keys.iter().map(DueKey::encode).collect();
         encoded.sort();

@@ -10,7 +10,7 @@ use super::record::Counts;
 use super::vault::Vault;
 use super::writer::Writer;
 use super::{Rotated, StoreError, Updated, keys, record};
-use crate::model::audit::{self, Action, Actor, Deed, FieldChange};
+use crate::model::audit::{self, Action, Actor, AuditEvent, FieldChange};
 use crate::model::event::{EventType, Severity};
 use crate::model::id::{TokenId, WebhookId};
 use crate::model::secret::Secret;
@@ -51,7 +51,8 @@ struct WebhookRecord {
     timeout_ms: u32,
     activity: ActivityRecord,
     revision: u64,
-    epoch: u32,
+    #[serde(rename = "epoch")]
+    activation: u32,
     created_at: Timestamp,
     updated_at: Timestamp,
     /// Secrets that were replaced and still sign, the newest first.
@@ -108,7 +109,7 @@ fn write(webhook: &Webhook, vault: &Vault) -> Result<Vec<u8>, StoreError> {
             Activity::Tripped { reason } => ActivityRecord::Tripped(reason.clone()),
         },
         revision: webhook.revision,
-        epoch: webhook.epoch,
+        activation: webhook.activation,
         created_at: webhook.created_at,
         updated_at: webhook.updated_at,
         old_secrets: webhook
@@ -169,7 +170,7 @@ pub(super) fn read_webhook(id: WebhookId, bytes: &[u8], health: HealthValues, va
             ActivityRecord::Tripped(reason) => Activity::Tripped { reason },
         },
         revision: record.revision,
-        epoch: record.epoch,
+        activation: record.activation,
         created_at: record.created_at,
         updated_at: record.updated_at,
         old_secrets,
@@ -185,14 +186,14 @@ impl Writer {
             activity: if config.is_active { Activity::Active } else { Activity::OffByAdmin },
             config,
             revision: 1,
-            epoch: 0,
+            activation: 0,
             created_at: now,
             updated_at: now,
             old_secrets: Vec::new(),
             health: Health::default(),
         };
-        let deed = Deed::webhook(by, Action::WebhookCreated, webhook.id, &webhook.config.name, Vec::new());
-        self.store_webhook(webhook, Some(deed))
+        let audit_event = AuditEvent::webhook(by, Action::WebhookCreated, webhook.id, &webhook.config.name, Vec::new());
+        self.store_webhook(webhook, Some(audit_event))
     }
 
     pub(super) fn update_webhook(
@@ -209,12 +210,12 @@ impl Writer {
             return Ok(Updated::Stale);
         }
         let mut health = old.health.values();
-        let (activity, epoch) = match switch {
+        let (activity, activation) = match switch {
             // What was queued before stays held: switching on sends nothing old.
-            Some(true) if !old.activity.is_active() => (Activity::Active, old.epoch + 1),
-            Some(true) => (Activity::Active, old.epoch),
-            Some(false) => (Activity::OffByAdmin, old.epoch),
-            None => (old.activity.clone(), old.epoch),
+            Some(true) if !old.activity.is_active() => (Activity::Active, old.activation + 1),
+            Some(true) => (Activity::Active, old.activation),
+            Some(false) => (Activity::OffByAdmin, old.activation),
+            None => (old.activity.clone(), old.activation),
         };
         if switch == Some(true) {
             health.failure_count = 0;
@@ -228,16 +229,16 @@ impl Writer {
             config,
             activity,
             revision: if unchanged { old.revision } else { old.revision + 1 },
-            epoch,
+            activation,
             created_at: old.created_at,
             updated_at: if unchanged { old.updated_at } else { self.now() },
             health: Health::new(health),
         };
-        let deed = (!unchanged).then(|| {
+        let audit_event = (!unchanged).then(|| {
             let changes = audit::differences(old, &webhook);
-            Deed::webhook(by, Action::WebhookUpdated, id, &webhook.config.name, changes)
+            AuditEvent::webhook(by, Action::WebhookUpdated, id, &webhook.config.name, changes)
         });
-        self.store_webhook(webhook, deed).map(Updated::Done)
+        self.store_webhook(webhook, audit_event).map(Updated::Done)
     }
 
     pub(super) fn rotate_secret(
@@ -265,7 +266,7 @@ impl Writer {
             config: WebhookConfig { secret: Some(secret), ..old.config.clone() },
             activity: old.activity.clone(),
             revision: old.revision + 1,
-            epoch: old.epoch,
+            activation: old.activation,
             created_at: old.created_at,
             updated_at: now,
             old_secrets,
@@ -273,19 +274,19 @@ impl Writer {
         };
         let until_text = until.map(|until| FieldChange::to("old_secret_valid_until", until.to_string()));
         let changes = std::iter::once(FieldChange::secret("secret")).chain(until_text).collect();
-        let deed = Deed::webhook(by, Action::SecretRotated, id, &webhook.config.name, changes);
-        Ok(Rotated::Done(self.store_webhook(webhook, Some(deed))?, until))
+        let audit_event = AuditEvent::webhook(by, Action::SecretRotated, id, &webhook.config.name, changes);
+        Ok(Rotated::Done(self.store_webhook(webhook, Some(audit_event))?, until))
     }
 
     /// Writes a change with its lines in the audit log, and how much there is with it.
-    fn write_counted(&mut self, mut txn: Txn, counts: Counts, deeds: &[Deed]) -> Result<(), StoreError> {
+    fn write_counted(&mut self, mut txn: Txn, counts: Counts, audit_events: &[AuditEvent]) -> Result<(), StoreError> {
         txn.put(keys::meta(record::COUNTS), record::pack(&counts));
-        self.write_noted(&txn, deeds)?;
+        self.write_noted(&txn, audit_events)?;
         self.counts = counts;
         Ok(())
     }
 
-    fn store_webhook(&mut self, webhook: Webhook, deed: Option<Deed>) -> Result<Arc<Webhook>, StoreError> {
+    fn store_webhook(&mut self, webhook: Webhook, audit_event: Option<AuditEvent>) -> Result<Arc<Webhook>, StoreError> {
         let mut txn = Txn::default();
         txn.put(keys::webhook(webhook.id), write(&webhook, &self.vault)?);
         txn.put(keys::counters(webhook.id), self.counters(&webhook, webhook.health.values()));
@@ -295,7 +296,7 @@ impl Writer {
         self.pending.txn.forget(&keys::counters(webhook.id));
         let is_new = u64::from(self.webhooks.load().get(webhook.id).is_none());
         let counts = Counts { webhooks: self.counts.webhooks + is_new, ..self.counts };
-        self.write_counted(txn, counts, deed.as_slice())?;
+        self.write_counted(txn, counts, audit_event.as_slice())?;
         let webhook = Arc::new(webhook);
         self.publish(self.webhooks.load().with(Arc::clone(&webhook)), webhook.id);
         Ok(webhook)
@@ -314,9 +315,9 @@ impl Writer {
         self.history.remove(&id);
         self.pending.txn.forget(&keys::webhook(id));
         self.pending.txn.forget(&keys::counters(id));
-        let deed = Deed::webhook(by, Action::WebhookDeleted, id, &webhook.config.name, Vec::new());
+        let audit_event = AuditEvent::webhook(by, Action::WebhookDeleted, id, &webhook.config.name, Vec::new());
         let counts = Counts { webhooks: self.counts.webhooks.saturating_sub(1), ..self.counts };
-        self.write_counted(txn, counts, &[deed])?;
+        self.write_counted(txn, counts, &[audit_event])?;
         self.publish(table.without(id), id);
         Ok(true)
     }
@@ -327,14 +328,15 @@ impl Writer {
         let mut config = webhook.config.clone();
         config.is_active = false;
         let changes = vec![FieldChange::to("disabled_reason", reason.as_str())];
-        let deed = Deed::webhook(Actor::Host, Action::WebhookDisabled, webhook.id, &webhook.config.name, changes);
-        self.pending.deeds.push(deed);
+        let audit_event =
+            AuditEvent::webhook(Actor::Host, Action::WebhookDisabled, webhook.id, &webhook.config.name, changes);
+        self.pending.audit_events.push(audit_event);
         let tripped = Webhook {
             id: webhook.id,
             config,
             activity: Activity::Tripped { reason },
             revision: webhook.revision + 1,
-            epoch: webhook.epoch,
+            activation: webhook.activation,
             created_at: webhook.created_at,
             updated_at: webhook.updated_at,
             old_secrets: webhook.old_secrets.clone(),
@@ -358,7 +360,7 @@ impl Writer {
         let mut txn = Txn::default();
         txn.put(keys::token(&hash), record::pack_json(&token));
         let counts = Counts { tokens: self.counts.tokens + 1, ..self.counts };
-        self.write_counted(txn, counts, &[Deed::token(by, Action::TokenCreated, &token)])?;
+        self.write_counted(txn, counts, &[AuditEvent::token(by, Action::TokenCreated, &token)])?;
         self.tokens.store(Arc::new(self.tokens.load().with(hash, token.clone())));
         Ok(token)
     }
@@ -369,7 +371,7 @@ impl Writer {
         let mut txn = Txn::default();
         txn.remove(keys::token(&hash));
         let counts = Counts { tokens: self.counts.tokens.saturating_sub(1), ..self.counts };
-        self.write_counted(txn, counts, &[Deed::token(by, Action::TokenDeleted, token)])?;
+        self.write_counted(txn, counts, &[AuditEvent::token(by, Action::TokenDeleted, token)])?;
         self.tokens.store(Arc::new(tokens.without(&hash)));
         Ok(true)
     }

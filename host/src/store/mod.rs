@@ -36,7 +36,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::sync::{Semaphore, oneshot};
 
-use crate::model::audit::{Actor, AuditEntry, Deed};
+use crate::model::audit::{Actor, AuditEntry, AuditEvent};
 use crate::model::delivery::{Attempt, DeliveryView};
 use crate::model::event::{Event, NewEvent};
 use crate::model::id::{AuditId, DeliveryId, EventId, TokenId, WebhookId};
@@ -383,7 +383,7 @@ impl Store {
     }
 
     /// Replaces a webhook's configuration, if it is still at `revision`. `switch` is what the change
-    /// said about `is_active`: `true` sets the failure counter to zero and begins a new epoch when the
+    /// said about `is_active`: `true` sets the failure counter to zero and begins a new activation when the
     /// webhook was off.
     ///
     /// # Errors
@@ -446,13 +446,13 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`] when it could not be written.
-    pub async fn note(&self, deed: Deed) -> Result<(), StoreError> {
-        self.ask(|reply| Command::Note { deed: Box::new(deed), reply: Some(reply) }).await
+    pub async fn audit(&self, audit_event: AuditEvent) -> Result<(), StoreError> {
+        self.ask(|reply| Command::Audit { audit_event: Box::new(audit_event), reply: Some(reply) }).await
     }
 
-    /// [`Store::note`] for whoever cannot wait: the line rides on the next commit.
-    pub fn note_soon(&self, deed: Deed) {
-        let _ = self.send(Command::Note { deed: Box::new(deed), reply: None });
+    /// [`Store::audit`] for whoever cannot wait: the line rides on the next commit.
+    pub fn audit_soon(&self, audit_event: AuditEvent) {
+        let _ = self.send(Command::Audit { audit_event: Box::new(audit_event), reply: None });
     }
 
     /// A page of the audit log, newest first, and whether older entries follow; `None` when no entry is called
@@ -460,7 +460,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError`] when the store cannot be read.
-    pub async fn audit(
+    pub async fn audit_page(
         &self,
         limit: usize,
         before: Option<AuditId>,
@@ -523,8 +523,8 @@ impl Store {
 
     /// Asks for the next `limit` deliveries of a webhook's queue after `after`; they come as
     /// [`Change::Loaded`].
-    pub fn load_due(&self, webhook: WebhookId, epoch: u32, after: Option<DueKey>, limit: usize) {
-        let _ = self.send(Command::LoadDue { webhook, epoch, after, limit });
+    pub fn load_due(&self, webhook: WebhookId, activation: u32, after: Option<DueKey>, limit: usize) {
+        let _ = self.send(Command::LoadDue { webhook, activation, after, limit });
     }
 
     /// Removes what is older than the retention, a bounded piece; whether there is more to remove.

@@ -78,17 +78,19 @@ impl Writer {
             Step::Skipped => state.progress = Progress::Skipped,
             Step::Again { due_ms, at, pin, counts } => {
                 let attempts = if *counts { item.attempt } else { item.attempt - 1 };
-                let epoch = self.webhooks.load().get(webhook).map_or(state.epoch, |webhook| webhook.epoch);
+                let activation =
+                    self.webhooks.load().get(webhook).map_or(state.activation, |webhook| webhook.activation);
                 let together = again.iter_mut().find(|entry| {
-                    entry.key.webhook == webhook && entry.key.epoch == epoch && entry.key.due_ms == *due_ms
+                    entry.key.webhook == webhook && entry.key.activation == activation && entry.key.due_ms == *due_ms
                 });
-                let key = together
-                    .as_ref()
-                    .map_or_else(|| DueKey { webhook, epoch, due_ms: *due_ms, seq: self.seq() }, |entry| entry.key);
+                let key = together.as_ref().map_or_else(
+                    || DueKey { webhook, activation, due_ms: *due_ms, seq: self.seq() },
+                    |entry| entry.key,
+                );
                 *state = SlotState {
                     progress: Progress::Waiting,
                     attempts,
-                    epoch,
+                    activation,
                     next_attempt_at: Some(*at),
                     queued: Some(key.seq),
                 };
@@ -147,26 +149,26 @@ impl Writer {
 
     /// Reads a piece of a webhook's queue, of about `limit` deliveries, and hands it to the scheduler. When
     /// the store cannot be read, it is read once it can.
-    pub(super) fn load_due(&mut self, webhook: WebhookId, epoch: u32, after: Option<DueKey>, limit: usize) {
-        match self.read_due(webhook, epoch, after, limit) {
+    pub(super) fn load_due(&mut self, webhook: WebhookId, activation: u32, after: Option<DueKey>, limit: usize) {
+        match self.read_due(webhook, activation, after, limit) {
             Ok((entries, complete)) => {
                 for done in entries.iter().filter(|entry| entry.items.is_empty()) {
                     self.pending.txn.remove(done.key.encode());
                 }
-                (self.changes)(super::Change::Loaded { webhook, epoch, entries, complete });
+                (self.changes)(super::Change::Loaded { webhook, activation, entries, complete });
             }
-            Err(_) => self.unread.push((webhook, epoch, after, limit)),
+            Err(_) => self.unread.push((webhook, activation, after, limit)),
         }
     }
 
     fn read_due(
         &self,
         webhook: WebhookId,
-        epoch: u32,
+        activation: u32,
         after: Option<DueKey>,
         limit: usize,
     ) -> Result<(Vec<DueEntry>, bool), StoreError> {
-        let (found, complete) = self.read_queue(webhook, epoch..=epoch, after, limit)?;
+        let (found, complete) = self.read_queue(webhook, activation..=activation, after, limit)?;
         let mut entries = Vec::with_capacity(found.len());
         for (key, queued) in found {
             let mut items = Vec::with_capacity(queued.len());
@@ -181,17 +183,17 @@ impl Writer {
         Ok((entries, complete))
     }
 
-    /// A piece of a webhook's queue under these epochs, behind an entry, of about `limit` deliveries; and whether the
+    /// A piece of a webhook's queue under these activations, behind an entry, of about `limit` deliveries; and whether the
     /// queue ends with it. What stood in a damaged entry is looked for ([`super::Store::rescue`]).
     pub(super) fn read_queue(
         &self,
         webhook: WebhookId,
-        epochs: RangeInclusive<u32>,
+        activations: RangeInclusive<u32>,
         after: Option<DueKey>,
         limit: usize,
     ) -> Result<(Entries, bool), StoreError> {
-        let from =
-            after.map_or_else(|| keys::due_prefix(webhook, *epochs.start()), |key| [key.encode(), vec![0]].concat());
+        let from = after
+            .map_or_else(|| keys::due_prefix(webhook, *activations.start()), |key| [key.encode(), vec![0]].concat());
         let prefix = keys::due_webhook(webhook);
         let mut found = Entries::new();
         let mut items = 0;
@@ -201,7 +203,7 @@ impl Writer {
                 return false;
             }
             let Some(due) = DueKey::decode(key) else { return true };
-            if !epochs.contains(&due.epoch) {
+            if !activations.contains(&due.activation) {
                 return false;
             }
             if items >= limit {

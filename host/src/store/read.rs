@@ -73,7 +73,9 @@ impl Store {
                 (Progress::Failed, _) => Status::Failed,
                 (Progress::Skipped, _) => Status::Skipped,
                 (Progress::Waiting, None) => Status::Cancelled,
-                (Progress::Waiting, Some(webhook)) if webhook.activity.is_active() && webhook.epoch == state.epoch => {
+                (Progress::Waiting, Some(webhook))
+                    if webhook.activity.is_active() && webhook.activation == state.activation =>
+                {
                     Status::Pending
                 }
                 (Progress::Waiting, Some(_)) => Status::Held,

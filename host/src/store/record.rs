@@ -104,8 +104,8 @@ pub(super) fn unpack_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Damage
 pub(super) struct Slot {
     pub(super) delivery: DeliveryId,
     pub(super) webhook: WebhookId,
-    /// The webhook's epoch then.
-    pub(super) epoch: u32,
+    /// The webhook's activation then.
+    pub(super) activation: u32,
 }
 
 /// An accepted event.
@@ -148,8 +148,8 @@ pub(super) struct SlotState {
     pub(super) progress: Progress,
     /// Attempts made.
     pub(super) attempts: u32,
-    /// The epoch under which it waits.
-    pub(super) epoch: u32,
+    /// The activation under which it waits.
+    pub(super) activation: u32,
     /// When its next attempt is due, while it waits.
     pub(super) next_attempt_at: Option<Timestamp>,
     /// The `seq` of the queue entry that it waits in; none: the one that it was accepted with.
@@ -163,7 +163,7 @@ pub(super) fn initial_states(slots: &[Slot], accepted_at: Timestamp) -> Vec<Slot
         .map(|slot| SlotState {
             progress: Progress::Waiting,
             attempts: 0,
-            epoch: slot.epoch,
+            activation: slot.activation,
             next_attempt_at: Some(accepted_at),
             queued: None,
         })
@@ -256,7 +256,7 @@ impl Further {
         SlotState {
             progress: Progress::Waiting,
             attempts: 0,
-            epoch: self.slot.epoch,
+            activation: self.slot.activation,
             next_attempt_at: Some(self.made_at),
             queued: Some(queued),
         }

@@ -7,7 +7,7 @@ use super::keys::{self, DueKey};
 use super::record::{self, DueItem, EventRecord, Further, Progress, Slot, SlotState};
 use super::writer::Writer;
 use super::{DueEntry, Recovery, StoreError};
-use crate::model::audit::{Action, Actor, Deed, FieldChange};
+use crate::model::audit::{Action, Actor, AuditEvent, FieldChange};
 use crate::model::delivery::{DeliveryView, Status};
 use crate::model::id::{AttemptId, DeliveryId, EventId, WebhookId};
 use crate::model::time::Timestamp;
@@ -29,9 +29,9 @@ pub enum Cursor {
     Done,
 }
 
-/// The epoch that what is asked for again waits under: the webhook's own, or that which begins when it is switched on.
-fn epoch_for(webhook: &Webhook) -> u32 {
-    if webhook.activity.is_active() { webhook.epoch } else { webhook.epoch.saturating_add(1) }
+/// The activation that what is asked for again waits under: the webhook's own, or that which begins when it is switched on.
+fn activation_for(webhook: &Webhook) -> u32 {
+    if webhook.activity.is_active() { webhook.activation } else { webhook.activation.saturating_add(1) }
 }
 
 /// One piece's changes.
@@ -51,14 +51,19 @@ impl Writer {
         by: &Actor,
     ) -> Result<Option<Recovery>, StoreError> {
         let Some(owner) = self.webhooks.load().get(webhook).cloned() else { return Ok(None) };
-        let deeds: Vec<Deed> = match cursor {
+        let audit_events: Vec<AuditEvent> = match cursor {
             Cursor::Start => {
                 let changes = vec![FieldChange::to("since", since.to_string())];
-                vec![Deed::webhook(by.clone(), Action::WebhookRecovered, webhook, &owner.config.name, changes)]
+                vec![AuditEvent::webhook(by.clone(), Action::WebhookRecovered, webhook, &owner.config.name, changes)]
             }
             _ => Vec::new(),
         };
-        let key = DueKey { webhook, epoch: epoch_for(&owner), due_ms: self.clock.steady_ms(), seq: self.next_seq + 1 };
+        let key = DueKey {
+            webhook,
+            activation: activation_for(&owner),
+            due_ms: self.clock.steady_ms(),
+            seq: self.next_seq + 1,
+        };
         let mut piece = Piece { txn: Txn::default(), items: Vec::new(), key };
         let next = match cursor {
             Cursor::Start => self.recover_held(since, None, &mut piece)?,
@@ -75,9 +80,9 @@ impl Writer {
             txn.put(key.encode(), record::pack_queue(&items.iter().collect::<Vec<_>>()));
             due.push(DueEntry { key, items: items.iter().map(|item| (item.clone(), None)).collect() });
         }
-        if !txn.is_empty() || !deeds.is_empty() {
+        if !txn.is_empty() || !audit_events.is_empty() {
             self.seq();
-            self.write_noted(&txn, &deeds)?;
+            self.write_noted(&txn, &audit_events)?;
         }
         if !due.is_empty() {
             (self.changes)(super::Change::Due(due));
@@ -85,14 +90,14 @@ impl Writer {
         Ok(Some(Recovery { deliveries, next }))
     }
 
-    /// What waits under earlier epochs than the one that counts.
+    /// What waits under earlier activations than the one that counts.
     fn recover_held(
         &mut self,
         since: Timestamp,
         after: Option<DueKey>,
         piece: &mut Piece,
     ) -> Result<Cursor, StoreError> {
-        let (webhook, target) = (piece.key.webhook, piece.key.epoch);
+        let (webhook, target) = (piece.key.webhook, piece.key.activation);
         let (found, complete) = match target.checked_sub(1) {
             Some(last) => self.read_queue(webhook, 0..=last, after, PIECE)?,
             None => (Vec::new(), true),
@@ -194,7 +199,7 @@ impl Writer {
     fn wait_again(&self, state: &mut SlotState, piece: &Piece) {
         *state = SlotState {
             progress: Progress::Waiting,
-            epoch: piece.key.epoch,
+            activation: piece.key.activation,
             next_attempt_at: Some(self.now()),
             queued: Some(piece.key.seq),
             ..*state
@@ -236,10 +241,10 @@ impl Writer {
         let Some(owner) = self.webhooks.load().get(webhook).cloned() else { return Ok(None) };
         let Some(mut states) = self.states(event)? else { return Ok(None) };
         let place = u32::try_from(states.len()).unwrap_or(u32::MAX);
-        let epoch = epoch_for(&owner);
-        let key = DueKey { webhook, epoch, due_ms: self.clock.steady_ms(), seq: self.seq() };
+        let activation = activation_for(&owner);
+        let key = DueKey { webhook, activation, due_ms: self.clock.steady_ms(), seq: self.seq() };
         let delivery = DeliveryId::generate();
-        let further = Further { slot: Slot { delivery, webhook, epoch }, redelivery_of: of, made_at: self.now() };
+        let further = Further { slot: Slot { delivery, webhook, activation }, redelivery_of: of, made_at: self.now() };
         states.push(further.initial_state(key.seq));
         let item = DueItem { event, slot: place, delivery, attempt: 1, earlier: 0, pin: None };
         let mut txn = Txn::default();
@@ -249,11 +254,11 @@ impl Writer {
         txn.put(keys::redelivery(delivery), record::pack(&(event, place)));
         txn.put(key.encode(), record::pack_queue(&[&item]));
         let changes = vec![FieldChange::to("delivery", delivery.to_string())];
-        let deed = Deed {
+        let audit_event = AuditEvent {
             target: crate::model::audit::Target { r#type: "delivery".into(), id: of.to_string(), name: None },
-            ..Deed::webhook(by.clone(), Action::Redelivered, webhook, &owner.config.name, changes)
+            ..AuditEvent::webhook(by.clone(), Action::Redelivered, webhook, &owner.config.name, changes)
         };
-        self.write_noted(&txn, &[deed])?;
+        self.write_noted(&txn, &[audit_event])?;
         (self.changes)(super::Change::Due(vec![DueEntry { key, items: vec![(item, None)] }]));
         Ok(Some(DeliveryView {
             id: delivery,

@@ -32,15 +32,15 @@ impl Writer {
         self.sweep_idempotency(now, &mut gone)?;
         self.sweep_deleted(&mut gone)?;
         let webhooks: Vec<(WebhookId, u32)> =
-            self.webhooks.load().iter().map(|webhook| (webhook.id, webhook.epoch)).collect();
-        for (webhook, epoch) in webhooks {
+            self.webhooks.load().iter().map(|webhook| (webhook.id, webhook.activation)).collect();
+        for (webhook, activation) in webhooks {
             if gone.full() {
                 break;
             }
             self.sweep_attempts(webhook, cutoff, retention.max_history, &mut gone)?;
             // What was asked for again while the webhook is off waits under the next one.
-            for epoch in 0..=epoch.saturating_add(1) {
-                self.sweep_due(webhook, epoch, due_cutoff, &mut gone)?;
+            for activation in 0..=activation.saturating_add(1) {
+                self.sweep_due(webhook, activation, due_cutoff, &mut gone)?;
             }
         }
         let more = gone.full();
@@ -221,8 +221,14 @@ impl Writer {
         Ok(())
     }
 
-    fn sweep_due(&self, webhook: WebhookId, epoch: u32, cutoff: Timestamp, gone: &mut Gone) -> Result<(), StoreError> {
-        self.engine.scan_prefix(&keys::due_prefix(webhook, epoch), None, |key, _| {
+    fn sweep_due(
+        &self,
+        webhook: WebhookId,
+        activation: u32,
+        cutoff: Timestamp,
+        gone: &mut Gone,
+    ) -> Result<(), StoreError> {
+        self.engine.scan_prefix(&keys::due_prefix(webhook, activation), None, |key, _| {
             let old = DueKey::decode(key).is_none_or(|due| due.due_ms < cutoff.unix_ms());
             if old && !gone.full() {
                 gone.remove(key.to_vec());

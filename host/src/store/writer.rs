@@ -21,7 +21,7 @@ use super::{
     AcceptError, Acceptance, Accepted, Cursor, DueEntry, DueKey, Outcome, Recovery, Retention, Rotated, StoreError,
     Updated, keys,
 };
-use crate::model::audit::{Actor, Deed};
+use crate::model::audit::{Actor, AuditEvent};
 use crate::model::delivery::{Attempt, DeliveryView};
 use crate::model::id::{DeliveryId, EventId, TokenId, WebhookId};
 use crate::model::secret::Secret;
@@ -51,8 +51,8 @@ pub enum Change {
     Loaded {
         /// Whose queue.
         webhook: WebhookId,
-        /// Under which epoch.
-        epoch: u32,
+        /// Under which activation.
+        activation: u32,
         /// The entries, in order.
         entries: Vec<DueEntry>,
         /// Whether the queue ends with them.
@@ -81,7 +81,7 @@ pub(super) enum Command {
     },
     LoadDue {
         webhook: WebhookId,
-        epoch: u32,
+        activation: u32,
         after: Option<DueKey>,
         limit: usize,
     },
@@ -123,8 +123,8 @@ pub(super) enum Command {
         lost: Vec<Lost>,
         reply: Reply<()>,
     },
-    Note {
-        deed: Box<Deed>,
+    Audit {
+        audit_event: Box<AuditEvent>,
         reply: Option<Reply<()>>,
     },
     DeleteWebhook {
@@ -165,7 +165,7 @@ pub(super) struct Pending {
     pub(super) counters: HashSet<WebhookId>,
     pub(super) due: Vec<DueEntry>,
     /// What the host itself did, for the audit log.
-    pub(super) deeds: Vec<Deed>,
+    pub(super) audit_events: Vec<AuditEvent>,
     pub(super) outcomes: usize,
     /// When the first of them came, in milliseconds of the steady clock.
     since: Option<i64>,
@@ -265,11 +265,11 @@ impl Writer {
                 self.pending.since.get_or_insert(now);
                 self.record(outcomes);
             }
-            Command::LoadDue { webhook, epoch, after, limit } => self.load_due(webhook, epoch, after, limit),
-            Command::Note { deed, reply: None } => {
+            Command::LoadDue { webhook, activation, after, limit } => self.load_due(webhook, activation, after, limit),
+            Command::Audit { audit_event, reply: None } => {
                 let now = self.clock.steady_ms();
                 self.pending.since.get_or_insert(now);
-                self.pending.deeds.push(*deed);
+                self.pending.audit_events.push(*audit_event);
             }
             Command::Close => {}
             // What is managed is rare and changes what acceptance looks at: it gets a commit of its own.
@@ -299,8 +299,8 @@ impl Writer {
             Command::Requeue { lost, reply } => {
                 let _ = reply.send(self.requeue(&lost));
             }
-            Command::Note { deed, reply: Some(reply) } => {
-                let _ = reply.send(self.write_noted(&Txn::default(), &[*deed]));
+            Command::Audit { audit_event, reply: Some(reply) } => {
+                let _ = reply.send(self.write_noted(&Txn::default(), &[*audit_event]));
             }
             Command::DeleteWebhook { id, by, reply } => drop(reply.send(self.delete_webhook(id, by))),
             Command::CreateToken { name, role, hash, by, reply } => {
@@ -313,7 +313,7 @@ impl Writer {
             Command::Accept { .. }
             | Command::Record(_)
             | Command::LoadDue { .. }
-            | Command::Note { reply: None, .. }
+            | Command::Audit { reply: None, .. }
             | Command::Close => {}
         }
     }
@@ -327,7 +327,11 @@ impl Writer {
             txn.put(keys::meta("probe"), record::pack(&self.clock.now()));
             txn
         });
-        if group.txn.is_empty() && self.pending.txn.is_empty() && self.pending.deeds.is_empty() && probe.is_none() {
+        if group.txn.is_empty()
+            && self.pending.txn.is_empty()
+            && self.pending.audit_events.is_empty()
+            && probe.is_none()
+        {
             let pending = std::mem::take(&mut self.pending);
             if pending.outcomes > 0 {
                 (self.changes)(Change::Recorded(pending.outcomes));
@@ -336,7 +340,7 @@ impl Writer {
             return;
         }
         let pending = std::mem::take(&mut self.pending);
-        let (lines, chain) = self.pending_lines(&pending.deeds);
+        let (lines, chain) = self.pending_lines(&pending.audit_events);
         let result = self.write(&[Some(&pending.txn), Some(&group.txn), Some(&lines), probe.as_ref()]);
         if result.is_err() {
             self.pending = pending;
@@ -377,8 +381,8 @@ impl Writer {
         self.writable.store(result.is_ok(), Ordering::Relaxed);
         match result {
             Ok(()) => {
-                for (webhook, epoch, after, limit) in std::mem::take(&mut self.unread) {
-                    self.load_due(webhook, epoch, after, limit);
+                for (webhook, activation, after, limit) in std::mem::take(&mut self.unread) {
+                    self.load_due(webhook, activation, after, limit);
                 }
             }
             // sled's error would stick, also when there is space again.

@@ -2,9 +2,9 @@
 
 use crate::api::body::{MediaType, Payload};
 use crate::api::problem::{ApiError, Code};
+use crate::json::fault::Fault;
+use crate::json::{self, Document};
 use crate::model::event::NewEvent;
-use crate::model::fault::Fault;
-use crate::model::json::{self, Document};
 use crate::model::settings::Limits;
 
 /// How the events stand in the body.

@@ -14,11 +14,11 @@ use super::super::body::Unread;
 use super::super::path::PathText;
 use super::super::problem::{ApiError, Code};
 use crate::formatter::{FormatterInfo, InstallError, VersionInfo, Which};
-use crate::model::audit::{Action, Deed, FieldChange};
+use crate::json::Document;
+use crate::json::fault::Faults;
+use crate::json::fields::Field;
+use crate::model::audit::{Action, AuditEvent, FieldChange};
 use crate::model::delivery::FormatterRef;
-use crate::model::fault::Faults;
-use crate::model::json::Document;
-use crate::model::json::object::Field;
 use crate::model::token::Token;
 
 pub(super) fn router() -> OpenApiRouter<Shared> {
@@ -176,7 +176,7 @@ async fn note(api: &Shared, by: &Token, action: Action, name: &str) -> Result<()
         vec![FieldChange::to("version", version), FieldChange::to("digest", digest)]
     });
     tracing::info!(formatter = name, by = %by.id, ?action, "formatter changed");
-    Ok(api.store.note(Deed::formatter(by.into(), action, name, changes.unwrap_or_default())).await?)
+    Ok(api.store.audit(AuditEvent::formatter(by.into(), action, name, changes.unwrap_or_default())).await?)
 }
 
 fn now(api: &Shared, name: &str) -> Result<Json<FormatterInfo>, ApiError> {

@@ -11,7 +11,7 @@ use super::super::terminal::{self, line, note};
 use super::{ToolArgs, load, workbench};
 use crate::formatter::{Loaded, Payload, Workbench};
 use crate::model::event::Event;
-use crate::model::url::Carriage;
+use crate::model::url::TransportKind;
 
 pub(super) const HELP: &str = "\
 Instructions and memory are exact and the same on every machine; times are this machine's. `--save` writes
@@ -66,11 +66,11 @@ pub(super) fn run(file: &Path, save: bool, json: bool, tool: &ToolArgs) -> Resul
 }
 
 fn measure(workbench: &Workbench, loaded: &Loaded, event: &Event) -> Cost {
-    let first = workbench.run(loaded, event, "{}", Carriage::Http);
+    let first = workbench.run(loaded, event, "{}", TransportKind::Http);
     let until = Instant::now() + TIME;
     let mut times = Vec::with_capacity(CALLS);
     while times.len() < CALLS && (times.len() < 3 || Instant::now() < until) {
-        times.push(workbench.run(loaded, event, "{}", Carriage::Http).duration_us);
+        times.push(workbench.run(loaded, event, "{}", TransportKind::Http).duration_us);
     }
     times.sort_unstable();
     let percentile = |share: usize| times[(times.len() - 1) * share / 100];

@@ -11,8 +11,8 @@ use super::super::terminal::{self, line, note, plural};
 use super::cases::{self, Case};
 use super::{ToolArgs, diff, load, workbench};
 use crate::formatter::{Loaded, RenderError, Workbench};
-use crate::model::fault::Fault;
-use crate::model::url::Carriage;
+use crate::json::fault::Fault;
+use crate::model::url::TransportKind;
 
 pub(super) const HELP: &str = "\
 Golden files are in golden/ beside the component, one for each sample event, and one for each file of cases/
@@ -37,7 +37,7 @@ pub(super) fn run(file: &Path, bless: bool, tool: &ToolArgs) -> Result<(), Failu
 
 /// The golden file's name and text for one case.
 fn output(workbench: &Workbench, loaded: &Loaded, case: &Case) -> Result<(String, String), Failure> {
-    let run = workbench.run(loaded, &case.event, &case.options, Carriage::Http);
+    let run = workbench.run(loaded, &case.event, &case.options, TransportKind::Http);
     let (extension, text) = match run.result {
         Ok(payload) => golden::show(&Ok(Payload {
             content_type: payload.content_type,

@@ -14,7 +14,7 @@ use crate::formatter::{
     Compiler, Finding, Kept, Loaded, Report, Severity, Workbench, WorkbenchOptions, own_key, read_component,
 };
 use crate::model::event::{Event, NewEvent};
-use crate::model::url::Carriage;
+use crate::model::url::TransportKind;
 use crate::samples;
 
 mod bench;
@@ -69,12 +69,12 @@ pub(super) struct EventArgs {
     #[arg(long, value_name = "JSON", default_value = "{}")]
     options: String,
     /// How it would travel: http, syslog+udp or syslog+tcp
-    #[arg(long, value_name = "TRANSPORT", default_value = "http", value_parser = carriage)]
-    transport: Carriage,
+    #[arg(long, value_name = "TRANSPORT", default_value = "http", value_parser = transport_kind)]
+    transport: TransportKind,
 }
 
-fn carriage(name: &str) -> Result<Carriage, String> {
-    Carriage::from_name(name).ok_or_else(|| "expected http, syslog+udp or syslog+tcp".to_owned())
+fn transport_kind(name: &str) -> Result<TransportKind, String> {
+    TransportKind::from_name(name).ok_or_else(|| "expected http, syslog+udp or syslog+tcp".to_owned())
 }
 
 #[derive(Subcommand)]

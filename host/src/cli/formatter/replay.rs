@@ -14,7 +14,7 @@ use super::{ToolArgs, diff, load, parse_event, preview, workbench};
 use crate::config::ClientArgs;
 use crate::formatter::{Payload, Run};
 use crate::model::event::Event;
-use crate::model::url::{Carriage, DeliveryUrl};
+use crate::model::url::{DeliveryUrl, TransportKind};
 
 pub(super) const HELP: &str = "\
 For each of the last deliveries of the format, the host renders the event as it would now, the component renders
@@ -47,7 +47,7 @@ struct Delivery {
     at: String,
     event: String,
     options: String,
-    carriage: Carriage,
+    transport_kind: TransportKind,
 }
 
 /// What the host would send now.
@@ -88,8 +88,8 @@ pub(super) async fn run(
             gone += 1;
             continue;
         };
-        let live = live(&api, &name, &event, &delivery.options, delivery.carriage).await?;
-        let candidate = preview::text(&workbench.run(&loaded, &event, &delivery.options, delivery.carriage));
+        let live = live(&api, &name, &event, &delivery.options, delivery.transport_kind).await?;
+        let candidate = preview::text(&workbench.run(&loaded, &event, &delivery.options, delivery.transport_kind));
         if live == candidate {
             same += 1;
             continue;
@@ -114,7 +114,8 @@ async fn deliveries(api: &Api, name: &str, last: usize) -> Result<Vec<Delivery>,
     for webhook in webhooks.into_iter().filter(|webhook| webhook.format == name) {
         let options = if webhook.format_options.is_null() { "{}".into() } else { webhook.format_options.to_string() };
         // A URL that this version does not know goes some way that it does not know either.
-        let carriage = DeliveryUrl::parse(&webhook.url).map_or(Carriage::Http, |url| url.scheme().carriage());
+        let transport_kind =
+            DeliveryUrl::parse(&webhook.url).map_or(TransportKind::Http, |url| url.scheme().transport_kind());
         let mut seen = HashSet::new();
         let mut before: Option<String> = None;
         while seen.len() < last {
@@ -128,7 +129,7 @@ async fn deliveries(api: &Api, name: &str, last: usize) -> Result<Vec<Delivery>,
             let whole = page.len() == PAGE;
             for attempt in page {
                 if let Some(event) = attempt.event_id.filter(|event| seen.len() < last && seen.insert(event.clone())) {
-                    found.push(Delivery { at: attempt.created_at, event, options: options.clone(), carriage });
+                    found.push(Delivery { at: attempt.created_at, event, options: options.clone(), transport_kind });
                 }
             }
             if !whole {
@@ -173,8 +174,14 @@ async fn fetch(api: &Api, id: &str) -> Result<Option<Event>, Failure> {
 }
 
 /// What the host makes of an event now.
-async fn live(api: &Api, name: &str, event: &Event, options: &str, carriage: Carriage) -> Result<String, Failure> {
-    let body = format!(r#"{{"event":{},"options":{options},"transport":"{}"}}"#, event.json, carriage.name());
+async fn live(
+    api: &Api,
+    name: &str,
+    event: &Event,
+    options: &str,
+    transport_kind: TransportKind,
+) -> Result<String, Failure> {
+    let body = format!(r#"{{"event":{},"options":{options},"transport":"{}"}}"#, event.json, transport_kind.name());
     let answer = preview_of(api, name, body).await?;
     match answer.status.as_u16() {
         200 => {

@@ -1,10 +1,10 @@
 //! An event as it is posted: every fault at once, and not one byte changed.
 
 use super::{EventType, NewEvent, Severity};
-use crate::model::fault::{Fault, Faults};
+use crate::json::fault::{Fault, Faults};
+use crate::json::fields::{Field, Kind, Object, list};
+use crate::json::{self, Document};
 use crate::model::id::EventId;
-use crate::model::json::object::{Field, Kind, Object, list};
-use crate::model::json::{self, Document};
 use crate::model::time::Timestamp;
 
 /// The members that an event may have.

@@ -5,10 +5,10 @@ mod fields;
 use std::collections::HashSet;
 
 use super::{Batch, Filter, RateLimit, Subscription, TlsNames, WebhookConfig};
+use crate::json::Document;
+use crate::json::fault::Faults;
+use crate::json::fields::{Field, MAX_FAULTS, Object, list};
 use crate::model::event::{EventType, Severity};
-use crate::model::fault::Faults;
-use crate::model::json::Document;
-use crate::model::json::object::{Field, MAX_FAULTS, Object, list};
 use crate::model::secret::Secret;
 use crate::model::url::DeliveryUrl;
 

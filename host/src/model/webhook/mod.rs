@@ -171,8 +171,8 @@ pub struct Webhook {
     pub activity: Activity,
     /// Counts changes of the configuration and of the activity; what the `ETag` is made of.
     pub revision: u64,
-    /// Counts how often it was switched on again: what was queued under an earlier epoch is held.
-    pub epoch: u32,
+    /// Counts how often it was switched on again: what was queued under an earlier activation is held.
+    pub activation: u32,
     /// When it was created.
     pub created_at: Timestamp,
     /// When its configuration last changed.

@@ -84,10 +84,10 @@ fn records(engine: &Engine) -> Result<BTreeSet<Record>, StoreError> {
 /// Uses everything that a running host uses; the events whose deliveries the queue yields.
 async fn use_all(opened: &Opened, filled: &Filled) -> BTreeSet<EventId> {
     let store = &opened.store;
-    let epochs: Vec<_> = store.webhooks().iter().map(|webhook| (webhook.id, webhook.epoch)).collect();
+    let activations: Vec<_> = store.webhooks().iter().map(|webhook| (webhook.id, webhook.activation)).collect();
     let mut yielded = BTreeSet::new();
-    for (id, epoch) in epochs {
-        store.load_due(id, epoch, None, 1000);
+    for (id, activation) in activations {
+        store.load_due(id, activation, None, 1000);
         let due = opened.due();
         for (key, item) in due {
             yielded.insert(item.event);
@@ -101,7 +101,7 @@ async fn use_all(opened: &Opened, filled: &Filled) -> BTreeSet<EventId> {
         store.tick();
         let query = AttemptQuery { limit: 100, before: None, success: None, event_type: None };
         store.attempts(id, query).await.expect("a page");
-        store.load_due(id, epoch, None, 1000);
+        store.load_due(id, activation, None, 1000);
         assert!(opened.due().is_empty(), "nothing waits for ever in the queue");
     }
     for event in filled.waiting.iter().chain([&filled.delivered]) {

@@ -189,7 +189,7 @@ impl Script {
         let mut queued = Vec::new();
         for id in &self.kept_hooks {
             let webhook = table.get(*id).expect("an acknowledged webhook");
-            opened.store.load_due(*id, webhook.epoch, None, 100);
+            opened.store.load_due(*id, webhook.activation, None, 100);
             queued.extend(opened.due().into_iter().map(|(_, item)| item.delivery));
         }
         // A webhook whose creation was refused may be there all the same; its deliveries are its own matter.

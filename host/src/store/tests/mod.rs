@@ -196,7 +196,7 @@ async fn what_was_accepted_is_there_after_reopening_and_still_due() {
 
     let opened = open(folder.path());
     assert_eq!(opened.status(accepted.id).await, Status::Pending);
-    opened.store.load_due(webhook.id, webhook.epoch, None, 10);
+    opened.store.load_due(webhook.id, webhook.activation, None, 10);
     let due = opened.due();
     assert_eq!(due.iter().map(|(_, item)| item.event).collect::<Vec<_>>(), [accepted.id]);
     assert_eq!(*opened.store.webhooks().get(webhook.id).expect("kept").config.url.expose(), *config().url.expose());
@@ -214,7 +214,7 @@ async fn a_delivered_delivery_is_done_after_reopening_and_in_the_history() {
 
     let opened = open(folder.path());
     assert_eq!(opened.status(accepted.id).await, Status::Delivered);
-    opened.store.load_due(webhook.id, webhook.epoch, None, 10);
+    opened.store.load_due(webhook.id, webhook.activation, None, 10);
     assert!(opened.due().is_empty());
     let query = AttemptQuery { limit: 10, before: None, success: None, event_type: None };
     let page = opened.store.attempts(webhook.id, query).await.expect("a page");
@@ -243,7 +243,7 @@ async fn a_retry_waits_in_the_queue_with_its_number() {
     drop(opened);
 
     let opened = open(folder.path());
-    opened.store.load_due(webhook.id, webhook.epoch, None, 10);
+    opened.store.load_due(webhook.id, webhook.activation, None, 10);
     assert_eq!(opened.due(), [second]);
     let view = opened.store.event(accepted.id).await.expect("read").expect("known");
     assert_eq!(view.deliveries[0].attempts, 1);
@@ -323,7 +323,7 @@ async fn the_breaker_holds_what_waits_and_switching_on_sends_nothing_old() {
     let _ = opened.due();
     drop(opened);
     let opened = open(folder.path());
-    opened.store.load_due(on.id, on.epoch, None, 10);
+    opened.store.load_due(on.id, on.activation, None, 10);
     assert_eq!(opened.due().iter().map(|(_, item)| item.event).collect::<Vec<_>>(), [new.id]);
 }
 
@@ -406,7 +406,7 @@ async fn what_is_older_than_the_retention_is_removed() {
     assert!(!opened.store.sweep(kept(50)).await.expect("swept"));
     assert!(opened.store.event(old.id).await.expect("read").is_none());
     assert_eq!(opened.status(young.id).await, Status::Pending);
-    opened.store.load_due(webhook.id, webhook.epoch, None, 10);
+    opened.store.load_due(webhook.id, webhook.activation, None, 10);
     assert_eq!(opened.due().iter().map(|(_, item)| item.event).collect::<Vec<_>>(), [young.id]);
     let query = AttemptQuery { limit: 10, before: None, success: None, event_type: None };
     assert!(opened.store.attempts(webhook.id, query).await.expect("a page").attempts.is_empty());
@@ -500,7 +500,7 @@ async fn an_entry_of_many_is_done_with_its_last_delivery() {
     opened.recorded();
     drop(opened);
     let opened = open(folder.path());
-    opened.store.load_due(webhook.id, webhook.epoch, None, 10);
+    opened.store.load_due(webhook.id, webhook.activation, None, 10);
     let left: Vec<DeliveryId> = opened.due().iter().map(|(_, item)| item.delivery).collect();
     assert_eq!(left, [due[0].1.delivery, due[2].1.delivery]);
 }
@@ -520,7 +520,7 @@ async fn a_cut_attempt_waits_in_one_place_only() {
     opened.recorded();
     drop(opened);
     let opened = open(folder.path());
-    opened.store.load_due(webhook.id, webhook.epoch, None, 10);
+    opened.store.load_due(webhook.id, webhook.activation, None, 10);
     let mut waiting: Vec<DeliveryId> = opened.due().iter().map(|(_, item)| item.delivery).collect();
     waiting.sort();
     let mut expected = vec![due[0].1.delivery, due[1].1.delivery];

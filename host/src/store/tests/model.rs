@@ -72,7 +72,7 @@ struct Delivery {
     webhook: WebhookId,
     progress: Progress,
     attempts: u32,
-    epoch: u32,
+    activation: u32,
 }
 
 #[derive(Clone, Debug)]
@@ -104,7 +104,7 @@ struct Tried {
 #[derive(Clone, Debug)]
 struct Hook {
     activity: Activity,
-    epoch: u32,
+    activation: u32,
     config: WebhookConfig,
     health: HealthValues,
     /// One piece for each commit.
@@ -141,7 +141,9 @@ impl Model {
         let events = self.events.iter();
         let all = events.flat_map(|(id, event)| event.deliveries.iter().map(move |delivery| (*id, delivery)));
         let due = all.filter(|(_, delivery)| {
-            delivery.webhook == webhook && delivery.progress == Progress::Waiting && delivery.epoch == hook.epoch
+            delivery.webhook == webhook
+                && delivery.progress == Progress::Waiting
+                && delivery.activation == hook.activation
         });
         let mut due: Vec<_> = due.map(|(event, delivery)| (event, delivery.id, delivery.attempts + 1)).collect();
         due.sort();
@@ -282,7 +284,7 @@ impl World {
                 let config = hook_config(*kind);
                 let made = self.runtime.block_on(self.store().create_webhook(config.clone(), Actor::Host));
                 let (activity, health) = (Activity::On, HealthValues::default());
-                let hook = Hook { activity, epoch: 0, config, health, history: Vec::new(), young: Vec::new() };
+                let hook = Hook { activity, activation: 0, config, health, history: Vec::new(), young: Vec::new() };
                 self.model.hooks.insert(made.expect("created").id, hook);
                 self.committed();
             }
@@ -327,7 +329,7 @@ impl World {
         hook.config = config;
         match switch {
             Some(true) => {
-                hook.epoch += u32::from(hook.activity != Activity::On);
+                hook.activation += u32::from(hook.activity != Activity::On);
                 hook.activity = Activity::On;
                 hook.health.failure_count = 0;
             }
@@ -414,7 +416,7 @@ impl World {
                         webhook: view.webhook_id,
                         progress: Progress::Waiting,
                         attempts: 0,
-                        epoch: self.model.hooks[&view.webhook_id].epoch,
+                        activation: self.model.hooks[&view.webhook_id].activation,
                     })
                     .collect();
                 made += deliveries.len();
@@ -485,14 +487,14 @@ impl World {
                 hook.activity = Activity::Tripped;
             }
         }
-        let epoch = hook.epoch;
+        let activation = hook.activation;
         if let Some(delivery) = self.model.delivery(item.event, item.slot) {
             match step {
                 Step::Delivered => (delivery.progress, delivery.attempts) = (Progress::Delivered, item.attempt),
                 Step::Failed { .. } => (delivery.progress, delivery.attempts) = (Progress::Failed, item.attempt),
                 Step::Again { counts, .. } => {
                     delivery.attempts = item.attempt - u32::from(!counts);
-                    delivery.epoch = epoch;
+                    delivery.activation = activation;
                 }
                 Step::Skipped => delivery.progress = Progress::Skipped,
                 Step::Dropped => {}
@@ -510,7 +512,9 @@ impl World {
     fn claim(&mut self, number: u8) {
         let hooks = &self.model.hooks;
         let active = |key: &DueKey| {
-            hooks.get(&key.webhook).is_some_and(|hook| hook.activity == Activity::On && hook.epoch == key.epoch)
+            hooks
+                .get(&key.webhook)
+                .is_some_and(|hook| hook.activity == Activity::On && hook.activation == key.activation)
         };
         let claimed: BTreeSet<_> = self.claimed.iter().map(|(_, item)| item.delivery).collect();
         let free: Vec<(DueKey, usize)> = self
@@ -546,15 +550,15 @@ impl World {
         }
         self.model.commit();
         let hook = &self.model.hooks[&id];
-        let target = hook.epoch + u32::from(hook.activity != Activity::On);
+        let target = hook.activation + u32::from(hook.activity != Activity::On);
         let failed: BTreeSet<DeliveryId> =
             hook.history.iter().flatten().filter(|tried| tried.last).map(|tried| tried.delivery).collect();
         let mut expected = 0;
         for delivery in self.model.events.values_mut().flat_map(|event| &mut event.deliveries) {
-            let held = delivery.progress == Progress::Waiting && delivery.epoch < target;
+            let held = delivery.progress == Progress::Waiting && delivery.activation < target;
             let failed = delivery.progress == Progress::Failed && failed.contains(&delivery.id);
             if delivery.webhook == id && (held || failed) {
-                (delivery.progress, delivery.epoch) = (Progress::Waiting, target);
+                (delivery.progress, delivery.activation) = (Progress::Waiting, target);
                 expected += 1;
             }
         }
@@ -573,7 +577,7 @@ impl World {
         let (event, webhook, delivery) = all[usize::from(number) % all.len()];
         let made = self.runtime.block_on(self.store().redeliver(webhook, delivery, Actor::Host)).expect("written");
         let hook = &self.model.hooks[&webhook];
-        let epoch = hook.epoch + u32::from(hook.activity != Activity::On);
+        let activation = hook.activation + u32::from(hook.activity != Activity::On);
         let Some(made) = made else {
             // Ids are made by the machine's clock, which the test's is not: only the history knows the way back.
             let known = self.durable.hooks[&webhook].history.iter().flatten().any(|tried| tried.delivery == delivery);
@@ -581,7 +585,7 @@ impl World {
             return;
         };
         let id = made.id;
-        let delivery = Delivery { id, webhook, progress: Progress::Waiting, attempts: 0, epoch };
+        let delivery = Delivery { id, webhook, progress: Progress::Waiting, attempts: 0, activation };
         self.model.events.get_mut(&event).expect("known").deliveries.push(delivery);
         self.committed();
     }
@@ -644,7 +648,7 @@ impl World {
 
     fn queued(&mut self, entry: DueEntry) {
         let id = entry.key.webhook;
-        let current = self.model.hooks.get(&id).is_some_and(|hook| hook.epoch == entry.key.epoch);
+        let current = self.model.hooks.get(&id).is_some_and(|hook| hook.activation == entry.key.activation);
         if current && self.complete.contains(&id) && !self.entries.contains_key(&entry.key) {
             let waiting: Vec<_> = entry.items.into_iter().map(|(item, _)| item).collect();
             let left = waiting.len();
@@ -654,8 +658,8 @@ impl World {
 
     fn look_again(&mut self, id: WebhookId) {
         let Some(hook) = self.model.hooks.get(&id) else { return };
-        let (active, epoch) = (hook.activity == Activity::On, hook.epoch);
-        let stale = self.entries.keys().any(|key| key.webhook == id && key.epoch != epoch);
+        let (active, activation) = (hook.activity == Activity::On, hook.activation);
+        let stale = self.entries.keys().any(|key| key.webhook == id && key.activation != activation);
         if !active || stale {
             for (_, entry) in self.entries.iter_mut().filter(|(key, _)| key.webhook == id) {
                 entry.left -= entry.waiting.len();
@@ -666,16 +670,16 @@ impl World {
             self.complete.remove(&id);
         }
         if active && !self.complete.contains(&id) {
-            self.load(id, epoch);
+            self.load(id, activation);
         }
     }
 
     /// Loads a webhook's whole queue in small pieces; what is loaded must be what the model has waiting.
-    fn load(&mut self, id: WebhookId, epoch: u32) {
+    fn load(&mut self, id: WebhookId, activation: u32) {
         let mut after = None;
         let mut found = Vec::new();
         loop {
-            self.store().load_due(id, epoch, after, 3);
+            self.store().load_due(id, activation, after, 3);
             if self.is_ripe() {
                 self.committed();
             }
@@ -723,9 +727,9 @@ impl World {
         self.complete.clear();
         self.compare();
         let active = self.model.hooks.iter().filter(|(_, hook)| hook.activity == Activity::On);
-        let active: Vec<_> = active.map(|(id, hook)| (*id, hook.epoch)).collect();
-        for (id, epoch) in active {
-            self.load(id, epoch);
+        let active: Vec<_> = active.map(|(id, hook)| (*id, hook.activation)).collect();
+        for (id, activation) in active {
+            self.load(id, activation);
         }
     }
 
@@ -738,7 +742,7 @@ impl World {
         assert_eq!(known, self.model.hooks.keys().copied().collect());
         for (id, hook) in &self.model.hooks {
             let webhook = table.get(*id).expect("known");
-            assert_eq!(webhook.epoch, hook.epoch);
+            assert_eq!(webhook.activation, hook.activation);
             let activity = match webhook.activity {
                 super::Activity::Active => Activity::On,
                 super::Activity::OffByAdmin => Activity::Off,
@@ -769,7 +773,9 @@ impl World {
             (Progress::Failed, _) => Status::Failed,
             (Progress::Skipped, _) => Status::Skipped,
             (Progress::Waiting, None) => Status::Cancelled,
-            (Progress::Waiting, Some(hook)) if hook.activity == Activity::On && hook.epoch == delivery.epoch => {
+            (Progress::Waiting, Some(hook))
+                if hook.activity == Activity::On && hook.activation == delivery.activation =>
+            {
                 Status::Pending
             }
             (Progress::Waiting, Some(_)) => Status::Held,

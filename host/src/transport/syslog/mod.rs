@@ -15,7 +15,7 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 use super::gate::Gate;
 use super::outcome::{Failure, Reached};
 use super::tls::Tls;
-use crate::model::url::{Carriage, DeliveryUrl, Framing, Scheme};
+use crate::model::url::{DeliveryUrl, Framing, Scheme, TransportKind};
 use crate::model::webhook::TlsNames;
 
 /// Both ways that syslog goes.
@@ -50,9 +50,9 @@ impl Syslog {
 /// A message that is longer than what receivers take is no matter of taste: common ones read the rest of it as a new
 /// message, which whoever wrote the event could then have written.
 pub fn fits(scheme: Scheme, message: &[u8]) -> Result<(), String> {
-    let most = match scheme.carriage() {
-        Carriage::Http => return Ok(()),
-        carriage => carriage.max_bytes().unwrap_or(u32::MAX) as usize,
+    let most = match scheme.transport_kind() {
+        TransportKind::Http => return Ok(()),
+        transport_kind => transport_kind.max_bytes().unwrap_or(u32::MAX) as usize,
     };
     if message.is_empty() {
         return Err("the formatter made an empty message, and there is none in syslog".into());

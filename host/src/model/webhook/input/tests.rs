@@ -1,5 +1,5 @@
 use super::*;
-use crate::model::json;
+use crate::json;
 
 const WHOLE: &str = r#"{"name":"n","url":"https://example.com/hook"}"#;
 

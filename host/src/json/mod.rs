@@ -6,7 +6,8 @@
 //! rebuilt: what is kept or passed on is a slice of what came in.
 
 mod canonical;
-pub mod object;
+pub mod fault;
+pub mod fields;
 
 use std::fmt;
 use std::str;

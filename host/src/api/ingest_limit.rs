@@ -17,7 +17,7 @@ const REMEMBERED: usize = 1024;
 
 /// The limits of all tokens.
 #[derive(Clone)]
-pub(super) struct Throttle(Arc<Inner>);
+pub(super) struct IngestLimit(Arc<Inner>);
 
 struct Inner {
     /// Events a second; 0: as many as it likes.
@@ -39,18 +39,18 @@ struct Used {
 /// A request's part of its token's share; given back when it goes.
 #[derive(Debug)]
 pub(super) struct Admitted {
-    throttle: Throttle,
+    limit: IngestLimit,
     token: TokenId,
     bytes: usize,
 }
 
-impl std::fmt::Debug for Throttle {
+impl std::fmt::Debug for IngestLimit {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Throttle").field("rate", &self.0.rate).finish_non_exhaustive()
+        f.debug_struct("IngestLimit").field("rate", &self.0.rate).finish_non_exhaustive()
     }
 }
 
-impl Throttle {
+impl IngestLimit {
     /// Lets each token post so many events a second; 0: no limit.
     pub(super) fn new(rate: u32) -> Self {
         Self(Arc::new(Inner { rate, tokens: Mutex::default() }))
@@ -96,7 +96,7 @@ impl Throttle {
         }
         used.credit -= f64::from(u32::try_from(events).unwrap_or(u32::MAX));
         used.waiting += bytes;
-        Ok(Admitted { throttle: self.clone(), token, bytes })
+        Ok(Admitted { limit: self.clone(), token, bytes })
     }
 }
 
@@ -119,7 +119,7 @@ impl Used {
 
 impl Drop for Admitted {
     fn drop(&mut self) {
-        if let Some(used) = self.throttle.tokens().get_mut(&self.token) {
+        if let Some(used) = self.limit.tokens().get_mut(&self.token) {
             used.waiting = used.waiting.saturating_sub(self.bytes);
         }
     }
@@ -134,30 +134,30 @@ mod tests {
 
     #[test]
     fn a_token_has_its_rate_and_one_second_of_burst() {
-        let throttle = Throttle::new(10);
+        let limit = IngestLimit::new(10);
         for _ in 0..10 {
-            throttle.admit(A, 1, 1, 0).expect("within the burst");
+            limit.admit(A, 1, 1, 0).expect("within the burst");
         }
-        assert_eq!(throttle.admit(A, 1, 1, 0).expect_err("over").code(), Code::TooManyRequests);
-        assert!(throttle.check(A, 0).is_err() && throttle.check(B, 0).is_ok());
-        throttle.admit(B, 1, 1, 0).expect("another token");
-        throttle.admit(A, 1, 1, 100).expect("a tenth of a second later");
-        assert!(throttle.check(A, 100).is_err());
+        assert_eq!(limit.admit(A, 1, 1, 0).expect_err("over").code(), Code::TooManyRequests);
+        assert!(limit.check(A, 0).is_err() && limit.check(B, 0).is_ok());
+        limit.admit(B, 1, 1, 0).expect("another token");
+        limit.admit(A, 1, 1, 100).expect("a tenth of a second later");
+        assert!(limit.check(A, 100).is_err());
         // A batch is taken whole and paid for afterwards.
-        throttle.admit(A, 50, 1, 1100).expect("a batch");
-        assert!(throttle.check(A, 5000).is_err());
-        throttle.check(A, 5300).expect("paid");
+        limit.admit(A, 50, 1, 1100).expect("a batch");
+        assert!(limit.check(A, 5000).is_err());
+        limit.check(A, 5300).expect("paid");
         // A clock that was set back gives nothing and takes nothing.
-        throttle.check(A, 0).expect_err("not paid yet");
+        limit.check(A, 0).expect_err("not paid yet");
     }
 
     #[test]
     fn a_token_has_its_share_of_what_waits() {
-        let throttle = Throttle::new(0);
-        let all = throttle.admit(A, 1_000_000, SHARE_BYTES * 2, 0).expect("alone it passes");
-        assert_eq!(throttle.admit(A, 1, 1, 0).expect_err("over").code(), Code::TooManyRequests);
-        throttle.admit(B, 1, 1, 0).expect("another token");
+        let limit = IngestLimit::new(0);
+        let all = limit.admit(A, 1_000_000, SHARE_BYTES * 2, 0).expect("alone it passes");
+        assert_eq!(limit.admit(A, 1, 1, 0).expect_err("over").code(), Code::TooManyRequests);
+        limit.admit(B, 1, 1, 0).expect("another token");
         drop(all);
-        throttle.admit(A, 1, 1, 0).expect("given back");
+        limit.admit(A, 1, 1, 0).expect("given back");
     }
 }

@@ -11,7 +11,7 @@ use serde::Deserializer as _;
 use serde::de::{MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::model::fault::{Faults, token};
+use crate::json::fault::{Faults, token};
 
 /// Faults of one kind that one list or object can add; the next ones would tell nothing new.
 pub const MAX_FAULTS: usize = 100;

@@ -5,14 +5,14 @@ use std::path::Path;
 
 /// The file's keys that nobody has asked for yet, and the faults so far.
 #[derive(Default)]
-pub(super) struct Sheet {
+pub(super) struct Sources {
     file_name: String,
     keys: toml::Table,
     known: Vec<&'static str>,
     faults: Vec<String>,
 }
 
-impl Sheet {
+impl Sources {
     /// The settings in a TOML file.
     ///
     /// # Errors
