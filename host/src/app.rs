@@ -13,17 +13,17 @@ use tokio_util::sync::CancellationToken;
 use crate::api::{self, Api};
 use crate::clock::SystemClock;
 use crate::config::Config;
-use crate::formatter::{Compiler, Registry, RegistryOptions, Rendered, Sample};
+use crate::formatter::{Compiler, Registry, RegistryOptions, Sample};
 use crate::model::audit::Actor;
 use crate::model::secret::Secret;
 use crate::model::settings::DeliverySettings;
 use crate::model::time::Clock;
 use crate::model::token::Role;
-use crate::scheduler::{Courier, Ear, Scheduler};
+use crate::scheduler::{Inbox, Scheduler};
 use crate::store::{self, Retention, Store};
 use crate::telemetry::Telemetry;
 use crate::transport::{Guard, Resolve, Tls, Transport};
-use crate::{embedded, samples};
+use crate::{delivery, embedded, samples};
 
 /// How long an answer to an idempotency key is kept.
 const IDEMPOTENCY_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
@@ -138,8 +138,8 @@ pub async fn build(config: Config, parts: Parts) -> Result<App> {
     let Parts { clock, resolver, extra_roots, compiler } = parts;
     // What the configuration names is judged before anything is made.
     let tls = Tls::new(&config.tls, &extra_roots)?;
-    let ear = Ear::new();
-    let store = open_store(&config.data, &config, Arc::clone(&clock), ear.changes())?;
+    let inbox = Inbox::new();
+    let store = open_store(&config.data, &config, Arc::clone(&clock), inbox.changes())?;
     let store = Arc::new(store);
     let new_admin_token = first_token(&store, config.admin_token.as_ref()).await?;
     let host_name = store.setting("host-name", config.host_name.clone(), machine_name()).await?;
@@ -154,7 +154,7 @@ pub async fn build(config: Config, parts: Parts) -> Result<App> {
         compiler,
         cache_key: Some(store.code_key()),
         clock: Arc::clone(&clock),
-        changes: ear.formatters(),
+        changes: inbox.formatters(),
         audit_events: {
             let store = Arc::clone(&store);
             Box::new(move |audit_event| store.audit_soon(audit_event))
@@ -174,17 +174,14 @@ pub async fn build(config: Config, parts: Parts) -> Result<App> {
         None => crate::transport::system_resolver().context("the system's name resolution cannot be set up")?,
     };
     let transport = Arc::new(Transport::new(guard, resolver, tls, config.proxy.clone())?);
-    let courier = Courier {
+    let parts = delivery::Parts {
         store: Arc::clone(&store),
         registry: Arc::clone(&registry),
-        rendered: Rendered::default(),
         transport: Arc::clone(&transport),
         clock: Arc::clone(&clock),
         telemetry: Arc::clone(&telemetry),
-        #[cfg(test)]
-        double: None,
     };
-    let scheduler = Arc::new(Scheduler::start(ear, courier, config.delivery, handle));
+    let scheduler = Arc::new(Scheduler::start(inbox, parts, config.delivery, handle));
     Ok(App {
         new_admin_token,
         store,

@@ -10,6 +10,7 @@ pub mod app;
 pub mod cli;
 mod clock;
 pub mod config;
+pub mod delivery;
 mod embedded;
 pub mod formatter;
 pub mod json;

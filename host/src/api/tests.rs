@@ -16,15 +16,15 @@ use tower_service::Service as _;
 
 use super::*;
 use crate::clock::SystemClock;
-use crate::formatter::{RegistryOptions, Rendered};
+use crate::formatter::RegistryOptions;
 use crate::model::audit::Actor;
 use crate::model::secret::Secret;
 use crate::model::settings::DeliverySettings;
 use crate::model::settings::TlsFiles;
 use crate::model::token::Role;
-use crate::scheduler::{Courier, Ear};
+use crate::scheduler::Inbox;
 use crate::transport::{Guard, Tls, Transport, system_resolver};
-use crate::{embedded, store};
+use crate::{delivery, embedded, store};
 
 /// A running API and a token of each role.
 struct Host {
@@ -101,7 +101,7 @@ impl Host {
 
     async fn patient(limits: Limits, body_timeout: Duration) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let ear = Ear::new();
+        let inbox = Inbox::new();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
         let store = Store::open(store::Options {
             folder: folder.path().to_owned(),
@@ -109,7 +109,7 @@ impl Host {
             master_key: None,
             breaker_threshold: 5,
             idempotency_kept: Duration::from_secs(60),
-            changes: ear.changes(),
+            changes: inbox.changes(),
             clock: Arc::clone(&clock),
         });
         let store = Arc::new(store.expect("a store"));
@@ -120,17 +120,15 @@ impl Host {
             Transport::new(guard, resolver, Tls::new(&TlsFiles::default(), &[]).expect("TLS"), None)
                 .expect("a transport"),
         );
-        let courier = Courier {
+        let parts = delivery::Parts {
             store: Arc::clone(&store),
             registry: registry(),
-            rendered: Rendered::default(),
             transport: Arc::clone(&transport),
             clock: Arc::clone(&clock),
             telemetry: Arc::clone(&telemetry),
-            double: None,
         };
         let deliveries = tokio::runtime::Handle::current();
-        let scheduler = Arc::new(Scheduler::start(ear, courier, DeliverySettings::default(), deliveries));
+        let scheduler = Arc::new(Scheduler::start(inbox, parts, DeliverySettings::default(), deliveries));
         let draining = CancellationToken::new();
         let api = Api {
             store: Arc::clone(&store),

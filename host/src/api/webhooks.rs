@@ -28,7 +28,7 @@ use crate::model::id::WebhookId;
 use crate::model::token::Role;
 use crate::model::webhook::input::{DEFAULT_FORMAT, Draft};
 use crate::model::webhook::{Webhook, WebhookConfig};
-use crate::scheduler::TestRefused;
+use crate::scheduler::TestRejected;
 use crate::store::Updated;
 
 use schema::{WebhookChange, WebhookInput};
@@ -196,12 +196,12 @@ async fn test(_: Admin, PathId(id): PathId<WebhookId>, State(api): State<Shared>
     let webhook = find(&api, id)?;
     match api.scheduler.test(webhook).await {
         Ok(attempt) => Ok(Json(attempt)),
-        Err(TestRefused::TooMany { retry_after }) => {
+        Err(TestRejected::TooMany { retry_after }) => {
             let error = ApiError::new(Code::TooManyRequests, "a webhook can be tested 60 times a minute");
             Err(error.retry_after(retry_after))
         }
-        Err(TestRefused::Gone) => Err(ApiError::not_found("webhook")),
-        Err(TestRefused::Store(error)) => Err(error.into()),
+        Err(TestRejected::Gone) => Err(ApiError::not_found("webhook")),
+        Err(TestRejected::Store(error)) => Err(error.into()),
     }
 }
 

@@ -363,8 +363,14 @@ pub(super) fn requeue(engine: &Engine, lost: &[Lost], due_ms: i64, seq: u64) -> 
     for Lost { event, place, webhook, delivery, state } in lost {
         let key = DueKey { webhook: *webhook, activation: state.activation, due_ms, seq };
         let attempts = state.attempts;
-        let item =
-            DueItem { event: *event, slot: *place, delivery: *delivery, attempt: attempts + 1, earlier: 0, pin: None };
+        let item = DueItem {
+            event: *event,
+            slot: *place,
+            delivery: *delivery,
+            attempt: attempts + 1,
+            earlier: 0,
+            sent: Sent::Never,
+        };
         let mut states = match txn.written(&keys::state(*event)) {
             Some(bytes) => record::unpack(bytes).unwrap_or_default(),
             None => states_of(engine, *event)?,

@@ -37,7 +37,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::model::audit::{Actor, AuditEntry, AuditEvent};
-use crate::model::delivery::{Attempt, DeliveryView};
+use crate::model::delivery::{Attempt, DeliveryView, Step};
 use crate::model::event::{Event, NewEvent};
 use crate::model::id::{AuditId, DeliveryId, EventId, TokenId, WebhookId};
 use crate::model::secret::Secret;
@@ -50,7 +50,7 @@ pub use care::{Care, CheckReport, CompactError, KindReport, Missing, Repaired};
 pub use export::{ImportError, Imported, import};
 pub use keys::DueKey;
 pub use read::{AttemptPage, AttemptQuery, AttemptsError};
-pub use record::{DueItem, Pin};
+pub use record::{DueItem, Pin, Sent};
 pub use recover::Cursor;
 pub use table::{Tokens, WebhookTable};
 pub use writer::Change;
@@ -269,37 +269,22 @@ pub struct Outcome {
     pub item: DueItem,
     /// The attempt for the history (its id is made here); none when there was nothing to try.
     pub attempt: Option<Attempt>,
-    /// What follows.
+    /// The next step.
     pub step: Step,
+    /// Whether it was sent by now, for [`Step::Again`].
+    pub sent: Sent,
+    /// Outcomes of one [`Store::record`] that go again in the same group share a queue entry, and so go out together.
+    pub group: u32,
     /// The queue entry that is done with this, if it is.
     pub closes: Option<DueKey>,
 }
 
-/// What follows an attempt.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Step {
-    /// Taken by the destination.
-    Delivered,
-    /// Given up; with a reason when the webhook is switched off at once.
-    Failed {
-        /// Why the webhook is switched off, if it is.
-        deactivate: Option<String>,
-    },
-    /// Another attempt.
-    Again {
-        /// When, in milliseconds of the steady clock.
-        due_ms: i64,
-        /// When, for people.
-        at: Timestamp,
-        /// What rendered this attempt.
-        pin: Option<Pin>,
-        /// Whether this attempt counts; one cut by a shutdown does not.
-        counts: bool,
-    },
-    /// The formatter does not do this event type.
-    Skipped,
-    /// The event or the webhook is gone: nothing to record.
-    Dropped,
+impl Outcome {
+    /// The outcome of a queue entry whose delivery needs nothing: it goes.
+    pub fn dropped(webhook: WebhookId, item: DueItem, closes: Option<DueKey>) -> Self {
+        let sent = item.sent;
+        Self { webhook, item, attempt: None, step: Step::Dropped, sent, group: 0, closes }
+    }
 }
 
 /// One waiting delivery with its event, when that is at hand.

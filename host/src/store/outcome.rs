@@ -5,14 +5,15 @@ use std::sync::atomic::Ordering;
 
 use super::record::{self, Entries, EventRecord, Progress, SlotState};
 use super::writer::Writer;
-use super::{DueEntry, DueItem, DueKey, Outcome, Step, StoreError, keys};
-use crate::model::delivery::Attempt;
+use super::{DueEntry, DueItem, DueKey, Outcome, StoreError, keys};
+use crate::model::breaker;
+use crate::model::delivery::{Attempt, Step};
 use crate::model::id::{AttemptId, EventId, WebhookId};
-use crate::model::webhook::Verdict;
+use crate::model::time::Timestamp;
 
 impl Writer {
-    /// Takes outcomes into the pending transaction. Those of one request are told together: what is due again at the
-    /// same time stays together, in one queue entry.
+    /// Takes the outcomes of one request into the pending transaction. Deliveries that go again in the same group share one
+    /// queue entry.
     pub(super) fn record(&mut self, outcomes: Vec<Outcome>) {
         let mut again = Vec::new();
         for outcome in outcomes {
@@ -22,18 +23,22 @@ impl Writer {
                 tracing::error!(%error, "an outcome could not be recorded");
             }
         }
-        for entry in again {
+        for (_, entry) in again {
             let items: Vec<_> = entry.items.iter().map(|(item, _)| item).collect();
             self.pending.txn.put(entry.key.encode(), record::pack_queue(&items));
             self.pending.due.push(entry);
         }
     }
 
-    fn try_record(&mut self, outcome: Outcome, again: &mut Vec<DueEntry>) -> Result<(), StoreError> {
-        let Outcome { webhook, item, attempt, step, closes } = outcome;
-        if step != Step::Dropped {
-            self.move_on(webhook, &item, &step, again)?;
+    fn try_record(&mut self, outcome: Outcome, again: &mut Vec<(u32, DueEntry)>) -> Result<(), StoreError> {
+        let next_attempt_at = match &outcome.step {
+            Step::Again { after, .. } => Some(self.now().plus(*after)),
+            _ => None,
+        };
+        if outcome.step != Step::Dropped {
+            self.move_on(&outcome, next_attempt_at, again)?;
         }
+        let Outcome { webhook, attempt, step, closes, .. } = outcome;
         if let Some(key) = closes {
             self.pending.txn.remove(key.encode());
         }
@@ -41,16 +46,14 @@ impl Writer {
         let Some(owner) = self.webhooks.load().get(webhook).cloned() else { return Ok(()) };
         if let Some(mut attempt) = attempt {
             attempt.id = AttemptId::generate();
+            attempt.next_attempt_at = next_attempt_at;
             self.pending.attempts.entry(webhook).or_default().push(attempt);
         }
-        let now = self.now();
-        let verdict = match &step {
-            Step::Delivered => Verdict::Delivered,
-            Step::Failed { deactivate } => Verdict::Failed { deactivate: deactivate.clone() },
-            Step::Again { counts: true, .. } => Verdict::Again,
-            Step::Again { counts: false, .. } | Step::Skipped | Step::Dropped => return Ok(()),
-        };
-        let (health, off) = owner.health.values().after(&verdict, now, self.breaker_threshold);
+        let before = owner.health.values();
+        let (health, off) = breaker::after(before, &step, self.now(), self.breaker_threshold);
+        if health == before {
+            return Ok(());
+        }
         owner.health.set(health);
         self.pending.counters.insert(webhook);
         if let Some(reason) = off
@@ -64,11 +67,11 @@ impl Writer {
     /// Writes where the delivery stands now, and its next place in the queue.
     fn move_on(
         &mut self,
-        webhook: WebhookId,
-        item: &DueItem,
-        step: &Step,
-        again: &mut Vec<DueEntry>,
+        outcome: &Outcome,
+        next_attempt_at: Option<Timestamp>,
+        again: &mut Vec<(u32, DueEntry)>,
     ) -> Result<(), StoreError> {
+        let Outcome { webhook, item, step, sent, group, .. } = outcome;
         let Some(mut states) = self.states(item.event)? else { return Ok(()) };
         let Some(state) = states.get_mut(item.slot as usize) else { return Ok(()) };
         state.next_attempt_at = None;
@@ -76,29 +79,26 @@ impl Writer {
             Step::Delivered => *state = SlotState { progress: Progress::Delivered, attempts: item.attempt, ..*state },
             Step::Failed { .. } => *state = SlotState { progress: Progress::Failed, attempts: item.attempt, ..*state },
             Step::Skipped => state.progress = Progress::Skipped,
-            Step::Again { due_ms, at, pin, counts } => {
+            Step::Again { after, counts } => {
                 let attempts = if *counts { item.attempt } else { item.attempt - 1 };
                 let activation =
-                    self.webhooks.load().get(webhook).map_or(state.activation, |webhook| webhook.activation);
-                let together = again.iter_mut().find(|entry| {
-                    entry.key.webhook == webhook && entry.key.activation == activation && entry.key.due_ms == *due_ms
+                    self.webhooks.load().get(*webhook).map_or(state.activation, |webhook| webhook.activation);
+                let index = again.iter().position(|(known, _)| known == group).unwrap_or_else(|| {
+                    let wait_ms = i64::try_from(after.as_millis()).unwrap_or(i64::MAX);
+                    let due_ms = self.clock.steady_ms().saturating_add(wait_ms);
+                    let key = DueKey { webhook: *webhook, activation, due_ms, seq: self.seq() };
+                    again.push((*group, DueEntry { key, items: Vec::new() }));
+                    again.len() - 1
                 });
-                let key = together.as_ref().map_or_else(
-                    || DueKey { webhook, activation, due_ms: *due_ms, seq: self.seq() },
-                    |entry| entry.key,
-                );
+                let (_, entry) = &mut again[index];
                 *state = SlotState {
                     progress: Progress::Waiting,
                     attempts,
                     activation,
-                    next_attempt_at: Some(*at),
-                    queued: Some(key.seq),
+                    next_attempt_at,
+                    queued: Some(entry.key.seq),
                 };
-                let next = DueItem { attempt: attempts + 1, pin: *pin, ..item.clone() };
-                match together {
-                    Some(entry) => entry.items.push((next, None)),
-                    None => again.push(DueEntry { key, items: vec![(next, None)] }),
-                }
+                entry.items.push((DueItem { attempt: attempts + 1, sent: *sent, ..item.clone() }, None));
             }
             Step::Dropped => {}
         }

@@ -179,6 +179,25 @@ pub struct Pin {
     pub rendering: [u8; 32],
 }
 
+/// Whether a delivery was sent before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sent {
+    /// No attempt reached the network.
+    Never,
+    /// An attempt may have reached the destination, rendered by this component; `None`: by one that is not known.
+    Before(Option<Pin>),
+}
+
+impl Sent {
+    /// What rendered the attempts before, as far as it is known.
+    pub fn pin(self) -> Option<Pin> {
+        match self {
+            Self::Never => None,
+            Self::Before(pin) => pin,
+        }
+    }
+}
+
 /// One delivery that waits for its next attempt.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DueItem {
@@ -192,8 +211,37 @@ pub struct DueItem {
     pub attempt: u32,
     /// Attempts made before somebody asked for the delivery again: they do not count as retries.
     pub earlier: u32,
-    /// What rendered the attempts before, if there were any.
-    pub pin: Option<Pin>,
+    /// Whether it was sent before.
+    #[serde(with = "sent_as_pin")]
+    pub sent: Sent,
+}
+
+/// Formats 1 and 2 store [`Sent`] as an optional pin; one of zeroes stands for "by a component that is not known".
+mod sent_as_pin {
+    use super::{Pin, Sent};
+    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
+
+    const UNKNOWN: Pin = Pin { component: [0; 32], rendering: [0; 32] };
+
+    pub(super) fn of(pin: Option<Pin>) -> Sent {
+        match pin {
+            None => Sent::Never,
+            Some(UNKNOWN) => Sent::Before(None),
+            Some(pin) => Sent::Before(Some(pin)),
+        }
+    }
+
+    pub(super) fn serialize<S: Serializer>(sent: &Sent, serializer: S) -> Result<S::Ok, S::Error> {
+        match sent {
+            Sent::Never => None,
+            Sent::Before(pin) => Some(pin.unwrap_or(UNKNOWN)),
+        }
+        .serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Sent, D::Error> {
+        Option::deserialize(deserializer).map(of)
+    }
 }
 
 impl DueItem {
@@ -237,7 +285,7 @@ struct DueItemV1 {
 impl From<DueItemV1> for DueItem {
     fn from(old: DueItemV1) -> Self {
         let DueItemV1 { event, slot, delivery, attempt, pin } = old;
-        Self { event, slot, delivery, attempt, earlier: 0, pin }
+        Self { event, slot, delivery, attempt, earlier: 0, sent: sent_as_pin::of(pin) }
     }
 }
 
@@ -410,13 +458,13 @@ mod tests {
 
     fn item() -> DueItem {
         let (event, delivery) = (EventId::generate(), DeliveryId::generate());
-        DueItem { event, slot: 3, delivery, attempt: 2, earlier: 0, pin: None }
+        DueItem { event, slot: 3, delivery, attempt: 2, earlier: 0, sent: Sent::Never }
     }
 
     #[test]
     fn a_queue_entry_of_before_rounds_were_known_is_read() {
-        let DueItem { event, slot, delivery, attempt, pin, .. } = item();
-        let bytes = pack(&vec![DueItemV1 { event, slot, delivery, attempt, pin }]);
+        let DueItem { event, slot, delivery, attempt, .. } = item();
+        let bytes = pack(&vec![DueItemV1 { event, slot, delivery, attempt, pin: None }]);
         assert_eq!(unpack_queue(&bytes).expect("the old form"), [DueItem { event, delivery, ..item() }]);
     }
 }

@@ -182,7 +182,7 @@ fn attempt(item: &DueItem, success: bool) -> Attempt {
 }
 
 fn again(due_ms: i64) -> Step {
-    Step::Again { due_ms, at: Timestamp::from_unix_ms(due_ms), pin: None, counts: true }
+    Step::Again { due_ms, at: Timestamp::from_unix_ms(due_ms), sent: Sent::Never, counts: true }
 }
 
 #[tokio::test]
@@ -514,7 +514,8 @@ async fn a_cut_attempt_waits_in_one_place_only() {
     opened.accept(TokenId::from_bytes([1; 16]), None, events).await.expect("accepted");
     let due = opened.due();
     // One of an entry's two deliveries is cut by a shutdown; the entry stays for the other.
-    let step = Step::Again { due_ms: START_MS, at: Timestamp::from_unix_ms(START_MS), pin: None, counts: false };
+    let step =
+        Step::Again { due_ms: START_MS, at: Timestamp::from_unix_ms(START_MS), sent: Sent::Never, counts: false };
     let outcome = Outcome { webhook: webhook.id, item: due[0].1.clone(), attempt: None, step, closes: None };
     opened.store.record(vec![outcome]);
     opened.recorded();

@@ -449,7 +449,7 @@ impl World {
         let again = |counts, wait| Step::Again {
             due_ms: self.now + wait,
             at: Timestamp::from_unix_ms(self.now + wait),
-            pin: None,
+            sent: Sent::Never,
             counts,
         };
         let gone = !self.model.events.contains_key(&item.event);
