@@ -125,7 +125,7 @@ impl Canonical {
             if pair[0].hash == pair[1].hash && pair[0].name(buffer) == pair[1].name(buffer) {
                 let name = String::from_utf8_lossy(pair[0].name(buffer));
                 let shown: String = name.chars().take(SHOWN_CHARS).collect();
-                return Err(E::custom(format_args!("the member {shown:?} stands twice in one object")));
+                return Err(E::custom(format_args!("duplicate member {shown:?} in one object")));
             }
         }
         self.sorted.clear();

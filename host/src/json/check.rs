@@ -229,8 +229,8 @@ mod tests {
             "9223372036854775808",
             "-9223372036854775808",
         ];
-        for (place, one) in texts.iter().enumerate() {
-            for other in &texts[place + 1..] {
+        for (index, one) in texts.iter().enumerate() {
+            for other in &texts[index + 1..] {
                 assert_ne!(digest(one), digest(other), "{one} and {other}");
             }
         }
@@ -249,13 +249,13 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_readers_disagree_about_and_says_where() {
+    fn rejects_duplicate_members_and_other_ambiguities_with_their_position() {
         for (text, expected) in [
             ("", "there is no JSON value (line 1, column 0)"),
             (" \n", "there is no JSON value (line 1, column 0)"),
-            (r#"{"a":1,"a":2}"#, r#"the member "a" stands twice in one object (line 1, column 13)"#),
-            (r#"{"a":1,"\u0061":2}"#, r#"the member "a" stands twice in one object (line 1, column 18)"#),
-            ("[{\"x\":{\"b\":1,\n\"b\":1}}]", r#"the member "b" stands twice in one object (line 2, column 6)"#),
+            (r#"{"a":1,"a":2}"#, r#"duplicate member "a" in one object (line 1, column 13)"#),
+            (r#"{"a":1,"\u0061":2}"#, r#"duplicate member "a" in one object (line 1, column 18)"#),
+            ("[{\"x\":{\"b\":1,\n\"b\":1}}]", r#"duplicate member "b" in one object (line 2, column 6)"#),
             (r#""\ud83d""#, "unexpected end of hex escape (line 1, column 8)"),
             (r#""\ud83dx""#, "unexpected end of hex escape (line 1, column 8)"),
             (r#""\ude00""#, "lone leading surrogate in hex escape (line 1, column 7)"),
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn takes_127_levels_and_not_one_more() {
+    fn accepts_127_levels_and_not_one_more() {
         let nested =
             |open: &str, close: &str, levels: usize| format!("{}{}", open.repeat(levels), close.repeat(levels));
         assert_eq!(reason(&nested("[", "]", MAX_DEPTH)), "");
@@ -287,9 +287,9 @@ mod tests {
     }
 
     #[test]
-    fn takes_only_utf_8_without_a_byte_order_mark() {
+    fn accepts_only_utf_8_without_a_byte_order_mark() {
         assert_eq!(decode("{\"é\":1}".as_bytes()), Ok("{\"é\":1}"));
-        assert_eq!(decode(b"\xef\xbb\xbf{}").expect_err("a mark").reason, "the text begins with a byte order mark");
+        assert_eq!(decode(b"\xef\xbb\xbf{}").expect_err("a byte order mark").reason, "the text begins with a byte order mark");
         let error = decode(b"{\n \"a\": \"\xff\"}").expect_err("not UTF-8");
         assert_eq!((error.line, error.column), (2, 8));
     }
@@ -306,10 +306,10 @@ mod tests {
     }
 
     #[test]
-    fn places_in_a_part_are_places_in_the_whole() {
+    fn positions_in_a_part_become_positions_in_the_whole() {
         let text = "[1,\n  {\"a\":1,\"a\":1}]";
         let (parts, _) = elements(text, 9).expect("an array");
-        let error = check_part(text, parts[1], 1).expect_err("a member twice");
+        let error = check_part(text, parts[1], 1).expect_err("a duplicate member");
         assert_eq!((error.line, error.column), (2, 15));
     }
 
@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_of_a_million_digits_and_an_object_of_many_members_get_an_answer() {
+    fn a_number_of_a_million_digits_and_an_object_of_many_members_are_handled() {
         assert!(reason(&"1".repeat(1_000_000)).starts_with("number out of range"));
         assert_eq!(reason(&format!("0.{}", "1".repeat(1_000_000))), "");
         let members: Vec<String> = (0..200_000).map(|key| format!("\"{key}\":0")).collect();
