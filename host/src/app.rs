@@ -203,7 +203,7 @@ impl App {
     }
 
     /// Serves until a shutdown is requested, then drains: `/readyz` fails, no delivery is claimed any more, attempts in
-    /// flight get the grace period and what is still unfinished then goes back to the queue.
+    /// flight get the grace period, and what is unfinished then stays queued for the next start.
     ///
     /// # Errors
     /// If the listener fails, or a task panicked.

@@ -6,7 +6,7 @@ use http::Uri;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::Shared;
+use super::state::Shared;
 use super::auth::Admin;
 use super::page;
 use super::problem::{ApiError, Code};

@@ -7,7 +7,7 @@ use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
 
-use super::Shared;
+use super::state::Shared;
 use super::problem::{ApiError, Code};
 use crate::model::token::{Role, Token};
 

@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::Shared;
+use super::state::Shared;
 use super::auth::Poster;
 use super::body::{MediaType, Unread};
 use super::path::PathId;

@@ -15,7 +15,7 @@ use tokio::sync::mpsc::{Receiver, channel};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::Shared;
+use super::state::Shared;
 use super::auth::Admin;
 use super::problem::{ApiError, Code};
 use crate::model::audit::{Action, AuditEvent};

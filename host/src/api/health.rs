@@ -8,7 +8,7 @@ use serde::Serialize;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::Shared;
+use super::state::Shared;
 use super::problem::{ApiError, Code};
 use crate::formatter::{FormatterInfo, State as Loaded};
 use crate::model::webhook::Activity;

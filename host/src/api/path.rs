@@ -5,7 +5,7 @@ use std::str::FromStr;
 use axum::extract::{FromRequestParts, Path};
 use http::request::Parts;
 
-use super::Shared;
+use super::state::Shared;
 use super::problem::{ApiError, Code};
 
 /// The one id in a path.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::Shared;
+use super::state::Shared;
 use super::auth::Admin;
 use super::body::Unread;
 use super::path::PathId;

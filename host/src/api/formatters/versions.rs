@@ -8,7 +8,7 @@ use serde::Deserialize;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::super::Shared;
+use super::super::state::Shared;
 use super::super::auth::{Admin, Anyone};
 use super::super::body::Unread;
 use super::super::path::PathText;
