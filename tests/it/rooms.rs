@@ -17,6 +17,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("formatter", &["json", "model"]),
     ("transport", &["model"]),
     ("scheduler", &["store", "formatter", "signature", "transport", "samples", "telemetry", "model"]),
+    ("upkeep", &["store", "formatter", "model"]),
     ("api", &["store", "scheduler", "formatter", "transport", "samples", "telemetry", "json", "model"]),
 ];
 /// These see everything: wiring, the commands, and the crate's own front.

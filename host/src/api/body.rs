@@ -1,8 +1,6 @@
 //! Reading a request's body, with every limit kept before anything is buffered.
 
 use std::convert::Infallible;
-use std::sync::Arc;
-use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{FromRequest, Request};
@@ -10,38 +8,14 @@ use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http_body_util::BodyExt as _;
 use hyper::body::Body as _;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OwnedSemaphorePermit;
 
-use super::Shared;
 use super::problem::{ApiError, Code};
+use super::state::Shared;
 use crate::json::{self, Document};
 
-/// How long a body may take to arrive.
-pub const BODY_TIMEOUT: Duration = Duration::from_secs(30);
-/// What bodies under way may hold together, in KiB; who comes then is told to come back.
-const IN_FLIGHT_KIB: usize = 256 * 1024;
 /// Reserved before the first byte is there; a length that is only declared costs no more.
 const FIRST_BYTES: usize = 16 * 1024;
-
-/// Room for bodies and the patience for them, shared by all requests.
-pub struct Room {
-    kib: Arc<Semaphore>,
-    timeout: Duration,
-}
-
-impl Room {
-    /// Room for bodies that each arrive within `timeout`.
-    pub fn new(timeout: Duration) -> Self {
-        Self { kib: Arc::new(Semaphore::new(IN_FLIGHT_KIB)), timeout }
-    }
-
-    fn take(&self, bytes: usize) -> Result<OwnedSemaphorePermit, ApiError> {
-        let kib = u32::try_from(bytes.div_ceil(1024).clamp(1, IN_FLIGHT_KIB)).unwrap_or(u32::MAX);
-        Arc::clone(&self.kib)
-            .try_acquire_many_owned(kib)
-            .map_err(|_| ApiError::new(Code::Busy, "too many bodies are under way").retry_after(Duration::from_secs(1)))
-    }
-}
 
 /// What a body may be.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -74,7 +48,7 @@ pub struct Payload {
     /// What it says it is.
     pub media_type: MediaType,
     bytes: Vec<u8>,
-    _room: OwnedSemaphorePermit,
+    _permit: OwnedSemaphorePermit,
 }
 
 impl Payload {
@@ -135,14 +109,14 @@ impl Unread {
             return Err(over());
         }
         let most = hint.upper().and_then(|upper| usize::try_from(upper).ok()).unwrap_or(limit).min(limit);
-        let room = api.room().take(most)?;
+        let permit = api.bodies().acquire(most)?;
         let reading = collect(self.body, limit, most.min(FIRST_BYTES));
-        let read = tokio::time::timeout(api.room().timeout, reading).await.map_err(|_| {
-            let detail = format!("the body was not here after {:?}", api.room().timeout);
+        let read = tokio::time::timeout(api.bodies().timeout(), reading).await.map_err(|_| {
+            let detail = format!("the body did not arrive within {:?}", api.bodies().timeout());
             ApiError::new(Code::RequestTimeout, detail)
         })?;
         let bytes = read?.ok_or_else(over)?;
-        Ok(Payload { media_type, bytes, _room: room })
+        Ok(Payload { media_type, bytes, _permit: permit })
     }
 }
 
@@ -221,14 +195,5 @@ mod tests {
         ] {
             assert_eq!(parse_media_type(value), expected, "{value}");
         }
-    }
-
-    #[test]
-    fn room_for_bodies_ends() {
-        let room = Room::new(BODY_TIMEOUT);
-        let all = room.take(IN_FLIGHT_KIB * 1024).expect("room");
-        assert_eq!(room.take(1).expect_err("full").code(), Code::Busy);
-        drop(all);
-        assert!(room.take(0).is_ok());
     }
 }

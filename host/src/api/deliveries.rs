@@ -6,12 +6,11 @@ use http::Uri;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::Shared;
 use super::auth::Admin;
 use super::page;
 use super::path::PathId;
 use super::problem::{ApiError, Code};
-use super::webhooks::find;
+use super::state::Shared;
 use crate::model::delivery::Attempt;
 use crate::model::event::EventType;
 use crate::model::id::{AttemptId, WebhookId};
@@ -40,7 +39,7 @@ async fn list(
     uri: Uri,
     State(api): State<Shared>,
 ) -> Result<Response, ApiError> {
-    find(&api, id)?;
+    api.webhook(id)?;
     let query = parse_query(uri.query().unwrap_or("")).map_err(|detail| ApiError::new(Code::InvalidQuery, detail))?;
     let found = match api.store.attempts(id, query).await {
         Ok(page) => page,

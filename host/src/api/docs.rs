@@ -5,15 +5,16 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use axum::Json;
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::HeaderValue;
 use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::Shared;
 use super::path::PathText;
 use super::problem::{ApiError, Code};
+use super::state::Shared;
 
 /// The parts of Swagger UI that the page uses, and one of our own.
 const ASSETS: [&str; 3] = ["swagger-ui.css", "swagger-ui-bundle.js", "favicon-32x32.png"];
@@ -42,10 +43,8 @@ async fn docs() -> Response {
 /// This document.
 #[utoipa::path(get, operation_id = "get_openapi", path = "/openapi.json", tag = "host",
     responses((status = 200, description = "OpenAPI 3.1", body = Object, content_type = "application/json")))]
-async fn openapi() -> Json<Arc<utoipa::openapi::OpenApi>> {
-    static DOCUMENT: std::sync::LazyLock<Arc<utoipa::openapi::OpenApi>> =
-        std::sync::LazyLock::new(|| Arc::new(super::openapi::document()));
-    Json(Arc::clone(&DOCUMENT))
+async fn openapi(State(api): State<Shared>) -> Json<Arc<utoipa::openapi::OpenApi>> {
+    Json(Arc::clone(api.openapi()))
 }
 
 async fn asset(PathText(file): PathText) -> Result<Response, ApiError> {

@@ -8,6 +8,7 @@
 mod audit;
 mod auth;
 mod body;
+mod budget;
 mod deliveries;
 mod docs;
 mod events;
@@ -22,14 +23,15 @@ mod path;
 mod precondition;
 mod problem;
 mod recovery;
+mod secret_rotation;
 mod server;
+mod state;
 mod tokens;
 mod webhooks;
 
 #[cfg(test)]
 mod tests;
 
-use std::ops::Deref;
 use std::sync::Arc;
 
 use axum::Router;
@@ -38,87 +40,30 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use http::header::{ALLOW, CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderValue, Method, Uri};
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
+use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::formatter::Registry;
 use crate::model::header::printable;
-use crate::model::settings::Limits;
-use crate::model::time::Clock;
-use crate::scheduler::Scheduler;
-use crate::store::Store;
-use crate::telemetry::Telemetry;
-use crate::transport::Transport;
+use budget::{BODY_TIMEOUT, BodyBudget};
 use problem::{ApiError, Code};
+use state::Shared;
 
-pub use openapi::document;
 pub use server::serve;
+pub use state::Api;
 
 /// How much of a path a log line shows, in bytes.
 const LOGGED_PATH_BYTES: usize = 200;
 /// Where everything that needs a token stands.
 const ROOT: &str = "/api/v1";
 
-/// What the API works with.
-pub struct Api {
-    /// Where everything is kept.
-    pub store: Arc<Store>,
-    /// What sends tests, and forgets deleted webhooks.
-    pub scheduler: Arc<Scheduler>,
-    /// What renders previews and judges options.
-    pub registry: Arc<Registry>,
-    /// What judges destinations before they are saved.
-    pub transport: Arc<Transport>,
-    /// What one request may carry.
-    pub limits: Limits,
-    /// What counts requests.
-    pub telemetry: Arc<Telemetry>,
-    /// The wall clock.
-    pub clock: Arc<dyn Clock>,
-    /// Cancelled when the host stops taking work: it is not ready any more.
-    pub draining: CancellationToken,
-}
-
-/// The API with what its requests share.
-#[derive(Clone)]
-pub(crate) struct Shared(Arc<Parts>);
-
-struct Parts {
-    api: Api,
-    room: body::Room,
-    /// One export at a time.
-    exports: Arc<Semaphore>,
-    ingest_limit: ingest_limit::IngestLimit,
-}
-
-impl Deref for Shared {
-    type Target = Api;
-
-    fn deref(&self) -> &Api {
-        &self.0.api
-    }
-}
-
-impl Shared {
-    fn room(&self) -> &body::Room {
-        &self.0.room
-    }
-
-    fn ingest_limit(&self) -> &ingest_limit::IngestLimit {
-        &self.0.ingest_limit
-    }
-
-    fn exports(&self) -> &Arc<Semaphore> {
-        &self.0.exports
-    }
-}
-
 /// Every route, with the OpenAPI document that describes them.
 fn routes() -> OpenApiRouter<Shared> {
     OpenApiRouter::with_openapi(openapi::head())
         .merge(webhooks::router())
+        .merge(deliveries::router())
+        .merge(recovery::router())
+        .merge(secret_rotation::router())
         .merge(events::router())
         .merge(formatters::router())
         .merge(tokens::router())
@@ -128,14 +73,18 @@ fn routes() -> OpenApiRouter<Shared> {
         .merge(docs::router())
 }
 
-/// The API as a service.
-pub fn router(api: Api) -> Router {
-    router_with(api, body::Room::new(body::BODY_TIMEOUT))
+/// The OpenAPI document of all routes.
+pub fn document() -> OpenApi {
+    openapi::complete(routes().to_openapi())
 }
 
-fn router_with(api: Api, room: body::Room) -> Router {
-    let ingest_limit = ingest_limit::IngestLimit::new(api.limits.token_rate);
-    let shared = Shared(Arc::new(Parts { api, room, exports: Arc::new(Semaphore::new(1)), ingest_limit }));
+/// The API as a service.
+pub fn router(api: Api) -> Router {
+    router_with(api, BodyBudget::new(BODY_TIMEOUT))
+}
+
+fn router_with(api: Api, bodies: BodyBudget) -> Router {
+    let shared = Shared::new(api, bodies, || Arc::new(document()));
     let (router, _) = routes().split_for_parts();
     router
         .fallback(nothing_here)

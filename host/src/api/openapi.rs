@@ -11,11 +11,6 @@ use utoipa::{PartialSchema, ToSchema};
 
 use super::problem::{Code, FieldProblem, Problem};
 
-/// The whole document.
-pub fn document() -> OpenApi {
-    complete(super::routes().to_openapi())
-}
-
 /// What stands before the routes.
 pub(super) fn head() -> OpenApi {
     let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some("A token of `/api/v1/tokens`"));
@@ -106,7 +101,7 @@ mod tests {
     use serde_json::Value;
 
     fn document() -> Value {
-        serde_json::to_value(super::document()).expect("a document")
+        serde_json::to_value(crate::api::document()).expect("a document")
     }
 
     #[test]

@@ -50,11 +50,11 @@ const LINGER_TIME: Duration = Duration::from_secs(2);
 /// # Errors
 /// None today; a listener that fails is tried again.
 pub async fn serve(listener: TcpListener, router: Router, shutdown: CancellationToken) -> io::Result<()> {
-    serve_patiently(listener, router, shutdown, HEAD_TIMEOUT).await
+    serve_with(listener, router, shutdown, HEAD_TIMEOUT).await
 }
 
-/// [`serve`], with its patience for a request's head.
-pub(super) async fn serve_patiently(
+/// [`serve`] with another time limit for request heads, for tests.
+pub(super) async fn serve_with(
     listener: TcpListener,
     router: Router,
     shutdown: CancellationToken,

@@ -12,17 +12,20 @@ use std::time::Duration;
 use axum::body::Body;
 use http::{HeaderMap, Request};
 use serde_json::Value;
+use tokio_util::sync::CancellationToken;
 use tower_service::Service as _;
 
 use super::*;
 use crate::clock::SystemClock;
-use crate::formatter::RegistryOptions;
+use crate::formatter::{Registry, RegistryOptions};
 use crate::model::audit::Actor;
 use crate::model::secret::Secret;
-use crate::model::settings::DeliverySettings;
-use crate::model::settings::TlsFiles;
+use crate::model::settings::{DeliverySettings, Limits, TlsFiles};
+use crate::model::time::Clock;
 use crate::model::token::Role;
-use crate::scheduler::Inbox;
+use crate::scheduler::{Inbox, Scheduler};
+use crate::store::Store;
+use crate::telemetry::Telemetry;
 use crate::transport::{Guard, Tls, Transport, system_resolver};
 use crate::{delivery, embedded, store};
 
@@ -96,10 +99,10 @@ impl Host {
     }
 
     async fn with(limits: Limits) -> Self {
-        Self::patient(limits, body::BODY_TIMEOUT).await
+        Self::with_body_timeout(limits, BODY_TIMEOUT).await
     }
 
-    async fn patient(limits: Limits, body_timeout: Duration) -> Self {
+    async fn with_body_timeout(limits: Limits, body_timeout: Duration) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let inbox = Inbox::new();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
@@ -140,7 +143,7 @@ impl Host {
             clock,
             draining: draining.clone(),
         };
-        let router = router_with(api, body::Room::new(body_timeout));
+        let router = router_with(api, BodyBudget::new(body_timeout));
         let mut tokens = Vec::new();
         for role in [Role::Admin, Role::Pentester, Role::Ingest] {
             let (_, text) = store.create_token("test".into(), role, Actor::Host).await.expect("a token");

@@ -3,7 +3,6 @@
 mod schema;
 mod view;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
@@ -19,15 +18,15 @@ use super::body::Unread;
 use super::path::PathId;
 use super::precondition::{IfMatch, etag};
 use super::problem::{ApiError, Code};
-use super::{Shared, deliveries, recovery};
+use super::state::Shared;
 use crate::formatter::Join;
 use crate::json::fault::Faults;
 use crate::model::delivery::Attempt;
 use crate::model::event::EventType;
 use crate::model::id::WebhookId;
 use crate::model::token::Role;
+use crate::model::webhook::WebhookConfig;
 use crate::model::webhook::input::{DEFAULT_FORMAT, Draft};
-use crate::model::webhook::{Webhook, WebhookConfig};
 use crate::scheduler::TestRejected;
 use crate::store::Updated;
 
@@ -46,13 +45,6 @@ pub(super) fn router() -> OpenApiRouter<Shared> {
         .routes(routes!(event_types))
         .routes(routes!(get, update, delete))
         .routes(routes!(test))
-        .merge(deliveries::router())
-        .merge(recovery::router())
-}
-
-/// The webhook with this id.
-pub(super) fn find(api: &Shared, id: WebhookId) -> Result<Arc<Webhook>, ApiError> {
-    api.store.webhooks().get(id).cloned().ok_or_else(|| ApiError::not_found("webhook"))
 }
 
 /// All webhooks, newest first. Pentesters see them reduced.
@@ -113,7 +105,7 @@ async fn get(
     PathId(id): PathId<WebhookId>,
     State(api): State<Shared>,
 ) -> Result<Response, ApiError> {
-    let webhook = find(&api, id)?;
+    let webhook = api.webhook(id)?;
     Ok(match token.role {
         Role::Admin => ([(ETAG, etag(&webhook))], Json(WebhookView::of(&webhook))).into_response(),
         _ => Json(ReducedWebhook::of(&webhook)).into_response(),
@@ -137,7 +129,7 @@ async fn update(
     State(api): State<Shared>,
     body: Unread,
 ) -> Result<Response, ApiError> {
-    let mut current = find(&api, id)?;
+    let mut current = api.webhook(id)?;
     let if_match = IfMatch::read(body.headers(), IF_MATCH);
     let payload = body.read_json(&api).await?;
     let document = payload.json()?;
@@ -156,7 +148,7 @@ async fn update(
             }
             Updated::Missing => return Err(ApiError::not_found("webhook")),
             Updated::Stale => {
-                current = find(&api, id)?;
+                current = api.webhook(id)?;
                 if_match.check(&current)?;
             }
         }
@@ -193,7 +185,7 @@ async fn delete(
         (status = 429, description = "More than 60 in a minute"),
         (status = 507, description = "The disk is full; the attempt was made and is not in the history")))]
 async fn test(_: Admin, PathId(id): PathId<WebhookId>, State(api): State<Shared>) -> Result<Json<Attempt>, ApiError> {
-    let webhook = find(&api, id)?;
+    let webhook = api.webhook(id)?;
     match api.scheduler.test(webhook).await {
         Ok(attempt) => Ok(Json(attempt)),
         Err(TestRejected::TooMany { retry_after }) => {

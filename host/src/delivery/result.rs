@@ -77,13 +77,15 @@ pub(crate) fn event_of(claim: &mut Claim, store: &Store) -> Result<Arc<Event>, E
 /// Everything that the history tells of an attempt, and what the decision after it needs.
 #[derive(Clone, Debug)]
 pub(crate) struct Attempted {
-    event_type: EventType,
-    retry_count: u32,
+    pub(super) event_type: EventType,
+    /// The webhook's retry count at that time.
+    pub(super) retry_count: u32,
+    /// The failure with its words for people; `None`: the destination accepted it.
     pub(super) failure: Option<(Failure, String)>,
     pub(super) status: Option<u16>,
     pub(super) excerpt: Option<String>,
     pub(super) duration: Duration,
-    formatter: Option<FormatterRef>,
+    pub(super) formatter: Option<FormatterRef>,
     pub(super) note: Option<String>,
     pub(super) pin: Option<Pin>,
     /// The batch that it was in goes out again in two halves; this is the one that it goes with.

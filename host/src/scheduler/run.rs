@@ -13,7 +13,6 @@ use tokio::task::AbortHandle;
 use super::inbox::Message;
 use super::lane::Lane;
 use crate::delivery::{self, AttemptResult, Claim, Deliver, Ending, Finished};
-use crate::model::delivery::Step;
 use crate::model::id::{DeliveryId, WebhookId};
 use crate::model::retry::longest_wait;
 use crate::model::settings::DeliverySettings;

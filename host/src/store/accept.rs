@@ -291,7 +291,7 @@ fn put_event(group: &mut Group, token: TokenId, event: Event, digest: [u8; 32], 
             delivery: slot.delivery,
             attempt: 1,
             earlier: 0,
-            sent: Sent::Never,
+            sent: super::Sent::Never,
         };
         group.queued.entry((slot.webhook, slot.activation)).or_default().push((item, Some(Arc::clone(&event))));
     }

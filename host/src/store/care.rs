@@ -369,7 +369,7 @@ pub(super) fn requeue(engine: &Engine, lost: &[Lost], due_ms: i64, seq: u64) -> 
             delivery: *delivery,
             attempt: attempts + 1,
             earlier: 0,
-            sent: Sent::Never,
+            sent: super::Sent::Never,
         };
         let mut states = match txn.written(&keys::state(*event)) {
             Some(bytes) => record::unpack(bytes).unwrap_or_default(),

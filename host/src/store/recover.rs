@@ -175,7 +175,14 @@ impl Writer {
             self.wait_again(state, piece);
             piece.txn.put(keys::state(event), record::pack(&states));
             self.recent.forget(event);
-            piece.items.push(DueItem { event, slot, delivery, attempt: made + 1, earlier: made, sent: Sent::Never });
+            piece.items.push(DueItem {
+                event,
+                slot,
+                delivery,
+                attempt: made + 1,
+                earlier: made,
+                sent: super::Sent::Never,
+            });
         }
         Ok(next)
     }
@@ -246,7 +253,7 @@ impl Writer {
         let delivery = DeliveryId::generate();
         let further = Further { slot: Slot { delivery, webhook, activation }, redelivery_of: of, made_at: self.now() };
         states.push(further.initial_state(key.seq));
-        let item = DueItem { event, slot: place, delivery, attempt: 1, earlier: 0, sent: Sent::Never };
+        let item = DueItem { event, slot: place, delivery, attempt: 1, earlier: 0, sent: super::Sent::Never };
         let mut txn = Txn::default();
         txn.put(keys::state(event), record::pack(&states));
         self.recent.forget(event);

@@ -15,20 +15,20 @@ struct Served {
     task: tokio::task::JoinHandle<std::io::Result<()>>,
 }
 
-/// Shorter than any real patience, so that a test need not wait.
+/// A timeout much shorter than the real ones, so that a test need not wait.
 const SHORT: Duration = Duration::from_millis(300);
 
 async fn serve() -> Served {
-    serve_patiently(body::BODY_TIMEOUT, Duration::from_secs(10)).await
+    serve_with(BODY_TIMEOUT, Duration::from_secs(10)).await
 }
 
-async fn serve_patiently(body_timeout: Duration, head_timeout: Duration) -> Served {
-    let host = Host::patient(Limits::default(), body_timeout).await;
+async fn serve_with(body_timeout: Duration, head_timeout: Duration) -> Served {
+    let host = Host::with_body_timeout(Limits::default(), body_timeout).await;
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
     let shutdown = CancellationToken::new();
     let router = host.router.clone().route("/panic", axum::routing::get(async || -> &'static str { panic!("a bug") }));
-    let task = tokio::spawn(crate::api::server::serve_patiently(listener, router, shutdown.clone(), head_timeout));
+    let task = tokio::spawn(crate::api::server::serve_with(listener, router, shutdown.clone(), head_timeout));
     Served { host, address, shutdown, task }
 }
 
@@ -161,7 +161,7 @@ async fn a_body_that_breaks_off_or_is_framed_wrongly_is_400() {
 
 #[tokio::test]
 async fn half_a_head_is_closed_in_time() {
-    let served = serve_patiently(body::BODY_TIMEOUT, SHORT).await;
+    let served = serve_with(BODY_TIMEOUT, SHORT).await;
     let answer = served.raw(b"GET /healthz HTTP/1.1\r\nHost: a\r\n").await;
     assert!(!answer.contains(" 200 "), "{answer}");
     assert_eq!(served.raw(b"").await, "", "nothing at all is closed too");
@@ -169,7 +169,7 @@ async fn half_a_head_is_closed_in_time() {
 
 #[tokio::test]
 async fn a_body_that_stops_coming_is_408_and_the_connection_is_closed() {
-    let served = serve_patiently(SHORT, Duration::from_secs(10)).await;
+    let served = serve_with(SHORT, Duration::from_secs(10)).await;
     let head = format!(
         "POST /api/v1/events HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\n\
          Content-Length: 10\r\n\r\n{{",
