@@ -78,7 +78,8 @@ fn project(root: &Path, out: &Path) -> Result<()> {
 fn below(folder: &Path, name: &str, files: &mut Vec<(String, PathBuf)>) -> Result<()> {
     for path in sorted(folder)? {
         let file = path.file_name().and_then(|name| name.to_str());
-        let inner = format!("{name}/{}", file.with_context(|| format!("{} has a name that is not UTF-8", path.display()))?);
+        let inner =
+            format!("{name}/{}", file.with_context(|| format!("{} has a name that is not UTF-8", path.display()))?);
         if path.is_dir() {
             below(&path, &inner, files)?;
         } else {

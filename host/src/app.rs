@@ -222,7 +222,8 @@ impl App {
             draining: draining.clone(),
         });
         let server = tokio::spawn(api::serve(listener, router, closing.clone()));
-        let upkeep = tokio::spawn(upkeep::run(Arc::clone(&self.store), Arc::clone(&self.registry), self.config.delivery));
+        let upkeep =
+            tokio::spawn(upkeep::run(Arc::clone(&self.store), Arc::clone(&self.registry), self.config.delivery));
         shutdown.reached(Stage::Drain).await;
         draining.cancel();
         tokio::select! {

@@ -6,10 +6,10 @@ use http::Uri;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::state::Shared;
 use super::auth::Admin;
 use super::page;
 use super::problem::{ApiError, Code};
+use super::state::Shared;
 use crate::model::audit::AuditEntry;
 use crate::model::id::AuditId;
 

@@ -7,8 +7,8 @@ use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
 
-use super::state::Shared;
 use super::problem::{ApiError, Code};
+use super::state::Shared;
 use crate::model::token::{Role, Token};
 
 /// Longer texts are no token of ours; not worth hashing.

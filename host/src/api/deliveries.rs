@@ -6,11 +6,11 @@ use http::Uri;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::state::Shared;
 use super::auth::Admin;
 use super::page;
 use super::path::PathId;
 use super::problem::{ApiError, Code};
+use super::state::Shared;
 use crate::model::delivery::Attempt;
 use crate::model::event::EventType;
 use crate::model::id::{AttemptId, WebhookId};

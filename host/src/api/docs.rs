@@ -12,9 +12,9 @@ use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::state::Shared;
 use super::path::PathText;
 use super::problem::{ApiError, Code};
+use super::state::Shared;
 
 /// The parts of Swagger UI that the page uses, and one of our own.
 const ASSETS: [&str; 3] = ["swagger-ui.css", "swagger-ui-bundle.js", "favicon-32x32.png"];

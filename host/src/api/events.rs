@@ -11,11 +11,11 @@ use sha2::{Digest as _, Sha256};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::state::Shared;
 use super::auth::Poster;
 use super::body::{MediaType, Unread};
 use super::path::PathId;
 use super::problem::{ApiError, Code};
+use super::state::Shared;
 use crate::json::fault::Fault;
 use crate::model::delivery::Status;
 use crate::model::id::EventId;

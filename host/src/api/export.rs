@@ -15,9 +15,9 @@ use tokio::sync::mpsc::{Receiver, channel};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::state::Shared;
 use super::auth::Admin;
 use super::problem::{ApiError, Code};
+use super::state::Shared;
 use crate::model::audit::{Action, AuditEvent};
 
 /// Bytes of one piece on its way to the client, about.

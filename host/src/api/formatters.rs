@@ -11,11 +11,11 @@ use serde::{Deserialize, Serialize};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::state::Shared;
 use super::auth::Anyone;
 use super::body::Unread;
 use super::path::PathText;
 use super::problem::{ApiError, Code};
+use super::state::Shared;
 use crate::formatter::{FormatterInfo, LogLine, RenderError, Run, State as Loaded};
 use crate::json::Document;
 use crate::json::fault::{Fault, Faults};

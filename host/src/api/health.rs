@@ -8,8 +8,8 @@ use serde::Serialize;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::state::Shared;
 use super::problem::{ApiError, Code};
+use super::state::Shared;
 use crate::formatter::{FormatterInfo, State as Loaded};
 use crate::model::webhook::Activity;
 use crate::telemetry::{FormatterSnapshot, Snapshot};

@@ -5,8 +5,8 @@ use std::str::FromStr;
 use axum::extract::{FromRequestParts, Path};
 use http::request::Parts;
 
-use super::state::Shared;
 use super::problem::{ApiError, Code};
+use super::state::Shared;
 
 /// The one id in a path.
 #[derive(Debug)]

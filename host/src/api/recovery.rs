@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::state::Shared;
 use super::auth::Admin;
 use super::body::Unread;
 use super::path::{PathId, PathIds};
 use super::problem::{ApiError, Code};
+use super::state::Shared;
 use crate::json::Document;
 use crate::json::fault::Faults;
 use crate::json::fields::Field;

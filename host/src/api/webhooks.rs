@@ -25,8 +25,8 @@ use crate::model::delivery::Attempt;
 use crate::model::event::EventType;
 use crate::model::id::WebhookId;
 use crate::model::token::Role;
-use crate::model::webhook::input::{DEFAULT_FORMAT, Draft};
 use crate::model::webhook::WebhookConfig;
+use crate::model::webhook::input::{DEFAULT_FORMAT, Draft};
 use crate::scheduler::TestRefused;
 use crate::store::Updated;
 

@@ -289,7 +289,10 @@ mod tests {
     #[test]
     fn accepts_only_utf_8_without_a_byte_order_mark() {
         assert_eq!(decode("{\"é\":1}".as_bytes()), Ok("{\"é\":1}"));
-        assert_eq!(decode(b"\xef\xbb\xbf{}").expect_err("a byte order mark").reason, "the text begins with a byte order mark");
+        assert_eq!(
+            decode(b"\xef\xbb\xbf{}").expect_err("a byte order mark").reason,
+            "the text begins with a byte order mark"
+        );
         let error = decode(b"{\n \"a\": \"\xff\"}").expect_err("not UTF-8");
         assert_eq!((error.line, error.column), (2, 8));
     }

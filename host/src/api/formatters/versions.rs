@@ -8,11 +8,11 @@ use serde::Deserialize;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::super::state::Shared;
 use super::super::auth::{Admin, Anyone};
 use super::super::body::Unread;
 use super::super::path::PathText;
 use super::super::problem::{ApiError, Code};
+use super::super::state::Shared;
 use crate::formatter::{FormatterInfo, InstallError, VersionInfo, Which};
 use crate::json::Document;
 use crate::json::fault::Faults;
