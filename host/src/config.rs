@@ -1,8 +1,8 @@
 //! The settings of `serve`: flags, environment and file, merged into one checked [`Config`].
 //!
 //! `table` defines every setting once; `args` derives the command line from it and `sources` the reading of values. A
-//! setting has one name: `--allow-net` is `HERALDRY_ALLOW_NET` in the environment and `allow-net` in the file. The first
-//! of flag, environment, file and default that has it wins. No other module reads the environment.
+//! setting has one name: `--allow-net` is `HERALDRY_ALLOW_NET` in the environment and `allow-net` in the file. The
+//! first of flag, environment, file and default that has it wins. No other module reads the environment.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -142,8 +142,8 @@ fn read_file(named: Option<&Path>) -> Result<Sources, String> {
     }
 }
 
-/// Applies every setting of the table to the defaults. `environment` is only asked for the two secrets: clap has already
-/// read the variables of the flags.
+/// Applies every setting of the table to the defaults. `environment` is only asked for the two secrets: clap has
+/// already read the variables of the flags.
 fn resolve(
     args: &ServeArgs,
     mut sources: Sources,

@@ -1,5 +1,5 @@
-//! Where the value of a setting comes from: the command line or the environment, else the file. Collects every fault, and
-//! reports the keys of the file that no setting has.
+//! Where the value of a setting comes from: the command line or the environment, else the file. Collects every fault,
+//! and reports the keys of the file that no setting has.
 
 use std::path::Path;
 
@@ -26,8 +26,8 @@ impl Sources {
         Ok(Self { file_name, keys, ..Self::default() })
     }
 
-    /// Applies a setting from the first source that has it. `given` is the value of the flag, or else of the variable. An
-    /// invalid value becomes a fault, and `config` keeps the default.
+    /// Applies a setting from the first source that has it. `given` is the value of the flag, or else of the variable.
+    /// An invalid value becomes a fault, and `config` keeps the default.
     pub(super) fn apply(&mut self, setting: &Setting, given: Option<&[String]>, config: &mut Config) {
         let in_file = self.keys.remove(setting.name);
         let (texts, origin) = match (given, in_file) {

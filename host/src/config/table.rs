@@ -453,8 +453,8 @@ impl Setting {
         }
     }
 
-    /// What the setting is, its range and its default. `defaults` is [`Config::default`]; it is mutable only because the
-    /// fields are reached by the same functions that set them.
+    /// What the setting is, its range and its default. `defaults` is [`Config::default`]; it is mutable only because
+    /// the fields are reached by the same functions that set them.
     pub(super) fn help(&self, defaults: &mut Config) -> String {
         let about = self.about;
         let (range, default) = match &self.kind {
