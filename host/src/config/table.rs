@@ -468,7 +468,7 @@ impl Setting {
             Kind::Single(_, default) => (None, default(defaults)),
             Kind::List(_) => (None, "none".to_owned()),
         };
-        let range = range.map(|range| format!("; {range}")).unwrap_or_default();
+        let range = range.map(|range| format!(" ({range})")).unwrap_or_default();
         format!("{about}{range} [default: {default}]")
     }
 }
