@@ -1,8 +1,8 @@
-//! Builds the formatters in `formatters/` as WebAssembly components and embeds them, together with the sample events and
-//! the files of a new formatter project.
+//! Builds the formatters in `formatters/` as WebAssembly components and embeds them, together with the sample events
+//! and the files of a new formatter project.
 //!
-//! It knows folders, not formats: each folder with a `Cargo.toml`, except `sdk`, is a formatter, and its package is named
-//! `heraldry-format-` plus the folder's name.
+//! It knows folders, not formats: each folder with a `Cargo.toml`, except `sdk`, is a formatter, and its package is
+//! named `heraldry-format-` plus the folder's name.
 
 #![allow(
     clippy::disallowed_methods,

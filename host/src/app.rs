@@ -1,5 +1,5 @@
 //! Wiring: builds a host from a checked configuration, serves it and shuts it down. No logic: what recurs while the
-//! host runs is in [`upkeep`].
+//! host runs is in `upkeep`.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -1,12 +1,12 @@
 //! Heraldry: a self-hosted notification host for a penetration-testing platform.
 //!
 //! The path of an event: it is posted to the [`api`], checked as strict [`json`], persisted with its deliveries by the
-//! [`store`], queued and claimed by the [`scheduler`], rendered by a sandboxed [`formatter`], signed ([`signature`]) and
-//! sent ([`transport`]).
+//! [`store`], queued and claimed by the [`scheduler`], rendered by a sandboxed [`formatter`], signed ([`signature`])
+//! and sent ([`transport`]).
 //!
-//! [`model`] holds the shared types, [`config`] the settings, [`telemetry`] the metrics. [`app`] builds a host from these
-//! parts and `upkeep` maintains it while it runs; [`cli`] is the command line. ARCHITECTURE.md has the rule for which
-//! module may use which, and a test enforces it.
+//! [`model`] holds the shared types, [`config`] the settings, [`telemetry`] the metrics. [`app`] builds a host from
+//! these parts and `upkeep` maintains it while it runs; [`cli`] is the command line. ARCHITECTURE.md has the rule for
+//! which module may use which, and a test enforces it.
 
 pub mod api;
 pub mod app;

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use heraldry::cli;
 
-/// With the system's allocator a delivery took a fifth more processor time (`cargo bench --bench host`): memory that one
-/// thread allocates is usually freed by another here.
+/// With the system's allocator a delivery took a fifth more processor time (`cargo bench --bench host`): memory that
+/// one thread allocates is usually freed by another here.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -1,7 +1,7 @@
 //! The byte budget of request bodies: how much memory all bodies in flight may hold together.
 //!
-//! This is the API's backpressure against many large requests at once: a body that does not fit is rejected with 503 and
-//! `Retry-After` before any of it is read.
+//! This is the API's backpressure against many large requests at once: a body that does not fit is rejected with 503
+//! and `Retry-After` before any of it is read.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,8 +35,8 @@ impl BodyBudget {
         self.timeout
     }
 
-    /// Reserves budget for one body; dropping the permit releases it. A body larger than the whole budget may use all of
-    /// it.
+    /// Reserves budget for one body; dropping the permit releases it. A body larger than the whole budget may use all
+    /// of it.
     ///
     /// # Errors
     /// 503 if the bodies in flight leave too little.

@@ -1,9 +1,14 @@
-//! The API: parse, check, call, answer. It calls the store, the scheduler (test, forget), the formatters
-//! (preview, options) and the transport (may this destination be saved); it knows no engine and opens no
-//! connection.
+//! The HTTP API. Handlers parse, check, call another module and respond; one file for each resource.
 //!
-//! Refusals come in one order everywhere: 401, 403 (extractors in [`auth`]), 404 (look-ups), 415 or 413
-//! ([`body`]), 400, 412, 422. That is why handlers get the body unread and read it themselves.
+//! They call the store, the scheduler (test deliveries, deletion), the formatters (previews, options) and the transport
+//! (the SSRF guard on a new URL). They know no storage engine and open no connection.
+//!
+//! Errors have the same precedence everywhere: 401, 403 (extractors in `auth`), 404 (look-ups), 415 or 413
+//! (`body`), 400, 412, 422. That is why handlers get the body unread and read it themselves.
+//!
+//! The files build on each other in one direction: `problem`; `budget` and `ingest_limit` (backpressure);
+//! `state`; the extractors `auth`, `body`, `path`; the resources; the routes here. `server` is the accept
+//! loop, with `framing` as the defence against request smuggling.
 
 mod audit;
 mod auth;
@@ -52,9 +57,9 @@ use state::Shared;
 pub use server::serve;
 pub use state::Api;
 
-/// How much of a path a log line shows, in bytes.
+/// A log line shows at most this much of a path, in bytes.
 const LOGGED_PATH_BYTES: usize = 200;
-/// Where everything that needs a token stands.
+/// Prefix of everything that requires a token.
 const ROOT: &str = "/api/v1";
 
 /// Every route, with the OpenAPI document that describes them.
@@ -87,16 +92,17 @@ fn router_with(api: Api, bodies: BodyBudget) -> Router {
     let shared = Shared::new(api, bodies, || Arc::new(document()));
     let (router, _) = routes().split_for_parts();
     router
-        .fallback(nothing_here)
+        .fallback(no_route)
         .method_not_allowed_fallback(problem::method_not_allowed)
         .layer(middleware::from_fn_with_state(shared.clone(), observe))
         .with_state(shared)
 }
 
-/// What a path that nobody declared is answered; below [`ROOT`] only to those with a token.
-async fn nothing_here(State(api): State<Shared>, method: Method, uri: Uri, headers: HeaderMap) -> Response {
+/// Responds to paths without a route: 404, but below [`ROOT`] 401 first, so that callers without a token cannot probe
+/// it.
+async fn no_route(State(api): State<Shared>, method: Method, uri: Uri, headers: HeaderMap) -> Response {
     if method == Method::CONNECT {
-        // It names another server, not a path of ours; this one is no proxy, whatever the name.
+        // CONNECT asks for a tunnel to another server (RFC 9110, section 9.3.6); this host is not a proxy.
         return ([(ALLOW, "")], problem::method_not_allowed().await).into_response();
     }
     if uri.path().starts_with(ROOT)
@@ -104,11 +110,10 @@ async fn nothing_here(State(api): State<Shared>, method: Method, uri: Uri, heade
     {
         return unauthorized.into_response();
     }
-    ApiError::new(Code::NotFound, "there is nothing at this path").into_response()
+    ApiError::new(Code::NotFound, path::NOT_FOUND).into_response()
 }
 
-/// Counts and logs each request. Neither query nor headers nor bodies are written anywhere: they may hold
-/// secrets.
+/// Counts and logs each request. The query, the headers and the body are never logged: they may hold secrets.
 async fn observe(State(api): State<Shared>, request: Request, next: Next) -> Response {
     let started = Instant::now();
     let method = request.method().clone();
@@ -125,7 +130,7 @@ async fn observe(State(api): State<Shared>, request: Request, next: Next) -> Res
     api.telemetry.request(&method, route, status);
     let took_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
     let method = printable(method.as_str(), 16);
-    // Reading and posting events is the daily work; what changes or fails is what somebody looks for.
+    // Reads and ingest are too frequent for the default log level; changes and failures are not.
     if status >= 500 && path != "/readyz" {
         tracing::warn!(method, path, status, took_us, "request");
     } else if method == Method::GET.as_str() || route.ends_with("/events") {

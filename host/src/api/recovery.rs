@@ -1,4 +1,6 @@
-//! Sending again and changing secrets: what an admin does after something went wrong at the other end.
+//! Redelivery of one delivery, and recovery of all that failed.
+//!
+//! Failed and held deliveries together are a webhook's dead-letter queue; `recover` is how it is replayed.
 
 use axum::Json;
 use axum::extract::State;
@@ -24,8 +26,8 @@ pub(super) fn router() -> OpenApiRouter<Shared> {
     OpenApiRouter::new().routes(routes!(redeliver)).routes(routes!(recover))
 }
 
-/// Makes a new delivery of the same event, with an id of its own, whatever became of the first. To a webhook that is
-/// switched off it is held until it is switched on.
+/// Creates a new delivery of the same event, with its own id, regardless of the outcome of the first. While the webhook
+/// is switched off the delivery is held.
 #[utoipa::path(post, operation_id = "redeliver", path = "/api/v1/webhooks/{id}/deliveries/{delivery_id}/redeliver", tag = "webhooks", security(("bearer" = [])),
     params(("id" = uuid::Uuid, Path, description = "The webhook"),
         ("delivery_id" = uuid::Uuid, Path, description = "The delivery; the history's `delivery_id`")),
@@ -41,36 +43,36 @@ async fn redeliver(
     api.webhook(id)?;
     let made = api.store.redeliver(id, delivery, (&token).into()).await?;
     let made = made.ok_or_else(|| ApiError::not_found("delivery"))?;
-    tracing::info!(webhook = %id, delivery = %delivery, again = %made.id, by = %token.id, "delivery made again");
+    tracing::info!(webhook = %id, delivery = %delivery, again = %made.id, by = %token.id, "redelivery queued");
     Ok((StatusCode::ACCEPTED, Json(made)))
 }
 
-/// Since when.
+/// The start of the period to recover.
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 struct RecoverInput {
-    /// What failed, or waited for an attempt, at this time or later is sent again.
+    /// Deliveries that failed, or were due, at this time or later are queued again.
     #[schema(value_type = String, format = DateTime)]
     since: Timestamp,
 }
 
-/// What is sent again.
+/// The result of a recovery.
 #[derive(Serialize, utoipa::ToSchema)]
 struct Recovered {
-    /// How many deliveries were queued.
+    /// The number of deliveries that were queued.
     deliveries: usize,
 }
 
-/// Queues again every delivery that failed or is held since then, under its own id and with all of its retries. For a
-/// webhook that is switched off they begin when it is switched on. Repeating it is harmless: what is queued is neither
-/// failed nor held any more.
+/// Replays the dead-letter queue: every delivery that failed or is held since then is queued again, under its own id
+/// and with all of its retries. For a webhook that is switched off they start when it is switched on. The operation is
+/// idempotent: a queued delivery is neither failed nor held any more.
 #[utoipa::path(post, operation_id = "recover_webhook", path = "/api/v1/webhooks/{id}/recover", tag = "webhooks", security(("bearer" = [])),
     params(("id" = uuid::Uuid, Path, description = "The webhook")),
     request_body = RecoverInput,
     responses(
-        (status = 202, description = "How many", body = Recovered),
+        (status = 202, description = "The number of queued deliveries", body = Recovered),
         (status = 404, description = "No such webhook"),
-        (status = 507, description = "The disk is full; a part may have been queued, repeat it")))]
+        (status = 507, description = "The disk is full; some may have been queued, so repeat the request")))]
 async fn recover(
     Admin(token): Admin,
     PathId(id): PathId<WebhookId>,
@@ -82,17 +84,17 @@ async fn recover(
     let RecoverInput { since } = RecoverInput::read(&payload.json()?)?;
     let store = std::sync::Arc::clone(&api.store);
     let by = (&token).into();
-    // A client that does not wait for the end has asked for it all the same.
+    // In a task of its own, so that it completes even if the client disconnects.
     let whole = tokio::spawn(async move {
         let (mut deliveries, mut cursor) = (0, Cursor::Start);
         while cursor != Cursor::Done {
-            let Some(piece) = store.recover(id, since, cursor, Clone::clone(&by)).await? else { return Ok(None) };
-            deliveries += piece.deliveries;
-            cursor = piece.next;
+            let Some(page) = store.recover(id, since, cursor, Clone::clone(&by)).await? else { return Ok(None) };
+            deliveries += page.deliveries;
+            cursor = page.next;
         }
         Ok::<_, ApiError>(Some(deliveries))
     });
-    let whole = whole.await.map_err(|_| ApiError::new(Code::Internal, "the recovery broke off; repeat it"))?;
+    let whole = whole.await.map_err(|_| ApiError::new(Code::Internal, "the recovery task panicked"))?;
     let deliveries = whole?.ok_or_else(|| ApiError::not_found("webhook"))?;
     tracing::info!(webhook = %id, %since, deliveries, by = %token.id, "webhook recovered");
     Ok((StatusCode::ACCEPTED, Json(Recovered { deliveries })))

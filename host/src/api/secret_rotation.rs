@@ -27,50 +27,50 @@ use crate::model::time::Timestamp;
 use crate::model::webhook::input;
 use crate::store::Rotated;
 
-/// How long an old secret may sign beside the new one, in seconds.
+/// The allowed overlap, in seconds: how long the old secret signs beside the new one.
 const OVERLAP_SECONDS: RangeInclusive<u32> = 0..=7 * 24 * 60 * 60;
-/// How long it does when nobody says.
+/// The overlap if the request names none.
 const DEFAULT_OVERLAP_SECONDS: u32 = 24 * 60 * 60;
-/// Random bytes of a secret that the host makes.
+/// Random bytes of a generated secret.
 const SECRET_BYTES: usize = 32;
 
 pub(super) fn router() -> OpenApiRouter<Shared> {
     OpenApiRouter::new().routes(routes!(rotate_secret))
 }
 
-/// The new secret; both are optional.
+/// The new secret and the overlap; both are optional.
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "only its schema is used")]
 struct RotateInput {
-    /// The new secret; the host makes one when it is absent. After `whsec_` base64.
+    /// The new secret; absent: the host generates one. The part after `whsec_` is base64.
     #[schema(nullable = false, min_length = 1, max_length = 256)]
     secret: Option<String>,
-    /// How long the old secret signs too, in seconds.
+    /// Seconds during which the old secret signs too.
     #[schema(nullable = false, minimum = 0, maximum = 604_800, default = 86_400)]
     overlap_seconds: Option<u32>,
 }
 
-/// A secret that was just set.
+/// The secret that was set.
 #[derive(Serialize, utoipa::ToSchema)]
 struct RotatedView {
-    /// The secret, shown this once.
+    /// The secret; it is not shown again.
     secret: String,
-    /// Until when the old one signs too, in `webhook-signature`; null when there was none or no overlap.
+    /// End of the overlap; null without an old secret or an overlap.
     #[schema(value_type = Option<String>, format = DateTime)]
     old_secret_valid_until: Option<Timestamp>,
 }
 
-/// Gives the webhook a new secret. Until the overlap ends the old one signs too: `webhook-signature` then has a
-/// signature of each, the new one's first. `X-Webhook-Signature` is the new one's from now on.
+/// Replaces the webhook's secret. Until the overlap ends the old secret signs too: `webhook-signature` has a signature
+/// of each, the new one first. `X-Webhook-Signature` is made with the new secret from now on.
 #[utoipa::path(post, operation_id = "rotate_secret", path = "/api/v1/webhooks/{id}/rotate-secret", tag = "webhooks", security(("bearer" = [])),
     params(("id" = uuid::Uuid, Path, description = "The webhook")),
     request_body = RotateInput,
     responses(
         (status = 200, description = "The new secret", body = RotatedView,
-            headers(("ETag" = String, description = "The webhook's version now"))),
+            headers(("ETag" = String, description = "The webhook's new version"))),
         (status = 404, description = "No such webhook"),
-        (status = 409, description = "Too many old secrets still sign; wait, or set the secret with PUT"),
+        (status = 409, description = "Too many overlaps at a time; wait for one to end, or set the secret with PUT"),
         (status = 507, description = "The disk is full; nothing was changed")))]
 async fn rotate_secret(
     Admin(token): Admin,
@@ -83,7 +83,9 @@ async fn rotate_secret(
     let (given, overlap) = RotateInput::read(&payload.json()?)?;
     let secret = match given {
         Some(secret) => secret,
-        None => new_secret().ok_or_else(|| ApiError::new(Code::Unavailable, "the system gave no randomness"))?,
+        None => new_secret().ok_or_else(|| {
+            ApiError::new(Code::Unavailable, "the system's random number generator failed; try again")
+        })?,
     };
     match api.store.rotate_secret(id, secret.clone(), overlap, (&token).into()).await? {
         Rotated::Done(webhook, until) => {
@@ -92,15 +94,15 @@ async fn rotate_secret(
             Ok(([(ETAG, etag(&webhook))], Json(view)).into_response())
         }
         Rotated::TooMany => {
-            let detail = "too many old secrets still sign; wait until an overlap ends, rotate with overlap_seconds 0, \
-                          or set the secret with PUT, which ends every overlap";
+            let detail = "too many old secrets are still valid; wait for an overlap to end, rotate with \
+                          overlap_seconds 0, or set the secret with PUT, which ends every overlap";
             Err(ApiError::new(Code::Conflict, detail))
         }
         Rotated::Missing => Err(ApiError::not_found("webhook")),
     }
 }
 
-/// A new secret in the form that Standard Webhooks gives them.
+/// Generates a secret in the form of Standard Webhooks.
 fn new_secret() -> Option<Secret> {
     let mut random = [0; SECRET_BYTES];
     getrandom::fill(&mut random).ok()?;
@@ -115,7 +117,11 @@ impl RotateInput {
         let given = body.as_ref().and_then(|body| body.get("secret")).and_then(|field| {
             let secret = input::secret(field, &mut faults)?;
             if secret.is_none() {
-                faults.add(field.pointer(), "wrong_type", "a string is expected here; leave it out and one is made");
+                faults.add(
+                    field.pointer(),
+                    "wrong_type",
+                    "a string is expected here; leave it out to have one generated",
+                );
             }
             secret
         });

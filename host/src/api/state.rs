@@ -1,4 +1,5 @@
-//! The state that all requests share. Handlers get it as [`Shared`]; it sits below them, so that no handler needs another.
+//! The state that all requests share. Handlers get it as [`Shared`]; it sits below them, so that no handler needs
+//! another.
 
 use std::ops::Deref;
 use std::sync::{Arc, LazyLock};

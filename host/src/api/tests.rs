@@ -1,8 +1,8 @@
-//! The API as a client sees it, on a store of its own, without a network.
+//! The API as a client sees it, with a real store in a temporary folder and without a network.
 
 mod events;
 mod others;
-mod refusals;
+mod rejections;
 mod server;
 mod webhooks;
 
@@ -40,15 +40,15 @@ struct Host {
     _folder: tempfile::TempDir,
 }
 
-/// What a request was answered.
+/// The response to a request, read completely.
 #[derive(Debug)]
-struct Answer {
+struct Reply {
     status: u16,
     headers: HeaderMap,
     text: String,
 }
 
-impl Answer {
+impl Reply {
     #[track_caller]
     fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {}", self.text))
@@ -79,7 +79,7 @@ impl Answer {
     }
 }
 
-/// The formatters are the slow part of a host; the tests share them.
+/// Compiling the formatters is slow, so all tests share them.
 fn registry() -> Arc<Registry> {
     static REGISTRY: OnceLock<(Arc<Registry>, tempfile::TempDir)> = OnceLock::new();
     let (registry, _) = REGISTRY.get_or_init(|| {
@@ -153,16 +153,16 @@ impl Host {
         Self { router, store, draining, admin, pentester, ingest, _folder: folder }
     }
 
-    async fn send(&self, request: Request<Body>) -> Answer {
-        let response = self.router.clone().call(request).await.expect("an answer");
+    async fn send(&self, request: Request<Body>) -> Reply {
+        let response = self.router.clone().call(request).await.expect("a reply");
         let (parts, body) = response.into_parts();
         let bytes = axum::body::to_bytes(body, 64 << 20).await.expect("a body");
         let text = String::from_utf8(bytes.to_vec()).unwrap_or_default();
-        Answer { status: parts.status.as_u16(), headers: parts.headers, text }
+        Reply { status: parts.status.as_u16(), headers: parts.headers, text }
     }
 
     /// A request with a token, more headers (`Name: value`) and perhaps a JSON body.
-    async fn call(&self, line: &str, token: &str, headers: &[&str], body: Option<&str>) -> Answer {
+    async fn call(&self, line: &str, token: &str, headers: &[&str], body: Option<&str>) -> Reply {
         let (method, path) = line.split_once(' ').expect("METHOD /path");
         let mut request = Request::builder().method(method).uri(path);
         if !token.is_empty() {
@@ -179,24 +179,24 @@ impl Host {
         self.send(request.body(body).expect("a request")).await
     }
 
-    async fn get(&self, path: &str) -> Answer {
+    async fn get(&self, path: &str) -> Reply {
         self.call(&format!("GET {path}"), &self.admin, &[], None).await
     }
 
-    async fn post(&self, path: &str, body: &str) -> Answer {
+    async fn post(&self, path: &str, body: &str) -> Reply {
         self.call(&format!("POST {path}"), &self.admin, &[], Some(body)).await
     }
 
-    async fn put(&self, path: &str, body: &str) -> Answer {
+    async fn put(&self, path: &str, body: &str) -> Reply {
         self.call(&format!("PUT {path}"), &self.admin, &[], Some(body)).await
     }
 
     /// A new webhook's path.
     async fn webhook(&self) -> String {
-        let answer = self.post("/api/v1/webhooks", r#"{"name":"n","url":"https://hook.invalid/x"}"#).await;
-        answer.header("location").expect("a location").to_owned()
+        let reply = self.post("/api/v1/webhooks", r#"{"name":"n","url":"https://hook.invalid/x"}"#).await;
+        reply.header("location").expect("a location").to_owned()
     }
 }
 
-/// An id that nothing has.
-const NOBODY: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
+/// A valid id that no resource has.
+const UNKNOWN_ID: &str = "01890a5d-ac96-774b-bcce-b302099a8057";

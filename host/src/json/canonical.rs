@@ -1,8 +1,8 @@
 //! The canonical form of a JSON value and its digest; duplicate members are rejected on the way.
 //!
 //! One pass over the text writes the value into a buffer in an encoding with exactly one spelling for each value: a tag
-//! byte, the length, the content; members sorted. A container whose encoding is longer than [`INLINE_BYTES`] is replaced
-//! by its SHA-256 as soon as it ends, so that nesting does not copy its bytes once for each level.
+//! byte, the length, the content; members sorted. A container whose encoding is longer than [`INLINE_BYTES`] is
+//! replaced by its SHA-256 as soon as it ends, so that nesting does not copy its bytes once for each level.
 
 use std::fmt;
 

@@ -220,7 +220,7 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
 
 /// The workbench of a host with these limits.
 fn workbench(tool: &ToolArgs) -> Result<Workbench, Failure> {
-    let args = ServeArgs { config: tool.config.clone(), ..ServeArgs::default() };
+    let args = ServeArgs::with_file(tool.config.clone());
     let config = config::load(&args).map_err(|error| Failure::usage(error, "--config names the host's TOML file"))?;
     // Compiled code of one's own, kept for the next command; without a home it is compiled each time.
     let kept = config::cache_folder().and_then(|folder| Some(Kept { key: own_key(&folder).ok()?, folder }));

@@ -1,9 +1,9 @@
-//! Who may what, and which refusal comes first.
+//! Permissions of the roles, and the precedence of errors.
 
 use super::*;
 
 #[tokio::test]
-async fn every_route_wants_a_token_and_the_right_role() {
+async fn every_route_requires_a_token_and_the_right_role() {
     let host = Host::start().await;
     let hook = host.webhook().await;
     let name = crate::model::webhook::input::DEFAULT_FORMAT;
@@ -12,29 +12,29 @@ async fn every_route_wants_a_token_and_the_right_role() {
         ("POST /api/v1/webhooks".into(), 415, 403, 403),
         (format!("GET {hook}"), 200, 200, 403),
         (format!("PUT {hook}"), 415, 403, 403),
-        (format!("DELETE /api/v1/webhooks/{NOBODY}"), 404, 403, 403),
-        (format!("POST /api/v1/webhooks/{NOBODY}/test"), 404, 403, 403),
+        (format!("DELETE /api/v1/webhooks/{UNKNOWN_ID}"), 404, 403, 403),
+        (format!("POST /api/v1/webhooks/{UNKNOWN_ID}/test"), 404, 403, 403),
         (format!("GET {hook}/deliveries"), 200, 403, 403),
         ("GET /api/v1/webhooks/event-types".into(), 200, 200, 200),
         ("POST /api/v1/events".into(), 415, 403, 415),
-        (format!("GET /api/v1/events/{NOBODY}"), 404, 403, 404),
+        (format!("GET /api/v1/events/{UNKNOWN_ID}"), 404, 403, 404),
         ("GET /api/v1/formatters".into(), 200, 200, 200),
         (format!("GET /api/v1/formatters/{name}"), 200, 200, 200),
         (format!("POST /api/v1/formatters/{name}/preview"), 415, 415, 415),
         ("GET /api/v1/tokens".into(), 200, 403, 403),
         ("POST /api/v1/tokens".into(), 415, 403, 403),
-        (format!("DELETE /api/v1/tokens/{NOBODY}"), 404, 403, 403),
+        (format!("DELETE /api/v1/tokens/{UNKNOWN_ID}"), 404, 403, 403),
         ("GET /api/v1/nothing".into(), 404, 404, 404),
     ] {
         for (token, expected) in [(&host.admin, admin), (&host.pentester, pentester), (&host.ingest, ingest)] {
             assert_eq!(host.call(&line, token, &[], None).await.status, expected, "{line}");
         }
-        let nobody = host.call(&line, "", &[], None).await;
-        assert_eq!(nobody.problem(), ["401 unauthorized"], "{line}");
-        assert!(nobody.header("www-authenticate").is_some_and(|value| value.starts_with("Bearer")));
-        assert_eq!(nobody.header("cache-control"), Some("no-store"));
+        let anonymous = host.call(&line, "", &[], None).await;
+        assert_eq!(anonymous.problem(), ["401 unauthorized"], "{line}");
+        assert!(anonymous.header("www-authenticate").is_some_and(|value| value.starts_with("Bearer")));
+        assert_eq!(anonymous.header("cache-control"), Some("no-store"));
         let wrong = host.call(&line, "wrong", &[], None).await;
-        assert_eq!((wrong.status, &wrong.text), (401, &nobody.text), "{line}");
+        assert_eq!((wrong.status, &wrong.text), (401, &anonymous.text), "{line}");
     }
 }
 
@@ -60,17 +60,17 @@ async fn only_one_bearer_header_is_a_token() {
     assert_eq!(host.call(&query, "", &[], None).await.status, 401);
 }
 
-/// Each row mends the first thing that the row before was refused for.
+/// Each row corrects the fault for which the row before was rejected.
 #[tokio::test]
-async fn refusals_come_in_their_order() {
+async fn errors_have_a_fixed_precedence() {
     let host = Host::with(Limits { max_body_bytes: 1000, ..Limits::default() }).await;
     let hook = host.webhook().await;
     let stale = "If-Match: \"r999\"";
     let (long, broken, unfit) = ("x".repeat(1001), "{", r#"{"nope":1}"#);
     for (path, token, content_type, body, expected) in [
-        (NOBODY, "", "text/plain", long.as_str(), "401 unauthorized"),
-        (NOBODY, &host.pentester, "text/plain", &long, "403 forbidden"),
-        (NOBODY, &host.admin, "text/plain", &long, "404 not_found"),
+        (UNKNOWN_ID, "", "text/plain", long.as_str(), "401 unauthorized"),
+        (UNKNOWN_ID, &host.pentester, "text/plain", &long, "403 forbidden"),
+        (UNKNOWN_ID, &host.admin, "text/plain", &long, "404 not_found"),
         ("", &host.admin, "text/plain", &long, "415 unsupported_media_type"),
         ("", &host.admin, "application/json", &long, "413 body_too_large"),
         ("", &host.admin, "application/json", broken, "400 invalid_json"),
@@ -78,11 +78,11 @@ async fn refusals_come_in_their_order() {
     ] {
         let line = if path.is_empty() { format!("PUT {hook}") } else { format!("PUT /api/v1/webhooks/{path}") };
         let content_type = format!("Content-Type: {content_type}");
-        let answer = host.call(&line, token, &[&content_type, stale], Some(body)).await;
-        assert_eq!(answer.problem(), [expected]);
+        let reply = host.call(&line, token, &[&content_type, stale], Some(body)).await;
+        assert_eq!(reply.problem(), [expected]);
     }
-    let answer = host.call(&format!("PUT {hook}"), &host.admin, &["If-Match: *"], Some(unfit)).await;
-    assert_eq!(answer.problem(), ["422 invalid_fields", "/nope unknown_field"]);
+    let reply = host.call(&format!("PUT {hook}"), &host.admin, &["If-Match: *"], Some(unfit)).await;
+    assert_eq!(reply.problem(), ["422 invalid_fields", "/nope unknown_field"]);
 }
 
 #[tokio::test]
@@ -98,9 +98,9 @@ async fn undeclared_methods_are_405_with_the_declared_ones() {
         ("POST /healthz".into(), "GET,HEAD"),
         ("DELETE /docs".into(), "GET,HEAD"),
     ] {
-        let answer = host.call(&line, &host.admin, &[], None).await;
-        assert_eq!(answer.problem(), ["405 method_not_allowed"], "{line}");
-        let mut given: Vec<&str> = answer.header("allow").expect("Allow").split(',').map(str::trim).collect();
+        let reply = host.call(&line, &host.admin, &[], None).await;
+        assert_eq!(reply.problem(), ["405 method_not_allowed"], "{line}");
+        let mut given: Vec<&str> = reply.header("allow").expect("Allow").split(',').map(str::trim).collect();
         let mut expected: Vec<&str> = allow.split(',').collect();
         given.sort_unstable();
         expected.sort_unstable();
@@ -109,11 +109,11 @@ async fn undeclared_methods_are_405_with_the_declared_ones() {
 }
 
 #[tokio::test]
-async fn what_nobody_declared_is_not_there() {
+async fn undeclared_paths_are_404() {
     let host = Host::start().await;
     let hook = host.webhook().await;
     for line in [
-        format!("POST {hook}/deliveries/{NOBODY}/redeliver"),
+        format!("POST {hook}/deliveries/{UNKNOWN_ID}/redeliver"),
         format!("POST {hook}/deliveries/x/redeliver"),
         "GET /api/v1/audit/x".into(),
         "GET /api/v1/webhooks/".into(),
@@ -123,10 +123,10 @@ async fn what_nobody_declared_is_not_there() {
 }
 
 #[tokio::test]
-async fn what_is_no_id_names_nothing() {
+async fn invalid_ids_are_404() {
     let host = Host::start().await;
     let long = "a".repeat(10_000);
-    for id in ["x", "..%2Fx", "%00", "%ff", "%0d%0aX:%20y", "01890a5dac96774bbcceb302099a8057", NOBODY, &long] {
+    for id in ["x", "..%2Fx", "%00", "%ff", "%0d%0aX:%20y", "01890a5dac96774bbcceb302099a8057", UNKNOWN_ID, &long] {
         for line in [
             format!("GET /api/v1/webhooks/{id}"),
             format!("GET /api/v1/webhooks/{id}/deliveries"),
@@ -150,8 +150,8 @@ async fn bodies_are_json_without_encoding() {
         vec!["Content-Type: application/json", "Content-Encoding: identity"],
         vec!["Content-Type: application/json", "Content-Type: application/json"],
     ] {
-        let answer = host.call("POST /api/v1/tokens", &host.admin, &headers, Some("{}")).await;
-        assert_eq!(answer.problem(), ["415 unsupported_media_type"], "{headers:?}");
+        let reply = host.call("POST /api/v1/tokens", &host.admin, &headers, Some("{}")).await;
+        assert_eq!(reply.problem(), ["415 unsupported_media_type"], "{headers:?}");
     }
     let headers = ["Content-Type: APPLICATION/json ; charset=\"UTF-8\""];
     assert_eq!(host.call("POST /api/v1/tokens", &host.admin, &headers, Some("{}")).await.status, 422);
@@ -161,7 +161,7 @@ async fn bodies_are_json_without_encoding() {
 }
 
 #[tokio::test]
-async fn a_body_of_the_limit_is_taken_and_one_byte_more_is_not() {
+async fn a_body_at_the_limit_is_accepted_and_one_byte_more_is_not() {
     let host = Host::with(Limits { max_body_bytes: 2000, ..Limits::default() }).await;
     let body = |bytes: usize| format!("{{\"role\":\"{}\"}}", "x".repeat(bytes - 11));
     assert_eq!(host.post("/api/v1/tokens", &body(2000)).await.status, 422);
