@@ -5,16 +5,9 @@
 //! Over syslog a message goes to an address that was judged the same way. Nothing here obeys proxy variables, follows a
 //! redirect or keeps a cookie. What came of it, and every word about it, is an [`Outcome`].
 
-mod classify;
-mod connector;
-mod gate;
-mod guard;
+mod destination;
+mod failure;
 mod http;
-mod meter;
-mod outcome;
-mod proxy;
-mod request;
-mod resolve;
 mod syslog;
 #[cfg(test)]
 mod tests;
@@ -28,10 +21,11 @@ use ::http::HeaderMap;
 use bytes::Bytes;
 use tokio::time::{Instant, timeout};
 
-use self::gate::{Closed, Gate};
-pub use self::guard::{Denied, Guard};
-pub use self::outcome::{ConnectError, Failure, Outcome, ProxyFault, Reached, TlsFault, retry_after};
-pub use self::resolve::{BoxFuture, Resolve, ResolveError, ResolverSetupError, system_resolver};
+use self::destination::{Closed, GuardedResolver};
+pub use self::destination::{
+    BoxFuture, Denied, Guard, Resolve, ResolveError, ResolverSetupError, system_resolver,
+};
+pub use self::failure::{ConnectError, Failure, Outcome, ProxyFault, Reached, TlsFault, retry_after};
 pub use self::syslog::fits;
 pub use self::tls::{SetupError, Tls};
 use crate::model::delivery::Answer;
@@ -98,9 +92,9 @@ pub struct Report {
 /// it was made, whatever the name resolves to by now, and the guard's networks do not change while the
 /// process lives.
 pub struct Transport {
-    gate: Arc<Gate>,
+    gate: Arc<GuardedResolver>,
     tls: Arc<Tls>,
-    http: http::Http,
+    http: http::HttpClient,
     syslog: syslog::Syslog,
 }
 
@@ -115,8 +109,8 @@ impl Transport {
         tls: Tls,
         proxy: Option<ProxySettings>,
     ) -> Result<Self, SetupError> {
-        let (tls, gate) = (Arc::new(tls), Arc::new(Gate { guard, resolver }));
-        let http = http::Http::new(Arc::clone(&gate), Arc::clone(&tls), proxy.map(Arc::new));
+        let (tls, gate) = (Arc::new(tls), Arc::new(GuardedResolver { guard, resolver }));
+        let http = http::HttpClient::new(Arc::clone(&gate), Arc::clone(&tls), proxy.map(Arc::new));
         let http = http.map_err(|why| SetupError::Tls(rustls::Error::General(why)))?;
         Ok(Self { http, syslog: syslog::Syslog::new(Arc::clone(&gate), Arc::clone(&tls)), gate, tls })
     }

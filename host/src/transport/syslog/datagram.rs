@@ -7,10 +7,10 @@ use bytes::Bytes;
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
 
-use super::super::classify;
-use super::super::connector::ConnectFault;
-use super::super::gate::Gate;
-use super::super::outcome::{Failure, Reached};
+use crate::transport::http::errors;
+use crate::transport::http::connector::ConnectFault;
+use crate::transport::destination::GuardedResolver;
+use crate::transport::failure::{Failure, Reached};
 use crate::model::url::DeliveryUrl;
 
 /// How long the destination's machine has to say that nothing listens there (ICMP port unreachable). On a local network
@@ -20,13 +20,13 @@ const REFUSAL_WITHIN: Duration = Duration::from_millis(10);
 /// Sends each message as a datagram of its own. The socket is new each time, so that a refusal is known to be of this
 /// message and not of one before.
 pub(super) async fn deliver(
-    gate: &Gate,
+    gate: &GuardedResolver,
     url: &DeliveryUrl,
     messages: &[Bytes],
     reached: &mut Reached,
 ) -> Result<(), Failure> {
     let addresses = gate.addresses(&url.host(), url.port()).await;
-    let addresses = addresses.map_err(|closed| classify::not_connected(&ConnectFault::Closed(closed)))?;
+    let addresses = addresses.map_err(|closed| errors::not_connected(&ConnectFault::Closed(closed)))?;
     let mut failed = Failure::ClosedEarly;
     for address in addresses {
         *reached = Reached::Writing;

@@ -12,20 +12,20 @@ use std::sync::Arc;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 
-use super::gate::Gate;
-use super::outcome::{Failure, Reached};
+use crate::transport::destination::GuardedResolver;
+use crate::transport::failure::{Failure, Reached};
 use super::tls::Tls;
 use crate::model::url::{DeliveryUrl, Framing, Scheme, TransportKind};
 use crate::model::webhook::TlsNames;
 
 /// Both ways that syslog goes.
 pub(super) struct Syslog {
-    gate: Arc<Gate>,
+    gate: Arc<GuardedResolver>,
     streams: stream::Streams,
 }
 
 impl Syslog {
-    pub(super) fn new(gate: Arc<Gate>, tls: Arc<Tls>) -> Self {
+    pub(super) fn new(gate: Arc<GuardedResolver>, tls: Arc<Tls>) -> Self {
         Self { streams: stream::Streams::new(Arc::clone(&gate), tls), gate }
     }
 

@@ -25,10 +25,10 @@ use tokio::time::{Instant, sleep};
 use tokio_rustls::TlsConnector;
 use url::Host;
 
-use super::super::classify;
-use super::super::connector::{ConnectFault, connect};
-use super::super::gate::Gate;
-use super::super::outcome::{Failure, Reached};
+use crate::transport::http::errors;
+use crate::transport::http::connector::{ConnectFault, connect};
+use crate::transport::destination::GuardedResolver;
+use crate::transport::failure::{Failure, Reached};
 use super::super::tls::Tls;
 use crate::model::url::DeliveryUrl;
 use crate::model::webhook::TlsNames;
@@ -55,7 +55,7 @@ const MOST_RECEIVED: usize = 64 * 1024;
 
 /// The connections, by destination and by who we are there.
 pub(super) struct Streams {
-    gate: Arc<Gate>,
+    gate: Arc<GuardedResolver>,
     tls: Arc<Tls>,
     lines: Mutex<HashMap<(DeliveryUrl, TlsNames), Arc<Line>>>,
 }
@@ -80,7 +80,7 @@ struct Failed {
 }
 
 impl Streams {
-    pub(super) fn new(gate: Arc<Gate>, tls: Arc<Tls>) -> Self {
+    pub(super) fn new(gate: Arc<GuardedResolver>, tls: Arc<Tls>) -> Self {
         Self { gate, tls, lines: Mutex::default() }
     }
 
@@ -165,7 +165,7 @@ impl Streams {
 
     async fn connect(&self, url: &DeliveryUrl, names: &TlsNames) -> Result<Open, Failure> {
         let addresses = self.gate.addresses(&url.host(), url.port()).await;
-        let addresses = addresses.map_err(|closed| classify::not_connected(&ConnectFault::Closed(closed)))?;
+        let addresses = addresses.map_err(|closed| errors::not_connected(&ConnectFault::Closed(closed)))?;
         let stream = connect(addresses).await.map_err(|error| Failure::NotConnected((&error).into()))?;
         let broken = |error: io::Error| Failure::NotConnected((&error).into());
         // Where the system refuses these, a lost peer is noticed later, not never.
@@ -181,7 +181,7 @@ impl Streams {
         let config = self.tls.config(names).map_err(|why| Failure::TlsNames(why.into()))?;
         let name = server_name(&url.host()).ok_or(Failure::Unsendable)?;
         let stream = TlsConnector::from(config).connect(name, counted).await;
-        Ok(Open::new(Box::new(stream.map_err(|error| classify::no_tls(&error))?), socket, sent))
+        Ok(Open::new(Box::new(stream.map_err(|error| errors::no_tls(&error))?), socket, sent))
     }
 }
 
@@ -297,7 +297,7 @@ impl Open {
             // What the reader sees says more than "broken pipe".
             return Err(match tokio::time::timeout(READER_LAGS, self.socket.end(&mut ended)).await {
                 Ok(seen) => seen,
-                Err(_) => self.socket.blame(classify::tls_fault(&error).unwrap_or(Failure::NotTaken)),
+                Err(_) => self.socket.blame(errors::tls_fault(&error).unwrap_or(Failure::NotTaken)),
             });
         }
         Ok(Written {
@@ -386,7 +386,7 @@ async fn listen(mut reader: ReadHalf<Box<dyn Io>>, tell: watch::Sender<Option<Fa
         match reader.read(&mut piece).await {
             Ok(0) => break Failure::NotTaken,
             Ok(read) => received += read,
-            Err(error) => break classify::tls_fault(&error).unwrap_or(Failure::NotTaken),
+            Err(error) => break errors::tls_fault(&error).unwrap_or(Failure::NotTaken),
         }
         if received > MOST_RECEIVED {
             break Failure::Chatty;

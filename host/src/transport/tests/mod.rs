@@ -1,11 +1,11 @@
 //! Against scripted peers on loopback; nothing here leaves it.
 
-mod answers;
+mod responses;
 mod connections;
 mod guard;
 mod peer;
-mod policy;
-mod proxy;
+mod tunnel;
+mod ssrf;
 mod syslog;
 mod tls;
 

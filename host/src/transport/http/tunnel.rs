@@ -6,9 +6,9 @@ use std::net::{IpAddr, SocketAddr};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use super::connector::{ConnectFault, connect};
-use super::outcome::{ConnectError, ProxyFault};
-use super::resolve::Resolve;
+use crate::transport::http::connector::{ConnectFault, connect};
+use crate::transport::failure::{ConnectError, ProxyFault};
+use crate::transport::destination::Resolve;
 use crate::model::settings::ProxySettings;
 
 /// The most of a proxy's answer that is read.
@@ -16,7 +16,7 @@ const ANSWER_BYTES: usize = 8 * 1024;
 
 impl ProxySettings {
     /// Whether a destination at these addresses goes through the proxy.
-    pub(super) fn takes(&self, addresses: &[SocketAddr]) -> bool {
+    pub(in crate::transport) fn takes(&self, addresses: &[SocketAddr]) -> bool {
         let is_except = |address: &SocketAddr| {
             let ip = address.ip().to_canonical();
             self.except.iter().any(|net| net.contains(&ip))
@@ -26,7 +26,7 @@ impl ProxySettings {
 
     /// A connection through the proxy to one of these addresses, which were judged; `host` and `port` are what the
     /// request names.
-    pub(super) async fn connect(
+    pub(in crate::transport) async fn connect(
         &self,
         resolver: &dyn Resolve,
         addresses: &[SocketAddr],

@@ -10,7 +10,7 @@ use http::Extensions;
 use hyper::body::{Body, Frame, SizeHint};
 use hyper_util::client::legacy::connect::{CaptureConnection, Connected};
 
-use super::meter::Meter;
+use crate::transport::http::budget::ByteBudget;
 
 /// What is known of one request on its way. Shared by the attempt and the request's body.
 #[derive(Debug, Default)]
@@ -23,7 +23,7 @@ pub(super) struct Exchange {
 /// A request that its connection has begun to write.
 #[derive(Debug)]
 struct Begun {
-    meter: Arc<Meter>,
+    meter: Arc<ByteBudget>,
     /// Whether another request went over the connection before.
     is_reused: bool,
 }
@@ -85,12 +85,12 @@ impl Drop for Exchange {
     }
 }
 
-fn connection(capture: &CaptureConnection) -> Option<(Arc<Meter>, bool)> {
+fn connection(capture: &CaptureConnection) -> Option<(Arc<ByteBudget>, bool)> {
     let connected = capture.connection_metadata();
     let connected: &Connected = connected.as_ref()?;
     let mut extras = Extensions::new();
     connected.get_extras(&mut extras);
-    Some((extras.remove::<Arc<Meter>>()?, connected.is_negotiated_h2()))
+    Some((extras.remove::<Arc<ByteBudget>>()?, connected.is_negotiated_h2()))
 }
 
 /// A request's body: all of it at once.
@@ -100,19 +100,19 @@ fn connection(capture: &CaptureConnection) -> Option<(Arc<Meter>, bool)> {
 /// body tells the [`Exchange`] that it has begun, in whichever question comes first: an empty body is asked
 /// only whether it is over.
 #[derive(Debug)]
-pub(super) struct Payload {
+pub(super) struct RequestBody {
     /// `None` once it was handed out.
     bytes: Option<Bytes>,
     exchange: Arc<Exchange>,
 }
 
-impl Payload {
+impl RequestBody {
     pub(super) fn new(bytes: Bytes, exchange: Arc<Exchange>) -> Self {
         Self { bytes: Some(bytes), exchange }
     }
 }
 
-impl Body for Payload {
+impl Body for RequestBody {
     type Data = Bytes;
     type Error = Infallible;
 

@@ -17,14 +17,14 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::ClientConfig;
 use tokio::time::{Instant, timeout};
 
-use super::Report;
-use super::classify;
-use super::connector::{Bounded, Connector};
-use super::gate::Gate;
-use super::meter::ANSWER_BYTES;
-use super::outcome::{Failure, Outcome, Reached, retry_after};
-use super::request::{Exchange, Payload};
-use super::tls::Tls;
+use crate::transport::Report;
+use crate::transport::http::errors;
+use crate::transport::http::connector::{ConnectTimeout, Connector};
+use crate::transport::destination::GuardedResolver;
+use crate::transport::http::budget::ANSWER_BYTES;
+use crate::transport::failure::{Failure, Outcome, Reached, retry_after};
+use crate::transport::http::request::{Exchange, RequestBody};
+use crate::transport::tls::Tls;
 use crate::model::delivery::Answer;
 use crate::model::settings::ProxySettings;
 use crate::model::url::DeliveryUrl;
@@ -42,13 +42,13 @@ const STREAM_WINDOW_BYTES: u32 = 64 * 1024;
 /// The same for all answers of one connection together.
 const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
 /// A `POST` to make.
-pub(super) struct Post<'a> {
-    pub(super) url: &'a DeliveryUrl,
-    pub(super) tls: &'a TlsNames,
-    pub(super) headers: HeaderMap,
-    pub(super) body: Bytes,
-    pub(super) timeout: Duration,
-    pub(super) keep_answer: bool,
+pub(in crate::transport) struct Post<'a> {
+    pub(in crate::transport) url: &'a DeliveryUrl,
+    pub(in crate::transport) tls: &'a TlsNames,
+    pub(in crate::transport) headers: HeaderMap,
+    pub(in crate::transport) body: Bytes,
+    pub(in crate::transport) timeout: Duration,
+    pub(in crate::transport) keep_answer: bool,
 }
 
 /// Delivers over HTTP/1.1 and, where TLS agrees on it, HTTP/2.
@@ -56,8 +56,8 @@ pub(super) struct Post<'a> {
 /// Connections are kept and used again. That is sound: a connection goes to the address that was judged when
 /// it was made, whatever the name resolves to by now, and the guard's networks do not change while the
 /// process lives.
-pub(super) struct Http {
-    gate: Arc<Gate>,
+pub(in crate::transport) struct HttpClient {
+    gate: Arc<GuardedResolver>,
     tls: Arc<Tls>,
     proxy: Option<Arc<ProxySettings>>,
     default: Clients,
@@ -67,13 +67,13 @@ pub(super) struct Http {
 
 #[derive(Clone)]
 struct Clients {
-    pooled: Client<Bounded, Payload>,
+    pooled: Client<ConnectTimeout, RequestBody>,
     /// Makes a connection for each request: for the second try after a stale one.
-    fresh: Client<Bounded, Payload>,
+    fresh: Client<ConnectTimeout, RequestBody>,
 }
 
-impl Http {
-    pub(super) fn new(gate: Arc<Gate>, tls: Arc<Tls>, proxy: Option<Arc<ProxySettings>>) -> Result<Self, String> {
+impl HttpClient {
+    pub(in crate::transport) fn new(gate: Arc<GuardedResolver>, tls: Arc<Tls>, proxy: Option<Arc<ProxySettings>>) -> Result<Self, String> {
         let config = tls.config(&TlsNames::default())?;
         let default = Clients::new(Connector::new(Arc::clone(&gate), proxy.clone()), &config);
         Ok(Self { gate, tls, proxy, default, named: Mutex::default() })
@@ -95,7 +95,7 @@ impl Http {
 
     /// Makes the request, once, and tells what came of it within the request's time. Call it on the
     /// deliveries' runtime: connections live where they were made.
-    pub(super) async fn deliver(&self, request: Post<'_>) -> Report {
+    pub(in crate::transport) async fn deliver(&self, request: Post<'_>) -> Report {
         let started = Instant::now();
         let after = request.timeout;
         let mut progress = Progress { keep_answer: request.keep_answer, ..Progress::default() };
@@ -143,16 +143,16 @@ impl Http {
 
     async fn send(
         &self,
-        client: &Client<Bounded, Payload>,
+        client: &Client<ConnectTimeout, RequestBody>,
         head: http::Request<()>,
         body: Bytes,
         progress: &mut Progress,
     ) -> Result<Response<Incoming>, Failure> {
         let exchange = Arc::new(Exchange::default());
         progress.exchange = Arc::clone(&exchange);
-        let mut request = head.map(|()| Payload::new(body, Arc::clone(&exchange)));
+        let mut request = head.map(|()| RequestBody::new(body, Arc::clone(&exchange)));
         exchange.watch(capture_connection(&mut request));
-        client.request(request).await.map_err(|error| classify::no_head(&error, &exchange))
+        client.request(request).await.map_err(|error| errors::no_head(&error, &exchange))
     }
 
     /// Reads the body, as far as it is worth it, and judges the status.
@@ -167,7 +167,7 @@ impl Http {
                 // A body that goes on and on is cut, and the status decides; so it does where it says that
                 // the delivery failed anyway.
                 Err(_) if verdict.is_err() || progress.exchange.is_spent() => break,
-                Err(error) => return Err(classify::no_end(&error, status.as_u16())),
+                Err(error) => return Err(errors::no_end(&error, status.as_u16())),
             };
             let Ok(data) = frame.into_data() else { continue };
             progress.keep(&data);
@@ -185,7 +185,7 @@ impl Clients {
             .https_or_http()
             .enable_all_versions()
             .wrap_connector(connector);
-        let connector = Bounded(https);
+        let connector = ConnectTimeout(https);
         Self { fresh: client(connector.clone(), 0), pooled: client(connector, IDLE_PER_HOST) }
     }
 }
@@ -260,7 +260,7 @@ fn head_bytes(headers: &HeaderMap) -> u64 {
     u64::try_from(bytes).unwrap_or(u64::MAX)
 }
 
-fn client(connector: Bounded, idle_per_host: usize) -> Client<Bounded, Payload> {
+fn client(connector: ConnectTimeout, idle_per_host: usize) -> Client<ConnectTimeout, RequestBody> {
     let budget = usize::try_from(ANSWER_BYTES).unwrap_or(usize::MAX);
     Client::builder(TokioExecutor::new())
         .timer(TokioTimer::new())

@@ -5,11 +5,14 @@ use std::sync::Arc;
 
 use url::Host;
 
-use super::guard::{Denied, Guard};
-use super::resolve::{Resolve, ResolveError};
+mod guard;
+mod resolve;
+
+pub use self::guard::{Denied, Guard};
+pub use self::resolve::{BoxFuture, Resolve, ResolveError, ResolverSetupError, system_resolver};
 
 /// The guard and the names' addresses that it judges: the same for saving a webhook and for connecting.
-pub(super) struct Gate {
+pub(super) struct GuardedResolver {
     pub(super) guard: Arc<Guard>,
     pub(super) resolver: Arc<dyn Resolve>,
 }
@@ -23,7 +26,7 @@ pub(super) enum Closed {
     Unresolved { host: Box<str>, error: ResolveError },
 }
 
-impl Gate {
+impl GuardedResolver {
     /// Every address of a host, each of them judged, in the order of trying.
     ///
     /// One denied address refuses the name: who answers with a public and a private one is after the

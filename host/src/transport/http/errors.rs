@@ -5,13 +5,13 @@ use std::io;
 
 use hyper_util::client::legacy;
 
-use super::connector::ConnectFault;
-use super::gate::Closed;
-use super::outcome::{Failure, TlsFault};
-use super::request::Exchange;
+use crate::transport::http::connector::ConnectFault;
+use crate::transport::destination::Closed;
+use crate::transport::failure::{Failure, TlsFault};
+use crate::transport::http::request::Exchange;
 
 /// Why there is no connection.
-pub(super) fn not_connected(fault: &ConnectFault) -> Failure {
+pub(in crate::transport) fn not_connected(fault: &ConnectFault) -> Failure {
     match fault {
         ConnectFault::Closed(Closed::Denied(denied)) => Failure::Denied(denied.clone()),
         ConnectFault::Closed(Closed::Unresolved { host, error }) => {
@@ -23,7 +23,7 @@ pub(super) fn not_connected(fault: &ConnectFault) -> Failure {
 }
 
 /// Why a TLS handshake came to nothing, or a TLS connection ended.
-pub(super) fn no_tls(error: &io::Error) -> Failure {
+pub(in crate::transport) fn no_tls(error: &io::Error) -> Failure {
     match find::<rustls::Error>(error) {
         Some(fault) => Failure::Tls(TlsFault::Rustls(fault.clone())),
         None if is_closed(error) => Failure::Tls(TlsFault::Closed),
@@ -32,12 +32,12 @@ pub(super) fn no_tls(error: &io::Error) -> Failure {
 }
 
 /// The alert that ended a TLS connection, or what else TLS found wrong with it.
-pub(super) fn tls_fault(error: &io::Error) -> Option<Failure> {
+pub(in crate::transport) fn tls_fault(error: &io::Error) -> Option<Failure> {
     find::<rustls::Error>(error).map(|fault| Failure::Tls(TlsFault::Rustls(fault.clone())))
 }
 
 /// Why there is no answer's head.
-pub(super) fn no_head(error: &legacy::Error, exchange: &Exchange) -> Failure {
+pub(in crate::transport) fn no_head(error: &legacy::Error, exchange: &Exchange) -> Failure {
     if exchange.is_spent() {
         return Failure::EndlessHead;
     }
@@ -66,7 +66,7 @@ pub(super) fn no_head(error: &legacy::Error, exchange: &Exchange) -> Failure {
 }
 
 /// Why a 2xx answer's body has no end.
-pub(super) fn no_end(error: &hyper::Error, status: u16) -> Failure {
+pub(in crate::transport) fn no_end(error: &hyper::Error, status: u16) -> Failure {
     if let Some(fault) = find::<rustls::Error>(error) {
         return Failure::Tls(TlsFault::Rustls(fault.clone()));
     }

@@ -26,7 +26,7 @@ pub(super) const MAX_POOLING: usize = 512;
 /// What came in over one connection, and how much may. Shared by the connection's task, which reads, and
 /// the requests on it.
 #[derive(Debug)]
-pub(super) struct Meter {
+pub(super) struct ByteBudget {
     /// Bytes received since the connection was made.
     received: AtomicU64,
     /// What `received` may become.
@@ -40,7 +40,7 @@ pub(super) struct Meter {
     is_tls: bool,
 }
 
-impl Meter {
+impl ByteBudget {
     fn new(is_tls: bool) -> Self {
         let limit = if is_tls { HANDSHAKE_BYTES } else { ANSWER_BYTES };
         Self {
@@ -81,11 +81,11 @@ impl Meter {
     }
 }
 
-/// A TCP connection that keeps to its [`Meter`]. Below TLS, so that the handshake counts.
+/// A TCP connection that keeps to its [`ByteBudget`]. Below TLS, so that the handshake counts.
 #[derive(Debug)]
-pub(super) struct Metered {
+pub(super) struct BudgetedStream {
     stream: TcpStream,
-    meter: Arc<Meter>,
+    meter: Arc<ByteBudget>,
     /// Connections open in all; this one is counted while it lives.
     open: Arc<AtomicUsize>,
     is_pooled: bool,
@@ -93,20 +93,20 @@ pub(super) struct Metered {
     turn: u64,
 }
 
-impl Metered {
+impl BudgetedStream {
     pub(super) fn new(stream: TcpStream, is_tls: bool, open: Arc<AtomicUsize>) -> Self {
         let is_pooled = open.fetch_add(1, Ordering::Relaxed) < MAX_POOLING;
-        Self { stream, meter: Arc::new(Meter::new(is_tls)), open, is_pooled, turn: 0 }
+        Self { stream, meter: Arc::new(ByteBudget::new(is_tls)), open, is_pooled, turn: 0 }
     }
 }
 
-impl Drop for Metered {
+impl Drop for BudgetedStream {
     fn drop(&mut self) {
         self.open.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-impl Connection for Metered {
+impl Connection for BudgetedStream {
     fn connected(&self) -> Connected {
         let connected = Connected::new().extra(Arc::clone(&self.meter));
         if !self.is_pooled {
@@ -116,7 +116,7 @@ impl Connection for Metered {
     }
 }
 
-impl AsyncRead for Metered {
+impl AsyncRead for BudgetedStream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if this.turn >= BYTES_PER_TURN {
@@ -160,7 +160,7 @@ impl AsyncRead for Metered {
     }
 }
 
-impl AsyncWrite for Metered {
+impl AsyncWrite for BudgetedStream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.get_mut().stream).poll_write(cx, buf)
     }
@@ -192,11 +192,11 @@ mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::TcpListener;
 
-    async fn pair(open: &Arc<AtomicUsize>) -> (Metered, TcpStream) {
+    async fn pair(open: &Arc<AtomicUsize>) -> (BudgetedStream, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
         let ours = TcpStream::connect(listener.local_addr().expect("address")).await.expect("connect");
         let (theirs, _) = listener.accept().await.expect("accept");
-        (Metered::new(ours, false, Arc::clone(open)), theirs)
+        (BudgetedStream::new(ours, false, Arc::clone(open)), theirs)
     }
 
     #[tokio::test]

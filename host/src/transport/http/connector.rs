@@ -17,10 +17,10 @@ use tokio::time::timeout;
 use tower_service::Service;
 use url::Host;
 
-use super::gate::{Closed, Gate};
-use super::meter::Metered;
-use super::outcome::{ConnectError, ProxyFault};
-use super::resolve::BoxFuture;
+use crate::transport::destination::{Closed, GuardedResolver};
+use crate::transport::http::budget::BudgetedStream;
+use crate::transport::failure::{ConnectError, ProxyFault};
+use crate::transport::destination::BoxFuture;
 use crate::model::settings::ProxySettings;
 
 /// How long one address is tried before the next joins in (RFC 8305, section 5). The earlier one goes on.
@@ -33,7 +33,7 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(30);
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ConnectFault {
+pub(in crate::transport) enum ConnectFault {
     #[error(transparent)]
     Closed(#[from] Closed),
     #[error("no TCP connection: {0:?}")]
@@ -44,21 +44,21 @@ pub(super) enum ConnectFault {
 
 /// Makes TCP connections to addresses that the guard let pass.
 #[derive(Clone)]
-pub(super) struct Connector {
-    gate: Arc<Gate>,
+pub(in crate::transport) struct Connector {
+    gate: Arc<GuardedResolver>,
     proxy: Option<Arc<ProxySettings>>,
     /// Connections open, idle ones among them.
     open: Arc<AtomicUsize>,
 }
 
 impl Connector {
-    pub(super) fn new(gate: Arc<Gate>, proxy: Option<Arc<ProxySettings>>) -> Self {
+    pub(in crate::transport) fn new(gate: Arc<GuardedResolver>, proxy: Option<Arc<ProxySettings>>) -> Self {
         Self { gate, proxy, open: Arc::default() }
     }
 }
 
 impl Service<Uri> for Connector {
-    type Response = TokioIo<Metered>;
+    type Response = TokioIo<BudgetedStream>;
     type Error = ConnectFault;
     type Future = BoxFuture<'static, Result<Self::Response, ConnectFault>>;
 
@@ -87,13 +87,13 @@ impl Service<Uri> for Connector {
             // A request is one write, perhaps two; waiting for more would only delay it. Where the system
             // refuses, it is slower, not wrong.
             let _ = stream.set_nodelay(true);
-            Ok(TokioIo::new(Metered::new(stream, is_tls, open)))
+            Ok(TokioIo::new(BudgetedStream::new(stream, is_tls, open)))
         })
     }
 }
 
 /// The first connection that one of the addresses gives.
-pub(super) async fn connect(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
+pub(in crate::transport) async fn connect(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
     if let [address] = addresses.as_slice() {
         return TcpStream::connect(address).await;
     }
@@ -124,12 +124,12 @@ pub(super) async fn connect(addresses: Vec<SocketAddr>) -> io::Result<TcpStream>
 
 /// [`Connector`] and TLS above it, within [`CONNECT_WITHIN`].
 #[derive(Clone)]
-pub(super) struct Bounded(pub(super) HttpsConnector<Connector>);
+pub(in crate::transport) struct ConnectTimeout(pub(in crate::transport) HttpsConnector<Connector>);
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-impl Service<Uri> for Bounded {
-    type Response = MaybeHttpsStream<TokioIo<Metered>>;
+impl Service<Uri> for ConnectTimeout {
+    type Response = MaybeHttpsStream<TokioIo<BudgetedStream>>;
     type Error = BoxError;
     type Future = BoxFuture<'static, Result<Self::Response, BoxError>>;
 

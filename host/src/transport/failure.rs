@@ -6,8 +6,8 @@ use std::time::{Duration, SystemTime};
 use http::StatusCode;
 use rustls::{AlertDescription, CertificateError};
 
-use super::guard::Denied;
-use super::resolve::ResolveError;
+use crate::transport::destination::Denied;
+use crate::transport::destination::ResolveError;
 use crate::model::delivery::ErrorClass;
 use crate::model::time::Timestamp;
 
