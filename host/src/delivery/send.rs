@@ -14,7 +14,7 @@ use crate::model::time::{Clock, Timestamp};
 use crate::model::webhook::Webhook;
 use crate::signature;
 use crate::telemetry::Telemetry;
-use crate::transport::{self, Content, Outcome, Report, Request, Transport};
+use crate::transport::{self, Content, Report, Request, Transport};
 
 /// Sends rendered deliveries.
 pub(super) struct Sender {
@@ -45,16 +45,17 @@ impl Sender {
         };
         let timeout = Duration::from_millis(webhook.config.timeout_ms.into());
         let (url, tls, by) = (&webhook.config.url, &webhook.config.tls, &first.by);
-        let report = self.transport.deliver(Request { url, tls, content, timeout, keep_answer: by.interprets() }).await;
+        let report = self.transport.deliver(Request { url, tls, content, timeout, keep_response: by.interprets() }).await;
         let (report, ruling) = self.interpret(by, report).await;
-        self.telemetry.attempt(report.outcome.error_class(), report.duration);
-        let failure = report.outcome.error_class().map(|class| {
-            let failure = Failure { class, status: report.status, retry_after: report.retry_after, ruling };
-            (failure, report.outcome.error_text().unwrap_or_default())
+        let failed = report.outcome.as_ref().err();
+        self.telemetry.attempt(failed.map(transport::Failure::class), report.duration);
+        let failure = failed.map(|failed| {
+            let (class, status, retry_after) = (failed.class(), report.status, report.retry_after);
+            (Failure { class, status, retry_after, ruling }, failed.sentence())
         });
         // Syslog has no responses, so one message that the collector closes on may be all that is wrong: before a batch
         // fails for good, halves look for it.
-        let is_unclear = matches!(report.outcome, Outcome::Failed(transport::Failure::NotTaken));
+        let is_unclear = failed == Some(&transport::Failure::ClosedAfterSend);
         let is_last_chance = batch.len() > 1 && is_unclear && batch.iter().all(|one| one.is_last);
         let splits = is_last_chance || failure.as_ref().is_some_and(|(failure, _)| retry::splits(batch.len(), failure));
         let together = (batch.len() > 1).then(|| {
@@ -97,18 +98,18 @@ impl Sender {
 
     /// Lets the formatter read the response, where it knows better than the status what it means.
     async fn interpret(&self, component: &Arc<Component>, mut report: Report) -> (Report, Option<Ruling>) {
-        let Some(answer) = report.answer.take() else { return (report, None) };
-        let status = answer.status;
-        let said = |reason: String| Outcome::Failed(transport::Failure::Said { status, reason: reason.into() });
-        match self.registry.interpret(component, answer).await {
+        let Some(response) = report.response.take() else { return (report, None) };
+        let status = response.status;
+        let failed = |reason: String| Err(transport::Failure::Interpreted { status, reason: reason.into() });
+        match self.registry.interpret(component, response).await {
             Verdict::ByStatus => (report, None),
-            Verdict::Delivered => (Report { outcome: Outcome::Delivered, ..report }, None),
+            Verdict::Delivered => (Report { outcome: Ok(()), ..report }, None),
             Verdict::Retry { after, reason } => {
                 let retry_after = after.or(report.retry_after);
-                (Report { outcome: said(reason), retry_after, ..report }, Some(Ruling::Retry))
+                (Report { outcome: failed(reason), retry_after, ..report }, Some(Ruling::Retry))
             }
             Verdict::Failed { reason, deactivate } => {
-                (Report { outcome: said(reason), ..report }, Some(Ruling::Final { deactivate }))
+                (Report { outcome: failed(reason), ..report }, Some(Ruling::Final { deactivate }))
             }
         }
     }

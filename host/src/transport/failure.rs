@@ -1,7 +1,7 @@
 //! Why an attempt failed, and the sentences about it that people read in the history.
 
 use std::io;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use http::StatusCode;
 use rustls::{AlertDescription, CertificateError};
@@ -344,18 +344,6 @@ fn day(seconds: u64) -> String {
     text
 }
 
-/// The wait that a `Retry-After` asks for (RFC 9110, section 10.2.3): seconds, or a date seen from `now`, zero when the
-/// date has passed. `None` when the value is neither. Nothing is clamped here.
-pub fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
-    let value = value.trim();
-    if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
-        // A number too large for u64 still means a long wait.
-        return Some(Duration::from_secs(value.parse().unwrap_or(u64::MAX)));
-    }
-    let date = httpdate::parse_http_date(value).ok()?;
-    Some(date.duration_since(now).unwrap_or(Duration::ZERO))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -380,27 +368,5 @@ mod tests {
             late(Reached::Responding(200)),
             "timeout: the destination responded with 200 OK, but its response did not end within 1500 ms"
         );
-    }
-
-    #[test]
-    fn retry_after_is_seconds_or_a_date() {
-        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777); // Sun, 06 Nov 1994 08:49:37 GMT
-        let seconds = |s| Some(Duration::from_secs(s));
-        for (value, wait) in [
-            ("5", seconds(5)),
-            (" 0 ", seconds(0)),
-            ("1000000000", seconds(1_000_000_000)),
-            ("99999999999999999999999", seconds(u64::MAX)),
-            ("Sun, 06 Nov 1994 08:49:47 GMT", seconds(10)),
-            ("Sunday, 06-Nov-94 08:49:47 GMT", seconds(10)),
-            ("Sun, 06 Nov 1994 08:49:00 GMT", seconds(0)),
-            ("-1", None),
-            ("+5", None),
-            ("1.5", None),
-            ("abc", None),
-            ("", None),
-        ] {
-            assert_eq!(retry_after(value, now), wait, "{value:?}");
-        }
     }
 }

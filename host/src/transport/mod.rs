@@ -34,7 +34,7 @@ use tokio::time::{Instant, timeout};
 
 use self::destination::{AddressError, GuardedResolver};
 pub use self::destination::{BoxFuture, Denied, Guard, Resolve, ResolveError, ResolverSetupError, system_resolver};
-pub use self::failure::{ConnectError, Failure, ProxyFault, Reached, TlsFault, retry_after};
+pub use self::failure::{ConnectError, Failure, ProxyFault, Reached, TlsFault};
 pub use self::report::Report;
 pub use self::syslog::fits;
 pub use self::tls::{SetupError, Tls};

@@ -25,7 +25,8 @@ use crate::model::settings::ProxySettings;
 use crate::model::url::DeliveryUrl;
 use crate::model::webhook::TlsNames;
 use crate::transport::destination::GuardedResolver;
-use crate::transport::failure::{Failure, Reached, retry_after};
+use crate::model::retry::retry_after;
+use crate::transport::failure::{Failure, Reached};
 use crate::transport::report::Report;
 use crate::transport::tls::Tls;
 
