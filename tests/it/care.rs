@@ -83,7 +83,7 @@ async fn an_export_of_a_running_host_makes_another_one() {
     let running = [("HERALDRY_URL", host.origin()), ("HERALDRY_TOKEN", admin.token())];
     let data = host.data();
     succeeds(&heraldry(&["store", "export", "--data", text(&data), "--out", text(&file)], &running));
-    fails(&heraldry(&["store", "export", "--data", text(&data), "--out", text(&file)], &running), "is there already");
+    fails(&heraldry(&["store", "export", "--data", text(&data), "--out", text(&file)], &running), "exists already");
     let nobody = [("HERALDRY_URL", host.origin()), ("HERALDRY_TOKEN", "wrong")];
     let other = folder.path().join("other.ndjson");
     fails(&heraldry(&["store", "export", "--data", text(&data), "--out", text(&other)], &nobody), "401");

@@ -148,7 +148,7 @@ fn what_cannot_be_judged_is_told_apart_from_what_does_not_fit() {
     fs::write(&file, made().build()).expect("a file");
     let (code, text) = check(&file);
     assert_eq!(code, 0, "{text}");
-    assert!(text.contains("fits.wasm fits"), "{text}");
+    assert!(text.contains("fits.wasm is accepted"), "{text}");
     fs::create_dir(folder.path().join("folder.wasm")).expect("a folder");
     for missing in ["nope.wasm", "folder.wasm"] {
         let (code, text) = check(&folder.path().join(missing));
