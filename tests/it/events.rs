@@ -1,10 +1,10 @@
-//! Events: what is taken, what is refused and where, what comes back. Repeats are in `idempotency.rs`.
+//! Events: accepted and rejected input, error positions, and reading back. Repeats are in `idempotency.rs`.
 
 use serde_json::{Value, json};
 
 use crate::support::{Answer, Client, Destination, Host, events, is_id, is_time};
 
-/// Types and the member of `data` that each must have.
+/// Event types, each with the required member of `data`.
 const GROUPS: [(&str, &str); 10] = [
     ("finding_added", "finding"),
     ("finding_verified", "finding"),
@@ -18,12 +18,12 @@ const GROUPS: [(&str, &str); 10] = [
     ("monitor_alert", "monitor"),
 ];
 
-/// A host's admin, and two that post.
+/// A host with an admin and two ingest clients.
 struct Cast {
     admin: Client,
     ingest: Client,
     other: Client,
-    /// Lives as long as they ask it.
+    /// Keeps the host alive.
     _host: Host,
 }
 
@@ -41,7 +41,7 @@ fn id_of(accepted: &Value) -> String {
 }
 
 #[tokio::test]
-async fn an_event_is_taken_and_comes_back_as_it_was_posted() {
+async fn an_event_is_accepted_and_reads_back_as_posted() {
     let cast = Cast::start().await;
     every_type(&cast).await;
     byte_for_byte(&cast).await;
@@ -71,7 +71,7 @@ async fn every_type(cast: &Cast) {
 }
 
 async fn byte_for_byte(cast: &Cast) {
-    // Every sample, hostile ones too, as its file has it.
+    // Every sample, hostile ones too, byte for byte.
     for sample in heraldry::samples::all() {
         let text = sample.json.trim_end();
         let answer = cast.ingest.post_text("/events", text).await;
@@ -86,7 +86,7 @@ async fn byte_for_byte(cast: &Cast) {
         let data = &text[text.find("\"data\":").expect("data")..text.len() - 1];
         assert!(read.text().contains(data), "{}: {read}", sample.name);
     }
-    // Spelled as no serialiser would.
+    // JSON that no serialiser would write.
     let data = "{ \"phase\" :\t{\"n\":1.50e+2, \"big\":123456789012345678901234567890,\"s\":\"\\u0041\\/\\ud83d\\uDE00\" , \
                 \"z\":-0.0},\"extra\":[ 1 ,{ } ] }";
     let engagement = "{ \"name\" : \"N\\u00e9\",\"id\":\"e\" }";
@@ -110,7 +110,7 @@ async fn times_and_ids(cast: &Cast) {
         let id = cast.ingest.event(&event).await;
         assert_eq!(cast.ingest.get(&format!("/events/{id}")).await.json()["occurred_at"], shown, "{given}");
     }
-    // Any UUID is an id, in any case, and is shown in lower case.
+    // Any UUID is a valid id, in upper or lower case; it is shown in lower case.
     for given in ["6BA7B810-9dad-11d1-80b4-00c04fd430c8", "00000000-0000-0000-0000-000000000001", &events::new_id()] {
         let event = json!({"type": "phase_changed", "id": given, "data": {"phase": {}}});
         assert_eq!(cast.ingest.event(&event).await, given.to_ascii_lowercase());
@@ -135,15 +135,15 @@ async fn one_or_many(cast: &Cast) {
     lines(cast.ingest.post_text("/events", format!(" [ {} ,\n{} ] ", event(), event())).await, 2);
     lines(cast.ingest.post_lines("/events", event()).await, 1);
     lines(cast.ingest.post_lines("/events", format!("{}\r\n\n  \n{}\n", event(), event())).await, 2);
-    // A line is an event: one that goes on over two is none, nor is a line with a list.
+    // Each line is one event: an object over two lines is rejected, and so is a line with an array.
     cast.ingest.post_lines("/events", event().replace(",", ",\n")).await.problem(400, "invalid_json");
     cast.ingest.post_lines("/events", format!("[{}]", event())).await.fault("/0", "wrong_type");
-    // Answers are in the order of the events.
+    // Results are in the order of the events.
     let many: Vec<Value> = (0..10).map(|_| events::minimal("phase_changed")).collect();
     let answered = cast.ingest.post("/events", &json!(many)).await.expect(202).list();
     let ids = |events: &[Value]| events.iter().map(id_of).collect::<Vec<_>>();
     assert_eq!(ids(&answered), ids(&many));
-    // Nothing at all is no request.
+    // An empty body is rejected.
     cast.ingest.post_text("/events", "[]").await.fault("", "empty");
     cast.ingest.post_lines("/events", "\n \n").await.fault("", "empty");
 }
@@ -164,7 +164,7 @@ async fn derived(cast: &Cast) {
         }
         let cause = cast.ingest.get(&format!("/events/{}", id_of(&accepted))).await.expect(200).json();
         assert!(cause.get("caused_by").is_none(), "{cause}");
-        // The derived id is the host's: nobody posts under it.
+        // The derived id is reserved: no client can post with it.
         let mut taken = events::minimal("phase_changed");
         taken["id"] = derived[0].clone();
         cast.ingest.post("/events", &taken).await.problem(422, "event_id_taken").errors(&[("/id", "event_id_taken")]);
@@ -196,15 +196,15 @@ async fn readers(cast: &Cast) {
         let foreign = cast.other.get(&path).await;
         let missing = cast.other.get(&format!("/events/{}", events::new_id())).await;
         foreign.problem(404, "not_found");
-        assert_eq!(foreign.text(), missing.text(), "what is foreign looks as if it were not there");
+        assert_eq!(foreign.text(), missing.text(), "an event of another token must look as if it did not exist");
     }
-    // An admin's event is the admin's.
+    // An event that the admin posted is not readable with the ingest token.
     let id = cast.admin.event(&events::minimal("phase_changed")).await;
     cast.ingest.get(&format!("/events/{id}")).await.problem(404, "not_found");
     cast.admin.get(&format!("/events/{id}")).await.expect(200);
 }
 
-/// `deliveries` counts what the post made: of derived events and held ones too.
+/// `deliveries` counts all deliveries created by the post, including held ones and those of derived events.
 async fn counted(cast: &Cast) {
     let destination = Destination::start().await;
     let severe = json!({"event_types": ["finding_added"], "filter": {"min_severity": "medium"}});
@@ -252,7 +252,7 @@ async fn counted(cast: &Cast) {
 }
 
 #[tokio::test]
-async fn what_is_wrong_with_an_event_is_named_at_its_place_and_nothing_is_taken() {
+async fn every_fault_of_an_event_is_reported_at_its_pointer_and_nothing_is_accepted() {
     let cast = Cast::start().await;
     let destination = Destination::start().await;
     cast.admin.webhook(&destination.url("/"), json!({})).await;
@@ -273,7 +273,7 @@ async fn what_is_wrong_with_an_event_is_named_at_its_place_and_nothing_is_taken(
         let preview = cast.ingest.post("/formatters/json/preview", &json!({ "event": event })).await;
         check(preview, "/event");
     }
-    // Every fault of every event comes at once.
+    // All faults of all events are reported at once.
     let answer =
         cast.ingest.post("/events", &json!([{"type": "nope", "data": {}}, good(), 7, {"data": 1, "x": 1}])).await;
     answer.faults(&[
@@ -287,7 +287,7 @@ async fn what_is_wrong_with_an_event_is_named_at_its_place_and_nothing_is_taken(
     limits(&cast).await;
 }
 
-/// Events, and what is wrong with them.
+/// Invalid events, with the expected pointers and codes.
 fn faulty() -> Vec<(Value, Vec<(&'static str, &'static str)>)> {
     let phase = |member: &str, value: Value| {
         let mut event = json!({"type": "phase_changed", "data": {"phase": {}}});
@@ -380,7 +380,7 @@ async fn whole_or_not_at_all(cast: &Cast, destination: &Destination) {
     for event in &good {
         cast.ingest.get(&format!("/events/{}", id_of(event))).await.problem(404, "not_found");
     }
-    // What is right is then taken under the same ids, and is all that was ever sent.
+    // The corrected events are accepted under the same ids, and nothing else was ever sent.
     cast.ingest.post("/events", &json!(good)).await.expect(202);
     for event in &good {
         cast.ingest.settled(&id_of(event)).await;
@@ -388,7 +388,7 @@ async fn whole_or_not_at_all(cast: &Cast, destination: &Destination) {
     assert_eq!(destination.received().len(), 3);
 }
 
-/// An event whose text has so many bytes.
+/// An event whose text has this many bytes.
 fn event_of(bytes: usize) -> String {
     let empty = "{\"type\":\"phase_changed\",\"data\":{\"phase\":{\"name\":\"\"}}}";
     let padding = "x".repeat(bytes - empty.len());
@@ -441,7 +441,7 @@ async fn the_limits_of_a_request_are_settings() {
 }
 
 #[tokio::test]
-async fn a_token_that_posts_too_much_is_told_when_to_come_back_and_others_go_on() {
+async fn a_token_over_its_rate_gets_retry_after_and_others_are_unaffected() {
     let host = Host::with(|options| options.args(["--token-rate", "20"])).await;
     let admin = host.admin();
     let (eager, other) = (admin.new_token("ingest").await, admin.new_token("ingest").await);

@@ -1,4 +1,4 @@
-//! Formatters as the API shows them, and previews. What a stranger's component may do is in `stranger.rs`.
+//! Formatters in the API, and previews. Third-party components are in `third_party.rs`.
 
 use std::sync::Arc;
 
@@ -47,7 +47,7 @@ fn members(value: &Value) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn built_in_formatters_are_listed_and_show_what_they_would_send() {
+async fn built_in_formatters_are_listed_and_preview_every_sample() {
     let host = Host::start().await;
     let admin = host.admin();
     let listed = admin.get("/formatters").await.expect(200).list();
@@ -73,8 +73,8 @@ async fn built_in_formatters_are_listed_and_show_what_they_would_send() {
         admin.post(&format!("/formatters/{missing}/preview"), &event).await.problem(404, "not_found");
     }
     every_sample(&admin).await;
-    refused_previews(&admin).await;
-    previews_tell_the_truth(&admin).await;
+    rejected_previews(&admin).await;
+    previews_equal_deliveries(&admin).await;
 }
 
 async fn every_sample(admin: &Client) {
@@ -118,7 +118,7 @@ async fn every_sample(admin: &Client) {
     }
 }
 
-async fn refused_previews(admin: &Client) {
+async fn rejected_previews(admin: &Client) {
     let event = || events::minimal("phase_changed");
     for (body, faults) in [
         (json!([]), vec![("", "wrong_type")]),
@@ -142,8 +142,8 @@ async fn refused_previews(admin: &Client) {
     }
 }
 
-/// What a preview shows is what a delivery brings, byte for byte; and nothing is sent or kept for it.
-async fn previews_tell_the_truth(admin: &Client) {
+/// A preview is identical to the delivery, byte for byte; it sends and stores nothing.
+async fn previews_equal_deliveries(admin: &Client) {
     let destination = Destination::start().await;
     for (name, options) in [
         ("cef", json!({"vendor": "ACME"})),
@@ -170,7 +170,7 @@ async fn previews_tell_the_truth(admin: &Client) {
 }
 
 #[tokio::test]
-async fn a_file_that_cannot_be_used_is_named_with_its_reason_and_stops_nothing() {
+async fn a_rejected_drop_in_file_is_listed_with_its_reason_and_affects_no_other() {
     let folder = Arc::new(host::new_folder());
     let drop_in = folder.path().join("formatters.d");
     std::fs::create_dir(&drop_in).expect("a folder");
@@ -198,13 +198,13 @@ async fn a_file_that_cannot_be_used_is_named_with_its_reason_and_stops_nothing()
             (refused["code"].as_str().expect("a code"), refused["reason"].as_str().expect("a reason"));
         assert!(!found.is_empty() && reason.len() > 10 && code.is_none_or(|code| code == found), "{refused}");
         assert!(host.log().contains(&format!("{name}.wasm")), "the log names {name}: {}", host.log());
-        // It is no format.
+        // It cannot be used as a format.
         let webhook = json!({"name": "n", "url": "http://127.0.0.1:9/", "format": name});
         admin.post("/webhooks", &webhook).await.fault("/format", "unknown_format");
         let preview = json!({"event": events::minimal("phase_changed")});
         admin.post(&format!("/formatters/{name}/preview"), &preview).await.problem(422, "not_formatted");
     }
-    // The others work as if it were not there.
+    // The others are unaffected.
     let destination = Destination::start().await;
     admin.webhook(&destination.url("/"), json!({"format": "slack"})).await;
     admin.event(&events::sample("finding_added")).await;

@@ -1,4 +1,4 @@
-//! What destinations say in words: read by the formatter, decided by the host.
+//! Destinations that respond in words: interpreted by the formatter, decided by the host.
 
 use serde_json::{Value, json};
 
@@ -10,7 +10,7 @@ async fn outcome(admin: &Client, destination: &Destination, format: &str, reply:
     let fields = json!({"format": format, "retry_count": 1});
     let webhook = admin.webhook(&destination.url("/"), fields).await;
     let id = admin.event(&events::finding("x", "low")).await;
-    // A webhook that is being switched off shows what is under way as held, for a moment.
+    // While a webhook is being disabled, a delivery in flight is shown as held for a short time.
     let delivery = eventually("the delivery to end", async || {
         let event = admin.get(&format!("/events/{id}")).await.expect(200).json();
         let ended = |delivery: &&Value| delivery["status"] == "delivered" || delivery["status"] == "failed";
@@ -25,7 +25,7 @@ async fn outcome(admin: &Client, destination: &Destination, format: &str, reply:
 }
 
 #[tokio::test]
-async fn answers_of_chat_services_are_told_in_words() {
+async fn error_responses_of_chat_services_are_explained() {
     let host = Host::with(|options| options.retry_every("20ms")).await;
     let admin = host.admin();
     let destination = Destination::start().await;
@@ -57,7 +57,7 @@ async fn answers_of_chat_services_are_told_in_words() {
     }
 }
 
-/// A formatter whose verdict is laid out by hand.
+/// A formatter whose verdict is written to memory by hand.
 fn with_verdict(name: &str, verdict: &[u8], reason: &str) -> Vec<u8> {
     let mut fields = String::new();
     data(&mut fields, 640, verdict);
@@ -66,7 +66,7 @@ fn with_verdict(name: &str, verdict: &[u8], reason: &str) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn what_a_stranger_makes_of_an_answer_is_clamped_and_cleaned() {
+async fn the_verdict_of_a_third_party_formatter_is_clamped_and_sanitised() {
     let host = Host::with(|options| options.retry_every("20ms").args(["--retry-after-cap", "50ms"])).await;
     let admin = host.admin();
     let destination = Destination::start().await;
@@ -103,7 +103,7 @@ async fn what_a_stranger_makes_of_an_answer_is_clamped_and_cleaned() {
     }
     let info = admin.formatter("breaks").await;
     assert_eq!((&info["interprets"], &info["traps"]["panic"]), (&json!(true), &json!(3)), "{info}");
-    // A test delivery is read in the same way.
+    // A test delivery is interpreted in the same way.
     destination.from_now_on(Reply::status(200));
     let webhook = admin.webhook(&destination.url("/"), json!({"format": "refuses"})).await;
     let attempt = admin.post(&format!("/webhooks/{webhook}/test"), &json!({})).await.expect(200).json();

@@ -1,20 +1,20 @@
-//! What each field of a webhook takes: both ends of each range, and each refusal.
+//! Values of each field of a webhook: both ends of each range, and each rejection.
 
 use serde_json::{Value, json};
 
 use crate::support::{Answer, Client, Host};
 
-/// Nothing listens there; a webhook to it can be saved.
+/// An address on which nothing listens; a webhook to it can be saved.
 const NOWHERE: &str = "http://127.0.0.1:9/";
 
-/// A body that makes a webhook, with this field too.
+/// A body for a new webhook, with this field.
 fn body_with(field: &str, value: &Value) -> Value {
     let mut body = json!({"name": "a webhook", "url": NOWHERE});
     body[field] = value.clone();
     body
 }
 
-/// The same field in a new webhook and in a change of one that is there.
+/// The same field in a new webhook and in an update of an existing one.
 async fn both_ways(admin: &Client, id: &str, field: &str, value: &Value) -> [Answer; 2] {
     let created = admin.post("/webhooks", &body_with(field, value)).await;
     let changed = admin.put(&format!("/webhooks/{id}"), &json!({ field: value })).await;
@@ -22,7 +22,7 @@ async fn both_ways(admin: &Client, id: &str, field: &str, value: &Value) -> [Ans
 }
 
 #[tokio::test]
-async fn each_field_takes_both_ends_of_its_range_and_nothing_beyond() {
+async fn each_field_accepts_both_ends_of_its_range_and_nothing_beyond() {
     let host = Host::start().await;
     let admin = host.admin();
     let id = admin.webhook(NOWHERE, json!({})).await;
@@ -41,12 +41,12 @@ async fn each_field_takes_both_ends_of_its_range_and_nothing_beyond() {
             answer.fault(&pointer, code);
         }
     }
-    assert_eq!(admin.get(&format!("/webhooks/{id}")).await.json(), before, "a refused change changed something");
+    assert_eq!(admin.get(&format!("/webhooks/{id}")).await.json(), before, "a rejected update changed something");
     every_fault_at_once(&admin, &id).await;
     options_belong_to_the_format(&admin).await;
 }
 
-/// Field, value, and what a read shows of it.
+/// Field, value, and the value in the response.
 fn good_values() -> Vec<(&'static str, Value, Value)> {
     let headers =
         |count: usize| (0..count).map(|n| (format!("X-{n:02}"), json!("v"))).collect::<serde_json::Map<_, _>>();
@@ -106,7 +106,7 @@ fn good_values() -> Vec<(&'static str, Value, Value)> {
     rows
 }
 
-/// Field, value, and how it is refused.
+/// Field, value, and the expected error.
 fn bad_values() -> Vec<(&'static str, Value, String, &'static str)> {
     let headers =
         |count: usize| (0..count).map(|n| (format!("X-{n:02}"), json!("v"))).collect::<serde_json::Map<_, _>>();
@@ -164,7 +164,7 @@ fn bad_values() -> Vec<(&'static str, Value, String, &'static str)> {
         ("batch", json!(7), "/batch", "wrong_type"),
         ("tls", json!({"verify": false}), "/tls/verify", "unknown_field"),
         ("tls", json!({"ca": 7}), "/tls/ca", "wrong_type"),
-        // Of nobody.
+        // Unknown names.
         ("Name", json!("n"), "/Name", "unknown_field"),
     ];
     let mut rows: Vec<_> = rows.map(|(field, value, pointer, code)| (field, value, pointer.to_owned(), code)).into();
@@ -271,7 +271,7 @@ async fn options_belong_to_the_format(admin: &Client) {
         pointers.sort_unstable();
         assert_eq!(found, pointers, "{options}: {refused}");
     }
-    // Options that the other format does not know do not survive a change of the format alone.
+    // A change of the format alone drops options that the new format does not know.
     let path = format!("/webhooks/{}", id.as_str().expect("an id"));
     admin.put(&path, &json!({"format": "slack"})).await.problem(422, "invalid_fields");
     admin.put(&path, &json!({"format": "slack", "format_options": {}})).await.expect(200);

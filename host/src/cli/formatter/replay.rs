@@ -186,15 +186,15 @@ async fn render_on_host(
     match response.status.as_u16() {
         200 => {
             let current: Rendered = response.parse()?;
-            let body = match (live.body, live.body_base64) {
+            let body = match (current.body, current.body_base64) {
                 (Some(text), _) => text.into_bytes(),
                 (None, text) => {
                     use base64::Engine as _;
                     base64::engine::general_purpose::STANDARD.decode(text.unwrap_or_default()).unwrap_or_default()
                 }
             };
-            let headers = live.headers.into_iter().collect();
-            let payload = Payload { content_type: live.content_type, headers, body: body.into() };
+            let headers = current.headers.into_iter().collect();
+            let payload = Payload { content_type: current.content_type, headers, body: body.into() };
             Ok(preview::text(&Run { result: Ok(payload), ..Run::default() }))
         }
         // The formatter does not support the event; `detail` is its own message.
@@ -218,5 +218,5 @@ async fn host_name(api: &Api, name: &str) -> Result<String, Failure> {
         let error = anyhow::anyhow!("the host has no formatter named {name}");
         return Err(Failure::failed(error, "name the format whose deliveries are replayed with --format"));
     }
-    Ok(response.parse::<Rendered>().map_or_else(|_| super::HOST_NAME.to_owned(), |live| live.context.host_name))
+    Ok(response.parse::<Rendered>().map_or_else(|_| super::HOST_NAME.to_owned(), |current| current.context.host_name))
 }

@@ -21,7 +21,7 @@ Examples:
   heraldry webhook create --name syslog --url syslog+tls://siem.example:6514 --event-type '*' \\
       --format syslog --tls-ca corp --batch 100/500
 
-`curl -H "Authorization: Bearer $HERALDRY_TOKEN" $HERALDRY_URL/api/v1/formatters` lists the available formats.";
+`GET /api/v1/formatters` lists the available formats.";
 
 const UPDATE_HELP: &str = "\
 Fields that are not named stay unchanged.
