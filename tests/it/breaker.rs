@@ -114,9 +114,9 @@ async fn a_webhook_is_disabled_at_its_threshold_and_resumes_when_enabled() {
 
     // Pending deliveries become held, and so do new ones.
     until_status(&admin, &waiting, "held").await;
-    let answer = admin.post("/events", &events::minimal("finding_added")).await.expect(202).json();
-    assert_eq!(answer["deliveries"], 1, "a held delivery counts");
-    let held = answer["id"].as_str().expect("an id").to_owned();
+    let response = admin.post("/events", &events::minimal("finding_added")).await.expect(202).json();
+    assert_eq!(response["deliveries"], 1, "a held delivery counts");
+    let held = response["id"].as_str().expect("an id").to_owned();
     until_status(&admin, &held, "held").await;
     hook.destination.from_now_on(Reply::status(200));
     let before = hook.destination.received().len();
@@ -147,7 +147,12 @@ async fn a_webhook_is_disabled_at_its_threshold_and_resumes_when_enabled() {
 async fn a_410_an_admin_and_a_lower_threshold_disable_a_webhook() {
     let host = Host::with(|options| options.retry_every("10min").args(["--breaker-threshold", "2"])).await;
     let admin = host.admin();
-    tokio::join!(gone(&host, &admin), disabled_by_an_admin(&admin), threshold_of_two(&admin), retries_do_not_count(&admin));
+    tokio::join!(
+        gone(&host, &admin),
+        disabled_by_an_admin(&admin),
+        threshold_of_two(&admin),
+        retries_do_not_count(&admin)
+    );
 }
 
 /// A 410 disables the webhook at once, with any number of retries left.
@@ -181,8 +186,8 @@ async fn disabled_by_an_admin(admin: &Client) {
     assert_eq!(webhook["is_active"], false);
     until_status(admin, &waiting, "held").await;
     until_status(admin, &in_flight, "delivered").await;
-    let answer = admin.post("/events", &events::minimal("phase_changed")).await.expect(202).json();
-    assert_eq!(answer["deliveries"], 0);
+    let response = admin.post("/events", &events::minimal("phase_changed")).await.expect(202).json();
+    assert_eq!(response["deliveries"], 0);
     hook.put(json!({"is_active": true})).await;
     let fresh = post(admin, "phase_changed", 1).await.remove(0);
     until_status(admin, &fresh, "delivered").await;

@@ -257,8 +257,8 @@ async fn a_collector_that_closes_on_one_message_receives_the_others() {
     let webhook = webhook(&admin, &collector, json!({"retry_count": 1, "batch": batch})).await;
     let titles = ["a", "b", "c", "poison", "d", "e", "f", "g"];
     let posted: Vec<_> = titles.iter().map(|title| events::finding(title, "low")).collect();
-    let answers = admin.post("/events", &json!(posted)).await.expect(202).list();
-    let ids: Vec<_> = answers.iter().map(|answer| answer["id"].as_str().expect("an id").to_owned()).collect();
+    let responses = admin.post("/events", &json!(posted)).await.expect(202).list();
+    let ids: Vec<_> = responses.iter().map(|response| response["id"].as_str().expect("an id").to_owned()).collect();
     let (delivered, failed) = ended(&admin, &ids).await;
     assert_eq!(failed, BTreeSet::from([ids[3].clone()]), "{:#?}", admin.history(&webhook).await);
     let read = collector.with_received(|received| received.read.clone());
@@ -277,7 +277,11 @@ async fn a_collector_that_closes_after_each_message_gets_no_false_deliveries() {
         }
         let (delivered, failed) = ended(&admin, &posted).await;
         let read = collector.with_received(|received| received.read.clone());
-        assert!(delivered.is_subset(&read), "marked as delivered but never received: {:?}", delivered.difference(&read));
+        assert!(
+            delivered.is_subset(&read),
+            "marked as delivered but never received: {:?}",
+            delivered.difference(&read)
+        );
         // It closes while a new connection is still unproven, so nothing counts as delivered.
         assert!(!failed.is_empty());
         for attempt in admin.history(&webhook).await {

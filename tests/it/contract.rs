@@ -35,9 +35,9 @@ async fn a_component_of_a_later_minor_version_is_used_with_the_known_exports() {
     assert_eq!(preview["body"], "from the future");
     let next = contract.replace("formatter@1.7.0", "formatter@2.0.0");
     let next = Handmade::new("next", "1.0.0", "x").contract(&next, "2.0.0").build();
-    let answer = admin.install("next", &next).await;
-    assert_eq!((answer.status(), &answer.json()["code"]), (422, &json!("contract_version")), "{answer}");
-    assert!(answer.text().contains("too new for this host"), "{answer}");
+    let response = admin.install("next", &next).await;
+    assert_eq!((response.status(), &response.json()["code"]), (422, &json!("contract_version")), "{response}");
+    assert!(response.text().contains("too new for this host"), "{response}");
 }
 
 mod first {

@@ -259,9 +259,9 @@ async fn read_all(admin: &Client, original: &Original) -> Seen {
         readers.spawn(async move {
             let mut missing = Vec::new();
             for event in events {
-                let answer = admin.get(&format!("/events/{event}")).await;
-                if answer.status() != 200 || answer.json()["deliveries"].as_array().is_none_or(Vec::is_empty) {
-                    missing.push(format!("{} {event}", answer.status()));
+                let response = admin.get(&format!("/events/{event}")).await;
+                if response.status() != 200 || response.json()["deliveries"].as_array().is_none_or(Vec::is_empty) {
+                    missing.push(format!("{} {event}", response.status()));
                 }
             }
             missing
@@ -274,12 +274,12 @@ async fn read_all(admin: &Client, original: &Original) -> Seen {
     for webhook in &original.webhooks {
         let mut path = format!("/webhooks/{webhook}/deliveries?limit=200");
         loop {
-            let answer = admin.get(&path).await;
-            if answer.status() != 200 {
-                missing.push(format!("the history: {}", answer.status()));
+            let response = admin.get(&path).await;
+            if response.status() != 200 {
+                missing.push(format!("the history: {}", response.status()));
                 break;
             }
-            let page = answer.list();
+            let page = response.list();
             attempts += page.len();
             let Some(last) = page.last().filter(|_| page.len() == 200) else { break };
             let last = last["id"].as_str().expect("an id");

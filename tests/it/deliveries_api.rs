@@ -118,8 +118,8 @@ fn id(attempt: &Value) -> &str {
 }
 
 /// The path of the next page.
-fn next(answer: &Answer) -> Option<String> {
-    let link = answer.header("link");
+fn next(response: &Answer) -> Option<String> {
+    let link = response.header("link");
     let (path, relation) = link.split_once(">; ")?;
     assert_eq!(relation, "rel=\"next\"", "{link}");
     let path = path.strip_prefix("</api/v1").unwrap_or_else(|| panic!("no path of the API: {link}"));
@@ -131,9 +131,9 @@ async fn follow(admin: &Client, path: &str) -> Vec<Vec<Value>> {
     let mut pages = Vec::new();
     let mut path = Some(path.to_owned());
     while let Some(this) = path {
-        let answer = admin.get(&this).await.expect(200);
-        pages.push(answer.list());
-        path = next(&answer);
+        let response = admin.get(&this).await.expect(200);
+        pages.push(response.list());
+        path = next(&response);
         assert!(pages.len() <= 210, "pages without end");
     }
     pages
@@ -191,7 +191,7 @@ async fn filters(admin: &Client, webhook: &str, all: &[Value]) {
 async fn bad_queries(admin: &Client, webhook: &str) {
     let other = admin.webhook("http://127.0.0.1:9/", json!({})).await;
     let foreign = admin.post(&format!("/webhooks/{other}/test"), &json!({})).await.expect(200).json();
-    let (foreign, nobody) = (format!("before={}", id(&foreign)), format!("before={}", events::new_id()));
+    let (foreign, unknown) = (format!("before={}", id(&foreign)), format!("before={}", events::new_id()));
     for query in [
         "limit=0",
         "limit=201",
@@ -205,7 +205,7 @@ async fn bad_queries(admin: &Client, webhook: &str) {
         "before=x",
         "before=1",
         &foreign,
-        &nobody,
+        &unknown,
         "success=",
         "success=1",
         "success=yes",

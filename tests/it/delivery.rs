@@ -233,9 +233,9 @@ async fn only_events_that_pass_type_and_filter_are_delivered() {
         ("critical", events::finding("critical", "Critical"), 5),
     ];
     for (title, event, deliveries) in &posted {
-        let answer = admin.post("/events", event).await.expect(202).json();
-        assert_eq!(answer["deliveries"], *deliveries, "{title}");
-        assert_eq!(answer["derived"].as_array().map(Vec::len), Some(usize::from(*title == "critical")));
+        let response = admin.post("/events", event).await.expect(202).json();
+        assert_eq!(response["deliveries"], *deliveries, "{title}");
+        assert_eq!(response["derived"].as_array().map(Vec::len), Some(usize::from(*title == "critical")));
     }
     let phase = admin.event(&events::minimal("phase_changed")).await;
     let expected: BTreeMap<&str, Vec<&str>> = [
@@ -358,9 +358,9 @@ async fn a_test_delivery_is_one_attempt_and_changes_nothing() {
     for number in 4..=60 {
         assert_eq!(test().await.status(), 200, "test {number}");
     }
-    let refused = test().await;
-    refused.problem(429, "too_many_requests");
-    let wait: u64 = refused.header("retry-after").parse().expect("seconds");
+    let rejected = test().await;
+    rejected.problem(429, "too_many_requests");
+    let wait: u64 = rejected.header("retry-after").parse().expect("seconds");
     assert!((1..=60).contains(&wait), "{wait}");
     assert_eq!(destination.received().len(), 60);
     let other = admin.webhook(&destination.url("/other"), json!({})).await;

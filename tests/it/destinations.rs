@@ -94,7 +94,7 @@ async fn bad_webhook(admin: &Client, name: &str, url: &str) -> String {
 }
 
 /// Accepts connections, reads something, responds with these bytes and closes.
-async fn talkative(answer: &'static [u8]) -> (SocketAddr, JoinHandle<()>) {
+async fn talkative(response: &'static [u8]) -> (SocketAddr, JoinHandle<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
     let server = tokio::spawn(async move {
@@ -102,7 +102,7 @@ async fn talkative(answer: &'static [u8]) -> (SocketAddr, JoinHandle<()>) {
             let mut some = [0; 16];
             // The peer may have disconnected already.
             let _ = stream.read(&mut some).await;
-            let _ = stream.write_all(answer).await;
+            let _ = stream.write_all(response).await;
             let _ = stream.shutdown().await;
             let mut rest = Vec::new();
             let _ = stream.read_to_end(&mut rest).await;
@@ -225,7 +225,7 @@ fn compare(attempt: &Value, end: Expected) -> Result<(), String> {
     let must = |holds: bool, what: &str| if holds { Ok(()) } else { Err(what.to_owned()) };
     must(attempt["success"] == class.is_none(), "success")?;
     must(attempt["status_code"] == json!(status), "the status")?;
-    must(attempt["response_excerpt"].is_null() == status.is_none(), "an excerpt comes with an answer")?;
+    must(attempt["response_excerpt"].is_null() == status.is_none(), "an excerpt comes with a response")?;
     must(attempt["response_excerpt"].as_str().is_none_or(|text| text.len() <= 1024), "the excerpt is too long")?;
     let took = attempt["duration_ms"].as_u64().ok_or("no duration")?;
     match end {
@@ -279,10 +279,10 @@ async fn retry_after_is_obeyed_up_to_its_cap() {
         (500, "1200".to_owned(), usual),
     ];
     let destination = Destination::start().await;
-    let answers: Vec<_> = rows.iter().map(|(status, value, _)| (*status, value.clone())).collect();
+    let responses: Vec<_> = rows.iter().map(|(status, value, _)| (*status, value.clone())).collect();
     destination.decide(move |request| {
         let row: usize = request.path.trim_start_matches('/').parse().expect("a row's number");
-        let (status, value) = &answers[row];
+        let (status, value) = &responses[row];
         Reply::full(*status, &[("Retry-After", value)], b"")
     });
     let mut webhooks = Vec::new();

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::support::host::{binary, new_folder};
-use crate::support::{Answer, Client, Destination, Host, RESPONSE_TIMEOUT, events, eventually, isolated};
+use crate::support::{Answer, Client, Destination, Host, PATIENCE, events, eventually, isolated};
 
 /// An event of 64 KiB.
 fn large() -> Value {
@@ -28,19 +28,19 @@ fn id(event: &Value) -> String {
 
 /// Asserts that the event was rejected because of the host's disk.
 #[track_caller]
-fn assert_no_room(answer: &Answer) {
-    match answer.status() {
-        507 => answer.problem(507, "disk_full"),
-        _ => answer.problem(503, "unavailable"),
+fn assert_no_room(response: &Answer) {
+    match response.status() {
+        507 => response.problem(507, "disk_full"),
+        _ => response.problem(503, "unavailable"),
     };
-    let seconds: u64 = answer.header("retry-after").parse().unwrap_or_else(|_| panic!("no Retry-After: {answer}"));
-    assert!(seconds > 0, "{answer}");
+    let seconds: u64 = response.header("retry-after").parse().unwrap_or_else(|_| panic!("no Retry-After: {response}"));
+    assert!(seconds > 0, "{response}");
 }
 
 /// Posts an event. A host with a failing disk must respond too.
 async fn post(admin: &Client, event: &Value) -> Answer {
-    let answer = tokio::time::timeout(RESPONSE_TIMEOUT, admin.post("/events", event)).await;
-    answer.unwrap_or_else(|_| panic!("no answer for {RESPONSE_TIMEOUT:?}: the host hangs"))
+    let response = tokio::time::timeout(PATIENCE, admin.post("/events", event)).await;
+    response.unwrap_or_else(|_| panic!("no response for {PATIENCE:?}: the host hangs"))
 }
 
 /// Posts events until one is rejected; returns the ids of the accepted ones, and the rejected one with its response.
@@ -48,9 +48,9 @@ async fn post_until_rejected(admin: &Client, most: usize, event: impl Fn() -> Va
     let mut accepted = Vec::new();
     for _ in 0..most {
         let event = event();
-        let answer = post(admin, &event).await;
-        if answer.status() != 202 {
-            return (accepted, id(&event), answer);
+        let response = post(admin, &event).await;
+        if response.status() != 202 {
+            return (accepted, id(&event), response);
         }
         accepted.push(id(&event));
     }
@@ -59,27 +59,27 @@ async fn post_until_rejected(admin: &Client, most: usize, event: impl Fn() -> Va
 
 async fn ready(host: &Host) -> bool {
     let anyone = host.visitor().outside();
-    let answer = tokio::time::timeout(RESPONSE_TIMEOUT, anyone.get("/readyz")).await;
-    answer.unwrap_or_else(|_| panic!("no answer for {RESPONSE_TIMEOUT:?}: the host hangs")).status() == 200
+    let response = tokio::time::timeout(PATIENCE, anyone.get("/readyz")).await;
+    response.unwrap_or_else(|_| panic!("no response for {PATIENCE:?}: the host hangs")).status() == 200
 }
 
 /// Waits until readiness is false, and asserts that the response names the cause.
 async fn not_ready(host: &Host) {
     let anyone = host.visitor().outside();
-    let answer = eventually("readiness to turn false", async || {
-        Some(anyone.get("/readyz").await).filter(|answer| answer.status() != 200)
+    let response = eventually("readiness to turn false", async || {
+        Some(anyone.get("/readyz").await).filter(|response| response.status() != 200)
     })
     .await;
-    answer.problem(503, "unavailable");
-    assert!(answer.text().contains("store"), "{answer}");
+    response.problem(503, "unavailable");
+    assert!(response.text().contains("store"), "{response}");
 }
 
 async fn assert_kept(admin: &Client, accepted: &[String]) {
     let mut lost = Vec::new();
     for event in accepted {
-        let answer = admin.get(&format!("/events/{event}")).await;
-        if answer.status() != 200 {
-            lost.push(answer.to_string());
+        let response = admin.get(&format!("/events/{event}")).await;
+        if response.status() != 200 {
+            lost.push(response.to_string());
         }
     }
     assert!(lost.is_empty(), "{} of {} are lost: {lost:#?}", lost.len(), accepted.len());
@@ -162,22 +162,22 @@ async fn a_full_disk_loses_nothing_and_service_resumes_when_there_is_space() {
     admin.settled(&first).await;
 
     ballast(&data.join("ballast"), free(&data).saturating_sub(LEFT));
-    let (mut accepted, refused, answer) = post_until_rejected(&admin, 1000, large).await;
-    assert_no_room(&answer);
-    assert_eq!(answer.status(), 507, "{answer}");
-    let (taken, mut refused) = (accepted.len(), vec![refused]);
+    let (mut accepted, rejected, response) = post_until_rejected(&admin, 1000, large).await;
+    assert_no_room(&response);
+    assert_eq!(response.status(), 507, "{response}");
+    let (taken, mut rejected) = (accepted.len(), vec![rejected]);
     assert!(taken > 0, "nothing fitted into {LEFT} bytes");
     // No byte is left, which readiness shows between two attempts to reopen; a small event may still fit.
     ballast(&data.join("more ballast"), LEFT);
     let mut unready = 0;
     for number in 0..100 {
         let event = if number % 4 == 0 { events::minimal("phase_changed") } else { large() };
-        let answer = post(&admin, &event).await;
-        if answer.status() == 202 {
+        let response = post(&admin, &event).await;
+        if response.status() == 202 {
             accepted.push(id(&event));
         } else {
-            assert_no_room(&answer);
-            refused.push(id(&event));
+            assert_no_room(&response);
+            rejected.push(id(&event));
         }
         unready += usize::from(!ready(&host).await);
     }
@@ -208,7 +208,7 @@ async fn a_full_disk_loses_nothing_and_service_resumes_when_there_is_space() {
     for _life in 0..2 {
         let admin = host.admin();
         assert_kept(&admin, &accepted).await;
-        for event in &refused {
+        for event in &rejected {
             admin.get(&format!("/events/{event}")).await.problem(404, "not_found");
         }
         host.kill();
@@ -242,10 +242,10 @@ async fn a_file_system_that_turns_read_only_is_reported_and_loses_no_accepted_ev
     }
     // The same that ext4 does on disk errors, with files open or not.
     mount(&["-o", "remount,abort"], &data);
-    let (more, _, answer) = post_until_rejected(&admin, 50, || events::minimal("phase_changed")).await;
+    let (more, _, response) = post_until_rejected(&admin, 50, || events::minimal("phase_changed")).await;
     assert!(more.is_empty(), "{} were accepted on a read-only file system", more.len());
-    assert_eq!(answer.status(), 503, "{answer}");
-    assert_no_room(&answer);
+    assert_eq!(response.status(), 503, "{response}");
+    assert_no_room(&response);
     not_ready(&host).await;
     host.logged("the store failed to write and is closed; restart when the disk is well").await;
     assert!(host.log().contains("Read-only file system") || host.log().contains("Input/output error"));
@@ -294,8 +294,8 @@ async fn a_store_whose_folder_was_removed_accepts_nothing() {
     let admin = host.admin();
     admin.event(&events::minimal("phase_changed")).await;
     std::fs::remove_dir_all(host.data().join("store")).expect("removed");
-    let (_, _, answer) = post_until_rejected(&admin, 200, || events::minimal("phase_changed")).await;
-    assert_no_room(&answer);
+    let (_, _, response) = post_until_rejected(&admin, 200, || events::minimal("phase_changed")).await;
+    assert_no_room(&response);
     not_ready(&host).await;
     assert!(host.log().contains("ERROR"), "{}", host.log());
     host.kill();
@@ -331,7 +331,7 @@ async fn a_failed_sync_is_never_acknowledged() {
             Err(ended) => {
                 assert_eq!(ended.code, Some(1), "{call} {nth}: {}", ended.log);
                 assert!(ended.log.contains("hint: "), "{call} {nth}: {}", ended.log);
-                "refused to start".to_owned()
+                "did not start".to_owned()
             }
             Ok(host) => run_with_failing_disk(host, &token, &mut accepted).await,
         };
@@ -354,18 +354,18 @@ async fn run_with_failing_disk(mut host: Host, token: &str, accepted: &mut Vec<S
     let mut taken = 0;
     for _ in 0..EVENTS {
         let event = events::minimal("phase_changed");
-        let answer = admin.post("/events", &event).await;
-        if answer.status() == 202 {
+        let response = admin.post("/events", &event).await;
+        if response.status() == 202 {
             accepted.push(id(&event));
             taken += 1;
             continue;
         }
-        assert_eq!(answer.status(), 503, "{answer}");
-        assert_no_room(&answer);
+        assert_eq!(response.status(), 503, "{response}");
+        assert_no_room(&response);
         not_ready(&host).await;
         for _ in 0..5 {
-            let answer = admin.post("/events", &events::minimal("phase_changed")).await;
-            assert_eq!(answer.status(), 503, "the host went on after a failed write: {answer}");
+            let response = admin.post("/events", &events::minimal("phase_changed")).await;
+            assert_eq!(response.status(), 503, "the host went on after a failed write: {response}");
         }
         host.logged("restart when the disk is well").await;
         host.kill();

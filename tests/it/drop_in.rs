@@ -52,7 +52,7 @@ async fn files_are_added_changed_and_removed_while_the_host_runs() {
     // A rejected replacement never unloads the working version, and both are listed.
     for bad in [b"\0asm".to_vec(), Handmade::new("live", "1.3.0", "x").format(LOOP).build()] {
         put(&folder, "live.wasm", &bad);
-        let listed = until(&admin, "the refusal", |listed| has(listed, "live.wasm", "rejected", None)).await;
+        let listed = until(&admin, "the rejection", |listed| has(listed, "live.wasm", "rejected", None)).await;
         assert!(has(&listed, "live.wasm", "ready", Some("1.2.0")), "{listed:?}");
         let metrics = admin.outside().get("/metrics").await.expect(200);
         assert!(metrics.text().contains("heraldry_formatters_rejected 1"), "{metrics}");

@@ -55,11 +55,11 @@ async fn an_event_is_accepted_and_reads_back_as_posted() {
 async fn every_type(cast: &Cast) {
     for (name, group) in GROUPS {
         let data = json!({ group: {"title": "t"} });
-        let answer = cast.ingest.post("/events", &json!({"type": name, "data": data})).await.expect(202);
-        let accepted = answer.json();
+        let response = cast.ingest.post("/events", &json!({"type": name, "data": data})).await.expect(202);
+        let accepted = response.json();
         let members: Vec<&String> = accepted.as_object().expect("an object").keys().collect();
         assert_eq!(members, ["deliveries", "derived", "id"]);
-        assert!(is_id(&accepted["id"]), "{answer}");
+        assert!(is_id(&accepted["id"]), "{response}");
         assert_eq!((&accepted["deliveries"], &accepted["derived"]), (&json!(0), &json!([])));
         let read = cast.ingest.get(&format!("/events/{}", id_of(&accepted))).await.expect(200).json();
         let members: Vec<&String> = read.as_object().expect("an object").keys().collect();
@@ -74,12 +74,12 @@ async fn byte_for_byte(cast: &Cast) {
     // Every sample, hostile ones too, byte for byte.
     for sample in heraldry::samples::all() {
         let text = sample.json.trim_end();
-        let answer = cast.ingest.post_text("/events", text).await;
+        let response = cast.ingest.post_text("/events", text).await;
         if text.contains("\"caused_by\"") {
-            answer.fault("/caused_by", "read_only");
+            response.fault("/caused_by", "read_only");
             continue;
         }
-        let read = cast.ingest.get(&format!("/events/{}", id_of(&answer.expect(202).json()))).await.expect(200);
+        let read = cast.ingest.get(&format!("/events/{}", id_of(&response.expect(202).json()))).await.expect(200);
         let posted: Value = serde_json::from_str(text).expect("JSON");
         assert_eq!(read.json()["data"], posted["data"], "{}", sample.name);
         assert_eq!(read.json()["engagement"], posted["engagement"], "{}", sample.name);
@@ -125,8 +125,8 @@ async fn times_and_ids(cast: &Cast) {
 
 async fn one_or_many(cast: &Cast) {
     let event = || json!({"type": "phase_changed", "data": {"phase": {}}}).to_string();
-    let lines = |answer: Answer, count: usize| {
-        let accepted = answer.expect(202).list();
+    let lines = |response: Answer, count: usize| {
+        let accepted = response.expect(202).list();
         assert_eq!(accepted.len(), count);
         assert!(accepted.iter().all(|one| is_id(&one["id"]) && one["deliveries"] == 0 && one["derived"] == json!([])));
     };
@@ -227,8 +227,8 @@ async fn counted(cast: &Cast) {
         ("of another engagement", events::in_engagement(finding("low"), "e-3"), 0),
         ("for both conditions", events::in_engagement(finding("high"), "e-2"), 3),
         ("for one of both conditions", events::in_engagement(finding("medium"), "e-2"), 2),
-        ("of a type nobody filters by", events::in_engagement(events::minimal("phase_changed"), "e-2"), 2),
-        ("of a type nobody asked for", events::minimal("report_ready"), 0),
+        ("of a type without a filter", events::in_engagement(events::minimal("phase_changed"), "e-2"), 2),
+        ("of a type that no webhook selects", events::minimal("report_ready"), 0),
         ("critical: the derived one too", finding("critical"), 2),
         ("critical, in an engagement", events::in_engagement(finding("critical"), "e-2"), 5),
     ] {
@@ -261,11 +261,11 @@ async fn every_fault_of_an_event_is_reported_at_its_pointer_and_nothing_is_accep
         let expected = |prefix: &str| -> Vec<(String, &str)> {
             faults.iter().map(|(pointer, code)| (format!("{prefix}{pointer}"), *code)).collect()
         };
-        let check = |answer: Answer, prefix: &str| {
+        let check = |response: Answer, prefix: &str| {
             let expected = expected(prefix);
             let expected: Vec<(&str, &str)> =
                 expected.iter().map(|(pointer, code)| (pointer.as_str(), *code)).collect();
-            answer.faults(&expected);
+            response.faults(&expected);
         };
         check(cast.ingest.post("/events", &event).await, "");
         check(cast.ingest.post("/events", &json!([good(), event])).await, "/1");
@@ -274,9 +274,9 @@ async fn every_fault_of_an_event_is_reported_at_its_pointer_and_nothing_is_accep
         check(preview, "/event");
     }
     // All faults of all events are reported at once.
-    let answer =
+    let response =
         cast.ingest.post("/events", &json!([{"type": "nope", "data": {}}, good(), 7, {"data": 1, "x": 1}])).await;
-    answer.faults(&[
+    response.faults(&[
         ("/0/type", "unknown_event_type"),
         ("/2", "wrong_type"),
         ("/3/type", "required"),
@@ -397,33 +397,33 @@ fn event_of(bytes: usize) -> String {
 
 async fn limits(cast: &Cast) {
     let post = async |text: String| cast.ingest.post_text("/events", text).await;
-    let refused = |answer: Answer, code: &str, limit: &str| {
-        answer.problem(413, code);
-        assert!(answer.text().contains(limit), "{code} names its limit: {answer}");
+    let rejected = |response: Answer, code: &str, limit: &str| {
+        response.problem(413, code);
+        assert!(response.text().contains(limit), "{code} names its limit: {response}");
     };
     // One event: 256 KiB, white space around it not counted.
     let most = 256 * 1024;
     post(event_of(most)).await.expect(202);
     post(format!("  {}\n", event_of(most))).await.expect(202);
-    refused(post(event_of(most + 1)).await, "event_too_large", "262144");
-    refused(post(format!("[{},{}]", event_of(100), event_of(most + 1))).await, "event_too_large", "262144");
+    rejected(post(event_of(most + 1)).await, "event_too_large", "262144");
+    rejected(post(format!("[{},{}]", event_of(100), event_of(most + 1))).await, "event_too_large", "262144");
     let lines = format!("{}\n{}", event_of(100), event_of(most + 1));
-    refused(cast.ingest.post_lines("/events", lines).await, "event_too_large", "262144");
+    rejected(cast.ingest.post_lines("/events", lines).await, "event_too_large", "262144");
     let preview = format!("{{\"event\":{}}}", event_of(most + 1));
-    refused(cast.ingest.post_text("/formatters/json/preview", preview).await, "event_too_large", "262144");
+    rejected(cast.ingest.post_text("/formatters/json/preview", preview).await, "event_too_large", "262144");
     // One request: 1,000 events.
     let many = |count: usize| vec![event_of(100); count];
     assert_eq!(post(format!("[{}]", many(1000).join(","))).await.expect(202).list().len(), 1000);
-    refused(post(format!("[{}]", many(1001).join(","))).await, "too_many_events", "1000");
+    rejected(post(format!("[{}]", many(1001).join(","))).await, "too_many_events", "1000");
     assert_eq!(cast.ingest.post_lines("/events", many(1000).join("\n")).await.expect(202).list().len(), 1000);
-    refused(cast.ingest.post_lines("/events", many(1001).join("\n")).await, "too_many_events", "1000");
+    rejected(cast.ingest.post_lines("/events", many(1001).join("\n")).await, "too_many_events", "1000");
     // One body: 4 MiB.
     let body = |bytes: usize| {
         let text = format!("[{}]", vec![event_of(most - 1); 15].join(","));
         format!("{text}{}", " ".repeat(bytes - text.len()))
     };
     assert_eq!(post(body(4 * 1024 * 1024)).await.expect(202).list().len(), 15);
-    refused(post(body(4 * 1024 * 1024 + 1)).await, "body_too_large", "4194304");
+    rejected(post(body(4 * 1024 * 1024 + 1)).await, "body_too_large", "4194304");
 }
 
 #[tokio::test]
@@ -445,19 +445,19 @@ async fn a_token_over_its_rate_gets_retry_after_and_others_are_unaffected() {
     let host = Host::with(|options| options.args(["--token-rate", "20"])).await;
     let admin = host.admin();
     let (eager, other) = (admin.new_token("ingest").await, admin.new_token("ingest").await);
-    let (mut taken, mut refused) = (Vec::new(), 0);
+    let (mut taken, mut rejected) = (Vec::new(), 0);
     for _ in 0..200 {
-        let answer = eager.post("/events", &events::minimal("report_ready")).await;
-        if answer.status() == 202 {
-            taken.push(answer.json()["id"].as_str().expect("an id").to_owned());
+        let response = eager.post("/events", &events::minimal("report_ready")).await;
+        if response.status() == 202 {
+            taken.push(response.json()["id"].as_str().expect("an id").to_owned());
         } else {
-            let problem = answer.problem(429, "too_many_requests");
+            let problem = response.problem(429, "too_many_requests");
             let wait: u64 = problem.header("retry-after").parse().expect("seconds");
             assert!((1..=2).contains(&wait), "{wait}");
-            refused += 1;
+            rejected += 1;
         }
     }
-    assert!(taken.len() >= 20 && refused > 0, "{} taken, {refused} refused", taken.len());
+    assert!(taken.len() >= 20 && rejected > 0, "{} taken, {rejected} rejected", taken.len());
     other.post("/events", &events::minimal("report_ready")).await.expect(202);
     for event in taken {
         eager.get(&format!("/events/{event}")).await.expect(200);

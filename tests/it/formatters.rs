@@ -87,10 +87,10 @@ async fn every_sample(admin: &Client) {
                 _ => json!({}),
             };
             let body = format!("{{\"event\":{},\"options\":{options}}}", sample.json);
-            let answer = admin.post_text(&format!("/formatters/{name}/preview"), body).await.expect(200);
-            let preview = answer.json();
+            let response = admin.post_text(&format!("/formatters/{name}/preview"), body).await.expect(200);
+            let preview = response.json();
             assert_eq!(members(&preview), PREVIEW, "{name}");
-            assert_eq!((&preview["headers"], &preview["log"]), (&json!({}), &json!([])), "{answer}");
+            assert_eq!((&preview["headers"], &preview["log"]), (&json!({}), &json!([])), "{response}");
             let text = preview["body"].as_str().expect("text");
             let content_type = preview["content_type"].as_str().expect("a type");
             match name {
@@ -134,11 +134,11 @@ async fn rejected_previews(admin: &Client) {
     ] {
         admin.post("/formatters/json/preview", &body).await.faults(&faults);
     }
-    let answer =
+    let response =
         admin.post("/formatters/json/preview", &json!({"event": event(), "options": {"shape": "odd", "x": 1}})).await;
-    answer.problem(422, "invalid_fields");
+    response.problem(422, "invalid_fields");
     for pointer in ["/options/shape", "/options/x"] {
-        assert!(answer.text().contains(&format!("\"pointer\":\"{pointer}\"")), "{pointer}: {answer}");
+        assert!(response.text().contains(&format!("\"pointer\":\"{pointer}\"")), "{pointer}: {response}");
     }
 }
 
@@ -188,15 +188,15 @@ async fn a_rejected_drop_in_file_is_listed_with_its_reason_and_affects_no_other(
     expected.sort_unstable();
     assert_eq!(names, expected);
     for (name, code) in [("broken", None), ("empty", None), ("usurper", Some("reserved_name"))] {
-        let refused = admin.get(&format!("/formatters/{name}")).await.expect(200).json();
-        assert_eq!((&refused["state"], &refused["origin"]), (&json!("rejected"), &json!("folder")));
-        assert_eq!(refused["file"], json!(format!("{name}.wasm")));
+        let rejected = admin.get(&format!("/formatters/{name}")).await.expect(200).json();
+        assert_eq!((&rejected["state"], &rejected["origin"]), (&json!("rejected"), &json!("folder")));
+        assert_eq!(rejected["file"], json!(format!("{name}.wasm")));
         for unknown in ["version", "description", "options_schema"] {
-            assert_eq!(refused[unknown], json!(null), "{unknown}");
+            assert_eq!(rejected[unknown], json!(null), "{unknown}");
         }
         let (found, reason) =
-            (refused["code"].as_str().expect("a code"), refused["reason"].as_str().expect("a reason"));
-        assert!(!found.is_empty() && reason.len() > 10 && code.is_none_or(|code| code == found), "{refused}");
+            (rejected["code"].as_str().expect("a code"), rejected["reason"].as_str().expect("a reason"));
+        assert!(!found.is_empty() && reason.len() > 10 && code.is_none_or(|code| code == found), "{rejected}");
         assert!(host.log().contains(&format!("{name}.wasm")), "the log names {name}: {}", host.log());
         // It cannot be used as a format.
         let webhook = json!({"name": "n", "url": "http://127.0.0.1:9/", "format": name});

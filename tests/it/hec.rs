@@ -53,7 +53,7 @@ impl Collector {
     }
 }
 
-fn answer(status: u16, code: u16, text: &str) -> Answer {
+fn response(status: u16, code: u16, text: &str) -> Answer {
     (StatusCode::from_u16(status).expect("a status"), json!({"text": text, "code": code}).to_string())
 }
 
@@ -61,13 +61,13 @@ fn admit(headers: &HeaderMap, seen: &mut Seen) -> Result<(), Answer> {
     seen.requests += 1;
     let given = headers.get("authorization").and_then(|value| value.to_str().ok());
     match given.and_then(|given| given.strip_prefix("Splunk ")) {
-        None => return Err(answer(401, 2, "Token is required")),
-        Some(token) if token != TOKEN => return Err(answer(403, 4, "Invalid token")),
+        None => return Err(response(401, 2, "Token is required")),
+        Some(token) if token != TOKEN => return Err(response(403, 4, "Invalid token")),
         Some(_) => {}
     }
     if seen.busy > 0 {
         seen.busy -= 1;
-        return Err(answer(503, 9, "Server is busy"));
+        return Err(response(503, 9, "Server is busy"));
     }
     Ok(())
 }
@@ -75,31 +75,31 @@ fn admit(headers: &HeaderMap, seen: &mut Seen) -> Result<(), Answer> {
 async fn event(State(seen): State<Shared>, headers: HeaderMap, body: Bytes) -> Answer {
     let mut seen = seen.lock().expect("no panic while it was locked");
     match admit(&headers, &mut seen).and_then(|()| accept(&mut seen, &body)) {
-        Ok(()) => answer(200, 0, "Success"),
-        Err(answer) => answer,
+        Ok(()) => response(200, 0, "Success"),
+        Err(response) => response,
     }
 }
 
 /// Accepts all events of a request, or none.
 fn accept(seen: &mut Seen, body: &[u8]) -> Result<(), Answer> {
     if body.is_empty() {
-        return Err(answer(400, 5, "No data"));
+        return Err(response(400, 5, "No data"));
     }
     let mut ids = Vec::new();
     for envelope in serde_json::Deserializer::from_slice(body).into_iter::<Value>() {
-        let envelope = envelope.map_err(|_| answer(400, 6, "Invalid data format"))?;
-        let members = envelope.as_object().ok_or_else(|| answer(400, 6, "Invalid data format"))?;
+        let envelope = envelope.map_err(|_| response(400, 6, "Invalid data format"))?;
+        let members = envelope.as_object().ok_or_else(|| response(400, 6, "Invalid data format"))?;
         for name in members.keys() {
             if !["time", "host", "source", "sourcetype", "index", "event", "fields"].contains(&name.as_str()) {
-                return Err(answer(400, 6, "Invalid data format"));
+                return Err(response(400, 6, "Invalid data format"));
             }
         }
-        let event = members.get("event").ok_or_else(|| answer(400, 12, "Event field is required"))?;
+        let event = members.get("event").ok_or_else(|| response(400, 12, "Event field is required"))?;
         if event.is_null() || event == "" || event.as_object().is_some_and(serde_json::Map::is_empty) {
-            return Err(answer(400, 13, "Event field cannot be blank"));
+            return Err(response(400, 13, "Event field cannot be blank"));
         }
         if !members.get("time").is_some_and(|time| time.as_f64().is_some_and(|time| time > 1e9 && time < 1e10)) {
-            return Err(answer(400, 6, "Invalid data format"));
+            return Err(response(400, 6, "Invalid data format"));
         }
         let flat = |value: &Value| match value {
             Value::Array(items) => items.iter().all(|item| item.is_string() || item.is_number()),
@@ -107,13 +107,13 @@ fn accept(seen: &mut Seen, body: &[u8]) -> Result<(), Answer> {
         };
         let fields = members.get("fields").and_then(Value::as_object);
         if !fields.is_none_or(|fields| fields.values().all(flat)) {
-            return Err(answer(400, 15, "Error in handling indexed fields"));
+            return Err(response(400, 15, "Error in handling indexed fields"));
         }
         if members.get("index").is_some_and(|index| index != "main") {
-            return Err(answer(400, 7, "Incorrect index"));
+            return Err(response(400, 7, "Incorrect index"));
         }
         if seen.rejected.is_some_and(|word| event.to_string().contains(word)) {
-            return Err(answer(400, 6, "Invalid data format"));
+            return Err(response(400, 6, "Invalid data format"));
         }
         ids.push(event["id"].as_str().unwrap_or_default().to_owned());
     }
@@ -125,20 +125,20 @@ fn accept(seen: &mut Seen, body: &[u8]) -> Result<(), Answer> {
 
 async fn raw(State(seen): State<Shared>, headers: HeaderMap, body: String) -> Answer {
     let mut seen = seen.lock().expect("no panic while it was locked");
-    if let Err(answer) = admit(&headers, &mut seen) {
-        return answer;
+    if let Err(response) = admit(&headers, &mut seen) {
+        return response;
     }
     let channel = headers.get("x-splunk-request-channel").and_then(|value| value.to_str().ok());
     match channel {
-        None => return answer(400, 10, "Data channel is missing"),
-        Some(channel) if uuid::Uuid::parse_str(channel).is_err() => return answer(400, 11, "Invalid data channel"),
+        None => return response(400, 10, "Data channel is missing"),
+        Some(channel) if uuid::Uuid::parse_str(channel).is_err() => return response(400, 11, "Invalid data channel"),
         Some(_) => {}
     }
     if body.trim().is_empty() {
-        return answer(400, 5, "No data");
+        return response(400, 5, "No data");
     }
     seen.lines.extend(body.lines().map(str::to_owned));
-    answer(200, 0, "Success")
+    response(200, 0, "Success")
 }
 
 fn samples() -> Vec<Value> {
@@ -154,13 +154,13 @@ fn samples() -> Vec<Value> {
 
 /// Posts events in one request; returns the ids, with those of derived events.
 async fn post_all(admin: &Client, events: &[Value]) -> Vec<String> {
-    let answers = admin.post("/events", &json!(events)).await.expect(202).list();
-    let ids = |answer: &Value| {
+    let responses = admin.post("/events", &json!(events)).await.expect(202).list();
+    let ids = |response: &Value| {
         let derived =
-            answer["derived"].as_array().expect("a list").iter().map(|id| id.as_str().expect("an id").to_owned());
-        derived.chain([answer["id"].as_str().expect("an id").to_owned()]).collect::<Vec<_>>()
+            response["derived"].as_array().expect("a list").iter().map(|id| id.as_str().expect("an id").to_owned());
+        derived.chain([response["id"].as_str().expect("an id").to_owned()]).collect::<Vec<_>>()
     };
-    answers.iter().flat_map(ids).collect()
+    responses.iter().flat_map(ids).collect()
 }
 
 async fn status_of(admin: &Client, event: &str) -> String {
@@ -338,5 +338,8 @@ async fn a_429_pauses_all_pending_deliveries() {
         admin.event(&event).await;
     }
     let times = begun(&admin, &webhook, 7).await;
-    assert!(times[1] - first >= 1995, "a request was sent during the pause that the destination had asked for: {times:?}");
+    assert!(
+        times[1] - first >= 1995,
+        "a request was sent during the pause that the destination had asked for: {times:?}"
+    );
 }

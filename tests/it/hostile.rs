@@ -121,13 +121,13 @@ async fn hostile_components_are_rejected_by_cause_while_other_deliveries_arrive(
         let admin = admin.clone();
         async move {
             for (name, made, code, words) in attacks() {
-                let answer = admin.install(name, &made.build()).await;
-                assert_eq!(answer.status(), 422, "{name}: {answer}");
-                let problem = answer.json();
-                assert_eq!(problem["code"], code, "{name}: {answer}");
+                let response = admin.install(name, &made.build()).await;
+                assert_eq!(response.status(), 422, "{name}: {response}");
+                let problem = response.json();
+                assert_eq!(problem["code"], code, "{name}: {response}");
                 // A list with invalid bounds is reported in the engine's words.
                 let told = words.starts_with("it broke off") || problem["reason"].to_string().contains(words);
-                assert!(told, "{name}: {answer}");
+                assert!(told, "{name}: {response}");
             }
         }
     });
@@ -165,8 +165,8 @@ async fn a_compile_bomb_is_stopped_while_the_api_keeps_responding() {
         longest = longest.max(asked.elapsed());
         tokio::task::yield_now().await;
     }
-    let answer = upload.await.expect("an answer");
-    assert_eq!((answer.status(), &answer.json()["code"]), (422, &json!("compile_limit")), "{answer}");
+    let response = upload.await.expect("a response");
+    assert_eq!((response.status(), &response.json()["code"]), (422, &json!("compile_limit")), "{response}");
     assert!(longest < Duration::from_secs(5), "the API did not respond for {longest:?}");
     // The next component is compiled normally.
     admin.install("fine", &Handmade::new("fine", "1.0.0", "x").build()).await.expect(201);

@@ -56,9 +56,9 @@ async fn by_id(cast: &Cast) -> usize {
         assert_eq!(list.expect(202).json(), json!([first.json()]));
     }
     // The id with another value is a conflict.
-    let taken = |answer: Answer, pointers: &[&str]| {
+    let taken = |response: Answer, pointers: &[&str]| {
         let errors: Vec<(&str, &str)> = pointers.iter().map(|pointer| (*pointer, "event_id_taken")).collect();
-        answer.problem(422, "event_id_taken").errors(&errors);
+        response.problem(422, "event_id_taken").errors(&errors);
     };
     taken(post(ingest, &text.replace("1.50", "1.51")).await, &["/id"]);
     taken(post(ingest, &text.replace("\"critical\"", "\"CRITICAL\"")).await, &["/id"]);
@@ -94,13 +94,13 @@ async fn by_key(cast: &Cast) -> usize {
     let body = "{\"type\":\"phase_changed\",\"data\":{\"phase\":{\"name\":\"x\"}}}";
     let first = keyed(ingest, "a key", body).await.expect(202);
     assert_eq!(keyed(ingest, "a key", body).await.expect(202).text(), first.text());
-    let reused = |answer: Answer| {
-        answer.problem(422, "idempotency_key_reused");
+    let reused = |response: Answer| {
+        response.problem(422, "idempotency_key_reused");
     };
     reused(keyed(ingest, "a key", &body.replace("\"x\"", "\"y\"")).await);
     reused(keyed(ingest, "a key", &format!("[{body}]")).await);
     reused(keyed(ingest, "a key", &format!("[{body},{body}]")).await);
-    // A key is scoped to its token, and to requests with the same body.
+    // A key is scoped to its token and case-sensitive; requests without it are independent.
     let others = keyed(other, "a key", body).await.expect(202);
     let without = ingest.post_text("/events", body).await.expect(202);
     let capital = keyed(ingest, "A key", body).await.expect(202);

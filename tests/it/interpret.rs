@@ -76,7 +76,7 @@ async fn the_verdict_of_a_third_party_formatter_is_clamped_and_sanitised() {
     let retry = words(&[2, 1, u32::MAX as usize, 45_000, reason.len()]);
     let long = "x".repeat(5000);
     let long_failed = [words(&[3, 45_000, long.len()]), vec![0]].concat();
-    admin.install("refuses", &with_verdict("refuses", &failed, reason)).await.expect(201);
+    admin.install("rejects", &with_verdict("rejects", &failed, reason)).await.expect(201);
     admin.install("waits", &with_verdict("waits", &retry, reason)).await.expect(201);
     admin.install("talks", &with_verdict("talks", &long_failed, &long)).await.expect(201);
     admin.install("delivers", &with_verdict("delivers", &words(&[1]), "")).await.expect(201);
@@ -85,7 +85,7 @@ async fn the_verdict_of_a_third_party_formatter_is_clamped_and_sanitised() {
     let loops = Handmade::new("loops", "1.0.0", "x").interpret("(loop (br 0)) (unreachable)").build();
     admin.install("loops", &loops).await.expect(201);
     for (format, status, expected, attempts, active) in [
-        ("refuses", 200, "failed", 1, false),
+        ("rejects", 200, "failed", 1, false),
         ("waits", 200, "failed", 2, true),
         ("talks", 200, "failed", 1, true),
         ("delivers", 500, "delivered", 1, true),
@@ -97,7 +97,7 @@ async fn the_verdict_of_a_third_party_formatter_is_clamped_and_sanitised() {
         assert_eq!(state, json!({"status": expected, "attempts": attempts, "active": active}), "{format}: {attempt}");
         let error = attempt["error"].as_str().unwrap_or_default();
         assert!(error.len() < 700 && !error.chars().any(|c| c.is_control() || c == '\u{202e}'), "{error:?}");
-        if format == "refuses" {
+        if format == "rejects" {
             assert_eq!(error, "status: the destination answered 200 OK: told   [31m you  so");
         }
     }
@@ -105,7 +105,7 @@ async fn the_verdict_of_a_third_party_formatter_is_clamped_and_sanitised() {
     assert_eq!((&info["interprets"], &info["traps"]["panic"]), (&json!(true), &json!(3)), "{info}");
     // A test delivery is interpreted in the same way.
     destination.from_now_on(Reply::status(200));
-    let webhook = admin.webhook(&destination.url("/"), json!({"format": "refuses"})).await;
+    let webhook = admin.webhook(&destination.url("/"), json!({"format": "rejects"})).await;
     let attempt = admin.post(&format!("/webhooks/{webhook}/test"), &json!({})).await.expect(200).json();
     assert_eq!(attempt["success"], false, "{attempt}");
 }

@@ -171,11 +171,11 @@ async fn post(number: usize, mut hosts: watch::Receiver<Client>, book: Book) {
         loop {
             let client = hosts.borrow_and_update().clone();
             match client.request("POST", "/events").json(&event).try_send().await {
-                Some(answer) if answer.status() == 202 => {
-                    assert_eq!(answer.json()["id"], json!(id));
+                Some(response) if response.status() == 202 => {
+                    assert_eq!(response.json()["id"], json!(id));
                     break;
                 }
-                Some(answer) => assert_eq!(answer.status(), 503, "{answer}"),
+                Some(response) => assert_eq!(response.status(), 503, "{response}"),
                 None => {}
             }
             // It may have been accepted without a response: the id makes the retry idempotent.
@@ -198,7 +198,7 @@ async fn post(number: usize, mut hosts: watch::Receiver<Client>, book: Book) {
 #[expect(clippy::print_stdout, reason = "the tally is the purpose of the long run")]
 async fn run(kills: usize) {
     let seed = number(SEED).unwrap_or_else(|| fastrand::u64(..));
-    println!("the seed is {seed}: {SEED}={seed} repeats the moments");
+    println!("the seed is {seed}: {SEED}={seed} repeats the kill times");
     let mut random = fastrand::Rng::with_seed(seed);
     let book = Book::default();
     book.new_life();

@@ -43,9 +43,9 @@ const UNKNOWN_ID: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
 async fn the_document_describes_every_route_and_every_response() {
     let host = Host::start().await;
     let anyone = host.visitor().outside();
-    let answer = anyone.get("/openapi.json").await.expect(200);
-    assert_eq!(answer.header("content-type"), "application/json");
-    let document = Document(answer.json());
+    let response = anyone.get("/openapi.json").await.expect(200);
+    assert_eq!(response.header("content-type"), "application/json");
+    let document = Document(response.json());
     document.has_the_routes();
     document.stands_alone();
     every_response_is_described(&host, &document).await;
@@ -83,7 +83,8 @@ impl Document {
         let mut values = vec![&self.0];
         while let Some(value) = values.pop() {
             if let Some(reference) = value.get("$ref").and_then(Value::as_str) {
-                let pointer = reference.strip_prefix('#').unwrap_or_else(|| panic!("an external reference: {reference}"));
+                let pointer =
+                    reference.strip_prefix('#').unwrap_or_else(|| panic!("an external reference: {reference}"));
                 assert!(self.0.pointer(pointer).is_some(), "leads nowhere: {reference}");
             }
             match value {
@@ -111,21 +112,21 @@ impl Document {
 
     /// Asserts that a response is described for its route.
     #[track_caller]
-    fn allows(&self, line: &str, answer: &Answer) {
-        let status = answer.status().to_string();
-        let response = &self.operation(line)["responses"][&status];
-        assert!(response.is_object(), "{line} does not describe {status}: {answer}");
-        let content_type = answer.header("content-type").split(';').next().expect("a part");
-        if answer.bytes().is_empty() {
-            assert!(response.get("content").is_none(), "{line} {status} is described with a body: {answer}");
+    fn allows(&self, line: &str, response: &Answer) {
+        let status = response.status().to_string();
+        let described = &self.operation(line)["responses"][&status];
+        assert!(described.is_object(), "{line} does not describe {status}: {response}");
+        let content_type = response.header("content-type").split(';').next().expect("a part");
+        if response.bytes().is_empty() {
+            assert!(described.get("content").is_none(), "{line} {status} is described with a body: {response}");
             return;
         }
-        let schema = &response["content"][content_type]["schema"];
-        assert!(schema.is_object(), "{line} {status} is not described as {content_type}: {answer}");
+        let schema = &described["content"][content_type]["schema"];
+        assert!(schema.is_object(), "{line} {status} is not described as {content_type}: {response}");
         if content_type.ends_with("/json") || content_type.ends_with("+json") {
             let errors: Vec<String> =
-                self.validator(schema).iter_errors(&answer.json()).map(|e| e.to_string()).collect();
-            assert!(errors.is_empty(), "{line} {status}: {errors:?}: {answer}");
+                self.validator(schema).iter_errors(&response.json()).map(|e| e.to_string()).collect();
+            assert!(errors.is_empty(), "{line} {status}: {errors:?}: {response}");
         }
     }
 }
@@ -157,9 +158,9 @@ async fn every_response_is_described(host: &Host, document: &Document) {
         for named in [UNKNOWN_ID, of_kind] {
             for who in &everybody {
                 let line_of = line.replace("{delivery_id}", if named == UNKNOWN_ID { UNKNOWN_ID } else { &delivery });
-                for (path, answer) in responses(document, line, &line_of, named, who).await {
-                    assert_ne!(answer.status(), 405, "{path}");
-                    document.allows(line, &answer);
+                for (path, response) in responses(document, line, &line_of, named, who).await {
+                    assert_ne!(response.status(), 405, "{path}");
+                    document.allows(line, &response);
                 }
             }
         }
@@ -174,20 +175,20 @@ async fn every_response_is_described(host: &Host, document: &Document) {
 async fn responses(document: &Document, line: &str, line_of: &str, named: &str, who: &Client) -> Vec<(String, Answer)> {
     let (method, path) = line_of.split_once(' ').expect("METHOD /path");
     let path = path.replace("{id}", named).replace("{name}", named);
-    let mut answers = Vec::new();
+    let mut responses = Vec::new();
     if !document.operation(line)["requestBody"].is_object() {
-        answers.push((path.clone(), who.request(method, &path).send().await));
+        responses.push((path.clone(), who.request(method, &path).send().await));
         if path.ends_with("/deliveries") || path == "/audit" {
-            answers.push((path.clone(), who.request(method, &format!("{path}?limit=0")).send().await));
+            responses.push((path.clone(), who.request(method, &format!("{path}?limit=0")).send().await));
         }
-        return answers;
+        return responses;
     }
     for (content_type, body) in bodies(line) {
-        answers.push((path.clone(), who.request(method, &path).body(content_type, body.clone()).send().await));
+        responses.push((path.clone(), who.request(method, &path).body(content_type, body.clone()).send().await));
         let conditional = who.request(method, &path).header("if-match", "\"r0\"").body(content_type, body);
-        answers.push((path.clone(), conditional.send().await));
+        responses.push((path.clone(), conditional.send().await));
     }
-    answers
+    responses
 }
 
 /// Valid and invalid bodies for a route.

@@ -27,8 +27,8 @@ async fn until_status(admin: &Client, event: &str, wanted: &str) -> Vec<Value> {
 }
 
 async fn recover(admin: &Client, webhook: &str, since: &str) -> u64 {
-    let answer = admin.post(&format!("/webhooks/{webhook}/recover"), &json!({"since": since})).await.expect(202);
-    answer.json()["deliveries"].as_u64().expect("a number")
+    let response = admin.post(&format!("/webhooks/{webhook}/recover"), &json!({"since": since})).await.expect(202);
+    response.json()["deliveries"].as_u64().expect("a number")
 }
 
 #[tokio::test]
@@ -147,8 +147,8 @@ async fn a_recovered_delivery_has_its_full_number_of_retries() {
         (json!({"since": 5}), "/since"),
         (json!({"since": LONG_AGO, "until": LONG_AGO}), "/until"),
     ] {
-        let answer = admin.post(&format!("/webhooks/{webhook}/recover"), &body).await;
-        let problem = answer.problem(422, "invalid_fields").json();
+        let response = admin.post(&format!("/webhooks/{webhook}/recover"), &body).await;
+        let problem = response.problem(422, "invalid_fields").json();
         assert_eq!(problem["errors"][0]["pointer"], pointer, "{problem}");
     }
 }

@@ -41,11 +41,11 @@ async fn each_role_may_do_what_the_table_says_and_nothing_else() {
         };
         // Clients without the permission come first, before anything is deleted.
         for (client, expected) in [(&cast.ingest, ingest), (&cast.pentester, pentester), (&cast.admin, admin)] {
-            let answer = ask(client).await;
+            let response = ask(client).await;
             if expected == 403 {
-                answer.problem(403, "forbidden");
+                response.problem(403, "forbidden");
             }
-            assert_eq!(answer.status(), expected, "{answer}");
+            assert_eq!(response.status(), expected, "{response}");
         }
         let visitor = cast.host.visitor();
         for client in [visitor.clone(), visitor.with_token("wrong"), visitor.with_token(&"x".repeat(600))] {
@@ -114,7 +114,7 @@ async fn no_good_token(cast: &Cast) {
     gone.get("/webhooks").await.expect(200);
     cast.admin.delete(&format!("/tokens/{}", deleted["id"].as_str().expect("an id"))).await.expect(204);
 
-    let mut answers = vec![visitor.get("/webhooks").await, gone.get("/webhooks").await];
+    let mut responses = vec![visitor.get("/webhooks").await, gone.get("/webhooks").await];
     for value in [
         "Bearer",
         "Bearer ",
@@ -126,18 +126,18 @@ async fn no_good_token(cast: &Cast) {
         &format!("Bearer {}", &good[..good.len() - 1]),
         &format!("Bearer{good}"),
     ] {
-        answers.push(visitor.request("GET", "/webhooks").header("authorization", value).send().await);
+        responses.push(visitor.request("GET", "/webhooks").header("authorization", value).send().await);
     }
     let twice = visitor.request("GET", "/webhooks").header("authorization", &format!("Bearer {good}"));
-    answers.push(twice.header("authorization", &format!("Bearer {good}")).send().await);
-    answers.push(visitor.get(&format!("/webhooks?token={good}&access_token={good}")).await);
-    let said = |answer: &Answer| {
-        answer.problem(401, "unauthorized");
-        (answer.text().to_owned(), answer.header("www-authenticate").to_owned())
+    responses.push(twice.header("authorization", &format!("Bearer {good}")).send().await);
+    responses.push(visitor.get(&format!("/webhooks?token={good}&access_token={good}")).await);
+    let said = |response: &Answer| {
+        response.problem(401, "unauthorized");
+        (response.text().to_owned(), response.header("www-authenticate").to_owned())
     };
-    let first = said(&answers[0]);
-    for answer in &answers {
-        assert_eq!(said(answer), first, "missing and wrong tokens get the same response");
+    let first = said(&responses[0]);
+    for response in &responses {
+        assert_eq!(said(response), first, "missing and wrong tokens get the same response");
     }
     let shouted = visitor.request("GET", "/webhooks").header("authorization", &format!("bEaReR {good}"));
     shouted.send().await.expect(200);
@@ -208,9 +208,9 @@ async fn bodies(cast: &Cast) {
     for (method, path) in &routes {
         let send = |media_type: &str, body: &[u8]| admin.request(method, path).body(media_type, body.to_vec()).send();
         for (what, body) in &not_json {
-            let answer = send("application/json", body).await;
-            assert_eq!(answer.status(), 400, "{what}: {answer}");
-            answer.problem(400, "invalid_json");
+            let response = send("application/json", body).await;
+            assert_eq!(response.status(), 400, "{what}: {response}");
+            response.problem(400, "invalid_json");
         }
         assert_ne!(send("application/json", &deep(126)).await.status(), 400, "{method} {path}");
         for media_type in ["", "text/plain", "application/x-www-form-urlencoded", "application/json; charset=latin1"] {
@@ -266,9 +266,9 @@ async fn undeclared(cast: &Cast) {
         ("OPTIONS /webhooks".to_owned(), "GET,HEAD,POST"),
     ] {
         let (method, path) = line.split_once(' ').expect("METHOD /path");
-        let answer = admin.request(method, path).json(&json!({})).send().await;
-        answer.problem(405, "method_not_allowed");
-        let mut allowed: Vec<&str> = answer.header("allow").split(',').map(str::trim).collect();
+        let response = admin.request(method, path).json(&json!({})).send().await;
+        response.problem(405, "method_not_allowed");
+        let mut allowed: Vec<&str> = response.header("allow").split(',').map(str::trim).collect();
         allowed.sort_unstable();
         assert_eq!(allowed.join(","), allow, "{line}");
     }
@@ -320,11 +320,11 @@ async fn six_members(cast: &Cast) {
         let names: Vec<&String> = webhook.as_object().expect("an object").keys().collect();
         assert_eq!(names, ["created_at", "event_types", "format", "id", "is_active", "name"]);
     }
-    for answer in [one, all] {
+    for response in [one, all] {
         for hidden in
             ["canary-url", "canary-secret", "Canary-Header", "canary-value", "canary-option", "canary-engagement"]
         {
-            assert!(!answer.text().contains(hidden), "{hidden}: {answer}");
+            assert!(!response.text().contains(hidden), "{hidden}: {response}");
         }
     }
 }

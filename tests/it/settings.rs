@@ -135,15 +135,15 @@ async fn a_store_opens_with_its_own_master_key_only() {
     destination.wait_for(1).await;
     assert!(host.terminate().await.success());
     let folder = Arc::clone(host.folder());
-    let refused = async |key: Option<&str>| refuses_to_start(&folder, key).await;
+    let rejected = async |key: Option<&str>| does_not_start(&folder, key).await;
     let kept = std::fs::read(&file).expect("a key");
-    refused(Some(&keys[0])).await;
+    rejected(Some(&keys[0])).await;
     std::fs::remove_file(&file).expect("removed");
-    refused(None).await;
+    rejected(None).await;
     assert!(!file.exists(), "a lost key must not be replaced by a new one");
     std::fs::write(&file, &kept).expect("written");
     std::fs::set_permissions(&file, Permissions::from_mode(0o644)).expect("permissions");
-    refused(None).await;
+    rejected(None).await;
     std::fs::set_permissions(&file, Permissions::from_mode(0o600)).expect("permissions");
     let host = host.start_again().await;
     assert_eq!(host.admin().get("/webhooks").await.expect(200).list().len(), 1);
@@ -155,14 +155,14 @@ async fn a_store_opens_with_its_own_master_key_only() {
     assert!(!host.data().join("master.key").exists());
     assert!(host.terminate().await.success());
     let folder = Arc::clone(host.folder());
-    refuses_to_start(&folder, None).await;
-    refuses_to_start(&folder, Some(&keys[1])).await;
+    does_not_start(&folder, None).await;
+    does_not_start(&folder, Some(&keys[1])).await;
     let host = host.start_again().await;
     assert_eq!(host.admin().get("/webhooks").await.expect(200).list().len(), 1);
 }
 
 /// Asserts that a host does not start in this folder with this key in the environment, and names the cause.
-async fn refuses_to_start(folder: &Arc<TempDir>, key: Option<&str>) {
+async fn does_not_start(folder: &Arc<TempDir>, key: Option<&str>) {
     let (code, log) = Host::refused(|options| match key {
         Some(key) => options.folder(folder).env("HERALDRY_MASTER_KEY", key),
         None => options.folder(folder),

@@ -15,10 +15,10 @@ const AT_ONCE: Duration = Duration::from_secs(10);
 async fn not_ready(host: &Host) {
     let anyone = host.visitor().outside();
     eventually("readiness to turn false", async || {
-        let answer = anyone.request("GET", "/readyz").try_send().await?;
-        let refused = answer.status() == 503;
-        assert!(!refused || !answer.header("retry-after").is_empty(), "{answer}");
-        refused.then_some(())
+        let response = anyone.request("GET", "/readyz").try_send().await?;
+        let rejected = response.status() == 503;
+        assert!(!rejected || !response.header("retry-after").is_empty(), "{response}");
+        rejected.then_some(())
     })
     .await;
 }

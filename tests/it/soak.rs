@@ -75,7 +75,7 @@ async fn post(admin: Arc<Mutex<Client>>, stop: Arc<AtomicBool>, rate: f64, accep
                 .json(&body)
                 .try_send()
                 .await
-                .is_some_and(|answer| answer.status() == 202)
+                .is_some_and(|response| response.status() == 202)
             {
                 break;
             }

@@ -220,16 +220,16 @@ async fn an_invalid_destination_is_not_saved() {
         "http://[fe80::1%eth0]/",
         "http://256.256.256.256/",
     ] {
-        let answer = create(&admin, bad).await;
-        let errors = answer.problem(422, "invalid_fields").json()["errors"].clone();
+        let response = create(&admin, bad).await;
+        let errors = response.problem(422, "invalid_fields").json()["errors"].clone();
         assert_eq!(errors.as_array().map(Vec::len), Some(1), "{bad}: {errors}");
         assert_eq!(errors[0]["pointer"], "/url", "{bad}");
     }
     // Shown as the URL standard serialises it (Punycode), against homographs.
     let shown = create(&admin, "HTTP://0x7F.1:80/a b").await.expect(201).json();
     assert_eq!(shown["url"], "http://127.0.0.1/a%20b");
-    let answer = create(&admin, "https://\u{430}pple.invalid./").await.expect(201).json();
-    assert_eq!(answer["url"], "https://xn--pple-43d.invalid./");
+    let response = create(&admin, "https://\u{430}pple.invalid./").await.expect(201).json();
+    assert_eq!(response["url"], "https://xn--pple-43d.invalid./");
 }
 
 /// The webhook was saved while its network was open; the address is checked again at each attempt.
@@ -253,8 +253,8 @@ async fn a_network_that_was_closed_later_gets_no_more_deliveries() {
         assert_eq!((&delivery["status"], &delivery["attempts"]), (&json!("failed"), &json!(1)));
     }
     for webhook in [&by_address, &by_name] {
-        let refused = admin.history(webhook).await.remove(0);
-        assert_policy(&refused);
+        let rejected = admin.history(webhook).await.remove(0);
+        assert_policy(&rejected);
         let test = admin.post(&format!("/webhooks/{webhook}/test"), &json!({})).await.expect(200).json();
         assert_policy(&test);
     }

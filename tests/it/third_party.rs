@@ -44,7 +44,10 @@ fn lay_out() -> PathBuf {
     let foreign = contract.replace("    import log;\n", "    import log;\n    import wasi:clocks/wall-clock@0.2.0;\n")
         + "package wasi:clocks@0.2.0 {\n    interface wall-clock {\n        now: func() -> u64;\n    }\n}\n";
     let next = contract.replace("package heraldry:formatter@1.1.0;", "package heraldry:formatter@2.0.0;");
-    assert!(foreign.contains("import wasi") && next != contract, "the contract is not in the form that this test expects");
+    assert!(
+        foreign.contains("import wasi") && next != contract,
+        "the contract is not in the form that this test expects"
+    );
     let lock = fs::read_to_string(root.join("Cargo.lock")).expect("the lock file");
     for (file, text) in [
         ("Cargo.toml", include_str!("third_party/manifest.toml")),
@@ -139,7 +142,10 @@ async fn a_third_party_formatter_is_loaded_previewed_and_used() {
     let event = events::sample("finding_added");
     let body = format!("finding_added|{}|http|{}", event["id"].as_str().expect("an id"), env!("CARGO_PKG_VERSION"));
     let preview = admin.post("/formatters/third-party/preview", &json!({"event": event})).await.expect(200).json();
-    assert_eq!((&preview["content_type"], &preview["body"]), (&json!("text/x-third-party; charset=utf-8"), &json!(body)));
+    assert_eq!(
+        (&preview["content_type"], &preview["body"]),
+        (&json!("text/x-third-party; charset=utf-8"), &json!(body))
+    );
     assert_eq!(preview["headers"], json!({"X-Third-Party": "formatter", "X-Contested": "formatter"}));
     let log = &preview["log"][0];
     assert!(log["level"] == "info" && log["message"].as_str().expect("a line").ends_with(" bytes"), "{log}");
@@ -148,9 +154,9 @@ async fn a_third_party_formatter_is_loaded_previewed_and_used() {
     assert_eq!((&preview["body"], &preview["body_base64"]), (&Value::Null, &json!("//4AgA==")));
     for (fault, words) in FAULTS {
         let fault = json!({"event": event, "options": {"fault": fault}});
-        let answer = admin.post("/formatters/third-party/preview", &fault).await;
-        let problem = answer.problem(422, "not_formatted").json();
-        assert!(words.iter().all(|word| problem.to_string().contains(word)), "{answer}");
+        let response = admin.post("/formatters/third-party/preview", &fault).await;
+        let problem = response.problem(422, "not_formatted").json();
+        assert!(words.iter().all(|word| problem.to_string().contains(word)), "{response}");
     }
 
     deliveries_in_each_fault(&host, &event, &body).await;

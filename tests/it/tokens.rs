@@ -18,11 +18,11 @@ async fn a_token_is_shown_once_and_works_until_it_is_deleted() {
 async fn made_and_listed(admin: &Client) {
     let mut made = Vec::new();
     for role in ["admin", "pentester", "ingest"] {
-        let answer = admin.post("/tokens", &json!({"name": format!("the {role}"), "role": role})).await.expect(201);
-        let mut token = answer.json();
+        let response = admin.post("/tokens", &json!({"name": format!("the {role}"), "role": role})).await.expect(201);
+        let mut token = response.json();
         let names: Vec<&String> = token.as_object().expect("an object").keys().collect();
         assert_eq!(names, ["created_at", "id", "name", "role", "token"]);
-        assert!(is_id(&token["id"]) && is_time(&token["created_at"]), "{answer}");
+        assert!(is_id(&token["id"]) && is_time(&token["created_at"]), "{response}");
         assert_eq!((&token["name"], &token["role"]), (&json!(format!("the {role}")), &json!(role)));
         let text = token["token"].as_str().expect("a text").to_owned();
         assert!((16..=256).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic()), "{text}");

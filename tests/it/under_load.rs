@@ -245,7 +245,8 @@ impl Traffic {
     async fn end(self) {
         self.stop.store(true, Ordering::Relaxed);
         self.posting.await.expect("every event was accepted");
-        eventually("every event of the healthy webhook to arrive", async || (self.book.missing(0) == 0).then_some(())).await;
+        eventually("every event of the healthy webhook to arrive", async || (self.book.missing(0) == 0).then_some(()))
+            .await;
         let pages = self.book.pages();
         assert!(pages.arrived.values().all(|(_, times)| *times == 1), "an event of the healthy webhook arrived twice");
         assert_eq!(pages.arrived.len(), pages.posted.len());
@@ -285,12 +286,12 @@ async fn each_case(size: &Size) {
     traffic.latency(0, size.beside).await;
     let alone = traffic.latency(traffic.now(), 4 * size.beside).await;
     println!("{:34} {:>6} {:>9} {:>9} {:>9}", "beside", "events", "p50 ms", "p99 ms", "most ms");
-    println!("{:34} {alone}", "nobody");
+    println!("{:34} {alone}", "alone");
     let mut wrong = Vec::new();
-    for (name, answer, end) in cases(&trap.url("/trap")) {
+    for (name, response, end) in cases(&trap.url("/trap")) {
         let from = traffic.now();
         let destination = Destination::start().await;
-        destination.decide(answer);
+        destination.decide(response);
         let webhook = admin.webhook(&destination.url("/hook"), misbehaving(size, name, end)).await;
         let count = if matches!(end, SwitchedOff) { 1 } else { size.bad };
         for _ in 0..count {
@@ -418,10 +419,10 @@ async fn dead(size: &Size) {
     let alone = traffic.latency(traffic.now(), 8 * size.beside).await;
     let silent = Destination::always(Reply::silence()).await;
     silent.keep_nothing();
-    let refusing = Destination::start().await.url("/");
+    let closed = Destination::start().await.url("/");
     let mut dead = Vec::new();
     for number in 0..size.dead {
-        let url = if number % 2 == 0 { silent.url(&format!("/{number}")) } else { refusing.clone() };
+        let url = if number % 2 == 0 { silent.url(&format!("/{number}")) } else { closed.clone() };
         let fields = json!({"name": "dead", "event_types": ["report_ready"], "timeout_ms": size.timeout_ms});
         dead.push(admin.webhook(&url, fields).await);
     }
@@ -436,7 +437,7 @@ async fn dead(size: &Size) {
     }
     let beside = traffic.latency(from, 8 * size.beside).await;
     println!("{:34} {:>6} {:>9} {:>9} {:>9}", "beside", "events", "p50 ms", "p99 ms", "most ms");
-    println!("{:34} {alone}", "nobody");
+    println!("{:34} {alone}", "alone");
     println!("{:34} {beside}", format!("D16 {} dead, {rounds} events each", size.dead));
     assert!(silent.connections() >= connections + size.dead / 4, "too few attempts to dead destinations");
     // Events that waited behind the dead ones arrive once these are deleted.

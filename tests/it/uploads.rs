@@ -34,9 +34,9 @@ fn pairs(expected: &[(&str, bool)]) -> Vec<(String, bool)> {
 async fn a_component_is_installed_replaced_and_rolled_back_and_survives_a_restart() {
     let host = Host::start().await;
     let admin = host.admin();
-    let answer = admin.install("mine", &version(1)).await.expect(201);
-    assert_eq!(answer.header("location"), "/api/v1/formatters/mine");
-    let info = answer.json();
+    let response = admin.install("mine", &version(1)).await.expect(201);
+    assert_eq!(response.header("location"), "/api/v1/formatters/mine");
+    let info = response.json();
     assert_eq!(
         (&info["origin"], &info["state"], &info["version"]),
         (&json!("upload"), &json!("ready"), &json!("1.1.0"))
@@ -89,12 +89,12 @@ async fn a_rejected_upload_has_code_and_reason_and_changes_nothing() {
         (breaks, "sample_failed"),
         (loops, "sample_failed"),
     ] {
-        let answer = admin.install("mine", &bytes).await;
-        assert_eq!(answer.status(), 422, "{code}: {answer}");
-        let problem = answer.json();
-        assert_eq!(problem["code"], code, "{answer}");
+        let response = admin.install("mine", &bytes).await;
+        assert_eq!(response.status(), 422, "{code}: {response}");
+        let problem = response.json();
+        assert_eq!(problem["code"], code, "{response}");
         let reason = problem["reason"].as_str().expect("a reason");
-        assert!(reason.split(' ').count() > 5 && problem["detail"] == problem["reason"], "{answer}");
+        assert!(reason.split(' ').count() > 5 && problem["detail"] == problem["reason"], "{response}");
     }
     assert_eq!(body_now(&admin, "mine").await, "version 1");
     for name in ["json", "syslog"] {
@@ -102,8 +102,8 @@ async fn a_rejected_upload_has_code_and_reason_and_changes_nothing() {
         admin.install(name, &taken).await.problem(409, "conflict");
         admin.delete(&format!("/formatters/{name}")).await.problem(409, "conflict");
         for path in ["rollback", "activate"] {
-            let answer = admin.post(&format!("/formatters/{name}/{path}"), &json!({"version": "0.1.0"})).await;
-            answer.problem(409, "conflict");
+            let response = admin.post(&format!("/formatters/{name}/{path}"), &json!({"version": "0.1.0"})).await;
+            response.problem(409, "conflict");
         }
     }
     let wrong_type = admin.request("PUT", "/formatters/mine").body("application/octet-stream", version(2)).send().await;
@@ -132,9 +132,9 @@ async fn a_formatter_that_a_webhook_names_is_not_deleted() {
     let destination = Destination::start().await;
     admin.install("mine", &version(1)).await.expect(201);
     let webhook = admin.webhook(&destination.url("/"), json!({"format": "mine"})).await;
-    let answer = admin.delete("/formatters/mine").await;
-    answer.problem(409, "conflict");
-    assert!(answer.text().contains(&webhook), "{answer}");
+    let response = admin.delete("/formatters/mine").await;
+    response.problem(409, "conflict");
+    assert!(response.text().contains(&webhook), "{response}");
     admin.put(&format!("/webhooks/{webhook}"), &json!({"format": "json"})).await.expect(200);
     admin.delete("/formatters/mine").await.expect(204);
     admin.get("/formatters/mine").await.problem(404, "not_found");
@@ -253,16 +253,16 @@ async fn limits_are_settings_and_shown_consistently() {
         ("long", long, "sample_failed", "the limit on output, which is 32768 bytes"),
         ("large", large, "large_off", "--large-formatters on"),
     ] {
-        let answer = admin.install(name, &made.build()).await;
-        assert_eq!((answer.status(), &answer.json()["code"]), (422, &json!(code)), "{answer}");
-        assert!(answer.text().contains(words), "{answer}");
+        let response = admin.install(name, &made.build()).await;
+        assert_eq!((response.status(), &response.json()["code"]), (422, &json!(code)), "{response}");
+        assert!(response.text().contains(words), "{response}");
     }
     let padded = [plain.build(), vec![0; 1 << 20]].concat();
     admin.install("plain", &padded).await.problem(413, "body_too_large");
     // An event within its own limit, with options that exceed the formatter's input limit.
     let options = json!({"x": "y".repeat(8000)});
     let preview = json!({"event": events::finding(&"x".repeat(1000), "low"), "options": options});
-    let answer = admin.post("/formatters/plain/preview", &preview).await;
-    answer.problem(422, "not_formatted");
-    assert!(answer.text().contains("the limit on input, which is 8192 bytes"), "{answer}");
+    let response = admin.post("/formatters/plain/preview", &preview).await;
+    response.problem(422, "not_formatted");
+    assert!(response.text().contains("the limit on input, which is 8192 bytes"), "{response}");
 }

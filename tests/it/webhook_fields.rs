@@ -27,18 +27,18 @@ async fn each_field_accepts_both_ends_of_its_range_and_nothing_beyond() {
     let admin = host.admin();
     let id = admin.webhook(NOWHERE, json!({})).await;
     for (field, value, shown) in good_values() {
-        for answer in both_ways(&admin, &id, field, &value).await {
-            assert!(matches!(answer.status(), 200 | 201), "{field}: {answer}");
-            let body = answer.json();
+        for response in both_ways(&admin, &id, field, &value).await {
+            assert!(matches!(response.status(), 200 | 201), "{field}: {response}");
+            let body = response.json();
             for (name, value) in shown.as_object().expect("an object") {
-                assert_eq!(&body[name], value, "{field}: {answer}");
+                assert_eq!(&body[name], value, "{field}: {response}");
             }
         }
     }
     let before = admin.get(&format!("/webhooks/{id}")).await.json();
     for (field, value, pointer, code) in bad_values() {
-        for answer in both_ways(&admin, &id, field, &value).await {
-            answer.fault(&pointer, code);
+        for response in both_ways(&admin, &id, field, &value).await {
+            response.fault(&pointer, code);
         }
     }
     assert_eq!(admin.get(&format!("/webhooks/{id}")).await.json(), before, "a rejected update changed something");
@@ -260,16 +260,16 @@ async fn options_belong_to_the_format(admin: &Client) {
         (json!({"facility": "nope", "app_name": 1}), vec!["/format_options/facility", "/format_options/app_name"]),
         (json!({"nope": 1}), vec!["/format_options/nope"]),
     ] {
-        let refused = admin.post("/webhooks", &syslog(options.clone())).await;
-        refused.problem(422, "invalid_fields");
-        let errors = refused.json()["errors"].clone();
+        let rejected = admin.post("/webhooks", &syslog(options.clone())).await;
+        rejected.problem(422, "invalid_fields");
+        let errors = rejected.json()["errors"].clone();
         let mut found: Vec<&str> =
             errors.as_array().expect("errors").iter().filter_map(|e| e["pointer"].as_str()).collect();
         found.sort_unstable();
         found.dedup();
         let mut pointers = pointers;
         pointers.sort_unstable();
-        assert_eq!(found, pointers, "{options}: {refused}");
+        assert_eq!(found, pointers, "{options}: {rejected}");
     }
     // A change of the format alone drops options that the new format does not know.
     let path = format!("/webhooks/{}", id.as_str().expect("an id"));

@@ -57,14 +57,14 @@ async fn newest_first_and_gone(admin: &Client) {
     let path = format!("/webhooks/{}", made[1]);
     let gone = admin.delete(&path).await.expect(204);
     assert_eq!(gone.text(), "");
-    for answer in [
+    for response in [
         admin.get(&path).await,
         admin.put(&path, &json!({})).await,
         admin.delete(&path).await,
         admin.post(&format!("{path}/test"), &json!({})).await,
         admin.get(&format!("{path}/deliveries")).await,
     ] {
-        answer.problem(404, "not_found");
+        response.problem(404, "not_found");
     }
     let listed = admin.get("/webhooks").await.expect(200).list();
     assert!(listed.iter().all(|webhook| webhook["id"] != json!(made[1])), "still listed");
@@ -293,7 +293,7 @@ async fn secrets_are_in_no_response_no_log_line_and_no_file() {
     let duplicate =
         admin.request("PUT", &path).body("application/json", "{\"secret\":\"canary-secret\",\"secret\":\"x\"}");
     let pentester = admin.new_token("pentester").await;
-    let answers = [
+    let responses = [
         created,
         tested,
         bad_secret,
@@ -311,12 +311,12 @@ async fn secrets_are_in_no_response_no_log_line_and_no_file() {
         pentester.get("/webhooks").await.expect(200),
         host.visitor().outside().get("/metrics").await.expect(200),
     ];
-    for answer in &answers {
+    for response in &responses {
         for canary in ["canary-secret", "canary-value"] {
-            assert!(!answer.text().contains(canary), "{canary}: {answer}");
+            assert!(!response.text().contains(canary), "{canary}: {response}");
         }
     }
-    assert!(!answers[11].text().contains("canary"), "a pentester sees no URL: {}", answers[11]);
+    assert!(!responses[11].text().contains("canary"), "a pentester sees no URL: {}", responses[11]);
     stored_encrypted(host).await;
 }
 

@@ -81,7 +81,9 @@ impl Api {
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .build()
-            .map_err(|error| Failure::failed(error, "install the system's CA certificates (package ca-certificates)"))?;
+            .map_err(|error| {
+                Failure::failed(error, "install the system's CA certificates (package ca-certificates)")
+            })?;
         Ok(Self { http, base, token })
     }
 
@@ -305,7 +307,10 @@ mod tests {
             response(422, body).describe_rejection(),
             "the host responded with 422 Unprocessable Entity: 2 fields are wrong\n  /url: is private\n  /name\\u{1b}: is empty"
         );
-        assert_eq!(response(502, "<html>\n").describe_rejection(), "the host responded with 502 Bad Gateway: <html>\\n");
+        assert_eq!(
+            response(502, "<html>\n").describe_rejection(),
+            "the host responded with 502 Bad Gateway: <html>\\n"
+        );
         assert_eq!(response(500, "").describe_rejection(), "the host responded with 500 Internal Server Error");
     }
 }

@@ -147,7 +147,9 @@ fn check(config: &Config, repair: bool, json: bool) -> Result<(), Failure> {
     if json || repair {
         return Err(Failure::already_printed());
     }
-    note("hint: repair what can be repaired with `heraldry store check --repair`; restore the rest from an export or a copy");
+    note(
+        "hint: repair what can be repaired with `heraldry store check --repair`; restore the rest from an export or a copy",
+    );
     Err(Failure::already_printed())
 }
 
@@ -195,7 +197,9 @@ async fn export(config: Config, out: Option<PathBuf>, client: ClientArgs) -> Res
             sink = tokio::task::spawn_blocking(move || {
                 let now = SystemClock::start().now();
                 let exported = care.export(&files, now, &mut |bytes| sink.put(&bytes));
-                exported.or_hint("check the store with `heraldry store check` (the host must be stopped)").map(|()| sink)
+                exported
+                    .or_hint("check the store with `heraldry store check` (the host must be stopped)")
+                    .map(|()| sink)
             })
             .await
             .or_hint("this is a bug in Heraldry: report it")??;

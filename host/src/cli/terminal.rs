@@ -31,7 +31,10 @@ pub(crate) fn line(text: impl Display) -> Result<(), Failure> {
     let mut out = anstream::stdout().lock();
     writeln!(out, "{text}").and_then(|()| out.flush()).map_err(|error| match error.kind() {
         io::ErrorKind::BrokenPipe => Failure::output_closed(),
-        _ => Failure::failed(anyhow::Error::new(error).context("cannot write to standard output"), "check that the disk is not full"),
+        _ => Failure::failed(
+            anyhow::Error::new(error).context("cannot write to standard output"),
+            "check that the disk is not full",
+        ),
     })
 }
 

@@ -134,7 +134,11 @@ impl Watched {
     fn problem(&self, formats: &[String]) -> Option<String> {
         let arrived = self.arrived.len() as u64;
         if arrived < self.expected {
-            return Some(format!("{arrived} of {} deliveries arrived within {} s", self.expected, DELIVERY_TIMEOUT.as_secs()));
+            return Some(format!(
+                "{arrived} of {} deliveries arrived within {} s",
+                self.expected,
+                DELIVERY_TIMEOUT.as_secs()
+            ));
         }
         if self.unverified > 0 {
             return Some(format!("{} of {arrived} deliveries do not have two valid signatures", self.unverified));
@@ -190,6 +194,8 @@ async fn watch(api: &Api, mut arriving: mpsc::Receiver<Delivery>, formats: &[Str
 /// A random secret in the notation of Standard Webhooks (`whsec_` and base64).
 fn new_secret() -> Result<Secret, Failure> {
     let mut bytes = [0; SECRET_BYTES];
-    getrandom::fill(&mut bytes).map_err(|error| anyhow::anyhow!("no random numbers from the system: {error}")).or_hint(BUG)?;
+    getrandom::fill(&mut bytes)
+        .map_err(|error| anyhow::anyhow!("no random numbers from the system: {error}"))
+        .or_hint(BUG)?;
     Ok(Secret::new(format!("whsec_{}", base64::engine::general_purpose::STANDARD.encode(bytes))))
 }

@@ -46,20 +46,28 @@ pub(super) fn run(file: &Path, save: bool, json: bool, tool: &ToolArgs) -> Resul
     let baseline: BTreeMap<String, Cost> = match std::fs::read(&path) {
         Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| {
             let error = anyhow::anyhow!("{}: {error}", path.display());
-            Failure::failed(error, "the file is not a baseline of this command: delete it, then write a new one with --save")
+            Failure::failed(
+                error,
+                "the file is not a baseline of this command: delete it, then write a new one with --save",
+            )
         })?,
         Err(_) => BTreeMap::new(),
     };
     if json {
-        let text = serde_json::to_string(&costs).map_err(|error| Failure::failed(error, "this is a bug in Heraldry: report it"))?;
+        let text = serde_json::to_string(&costs)
+            .map_err(|error| Failure::failed(error, "this is a bug in Heraldry: report it"))?;
         line(text)?;
     } else {
         show(&workbench, &loaded, &costs, &baseline)?;
     }
     if save {
-        let text = serde_json::to_string_pretty(&costs).map_err(|error| Failure::failed(error, "this is a bug in Heraldry: report it"))?;
+        let text = serde_json::to_string_pretty(&costs)
+            .map_err(|error| Failure::failed(error, "this is a bug in Heraldry: report it"))?;
         std::fs::write(&path, text + "\n").map_err(|error| {
-            Failure::failed(anyhow::anyhow!("{}: {error}", path.display()), "check that the folder is writable and the disk is not full")
+            Failure::failed(
+                anyhow::anyhow!("{}: {error}", path.display()),
+                "check that the folder is writable and the disk is not full",
+            )
         })?;
         note(format_args!("saved as the baseline: {}", path.display()));
     }

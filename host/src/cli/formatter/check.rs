@@ -23,7 +23,8 @@ pub(super) fn run(file: &Path, json: bool, tool: &ToolArgs) -> Result<(), Failur
         }
     };
     if json {
-        let text = serde_json::to_string(&report).map_err(|error| Failure::failed(error, "this is a bug in Heraldry: report it"))?;
+        let text = serde_json::to_string(&report)
+            .map_err(|error| Failure::failed(error, "this is a bug in Heraldry: report it"))?;
         line(terminal::escape_json(&text))?;
     } else {
         show(file, &report)?;
@@ -37,10 +38,12 @@ pub(super) fn run(file: &Path, json: bool, tool: &ToolArgs) -> Result<(), Failur
 /// Reads a file even if it is above the size limit, so that the report can say so.
 fn read_any(workbench: &crate::formatter::Workbench, file: &Path) -> Result<Vec<u8>, Failure> {
     match std::fs::metadata(file) {
-        Ok(metadata) if metadata.is_file() && metadata.len() <= MAX_READ_BYTES => std::fs::read(file).map_err(|error| {
-            let error = anyhow::anyhow!("cannot read {}: {error}", file.display());
-            Failure::failed(error, "check the file's permissions")
-        }),
+        Ok(metadata) if metadata.is_file() && metadata.len() <= MAX_READ_BYTES => {
+            std::fs::read(file).map_err(|error| {
+                let error = anyhow::anyhow!("cannot read {}: {error}", file.display());
+                Failure::failed(error, "check the file's permissions")
+            })
+        }
         _ => read(workbench, file),
     }
 }

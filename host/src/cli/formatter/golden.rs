@@ -81,10 +81,17 @@ fn read(folder: &Path) -> Result<BTreeMap<String, String>, Failure> {
 }
 
 fn cannot(path: &Path, error: &std::io::Error) -> Failure {
-    Failure::failed(anyhow::anyhow!("{}: {error}", path.display()), "check the folder's permissions and the free space of the disk")
+    Failure::failed(
+        anyhow::anyhow!("{}: {error}", path.display()),
+        "check the folder's permissions and the free space of the disk",
+    )
 }
 
-fn write(folder: &Path, golden_files: &BTreeMap<String, String>, outputs: &BTreeMap<String, String>) -> Result<(), Failure> {
+fn write(
+    folder: &Path,
+    golden_files: &BTreeMap<String, String>,
+    outputs: &BTreeMap<String, String>,
+) -> Result<(), Failure> {
     std::fs::create_dir_all(folder).map_err(|error| cannot(folder, &error))?;
     let mut changed = 0;
     for (name, text) in outputs.iter().filter(|(name, text)| golden_files.get(*name) != Some(text)) {
@@ -97,11 +104,18 @@ fn write(folder: &Path, golden_files: &BTreeMap<String, String>, outputs: &BTree
         std::fs::remove_file(&path).map_err(|error| cannot(&path, &error))?;
         changed += 1;
     }
-    note(format_args!("{} golden files, {changed} of them changed; review the diff before you commit them", outputs.len()));
+    note(format_args!(
+        "{} golden files, {changed} of them changed; review the diff before you commit them",
+        outputs.len()
+    ));
     Ok(())
 }
 
-fn compare(folder: &Path, golden_files: &BTreeMap<String, String>, outputs: &BTreeMap<String, String>) -> Result<(), Failure> {
+fn compare(
+    folder: &Path,
+    golden_files: &BTreeMap<String, String>,
+    outputs: &BTreeMap<String, String>,
+) -> Result<(), Failure> {
     let mut wrong = 0;
     for (name, text) in outputs {
         match golden_files.get(name) {

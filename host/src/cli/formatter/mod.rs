@@ -221,7 +221,8 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
 /// The workbench of a host with these limits.
 fn workbench(tool: &ToolArgs) -> Result<Workbench, Failure> {
     let args = ServeArgs { config: tool.config.clone(), ..ServeArgs::default() };
-    let config = config::load(&args).map_err(|error| Failure::usage(error, "correct the host's TOML file, or name another one with --config"))?;
+    let config = config::load(&args)
+        .map_err(|error| Failure::usage(error, "correct the host's TOML file, or name another one with --config"))?;
     // Compiled code is cached in the user's cache folder for the next command; without one, each run compiles.
     let kept = config::cache_folder().and_then(|folder| Some(Kept { key: own_key(&folder).ok()?, folder }));
     Workbench::new(WorkbenchOptions {
@@ -271,8 +272,9 @@ fn show_finding(finding: &Finding) -> Result<(), Failure> {
 /// The event named by `--event`: a sample, or a file.
 fn event(text: &str) -> Result<Event, Failure> {
     if let Some(sample) = samples::all().iter().find(|sample| sample.name == text) {
-        return samples::event(sample)
-            .ok_or_else(|| Failure::failed(anyhow::anyhow!("the sample is not a valid event"), "this is a bug in Heraldry: report it"));
+        return samples::event(sample).ok_or_else(|| {
+            Failure::failed(anyhow::anyhow!("the sample is not a valid event"), "this is a bug in Heraldry: report it")
+        });
     }
     let json = std::fs::read_to_string(text).map_err(|error| {
         let names: Vec<&str> =
@@ -280,7 +282,10 @@ fn event(text: &str) -> Result<Event, Failure> {
         let error = anyhow::anyhow!("--event: `{text}` is neither a sample nor a readable file ({error})");
         Failure::usage(
             error,
-            format!("name a file, or one of the samples {}, or a variant such as finding_added--minimal", names.join(", ")),
+            format!(
+                "name a file, or one of the samples {}, or a variant such as finding_added--minimal",
+                names.join(", ")
+            ),
         )
     })?;
     parse_event(text, json.trim())

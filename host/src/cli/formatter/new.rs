@@ -11,10 +11,7 @@ use crate::embedded;
 pub(super) fn run(name: &str, lang: Lang, dir: Option<&Path>) -> Result<(), Failure> {
     if !crate::formatter::is_name(name) {
         let error = anyhow::anyhow!("`{}` is not a valid name for a format", escape(name));
-        return Err(Failure::usage(
-            error,
-            "use a-z, 0-9 and -, begin with a letter, at most 63 characters",
-        ));
+        return Err(Failure::usage(error, "use a-z, 0-9 and -, begin with a letter, at most 63 characters"));
     }
     let folder = dir.map_or_else(|| PathBuf::from(name), Path::to_path_buf);
     let occupied = std::fs::read_dir(&folder).is_ok_and(|mut entries| entries.next().is_some()) || folder.is_file();
@@ -36,7 +33,10 @@ pub(super) fn run(name: &str, lang: Lang, dir: Option<&Path>) -> Result<(), Fail
 fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     let done = path.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| std::fs::write(path, bytes));
     done.map_err(|error| {
-        Failure::failed(anyhow::anyhow!("{}: {error}", path.display()), "check that the folder is writable and the disk is not full")
+        Failure::failed(
+            anyhow::anyhow!("{}: {error}", path.display()),
+            "check that the folder is writable and the disk is not full",
+        )
     })
 }
 

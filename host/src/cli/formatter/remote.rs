@@ -7,8 +7,8 @@ use serde::Deserialize;
 
 use super::super::failure::Failure;
 use super::super::terminal::{self, escape, escape_json, line, note};
-use super::client::{Response, Api, segment};
-use super::{ToolArgs, rejected, read, show_finding, workbench};
+use super::client::{Api, Response, segment};
+use super::{ToolArgs, read, rejected, show_finding, workbench};
 use crate::config::ClientArgs;
 
 #[derive(Deserialize)]

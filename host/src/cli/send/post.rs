@@ -11,7 +11,7 @@ use serde::Deserialize;
 use tokio::time::Instant;
 
 use super::input::Event;
-use crate::cli::client::{Response, Api};
+use crate::cli::client::{Api, Response};
 use crate::cli::failure::Failure;
 use crate::cli::terminal::note;
 use crate::transport::retry_after;
@@ -125,7 +125,9 @@ impl<'a> Poster<'a> {
             let request = self.api.request(Method::POST, "/events").header(header::CONTENT_TYPE, "application/json");
             let sent = self.api.send(request.body(body.to_owned())).await;
             let requested = match &sent {
-                Ok(response) if !is_retryable(response.status) => return sent.map_err(|error| self.api.unreachable(error)),
+                Ok(response) if !is_retryable(response.status) => {
+                    return sent.map_err(|error| self.api.unreachable(error));
+                }
                 Ok(response) => requested_wait(response, SystemTime::now()),
                 Err(_) => None,
             };
@@ -173,16 +175,19 @@ fn classify(response: &Response, group: &[usize]) -> Result<BatchResult, Failure
     }
     let mut faults = BTreeMap::<usize, Vec<String>>::new();
     for fault in response.problem().errors {
-        if let Some((position, pointer)) = split_pointer(&fault.pointer).filter(|(position, _)| *position < group.len()) {
+        if let Some((position, pointer)) = split_pointer(&fault.pointer).filter(|(position, _)| *position < group.len())
+        {
             let reason = if pointer.is_empty() { fault.detail } else { format!("{pointer}: {}", fault.detail) };
             faults.entry(position).or_default().push(reason);
         }
     }
     if !faults.is_empty() {
-        let others = group.iter().enumerate().filter(|(position, _)| !faults.contains_key(position)).map(|(_, &index)| index);
+        let others =
+            group.iter().enumerate().filter(|(position, _)| !faults.contains_key(position)).map(|(_, &index)| index);
         let others = others.collect();
-        let rejected =
-            faults.into_iter().map(|(position, reasons)| Rejection { index: group[position], reason: reasons.join("; ") });
+        let rejected = faults
+            .into_iter()
+            .map(|(position, reasons)| Rejection { index: group[position], reason: reasons.join("; ") });
         return Ok(BatchResult::Rejected { rejected: rejected.collect(), others });
     }
     match group {
@@ -264,7 +269,8 @@ mod tests {
     #[test]
     fn a_rejection_removes_the_named_events_and_keeps_the_others() {
         let body = r#"{"errors":[{"pointer":"/1/type","detail":"unknown"},{"pointer":"/1/data","detail":"missing"},{"pointer":"/2","detail":"odd"}]}"#;
-        let Ok(BatchResult::Rejected { rejected, others }) = classify(&response(422, body, None), &[10, 11, 12, 13]) else {
+        let Ok(BatchResult::Rejected { rejected, others }) = classify(&response(422, body, None), &[10, 11, 12, 13])
+        else {
             panic!("events 11 and 12 are rejected");
         };
         let rejected: Vec<_> = rejected.iter().map(|rejection| (rejection.index, rejection.reason.as_str())).collect();
@@ -275,7 +281,9 @@ mod tests {
     #[test]
     fn a_rejection_that_names_no_event_is_bisected() {
         for status in [400, 413, 422] {
-            let Ok(BatchResult::Split(halves)) = classify(&response(status, "{}", None), &[4, 5, 6]) else { panic!("{status}") };
+            let Ok(BatchResult::Split(halves)) = classify(&response(status, "{}", None), &[4, 5, 6]) else {
+                panic!("{status}")
+            };
             assert_eq!(halves, [vec![4], vec![5, 6]]);
             let Ok(BatchResult::Rejected { rejected, others }) = classify(&response(status, "{}", None), &[4]) else {
                 panic!("{status}");
