@@ -1,4 +1,4 @@
-//! Modules that attack the host, each made for it, against a host that has other work to do.
+//! Hostile components, against a host under load.
 
 use std::fs;
 use std::sync::Arc;
@@ -12,10 +12,10 @@ use tokio::time::Instant;
 use crate::support::component::LOOP;
 use crate::support::{Destination, Handmade, Host, events, host};
 
-/// A memory that holds this and no more.
+/// Size of a WebAssembly memory page in bytes.
 const PAGE: usize = 65_536;
 
-/// What each does, and what is said of it.
+/// The attacks: name, component, code and words of the finding.
 fn attacks() -> Vec<(&'static str, Handmade, &'static str, &'static str)> {
     let made = |name: &'static str| Handmade::new(name, "1.0.0", "x");
     let many: String = (0..300).map(|n| format!("(func $f{n} (result i32) (call $f{}))", (n + 1) % 300)).collect();
@@ -82,7 +82,7 @@ fn attacks() -> Vec<(&'static str, Handmade, &'static str, &'static str)> {
             "sample_failed",
             "reached outside its memory",
         ),
-        ("lies-about-its-answer", made("lies-about-its-answer").format("(i32.const -8)"), "sample_failed", "broke off"),
+        ("lies-about-its-result", made("lies-about-its-result").format("(i32.const -8)"), "sample_failed", "broke off"),
         (
             "begins-large",
             made("begins-large").pages(1100),
@@ -93,7 +93,7 @@ fn attacks() -> Vec<(&'static str, Handmade, &'static str, &'static str)> {
     ]
 }
 
-/// All names and values are the same bytes: little memory, much to lift.
+/// All names and values share the same bytes: little guest memory, a lot of work for the host.
 fn a_million_headers() -> Handmade {
     let fill = r#"(local $at i32)
         (local.set $at (i32.const 131072))
@@ -112,7 +112,7 @@ fn a_million_headers() -> Handmade {
 }
 
 #[tokio::test]
-async fn attackers_are_refused_by_name_while_others_get_their_deliveries() {
+async fn hostile_components_are_rejected_by_cause_while_other_deliveries_arrive() {
     let host = Host::start().await;
     let admin = host.admin();
     let destination = Destination::start().await;
@@ -121,13 +121,13 @@ async fn attackers_are_refused_by_name_while_others_get_their_deliveries() {
         let admin = admin.clone();
         async move {
             for (name, made, code, words) in attacks() {
-                let answer = admin.install(name, &made.build()).await;
-                assert_eq!(answer.status(), 422, "{name}: {answer}");
-                let problem = answer.json();
-                assert_eq!(problem["code"], code, "{name}: {answer}");
-                // One that lies about its lists is told in the engine's words.
+                let response = admin.install(name, &made.build()).await;
+                assert_eq!(response.status(), 422, "{name}: {response}");
+                let problem = response.json();
+                assert_eq!(problem["code"], code, "{name}: {response}");
+                // A list with invalid bounds is reported in the engine's words.
                 let told = words.starts_with("it broke off") || problem["reason"].to_string().contains(words);
-                assert!(told, "{name}: {answer}");
+                assert!(told, "{name}: {response}");
             }
         }
     });
@@ -137,16 +137,16 @@ async fn attackers_are_refused_by_name_while_others_get_their_deliveries() {
         assert_eq!(admin.settled(&id).await[0]["status"], "delivered");
         healthy += 1;
     }
-    attack.await.expect("every attacker was refused");
+    attack.await.expect("every attacker was rejected");
     assert!(healthy > 3, "only {healthy} deliveries in between");
     assert_eq!(destination.wait_for(healthy).await.len(), healthy);
-    // What they took is given back: no instance is left, whatever it had grown to.
+    // Their memory is released: no instance is left.
     let resident = host.resident_kib();
     assert!(resident < 400 * 1024, "{resident} KiB are left");
 }
 
 #[tokio::test]
-async fn a_compile_bomb_is_stopped_and_the_api_answers_meanwhile() {
+async fn a_compile_bomb_is_stopped_while_the_api_keeps_responding() {
     let host = Host::with(|options| options.args(["--formatter-compile-time", "4s"])).await;
     let admin = host.admin();
     // Many functions, each with a wide branch.
@@ -165,15 +165,15 @@ async fn a_compile_bomb_is_stopped_and_the_api_answers_meanwhile() {
         longest = longest.max(asked.elapsed());
         tokio::task::yield_now().await;
     }
-    let answer = upload.await.expect("an answer");
-    assert_eq!((answer.status(), &answer.json()["code"]), (422, &json!("compile_limit")), "{answer}");
-    assert!(longest < Duration::from_secs(5), "the API did not answer for {longest:?}");
-    // The next one is compiled as ever.
+    let response = upload.await.expect("a response");
+    assert_eq!((response.status(), &response.json()["code"]), (422, &json!("compile_limit")), "{response}");
+    assert!(longest < Duration::from_secs(5), "the API did not respond for {longest:?}");
+    // The next component is compiled normally.
     admin.install("fine", &Handmade::new("fine", "1.0.0", "x").build()).await.expect(201);
 }
 
 #[tokio::test]
-async fn compiled_code_that_is_not_ours_is_never_loaded() {
+async fn compiled_code_with_a_wrong_mac_is_never_loaded() {
     let folder = Arc::new(host::new_folder());
     let mut host = Host::with(|options| options.folder(&folder)).await;
     assert!(host.terminate().await.success());
@@ -183,7 +183,7 @@ async fn compiled_code_that_is_not_ours_is_never_loaded() {
     let mut paths: Vec<_> = list().filter(code).map(|entry| entry.path()).collect();
     paths.sort();
     assert_eq!(paths.len(), 10, "one for each built-in formatter");
-    // A flipped bit, a cut, another one's code with its right MAC, nothing, and what an attacker would like.
+    // A flipped bit, a truncated file, another component's code with its valid MAC, an empty file, injected code.
     let mut flipped = fs::read(&paths[0]).expect("code");
     let middle = flipped.len() / 2;
     flipped[middle] ^= 1;
@@ -211,7 +211,7 @@ fn workbench() -> Workbench {
     Workbench::new(options).expect("a workbench")
 }
 
-fn judged(workbench: &Workbench, bytes: &[u8]) -> Report {
+fn checked(workbench: &Workbench, bytes: &[u8]) -> Report {
     let (report, loaded) = workbench.check(bytes);
     assert_eq!(report.fits, loaded.is_some());
     let sentences = report.findings.iter().all(|finding| !finding.message.is_empty() && !finding.fix.is_empty());
@@ -220,28 +220,28 @@ fn judged(workbench: &Workbench, bytes: &[u8]) -> Report {
 }
 
 #[test]
-fn a_component_that_is_cut_anywhere_does_not_fit() {
+fn a_truncated_component_is_rejected() {
     let workbench = workbench();
     let whole = Handmade::new("whole", "1.0.0", "x").build();
-    assert!(judged(&workbench, &whole).fits, "{:?}", judged(&workbench, &whole));
-    // The sections at the end are names and producers, without which it is whole.
+    assert!(checked(&workbench, &whole).fits, "{:?}", checked(&workbench, &whole));
+    // The last sections hold names and producers, without which a component is still complete.
     let needed = whole.windows(9).rposition(|window| window == b"producers").unwrap_or(whole.len());
     for end in 0..whole.len() {
-        let report = judged(&workbench, &whole[..end]);
+        let report = checked(&workbench, &whole[..end]);
         assert!(!report.fits || end > needed / 2, "cut at {end} of {}", whole.len());
     }
 }
 
 #[test]
-fn a_component_with_a_flipped_bit_is_judged_and_nothing_breaks() {
+fn a_component_with_a_flipped_bit_is_checked_without_a_crash() {
     let workbench = workbench();
     let whole = Handmade::new("whole", "1.0.0", "x").build();
-    let mut refused = 0;
-    // Every byte has its turn; which bit is flipped moves on with it.
-    for place in (0..whole.len()).step_by(3) {
+    let mut rejected = 0;
+    // Every third byte is flipped in turn, each in another bit.
+    for position in (0..whole.len()).step_by(3) {
         let mut flipped = whole.clone();
-        flipped[place] ^= 1 << (place % 8);
-        refused += usize::from(!judged(&workbench, &flipped).fits);
+        flipped[position] ^= 1 << (position % 8);
+        rejected += usize::from(!checked(&workbench, &flipped).fits);
     }
-    assert!(refused > whole.len() / 10, "only {refused} of {} were refused", whole.len() / 3);
+    assert!(rejected > whole.len() / 10, "only {rejected} of {} were rejected", whole.len() / 3);
 }

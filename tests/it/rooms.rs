@@ -1,9 +1,9 @@
-//! The house's walls (ARCHITECTURE.md, "Rooms"), held against the source.
+//! Checks the source against the module boundaries of ARCHITECTURE.md, "Rooms".
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// What each room may name beside itself. Those that are not listed may name every room.
+/// The rooms that each room may name beside itself. Rooms that are not listed may name every room.
 const MAY_NAME: &[(&str, &[&str])] = &[
     ("json", &[]),
     ("model", &["json"]),
@@ -22,13 +22,13 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("upkeep", &["store", "formatter", "model"]),
     ("api", &["store", "scheduler", "formatter", "transport", "samples", "telemetry", "json", "model"]),
 ];
-/// These see everything: wiring, the commands, and the crate's own front.
-const SEE_ALL: &[&str] = &["app", "upkeep", "cli", "lib", "main"];
+/// These may name every room: wiring, the commands, and the crate's root.
+const SEE_ALL: &[&str] = &["app", "cli", "lib", "main"];
 
-/// What only one room may name: the word in its code, the room, and why.
+/// Names that only certain rooms may use: the name, the rooms, the reason.
 const ONLY_IN: &[(&str, &[&str], &str)] = &[
     ("sled", &["store"], "a second engine will stand behind the store's interface"),
-    ("wasmtime", &["formatter"], "one room runs strangers' code"),
+    ("wasmtime", &["formatter"], "one room runs third-party code"),
     ("reqwest", &["cli"], "deliveries have a connector of their own; reqwest is the commands' client"),
     ("hyper_rustls", &["transport"], "one room opens connections to destinations"),
     ("hickory_resolver", &["transport"], "one room looks names up"),
@@ -43,10 +43,10 @@ const ONLY_IN: &[(&str, &[&str], &str)] = &[
 ];
 
 struct Source {
-    /// As in `host/src/store/keys.rs`.
+    /// The path, as in `host/src/store/keys.rs`.
     shown: String,
     room: String,
-    /// What is compiled for the product, with its comments; tests may set up what they like.
+    /// The text with comments and without unit tests, which may use every room.
     text: String,
     /// The same without comments.
     code: String,
@@ -89,13 +89,13 @@ fn source(src: &Path, path: &Path) -> Source {
     }
 }
 
-/// Unit tests stand at the end of their file.
+/// The text before the unit tests, which are at the end of the file.
 fn before_tests(text: &str) -> &str {
     text.find("#[cfg(test)]\nmod tests {").map_or(text, |start| &text[..start])
 }
 
-/// Good enough for this source: a `//` within a string literal ends the line too, which hides no name that
-/// these tests look for.
+/// Removes comments. A `//` within a string literal ends the line too, which is good enough: it hides no name that
+/// these tests search for.
 fn without_comments(text: &str) -> String {
     let line = |line: &str| match line.find("//") {
         Some(start) if !line[..start].ends_with(':') => line[..start].to_owned(),
@@ -155,15 +155,15 @@ fn each_engine_has_one_room() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// Whether the code has this name, not merely another that contains it.
+/// True if the code has this name, not only a longer one that contains it.
 fn has_path(code: &str, name: &str) -> bool {
     let part = |c: char| c.is_alphanumeric() || c == '_';
     code.match_indices(name)
         .any(|(start, _)| !code[..start].ends_with(part) && !code[start + name.len()..].starts_with(part))
 }
 
-/// The formats are folders; no word of the host, not even in a comment, is about one of them. `json` is also
-/// what events, bodies and logs are made of, and `syslog` a transport, so there only the quoted word counts.
+/// The host names no format, not even in a comment. `json` is also the encoding of events, bodies and logs, and `syslog`
+/// also a transport, so for these only the quoted word counts.
 #[test]
 fn the_host_names_no_format_but_the_default() {
     let formats: Vec<String> = fs::read_dir(root().join("formatters"))
@@ -190,7 +190,7 @@ fn the_host_names_no_format_but_the_default() {
             }
         }
         for line in source.code.lines().filter(|line| line.contains("\"syslog\"")) {
-            // What formatters are told of the transport.
+            // The transport's name in a formatter's context.
             if source.shown != "host/src/model/url.rs" {
                 wrong.push(format!("{} has the word syslog: {}", source.shown, line.trim()));
             }
@@ -206,7 +206,7 @@ fn the_host_names_no_format_but_the_default() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// Every word in lower case; `SlackLike`, `slack_like` and `slack-like` have two.
+/// The words of a text in lower case; `SlackLike`, `slack_like` and `slack-like` have two each.
 fn words(text: &str) -> Vec<String> {
     let mut words = vec![String::new()];
     let mut before = ' ';
@@ -224,7 +224,7 @@ fn words(text: &str) -> Vec<String> {
 }
 
 #[test]
-fn these_tests_see_what_they_look_for() {
+fn the_helpers_of_these_tests_work() {
     let rooms: Vec<String> = ["store", "api", "model"].map(str::to_owned).to_vec();
     let named = |code| named_rooms(code, &["app".to_owned()], &rooms);
     assert_eq!(named("use crate::store::{Store};"), ["store"]);

@@ -1,4 +1,5 @@
-//! Somebody else's formatter: written against `wit/` alone, built here, dropped into the folder. And misfits.
+//! A third-party formatter: written against `wit/` alone, built here, put into the drop-in folder. And variants that
+//! the host rejects.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,11 +16,11 @@ use crate::support::{Destination, Host, Reply, events, host};
 const TARGET: &str = "wasm32-unknown-unknown";
 const SECRET: &str = "a secret";
 
-/// One crate, built as each of its variants.
+/// One crate, built in each of its variants.
 struct Built {
     core: Vec<u8>,
-    fits: Vec<u8>,
-    misfits: Vec<(&'static str, Vec<u8>)>,
+    accepted: Vec<u8>,
+    rejected: Vec<(&'static str, Vec<u8>)>,
 }
 
 fn built() -> &'static Built {
@@ -29,25 +30,28 @@ fn built() -> &'static Built {
         let core = build(&source, None);
         let features =
             ["reserved-name", "describe-loops", "format-loops", "format-panics", "foreign-import", "next-contract"];
-        let misfits = features.map(|feature| (feature, component(&build(&source, Some(feature))))).into();
-        Built { fits: component(&core), core, misfits }
+        let rejected = features.map(|feature| (feature, component(&build(&source, Some(feature))))).into();
+        Built { accepted: component(&core), core, rejected }
     })
 }
 
-/// The crate's folder: its own two files, a copy of the contract, and the workspace's lock file, so that
-/// nothing is needed beyond what the workspace has.
+/// Writes the crate: its own two files, a copy of the contract, and the workspace's lock file, so that it builds
+/// offline with the dependencies of the workspace.
 fn lay_out() -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let source = Path::new(env!("CARGO_TARGET_TMPDIR")).join("stranger");
+    let source = Path::new(env!("CARGO_TARGET_TMPDIR")).join("third-party");
     let contract = fs::read_to_string(root.join("wit/formatter.wit")).expect("the contract");
     let foreign = contract.replace("    import log;\n", "    import log;\n    import wasi:clocks/wall-clock@0.2.0;\n")
         + "package wasi:clocks@0.2.0 {\n    interface wall-clock {\n        now: func() -> u64;\n    }\n}\n";
     let next = contract.replace("package heraldry:formatter@1.1.0;", "package heraldry:formatter@2.0.0;");
-    assert!(foreign.contains("import wasi") && next != contract, "the contract reads otherwise than this test expects");
+    assert!(
+        foreign.contains("import wasi") && next != contract,
+        "the contract is not in the form that this test expects"
+    );
     let lock = fs::read_to_string(root.join("Cargo.lock")).expect("the lock file");
     for (file, text) in [
-        ("Cargo.toml", include_str!("stranger/manifest.toml")),
-        ("src/lib.rs", include_str!("stranger/formatter.rs")),
+        ("Cargo.toml", include_str!("third_party/manifest.toml")),
+        ("src/lib.rs", include_str!("third_party/formatter.rs")),
         ("wit/formatter.wit", &contract),
         ("wit-foreign-import/formatter.wit", &foreign),
         ("wit-next-contract/formatter.wit", &next),
@@ -55,7 +59,7 @@ fn lay_out() -> PathBuf {
     ] {
         let path = source.join(file);
         fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
-        // Unchanged files keep their time, so that nothing is built again for them.
+        // Unchanged files keep their time stamp, so that cargo does not rebuild.
         if fs::read_to_string(&path).ok().as_deref() != Some(text) {
             fs::write(&path, text).expect("a file");
         }
@@ -65,9 +69,9 @@ fn lay_out() -> PathBuf {
 
 /// The core module of one variant.
 fn build(source: &Path, feature: Option<&str>) -> Vec<u8> {
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("stranger-target");
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("third-party-target");
     let mut cargo = Command::new(env!("CARGO"));
-    // What the build of these tests was told is not meant for this one.
+    // Variables of the outer build must not reach this one.
     for name in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_BUILD_TARGET", "CARGO_BUILD_RUSTFLAGS"] {
         cargo.env_remove(name);
     }
@@ -78,7 +82,7 @@ fn build(source: &Path, feature: Option<&str>) -> Vec<u8> {
     }
     let output = cargo.output().expect("cargo runs");
     assert!(output.status.success(), "{feature:?}:\n{}", String::from_utf8_lossy(&output.stderr));
-    fs::read(target.join(TARGET).join("release/stranger.wasm")).expect("a core module")
+    fs::read(target.join(TARGET).join("release/third_party.wasm")).expect("a core module")
 }
 
 fn component(core: &[u8]) -> Vec<u8> {
@@ -98,34 +102,34 @@ fn folder_with(files: &[(&str, &[u8])]) -> Arc<TempDir> {
     folder
 }
 
-/// What each mood makes of a delivery, and words that the history has for it.
-const MOODS: [(&str, &[&str]); 11] = [
+/// Each fault, and words of the error that the history shows for it.
+const FAULTS: [(&str, &[&str]); 11] = [
     ("loops", &["limit"]),
-    ("hoards", &["limit", "memory"]),
+    ("allocates", &["limit", "memory"]),
     ("panics", &["panicked"]),
     ("recurses", &["stack"]),
-    ("forges", &["X-Webhook-Signature"]),
-    ("frames", &["Content-Length"]),
-    ("splits", &["X-Split"]),
-    ("shouts", &["headers"]),
-    ("gushes", &["limit", "output"]),
-    ("complains", &["the moon is in the wrong phase"]),
-    ("refuses", &["/data", "not to my taste"]),
+    ("forges-a-signature", &["X-Webhook-Signature"]),
+    ("sets-content-length", &["Content-Length"]),
+    ("splits-a-header", &["X-Split"]),
+    ("too-many-headers", &["headers"]),
+    ("too-much-output", &["limit", "output"]),
+    ("internal-error", &["the formatter gave up on this event"]),
+    ("invalid-event", &["/data", "not a supported event"]),
 ];
 
 #[tokio::test]
-async fn a_strangers_formatter_is_loaded_previewed_and_used() {
+async fn a_third_party_formatter_is_loaded_previewed_and_used() {
     let built = built();
-    let host = Host::with(|options| options.folder(&folder_with(&[("from-outside.wasm", &built.fits)]))).await;
+    let host = Host::with(|options| options.folder(&folder_with(&[("from-outside.wasm", &built.accepted)]))).await;
     let admin = host.admin();
 
     let listed = admin.get("/formatters").await.expect(200).list();
     assert_eq!(listed.len(), 11, "{listed:?}");
-    let mine = listed.iter().find(|formatter| formatter["name"] == "stranger").expect("it is listed");
-    let digest = Sha256::digest(&built.fits).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let mine = listed.iter().find(|formatter| formatter["name"] == "third-party").expect("it is listed");
+    let digest = Sha256::digest(&built.accepted).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     for (member, value) in [
         ("version", json!("0.3.1")),
-        ("description", json!("Somebody else's format.")),
+        ("description", json!("A third-party format.")),
         ("origin", json!("folder")),
         ("file", json!("from-outside.wasm")),
         ("state", json!("ready")),
@@ -133,64 +137,67 @@ async fn a_strangers_formatter_is_loaded_previewed_and_used() {
     ] {
         assert_eq!(mine[member], value, "{member}");
     }
-    assert_eq!(admin.get("/formatters/stranger").await.expect(200).json()["options_schema"], mine["options_schema"]);
+    assert_eq!(admin.get("/formatters/third-party").await.expect(200).json()["options_schema"], mine["options_schema"]);
 
     let event = events::sample("finding_added");
     let body = format!("finding_added|{}|http|{}", event["id"].as_str().expect("an id"), env!("CARGO_PKG_VERSION"));
-    let preview = admin.post("/formatters/stranger/preview", &json!({"event": event})).await.expect(200).json();
-    assert_eq!((&preview["content_type"], &preview["body"]), (&json!("text/x-stranger; charset=utf-8"), &json!(body)));
-    assert_eq!(preview["headers"], json!({"X-Stranger": "formatter", "X-Contested": "formatter"}));
+    let preview = admin.post("/formatters/third-party/preview", &json!({"event": event})).await.expect(200).json();
+    assert_eq!(
+        (&preview["content_type"], &preview["body"]),
+        (&json!("text/x-third-party; charset=utf-8"), &json!(body))
+    );
+    assert_eq!(preview["headers"], json!({"X-Third-Party": "formatter", "X-Contested": "formatter"}));
     let log = &preview["log"][0];
     assert!(log["level"] == "info" && log["message"].as_str().expect("a line").ends_with(" bytes"), "{log}");
-    let mood = json!({"event": event, "options": {"mood": "mumbles"}});
-    let preview = admin.post("/formatters/stranger/preview", &mood).await.expect(200).json();
+    let fault = json!({"event": event, "options": {"fault": "binary"}});
+    let preview = admin.post("/formatters/third-party/preview", &fault).await.expect(200).json();
     assert_eq!((&preview["body"], &preview["body_base64"]), (&Value::Null, &json!("//4AgA==")));
-    for (mood, words) in MOODS {
-        let mood = json!({"event": event, "options": {"mood": mood}});
-        let answer = admin.post("/formatters/stranger/preview", &mood).await;
-        let problem = answer.problem(422, "not_formatted").json();
-        assert!(words.iter().all(|word| problem.to_string().contains(word)), "{answer}");
+    for (fault, words) in FAULTS {
+        let fault = json!({"event": event, "options": {"fault": fault}});
+        let response = admin.post("/formatters/third-party/preview", &fault).await;
+        let problem = response.problem(422, "not_formatted").json();
+        assert!(words.iter().all(|word| problem.to_string().contains(word)), "{response}");
     }
 
-    used(&host, &event, &body).await;
-    let calls = admin.get("/formatters/stranger").await.expect(200).json();
+    deliveries_in_each_fault(&host, &event, &body).await;
+    let calls = admin.get("/formatters/third-party").await.expect(200).json();
     assert!(calls["calls"].as_u64() > calls["errors"].as_u64() && calls["errors"] != 0, "{calls}");
 }
 
-/// Webhooks in each mood, and one without; what each gets.
-async fn used(host: &Host, event: &Value, body: &str) {
+/// Delivers to one webhook per fault and to one without.
+async fn deliveries_in_each_fault(host: &Host, event: &Value, body: &str) {
     let admin = host.admin();
     let destination = Destination::start().await;
     let hook = async |path: &str, mut fields: Value| {
-        fields["format"] = json!("stranger");
+        fields["format"] = json!("third-party");
         fields["secret"] = json!(SECRET);
         admin.webhook(&destination.url(path), fields).await
     };
     let plain = hook("/plain", json!({"headers": {"x-contested": "owner"}})).await;
-    hook("/mumbles", json!({"format_options": {"mood": "mumbles"}})).await;
-    hook("/hushes", json!({"format_options": {"mood": "hushes"}})).await;
-    let mut moody = Vec::new();
-    for (mood, words) in MOODS {
-        let fields = json!({"format_options": {"mood": mood}, "event_types": ["finding_added"]});
-        moody.push((mood, words, hook(&format!("/moody/{mood}"), fields).await));
+    hook("/binary", json!({"format_options": {"fault": "binary"}})).await;
+    hook("/empty-body", json!({"format_options": {"fault": "empty-body"}})).await;
+    let mut faulty = Vec::new();
+    for (fault, words) in FAULTS {
+        let fields = json!({"format_options": {"fault": fault}, "event_types": ["finding_added"]});
+        faulty.push((fault, words, hook(&format!("/faulty/{fault}"), fields).await));
     }
     admin.webhook(&destination.url("/built-in"), json!({})).await;
 
     let id = admin.event(event).await;
     let settled = admin.settled(&id).await;
     let received = destination.wait_for(4).await;
-    assert_eq!(received.len(), 4, "a payload that is not legal was sent");
+    assert_eq!(received.len(), 4, "an invalid payload was sent");
     for request in &received {
         let expected: &[u8] = match request.path.as_str() {
             "/plain" => body.as_bytes(),
-            "/mumbles" => &[0xff, 0xfe, 0x00, 0x80],
-            "/hushes" => b"",
+            "/binary" => &[0xff, 0xfe, 0x00, 0x80],
+            "/empty-body" => b"",
             _ => continue,
         };
         assert_eq!(request.body, expected, "{}", request.path);
-        assert_eq!(request.header("content-type"), "text/x-stranger; charset=utf-8");
+        assert_eq!(request.header("content-type"), "text/x-third-party; charset=utf-8");
         assert_eq!(request.header("content-length"), expected.len().to_string());
-        assert_eq!(request.header("x-stranger"), "formatter");
+        assert_eq!(request.header("x-third-party"), "formatter");
         let owner = if request.path == "/plain" { "owner" } else { "formatter" };
         assert_eq!(request.header("x-contested"), owner, "the webhook's own header wins, and comes once");
         let signature = heraldry::signature::verify_body;
@@ -199,18 +206,18 @@ async fn used(host: &Host, event: &Value, body: &str) {
             "any bytes are signed"
         );
     }
-    for (mood, words, webhook) in &moody {
+    for (fault, words, webhook) in &faulty {
         let attempt = admin.history_of(webhook, 1).await.remove(0);
         let error = attempt["error"].as_str().expect("an error");
-        assert!(error.starts_with("formatter: ") && error.split(' ').count() > 5, "{mood}: {error}");
-        assert!(words.iter().all(|word| error.contains(word)), "{mood}: {error}");
-        assert_eq!((&attempt["status_code"], &attempt["next_attempt_at"]), (&Value::Null, &Value::Null), "{mood}");
+        assert!(error.starts_with("formatter: ") && error.split(' ').count() > 5, "{fault}: {error}");
+        assert!(words.iter().all(|word| error.contains(word)), "{fault}: {error}");
+        assert_eq!((&attempt["status_code"], &attempt["next_attempt_at"]), (&Value::Null, &Value::Null), "{fault}");
         assert_eq!(attempt["formatter"]["version"], "0.3.1");
         let delivery = settled.iter().find(|delivery| delivery["webhook_id"] == **webhook).expect("a delivery");
-        assert_eq!((&delivery["status"], &delivery["attempts"]), (&json!("failed"), &json!(1)), "{mood}");
+        assert_eq!((&delivery["status"], &delivery["attempts"]), (&json!("failed"), &json!(1)), "{fault}");
     }
 
-    // It has no message for this type: nothing is sent, and that is no failure.
+    // The formatter does not support this type: the delivery is skipped, which is not a failure.
     let id = admin.event(&events::minimal("monitor_alert")).await;
     let settled = admin.settled(&id).await;
     let count = |status: &str, attempts: u32| {
@@ -225,7 +232,7 @@ async fn used(host: &Host, event: &Value, body: &str) {
 }
 
 #[tokio::test]
-async fn a_misfit_is_listed_with_its_reason_and_keeps_nothing_else_from_loading() {
+async fn a_rejected_file_is_listed_with_its_reason_and_does_not_affect_the_others() {
     let built = built();
     let text = b"(module (func (export \"format\")))".as_slice();
     let folder = folder_with(&[
@@ -235,25 +242,25 @@ async fn a_misfit_is_listed_with_its_reason_and_keeps_nothing_else_from_loading(
         ("elf.wasm", b"\x7fELF\x02\x01\x01"),
         ("empty.wasm", b""),
         ("magic.wasm", b"\0asm"),
-        ("same-again.wasm", &built.fits),
-        ("right.wasm", &built.fits),
-        ("not-looked-at.wat", text),
+        ("same-again.wasm", &built.accepted),
+        ("right.wasm", &built.accepted),
+        ("ignored.wat", text),
         ("README.txt", b"hello"),
     ]);
     let formatters = folder.path().join("formatters.d");
-    for (name, bytes) in &built.misfits {
+    for (name, bytes) in &built.rejected {
         fs::write(formatters.join(format!("{name}.wasm")), bytes).expect("a file");
     }
     let cuts = 12;
     for cut in 1..=cuts {
-        let end = 8 + (built.fits.len() - 9) * cut / cuts;
-        fs::write(formatters.join(format!("cut-{cut:02}.wasm")), &built.fits[..end]).expect("a file");
+        let end = 8 + (built.accepted.len() - 9) * cut / cuts;
+        fs::write(formatters.join(format!("cut-{cut:02}.wasm")), &built.accepted[..end]).expect("a file");
     }
     fs::create_dir(formatters.join("folder.wasm")).expect("a folder");
     std::os::unix::fs::symlink("nowhere", formatters.join("dangling.wasm")).expect("a link");
     std::os::unix::fs::symlink("loop.wasm", formatters.join("loop.wasm")).expect("a link");
     let pipe = std::ffi::CString::new(formatters.join("pipe.wasm").to_str().expect("a path")).expect("no zero in it");
-    // SAFETY: the path is a string that ends with a zero and lives through the call.
+    // SAFETY: the path is a zero-terminated string that outlives the call.
     assert_eq!(unsafe { libc::mkfifo(pipe.as_ptr(), 0o600) }, 0);
     let giant = fs::File::create(formatters.join("giant.wasm")).expect("a file");
     giant.set_len(1 << 30).expect("a hole");
@@ -267,7 +274,7 @@ async fn a_misfit_is_listed_with_its_reason_and_keeps_nothing_else_from_loading(
         let found = listed.iter().find(|formatter| formatter["file"] == file);
         found.unwrap_or_else(|| panic!("{file} is not listed"))
     };
-    assert_eq!(of_file("right.wasm")["name"], "stranger");
+    assert_eq!(of_file("right.wasm")["name"], "third-party");
     let mut expected = vec![
         ("a-text.wasm".to_owned(), "not_wasm"),
         ("archive.wasm".into(), "not_wasm"),
@@ -310,7 +317,7 @@ async fn a_misfit_is_listed_with_its_reason_and_keeps_nothing_else_from_loading(
         assert!(of_file(file)["reason"].as_str().is_some_and(|reason| reason.contains(word)), "{}", of_file(file));
     }
 
-    // Nobody can use one, and the others work.
+    // A rejected one cannot be used, and the others work.
     let event = events::sample("finding_added");
     let fields = json!({"name": "n", "url": "http://127.0.0.1:9/", "format": "core"});
     admin.post("/webhooks", &fields).await.fault("/format", "unknown_format");
@@ -322,20 +329,20 @@ async fn a_misfit_is_listed_with_its_reason_and_keeps_nothing_else_from_loading(
     assert_eq!(admin.get("/formatters/json").await.expect(200).json()["origin"], "built-in");
 }
 
-/// A formatter that is not loaded is nobody's failure: what is for it waits, says so, and flows.
+/// A missing formatter does not count as a failure of the webhook: its deliveries are held, and sent when it is back.
 #[tokio::test]
-async fn deliveries_wait_for_a_formatter_that_is_gone() {
-    let folder = folder_with(&[("stranger.wasm", &built().fits)]);
+async fn deliveries_are_held_while_their_formatter_is_missing() {
+    let folder = folder_with(&[("third-party.wasm", &built().accepted)]);
     let host = Host::with(|options| options.folder(&folder).retry_every("100ms")).await;
     let destination = Destination::answering([Reply::status(500)]).await;
-    let fields = json!({"format": "stranger", "retry_count": 0});
+    let fields = json!({"format": "third-party", "retry_count": 0});
     let webhook = host.admin().webhook(&destination.url("/"), fields).await;
     let failed = host.admin().event(&events::minimal("phase_changed")).await;
     assert_eq!(host.admin().settled(&failed).await[0]["status"], "failed");
 
     let mut host = host;
     assert!(host.terminate().await.success());
-    let file = folder.path().join("formatters.d/stranger.wasm");
+    let file = folder.path().join("formatters.d/third-party.wasm");
     fs::remove_file(&file).expect("it was there");
     let mut host = host.start_again().await;
     let admin = host.admin();
@@ -350,10 +357,10 @@ async fn deliveries_wait_for_a_formatter_that_is_gone() {
     let now = admin.get(&format!("/webhooks/{webhook}")).await.expect(200).json();
     assert_eq!((&now["failure_count"], &now["is_active"]), (&before["failure_count"], &json!(true)));
     assert_eq!(destination.received().len(), 1);
-    assert!(host.log().lines().any(|line| line.contains("stranger")), "the log does not say so:\n{}", host.log());
+    assert!(host.log().lines().any(|line| line.contains("third-party")), "the log does not name it:\n{}", host.log());
 
     assert!(host.terminate().await.success());
-    fs::write(&file, &built().fits).expect("a file");
+    fs::write(&file, &built().accepted).expect("a file");
     let host = host.start_again().await;
     for event in &waiting {
         assert_eq!(host.admin().settled(event).await[0]["status"], "delivered");

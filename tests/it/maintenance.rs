@@ -1,4 +1,4 @@
-//! `heraldry store`: a copy that can be brought back, damage that is found and mended, space that is given back.
+//! `heraldry store`: export and import, check and repair, compact.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -37,20 +37,20 @@ fn text(path: &Path) -> &str {
     path.to_str().expect("a path of plain characters")
 }
 
-/// A host with something of everything: a taken, a failed, a held and a waiting delivery, an uploaded format.
-async fn lived_in(destination: &Destination) -> (Host, Vec<String>, String) {
+/// A host with a delivered, a failed, a held and a pending delivery, and an uploaded formatter.
+async fn populated_host(destination: &Destination) -> (Host, Vec<String>, String) {
     let host = Host::with(|options| options.retry_every("1h")).await;
     let admin = host.admin();
     admin.install("mine", &Handmade::new("mine", "1.0.0", "made by mine").build()).await.expect(201);
     let fields = json!({"format": "mine", "secret": "s", "event_types": ["report_ready"]});
     let webhook = admin.webhook(&destination.url("/a"), fields).await;
-    let taken = admin.event(&events::minimal("report_ready")).await;
-    admin.settled(&taken).await;
+    let delivered = admin.event(&events::minimal("report_ready")).await;
+    admin.settled(&delivered).await;
     admin.webhook(&destination.url("/b"), json!({"event_types": ["phase_changed"]})).await;
     destination.from_now_on(Reply::status(500));
-    let waiting = admin.event(&events::minimal("phase_changed")).await;
+    let pending = admin.event(&events::minimal("phase_changed")).await;
     eventually("a first attempt", async || {
-        let event = admin.get(&format!("/events/{waiting}")).await.expect(200).json();
+        let event = admin.get(&format!("/events/{pending}")).await.expect(200).json();
         (event["deliveries"][0]["attempts"] == 1).then_some(())
     })
     .await;
@@ -59,7 +59,7 @@ async fn lived_in(destination: &Destination) -> (Host, Vec<String>, String) {
     admin.settled(&failed).await;
     let held = admin.event(&events::minimal("report_ready")).await;
     destination.from_now_on(Reply::status(200));
-    (host, vec![taken, failed, held, waiting], webhook)
+    (host, vec![delivered, failed, held, pending], webhook)
 }
 
 async fn statuses(admin: &Client, events: &[String]) -> Vec<String> {
@@ -72,9 +72,9 @@ async fn statuses(admin: &Client, events: &[String]) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn an_export_of_a_running_host_makes_another_one() {
+async fn an_export_of_a_running_host_restores_to_another_host() {
     let destination = Destination::start().await;
-    let (mut host, events, webhook) = lived_in(&destination).await;
+    let (mut host, events, webhook) = populated_host(&destination).await;
     let admin = host.admin();
     let before = statuses(&admin, &events).await;
     assert_eq!(before, ["delivered", "failed", "held", "pending"]);
@@ -83,11 +83,11 @@ async fn an_export_of_a_running_host_makes_another_one() {
     let running = [("HERALDRY_URL", host.origin()), ("HERALDRY_TOKEN", admin.token())];
     let data = host.data();
     succeeds(&heraldry(&["store", "export", "--data", text(&data), "--out", text(&file)], &running));
-    fails(&heraldry(&["store", "export", "--data", text(&data), "--out", text(&file)], &running), "is there already");
-    let nobody = [("HERALDRY_URL", host.origin()), ("HERALDRY_TOKEN", "wrong")];
+    fails(&heraldry(&["store", "export", "--data", text(&data), "--out", text(&file)], &running), "exists already");
+    let wrong_token = [("HERALDRY_URL", host.origin()), ("HERALDRY_TOKEN", "wrong")];
     let other = folder.path().join("other.ndjson");
-    fails(&heraldry(&["store", "export", "--data", text(&data), "--out", text(&other)], &nobody), "401");
-    assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 1, "something was left behind");
+    fails(&heraldry(&["store", "export", "--data", text(&data), "--out", text(&other)], &wrong_token), "401");
+    assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 1, "a file was left behind");
     let exported = std::fs::read_to_string(&file).expect("an export");
     for line in exported.lines() {
         let line: Value = serde_json::from_str(line).expect("JSON");
@@ -97,11 +97,11 @@ async fn an_export_of_a_running_host_makes_another_one() {
     for who in ["pentester", "ingest"] {
         admin.new_token(who).await.get("/export").await.problem(403, "forbidden");
     }
-    // While the host runs, nobody else cares for its store.
+    // While the host runs, its store is locked.
     fails(&heraldry(&["store", "check", "--data", text(&data)], &[]), "in use");
     host.terminate().await;
 
-    // A folder that nobody made is private from the start, and gone when there is nothing to put into it.
+    // A folder that the import creates is private from the start, and is removed if the import fails.
     let fresh = folder.path().join("fresh");
     fails(&heraldry(&["store", "import", text(&file), "--data", text(&fresh), "--json"], &[]), "master key");
     assert!(!fresh.exists(), "an empty folder was left behind");
@@ -109,9 +109,9 @@ async fn an_export_of_a_running_host_makes_another_one() {
     let with_key = [("HERALDRY_MASTER_KEY", key.trim())];
     succeeds(&heraldry(&["store", "import", text(&file), "--data", text(&fresh), "--json"], &with_key));
     let mode = std::fs::metadata(&fresh).expect("a folder").permissions().mode();
-    assert_eq!(mode & 0o777, 0o700, "others can read what was imported");
+    assert_eq!(mode & 0o777, 0o700, "the imported store is readable by others");
 
-    // What was cut or changed makes nothing, and neither does one without its key.
+    // A truncated or modified export imports nothing, and neither does one without its key.
     let copy = folder.path().join("data");
     let import = |from: &Path| heraldry(&["store", "import", text(from), "--data", text(&copy), "--json"], &[]);
     let broken = folder.path().join("broken.ndjson");
@@ -128,7 +128,7 @@ async fn an_export_of_a_running_host_makes_another_one() {
     ] {
         std::fs::write(&broken, broke).expect("written");
         fails(&import(&broken), words);
-        assert!(!copy.join("store").exists(), "{words}: something was made");
+        assert!(!copy.join("store").exists(), "{words}: a store was created");
     }
     let imported = succeeds(&import(&file));
     assert!(imported["records"].as_u64() > Some(10) && imported["files"].as_u64() >= Some(2), "{imported}");
@@ -142,7 +142,7 @@ async fn an_export_of_a_running_host_makes_another_one() {
     let audit = admin.get("/audit").await.expect(200).list();
     assert_eq!((&audit[0]["action"], &audit[0]["actor"]["type"]), (&json!("store.imported"), &json!("command_line")));
     assert!(audit.iter().any(|entry| entry["action"] == "store.exported"), "{audit:?}");
-    // Secret, format and what is held came along.
+    // Secrets, formatters and held deliveries were restored.
     let seen = destination.received().len();
     admin.put(&format!("/webhooks/{webhook}"), &json!({"is_active": true})).await.expect(200);
     admin.post(&format!("/webhooks/{webhook}/recover"), &json!({"since": LONG_AGO})).await.expect(202);
@@ -153,7 +153,7 @@ async fn an_export_of_a_running_host_makes_another_one() {
 #[tokio::test]
 async fn a_stopped_store_is_checked_exported_and_compacted() {
     let destination = Destination::start().await;
-    let (mut host, events, _) = lived_in(&destination).await;
+    let (mut host, events, _) = populated_host(&destination).await;
     let before = statuses(&host.admin(), &events).await;
     host.terminate().await;
     let data = host.data();
@@ -168,7 +168,7 @@ async fn a_stopped_store_is_checked_exported_and_compacted() {
     assert!(sizes["after_bytes"].as_u64() <= sizes["before_bytes"].as_u64(), "{sizes}");
     assert!(!data.join("store.old").exists() && !data.join("store.compacting").exists());
     succeeds(&heraldry(&["store", "check", "--data", text(&data)], &[]));
-    // A compaction that was interrupted between its renames: what was moved away is put back.
+    // A compaction that was interrupted between its renames: the old store is put back.
     std::fs::rename(data.join("store"), data.join("store.old")).expect("renamed");
     let host = host.start_again().await;
     assert_eq!(statuses(&host.admin(), &events).await, before);

@@ -1,5 +1,5 @@
-//! `heraldry formatter check` on files that are no good formatter: one report each, kept whole in `misfits.txt`
-//! (`UPDATE_GOLDEN=1 cargo test` writes it anew).
+//! `heraldry formatter check` on files that are rejected: the whole reports are in `rejected.txt`
+//! (`UPDATE_GOLDEN=1 cargo test` rewrites it).
 
 use std::fmt::Write as _;
 use std::fs;
@@ -20,14 +20,14 @@ fn described(manifest: &str) -> Vec<u8> {
     made().manifest(manifest).build()
 }
 
-/// The contract with an import that no host gives.
+/// The contract with an import that no host provides.
 fn importing(interface: &str, name: &str, import: &str) -> String {
     CONTRACT.replace("    import log;\n", &format!("    import log;\n    import {import};\n"))
         + &format!("package {interface} {{\n    interface {name} {{\n        now: func() -> u64;\n    }}\n}}\n")
 }
 
-/// Each file, by what is wrong with it.
-fn misfits() -> Vec<(&'static str, Vec<u8>)> {
+/// The files, each named by its defect.
+fn rejected() -> Vec<(&'static str, Vec<u8>)> {
     let wasi = importing("wasi:clocks@0.2.0", "wall-clock", "wasi:clocks/wall-clock@0.2.0");
     let other = importing("acme:tools@1.0.0", "abacus", "acme:tools/abacus@1.0.0");
     let whole = made().build();
@@ -99,7 +99,7 @@ fn check(file: &Path) -> (i32, String) {
     (output.status.code().expect("a code"), text)
 }
 
-/// What differs between two builds of the same: digests, sizes, a path of the engine's.
+/// Masks what differs between builds: digests and sizes.
 fn steady(text: &str) -> String {
     let mut out = String::new();
     for line in text.lines() {
@@ -114,13 +114,13 @@ fn steady(text: &str) -> String {
 }
 
 #[test]
-#[expect(clippy::disallowed_methods, reason = "a test's switch")]
-fn every_misfit_gets_a_report_that_says_what_is_wrong_and_what_to_do() {
+#[expect(clippy::disallowed_methods, reason = "a switch of this test")]
+fn every_rejected_file_gets_a_report_with_causes_and_fixes() {
     let folder = TempDir::new().expect("a folder");
-    let misfits = misfits();
-    assert!(misfits.len() >= 20);
+    let rejected = rejected();
+    assert!(rejected.len() >= 20);
     let mut shown = String::new();
-    for (name, bytes) in &misfits {
+    for (name, bytes) in &rejected {
         let file = folder.path().join(format!("{}.wasm", name.replace(' ', "-")));
         fs::write(&file, bytes).expect("a file");
         let (code, text) = check(&file);
@@ -128,7 +128,7 @@ fn every_misfit_gets_a_report_that_says_what_is_wrong_and_what_to_do() {
         assert!(text.contains("error[") && text.contains("fix: "), "{name}:\n{text}");
         writeln!(shown, "== {name}\n{}", steady(&text)).expect("a string");
     }
-    let golden = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/it/author/misfits.txt");
+    let golden = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/it/author/rejected.txt");
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         fs::write(&golden, &shown).expect("written");
     }
@@ -137,18 +137,18 @@ fn every_misfit_gets_a_report_that_says_what_is_wrong_and_what_to_do() {
     if kept != shown {
         let line = different.unwrap_or(kept.lines().count().min(shown.lines().count()));
         let around = |text: &str| text.lines().skip(line).take(6).collect::<Vec<_>>().join("\n");
-        panic!("misfits.txt, line {}:\n-\n{}\n+\n{}", line + 1, around(&kept), around(&shown));
+        panic!("rejected.txt, line {}:\n-\n{}\n+\n{}", line + 1, around(&kept), around(&shown));
     }
 }
 
 #[test]
-fn what_cannot_be_judged_is_told_apart_from_what_does_not_fit() {
+fn a_file_that_cannot_be_checked_is_distinguished_from_a_rejected_one() {
     let folder = TempDir::new().expect("a folder");
     let file = folder.path().join("fits.wasm");
     fs::write(&file, made().build()).expect("a file");
     let (code, text) = check(&file);
     assert_eq!(code, 0, "{text}");
-    assert!(text.contains("fits.wasm fits"), "{text}");
+    assert!(text.contains("fits.wasm is accepted"), "{text}");
     fs::create_dir(folder.path().join("folder.wasm")).expect("a folder");
     for missing in ["nope.wasm", "folder.wasm"] {
         let (code, text) = check(&folder.path().join(missing));

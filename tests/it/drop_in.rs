@@ -1,4 +1,4 @@
-//! The drop-in folder, watched.
+//! The watched drop-in folder of formatters.
 
 use std::fs;
 use std::path::Path;
@@ -13,7 +13,7 @@ fn version(number: u32) -> Vec<u8> {
     Handmade::new("live", &format!("1.{number}.0"), &format!("version {number}")).build()
 }
 
-/// As whoever copies with care: written beside, moved into place.
+/// Writes a temporary file and renames it, so that the host never sees a partial file.
 fn put(folder: &Path, file: &str, bytes: &[u8]) {
     let beside = folder.join(format!("{file}.part"));
     fs::write(&beside, bytes).expect("a file");
@@ -35,10 +35,10 @@ fn has(listed: &[Value], file: &str, state: &str, version: Option<&str>) -> bool
 }
 
 #[tokio::test]
-async fn files_come_change_and_go_while_the_host_runs() {
+async fn files_are_added_changed_and_removed_while_the_host_runs() {
     let host = Host::start().await;
     let admin = host.admin();
-    // The folder itself may come later.
+    // The folder may be created later.
     let folder = host.folder().path().join("formatters.d");
     fs::create_dir_all(&folder).expect("a folder");
     put(&folder, "live.wasm", &version(1));
@@ -49,10 +49,10 @@ async fn files_come_change_and_go_while_the_host_runs() {
     put(&folder, "live.wasm", &version(2));
     until(&admin, "the second version", |listed| has(listed, "live.wasm", "ready", Some("1.2.0"))).await;
 
-    // A bad replacement never unloads the good one, and both are shown.
+    // A rejected replacement never unloads the working version, and both are listed.
     for bad in [b"\0asm".to_vec(), Handmade::new("live", "1.3.0", "x").format(LOOP).build()] {
         put(&folder, "live.wasm", &bad);
-        let listed = until(&admin, "the refusal", |listed| has(listed, "live.wasm", "rejected", None)).await;
+        let listed = until(&admin, "the rejection", |listed| has(listed, "live.wasm", "rejected", None)).await;
         assert!(has(&listed, "live.wasm", "ready", Some("1.2.0")), "{listed:?}");
         let metrics = admin.outside().get("/metrics").await.expect(200);
         assert!(metrics.text().contains("heraldry_formatters_rejected 1"), "{metrics}");
@@ -63,7 +63,7 @@ async fn files_come_change_and_go_while_the_host_runs() {
     let id = admin.event(&events::finding("x", "low")).await;
     assert_eq!(admin.settled(&id).await[0]["status"], "delivered");
 
-    // A file that is gone takes its format with it: what comes is held, and flows when it is back.
+    // Removing a file removes its format: deliveries are held, and sent when it is back.
     fs::remove_file(folder.join("live.wasm")).expect("removed");
     until(&admin, "the formatter to go", |listed| listed.iter().all(|formatter| formatter["name"] != "live")).await;
     let id = admin.event(&events::finding("y", "low")).await;
@@ -74,7 +74,7 @@ async fn files_come_change_and_go_while_the_host_runs() {
     .await;
     assert_eq!(admin.history(&webhook).await.len(), 1);
     put(&folder, "other-name.wasm", &version(3));
-    eventually("what was held to be delivered", async || {
+    eventually("the held delivery to be delivered", async || {
         let event = admin.get(&format!("/events/{id}")).await.expect(200).json();
         (event["deliveries"][0]["status"] == "delivered").then_some(())
     })
@@ -84,7 +84,7 @@ async fn files_come_change_and_go_while_the_host_runs() {
 }
 
 #[tokio::test]
-async fn of_two_files_with_one_name_the_first_is_used_and_the_second_steps_in() {
+async fn of_two_files_with_one_name_the_first_is_used_and_the_second_replaces_it() {
     let folder = Arc::new(host::new_folder());
     let formatters = folder.path().join("formatters.d");
     fs::create_dir(&formatters).expect("a folder");
@@ -94,7 +94,7 @@ async fn of_two_files_with_one_name_the_first_is_used_and_the_second_steps_in() 
     let admin = host.admin();
     let listed = until(&admin, "both files", |listed| has(listed, "b.wasm", "rejected", None)).await;
     assert!(has(&listed, "a.wasm", "ready", Some("1.1.0")), "{listed:?}");
-    // What the folder has is not replaced from elsewhere.
+    // A name in the folder cannot be replaced by an upload.
     admin.install("live", &version(3)).await.problem(409, "conflict");
     admin.post("/formatters/live/rollback", &json!({})).await.problem(409, "conflict");
     fs::remove_file(formatters.join("a.wasm")).expect("removed");
@@ -102,7 +102,7 @@ async fn of_two_files_with_one_name_the_first_is_used_and_the_second_steps_in() 
 }
 
 #[tokio::test]
-async fn a_file_that_was_rolled_back_stays_so_until_it_changes() {
+async fn a_file_that_was_rolled_back_stays_rolled_back_until_it_changes() {
     let folder = Arc::new(host::new_folder());
     let formatters = folder.path().join("formatters.d");
     fs::create_dir(&formatters).expect("a folder");
@@ -111,7 +111,7 @@ async fn a_file_that_was_rolled_back_stays_so_until_it_changes() {
     let admin = host.admin();
     let destination = Destination::start().await;
     admin.webhook(&destination.url("/"), json!({"format": "live"})).await;
-    // Breaks off on events of more than 4 KiB, which no sample is.
+    // Traps on events of more than 4 KiB; no sample is that large.
     let code =
         "(if (i32.gt_u (i32.load offset=28 (local.get 0)) (i32.const 12288)) (then (unreachable))) (i32.const 528)";
     put(&formatters, "live.wasm", &Handmade::new("live", "1.2.0", "version 2").format(code).build());
