@@ -45,7 +45,8 @@ impl Sender {
         };
         let timeout = Duration::from_millis(webhook.config.timeout_ms.into());
         let (url, tls, by) = (&webhook.config.url, &webhook.config.tls, &first.by);
-        let report = self.transport.deliver(Request { url, tls, content, timeout, keep_response: by.interprets() }).await;
+        let report =
+            self.transport.deliver(Request { url, tls, content, timeout, keep_response: by.interprets() }).await;
         let (report, ruling) = self.interpret(by, report).await;
         let failed = report.outcome.as_ref().err();
         self.telemetry.attempt(failed.map(transport::Failure::class), report.duration);

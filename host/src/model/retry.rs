@@ -52,7 +52,7 @@ pub fn after_failure(policy: &RetryPolicy, retries: u32, attempt: u32, failure: 
             return failed(deactivate.then_some("the destination said that it wants no more deliveries"));
         }
         Failure { ruling: None, status: Some(410), .. } => {
-            return failed(Some("the destination answered 410 Gone: it wants no more deliveries"));
+            return failed(Some("the destination responded with 410 Gone: it wants no more deliveries"));
         }
         // The same event, options and component fail alike; the address stays denied until the configuration changes.
         Failure { class: ErrorClass::Formatter | ErrorClass::Policy, .. } => return failed(None),

@@ -22,9 +22,7 @@ const MAX_NAMES_SHOWN: usize = 5;
 
 /// A failed TLS handshake, or a TLS connection that ended.
 pub(super) fn handshake(error: &io::Error) -> Failure {
-    tls(error).unwrap_or_else(|| {
-        Failure::Tls(if is_closed(error) { TlsFault::Closed } else { TlsFault::Other })
-    })
+    tls(error).unwrap_or_else(|| Failure::Tls(if is_closed(error) { TlsFault::Closed } else { TlsFault::Other }))
 }
 
 /// rustls's error in this chain of causes, if there is one: an alert of the peer, or what rustls rejected.

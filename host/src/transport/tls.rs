@@ -145,9 +145,7 @@ impl fmt::Debug for Tls {
 fn missing<'a>(what: &str, name: &str, flag: &str, known: impl Iterator<Item = &'a String>) -> String {
     let known: Vec<_> = known.map(String::as_str).collect();
     let there = if known.is_empty() { "there is none".to_owned() } else { format!("there are {}", known.join(", ")) };
-    format!(
-        "the server's configuration has no {what} named {name:?}: {there}; an operator adds one with {flag}"
-    )
+    format!("the server's configuration has no {what} named {name:?}: {there}; an operator adds one with {flag}")
 }
 
 fn system_roots(extra_roots: &[Vec<u8>]) -> Result<RootCertStore, SetupError> {

@@ -14,7 +14,7 @@ use super::input::Event;
 use crate::cli::client::{Api, Response};
 use crate::cli::failure::Failure;
 use crate::cli::terminal::note;
-use crate::transport::retry_after;
+use crate::model::retry::retry_after;
 
 /// Events per request; the host's default limit is 1,000.
 const BATCH_EVENTS: usize = 100;

@@ -21,11 +21,11 @@ use super::connector::{ConnectTimeout, Connector};
 use super::errors;
 use super::request::{Exchange, RequestBody};
 use crate::model::delivery::Response;
+use crate::model::retry::retry_after;
 use crate::model::settings::ProxySettings;
 use crate::model::url::DeliveryUrl;
 use crate::model::webhook::TlsNames;
 use crate::transport::destination::GuardedResolver;
-use crate::model::retry::retry_after;
 use crate::transport::failure::{Failure, Reached};
 use crate::transport::report::Report;
 use crate::transport::tls::Tls;
@@ -73,7 +73,11 @@ struct Clients {
 }
 
 impl HttpClient {
-    pub(in crate::transport) fn new(destinations: Arc<GuardedResolver>, tls: Arc<Tls>, proxy: Option<Arc<ProxySettings>>) -> Result<Self, String> {
+    pub(in crate::transport) fn new(
+        destinations: Arc<GuardedResolver>,
+        tls: Arc<Tls>,
+        proxy: Option<Arc<ProxySettings>>,
+    ) -> Result<Self, String> {
         let config = tls.config(&TlsNames::default())?;
         let default = Clients::new(Connector::new(Arc::clone(&destinations), proxy.clone()), &config);
         Ok(Self { destinations, tls, proxy, default, named: Mutex::default() })

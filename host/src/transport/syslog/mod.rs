@@ -68,7 +68,9 @@ pub fn fits(scheme: Scheme, message: &[u8]) -> Result<(), String> {
         ));
     }
     if let Some(byte) = message.iter().find(|byte| matches!(byte, b'\n' | b'\r' | 0)) {
-        return Err(format!("the formatter produced a message of more than one line: it contains the byte 0x{byte:02x}"));
+        return Err(format!(
+            "the formatter produced a message of more than one line: it contains the byte 0x{byte:02x}"
+        ));
     }
     // RFC 6587, section 3.4.1: receivers that accept both framings read a leading digit as a length.
     if scheme.framing() == Some(Framing::LineFeed) && message.first() != Some(&b'<') {

@@ -79,8 +79,9 @@ async fn deliver_within(transport: &Transport, origin: &str, timeout: Duration) 
     let url = url(origin);
     let body = Bytes::from_static(b"{\"hello\":1}");
     let content = Content::Body { headers: HeaderMap::new(), body };
-    let report =
-        transport.deliver(Request { url: &url, tls: &TlsNames::default(), content, timeout, keep_response: false }).await;
+    let report = transport
+        .deliver(Request { url: &url, tls: &TlsNames::default(), content, timeout, keep_response: false })
+        .await;
     assert!(!format!("{report:?}").contains(CANARY), "{report:?}");
     report
 }

@@ -39,7 +39,11 @@ async fn each_response_has_its_outcome() {
             Some(101),
         ),
         ("HTTP/1.1 999 No\r\nContent-Length: 0\r\n\r\n", "status: the destination responded with 999", Some(999)),
-        ("HTTP/1.1 410 Gone\r\nContent-Length: 0\r\n\r\n", "status: the destination responded with 410 Gone", Some(410)),
+        (
+            "HTTP/1.1 410 Gone\r\nContent-Length: 0\r\n\r\n",
+            "status: the destination responded with 410 Gone",
+            Some(410),
+        ),
         (
             "HTTP/1.1 500 Oops\r\nContent-Length: 100\r\n\r\nhalf",
             "status: the destination responded with 500 Internal Server Error",
@@ -57,11 +61,31 @@ async fn each_response_has_its_outcome() {
         ),
         ("", "connect: the request was sent, but the connection closed before a response", None),
         ("HTTP/1.1 200 OK\r\nX-Ha", "connect: the request was sent, but the connection closed before a response", None),
-        ("HTTP/1.1 099 Low\r\n\r\n", "protocol: the destination's response is not HTTP; check the URL's scheme and port", None),
-        ("SSH-2.0-OpenSSH_9.9\r\n", "protocol: the destination's response is not HTTP; check the URL's scheme and port", None),
-        ("<html>hello</html>\r\n\r\n", "protocol: the destination's response is not HTTP; check the URL's scheme and port", None),
-        ("\x15\x03\x01\x00\x02\x02\x0a", "protocol: the destination's response is not HTTP; check the URL's scheme and port", None),
-        ("HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n", "protocol: the destination's response is not HTTP; check the URL's scheme and port", None),
+        (
+            "HTTP/1.1 099 Low\r\n\r\n",
+            "protocol: the destination's response is not HTTP; check the URL's scheme and port",
+            None,
+        ),
+        (
+            "SSH-2.0-OpenSSH_9.9\r\n",
+            "protocol: the destination's response is not HTTP; check the URL's scheme and port",
+            None,
+        ),
+        (
+            "<html>hello</html>\r\n\r\n",
+            "protocol: the destination's response is not HTTP; check the URL's scheme and port",
+            None,
+        ),
+        (
+            "\x15\x03\x01\x00\x02\x02\x0a",
+            "protocol: the destination's response is not HTTP; check the URL's scheme and port",
+            None,
+        ),
+        (
+            "HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n",
+            "protocol: the destination's response is not HTTP; check the URL's scheme and port",
+            None,
+        ),
         (&huge, "protocol: the head of the destination's response does not end within 64 KiB", None),
         (&many, "protocol: the head of the destination's response does not end within 64 KiB", None),
     ] {
@@ -121,7 +145,12 @@ async fn redirects_are_not_followed() {
         let response = format!("HTTP/1.1 {status} x\r\nLocation: {}/\r\nContent-Length: 0\r\n\r\n", target.origin());
         let peer = Peer::responding(response).await;
         let report = deliver(&transport(), &peer.origin()).await;
-        assert_eq!(sentence(&report), format!("status: the destination responded with {words}; redirects are not followed, so set the webhook's URL to the final address"));
+        assert_eq!(
+            sentence(&report),
+            format!(
+                "status: the destination responded with {words}; redirects are not followed, so set the webhook's URL to the final address"
+            )
+        );
     }
     assert_eq!(target.connections(), 0);
 }
@@ -185,7 +214,10 @@ async fn a_body_without_end_is_cut_and_the_status_decides() {
 async fn sixty_four_kibibytes_are_read_and_not_one_more() {
     let head = "HTTP/1.1 200 OK\r\nContent-Length: 999999\r\n\r\n";
     for (bytes, outcome) in [
-        (64 * 1024, "connect: the destination responded with 200 OK, but the connection closed in the middle of its response"),
+        (
+            64 * 1024,
+            "connect: the destination responded with 200 OK, but the connection closed in the middle of its response",
+        ),
         (64 * 1024 + 1, "delivered"),
     ] {
         let peer = Peer::closing_after(with_body(head, bytes - head.len())).await;

@@ -71,7 +71,9 @@ async fn a_name_is_judged_again_at_each_attempt() {
     for address in ["127.0.0.1", "::ffff:127.0.0.1", "169.254.169.254"] {
         names.set("rebinding.example", &[address]);
         for _ in 0..100 {
-            assert!(sentence(&deliver(&transport, &origin).await).starts_with("policy: rebinding.example resolves to "));
+            assert!(
+                sentence(&deliver(&transport, &origin).await).starts_with("policy: rebinding.example resolves to ")
+            );
         }
     }
     assert_eq!(peer.connections(), 0);

@@ -12,7 +12,7 @@ use tokio_rustls::TlsAcceptor;
 use super::super::{Content, Guard, Request, Tls, Transport};
 use super::peer::Peer;
 use super::tls::{Authority, server};
-use super::{Table, sentence, nets, transport};
+use super::{Table, nets, sentence, transport};
 use crate::model::settings::TlsFiles;
 use crate::model::url::DeliveryUrl;
 use crate::model::webhook::TlsNames;
@@ -249,7 +249,10 @@ async fn over_tls_both_sides_are_verified() {
     let (peer, mut received) = over_tls(&authority, Some(&authority)).await;
     let url = format!("syslog+tls://{}", peer.address);
     // With TLS 1.3 the rejection arrives after the handshake is complete on our side.
-    assert_eq!(send(&url, &corp).await, "tls: the destination requires a client certificate; set the webhook's tls.client_cert");
+    assert_eq!(
+        send(&url, &corp).await,
+        "tls: the destination requires a client certificate; set the webhook's tls.client_cert"
+    );
     assert!(received.try_recv().is_err());
     assert_eq!(send(&url, &both).await, "delivered");
     assert_eq!(received.recv().await.as_deref(), Some(&b"8 <134>1 x"[..]));

@@ -22,7 +22,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::super::{Content, Guard, Request, SetupError, Tls, Transport};
 use super::peer::{Peer, read_request};
-use super::{Table, deliver, deliver_within, sentence, nets, transport_with, url};
+use super::{Table, deliver, deliver_within, nets, sentence, transport_with, url};
 use crate::model::settings::TlsFiles;
 use crate::model::webhook::TlsNames;
 
@@ -147,8 +147,9 @@ async fn an_invalid_certificate_is_rejected_with_its_reason() {
     let roots = [authority.root()];
     let good = || authority.issue(&["good.example"], -1, 1);
     let words = |words: &str| format!("tls: the destination's certificate {words}");
-    let untrusted =
-        words("is not signed by a CA that this host trusts (it is self-signed, or its chain lacks an intermediate); for a private CA set the webhook's tls.ca");
+    let untrusted = words(
+        "is not signed by a CA that this host trusts (it is self-signed, or its chain lacks an intermediate); for a private CA set the webhook's tls.ca",
+    );
     for (certificate, host, expected) in [
         (good(), "good.example", "delivered".to_owned()),
         (authority.issue(&["127.0.0.1"], -1, 1), "127.0.0.1", "delivered".to_owned()),
@@ -208,7 +209,10 @@ async fn a_destination_with_an_old_tls_version_is_named_as_such() {
     let server_hello = [&[22, 3, 1, 0, 42, 2, 0, 0, 38, 3, 1][..], &[7; 32], &[0, 0, 47, 0]].concat();
     let alert = vec![21, 3, 1, 0, 2, 2, 70];
     for (bytes, expected) in [
-        (server_hello, "the destination and this host have no TLS version or cipher suite in common (TLS 1.2 is the oldest supported)"),
+        (
+            server_hello,
+            "the destination and this host have no TLS version or cipher suite in common (TLS 1.2 is the oldest supported)",
+        ),
         (alert, "the destination supports neither TLS 1.2 nor TLS 1.3"),
     ] {
         let peer = Peer::playing(move |mut stream| {
@@ -363,7 +367,10 @@ async fn a_webhook_names_its_ca_and_its_client_certificate() {
     };
     for (names, expected) in [
         (names(Some("corp"), Some("siem")), "delivered"),
-        (names(Some("corp"), None), "tls: the destination requires a client certificate; set the webhook's tls.client_cert"),
+        (
+            names(Some("corp"), None),
+            "tls: the destination requires a client certificate; set the webhook's tls.client_cert",
+        ),
         (names(None, Some("siem")), "tls: the destination's certificate is not signed by a CA"),
         (
             names(Some("other"), None),

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 
 use super::super::{Content, Guard, Request, Tls, Transport};
 use super::peer::Peer;
-use super::{Table, sentence, nets, url};
+use super::{Table, nets, sentence, url};
 use crate::model::secret::Secret;
 use crate::model::settings::{ProxySettings, TlsFiles};
 use crate::model::webhook::TlsNames;
