@@ -1,9 +1,9 @@
-//! `cef`: one event as one record of the Common Event Format, version 0,
+//! The format `cef`: one event as one record of the Common Event Format, version 0,
 //! `CEF:0|Vendor|Product|Version|Signature|Name|Severity|key=value key=value`.
 //!
-//! FORMATS, section 3, has the rules and says where each part of an event goes. Over HTTP the record stands alone, over
-//! syslog behind a header of RFC 5424, or where the owner says so of RFC 3164: with a tag for relays, which take `CEF`
-//! for a program's name and eat it where there is none, and without for ArcSight itself.
+//! FORMATS, section 3, has the rules and the mapping. Over HTTP the record stands alone; over syslog it follows a
+//! header of RFC 5424, or optionally of RFC 3164: with a tag for relays, which otherwise parse `CEF` as a program name
+//! and strip it, and without one for ArcSight itself.
 
 mod extension;
 mod options;
@@ -16,7 +16,7 @@ use heraldry_formatter::{Context, Error, Event, EventType, Formatter, Join, Kind
 
 pub use options::Options;
 
-/// The format.
+/// The format `cef`; see the crate's documentation.
 #[derive(Debug)]
 pub struct Cef;
 
@@ -55,7 +55,7 @@ impl Formatter for Cef {
     }
 }
 
-/// Name: the finding's title, else what happened, and of whom when nothing else in the record says so.
+/// Name: the finding's title, else the event type in words, with the engagement's name if no other pair contains it.
 fn name<'a>(event: &Event<'a>) -> Cow<'a, str> {
     let phrase = event.kind.phrase();
     let who = match event.kind {

@@ -1,5 +1,5 @@
-//! Whatever header the owner wants, behind it stands the very record that goes over HTTP, and labels of the owner's
-//! stand where ours would. Read back by strict readers of RFC 5424, RFC 3164 and CEF.
+//! Property tests of the options: after any header follows exactly the record that goes over HTTP, and the owner's
+//! labels replace the defaults. Read back by strict parsers of RFC 5424, RFC 3164 and CEF.
 
 use heraldry_format_cef::Cef;
 use heraldry_formatter::testing::cef_reader;
@@ -17,7 +17,7 @@ fn render(event: &RawEvent, context: &Context, options: &Value) -> String {
     String::from_utf8(payload.body).expect("UTF-8")
 }
 
-/// PRI as facility and severity, TIMESTAMP, HOSTNAME, tag, and the record behind them.
+/// Facility and severity of PRI, TIMESTAMP, HOSTNAME, tag, and the record after them.
 #[derive(Debug, PartialEq)]
 struct Read<'a> {
     priority: (u8, u8),
@@ -93,7 +93,7 @@ proptest! {
                 let record = older(&line, !tag.is_empty()).record;
                 cef_reader::read(record).unwrap_or_else(|e| panic!("{e}\n{line}"));
                 let bare = render(&event, &samples::http(), &options);
-                // Nothing goes without a word.
+                // A shortened record contains a truncation mark.
                 prop_assert!(record == bare || max < 400 || record.contains(MARK), "{}", line);
             }
             Err(Error::Internal(_)) => prop_assert!(max < 180, "refused at {}", max),

@@ -1,5 +1,5 @@
-//! Whatever is in an event, the line is one legal CEF record and says what the event says. Read back by
-//! a strict reader of CEF, and over syslog first by one of RFC 5424; both know nothing of the formatter.
+//! Property tests: any event gives one legal CEF record with the event's content. Read back by a strict parser of CEF,
+//! over syslog after one of RFC 5424; both are independent of the formatter.
 
 use heraldry_format_cef::Cef;
 use heraldry_formatter::testing::cef_reader::{self, Record};
@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 
 const MARK: &str = "[truncated]";
 
-/// What FORMATS, section 9, makes of a string here, with `line_break` for CR, LF, CR LF, U+2028 and
-/// U+2029: written down once more, one character at a time.
+/// The expected value of a string (FORMATS, section 9), with `line_break` for CR, LF, CR LF, U+2028 and U+2029: a
+/// second implementation, one character at a time.
 fn expected(text: &str, line_break: char) -> String {
     let mut out = String::new();
     let mut after_cr = false;
@@ -37,7 +37,7 @@ fn render(event: &RawEvent, context: &Context, options: &str) -> String {
     String::from_utf8(payload.body).expect("UTF-8")
 }
 
-/// Reads a line as it travels on the context's transport.
+/// Parses a line as sent over the context's transport.
 fn read(event: &RawEvent, context: &Context, line: &str) -> Record {
     let record = if context.transport == "syslog" {
         let message = rfc5424_reader::read(line.as_bytes()).unwrap_or_else(|e| panic!("{e}\n{line}"));
@@ -53,7 +53,7 @@ fn read(event: &RawEvent, context: &Context, line: &str) -> Record {
     cef_reader::read(record).unwrap_or_else(|e| panic!("{e}\n{line}"))
 }
 
-/// A value that was read back is the one that was sent, or its beginning and the mark.
+/// Checks that a value is the one that was sent, or its beginning and the truncation mark.
 fn check_value(sent: &str, read: &str, max: usize, whole: bool, what: &str) {
     let sent = expected(sent, '\n');
     if read == sent {
@@ -71,7 +71,7 @@ fn check(event: &RawEvent, context: &Context, line: &str) {
         (None, _) => usize::MAX,
     };
     assert!(line.len() <= max_bytes, "{} bytes, {max_bytes} allowed", line.len());
-    // Where nothing but a value's own limit may have cut it.
+    // Only the limits of single values can have truncated it.
     let whole = max_bytes == usize::MAX;
     let record = read(event, context, line);
     let posted: Value = serde_json::from_str(&event.json).expect("JSON");
@@ -132,7 +132,7 @@ fn check(event: &RawEvent, context: &Context, line: &str) {
     assert!((low..=high).contains(&record.severity), "{} is not in {low}..={high}", record.severity);
 }
 
-/// The target stands whole somewhere, or its beginning does where a limit was in the way.
+/// Checks that the whole target is in some value, or its beginning if a limit truncated it.
 fn check_target(target: &str, record: &Record) {
     let message = record.get("msg").unwrap_or_default();
     let aside = message.strip_prefix("Target: ").unwrap_or_default();
@@ -163,11 +163,11 @@ proptest! {
         let line = render(&event, &context, "{}");
         check(&event, &context, &line);
         prop_assert_eq!(&line, &render(&event, &context, "{}"));
-        // Nothing goes without a word, and nothing without need.
+        // Truncation is always marked, and never happens without need.
         if context.transport == "syslog" {
             let most = context.max_bytes.map_or(8000, |max| max as usize);
             let all = render(&event, &samples::syslog(1 << 24), "{}");
-            // The builder keeps one byte, for a space before the first pair.
+            // The builder reserves one byte, for a space before the first pair.
             prop_assert!(if all.len() < most { line == all } else { line.contains(MARK) || (all.len() == most && line == all) }, "{}", line);
         }
     }
@@ -245,7 +245,7 @@ fn every_limit_is_kept_and_used() {
         ("url", "cs6", 4000),
         ("cwe", "cs5", 4000),
     ] {
-        // With a link and so nothing but the description in msg.
+        // With a link, so that `msg` holds the description alone.
         let at = record(json!({"url": "https://a.example/", member: long(max)}));
         assert_eq!(at.get(key), Some(&*long(max)), "{member}");
         let over = record(json!({"url": "https://a.example/", member: long(max + 1)}));

@@ -1,14 +1,14 @@
-//! What Discord's answers mean (FORMATS, section 13): `{"code","message"}`, and the code says more than the status
-//! ("Opcodes and Status Codes" and "Rate Limits" in discord/discord-api-docs). What is no such answer comes from
-//! something in front of Discord; there the status decides.
+//! The meaning of Discord's responses (FORMATS, section 13): `{"code","message"}`, where the code says more than the
+//! status ("Opcodes and Status Codes" and "Rate Limits" in discord/discord-api-docs). Any other response comes from a
+//! proxy in front of Discord, and its status decides.
 
 use heraldry_formatter::text::{MARK, Rule, bare, tidy, utf16};
 use heraldry_formatter::value::{Object, Value};
 use heraldry_formatter::{Answer, Verdict};
 
-/// Of Discord's own words in a reason, in UTF-16 units.
+/// The longest text of Discord's in a reason, in UTF-16 units.
 const WORDS: usize = 120;
-/// How deep Discord's `errors` are followed: `embeds`, `0`, `fields`, `3`, `value`.
+/// The maximum depth to which Discord's `errors` are followed: `embeds`, `0`, `fields`, `3`, `value`.
 const DEPTH: usize = 6;
 
 pub(crate) fn verdict(answer: &Answer) -> Verdict {
@@ -34,7 +34,7 @@ pub(crate) fn verdict(answer: &Answer) -> Verdict {
     Verdict::by_status()
 }
 
-/// In words, why it is of no use to try again. What stands before the colon is Discord's own, to search for.
+/// The reason for not trying again. The words before the colon are Discord's own, so that they can be searched for.
 fn refusal(status: u16, code: f64) -> Option<&'static str> {
     const CODES: [(u32, &str); 12] = [
         (
@@ -66,7 +66,7 @@ fn refusal(status: u16, code: f64) -> Option<&'static str> {
         (240_000, "Message blocked by harmful links filter: Discord refuses a link of this message"),
     ];
     let known = CODES.iter().find(|(known, _)| f64::from(*known) == code).map(|(_, reason)| *reason);
-    // Without a code of its own there is only what HTTP says.
+    // Without a known code the HTTP status decides.
     known.or(match status {
         401 if code == 0.0 => Some(
             "401 Unauthorized: the token in the webhook's URL is missing or wrong; copy the URL from Discord once more",
@@ -78,7 +78,7 @@ fn refusal(status: u16, code: f64) -> Option<&'static str> {
     })
 }
 
-/// Discord's own words: the message, its code, and the first thing that is wrong with the form.
+/// Discord's own text: the message, its code, and the first invalid member.
 fn said(reply: &Object<'_>) -> String {
     let words = |text: &str| tidy(bare(text), Rule::ONE_LINE, WORDS, utf16, MARK).into_owned();
     let mut said = words(&reply.text("message").unwrap_or_default());

@@ -1,4 +1,4 @@
-//! Whole outputs for the shared samples: an embed, and a line.
+//! Golden files of the shared samples: as an embed, and as a line.
 
 use heraldry_format_discord::Discord;
 use heraldry_formatter::testing::golden::{Case, check};

@@ -1,4 +1,4 @@
-//! Whole outputs for the shared samples.
+//! Golden files of the shared samples.
 
 use heraldry_format_json::Json;
 use heraldry_formatter::testing::golden::{Case, check};

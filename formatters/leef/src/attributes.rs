@@ -1,6 +1,6 @@
-//! Which part of an event goes under which key.
+//! The mapping of an event to attributes.
 //!
-//! `src` stays free: nobody tells us the tester's address, and QRadar would draw an attacker at whatever stood there.
+//! `src` stays unset: events do not contain the tester's address, and QRadar would treat any value as an attacker's.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -10,8 +10,8 @@ use heraldry_formatter::line::{Target, addresses, prose, sentence};
 use heraldry_formatter::outline::item_text;
 use heraldry_formatter::{Event, EventType, Severity};
 
-/// Adds what `event` has to `record`, those attributes first that hold no text of the event, then those that the format
-/// defines, then ours. `target` is the group's.
+/// Adds the event's content to `record`: first the attributes without text of the event, then predefined ones, then
+/// custom ones. `target` is the target of the event's group.
 pub(crate) fn fill<'a>(record: &mut Record<'a>, event: &'a Event<'_>, target: Option<&'a str>) {
     let group = event.group();
     let parts = target.map(Target::parse).unwrap_or_default();
@@ -39,7 +39,7 @@ pub(crate) fn fill<'a>(record: &mut Record<'a>, event: &'a Event<'_>, target: Op
     }
     record.own("target", target);
     record.own("targetHost", parts.host);
-    // What `dst` does not say already.
+    // The addresses, unless `dst` is the only one.
     let addresses = group.text("ip").filter(|text| address.is_none_or(|address| text.trim() != address.to_string()));
     record.own("targetIps", addresses);
     record.own("title", Some(event.headline()));
@@ -52,7 +52,7 @@ pub(crate) fn fill<'a>(record: &mut Record<'a>, event: &'a Event<'_>, target: Op
     record.message(prose(event).unwrap_or_else(|| sentence(event)));
 }
 
-/// What only some types have.
+/// Attributes that only some event types have.
 fn particulars<'a>(record: &mut Record<'a>, event: &'a Event<'_>) {
     let group = event.group();
     match event.kind {
@@ -96,7 +96,7 @@ fn particulars<'a>(record: &mut Record<'a>, event: &'a Event<'_>) {
     }
 }
 
-/// Lists go into one value: of two attributes with one key QRadar may take one.
+/// A list becomes one value: of two attributes with the same key QRadar may read only one.
 fn joined<'a>(items: &[Cow<'a, str>]) -> Option<Cow<'a, str>> {
     match items {
         [] => None,

@@ -1,8 +1,8 @@
-//! `leef`: one event as one record of IBM's Log Event Extended Format 2.0, for QRadar:
+//! The format `leef`: one event as one record of IBM's Log Event Extended Format 2.0, for QRadar:
 //! `LEEF:2.0|Vendor|Product|Version|EventID|x09|key=value<TAB>key=value`.
 //!
-//! FORMATS, section 11, has the rules and says where each part of an event goes. Over HTTP the record stands alone, over
-//! syslog behind a header by whose host name QRadar finds the log source.
+//! FORMATS, section 11, has the rules and the mapping. Over HTTP the record stands alone; over syslog it follows a
+//! header whose host name identifies the log source to QRadar.
 
 mod attributes;
 mod options;
@@ -13,7 +13,7 @@ use heraldry_formatter::{Context, Error, Event, Formatter, Join, Kind, Manifest,
 
 pub use options::Options;
 
-/// The format.
+/// The format `leef`; see the crate's documentation.
 #[derive(Debug)]
 pub struct Leef;
 
@@ -60,8 +60,8 @@ impl Formatter for Leef {
     }
 }
 
-/// QRadar routes no event by an IPv6 address; without a host name it takes the address that the event came from. (A
-/// header of RFC 3164 holds none anyway.)
+/// QRadar cannot route an event by an IPv6 address; without a host name it uses the address that the event came from.
+/// (An RFC 3164 header never contains an IPv6 address.)
 fn without_ipv6(head: Head<'_>) -> Head<'_> {
     match head {
         Head::Rfc5424(header) if header.host_name.contains(':') => {

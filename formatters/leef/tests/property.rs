@@ -1,5 +1,5 @@
-//! Whatever is in an event, the line is one legal LEEF record and says what the event says. Read back by a strict
-//! reader of LEEF, and over syslog first by one of RFC 3164 or RFC 5424; all know nothing of the formatter.
+//! Property tests: any event gives one legal LEEF record with the event's content. Read back by a strict parser of
+//! LEEF, over syslog after one of RFC 3164 or RFC 5424; all are independent of the formatter.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 const MARK: &str = "[truncated]";
 
-/// How a string reads here: on one line, `|` and `^` in full width.
+/// The expected value of a string: on one line, `|` and `^` in full width.
 fn expected(text: &str) -> String {
     cleaned(text, " ", " ").trim().replace('|', "｜").replace('^', "＾")
 }
@@ -27,7 +27,7 @@ fn render(event: &RawEvent, context: &Context, options: &Value) -> String {
     String::from_utf8(payload.body).expect("UTF-8")
 }
 
-/// The record of a line as it travels on the context's transport, with these options.
+/// The record in a line as sent over the context's transport, with these options.
 fn record_of<'a>(event: &RawEvent, context: &Context, options: &Value, line: &'a str) -> &'a str {
     if context.transport != "syslog" {
         return line;
@@ -51,7 +51,7 @@ fn read(event: &RawEvent, context: &Context, options: &Value, line: &str) -> Rec
     leef_reader::read(record).unwrap_or_else(|e| panic!("{e}\n{line}"))
 }
 
-/// A value that was read back is the one that was sent, or its beginning and the mark.
+/// Checks that a value is the one that was sent, or its beginning and the truncation mark.
 fn check_value(sent: &str, read: &str, max: usize, whole: bool, what: &str) {
     let sent = expected(sent);
     if read == sent {
@@ -150,7 +150,7 @@ proptest! {
         let most = options["max_bytes"].as_u64().unwrap_or(4096).min(u64::from(max.unwrap_or(8000)));
         prop_assert!(line.len() as u64 <= most);
         check(&event, &read(&event, &context, &options, &line), false);
-        // Nothing goes without a word, and nothing without need.
+        // Truncation is always marked, and never happens without need.
         let record = record_of(&event, &context, &options, &line);
         prop_assert!(record == bare || record.contains(MARK), "{}", line);
         prop_assert!(record == bare || (bare.len() + line.len() - record.len()) as u64 > most, "{}", line);
@@ -246,8 +246,8 @@ fn a_spoof_is_data() {
     }
 }
 
-/// A pattern like `sev=([^\t]+)` takes the first place where it fits: no key may end with another, and what holds no
-/// text of an event stands before what does.
+/// A pattern like `sev=([^\t]+)` matches its first occurrence: no key may end with another key, and attributes without
+/// text of the event must precede all others.
 #[test]
 fn a_pattern_finds_the_key_that_it_means() {
     let mut keys = BTreeSet::new();
@@ -393,7 +393,7 @@ fn options_at_their_limits() {
     }
 }
 
-/// What fits to the byte is not cut, and one byte less is.
+/// A record of exactly the maximum length is not truncated; with one byte less it is.
 #[test]
 fn the_last_byte_is_used() {
     for sample in samples::all() {

@@ -1,5 +1,5 @@
-//! What was noticed, as a Detection Finding (class 2004): a monitor's alert, and surface drift. Each is a finding of
-//! its own, under the event's id: a monitor that alerts twice has found two things.
+//! Detection Findings (class 2004): monitor alerts and surface drift. Each has the event's id as its own: a monitor
+//! that alerts twice has made two findings.
 
 use heraldry_formatter::outline::item_text;
 use heraldry_formatter::value::Value;
@@ -7,10 +7,10 @@ use heraldry_formatter::value::Value;
 use crate::record::{Activity, Analytic, Class, FindingInfo, Maker, Record, Resource, Status};
 use crate::text::{self, line, lines};
 
-/// Of the assets so many are resources; the event in `unmapped` has all.
+/// The most assets listed as resources; the event in `unmapped` has all.
 const ASSETS: usize = 100;
 
-/// A monitor's alert.
+/// A monitor alert.
 pub(crate) fn alert<'a>(maker: &Maker<'a, '_>) -> Record<'a> {
     let monitor = maker.event.group();
     let mut record = record(maker);
@@ -29,12 +29,12 @@ pub(crate) fn alert<'a>(maker: &Maker<'a, '_>) -> Record<'a> {
     record
 }
 
-/// Surface drift: the assets that came, went and changed.
+/// Surface drift: assets that were added, removed and changed.
 pub(crate) fn drift<'a>(maker: &Maker<'a, '_>) -> Record<'a> {
     let mut record = record(maker);
     let mut desc = String::new();
     for (member, label) in [("added", "Added"), ("removed", "Removed"), ("changed", "Changed")] {
-        // A bare number in the place of a list says how many there are, which the title tells.
+        // A bare number in place of a list is the number of assets, which the title contains.
         if maker.event.group().get(member).is_some_and(Value::is_number) {
             continue;
         }
@@ -53,13 +53,13 @@ pub(crate) fn drift<'a>(maker: &Maker<'a, '_>) -> Record<'a> {
     record
 }
 
-/// A new finding, without what is particular about it.
+/// The common part of a new finding.
 fn record<'a>(maker: &Maker<'a, '_>) -> Record<'a> {
     let severity = Some(maker.event.severity());
     maker.record(Class::Detection, Activity::Create, severity, Some(Status::New), maker.sentence())
 }
 
-/// An asset, which is a name or an object that has one.
+/// An asset: a name, or an object that has one.
 fn asset(item: Value<'_>, label: &'static str) -> Option<Resource> {
     let members = item.object();
     let name = match ["asset", "name", "host", "target", "id"].into_iter().find_map(|name| members.text(name)) {

@@ -1,4 +1,4 @@
-//! A retest: a Vulnerability Finding (class 2002) for each finding in its lists.
+//! Retests: a Vulnerability Finding (class 2002) for each finding in the lists.
 
 use heraldry_formatter::value::Value;
 use heraldry_formatter::{Level, log};
@@ -6,12 +6,13 @@ use heraldry_formatter::{Level, log};
 use crate::record::{Activity, Class, KnownAs, Maker, Record, Status, Vulnerability};
 use crate::text::{self, line};
 
-/// The most findings that one retest has records for: each takes 3 KiB at most where ids and titles are sane.
+/// The most findings of one retest that get records: each record takes at most 3 KiB with ids and titles of usual
+/// length.
 const FINDINGS: usize = 200;
-/// Of a title in a list, in bytes.
+/// The longest title of a list item, in bytes.
 const TITLE: usize = 300;
 
-/// Empty where the retest names no finding. The event as it was posted is in the first record only.
+/// The records; none if the retest names no finding. Only the first contains the event as posted.
 pub(crate) fn records<'a>(maker: &Maker<'a, '_>) -> Vec<Record<'a>> {
     let retest = maker.event.group();
     let mut records = Vec::new();
@@ -21,7 +22,7 @@ pub(crate) fn records<'a>(maker: &Maker<'a, '_>) -> Vec<Record<'a>> {
         ("still_open", "Still open", Activity::Update, Status::InProgress),
         ("regressed", "Open again", Activity::Update, Status::New),
     ] {
-        // A bare number says how many there are, and not which.
+        // A bare number is the number of findings, without their ids.
         if retest.get(member).is_some_and(Value::is_number) {
             continue;
         }
@@ -45,7 +46,7 @@ pub(crate) fn records<'a>(maker: &Maker<'a, '_>) -> Vec<Record<'a>> {
             if !records.is_empty() {
                 record.unmapped = None;
             }
-            // Each record is one of its own.
+            // Each record needs a unique id.
             record.metadata.uid = format!("{}/{}", maker.event.id, records.len() + 1);
             records.push(record);
         }
@@ -59,7 +60,7 @@ pub(crate) fn records<'a>(maker: &Maker<'a, '_>) -> Vec<Record<'a>> {
     records
 }
 
-/// The id of a finding and its title: an item is an id, or an object that has one.
+/// The id and the title of a list item, which is an id, or an object that has one.
 fn finding(item: Value<'_>) -> Option<(String, Option<String>)> {
     if !item.is_object() {
         return Some((text::id(&item.text()?)?, None));

@@ -1,4 +1,4 @@
-//! Whole outputs for the shared samples: findings only, and all events with all of the options.
+//! Golden files of the shared samples: findings only, and all events with all options set.
 
 use heraldry_format_ocsf::Ocsf;
 use heraldry_formatter::testing::golden::{Case, check};

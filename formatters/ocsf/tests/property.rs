@@ -1,5 +1,6 @@
-//! Any legal event gives records that the OCSF schema allows, or is left out on purpose. The checker below is written
-//! from the schema (ocsf/ocsf-schema, classes 2002 and 2004, version 1.4.0) and knows nothing of the formatter.
+//! Property tests: any legal event gives records that the OCSF schema allows, or is skipped on purpose. The checker
+//! below is written from the schema (ocsf/ocsf-schema, classes 2002 and 2004, version 1.4.0), independently of the
+//! formatter.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +15,8 @@ use serde_json::{Value, json};
 const ALL: &str = r#"{"all_events":true}"#;
 const MOST_BYTES: usize = 1 << 20;
 
-/// Of each object its attributes that we use: `name type`, `!` for required, `[]` for a list. `any` is not looked into.
+/// The attributes in use, by object: `name type`, `!` for required, `[]` for a list. Values of type `any` are not
+/// checked.
 const SCHEMA: &[(&str, &str)] = &[
     (
         "base_event",
@@ -128,14 +130,14 @@ fn check_type(kind: &str, value: &Value, path: &str) {
     }
 }
 
-/// The prefix and so many numbers.
+/// Returns true if the id is the prefix followed by this many numbers.
 fn is_id(object: &Value, prefix: &str, numbers: usize) -> bool {
     let rest = object["uid"].as_str().and_then(|uid| uid.strip_prefix(prefix)).unwrap_or_default();
     let parts: Vec<&str> = rest.split('-').collect();
     parts.len() == numbers && parts.iter().all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit()))
 }
 
-/// Holds one record against the schema.
+/// Checks one record against the schema.
 fn check_record(record: &Value) {
     let number = |name: &str| record[name].as_i64().unwrap_or_else(|| panic!("{name} is a number"));
     let text = |name: &str| record[name].as_str().unwrap_or_else(|| panic!("{name} is a string"));
@@ -221,7 +223,7 @@ fn check_event(event: &RawEvent) {
     }
 }
 
-/// What the posted finding says, as far as it says it plainly.
+/// Checks the content of the posted finding, for members of the expected types.
 fn check_finding(record: &Value, posted: &Value) {
     let finding = &posted["data"]["finding"];
     if let Some(word) = finding["severity"].as_str() {
@@ -408,7 +410,7 @@ fn the_longest_events_stay_below_the_limit() {
     ] {
         let event = event(kind, data);
         check_event(&event);
-        // What was posted is the first that goes.
+        // The posted JSON is left out first.
         let record = render(&event, ALL).expect("a record").remove(0);
         assert_eq!(record["unmapped"]["truncated"], true, "{kind}");
     }

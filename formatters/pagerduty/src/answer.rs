@@ -1,13 +1,13 @@
-//! What PagerDuty's answers mean (FORMATS, section 14; "Response Codes & Retry Logic" in PagerDuty/developer-docs). 202
-//! is taken; whether somebody is paged is decided later, and told to nobody here.
+//! The meaning of PagerDuty's responses (FORMATS, section 14; "Response Codes & Retry Logic" in
+//! PagerDuty/developer-docs). 202 means accepted; whether PagerDuty pages anyone is decided later and not reported.
 
 use heraldry_formatter::text::{MARK, Rule, bare, tidy, utf16};
 use heraldry_formatter::value::{Object, Value};
 use heraldry_formatter::{Answer, Verdict};
 
-/// Of PagerDuty's own words in a reason, in UTF-16 units.
+/// The longest text of PagerDuty's in a reason, in UTF-16 units.
 const WORDS: usize = 120;
-/// Of its errors so many are told.
+/// The most of PagerDuty's errors in a reason.
 const ERRORS: usize = 3;
 /// "A backoff of a few minutes", in milliseconds.
 const THROTTLED_MS: u32 = 120_000;
@@ -16,7 +16,7 @@ pub(crate) fn verdict(answer: &Answer) -> Verdict {
     match answer.status {
         400 => Verdict::failed(refusal(answer)),
         429 => {
-            // The host follows a Retry-After by itself.
+            // The host honours a Retry-After header by itself.
             let after_ms = answer.header("retry-after").is_none().then_some(THROTTLED_MS);
             Verdict::retry_after(after_ms, "Too many requests: PagerDuty takes no more events of this service for now")
         }
@@ -24,8 +24,8 @@ pub(crate) fn verdict(answer: &Answer) -> Verdict {
     }
 }
 
-/// `{"status":"invalid event","message":"Event object is invalid","errors":["Length of 'routing_key' is incorrect .."]}`
-/// in words; what is no such JSON as it is.
+/// `{"status":"invalid event","message":"Event object is invalid","errors":["Length of 'routing_key' is incorrect
+/// .."]}` in words; any other response verbatim.
 fn refusal(answer: &Answer) -> String {
     let words = |text: &str| tidy(bare(text), Rule::ONE_LINE, WORDS, utf16, MARK).into_owned();
     let body = answer.text();

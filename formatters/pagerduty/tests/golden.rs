@@ -1,4 +1,4 @@
-//! Whole outputs for the shared samples: alerts only, and all events.
+//! Golden files of the shared samples: alerts only, and with all events.
 
 use heraldry_format_pagerduty::PagerDuty;
 use heraldry_formatter::testing::golden::{Case, check};

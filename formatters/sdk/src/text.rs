@@ -1,6 +1,6 @@
-//! Text from an event on its way into a format: what must not pass is taken out, what is too long is
-//! cut and says so (FORMATS, section 9). Escaping is each format's own and comes last; the cost function
-//! of [`tidy`] is how a limit can count what escaping will add.
+//! Cleaning and truncation of an event's text: unsafe characters are removed, long text is truncated with an ellipsis
+//! (FORMATS, section 9). Escaping is the format's own and comes last; the cost function of [`tidy`] lets a limit
+//! account for the escapes.
 
 mod composer;
 
@@ -8,56 +8,56 @@ use std::borrow::Cow;
 
 pub(crate) use composer::{Composer, Cost};
 
-/// What stands where something was cut.
+/// The truncation mark.
 pub const MARK: &str = "...";
 
-/// Breaks up what would otherwise be read as one token: seen by no reader, enough for every parser.
+/// Breaks up character sequences that a parser would treat as markup; invisible to a reader.
 const ZERO_WIDTH_SPACE: char = '\u{200B}';
 
-/// What becomes of the characters that a format does not take as they are. Bidirectional controls
-/// (U+202A to 202E, 2066 to 2069, 200E, 200F) always go: they make text read as what it is not.
+/// The replacements for characters that a format does not accept. Bidirectional controls (U+202A to 202E, 2066 to 2069,
+/// 200E, 200F) are always removed: they make text read as something it is not.
 #[derive(Debug, Clone, Copy)]
 pub struct Rule {
-    /// Instead of a control character: C0, DEL or C1, but for the line breaks. A tab is always a space.
+    /// Replaces a control character (C0, DEL or C1) other than a line break. A tab always becomes a space.
     pub control: &'static str,
-    /// Instead of one line break: CR LF, CR, LF, U+2028 or U+2029.
+    /// Replaces a line break: CR LF, CR, LF, U+2028 or U+2029.
     pub line_break: &'static str,
 }
 
 impl Rule {
-    /// Paragraphs: lines stay lines, controls go.
+    /// For paragraphs: keeps line breaks, removes controls.
     pub const LINES: Self = Self { control: "", line_break: "\n" };
-    /// A title or a table's cell: all on one line, controls go.
+    /// For titles and table cells: one line, removes controls.
     pub const ONE_LINE: Self = Self { control: "", line_break: " " };
-    /// A log line: a control or a line break is a space.
+    /// For log lines: controls and line breaks become spaces.
     pub const SPACES: Self = Self { control: " ", line_break: " " };
 }
 
-/// What one character costs in code points: one.
+/// The cost of a character in code points: one.
 pub fn chars(_: char) -> usize {
     1
 }
 
-/// What one character costs in UTF-8 bytes.
+/// The cost of a character in UTF-8 bytes.
 pub fn bytes(c: char) -> usize {
     c.len_utf8()
 }
 
-/// What one character costs in UTF-16 code units.
+/// The cost of a character in UTF-16 code units.
 pub fn utf16(c: char) -> usize {
     c.len_utf16()
 }
 
-/// Puts `rule` to the text and cuts it so that its characters cost at most `limit`. What was cut ends
-/// with `mark`, which counts too (a limit too small for the mark leaves the mark out). The cut is between
-/// two characters, and leaves no space and no joiner before the mark. Reads no more of a long text than
-/// what it keeps; text that passes as it is, is not copied.
+/// Applies `rule` to the text and truncates it so that its characters cost at most `limit`. Truncated text ends with
+/// `mark`, whose cost counts too (a limit below the mark's cost omits the mark). The cut falls between two characters,
+/// and no space and no joiner precedes the mark. Reads no more of a long text than it keeps, and copies only if
+/// something changes.
 pub fn tidy<'a>(text: &'a str, rule: Rule, limit: usize, cost: impl Fn(char) -> usize, mark: &str) -> Cow<'a, str> {
     let mut used = 0;
     let mut passes = true;
     for c in text.chars() {
         used += cost(c);
-        // Nearly every character is one of the first.
+        // Fast path: nearly all characters are printable ASCII.
         if used > limit || !(matches!(c, ' '..='~') || passes_as_is(c) || c == '\n' && rule.line_break == "\n") {
             passes = false;
             break;
@@ -79,7 +79,7 @@ fn rebuild(text: &str, rule: Rule, limit: usize, cost: &impl Fn(char) -> usize, 
     let (mark, mark_cost) = if mark_cost > limit { ("", 0) } else { (mark, mark_cost) };
     let mut out = String::with_capacity(text.len().min(limit.saturating_mul(2)) + mark.len());
     let mut used = 0;
-    // How much of `out` leaves room for the mark.
+    // The length of `out` that leaves room for the mark.
     let mut keep = 0;
     let mut rest = text.chars().peekable();
     while let Some(c) = rest.next() {
@@ -117,18 +117,17 @@ fn passes_as_is(c: char) -> bool {
     !(c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') || is_bidi(c))
 }
 
-/// The bidirectional controls of FORMATS, section 9.
+/// Returns true for a bidirectional control (FORMATS, section 9).
 pub fn is_bidi(c: char) -> bool {
     matches!(c, '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
 }
 
-/// The text without what stands around it and would not be seen, or as a space: space, controls and bidirectional
-/// controls.
+/// The text without leading and trailing space, controls and bidirectional controls.
 pub fn bare(text: &str) -> &str {
     text.trim_matches(|c: char| c.is_whitespace() || c.is_control() || is_bidi(c))
 }
 
-/// Whether nothing of the text would be seen: it is empty, or all space, controls and zero width.
+/// Returns true if none of the text is visible: it consists of space, controls and zero-width characters only.
 pub fn is_blank(text: &str) -> bool {
     text.chars().all(|c| {
         c.is_whitespace()
@@ -138,9 +137,9 @@ pub fn is_blank(text: &str) -> bool {
     })
 }
 
-/// Puts U+200B between each two `c` that touch: no run of them is left, and a reader sees no difference.
+/// Inserts U+200B between adjacent `c`, which leaves no run of them and is invisible to a reader.
 pub fn separate(text: Cow<'_, str>, c: char) -> Cow<'_, str> {
-    // Most texts hold none at all, which is quickly seen.
+    // Fast path: most texts do not contain `c`.
     if !text.contains(c) {
         return text;
     }

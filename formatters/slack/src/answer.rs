@@ -1,5 +1,5 @@
-//! What Slack's answers mean (FORMATS, section 1): errors come as one word of plain text, and the word
-//! says more than the status.
+//! The meaning of Slack's responses (FORMATS, section 1): an error is one word of plain text, which says more than the
+//! status.
 
 use heraldry_formatter::{Answer, Verdict};
 
@@ -9,8 +9,8 @@ pub(crate) fn verdict(answer: &Answer) -> Verdict {
     if answer.is_success() {
         return if word == "ok" { Verdict::delivered() } else { Verdict::by_status() };
     }
-    // The one word with which Slack says that nothing will ever arrive there again. A revoked address may
-    // be a mistake that somebody mends on Slack's side, so it fails without switching the webhook off.
+    // The only error that is final for the channel. A revoked URL may be a mistake that can be repaired in Slack, so it
+    // fails the delivery without deactivating the webhook.
     if word == "channel_is_archived" {
         return Verdict::gone(
             "channel_is_archived: the channel was archived; unarchive it or choose another one, then switch the webhook on again",
@@ -31,10 +31,10 @@ pub(crate) fn verdict(answer: &Answer) -> Verdict {
     Verdict::by_status()
 }
 
-/// In words, why it is of no use to try again. The first word is Slack's own, to search for.
+/// The reason for not trying again. The first word is Slack's own, so that it can be searched for.
 fn refusal(word: &str) -> Option<&'static str> {
     Some(match word {
-        // The message is wrong, which is our mistake.
+        // The message is invalid: a bug of this formatter.
         "invalid_payload" => "invalid_payload: Slack cannot read this message, which is a mistake of the formatter",
         "invalid_blocks" => {
             "invalid_blocks: Slack refuses a block of this message, which is a mistake of the formatter"
@@ -50,7 +50,7 @@ fn refusal(word: &str) -> Option<&'static str> {
             "too_many_attachments: this message has more attachments than Slack takes, which is a mistake of the formatter"
         }
         "user_not_found" => "user_not_found: Slack does not know a user whom this message is for",
-        // What somebody has to allow or set.
+        // A setting in Slack has to change.
         "action_prohibited" => "action_prohibited: a setting of the workspace forbids this post; ask its administrator",
         "posting_to_general_channel_denied" => {
             "posting_to_general_channel_denied: the workspace restricts who posts in its general channel; choose another channel or ask its administrator"
@@ -58,7 +58,7 @@ fn refusal(word: &str) -> Option<&'static str> {
         "invalid_token" => {
             "invalid_token: a part of the webhook's URL is wrong or has expired; copy the URL from Slack once more"
         }
-        // The address has been revoked.
+        // The URL has been revoked.
         "channel_not_found" => {
             "channel_not_found: the channel is gone, or the app may not see it; make a new incoming webhook and put its URL here"
         }
@@ -121,7 +121,7 @@ mod tests {
             (404, "team_disabled"),
             (404, "no_active_hooks"),
             (410, "channel_is_archived"),
-            // Whatever the status is.
+            // The status does not matter.
             (500, "no_service"),
             (429, "no_service"),
             (403, "no_team\n"),

@@ -1,4 +1,4 @@
-//! Which part of an event goes into which block.
+//! The layout: which part of an event goes into which block.
 
 mod compact;
 mod details;
@@ -11,12 +11,12 @@ use heraldry_formatter::{Event, Severity};
 use self::sheet::Sheet;
 use crate::options::Options;
 
-// Ours (FORMATS, section 1): what a reader takes in at a glance, far below what Slack would take.
+// Maximum lengths, our choice (FORMATS, section 1): what a reader can scan, far below Slack's limits.
 const FALLBACK: usize = 300;
 const FALLBACK_TITLE: usize = 200;
-/// Of a value that stands beside others in a line.
+/// A value that shares its line with others.
 const PIECE: usize = 80;
-/// Of a name that has to be recognised.
+/// A name, long enough to be recognised.
 const NAME: usize = 150;
 const TARGET: usize = 1000;
 const FACT: usize = 300;
@@ -47,7 +47,7 @@ fn fallback(event: &Event<'_>, severity: Severity) -> PlainText<'static> {
     }
 }
 
-/// What is always seen: what happened, to whom it matters, what it is about, and where to read on.
+/// The part that is always visible: event, mentions, target, and links.
 fn fill<'a>(message: &mut Message<'a>, event: &Event<'_>, outline: &'a Outline<'_>, mentions: Mrkdwn) {
     let blocks = message.blocks();
     blocks.header(title(outline, HEADER_TEXT));
@@ -55,7 +55,7 @@ fn fill<'a>(message: &mut Message<'a>, event: &Event<'_>, outline: &'a Outline<'
     blocks.section(lead(outline));
     blocks.context(outline.facts.iter().filter_map(moment));
     if !event.kind.is_rated() {
-        // There are no details that matter less than these.
+        // For an event without a severity the lists are the news.
         details::lists(blocks, outline);
     }
     blocks.actions(outline.links.iter().filter_map(|link| Button::open(link.label, &link.address)));
@@ -66,7 +66,7 @@ fn title(outline: &Outline<'_>, limit: usize) -> PlainText<'static> {
     PlainText::compose(limit).words(outline.sign).words(" ").value(&outline.title, limit).finish()
 }
 
-/// In a line what needs no names, then a line for each value that does.
+/// One line of values that need no labels, then one line per labelled value.
 fn lead(outline: &Outline<'_>) -> PlainText<'static> {
     let mut sheet = glance(Sheet::new(), outline);
     if let Some(target) = &outline.target {
@@ -78,7 +78,7 @@ fn lead(outline: &Outline<'_>) -> PlainText<'static> {
     sheet.finish()
 }
 
-/// All that needs no names: `Critical finding · CVSS 9.8`, `🔴 1 critical · 🟠 3 high`, `●◐○○○ Step 2 of 5`.
+/// The values that need no labels: `Critical finding · CVSS 9.8`, `🔴 1 critical · 🟠 3 high`, `●◐○○○ Step 2 of 5`.
 fn glance(mut sheet: Sheet, outline: &Outline<'_>) -> Sheet {
     for brief in &outline.summary {
         sheet = sheet.piece("", &brief.said, PIECE);
@@ -94,7 +94,7 @@ fn glance(mut sheet: Sheet, outline: &Outline<'_>) -> Sheet {
     sheet
 }
 
-/// A count is a few digits; whatever else stands in its place must not push the next one out.
+/// A count is a few digits; any other text in its place must not displace the next count.
 fn cut(count: &str) -> String {
     let mut digits: String = count.chars().take(12).collect();
     if digits.len() < count.len() {
@@ -103,16 +103,16 @@ fn cut(count: &str) -> String {
     digits
 }
 
-/// `Started` and when, in the reader's own time zone; `None` when the fact is no point in time that can be told so.
+/// `Started` and the time, in the reader's time zone; `None` if the fact is not a time that Slack can show so.
 fn moment(fact: &Fact<'_>) -> Option<Mrkdwn> {
     let time = fact.time?;
     Mrkdwn::dated(fact.label, time.unix_timestamp(), fact.value.trim())
 }
 
-/// For good news.
+/// The colour of good news.
 const GOOD: Color = Color::rgb(0x15_80_3D);
 
-/// FORMATS, section 8.
+/// The colours of FORMATS, section 8.
 const fn color(severity: Severity) -> Color {
     match severity {
         Severity::Info => Color::rgb(0x6B_72_80),

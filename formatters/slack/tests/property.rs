@@ -1,5 +1,5 @@
-//! Any legal event gives a message that Slack takes and in which nothing of the event works as markup.
-//! The validator below knows FORMATS, sections 1 and 9, and nothing of the formatter.
+//! Property tests: any legal event gives a message that Slack accepts and in which no text of the event acts as markup.
+//! The validator below is written from FORMATS, sections 1 and 9, independently of the formatter.
 
 use heraldry_format_slack::Slack;
 use heraldry_formatter::golden::is_compact;
@@ -8,16 +8,16 @@ use heraldry_formatter::{Error, RawEvent, format};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-/// What a webhook chose, and what it means for one event.
+/// The options of a webhook, and their effect on one event.
 #[derive(Debug)]
 struct Chosen {
     options: String,
     compact: bool,
-    /// What is to stand in the message for each severity, mildest first.
+    /// The mentions expected in the message for each severity, mildest first.
     mentions: [Vec<&'static str>; 5],
 }
 
-/// A name in the options, and the markup that it stands for (Slack, "Formatting text").
+/// A name in the options with its markup (Slack, "Formatting text").
 const MENTIONS: [(&str, &str); 5] = [
     ("here", "<!here>"),
     ("channel", "<!channel>"),
@@ -43,12 +43,12 @@ impl Chosen {
         Self { options: options.to_string(), compact: compact.unwrap_or(false), mentions }
     }
 
-    /// Nothing.
+    /// No options.
     fn defaults() -> Self {
         Self::new(None, &[])
     }
 
-    /// Each way of layout with everybody mentioned, somebody, and nobody.
+    /// Each layout with all mentions, some, and none.
     fn all() -> Vec<Self> {
         let lists = [vec![vec![0, 1, 2, 3, 4]; 5], vec![vec![], vec![0], vec![1], vec![2], vec![3, 4]], vec![]];
         let each = |compact| lists.iter().map(move |lists| Self::new(compact, lists));
@@ -89,7 +89,7 @@ fn members(object: &Value, allowed: &[&str]) {
     }
 }
 
-/// No control but the line feed, no bidirectional control.
+/// No control except for the line feed, no bidirectional control.
 fn check_characters(text: &str) {
     for c in text.chars() {
         assert!(c == '\n' || !c.is_control(), "{c:?} in {text}");
@@ -111,8 +111,8 @@ fn check_escaped(text: &str) {
     }
 }
 
-/// A text object: `plain_text` with escaped text, or `mrkdwn` that is a fence, a date behind a word of our own, or
-/// who is to be mentioned.
+/// A text object: `plain_text` with escaped text, or `mrkdwn` that is a code fence, a date after fixed words, or
+/// mentions.
 fn check_text<'a>(object: &'a Value, most: usize, mentions: &str) -> &'a str {
     let text = text(object, "text");
     let length = units(text);
@@ -221,7 +221,7 @@ fn check_message(event: &RawEvent, chosen: &Chosen) {
     let word = fallback.split(':').next().unwrap_or_default();
     let severity = SEVERITIES.iter().position(|severity| severity.to_uppercase() == word).expect(fallback);
     let mentions = chosen.mentions[severity].join(" ");
-    // Markup in it is the options' alone.
+    // Its only markup is the mentions of the options.
     let words = if mentions.is_empty() {
         assert_eq!(message["mrkdwn"], false);
         fallback
@@ -265,7 +265,7 @@ fn check_message(event: &RawEvent, chosen: &Chosen) {
     check_carries(event, &(all_text(&message["blocks"]) + &all_text(&message["attachments"])));
 }
 
-/// All strings of a document, unescaped, one a line.
+/// All strings of a document, unescaped, one per line.
 fn all_text(document: &Value) -> String {
     match document {
         Value::String(text) => text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&") + "\n",
@@ -275,8 +275,8 @@ fn all_text(document: &Value) -> String {
     }
 }
 
-/// The values that every output for people must show, as far as they are strings: their beginning, up to
-/// the first character that may not stay as it is.
+/// The string values that every output for people must contain: each up to its first character that may have to be
+/// changed.
 fn check_carries(event: &RawEvent, shown: &str) {
     let event: Value = serde_json::from_str(&event.json).expect("an event");
     for pointer in [
@@ -345,7 +345,7 @@ fn what_was_cut_says_so() {
     assert_eq!(texts(&message["blocks"]).iter().filter(is_cut).count(), 1, "header");
     let details = texts(&message["attachments"][0]["blocks"]);
     assert_eq!(details.iter().filter(is_cut).count(), 2, "description, evidence");
-    // What the header had no room for.
+    // The part of the title that the header had no room for.
     assert!(details[0].starts_with("Title: A title that does not end & goes on".replace('&', "&amp;").as_str()));
 }
 

@@ -1,13 +1,13 @@
-//! What Splunk's answers mean (FORMATS, section 5): `{"text","code"}`, and the code says more than the status. What
-//! is no such answer comes from something in front of Splunk; there the status decides.
+//! The meaning of Splunk's responses (FORMATS, section 5): `{"text","code"}`, where the code says more than the status.
+//! Any other response comes from a proxy in front of Splunk, and its status decides.
 
 use heraldry_formatter::text::{MARK, Rule, bare, tidy, utf16};
 use heraldry_formatter::value::{Object, Value};
 use heraldry_formatter::{Answer, Verdict};
 
-/// Of Splunk's own words in a reason, in UTF-16 units.
+/// The longest text of Splunk's in a reason, in UTF-16 units.
 const WORDS: usize = 120;
-/// Of a code that nobody knows, in UTF-16 units.
+/// The longest unknown code in a reason, in UTF-16 units.
 const CODE: usize = 20;
 
 pub(crate) fn verdict(answer: &Answer) -> Verdict {
@@ -19,7 +19,7 @@ pub(crate) fn verdict(answer: &Answer) -> Verdict {
         (Some(Meaning::Accepted), false) => Verdict::by_status(),
         (Some(Meaning::Later(reason)), _) => Verdict::retry(reason),
         (Some(Meaning::Never(reason)), _) => Verdict::failed(with_place(reason, &reply)),
-        // Whatever it is, it is no success.
+        // Not a success, even with a status of 2xx.
         (None, true) => {
             let said = |member: &str, most: usize| {
                 let text = reply.text(member).unwrap_or_default();
@@ -35,7 +35,7 @@ pub(crate) fn verdict(answer: &Answer) -> Verdict {
     }
 }
 
-/// In a batch Splunk says which event it is, counted from 0; a first event need not be named.
+/// For a batch Splunk names the failed event, counted from 0; for a single event the index is noise.
 fn with_place(reason: &str, reply: &Object<'_>) -> String {
     let place = reply.get("invalid-event-number").and_then(Value::number);
     match place.filter(|place| *place >= 1.0 && place.fract() == 0.0 && *place < 1e6) {
@@ -45,22 +45,23 @@ fn with_place(reason: &str, reply: &Object<'_>) -> String {
 }
 
 enum Meaning {
-    /// It is in Splunk's queue.
+    /// Accepted into Splunk's queue.
     Accepted,
-    /// Splunk cannot at the moment.
+    /// A temporary failure of Splunk.
     Later(&'static str),
-    /// Somebody has to mend something.
+    /// A failure that an operator has to repair.
     Never(&'static str),
 }
 
-/// The codes 0 to 22 as in gjanders/SplunkAdmins, `splunkadmins_hec_reply_code_lookup.csv`; 23 to 27 are of Splunk
-/// 9.3 and later ("Troubleshoot HTTP Event Collector"). The words before the colon are Splunk's own, to search for.
+/// Codes 0 to 22 as in gjanders/SplunkAdmins, `splunkadmins_hec_reply_code_lookup.csv`; 23 to 27 appear in Splunk 9.3
+/// and later ("Troubleshoot HTTP Event Collector"). The words before the colon are Splunk's own, so that they can be
+/// searched for.
 fn meaning(code: f64) -> Option<Meaning> {
     use Meaning::{Accepted, Later, Never};
     let known = (0_u16..=404).find(|known| f64::from(*known) == code)?;
     Some(match known {
-        // 24 and 25 warn that a queue is nearly full, with status 200: the event is accepted all the same, and a
-        // second try would bring it twice.
+        // 24 and 25 warn, with status 200, that a queue is nearly full: the event is accepted all the same, and a retry
+        // would duplicate it.
         0 | 24 | 25 => Accepted,
         1 | 22 => Never(
             "Token disabled: the HEC token is switched off; enable it in Splunk or put another one into the webhook's header Authorization",

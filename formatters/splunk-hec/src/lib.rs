@@ -1,10 +1,10 @@
-//! The format `splunk-hec`: one envelope an event for Splunk's HTTP Event Collector, endpoint
+//! The format `splunk-hec`: one envelope per event for Splunk's HTTP Event Collector, endpoint
 //! `/services/collector/event` (FORMATS, section 5).
 //!
-//! `{"time":1794910365.120,"host","source","sourcetype","index"?,"event":{..},"fields":{..}}`: `event` holds the event
-//! as it was posted, byte for byte, so that numbers keep their digits; `fields` is indexed, and flat.
+//! `{"time":1794910365.120,"host","source","sourcetype","index"?,"event":{..},"fields":{..}}`: `event` is the event as
+//! posted, byte for byte, so that numbers keep their digits; `fields` is indexed, and flat.
 //!
-//! The token goes into a header of the webhook, `Authorization: Splunk TOKEN`: headers are kept encrypted and never
+//! The token belongs in a header of the webhook, `Authorization: Splunk TOKEN`: headers are stored encrypted and never
 //! shown, options are not. A success means that Splunk accepted the event, not that it is indexed yet.
 
 mod answer;
@@ -18,7 +18,7 @@ use heraldry_formatter::{
 use envelope::Envelope;
 pub use options::Options;
 
-/// The format.
+/// The format `splunk-hec`; see the crate's documentation.
 #[derive(Debug)]
 pub struct SplunkHec;
 

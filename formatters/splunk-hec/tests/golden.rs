@@ -1,4 +1,4 @@
-//! Whole outputs for the shared samples: as a webhook without options has them, and with all of the options.
+//! Golden files of the shared samples: without options, and with all options set.
 
 use heraldry_format_splunk_hec::SplunkHec;
 use heraldry_formatter::testing::golden::{Case, check};

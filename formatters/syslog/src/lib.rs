@@ -1,9 +1,9 @@
-//! `syslog`: one event as one message of RFC 5424, `<PRI>1 TIMESTAMP HOSTNAME APP-NAME - MSGID SD MSG`, or for old
-//! collectors of RFC 3164, `<PRI>Mmm dd hh:mm:ss HOST TAG: MSG`.
+//! The format `syslog`: one event as one message of RFC 5424, `<PRI>1 TIMESTAMP HOSTNAME APP-NAME - MSGID SD MSG`, or
+//! for legacy collectors of RFC 3164, `<PRI>Mmm dd hh:mm:ss HOST TAG: MSG`.
 //!
-//! What a machine looks for stands in the structured data, in the older form as `name="value"` behind the sentence;
-//! what a person reads stands in MSG. Nothing in an event can end a value, a message or a line (FORMATS, sections 4
-//! and 9): a receiver that splits lines or runs out of room would believe what comes after.
+//! Values for machines are in the structured data, with RFC 3164 as `name="value"` after the sentence; text for people
+//! is in MSG. Nothing in an event can end a value, a message or a line (FORMATS, sections 4 and 9): a receiver that
+//! splits at lines or has a shorter limit would read the rest as another message.
 
 mod options;
 
@@ -19,7 +19,7 @@ use heraldry_formatter::{
 
 pub use options::Options;
 
-/// The format.
+/// The format `syslog`; see the crate's documentation.
 #[derive(Debug)]
 pub struct Syslog;
 
@@ -74,7 +74,7 @@ fn older<'a>(event: &'a Event<'_>, context: &'a Context, options: &'a Options) -
     }
 }
 
-/// `CRITICAL SQL injection: what the description says`: one sentence for people.
+/// One sentence for people: `CRITICAL SQL injection: the description`.
 fn say<'a, 'e: 'a>(content: &mut Content<'a>, event: &Event<'e>, severity: Severity) {
     if has_severity(event.kind) {
         content.text("", severity.upper());
@@ -85,12 +85,12 @@ fn say<'a, 'e: 'a>(content: &mut Content<'a>, event: &Event<'e>, severity: Sever
     }
 }
 
-/// Whether a severity is the event's own and not what its kind of event always has.
+/// Returns true if the severity comes from the event, and is not fixed by its type.
 fn has_severity(kind: EventType) -> bool {
     kind.is_finding() || kind == EventType::MonitorAlert
 }
 
-/// The facts of one event, the ones that matter most first.
+/// The parameters of one event, the most important ones first.
 fn params<'a>(content: &mut Content<'a>, event: &'a Event<'_>, severity: Severity) {
     let group = event.group();
     content.whole_param("id", Some(event.id));
@@ -121,7 +121,7 @@ fn params<'a>(content: &mut Content<'a>, event: &'a Event<'_>, severity: Severit
     particulars(content, event);
 }
 
-/// What only one type has.
+/// Parameters that only some event types have.
 fn particulars<'a>(content: &mut Content<'a>, event: &'a Event<'_>) {
     let group = event.group();
     match event.kind {
@@ -161,7 +161,7 @@ fn particulars<'a>(content: &mut Content<'a>, event: &'a Event<'_>) {
     }
 }
 
-/// Lists go into one value, with commas: a repeated name would lose all but the last.
+/// A list becomes one value, separated by commas: of a repeated name receivers keep only the last.
 fn joined<'a>(items: &[Cow<'a, str>]) -> Option<Cow<'a, str>> {
     match items {
         [] => None,

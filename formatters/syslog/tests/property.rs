@@ -1,5 +1,5 @@
-//! Whatever is in an event, the line is one legal message of RFC 5424 and says what the event says. Read
-//! back twice: by the crate `syslog_rfc5424`, and by a stricter reader written from the RFC.
+//! Property tests: any event gives one legal message of RFC 5424 with the event's content. Read back twice: by the
+//! crate `syslog_rfc5424`, and by a stricter parser written from the RFC.
 
 use heraldry_format_syslog::Syslog;
 use heraldry_formatter::testing::strategy::{legal_event, text};
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 const MARK: &str = "[truncated]";
 
-/// What FORMATS, section 9, makes of a string here: written down once more, one character at a time.
+/// The expected value of a string (FORMATS, section 9): a second implementation, one character at a time.
 fn expected(text: &str) -> String {
     let mut out = String::new();
     let mut after_cr = false;
@@ -33,7 +33,7 @@ fn render(event: &RawEvent, context: &Context, options: &str) -> String {
     String::from_utf8(payload.body).expect("UTF-8")
 }
 
-/// Reads a line with both readers and holds them against each other.
+/// Parses a line with both parsers and compares the results.
 fn read(line: &str) -> rfc5424_reader::Message<'_> {
     let message = rfc5424_reader::read(line.as_bytes()).unwrap_or_else(|e| panic!("{e}\n{line}"));
     let other = syslog_rfc5424::parse_message(line).unwrap_or_else(|e| panic!("{e}\n{line}"));
@@ -51,7 +51,7 @@ fn read(line: &str) -> rfc5424_reader::Message<'_> {
     message
 }
 
-/// A value that was read back is the one that was sent, or its beginning and the mark.
+/// Checks that a value is the one that was sent, or its beginning and the truncation mark.
 fn check_value(sent: &str, read: &str, whole: bool, what: &str) {
     let sent = expected(sent);
     if read == sent {
@@ -68,7 +68,7 @@ fn check(event: &RawEvent, line: &str, max_bytes: usize) {
     assert_eq!(message.timestamp, event.occurred_at);
     assert_eq!((message.proc_id, message.msg_id), ("-", event.type_.as_str()));
     assert!(message.severity >= 2 && message.severity <= 6);
-    // Where nothing can have been cut, however long the host's name is.
+    // Nothing can have been truncated, however long the host's name is.
     let whole = render(event, &samples::syslog(1 << 24), "{}").len() + 255 < max_bytes;
     let posted: Value = serde_json::from_str(&event.json).expect("JSON");
     let Some(element) = message.elements.first() else {
@@ -94,7 +94,7 @@ fn check(event: &RawEvent, line: &str, max_bytes: usize) {
         ("report_id", report.as_str().filter(|_| event.type_ == "report_ready")),
     ] {
         match (sent, element.get(name)) {
-            // Where there is no address of its own, that of a report or a proof is taken.
+            // Without a URL of its own, that of the report or the proof is used.
             (Some(sent), Some(_)) if name == "url" && invisible(sent) => {}
             (Some(sent), Some(read)) => check_value(sent, read, whole, name),
             (Some(sent), None) => assert!(!whole || invisible(sent), "{name} {sent:?} is missing"),
@@ -112,7 +112,7 @@ fn check(event: &RawEvent, line: &str, max_bytes: usize) {
     }
 }
 
-/// Whether nothing of the text would be seen; the SDK leaves such a member out.
+/// Returns true if none of the text is visible; the SDK leaves such a member out.
 fn invisible(text: &str) -> bool {
     heraldry_formatter::text::is_blank(text)
 }
@@ -127,7 +127,7 @@ proptest! {
         let most = max.map_or(8000, |max| max as usize);
         check(&event, &line, most);
         prop_assert_eq!(&line, &render(&event, &context, "{}"));
-        // Nothing goes without a word, and nothing without need.
+        // Truncation is always marked, and never happens without need.
         let all = render(&event, &samples::syslog(1 << 24), "{}");
         prop_assert!(if all.len() <= most { line == all } else { line.contains("[truncated]") || line.contains("[truncated\\]") }, "{}", line);
     }

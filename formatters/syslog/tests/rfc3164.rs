@@ -1,5 +1,5 @@
-//! Whatever is in an event, the older form is one legal message of RFC 3164 and says what the event says: read back
-//! by a reader written from the RFC, the facts by one written from our own rule.
+//! Property tests: any event gives one legal message of RFC 3164 with the event's content, read back by a parser
+//! written from the RFC; the parameters by one written from the formatter's own rule.
 
 use heraldry_format_syslog::Syslog;
 use heraldry_formatter::testing::cleaned::{assert_whole_or_cut, cleaned};
@@ -21,7 +21,7 @@ fn render(event: &RawEvent, context: &Context, options: &str) -> String {
     String::from_utf8(payload.body).expect("UTF-8")
 }
 
-/// One message of ours, apart.
+/// One parsed message of the formatter.
 #[derive(Debug)]
 struct Read {
     facility: u8,
@@ -55,7 +55,7 @@ fn read(line: &str) -> Read {
     }
 }
 
-/// The facts of the newer form, in which nothing had to be cut.
+/// The content of the RFC 5424 message, without truncation.
 fn newer(event: &RawEvent) -> (u8, Vec<(String, String)>, String) {
     let line = render(event, &Context { max_bytes: Some(1 << 20), ..samples::http() }, "{}");
     let message = rfc5424_reader::read(line.as_bytes()).expect("a message");
@@ -63,14 +63,14 @@ fn newer(event: &RawEvent) -> (u8, Vec<(String, String)>, String) {
     (message.severity, facts, message.msg.unwrap_or_default().to_owned())
 }
 
-/// Both forms say the same, the older one as much of it as there is room for.
+/// Checks that both protocols carry the same content, the older one as much as fits.
 fn check(event: &RawEvent, line: &str, max_bytes: usize) {
     assert!(line.len() <= max_bytes, "{} bytes", line.len());
     let message = read(line);
     let (severity, sent, said) = newer(event);
     assert_eq!((message.facility, message.severity), (16, severity));
     assert_eq!((&*message.timestamp, &*message.tag, &*message.host_name), ("Nov 17 10:12:45", "heraldry", "heraldry"));
-    // What is said and the facts in the order of the newer form: what is left out is left out from the end.
+    // The content is in the same order as with RFC 5424: parameters are dropped from the end.
     let mut cut = false;
     for (index, (name, value)) in message.facts.iter().enumerate() {
         assert_eq!(*name, sent[index].0);
@@ -83,7 +83,7 @@ fn check(event: &RawEvent, line: &str, max_bytes: usize) {
         assert!(said.starts_with(kept), "sent {said:?}, read {:?}", message.said);
         cut = true;
     }
-    // Nothing goes without a word, and nothing without need.
+    // Truncation is always marked, and never happens without need.
     let escaped = |text: &str| text.len() + text.matches(['"', '\\']).count();
     let facts: usize = sent.iter().map(|(name, value)| name.len() + 4 + escaped(value)).sum();
     let whole = line.find("heraldry: ").expect("a tag") + 10 + escaped(&said) + facts;

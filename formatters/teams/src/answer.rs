@@ -1,9 +1,9 @@
-//! What the answers of Teams mean (FORMATS, section 2). A connector answers 200 to everything and tells of a
-//! failure in the text; a workflow answers 202 before it has done anything, and that is all one can know.
+//! The meaning of Teams' responses (FORMATS, section 2). A connector returns 200 for everything and reports a failure
+//! in the body. A workflow returns 202 before it has done anything, and never reports the result.
 
 use heraldry_formatter::{Answer, Verdict};
 
-/// What stands before the status that Teams itself answered the connector.
+/// The words before the status that the connector got from Teams.
 const FAILURE: &str = "returned HTTP error ";
 
 pub(crate) fn verdict(answer: &Answer) -> Verdict {
@@ -26,14 +26,14 @@ pub(crate) fn verdict(answer: &Answer) -> Verdict {
     }
 }
 
-/// The status behind the first [`FAILURE`].
+/// The status after the first [`FAILURE`].
 fn failure(text: &str) -> Option<u16> {
     let (_, behind) = text.split_once(FAILURE)?;
     let end = behind.find(|c: char| !c.is_ascii_digit()).unwrap_or(behind.len());
     behind[..end].parse().ok()
 }
 
-/// In words, why it is of no use to try again.
+/// The reason for not trying again.
 const fn refusal(status: u16) -> &'static str {
     match status {
         401 | 403 => "the connector may not post in this channel; make a workflow and put its URL here",

@@ -1,5 +1,5 @@
-//! Whatever text goes in, a card comes out that arrives, and the text comes back. What reads it knows FORMATS,
-//! sections 2 and 9, and nothing of the builder.
+//! Property tests: any text gives a card that Teams accepts, and the text can be read back. The reader is written from
+//! FORMATS, sections 2 and 9, independently of the builder.
 
 use proptest::prelude::*;
 use serde_json::Value;
@@ -12,7 +12,7 @@ fn units(text: &str) -> usize {
     text.encode_utf16().count()
 }
 
-/// A run's text, as a reader sees it.
+/// A run's text as a reader sees it.
 fn read(run: &Value) -> String {
     let text = run["text"].as_str().expect("a string");
     assert!(!text.is_empty() && !text.contains("{{"), "{text}");
@@ -20,7 +20,7 @@ fn read(run: &Value) -> String {
     text.replace('\u{200B}', "")
 }
 
-/// A fact's text behind its Markdown step.
+/// A fact's text after Markdown processing.
 fn unescaped(text: &Value) -> String {
     let mut out = String::new();
     let mut rest = text.as_str().expect("a string").chars();
@@ -87,7 +87,7 @@ proptest! {
         prop_assert!(body.len() <= most + 1);
         let shown: Vec<_> = body.iter().map(|block| read(&block["inlines"][0])).collect();
         prop_assert!(shown.iter().all(|line| !line.contains('\n')));
-        // What nobody sees may have been taken for an empty line, or cut.
+        // Invisible characters may have been read as an empty line, or truncated.
         let visible = |text: &str| text.replace(|c: char| c != '\n' && !c.is_whitespace() && crate::text::is_blank(c.encode_utf8(&mut [0; 4])), "");
         let clean = visible(&cleaned(&text, "", "\n"));
         let sent: Vec<_> = clean.trim().lines().map(str::trim).filter(|line| !crate::text::is_blank(line)).collect();

@@ -1,5 +1,5 @@
-//! Whatever text goes in, a message comes out that Slack takes, and the text comes back. What reads it knows
-//! FORMATS, sections 1 and 9, and nothing of the builder.
+//! Property tests: any text gives a message that Slack accepts, and the text can be read back. The reader is written
+//! from FORMATS, sections 1 and 9, independently of the builder.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -19,7 +19,7 @@ fn sent(message: Message<'_>) -> Value {
     serde_json::from_slice(&payload.body).expect("JSON")
 }
 
-/// What a reader sees of escaped text of at most `most`.
+/// The text that a reader sees, from escaped text of at most `most` units.
 fn read(escaped: &Value, most: usize) -> String {
     let escaped = escaped.as_str().expect("a string");
     assert!((1..=most).contains(&units(escaped)), "{} of {most}: {escaped}", units(escaped));
@@ -37,7 +37,7 @@ fn read(escaped: &Value, most: usize) -> String {
     out
 }
 
-/// What one character has once it is escaped.
+/// The length of a text once escaped.
 fn escaped(text: &str) -> usize {
     text.chars()
         .map(|c| {
@@ -52,7 +52,7 @@ fn escaped(text: &str) -> usize {
         .sum()
 }
 
-/// Holds a text object against what it was made of; `None` where it was left out.
+/// Compares a text object with its source; `None` if it was left out.
 fn check(object: Option<&Value>, text: &str, line_break: &str, most: usize) {
     let clean = cleaned(text, "", line_break);
     let clean = clean.trim();

@@ -1,5 +1,5 @@
-//! Whatever text goes in, one legal record comes out, and the text comes back: read by a strict reader of CEF that
-//! knows nothing of the builder.
+//! Property tests: any text gives one legal record, and the text can be read back by a strict CEF parser that is
+//! independent of the builder.
 
 use proptest::prelude::*;
 
@@ -32,7 +32,7 @@ const TEXTS: [(Text, usize); 15] = [
 ];
 const CUSTOMS: [Custom; 6] = [Custom::Cs1, Custom::Cs2, Custom::Cs3, Custom::Cs4, Custom::Cs5, Custom::Cs6];
 
-/// A record with `text` everywhere, and each key twice.
+/// A record with `text` under every key, each added twice.
 fn record<'a>(text: &'a str, number: i64, double: f64, severity: u8) -> Record<'a> {
     let device = Device { vendor: text, product: text, version: text };
     let mut record = Record::new(device, text, text, severity);

@@ -1,5 +1,5 @@
-//! Whatever text goes in, one legal record comes out, and the text comes back: read by a strict reader of LEEF that
-//! knows nothing of the builder.
+//! Property tests: any text gives one legal record, and the text can be read back by a strict LEEF parser that is
+//! independent of the builder.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -26,7 +26,7 @@ const TEXTS: [(Text, usize); 8] = [
     (Text::UsrName, 255),
 ];
 
-/// A record with `text` everywhere, and each key twice.
+/// A record with `text` under every key, each added twice.
 fn record(text: &str, severity: u8, delimiter: Delimiter) -> Record<'_> {
     let device = Device { vendor: text, product: text, version: text };
     let headline = Headline { event_id: text, category: text, severity, time: "2026-11-17T10:12:45.120Z" };
@@ -57,12 +57,12 @@ fn read(line: &[u8]) -> Read {
     leef_reader::read(line).unwrap_or_else(|e| panic!("{e}\n{line}"))
 }
 
-/// What was sent as the reader has to see it.
+/// The text in the form in which the parser must return it.
 fn sent(text: &str) -> String {
     cleaned(text, " ", " ").trim().replace('|', "｜").replace('^', "＾")
 }
 
-/// Whether a value that was read is what was sent, or what a whole number of its characters is, and the mark.
+/// Returns true if `read` is `sent`, or a prefix of whole substituted characters followed by the truncation mark.
 fn is_cut_between_characters(sent: &str, read: &str, pipe: &str, caret: &str) -> bool {
     let written = |text: &str| text.replace('|', pipe).replace('^', caret);
     if read == written(sent) {
@@ -70,7 +70,7 @@ fn is_cut_between_characters(sent: &str, read: &str, pipe: &str, caret: &str) ->
     }
     let Some(kept) = read.strip_suffix(MARK) else { return false };
     let mut so_far = String::new();
-    // Space and joiners before the mark are left out.
+    // Space and joiners before the truncation mark are removed.
     let joins = |c: char| c.is_whitespace() || c == '\u{200D}';
     let cuts = sent.chars().map(|c| {
         so_far.push_str(&written(c.encode_utf8(&mut [0; 4])));
@@ -103,7 +103,7 @@ proptest! {
         }
         for key in ["url", "link"] {
             let address = expected.replace('｜', "%7C").replace('＾', "%5E");
-            // A full-width sign of the event's own stays: compare what both have become.
+            // Full-width characters of the event stay: compare after substituting those, too.
             let shown = read.get(key).unwrap_or_default().replace('｜', "%7C").replace('＾', "%5E");
             assert_whole_or_cut(&address, &shown, expected.len() <= 1023, MARK);
         }

@@ -42,7 +42,7 @@ fn said<'a>(outline: &'a Outline<'_>) -> Vec<&'a str> {
     outline.summary.iter().map(|brief| brief.said.as_ref()).collect()
 }
 
-/// Whatever a format for chats says in passing, one with a table has by name.
+/// Everything in the summary of a chat format must have a label in a table.
 #[test]
 fn a_table_has_everything_by_name_and_no_name_twice() {
     for (kind, data, expected) in [

@@ -1,5 +1,5 @@
-//! Whatever text goes in, one legal message comes out, and the text comes back: read by a strict reader of RFC
-//! 3164 that knows nothing of the builder.
+//! Property tests: any text gives one legal message, and the text can be read back by a strict RFC 3164 parser that is
+//! independent of the builder.
 
 use proptest::prelude::*;
 

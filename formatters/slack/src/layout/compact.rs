@@ -1,4 +1,4 @@
-//! One short block: what happened, to what, in which engagement, and the first button.
+//! The compact layout: one short block with event, target, engagement, and the first button.
 
 use heraldry_formatter::block_kit::{Button, Message, Mrkdwn};
 use heraldry_formatter::outline::Outline;
@@ -15,7 +15,7 @@ pub(super) fn fill(message: &mut Message<'_>, event: &Event<'_>, outline: &Outli
     let may_be_cut = title(outline, TITLE).may_be_cut();
     let title = Sheet::new().piece(&format!("{} ", outline.sign), &outline.title, TITLE).line();
     let mut sheet = glance(title, outline);
-    // A finding's own title has lost no more than its end.
+    // A finding's truncated title needs no further explanation.
     if may_be_cut && !event.kind.is_finding() {
         sheet = outline.told.iter().fold(sheet, |sheet, fact| sheet.piece("", &fact.value, NAME));
     }
@@ -26,7 +26,7 @@ pub(super) fn fill(message: &mut Message<'_>, event: &Event<'_>, outline: &Outli
     if let Some(name) = engagement.filter(|_| !outline.tells_engagement()) {
         sheet = sheet.piece("", name, NAME);
     }
-    // What a monitor says is the news itself.
+    // The news of a monitor alert is its message.
     if event.kind == EventType::MonitorAlert {
         for passage in &outline.passages {
             sheet = sheet.line().piece("", passage, MESSAGE);

@@ -1,4 +1,4 @@
-//! What stands beside the coloured bar: everything that may be read later.
+//! The details, shown beside the coloured bar, where Slack may fold them.
 
 use heraldry_formatter::Event;
 use heraldry_formatter::block_kit::{Blocks, Button, Compose, Mrkdwn, PlainText, TEXT, Text};
@@ -31,7 +31,7 @@ pub(super) fn fill<'a>(
     if event.kind.is_rated() {
         lists(blocks, outline);
     }
-    // An address that may not be pressed may be read.
+    // An address that is unsafe as a link is shown as text.
     for link in outline.links.iter().filter(|link| Button::open(link.label, &link.address).is_none()) {
         let text = PlainText::compose(PASSAGE).words(link.label).words(": ").value(&link.address, PASSAGE);
         blocks.section(text.finish());
@@ -58,7 +58,7 @@ fn line(list: &List<'_>) -> PlainText<'static> {
     }
 }
 
-/// The heading, an item a line, and how many more there are.
+/// The heading, one item per line, and the number of items left out.
 fn list(list: &List<'_>) -> PlainText<'static> {
     let mut text = heading(list);
     for item in &list.shown {
@@ -74,7 +74,7 @@ fn heading(list: &List<'_>) -> Compose {
     PlainText::compose(TEXT).words(list.sign).words(" ").words(list.label).words(&format!(" ({})", list.total))
 }
 
-/// Whose event it is, what one needs to find it again, and when it happened.
+/// The engagement, identifiers, and the time of the event.
 fn small_print<'a>(event: &'a Event<'_>, outline: &Outline<'_>) -> Vec<Text<'a>> {
     let mut sheet = Sheet::new();
     let engagement = event.engagement_name().or(event.engagement_id()).filter(|_| !outline.tells_engagement());
@@ -84,7 +84,7 @@ fn small_print<'a>(event: &'a Event<'_>, outline: &Outline<'_>) -> Vec<Text<'a>>
     for note in &outline.notes {
         sheet = sheet.piece(&format!("{} ", note.label), &note.value, PIECE);
     }
-    // In the reader's own time zone if it can be told.
+    // In the reader's time zone, if Slack can show it so.
     let before = if sheet.is_empty() { "" } else { DOT.trim() };
     match event.time().and_then(|time| Mrkdwn::dated(before, time.unix_timestamp(), event.occurred_at)) {
         Some(date) => vec![sheet.finish().into(), date.into()],

@@ -1,4 +1,4 @@
-//! A few lines: what happened, to what, in which engagement and when, and the first button.
+//! The compact layout: a few lines with event, target, engagement and time, and the first button.
 
 use heraldry_formatter::adaptive_card::{Card, Element};
 use heraldry_formatter::outline::Outline;
@@ -8,7 +8,7 @@ use super::{action, engagement, glance, line, paragraph, style, title, when};
 use crate::budget::Budget;
 use crate::options::Options;
 
-/// Of a value beside others, and of what a monitor says.
+/// A value that shares its line with others; also a monitor's message.
 const PIECE: usize = 80;
 const TARGET: usize = 200;
 
@@ -24,7 +24,7 @@ pub(super) fn fill<'a>(
         pieces.push(format!("{} {} {}", count.severity.emoji(), count.count, count.severity.word()));
     }
     let target = outline.target.as_deref().unwrap_or_default();
-    // What a monitor says is the news itself.
+    // The news of a monitor alert is its message.
     let message = match (event.kind, outline.passages.first()) {
         (EventType::MonitorAlert, Some(message)) => &**message,
         _ => "",

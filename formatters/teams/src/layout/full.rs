@@ -1,4 +1,4 @@
-//! The whole: what happened on a coloured ground, values with their names, text, evidence, lists, small print.
+//! The full layout: the event on a coloured background, labelled values, passages, evidence, lists, small print.
 
 use heraldry_formatter::Event;
 use heraldry_formatter::adaptive_card::{Card, Element, Run};
@@ -8,10 +8,10 @@ use super::{LINE, WORDS, action, engagement, glance, line, paragraph, style, tit
 use crate::budget::{Budget, LEVELS};
 use crate::options::Options;
 
-/// More would be a menu (FORMATS, section 2).
+/// More buttons would be a menu (FORMATS, section 2).
 const ACTIONS: usize = 3;
 
-// Every list of an outline has room for what the first level shows.
+// The first level shows no more items than an outline holds.
 const _: () = assert!(LEVELS[0].items <= LIST_SHOWN);
 
 pub(super) fn fill<'a>(
@@ -47,7 +47,7 @@ pub(super) fn fill<'a>(
     for link in &outline.links {
         let action = action(link).filter(|_| card.actions() < ACTIONS);
         if !card.act(action) {
-            // It may not be pressed, but it may be read.
+            // An address that is unsafe as a link is shown as text.
             let label = Run::compose(WORDS).words(link.label).words(": ").finish().bold();
             card.push(Element::text([label, Run::line(&*link.address, budget.passage)]));
         }
@@ -55,7 +55,7 @@ pub(super) fn fill<'a>(
     card.push(paragraph(small_print(event, outline, options, budget).small().subtle()).apart());
 }
 
-/// How many findings of which severity, side by side.
+/// The number of findings of each severity, side by side.
 fn tally<'a>(outline: &Outline<'_>, budget: &Budget) -> Element<'a> {
     let column = |count: &heraldry_formatter::outline::Count<'_>| {
         let word = Run::compose(WORDS).words(count.severity.emoji()).words(" ").words(count.severity.word());
@@ -77,7 +77,8 @@ fn row<'a>(fact: &'a Fact<'_>, options: &Options, limit: usize) -> Element<'a> {
     Element::row(name(fact.label), value)
 }
 
-/// A heading with the count; what one line holds beside it, else an item a line; and how many more there are.
+/// A heading with the count; the items on the same line if they fit, else one per line; and the number of items left
+/// out.
 fn list(list: &List<'_>, budget: &Budget) -> Vec<Element<'static>> {
     let heading = Run::compose(WORDS).words(list.sign).words(" ").words(list.label);
     let heading = heading.words(&format!(" ({})", list.total)).finish().bold();
@@ -102,7 +103,7 @@ fn list(list: &List<'_>, budget: &Budget) -> Vec<Element<'static>> {
     elements
 }
 
-/// Whose event it is, what one needs to find it again, and when it happened.
+/// The engagement, identifiers, and the time of the event.
 fn small_print(event: &Event<'_>, outline: &Outline<'_>, options: &Options, budget: &Budget) -> Run<'static> {
     let notes: Vec<_> = outline.notes.iter().map(|note| format!("{} {}", note.label, note.value)).collect();
     let when = when(event, options);

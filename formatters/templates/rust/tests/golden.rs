@@ -1,5 +1,5 @@
-//! Whole outputs for the sample events, kept in `golden/`; `heraldry formatter test` uses the same files. After a
-//! change on purpose: `UPDATE_GOLDEN=1 cargo test`, and review the difference.
+//! Golden files of the sample events in `golden/`; `heraldry formatter test` uses the same files. `UPDATE_GOLDEN=1 cargo
+//! test` rewrites them after an intended change; review the diff.
 
 use heraldry_formatter::testing::golden::{Case, check};
 use {{crate}}::Format;
