@@ -11,7 +11,7 @@ mod options;
 use std::borrow::Cow;
 
 use heraldry_formatter::cef::{Device, Record};
-use heraldry_formatter::syslog::{Choice, max_bytes};
+use heraldry_formatter::syslog::{HeaderOptions, max_bytes};
 use heraldry_formatter::{Context, Error, Event, EventType, Formatter, Join, Kind, Manifest, Payload};
 
 pub use options::Options;
@@ -27,7 +27,7 @@ impl Formatter for Cef {
         Manifest {
             title: Some("CEF (Common Event Format)"),
             description: Some(
-                "One line an event in CEF:0 for ArcSight, QRadar, Sentinel and others; over syslog with a header of RFC 5424 or RFC 3164.",
+                "One line per event in CEF:0 for ArcSight, QRadar, Sentinel and others; over syslog with a header of RFC 5424 or RFC 3164.",
             ),
             kind: Kind::Line,
             join: Join::Newline,
@@ -37,7 +37,7 @@ impl Formatter for Cef {
     }
 
     fn render(event: &Event<'_>, context: &Context, options: &Options) -> Result<Payload, Error> {
-        let choice = Choice {
+        let header_options = HeaderOptions {
             protocol: options.syslog_header,
             facility: options.facility,
             utc_offset: options.utc_offset,
@@ -51,7 +51,7 @@ impl Formatter for Cef {
         let target = event.group().text("target");
         let mut record = Record::new(device, event.kind.name(), name(event), event.level());
         extension::fill(&mut record, event, target.as_deref(), &options.labels);
-        record.payload(choice.head(event, context), max_bytes(context))
+        record.payload(header_options.head(event, context), max_bytes(context))
     }
 }
 

@@ -6,7 +6,7 @@ use heraldry_formatter::testing::golden::{Case, check, check_cuts};
 use heraldry_formatter::testing::samples;
 
 #[test]
-fn outputs_are_the_golden_ones() {
+fn outputs_match_the_golden_files() {
     let case = |name, options, max_bytes| Case { name, options, context: samples::syslog(max_bytes) };
     let cases = [
         Case::http("", "{}"),
@@ -24,7 +24,7 @@ fn outputs_are_the_golden_ones() {
 
 /// Text too long for a datagram or a stream is truncated between characters and escapes, and marked.
 #[test]
-fn cuts_are_the_golden_ones() {
+fn truncated_outputs_match_the_golden_files() {
     let case = |name, options, max_bytes| Case { name, options, context: samples::syslog(max_bytes) };
     let cases = [case("udp", "{}", 2048), case("stream", r#"{"syslog_header":"rfc3164","tag":"heraldry"}"#, 8000)];
     check_cuts::<Cef>(env!("CARGO_MANIFEST_DIR"), &cases);

@@ -2,7 +2,7 @@
 
 use heraldry_formatter::link::web_url;
 use heraldry_formatter::outline::{Fact, Link, List, Outline};
-use heraldry_formatter::text::{MARK, Rule, bare, is_blank, tidy, utf16};
+use heraldry_formatter::text::{ELLIPSIS, Rule, bare, is_blank, tidy, utf16};
 use heraldry_formatter::{Event, EventType};
 
 use crate::budget::Budget;
@@ -23,7 +23,7 @@ pub(crate) fn embed<'a>(event: &Event<'a>, outline: &Outline<'_>, budget: &Budge
     let severity = event.severity();
     let room = TITLE - severity.emoji().encode_utf16().count() - 1;
     let title = title(event, room);
-    let fields = fields(event, outline, budget, title.ends_with(MARK));
+    let fields = fields(event, outline, budget, title.ends_with(ELLIPSIS));
     Embed {
         title: format!("{} {title}", severity.emoji()),
         url: outline.links.first().and_then(|link| web_url(&link.address, URL_BYTES)),
@@ -40,7 +40,7 @@ pub(crate) fn line(event: &Event<'_>, outline: &Outline<'_>) -> String {
     let severity = event.severity();
     let title = title(event, LINE_TITLE);
     let mut line = format!("{} **{}** {title}", severity.emoji(), severity.upper());
-    let is_cut = title.ends_with(MARK);
+    let is_cut = title.ends_with(ELLIPSIS);
     let mut push = |between: &str, part: String| {
         if !part.is_empty() {
             line.push_str(between);
@@ -48,7 +48,7 @@ pub(crate) fn line(event: &Event<'_>, outline: &Outline<'_>) -> String {
         }
     };
     // A long status of a phase may have displaced its name in the title.
-    if let Some(about) = outline.told.first().filter(|_| is_cut && !event.kind.is_finding()) {
+    if let Some(about) = outline.title_facts.first().filter(|_| is_cut && !event.kind.is_finding()) {
         push(" · ", literal(&about.value, Rule::ONE_LINE, LINE_NAME));
     }
     push(" · ", literal(outline.target.as_deref().unwrap_or_default(), Rule::ONE_LINE, LINE_TEXT));
@@ -106,7 +106,7 @@ fn fields(event: &Event<'_>, outline: &Outline<'_>, budget: &Budget, title_is_cu
     let is_weakness = |fact: &&Fact<'_>| matches!(fact.label, "CVSS" | "CWE" | "CVE");
     let table = outline.table();
     if title_is_cut {
-        fields.extend(outline.told.iter().filter(|told| told.label != "Title").map(fact));
+        fields.extend(outline.title_facts.iter().filter(|fact| fact.label != "Title").map(fact));
     }
     fields.extend(table.iter().filter(is_weakness).map(fact));
     if let Some(target) = &outline.target {
@@ -141,7 +141,7 @@ fn list(list: &List<'_>, budget: &Budget) -> Field {
 fn footer(event: &Event<'_>, budget: &Budget) -> Footer {
     let mut parts = vec![event.kind.phrase().to_owned()];
     for part in [engagement(event), event.engagement_client().unwrap_or_default()] {
-        let part = tidy(bare(part), Rule::ONE_LINE, budget.footer, utf16, MARK);
+        let part = tidy(bare(part), Rule::ONE_LINE, budget.footer, utf16, ELLIPSIS);
         if !is_blank(&part) {
             parts.push(part.into_owned());
         }

@@ -7,12 +7,12 @@
 //!
 //! Discord accepts a webhook's message without reporting whether it was saved, unless the URL ends in `?wait=true`.
 
-mod answer;
 mod budget;
 mod embed;
 mod layout;
 mod markdown;
 mod options;
+mod response;
 
 use heraldry_formatter::{Answer, Context, Error, Event, Formatter, Interpreter, Manifest, Payload, Verdict};
 
@@ -30,7 +30,7 @@ impl Formatter for Discord {
         Manifest {
             title: Some("Discord"),
             description: Some(
-                "An embed for a webhook of a Discord channel, coloured by severity; put ?wait=true behind the webhook's URL, so that Discord says when it could not save a message.",
+                "An embed for a webhook of a Discord channel, coloured by severity; add ?wait=true to the webhook's URL, so that Discord reports messages that it could not save.",
             ),
             options_schema: Some(options::SCHEMA),
             ..Manifest::new("discord", env!("CARGO_PKG_VERSION"))
@@ -68,7 +68,7 @@ fn payload(message: &Message<'_>) -> Result<Payload, Error> {
 
 impl Interpreter for Discord {
     fn interpret(answer: &Answer) -> Verdict {
-        answer::verdict(answer)
+        response::verdict(answer)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use heraldry_formatter::link::web_url;
-use heraldry_formatter::text::{MARK, Rule, bare, is_blank, separate, tidy, utf16};
+use heraldry_formatter::text::{ELLIPSIS, Rule, bare, is_blank, separate, tidy, utf16};
 
 /// Characters that start markup anywhere: emphasis, code, spoilers, links, mentions, emoji, timestamps, and with the
 /// colon automatic links. Discord does not show a backslash before ASCII punctuation.
@@ -13,7 +13,7 @@ const LINE_MARKUP: &[u8] = b"-+#>";
 
 /// The text verbatim, at most `limit` UTF-16 units, including escapes. Empty if none of it is visible.
 pub(crate) fn literal(text: &str, rule: Rule, limit: usize) -> String {
-    let out = escape(&tidy(bare(text), rule, limit, cost, MARK));
+    let out = escape(&tidy(bare(text), rule, limit, cost, ELLIPSIS));
     if is_blank(&out) { String::new() } else { out }
 }
 
@@ -75,7 +75,7 @@ fn names_discord(before: &str) -> bool {
 /// A code block with at most `limit` UTF-16 units between its fences. Consecutive backticks are separated, so none ends
 /// the fence. `None` if none of the text is visible.
 pub(crate) fn code(text: &str, limit: usize) -> Option<String> {
-    let cut = |text: &str| tidy(text, Rule::LINES, limit, utf16, MARK).into_owned();
+    let cut = |text: &str| tidy(text, Rule::LINES, limit, utf16, ELLIPSIS).into_owned();
     // The separators have a length, too, so truncate again.
     let text = cut(&separate(Cow::Owned(cut(text)), '`'));
     (!is_blank(&text)).then(|| format!("```\n{text}\n```"))

@@ -4,7 +4,7 @@ use heraldry_format_discord::Discord;
 use heraldry_formatter::testing::golden::{Case, check};
 
 #[test]
-fn outputs_are_the_golden_ones() {
+fn outputs_match_the_golden_files() {
     check::<Discord>(
         env!("CARGO_MANIFEST_DIR"),
         &[Case::http("", "{}"), Case::http("compact", r#"{"compact":true,"username":"Heraldry"}"#)],

@@ -257,15 +257,15 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_event_gives_a_message_that_discord_takes(event in strategy::legal_event()) {
+    fn any_event_gives_a_message_that_discord_accepts(event in strategy::legal_event()) {
         check_embed(&event);
         check_line(&event);
     }
 
     /// All texts long: the worst case for the budgets.
     #[test]
-    fn the_longest_event_fits(piece in strategy::text(), verified in any::<bool>()) {
-        let long = piece.repeat(3000 / piece.len().max(1) + 1);
+    fn the_longest_event_fits(part in strategy::text(), verified in any::<bool>()) {
+        let long = part.repeat(3000 / part.len().max(1) + 1);
         let names = ["title", "cvss", "cwe", "cve", "target", "parameter", "ip", "tool", "occurrences", "id", "description",
             "evidence", "remediation"];
         let mut finding: serde_json::Map<String, Value> = names.iter().map(|name| ((*name).into(), json!(long))).collect();
@@ -282,7 +282,7 @@ proptest! {
     }
 
     #[test]
-    fn any_answer_has_a_verdict(
+    fn any_response_has_a_verdict(
         status in 200_u16..600,
         body in prop_oneof![
             vec(any::<u8>(), 0..200),
@@ -308,7 +308,7 @@ proptest! {
 }
 
 #[test]
-fn every_sample_gives_a_message_that_discord_takes() {
+fn every_sample_gives_a_message_that_discord_accepts() {
     for sample in samples::all() {
         check_embed(&sample.event);
         check_line(&sample.event);
@@ -318,7 +318,7 @@ fn every_sample_gives_a_message_that_discord_takes() {
 }
 
 #[test]
-fn what_is_short_is_whole() {
+fn short_text_is_complete() {
     let sample = samples::all().into_iter().find(|sample| sample.name == "finding_verified").expect("the sample");
     let shown = read(text(&message(&sample.event, "{}")["embeds"][0], "description"));
     assert_eq!(
@@ -333,7 +333,7 @@ fn what_is_short_is_whole() {
 }
 
 #[test]
-fn what_was_cut_says_so() {
+fn truncated_text_ends_with_an_ellipsis() {
     let sample = samples::all().into_iter().find(|sample| sample.name == "finding_added--long");
     let message = message(&sample.expect("the sample").event, "{}");
     let embed = &message["embeds"][0];
@@ -343,7 +343,7 @@ fn what_was_cut_says_so() {
 }
 
 #[test]
-fn a_wrong_time_is_text() {
+fn an_invalid_time_is_shown_as_text() {
     let mut event = samples::all()[0].event.clone();
     event.occurred_at = "<@1> yesterday".into();
     let message = message(&event, "{}");
@@ -354,7 +354,7 @@ fn a_wrong_time_is_text() {
 }
 
 #[test]
-fn a_transport_that_takes_less_gets_less() {
+fn a_lower_transport_limit_is_kept() {
     let sample = samples::all().into_iter().find(|sample| sample.name == "finding_added--long").expect("the sample");
     let bytes = |max: Option<u32>| {
         let context = Context { max_bytes: max, ..samples::http() };
@@ -398,6 +398,6 @@ fn options_at_their_limits() {
 }
 
 #[test]
-fn the_manifest_says_what_it_is() {
+fn the_manifest_is_complete() {
     manifest::checked::<Discord>("discord", "document", "none");
 }

@@ -45,7 +45,7 @@ pub const OPTIONS_SCHEMA: &str = r#"{
 "type":"string",
 "enum":["standard","plain","cloudevents"],
 "default":"standard",
-"description":"The envelope: standard (type, timestamp, id, version, engagement, data; as Standard Webhooks has it), plain (the event as it was posted) or cloudevents (CloudEvents 1.0, structured mode)."
+"description":"The envelope: standard (type, timestamp, id, version, engagement, data; as in Standard Webhooks), plain (the event as it was posted) or cloudevents (CloudEvents 1.0, structured mode)."
 }}}"#;
 
 /// The version of the `standard` envelope, incremented when a member changes its meaning.
@@ -58,7 +58,7 @@ impl Formatter for Json {
         Manifest {
             title: Some("JSON"),
             description: Some(
-                "One JSON document an event: the Standard Webhooks envelope, the event as posted, or a CloudEvent.",
+                "One JSON document per event: the Standard Webhooks envelope, the event as posted, or a CloudEvent.",
             ),
             join: Join::Newline,
             options_schema: Some(OPTIONS_SCHEMA),

@@ -114,7 +114,7 @@ fn key_order_and_digits_stay() {
 }
 
 #[test]
-fn options_are_what_the_schema_says() {
+fn options_match_the_schema() {
     let event = &samples::all()[0].event;
     assert!(format::<Json>(event, &samples::http(), "{}").is_ok());
     for (options, pointer) in
@@ -134,7 +134,7 @@ fn options_are_what_the_schema_says() {
 }
 
 #[test]
-fn a_limit_of_the_transport_is_an_error_that_says_so() {
+fn a_body_over_the_transport_limit_is_an_error() {
     let context = samples::syslog(100);
     match format::<Json>(&samples::all()[0].event, &context, "{}") {
         Err(Error::Internal(message)) => assert!(message.contains("100"), "{message}"),

@@ -8,7 +8,7 @@ mod attributes;
 mod options;
 
 use heraldry_formatter::leef::{Device, Headline, Record};
-use heraldry_formatter::syslog::{Choice, Head, max_bytes};
+use heraldry_formatter::syslog::{Head, HeaderOptions, max_bytes};
 use heraldry_formatter::{Context, Error, Event, Formatter, Join, Kind, Manifest, Payload, rfc5424};
 
 pub use options::Options;
@@ -24,7 +24,7 @@ impl Formatter for Leef {
         Manifest {
             title: Some("LEEF 2.0 (IBM QRadar)"),
             description: Some(
-                "One line an event in LEEF 2.0 for IBM QRadar; over syslog with a header of RFC 3164 or RFC 5424.",
+                "One line per event in LEEF 2.0 for IBM QRadar; over syslog with a header of RFC 3164 or RFC 5424.",
             ),
             kind: Kind::Line,
             join: Join::Newline,
@@ -34,13 +34,13 @@ impl Formatter for Leef {
     }
 
     fn render(event: &Event<'_>, context: &Context, options: &Options) -> Result<Payload, Error> {
-        let choice = Choice {
+        let header_options = HeaderOptions {
             protocol: options.syslog_header,
             facility: options.facility,
             utc_offset: options.utc_offset,
             tag: None,
         };
-        let head = choice.head(event, context).map(without_ipv6);
+        let head = header_options.head(event, context).map(without_ipv6);
         let limit = if head.is_some() { options.max_bytes.get() } else { usize::MAX };
         let device = Device {
             vendor: options.vendor.as_str(),

@@ -4,16 +4,16 @@
 use heraldry_formatter::outline::item_text;
 use heraldry_formatter::value::Value;
 
-use crate::record::{Activity, Analytic, Class, FindingInfo, Maker, Record, Resource, Status};
+use crate::record::{Activity, Analytic, Class, FindingInfo, Record, RecordBuilder, Resource, Status};
 use crate::text::{self, line, lines};
 
 /// The most assets listed as resources; the event in `unmapped` has all.
 const ASSETS: usize = 100;
 
 /// A monitor alert.
-pub(crate) fn alert<'a>(maker: &Maker<'a, '_>) -> Record<'a> {
-    let monitor = maker.event.group();
-    let mut record = record(maker);
+pub(crate) fn alert<'a>(builder: &RecordBuilder<'a, '_>) -> Record<'a> {
+    let monitor = builder.event.group();
+    let mut record = record(builder);
     let (name, uid) = (
         monitor.text("name").and_then(|name| line(&name, text::NAME)),
         monitor.text("id").and_then(|id| text::id(&id)),
@@ -21,7 +21,7 @@ pub(crate) fn alert<'a>(maker: &Maker<'a, '_>) -> Record<'a> {
     record.finding_info = Some(FindingInfo {
         desc: monitor.text("message").and_then(|message| lines(&message, text::DESCRIPTION)),
         analytic: (name.is_some() || uid.is_some()).then_some(Analytic { name, uid, type_id: 0 }),
-        ..maker.finding_info(None, maker.title(), Activity::Create)
+        ..builder.finding_info(None, builder.title(), Activity::Create)
     });
     let targets = monitor.items("target").into_iter().take(ASSETS);
     record.resources = targets.filter_map(|target| Resource::of(&target.text()?)).collect();
@@ -30,15 +30,15 @@ pub(crate) fn alert<'a>(maker: &Maker<'a, '_>) -> Record<'a> {
 }
 
 /// Surface drift: assets that were added, removed and changed.
-pub(crate) fn drift<'a>(maker: &Maker<'a, '_>) -> Record<'a> {
-    let mut record = record(maker);
+pub(crate) fn drift<'a>(builder: &RecordBuilder<'a, '_>) -> Record<'a> {
+    let mut record = record(builder);
     let mut desc = String::new();
     for (member, label) in [("added", "Added"), ("removed", "Removed"), ("changed", "Changed")] {
         // A bare number in place of a list is the number of assets, which the title contains.
-        if maker.event.group().get(member).is_some_and(Value::is_number) {
+        if builder.event.group().get(member).is_some_and(Value::is_number) {
             continue;
         }
-        for item in maker.event.group().items(member) {
+        for item in builder.event.group().items(member) {
             if record.resources.len() == ASSETS {
                 break;
             }
@@ -48,15 +48,15 @@ pub(crate) fn drift<'a>(maker: &Maker<'a, '_>) -> Record<'a> {
     }
     record.finding_info = Some(FindingInfo {
         desc: lines(&desc, text::DESCRIPTION),
-        ..maker.finding_info(None, maker.title(), Activity::Create)
+        ..builder.finding_info(None, builder.title(), Activity::Create)
     });
     record
 }
 
 /// The common part of a new finding.
-fn record<'a>(maker: &Maker<'a, '_>) -> Record<'a> {
-    let severity = Some(maker.event.severity());
-    maker.record(Class::Detection, Activity::Create, severity, Some(Status::New), maker.sentence())
+fn record<'a>(builder: &RecordBuilder<'a, '_>) -> Record<'a> {
+    let severity = Some(builder.event.severity());
+    builder.record(Class::Detection, Activity::Create, severity, Some(Status::New), builder.sentence())
 }
 
 /// An asset: a name, or an object that has one.

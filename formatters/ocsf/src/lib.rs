@@ -22,7 +22,7 @@ mod vulnerability;
 use heraldry_formatter::{Context, Error, Event, EventType, Formatter, Join, Level, Manifest, Payload, Problem, log};
 
 pub use options::Options;
-use record::{Maker, Record};
+use record::{Record, RecordBuilder};
 
 /// The host's limit on the output of any formatter.
 const MOST_BYTES: usize = 1 << 20;
@@ -38,7 +38,7 @@ impl Formatter for Ocsf {
         Manifest {
             title: Some("OCSF (Open Cybersecurity Schema Framework)"),
             description: Some(
-                "OCSF 1.4.0, a JSON object a line: findings and retests as Vulnerability Finding (2002), monitor alerts and surface drift as Detection Finding (2004).",
+                "OCSF 1.4.0, one JSON object per line: findings and retests as Vulnerability Finding (2002), monitor alerts and surface drift as Detection Finding (2004).",
             ),
             join: Join::Newline,
             options_schema: Some(options::SCHEMA),
@@ -51,21 +51,22 @@ impl Formatter for Ocsf {
             let message = "a time of RFC 3339 is expected here: OCSF has no record without one".into();
             Error::InvalidEvent(vec![Problem { pointer: "/occurred_at".into(), message }])
         })?;
-        let maker = Maker { event, context, options, time_ms: time.unix_timestamp_nanos().div_euclid(1_000_000) };
+        let builder =
+            RecordBuilder { event, context, options, time_ms: time.unix_timestamp_nanos().div_euclid(1_000_000) };
         let mut records = match event.kind {
             EventType::FindingAdded | EventType::CriticalFinding | EventType::FindingVerified => {
-                vec![vulnerability::record(&maker)]
+                vec![vulnerability::record(&builder)]
             }
-            EventType::MonitorAlert => vec![detection::alert(&maker)],
-            EventType::SurfaceChanged => vec![detection::drift(&maker)],
-            EventType::RetestCompleted => retest::records(&maker),
+            EventType::MonitorAlert => vec![detection::alert(&builder)],
+            EventType::SurfaceChanged => vec![detection::drift(&builder)],
+            EventType::RetestCompleted => retest::records(&builder),
             _ => Vec::new(),
         };
         if records.is_empty() {
             if !options.all_events {
                 return Err(Error::UnsupportedEvent(event.kind.name().into()));
             }
-            records.push(maker.base_event());
+            records.push(builder.base_event());
         }
         let most = context.max_bytes.map_or(MOST_BYTES, |max| MOST_BYTES.min(max as usize));
         let mut body = lines(&records)?;

@@ -246,14 +246,14 @@ impl Serialize for Posted<'_> {
 }
 
 /// Builds the records of one event.
-pub(crate) struct Maker<'a, 'e> {
+pub(crate) struct RecordBuilder<'a, 'e> {
     pub(crate) event: &'a Event<'e>,
     pub(crate) context: &'a Context,
     pub(crate) options: &'a Options,
     pub(crate) time_ms: i128,
 }
 
-impl<'a> Maker<'a, '_> {
+impl<'a> RecordBuilder<'a, '_> {
     /// The common part of a record. `severity` is `None` if it is unknown.
     pub(crate) fn record(
         &self,

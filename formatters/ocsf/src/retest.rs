@@ -3,7 +3,7 @@
 use heraldry_formatter::value::Value;
 use heraldry_formatter::{Level, log};
 
-use crate::record::{Activity, Class, KnownAs, Maker, Record, Status, Vulnerability};
+use crate::record::{Activity, Class, KnownAs, Record, RecordBuilder, Status, Vulnerability};
 use crate::text::{self, line};
 
 /// The most findings of one retest that get records: each record takes at most 3 KiB with ids and titles of usual
@@ -13,8 +13,8 @@ const FINDINGS: usize = 200;
 const TITLE: usize = 300;
 
 /// The records; none if the retest names no finding. Only the first contains the event as posted.
-pub(crate) fn records<'a>(maker: &Maker<'a, '_>) -> Vec<Record<'a>> {
-    let retest = maker.event.group();
+pub(crate) fn records<'a>(builder: &RecordBuilder<'a, '_>) -> Vec<Record<'a>> {
+    let retest = builder.event.group();
     let mut records = Vec::new();
     let mut left_out = 0;
     for (member, words, activity, status) in [
@@ -33,8 +33,8 @@ pub(crate) fn records<'a>(maker: &Maker<'a, '_>) -> Vec<Record<'a>> {
             }
             let what = title.clone().unwrap_or_else(|| uid.clone());
             let message = line(&format!("{words} after a retest: {what}"), text::MESSAGE).unwrap_or_default();
-            let mut record = maker.record(Class::Vulnerability, activity, None, Some(status), message);
-            record.finding_info = Some(maker.finding_info(Some(uid.clone()), what, activity));
+            let mut record = builder.record(Class::Vulnerability, activity, None, Some(status), message);
+            record.finding_info = Some(builder.finding_info(Some(uid.clone()), what, activity));
             record.vulnerabilities.push(Vulnerability {
                 known_as: KnownAs::Advisory { uid },
                 title,
@@ -47,7 +47,7 @@ pub(crate) fn records<'a>(maker: &Maker<'a, '_>) -> Vec<Record<'a>> {
                 record.unmapped = None;
             }
             // Each record needs a unique id.
-            record.metadata.uid = format!("{}/{}", maker.event.id, records.len() + 1);
+            record.metadata.uid = format!("{}/{}", builder.event.id, records.len() + 1);
             records.push(record);
         }
     }

@@ -1,7 +1,7 @@
 //! Text in a record: without control characters, and truncated to limit the record's size. `unmapped` has the full
 //! text.
 
-use heraldry_formatter::text::{MARK, Rule, bare, bytes, is_blank, tidy};
+use heraldry_formatter::text::{ELLIPSIS, Rule, bare, bytes, is_blank, tidy};
 
 /// The longest name, title or id, in bytes, as are all lengths below.
 pub(crate) const NAME: usize = 1_000;
@@ -16,12 +16,12 @@ pub(crate) const ADDRESS: usize = 2_000;
 
 /// The text on one line; `None` if none of it is visible.
 pub(crate) fn line(text: &str, limit: usize) -> Option<String> {
-    seen(tidy(bare(text), Rule::ONE_LINE, limit, bytes, MARK).into_owned())
+    seen(tidy(bare(text), Rule::ONE_LINE, limit, bytes, ELLIPSIS).into_owned())
 }
 
 /// The text with its line breaks; `None` if none of it is visible.
 pub(crate) fn lines(text: &str, limit: usize) -> Option<String> {
-    seen(tidy(bare(text), Rule::LINES, limit, bytes, MARK).into_owned())
+    seen(tidy(bare(text), Rule::LINES, limit, bytes, ELLIPSIS).into_owned())
 }
 
 /// An id. Truncated without a mark, so that it is the same in every record.

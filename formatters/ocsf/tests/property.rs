@@ -256,7 +256,7 @@ proptest! {
     }
 
     #[test]
-    fn a_retest_speaks_of_each_finding(lists in prop::array::uniform3(vec(("F-[0-9]{1,4}", any::<bool>()), 0..8))) {
+    fn a_retest_has_a_record_for_each_finding(lists in prop::array::uniform3(vec(("F-[0-9]{1,4}", any::<bool>()), 0..8))) {
         let item = |(id, is_object): &(String, bool)| if *is_object { json!({"id": id, "title": "t"}) } else { json!(id) };
         let [fixed, still_open, regressed] = lists.each_ref().map(|list| list.iter().map(item).collect::<Vec<_>>());
         let event = event("retest_completed", json!({"retest": {"fixed": fixed, "still_open": still_open, "regressed": regressed}}));
@@ -305,7 +305,7 @@ fn every_sample_gives_records_that_the_schema_allows() {
 }
 
 #[test]
-fn a_retest_of_very_many_findings_says_what_it_leaves_out() {
+fn a_huge_retest_counts_the_findings_left_out() {
     for (count, left_out) in [(200, json!(null)), (201, json!(1)), (250, json!(50))] {
         let ids: Vec<_> = (0..count).map(|n| format!("F-{n}")).collect();
         let event = event("retest_completed", json!({"retest": {"still_open": ids}}));
@@ -316,7 +316,7 @@ fn a_retest_of_very_many_findings_says_what_it_leaves_out() {
 }
 
 #[test]
-fn what_was_posted_with_line_feeds_is_one_line() {
+fn posted_json_with_line_feeds_becomes_one_line() {
     let mut posted = event("report_ready", json!({"report": {"title": "a\nb\u{2028}c"}}));
     posted.json =
         serde_json::to_string_pretty(&serde_json::from_str::<Value>(&posted.json).expect("JSON")).expect("JSON");
@@ -326,7 +326,7 @@ fn what_was_posted_with_line_feeds_is_one_line() {
 }
 
 #[test]
-fn a_weakness_is_what_it_is_known_as() {
+fn a_vulnerability_has_exactly_one_identifier() {
     for (members, expected) in [
         (
             json!({"cve": "2021-44228", "cwe": [89, "CWE-89", "odd"], "cvss": 9.8}),
@@ -358,7 +358,7 @@ fn a_weakness_is_what_it_is_known_as() {
 }
 
 #[test]
-fn what_is_affected() {
+fn affected_resources() {
     let resources = |members: Value| finding(members)["resources"].clone();
     assert_eq!(
         resources(
@@ -375,7 +375,7 @@ fn what_is_affected() {
 }
 
 #[test]
-fn a_finding_lives() {
+fn finding_activities_and_states() {
     let of = |kind: &str, event: RawEvent| {
         let event = RawEvent { type_: kind.into(), json: event.json.replace("finding_added", kind), ..event };
         let record = render(&event, "{}").expect("a record").remove(0);
@@ -417,7 +417,7 @@ fn the_longest_events_stay_below_the_limit() {
 }
 
 #[test]
-fn a_transport_that_takes_less_gets_less() {
+fn a_lower_transport_limit_is_kept() {
     let event =
         event("retest_completed", json!({"retest": {"fixed": (0..100).map(|n| format!("F-{n}")).collect::<Vec<_>>()}}));
     let render = |max: u32| format::<Ocsf>(&event, &Context { max_bytes: Some(max), ..samples::http() }, "{}");

@@ -62,7 +62,7 @@ impl Action {
     }
 
     /// An alert for an event that normally is not one, for the option `all_events`.
-    pub(crate) fn news(event: &Event<'_>) -> Self {
+    pub(crate) fn informational(event: &Event<'_>) -> Self {
         Self::trigger(event, None, event.severity().into())
     }
 
@@ -74,8 +74,8 @@ impl Action {
             (Listed::One(dedup_key), Listed::None) => Some(Self::Resolve { dedup_key }),
             (Listed::None, Listed::One(dedup_key)) => Some(Self::trigger(event, Some(dedup_key), Level::Warning)),
             (Listed::None, _) => Some(Self::trigger(event, None, Level::Warning)),
-            (_, Listed::None) => Some(Self::trigger(event, None, Level::Info).noting(RESOLVE_BY_HAND)),
-            (_, _) => Some(Self::trigger(event, None, Level::Warning).noting(RESOLVE_BY_HAND)),
+            (_, Listed::None) => Some(Self::trigger(event, None, Level::Info).with_note(RESOLVE_BY_HAND)),
+            (_, _) => Some(Self::trigger(event, None, Level::Warning).with_note(RESOLVE_BY_HAND)),
         }
     }
 
@@ -83,7 +83,7 @@ impl Action {
         Self::Trigger { dedup_key: dedup_key.unwrap_or_else(|| event.id.into()), severity, note: None }
     }
 
-    fn noting(mut self, words: &'static str) -> Self {
+    fn with_note(mut self, words: &'static str) -> Self {
         if let Self::Trigger { note, .. } = &mut self {
             *note = Some(words);
         }
@@ -147,10 +147,10 @@ mod tests {
     }
 
     #[test]
-    fn a_retest_speaks_of_one_alert() {
+    fn a_retest_acts_on_one_alert() {
         let resolve = |key: &str| Some(Action::Resolve { dedup_key: key.into() });
-        let by_hand = |action: Option<Action>| action.map(|action| action.noting(RESOLVE_BY_HAND));
-        let news = || by_hand(trigger("019a", Level::Info));
+        let by_hand = |action: Option<Action>| action.map(|action| action.with_note(RESOLVE_BY_HAND));
+        let informational = || by_hand(trigger("019a", Level::Info));
         let warning = |key: &str| trigger(key, Level::Warning);
         for (lists, expected) in [
             (r#""fixed":["F-1"]"#, resolve("F-1")),
@@ -158,10 +158,10 @@ mod tests {
             (r#""fixed":[7]"#, resolve("7")),
             (r#""fixed":[{"id":"F-1","title":"t"}],"still_open":["F-2"],"regressed":[]"#, resolve("F-1")),
             (r#""fixed":[null,"F-1",""],"regressed":0"#, resolve("F-1")),
-            (r#""fixed":["F-1","F-2"]"#, news()),
-            (r#""fixed":[{"title":"t"}]"#, news()),
-            (r#""fixed":[" \u0000"]"#, news()),
-            (r#""fixed":1"#, news()),
+            (r#""fixed":["F-1","F-2"]"#, informational()),
+            (r#""fixed":[{"title":"t"}]"#, informational()),
+            (r#""fixed":[" \u0000"]"#, informational()),
+            (r#""fixed":1"#, informational()),
             (r#""regressed":["F-3"]"#, warning("F-3")),
             (r#""fixed":["F-1"],"regressed":["F-3"]"#, by_hand(warning("019a"))),
             (r#""fixed":[],"regressed":["F-3","F-4"]"#, warning("019a")),
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_alert() {
+    fn events_that_are_not_alerts() {
         for (kind, group) in [
             ("phase_changed", "phase"),
             ("engagement_completed", "summary"),

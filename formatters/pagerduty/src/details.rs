@@ -3,7 +3,7 @@
 use heraldry_formatter::Event;
 use heraldry_formatter::link::web_url;
 use heraldry_formatter::outline::{List, Outline};
-use heraldry_formatter::text::{MARK, Rule, bare, is_blank, tidy, utf16};
+use heraldry_formatter::text::{ELLIPSIS, Rule, bare, is_blank, tidy, utf16};
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
@@ -38,8 +38,8 @@ impl<'a> Details<'a> {
         }
         details.line("Target", outline.target.as_deref().unwrap_or_default(), TARGET);
         // The alert's summary contains the title, and a row below the engagement.
-        let told = outline.told.iter().filter(|told| !["Title", "Engagement"].contains(&told.label));
-        for fact in told.chain(&outline.table()) {
+        let in_title = outline.title_facts.iter().filter(|fact| !["Title", "Engagement"].contains(&fact.label));
+        for fact in in_title.chain(&outline.table()) {
             details.line(fact.label, &fact.value, FACT);
         }
         let passages: Vec<_> = outline.passages.iter().filter_map(|passage| lines(passage, PASSAGE)).collect();
@@ -58,7 +58,7 @@ impl<'a> Details<'a> {
     }
 
     fn line(&mut self, name: &'a str, value: &str, limit: usize) {
-        let value = tidy(bare(value), Rule::ONE_LINE, limit, utf16, MARK);
+        let value = tidy(bare(value), Rule::ONE_LINE, limit, utf16, ELLIPSIS);
         self.text(name, (!is_blank(&value)).then(|| value.into_owned()));
     }
 
@@ -69,7 +69,7 @@ impl<'a> Details<'a> {
 
 /// The first items, and the number of items left out.
 fn items(list: &List<'_>) -> Vec<String> {
-    let shown = list.shown.iter().map(|item| tidy(bare(item), Rule::ONE_LINE, ITEM, utf16, MARK).into_owned());
+    let shown = list.shown.iter().map(|item| tidy(bare(item), Rule::ONE_LINE, ITEM, utf16, ELLIPSIS).into_owned());
     let mut items: Vec<String> = shown.collect();
     match list.total - list.shown.len() {
         0 => {}
@@ -79,7 +79,7 @@ fn items(list: &List<'_>) -> Vec<String> {
 }
 
 fn lines(text: &str, limit: usize) -> Option<String> {
-    let text = tidy(bare(text), Rule::LINES, limit, utf16, MARK);
+    let text = tidy(bare(text), Rule::LINES, limit, utf16, ELLIPSIS);
     (!is_blank(&text)).then(|| text.into_owned())
 }
 

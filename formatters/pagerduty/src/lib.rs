@@ -15,10 +15,10 @@
 //! Change events are not used: they have another endpoint and page no one.
 
 mod action;
-mod answer;
 mod details;
 mod options;
 mod request;
+mod response;
 
 use heraldry_formatter::{Answer, Context, Error, Event, Formatter, Interpreter, Manifest, Payload, Verdict};
 
@@ -47,7 +47,7 @@ impl Formatter for PagerDuty {
     fn render(event: &Event<'_>, context: &Context, options: &Options) -> Result<Payload, Error> {
         let action = match Action::of(event) {
             Some(action) => action,
-            None if options.all_events => Action::news(event),
+            None if options.all_events => Action::informational(event),
             None => return Err(Error::UnsupportedEvent(event.kind.name().into())),
         };
         let outline = event.outline();
@@ -61,7 +61,7 @@ impl Formatter for PagerDuty {
 
 impl Interpreter for PagerDuty {
     fn interpret(answer: &Answer) -> Verdict {
-        answer::verdict(answer)
+        response::verdict(answer)
     }
 }
 

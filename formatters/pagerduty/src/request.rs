@@ -4,7 +4,7 @@
 use heraldry_formatter::line::Target;
 use heraldry_formatter::link::web_url;
 use heraldry_formatter::outline::Outline;
-use heraldry_formatter::text::{MARK, Rule, bare, is_blank, tidy, utf16};
+use heraldry_formatter::text::{ELLIPSIS, Rule, bare, is_blank, tidy, utf16};
 use heraldry_formatter::{Context, Event, EventType};
 use serde::Serialize;
 
@@ -144,6 +144,6 @@ fn engagement<'a>(event: &'a Event<'_>) -> Option<&'a str> {
 
 /// The text on one line, truncated; `None` if none of it is visible.
 fn line(text: &str, limit: usize) -> Option<String> {
-    let line = tidy(bare(text), Rule::ONE_LINE, limit, utf16, MARK);
+    let line = tidy(bare(text), Rule::ONE_LINE, limit, utf16, ELLIPSIS);
     (!is_blank(&line)).then(|| line.into_owned())
 }

@@ -201,12 +201,12 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_event_gives_a_request_that_pagerduty_takes(event in strategy::legal_event()) {
+    fn any_event_gives_a_request_that_pagerduty_accepts(event in strategy::legal_event()) {
         check_event(&event);
     }
 
     #[test]
-    fn a_retest_resolves_what_it_can(
+    fn a_retest_resolves_a_single_fixed_finding(
         fixed in vec(listed(), 0..4),
         open in vec(listed(), 0..3),
         regressed in vec(listed(), 0..3),
@@ -236,7 +236,7 @@ proptest! {
     }
 
     #[test]
-    fn any_answer_has_a_verdict(
+    fn any_response_has_a_verdict(
         status in 200_u16..600,
         body in prop_oneof![
             vec(any::<u8>(), 0..200),
@@ -261,7 +261,7 @@ proptest! {
 }
 
 #[test]
-fn every_sample_gives_a_request_that_pagerduty_takes() {
+fn every_sample_gives_a_request_that_pagerduty_accepts() {
     for sample in samples::all() {
         check_event(&sample.event);
     }
@@ -271,8 +271,8 @@ fn every_sample_gives_a_request_that_pagerduty_takes() {
 #[test]
 fn the_longest_event_stays_below_the_limit() {
     // One character of each UTF-8 length, and characters that JSON escapes.
-    for piece in ["x", "é", "漢", "😀", "\"", "\\"] {
-        let long = piece.repeat(5_000);
+    for part in ["x", "é", "漢", "😀", "\"", "\\"] {
+        let long = part.repeat(5_000);
         let list = vec![&long; 20];
         let data = json!({
             "finding": {"title": long, "id": long, "severity": "critical", "cvss": long, "cwe": list, "cve": list, "target": list,
@@ -287,7 +287,7 @@ fn the_longest_event_stays_below_the_limit() {
 }
 
 #[test]
-fn what_the_affected_system_is() {
+fn source_is_the_affected_system() {
     let source = |finding: Value| {
         let event = json!({"type": "finding_added", "id": "i", "occurred_at": "2026-11-17T10:12:45.120Z",
             "data": {"finding": finding}});
@@ -310,7 +310,7 @@ fn what_the_affected_system_is() {
 }
 
 #[test]
-fn a_wrong_time_is_left_to_pagerduty() {
+fn an_invalid_time_is_left_out() {
     let mut event = samples::finding_of_length(10);
     event.occurred_at = "yesterday".into();
     assert!(render(&event, false).expect("an alert")["payload"].get("timestamp").is_none());
@@ -347,7 +347,7 @@ fn options_at_their_limits() {
 }
 
 #[test]
-fn the_manifest_says_what_the_key_is() {
+fn the_manifest_describes_the_routing_key() {
     let manifest = manifest::checked::<PagerDuty>("pagerduty", "document", "none");
     let schema = &manifest["options_schema"];
     assert_eq!(schema["required"], json!(null));

@@ -14,7 +14,7 @@
 //!     card.push(Element::container(Style::Warning, [Element::text([Run::line("HIGH: a < b", 200).bold()])]));
 //!     card.push(Element::row(Run::line("CVSS", 20).bold(), Run::line("7.4", 20)));
 //!     card.extend(Element::lines(&text, limit, 10, |run| run));
-//!     card.act(Action::open("Open finding", "https://platform.example/findings/F-0101", 2_000));
+//!     card.add_action(Action::open("Open finding", "https://platform.example/findings/F-0101", 2_000));
 //!     card
 //! })?;
 //! assert!(payload.body.len() < 2_000);
@@ -136,7 +136,7 @@ impl<'a> Card<'a> {
 
     /// Adds a button under the card. Returns `false` when there is no action or the card has [`ACTIONS`] already; the
     /// caller then shows the address as text.
-    pub fn act(&mut self, action: Option<Action>) -> bool {
+    pub fn add_action(&mut self, action: Option<Action>) -> bool {
         let actions = &mut self.attachments[0].content.actions;
         match action {
             Some(action) if actions.len() < ACTIONS => {
@@ -220,14 +220,14 @@ impl<'a> Element<'a> {
     /// A multi-line text, one paragraph per line, because clients disagree on how to show a line feed inside a run
     /// (microsoft/AdaptiveCards#4914). Truncated at `limit` UTF-16 units and after `most` lines; consecutive empty
     /// lines make one gap. `style` sets the look of each run.
-    pub fn lines(text: &str, limit: usize, most: usize, dress: impl Fn(Run<'a>) -> Run<'a>) -> Vec<Self> {
+    pub fn lines(text: &str, limit: usize, most: usize, style: impl Fn(Run<'a>) -> Run<'a>) -> Vec<Self> {
         let mut elements = Vec::new();
         let mut spacing = None;
         for run in text::lines(text, limit, most) {
             if run.is_empty() {
                 spacing = Some(Spacing::Small);
             } else {
-                elements.push(Self(Kind::RichTextBlock { spacing, inlines: vec![dress(run)] }));
+                elements.push(Self(Kind::RichTextBlock { spacing, inlines: vec![style(run)] }));
                 spacing = Some(Spacing::None);
             }
         }
@@ -260,13 +260,13 @@ impl<'a> Element<'a> {
 
     /// Places the element directly under the one above.
     #[must_use]
-    pub fn close(self) -> Self {
+    pub fn no_spacing(self) -> Self {
         Self(self.0.spaced(Spacing::None))
     }
 
     /// Sets a larger distance to the element above than usual.
     #[must_use]
-    pub fn apart(self) -> Self {
+    pub fn wide_spacing(self) -> Self {
         Self(self.0.spaced(Spacing::Medium))
     }
 

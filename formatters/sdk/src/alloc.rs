@@ -31,7 +31,7 @@ unsafe impl Sync for Bump {}
 
 impl Bump {
     /// Allocates `size` bytes aligned to `align`; null when the memory cannot grow that far.
-    fn take(&self, size: usize, align: usize) -> *mut u8 {
+    fn allocate(&self, size: usize, align: usize) -> *mut u8 {
         if self.next.get() == 0 {
             self.next.set((&raw const __heap_base).addr());
             self.end.set(core::arch::wasm32::memory_size(0) * PAGE_BYTES);
@@ -39,14 +39,14 @@ impl Bump {
         let Some(start) = self.next.get().checked_next_multiple_of(align) else {
             return ptr::null_mut();
         };
-        if !self.reach(start, size) {
+        if !self.grow_to(start, size) {
             return ptr::null_mut();
         }
         ptr::with_exposed_provenance_mut(start)
     }
 
     /// Moves the first free address to `start + size`, growing the memory when it ends before that.
-    fn reach(&self, start: usize, size: usize) -> bool {
+    fn grow_to(&self, start: usize, size: usize) -> bool {
         let Some(next) = start.checked_add(size) else {
             return false;
         };
@@ -73,10 +73,10 @@ impl Bump {
 // before the data) end, and the end of linear memory; nothing else in the guest grows the memory or
 // writes there, as this is the only allocator. `next` only moves past a block when it is handed out, and
 // back only to the start of the last block when that is freed or shrunk, so live blocks never overlap.
-// Sizes and alignments are kept to the byte: see `take`. No method unwinds.
+// Sizes and alignments are kept to the byte: see `allocate`. No method unwinds.
 unsafe impl GlobalAlloc for Bump {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        self.take(layout.size(), layout.align())
+        self.allocate(layout.size(), layout.align())
     }
 
     /// Reclaims the block only if it is the last one. That costs nothing and keeps the call within the pages that it
@@ -90,12 +90,12 @@ unsafe impl GlobalAlloc for Bump {
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
         if self.is_last(block, layout.size()) {
             // Resized in place: the start stays, and so does the alignment.
-            return if self.reach(block.addr(), new_size) { block } else { ptr::null_mut() };
+            return if self.grow_to(block.addr(), new_size) { block } else { ptr::null_mut() };
         }
         if new_size <= layout.size() {
             return block;
         }
-        let moved = self.take(new_size, layout.align());
+        let moved = self.allocate(new_size, layout.align());
         if !moved.is_null() {
             // SAFETY: the caller owns `layout.size()` bytes at `block`; `moved` is a fresh block that is larger.
             unsafe { ptr::copy_nonoverlapping(block, moved, layout.size()) };

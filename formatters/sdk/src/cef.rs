@@ -77,7 +77,7 @@ pub struct Record<'a> {
     fields: Vec<Field<'a>>,
     message: Field<'a>,
     /// The keys in use, one bit each.
-    taken: u64,
+    used_keys: u64,
 }
 
 impl<'a> Record<'a> {
@@ -106,7 +106,7 @@ impl<'a> Record<'a> {
         let mut fields = Vec::with_capacity(24);
         fields.push(name);
         let message = pair("msg", None, Cow::Borrowed(""), false);
-        Self { device, signature, severity: severity.min(MAX_SEVERITY), fields, message, taken: 0 }
+        Self { device, signature, severity: severity.min(MAX_SEVERITY), fields, message, used_keys: 0 }
     }
 
     /// Adds a text, truncated at [`Text::max_bytes`]. Here and below: an empty value is ignored, and the first of two
@@ -186,10 +186,10 @@ impl<'a> Record<'a> {
 
     fn push(&mut self, key: Key, label: Option<&'a str>, value: Cow<'a, str>, atomic: bool) {
         let bit = 1 << key.number;
-        if value.is_empty() || self.taken & bit != 0 {
+        if value.is_empty() || self.used_keys & bit != 0 {
             return;
         }
-        self.taken |= bit;
+        self.used_keys |= bit;
         let label = label.map(|label| if label::is_label(label) { label } else { key.name });
         self.fields.push(pair(key.name, label, value, atomic));
     }

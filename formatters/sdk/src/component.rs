@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_options_say_where() {
+    fn invalid_options_are_located() {
         assert!(parse_options::<Options>(r#"{"_list":[1]}"#).is_ok());
         assert_eq!(pointer_of(r#"{"_list":[1,"x"]}"#), "/_list/1");
         assert_eq!(pointer_of(r#"{"a/b~c":1}"#), "/a~1b~0c");

@@ -296,8 +296,8 @@ impl<'a> Event<'a> {
         if self.kind.is_finding() { self.group().text("title") } else { None }
     }
 
-    /// A title for people: the finding's own title, or a phrase with the details of the event: `Phase started:
-    /// reconnaissance`. Contains raw text of the event.
+    /// A title for people: the finding's own title, or a phrase with the details of the event:
+    /// `Phase started: reconnaissance`. Contains raw text of the event.
     pub fn headline(&self) -> Cow<'a, str> {
         outline::headline(self)
     }
@@ -392,7 +392,7 @@ mod tests {
     }
 
     #[test]
-    fn identifiers_however_they_are_written() {
+    fn identifiers_are_normalized() {
         for (cwe, expected) in [
             ("89", &["CWE-89"][..]),
             (r#""89""#, &["CWE-89"]),
@@ -409,7 +409,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_event() {
+    fn invalid_events_are_rejected() {
         let error = |kind: &str, json: &str| {
             let mut raw = raw(kind, "{}");
             raw.json = json.into();

@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn files_say_nothing_of_rust() {
+    fn golden_files_do_not_depend_on_rust() {
         let problem = |pointer: &str, message: &str| Problem { pointer: pointer.into(), message: message.into() };
         let rows = [
             (

@@ -134,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_is_easy_to_ask() {
+    fn response_accessors() {
         let header = |name: &str, value: &str| Header { name: name.into(), value: value.into() };
         let answer = Answer {
             headers: vec![header("retry-after", "7"), header("retry-after", "8")],
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn verdicts_say_what_they_are_called() {
+    fn verdict_constructors() {
         let failed = |deactivate| Verdict::Failed(Refusal { reason: "r".into(), deactivate });
         assert_eq!((Verdict::failed("r"), Verdict::gone("r")), (failed(false), failed(true)));
         assert_eq!(Verdict::retry("r"), Verdict::retry_after(None, "r"));

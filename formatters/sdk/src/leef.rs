@@ -20,7 +20,7 @@
 //! let mut record = Record::new(device, headline, Delimiter::Caret);
 //! record.port(Port::DstPort, Some(443));
 //! record.text(Text::Url, Some("https://a.example/?x=1|2"));
-//! record.own("objectId", Some("F-0102"));
+//! record.custom("objectId", Some("F-0102"));
 //! record.message("a|b\nsev=1");
 //! let line = String::from_utf8(record.payload(None, 8000)?.body).unwrap_or_default();
 //! assert_eq!(
@@ -94,7 +94,7 @@ pub enum Delimiter {
 
 impl Delimiter {
     /// The delimiter character.
-    const fn sign(self) -> char {
+    const fn character(self) -> char {
         match self {
             Self::Tab => '\t',
             Self::Caret => '^',
@@ -166,25 +166,25 @@ impl<'a> Record<'a> {
 
     /// Adds a text under a custom key, truncated at [`TEXT`]. Ignored if the name is predefined, or not ASCII letters
     /// and digits with a letter first.
-    pub fn own(&mut self, name: &'static str, text: Option<impl Into<Cow<'a, str>>>) {
-        self.add_own(name, text, false);
+    pub fn custom(&mut self, name: &'static str, text: Option<impl Into<Cow<'a, str>>>) {
+        self.add_custom(name, text, false);
     }
 
     /// Adds a custom text that is useless when shortened, such as an id: in a record that is too long it may be
     /// dropped, but it is never truncated below [`TEXT`].
-    pub fn whole_own(&mut self, name: &'static str, text: Option<impl Into<Cow<'a, str>>>) {
-        self.add_own(name, text, true);
+    pub fn whole_custom(&mut self, name: &'static str, text: Option<impl Into<Cow<'a, str>>>) {
+        self.add_custom(name, text, true);
     }
 
     /// Adds a web address under a custom key; characters not allowed in a value are percent-encoded.
-    pub fn own_url(&mut self, name: &'static str, text: Option<impl Into<Cow<'a, str>>>) {
+    pub fn custom_url(&mut self, name: &'static str, text: Option<impl Into<Cow<'a, str>>>) {
         self.web.push(name);
-        self.add_own(name, text, false);
+        self.add_custom(name, text, false);
     }
 
-    fn add_own(&mut self, name: &'static str, text: Option<impl Into<Cow<'a, str>>>, atomic: bool) {
-        debug_assert!(keys::is_own(name), "{name:?} is no key of one's own");
-        if let Some(text) = text.filter(|_| keys::is_own(name)) {
+    fn add_custom(&mut self, name: &'static str, text: Option<impl Into<Cow<'a, str>>>, atomic: bool) {
+        debug_assert!(keys::is_custom_name(name), "{name:?} is no key of one's own");
+        if let Some(text) = text.filter(|_| keys::is_custom_name(name)) {
             self.push(name, value(text, TEXT), atomic);
         }
     }
@@ -218,11 +218,15 @@ impl<'a> Record<'a> {
         let begin = line.len();
         for field in self.fields.iter().chain([&self.message]).filter(|field| !field.value.is_empty()) {
             if line.len() > begin {
-                line.push(self.delimiter.sign());
+                line.push(self.delimiter.character());
             }
             line.push_str(field.name);
             line.push('=');
-            push_otherwise(&mut line, &field.value, if self.web.contains(&field.name) { percent } else { full_width });
+            push_substituted(
+                &mut line,
+                &field.value,
+                if self.web.contains(&field.name) { percent } else { full_width },
+            );
         }
         Ok(line_payload(line))
     }
@@ -251,18 +255,18 @@ fn header_field(text: &str) -> Cow<'_, str> {
         return text;
     }
     let mut out = String::with_capacity(text.len() + 16);
-    push_otherwise(&mut out, &text, full_width);
+    push_substituted(&mut out, &text, full_width);
     Cow::Owned(out)
 }
 
 /// An attribute takes, besides its value, the key, `=` and a delimiter.
 fn field<'a>(name: &'static str, value: Cow<'a, str>, atomic: bool) -> Field<'a> {
     let frame_bytes = name.len() + 2;
-    Field { name, label: None, value, frame_bytes, is_special: is_unwanted, escape_bytes: OTHERWISE - 1, atomic }
+    Field { name, label: None, value, frame_bytes, is_special: is_unwanted, escape_bytes: SUBSTITUTE_BYTES - 1, atomic }
 }
 
 /// The length of each substitute of `|` and `^`, in bytes.
-const OTHERWISE: usize = 3;
+const SUBSTITUTE_BYTES: usize = 3;
 
 /// The characters that IBM's guide tells senders to avoid, except for the tab, which is a space by now.
 fn is_unwanted(byte: u8) -> bool {
@@ -280,11 +284,11 @@ const fn percent(unwanted: u8) -> &'static str {
 }
 
 /// Appends a value with the substitutes of `|` and `^`.
-fn push_otherwise(line: &mut String, value: &str, otherwise: fn(u8) -> &'static str) {
+fn push_substituted(line: &mut String, value: &str, substitute: fn(u8) -> &'static str) {
     let mut from = 0;
     for (at, byte) in value.bytes().enumerate().filter(|(_, byte)| is_unwanted(*byte)) {
         line.push_str(&value[from..at]);
-        line.push_str(otherwise(byte));
+        line.push_str(substitute(byte));
         from = at + 1;
     }
     line.push_str(&value[from..]);
@@ -299,7 +303,7 @@ fn value<'a>(text: impl Into<Cow<'a, str>>, max_bytes: usize) -> Cow<'a, str> {
 }
 
 fn clean(text: &str, max_bytes: usize) -> Cow<'_, str> {
-    let cost = |c: char| if matches!(c, '|' | '^') { OTHERWISE } else { c.len_utf8() };
+    let cost = |c: char| if matches!(c, '|' | '^') { SUBSTITUTE_BYTES } else { c.len_utf8() };
     tidy(bare(text), Rule::SPACES, max_bytes, cost, TRUNCATED)
 }
 
@@ -309,9 +313,9 @@ mod tests {
 
     #[test]
     fn values() {
-        let written = |text: &str, max_bytes: usize, otherwise: fn(u8) -> &'static str| {
+        let written = |text: &str, max_bytes: usize, substitute: fn(u8) -> &'static str| {
             let mut out = String::new();
-            push_otherwise(&mut out, &value(text, max_bytes), otherwise);
+            push_substituted(&mut out, &value(text, max_bytes), substitute);
             assert!(out.len() <= max_bytes, "{out}");
             out
         };
@@ -331,12 +335,12 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_leaves_no_half_of_an_escape() {
+    fn truncation_keeps_substitutes_whole() {
         let headline = Headline { event_id: "e", category: "c", severity: 5, time: "" };
         let device = Device { vendor: "v", product: "p", version: "1" };
         for max_bytes in 100..400 {
             let mut record = Record::new(device, headline, Delimiter::Tab);
-            record.own_url("link", Some("|".repeat(300)));
+            record.custom_url("link", Some("|".repeat(300)));
             let line = String::from_utf8(record.payload(None, max_bytes).expect("fits").body).expect("UTF-8");
             assert!(line.len() <= max_bytes && line.len() + 4 > max_bytes, "{line}");
             let link = line.split_once("link=").expect("a link").1.strip_suffix(TRUNCATED).expect("the mark");

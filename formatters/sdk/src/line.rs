@@ -72,8 +72,8 @@ pub(crate) fn push_escaped(out: &mut String, text: &str, special: impl Fn(u8) ->
 /// The event in one sentence: its headline and details. Contains raw text of the event.
 pub fn sentence<'a>(event: &Event<'a>) -> Cow<'a, str> {
     let headline = event.headline();
-    let particulars = particulars(event);
-    if particulars.is_empty() { headline } else { Cow::Owned(format!("{headline} ({particulars})")) }
+    let details = details(event);
+    if details.is_empty() { headline } else { Cow::Owned(format!("{headline} ({details})")) }
 }
 
 /// The prose of an event: a monitor's message, or a finding's description; for a finding without a link also the texts
@@ -102,7 +102,7 @@ pub fn prose<'a>(event: &Event<'a>) -> Option<Cow<'a, str>> {
 }
 
 /// Details that neither the headline nor a separate field contains.
-fn particulars(event: &Event<'_>) -> String {
+fn details(event: &Event<'_>) -> String {
     let group = event.group();
     let text = |member| group.text(member);
     match event.kind {

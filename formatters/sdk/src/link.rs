@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_becomes_a_link() {
+    fn safe_urls_become_links() {
         for (text, url) in [
             ("https://platform.example/f/1?a=b&c#d", "https://platform.example/f/1?a=b&c#d"),
             (" HTTPS://Platform.example ", "https://Platform.example"),
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not() {
+    fn unsafe_urls_do_not_become_links() {
         for text in [
             "",
             "platform.example",

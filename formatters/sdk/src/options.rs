@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Deserializer};
 
-/// Parses an option that may be absent but not null, as the schemas require: `#[serde(default, deserialize_with =
-/// "options::given")]`.
+/// Parses an option that may be absent but not null, as the schemas require:
+/// `#[serde(default, deserialize_with = "options::given")]`.
 ///
 /// # Errors
 /// When the value is not a valid `T`.
@@ -42,8 +42,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_and_what_is_none() {
-        for (name, taken) in [
+    fn printable_names() {
+        for (name, is_valid) in [
             ("a", true),
             ("a b~!", true),
             ("12345", true),
@@ -55,7 +55,7 @@ mod tests {
             ("\u{7f}", false),
             ("é", false),
         ] {
-            assert_eq!(Printable::<5>::try_from(name.to_owned()).is_ok(), taken, "{name:?}");
+            assert_eq!(Printable::<5>::try_from(name.to_owned()).is_ok(), is_valid, "{name:?}");
         }
         #[derive(Debug, Deserialize)]
         struct Options {

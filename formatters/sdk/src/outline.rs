@@ -12,7 +12,7 @@ use std::borrow::Cow;
 use time::{Duration, OffsetDateTime};
 
 pub(crate) use self::title::headline;
-use self::title::{has_long_status, has_no_findings, has_status, is_good, sign, title};
+use self::title::{has_long_status, has_no_findings, has_status, is_good_news, symbol, title};
 use crate::Severity;
 use crate::event::{Event, EventType, instant};
 use crate::link::web_url;
@@ -31,19 +31,19 @@ const SHORT_LIST: usize = 100;
 const ENGAGEMENT: &str = "Engagement";
 
 /// The most steps that are shown as dots.
-const STEPS_DRAWN: u32 = 12;
+const MAX_DOTS: u32 = 12;
 
 /// The content of one event in the order of importance for a reader.
 #[derive(Debug)]
 pub struct Outline<'a> {
     /// A symbol shown before the title: the severity, else the kind of event.
-    pub sign: &'static str,
+    pub symbol: &'static str,
     /// True for good news: something is signed, done or fixed.
-    pub is_good: bool,
+    pub is_good_news: bool,
     /// The headline: what happened, or what was found.
     pub title: Cow<'a, str>,
     /// Values contained in the title; needed only if the title is truncated.
-    pub told: Vec<Fact<'a>>,
+    pub title_facts: Vec<Fact<'a>>,
     /// Short statements without labels: `Critical finding`, `CVSS 9.8`.
     pub summary: Vec<Brief<'a>>,
     /// The number of findings of each severity, worst first.
@@ -81,7 +81,7 @@ pub struct Fact<'a> {
 #[derive(Debug)]
 pub struct Brief<'a> {
     /// The statement: `61 pages`.
-    pub said: Cow<'a, str>,
+    pub text: Cow<'a, str>,
     /// The value in it with its label, for a table; `None` if the value is the event's type or severity.
     pub fact: Option<Fact<'a>>,
 }
@@ -108,14 +108,14 @@ pub struct Step {
 
 impl Step {
     /// A progress bar of discs, filled for completed steps: `●◐○○○`. `None` if there are too many steps.
-    pub fn drawn(self) -> Option<String> {
+    pub fn dots(self) -> Option<String> {
         let disc = |step: u32| match step.cmp(&self.index) {
             std::cmp::Ordering::Less => '●',
             std::cmp::Ordering::Equal if self.is_done => '●',
             std::cmp::Ordering::Equal => '◐',
             std::cmp::Ordering::Greater => '○',
         };
-        (self.total <= STEPS_DRAWN).then(|| (1..=self.total).map(disc).collect())
+        (self.total <= MAX_DOTS).then(|| (1..=self.total).map(disc).collect())
     }
 }
 
@@ -125,7 +125,7 @@ pub struct List<'a> {
     /// The label of the items: `Still open`.
     pub label: &'static str,
     /// A symbol for the label.
-    pub sign: &'static str,
+    pub symbol: &'static str,
     /// The number of items.
     pub total: usize,
     /// The first items, at most [`LIST_SHOWN`].
@@ -151,8 +151,8 @@ pub struct Link<'a> {
 
 impl<'a> Outline<'a> {
     /// Returns true if the title contains the engagement's name, so that it need not be shown again.
-    pub fn tells_engagement(&self) -> bool {
-        self.told.iter().any(|fact| fact.label == ENGAGEMENT)
+    pub fn title_has_engagement(&self) -> bool {
+        self.title_facts.iter().any(|fact| fact.label == ENGAGEMENT)
     }
 
     /// All labelled values except for the target and those in the title, for formats that lay out tables and show these
@@ -176,10 +176,10 @@ impl<'a> Outline<'a> {
     /// Builds the outline of an event.
     pub fn of(event: &Event<'a>) -> Self {
         let mut outline = Self {
-            sign: sign(event),
-            is_good: is_good(event),
+            symbol: symbol(event),
+            is_good_news: is_good_news(event),
             title: title(event),
-            told: Vec::new(),
+            title_facts: Vec::new(),
             summary: Vec::new(),
             tally: Vec::new(),
             step: None,
@@ -214,11 +214,11 @@ impl<'a> Outline<'a> {
     fn finding(&mut self, event: &Event<'a>) {
         let finding = event.group();
         let severity = event.severity();
-        self.told("Title", event.title());
-        self.say(event.kind.phrase());
+        self.title_fact("Title", event.title());
+        self.state(event.kind.phrase());
         // A critical finding with severity critical is called so once.
         if event.kind != EventType::CriticalFinding || severity != Severity::Critical {
-            self.say(severity.title());
+            self.state(severity.title());
         }
         self.brief("CVSS", event.cvss().map(|cvss| cvss.text), |score| format!("CVSS {score}").into());
         for (label, identifiers) in [("CWE", event.cwe()), ("CVE", event.cve())] {
@@ -259,10 +259,10 @@ impl<'a> Outline<'a> {
 
     fn phase(&mut self, event: &Event<'a>) {
         let phase = event.group();
-        self.told("Phase", phase.text("name"));
+        self.title_fact("Phase", phase.text("name"));
         match phase.text("status") {
             status if has_long_status(event) => self.fact("Status", status),
-            status => self.told("Status", status),
+            status => self.title_fact("Status", status),
         }
         let whole = |member| phase.text(member)?.trim().parse().ok();
         self.step = match (whole("index"), whole("total")) {
@@ -282,40 +282,40 @@ impl<'a> Outline<'a> {
 
     fn summary_of_findings(&mut self, event: &Event<'a>) {
         let summary = event.group();
-        self.told(ENGAGEMENT, event.engagement_name().map(|name| name.to_owned().into()));
+        self.title_fact(ENGAGEMENT, event.engagement_name().map(|name| name.to_owned().into()));
         let count = |(severity, count): (Severity, Value<'a>)| Some(Count { severity, count: count.text()? });
         let counts = event.counts();
         if counts.is_empty() {
             self.fact("Findings", summary.text("findings"));
         } else if has_no_findings(event) {
-            self.summary.push(Brief { said: "No findings".into(), fact: Fact::new("Findings", "none".into()) });
+            self.summary.push(Brief { text: "No findings".into(), fact: Fact::new("Findings", "none".into()) });
         } else {
             self.tally = counts.into_iter().filter_map(count).collect();
         }
-        self.moment("Started", summary.text("started_at"), event);
-        self.moment("Completed", summary.text("completed_at"), event);
+        self.time("Started", summary.text("started_at"), event);
+        self.time("Completed", summary.text("completed_at"), event);
         self.link("Open report", summary, "report_url");
     }
 
     fn authorization(&mut self, event: &Event<'a>) {
         let authorization = event.group();
-        self.told("Signer", authorization.text("signer"));
+        self.title_fact("Signer", authorization.text("signer"));
         self.brief("Role", authorization.text("role"), |role| role);
-        self.moment("Signed", authorization.text("signed_at"), event);
+        self.time("Signed", authorization.text("signed_at"), event);
         self.list("Scope", "🎯", authorization);
         self.link("Open authorization", authorization, "url");
     }
 
     fn retest(&mut self, retest: &Object<'a>) {
-        for (label, sign) in [("Fixed", "✅"), ("Still open", "❌"), ("Regressed", "⚠️")] {
-            self.list_unless_counted(label, sign, retest);
+        for (label, symbol) in [("Fixed", "✅"), ("Still open", "❌"), ("Regressed", "⚠️")] {
+            self.list_unless_counted(label, symbol, retest);
         }
         self.link("Open retest", retest, "url");
         self.note("Retest", retest.text("id"));
     }
 
     fn report(&mut self, report: &Object<'a>) {
-        self.told("Report", report.text("title"));
+        self.title_fact("Report", report.text("title"));
         self.brief("Kind", report.text("kind"), |kind| kind);
         self.brief("Framework", report.text("framework"), |framework| framework);
         self.brief("Format", report.text("format"), |format| format.to_ascii_uppercase().into());
@@ -327,32 +327,32 @@ impl<'a> Outline<'a> {
     }
 
     fn surface(&mut self, surface: &Object<'a>) {
-        for (label, sign) in [("Added", "➕"), ("Removed", "➖"), ("Changed", "✏️")] {
-            self.list_unless_counted(label, sign, surface);
+        for (label, symbol) in [("Added", "➕"), ("Removed", "➖"), ("Changed", "✏️")] {
+            self.list_unless_counted(label, symbol, surface);
         }
         self.link("Open surface", surface, "url");
     }
 
     fn monitor(&mut self, event: &Event<'a>) {
         let monitor = event.group();
-        self.told("Monitor", monitor.text("name"));
-        self.say(format!("{} severity", event.severity().title()));
+        self.title_fact("Monitor", monitor.text("name"));
+        self.state(format!("{} severity", event.severity().title()));
         self.target = monitor.text("target");
         self.passages.extend(monitor.text("message"));
         self.link("Open monitor", monitor, "url");
         self.note("Monitor", monitor.text("id"));
     }
 
-    fn say(&mut self, said: impl Into<Cow<'a, str>>) {
-        self.summary.push(Brief { said: said.into(), fact: None });
+    fn state(&mut self, text: impl Into<Cow<'a, str>>) {
+        self.summary.push(Brief { text: text.into(), fact: None });
     }
 
     fn fact(&mut self, label: &'static str, value: Option<Cow<'a, str>>) {
         self.facts.extend(value.and_then(|value| Fact::new(label, value)));
     }
 
-    fn told(&mut self, label: &'static str, value: Option<Cow<'a, str>>) {
-        self.told.extend(value.and_then(|value| Fact::new(label, value)));
+    fn title_fact(&mut self, label: &'static str, value: Option<Cow<'a, str>>) {
+        self.title_facts.extend(value.and_then(|value| Fact::new(label, value)));
     }
 
     fn note(&mut self, label: &'static str, value: Option<Cow<'a, str>>) {
@@ -360,7 +360,7 @@ impl<'a> Outline<'a> {
     }
 
     /// Adds a time, unless it is the event's own.
-    fn moment(&mut self, label: &'static str, value: Option<Cow<'a, str>>, event: &Event<'a>) {
+    fn time(&mut self, label: &'static str, value: Option<Cow<'a, str>>, event: &Event<'a>) {
         let Some(fact) = value.and_then(|value| Fact::new(label, value)) else {
             return;
         };
@@ -370,11 +370,16 @@ impl<'a> Outline<'a> {
     }
 
     /// Adds a value to the summary, phrased by `phrase`; a value that is too long for it becomes a fact.
-    fn brief(&mut self, label: &'static str, value: Option<Cow<'a, str>>, said: impl Fn(Cow<'a, str>) -> Cow<'a, str>) {
+    fn brief(
+        &mut self,
+        label: &'static str,
+        value: Option<Cow<'a, str>>,
+        phrase: impl Fn(Cow<'a, str>) -> Cow<'a, str>,
+    ) {
         match value.filter(|value| !is_blank(value)) {
             Some(value) if value.len() <= BRIEF => {
                 let fact = Fact::new(label, value.clone());
-                self.summary.push(Brief { said: said(value), fact });
+                self.summary.push(Brief { text: phrase(value), fact });
             }
             value => self.fact(label, value),
         }
@@ -387,19 +392,19 @@ impl<'a> Outline<'a> {
     }
 
     /// Adds a list, unless a bare number stands in its place: the title contains that count.
-    fn list_unless_counted(&mut self, label: &'static str, sign: &'static str, group: &Object<'a>) {
+    fn list_unless_counted(&mut self, label: &'static str, symbol: &'static str, group: &Object<'a>) {
         if !group.get(&member_name(label)).is_some_and(Value::is_number) {
-            self.list(label, sign, group);
+            self.list(label, symbol, group);
         }
     }
 
     /// Adds the list in the member named like the label: `Still open` is `still_open`.
-    fn list(&mut self, label: &'static str, sign: &'static str, group: &Object<'a>) {
+    fn list(&mut self, label: &'static str, symbol: &'static str, group: &Object<'a>) {
         let items = group.items(&member_name(label));
         if !items.is_empty() {
             self.lists.push(List {
                 label,
-                sign,
+                symbol,
                 total: items.len(),
                 shown: items.iter().take(LIST_SHOWN).map(|item| item_text(*item)).collect(),
             });
@@ -435,13 +440,13 @@ pub fn item_text<'a>(item: Value<'a>) -> Cow<'a, str> {
         // An item without visible text still counts: show its JSON.
         return item.text().unwrap_or_else(|| Cow::Borrowed(item.json()));
     };
-    let said: Vec<_> = ["title", "kind", "detail"]
+    let details: Vec<_> = ["title", "kind", "detail"]
         .into_iter()
         .filter_map(|member| members.text(member))
-        .filter(|said| *said != name)
+        .filter(|detail| *detail != name)
         .collect();
-    if !said.is_empty() {
-        name = Cow::Owned(format!("{name} ({})", said.join(": ")));
+    if !details.is_empty() {
+        name = Cow::Owned(format!("{name} ({})", details.join(": ")));
     }
     name
 }

@@ -26,14 +26,14 @@
 //! # Ok::<(), heraldry_formatter::Error>(())
 //! ```
 
-mod choices;
+mod options;
 #[cfg(test)]
 mod property;
 
 use std::fmt::Write as _;
 use std::net::Ipv4Addr;
 
-pub use choices::{Tag, UtcOffset};
+pub use options::{Tag, UtcOffset};
 use time::OffsetDateTime;
 
 use crate::event::instant;
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_is_one_word_without_domain() {
+    fn a_host_is_its_first_label() {
         for (name, expected) in [
             ("heraldry.example", "heraldry"),
             ("heraldry", "heraldry"),

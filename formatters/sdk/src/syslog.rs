@@ -19,7 +19,7 @@ pub enum Protocol {
 
 /// The options for the syslog header of a record with a format of its own (CEF, LEEF).
 #[derive(Debug, Clone, Copy)]
-pub struct Choice<'a> {
+pub struct HeaderOptions<'a> {
     /// The protocol of the header.
     pub protocol: Protocol,
     /// The syslog facility.
@@ -30,7 +30,7 @@ pub struct Choice<'a> {
     pub tag: Option<&'a str>,
 }
 
-impl<'a> Choice<'a> {
+impl<'a> HeaderOptions<'a> {
     /// The header for an event; `None` if the context's transport is not syslog.
     pub fn head(self, event: &'a Event<'_>, context: &'a Context) -> Option<Head<'a>> {
         let Self { protocol, facility, utc_offset, tag } = self;

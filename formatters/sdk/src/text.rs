@@ -9,7 +9,7 @@ use std::borrow::Cow;
 pub(crate) use composer::{Composer, Cost};
 
 /// The truncation mark.
-pub const MARK: &str = "...";
+pub const ELLIPSIS: &str = "...";
 
 /// Breaks up character sequences that a parser would treat as markup; invisible to a reader.
 const ZERO_WIDTH_SPACE: char = '\u{200B}';
@@ -84,7 +84,7 @@ fn rebuild(text: &str, rule: Rule, limit: usize, cost: &impl Fn(char) -> usize, 
     let mut rest = text.chars().peekable();
     while let Some(c) = rest.next() {
         let mut own = [0; 4];
-        let piece = match c {
+        let part = match c {
             '\r' => {
                 rest.next_if_eq(&'\n');
                 rule.line_break
@@ -95,7 +95,7 @@ fn rebuild(text: &str, rule: Rule, limit: usize, cost: &impl Fn(char) -> usize, 
             c if is_bidi(c) => "",
             c => c.encode_utf8(&mut own),
         };
-        for c in piece.chars() {
+        for c in part.chars() {
             used += cost(c);
             if used > limit {
                 out.truncate(keep);
@@ -164,7 +164,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_must_not_pass() {
+    fn unsafe_characters_are_replaced() {
         for (text, lines, one_line, spaces) in [
             ("plain", "plain", "plain", "plain"),
             ("a\0b\x1b\x7f\u{85}c", "abc", "abc", "a b   c"),
@@ -181,8 +181,8 @@ mod tests {
     }
 
     #[test]
-    fn cuts_at_the_limit_and_says_so() {
-        let cut = |text, limit| tidy(text, Rule::LINES, limit, utf16, MARK).into_owned();
+    fn truncates_at_the_limit_with_an_ellipsis() {
+        let cut = |text, limit| tidy(text, Rule::LINES, limit, utf16, ELLIPSIS).into_owned();
         assert_eq!(cut("abcdef", 6), "abcdef");
         assert_eq!(cut("abcdefg", 6), "abc...");
         assert_eq!(cut("ab 😀😀", 6), "ab...");
@@ -194,26 +194,26 @@ mod tests {
     }
 
     #[test]
-    fn a_replacement_counts_as_what_it_becomes() {
+    fn a_replacement_costs_its_own_length() {
         let double = Rule { control: "", line_break: "\n\n" };
-        assert_eq!(tidy("a\nb", double, 4, utf16, MARK), "a\n\nb");
-        assert_eq!(tidy("a\nbc", double, 4, utf16, MARK), "a...");
+        assert_eq!(tidy("a\nb", double, 4, utf16, ELLIPSIS), "a\n\nb");
+        assert_eq!(tidy("a\nbc", double, 4, utf16, ELLIPSIS), "a...");
     }
 
     #[test]
-    fn no_run_is_left() {
+    fn adjacent_characters_are_separated() {
         assert_eq!(separate("a```b".into(), '`'), "a`\u{200B}`\u{200B}`b");
         assert!(matches!(separate("a`b`".into(), '`'), Cow::Borrowed(_)));
     }
 
     #[test]
-    fn around_a_text_there_is_nothing() {
+    fn text_is_trimmed() {
         assert_eq!(bare("\0\t a\0 b\u{202E} \u{7f}\r\n"), "a\0 b");
         assert_eq!(bare(" \0 "), "");
     }
 
     #[test]
-    fn blank_is_what_nobody_sees() {
+    fn blank_text_is_invisible() {
         assert!(is_blank(" \0\u{202E}\u{200B}\n"));
         assert!(!is_blank("\0."));
     }

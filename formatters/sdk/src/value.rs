@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn any_type_has_a_text_or_none() {
+    fn values_of_any_type_as_text() {
         for (json, text) in [
             (r#""a\nb""#, Some("a\nb")),
             ("9.80", Some("9.80")),

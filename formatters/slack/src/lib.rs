@@ -5,9 +5,9 @@
 //! the event is put into `plain_text` objects, in which Slack interprets no markup; `mrkdwn` is used in three places:
 //! the code fence around the evidence, dates, and the mentions of the webhook's options.
 
-mod answer;
 mod layout;
 mod options;
+mod response;
 
 use heraldry_formatter::{Answer, Context, Error, Event, Formatter, Interpreter, Manifest, Payload, Verdict};
 
@@ -36,7 +36,7 @@ impl Formatter for Slack {
 
 impl Interpreter for Slack {
     fn interpret(answer: &Answer) -> Verdict {
-        answer::verdict(answer)
+        response::verdict(answer)
     }
 }
 

@@ -126,15 +126,15 @@ fn check_text<'a>(object: &'a Value, most: usize, mentions: &str) -> &'a str {
         Some("mrkdwn") => {
             members(object, &["type", "text", "verbatim"]);
             assert_eq!(object["verbatim"], true);
-            let dated = text
+            let date_markup = text
                 .split_once("<!date^")
                 .filter(|(word, _)| ["", "· ", "Started ", "Completed ", "Signed "].contains(word));
-            if let Some((_, date)) = dated {
+            if let Some((_, date)) = date_markup {
                 let (epoch, rest) = date.split_once('^').expect("a format");
                 assert!(epoch.bytes().all(|b| b.is_ascii_digit()));
-                let otherwise =
+                let fallback =
                     rest.strip_prefix("{date_short} {time}|").and_then(|rest| rest.strip_suffix('>')).expect(text);
-                assert!(otherwise.bytes().all(|b| b.is_ascii_digit() || b"TZ:.+-".contains(&b)), "{text}");
+                assert!(fallback.bytes().all(|b| b.is_ascii_digit() || b"TZ:.+-".contains(&b)), "{text}");
             } else if let Some(code) = text.strip_prefix("```\n") {
                 let code = code.strip_suffix("\n```").expect("the fence's end");
                 check_escaped(code);
@@ -315,13 +315,13 @@ fn check_carries(event: &RawEvent, shown: &str) {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
-    fn any_event_gives_a_message_that_slack_takes(event in strategy::legal_event(), chosen in Chosen::any()) {
+    fn any_event_gives_a_message_that_slack_accepts(event in strategy::legal_event(), chosen in Chosen::any()) {
         check_message(&event, &chosen);
     }
 }
 
 #[test]
-fn every_sample_gives_a_message_that_slack_takes() {
+fn every_sample_gives_a_message_that_slack_accepts() {
     for chosen in Chosen::all() {
         for sample in samples::all() {
             check_message(&sample.event, &chosen);
@@ -335,7 +335,7 @@ fn sample(name: &str) -> RawEvent {
 }
 
 #[test]
-fn what_was_cut_says_so() {
+fn truncated_text_ends_with_an_ellipsis() {
     let message = Chosen::defaults().message(&sample("finding_added--long"));
     let texts = |blocks: &Value| -> Vec<String> {
         let blocks = blocks.as_array().expect("a list");
@@ -350,7 +350,7 @@ fn what_was_cut_says_so() {
 }
 
 #[test]
-fn nothing_is_said_twice() {
+fn nothing_is_repeated() {
     for (name, once) in [
         ("phase_changed", "reconnaissance"),
         ("engagement_completed", "Customer portal, autumn test"),
@@ -371,7 +371,7 @@ fn nothing_is_said_twice() {
 }
 
 #[test]
-fn a_wrong_time_is_text() {
+fn an_invalid_time_is_shown_as_text() {
     let mut event = samples::all()[0].event.clone();
     for time in ["2026-11-17T10:12:45.120Z|<!channel>", "yesterday", "1969-12-31T23:59:59.000Z"] {
         event.occurred_at = time.into();
@@ -381,7 +381,7 @@ fn a_wrong_time_is_text() {
 }
 
 #[test]
-fn options_that_are_none() {
+fn invalid_options_are_rejected() {
     for (options, pointer) in [
         (r#"{"mentions":{"critical":["everyone"]}}"#, "/mentions/critical"),
         (r#"{"mentions":{"critical":["<!here>"]}}"#, "/mentions/critical"),
@@ -406,7 +406,7 @@ fn options_that_are_none() {
 }
 
 #[test]
-fn the_manifest_says_what_it_is() {
+fn the_manifest_is_complete() {
     let manifest = manifest::checked::<Slack>("slack", "document", "none");
     let schema = &manifest["options_schema"];
     let names: Vec<_> = schema["properties"].as_object().expect("options").keys().collect();

@@ -7,9 +7,9 @@
 //! The token belongs in a header of the webhook, `Authorization: Splunk TOKEN`: headers are stored encrypted and never
 //! shown, options are not. A success means that Splunk accepted the event, not that it is indexed yet.
 
-mod answer;
 mod envelope;
 mod options;
+mod response;
 
 use heraldry_formatter::{
     Answer, Context, Error, Event, Formatter, Header, Interpreter, Join, Manifest, Payload, Verdict,
@@ -29,7 +29,7 @@ impl Formatter for SplunkHec {
         Manifest {
             title: Some("Splunk HTTP Event Collector"),
             description: Some(
-                "One envelope an event for Splunk's HTTP Event Collector (/services/collector/event); the token goes into the header Authorization. Delivered means accepted, not yet indexed.",
+                "One envelope per event for Splunk's HTTP Event Collector (/services/collector/event); the token goes into the header Authorization. Delivered means accepted, not yet indexed.",
             ),
             join: Join::Concatenate,
             options_schema: Some(options::SCHEMA),
@@ -56,7 +56,7 @@ impl Formatter for SplunkHec {
 
 impl Interpreter for SplunkHec {
     fn interpret(answer: &Answer) -> Verdict {
-        answer::verdict(answer)
+        response::verdict(answer)
     }
 }
 

@@ -112,13 +112,13 @@ proptest! {
     }
 
     #[test]
-    fn any_answer_has_a_verdict(
+    fn any_response_has_a_verdict(
         status in 200_u16..600,
         body in prop_oneof![
             vec(any::<u8>(), 0..200),
             strategy::any_json().prop_map(|any| any.to_string().into_bytes()),
-            (strategy::any_json(), strategy::any_json(), strategy::any_json()).prop_map(|(text, code, place)| {
-                json!({"text": text, "code": code, "invalid-event-number": place}).to_string().into_bytes()
+            (strategy::any_json(), strategy::any_json(), strategy::any_json()).prop_map(|(text, code, index)| {
+                json!({"text": text, "code": code, "invalid-event-number": index}).to_string().into_bytes()
             }),
             (strategy::text(), 0..32_u8).prop_map(|(text, code)| {
                 json!({"text": text, "code": code}).to_string().into_bytes()

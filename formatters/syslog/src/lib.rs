@@ -30,7 +30,7 @@ impl Formatter for Syslog {
         Manifest {
             title: Some("Syslog (RFC 5424, RFC 3164)"),
             description: Some(
-                "One line an event: severity and type in the header, the facts as structured data, a sentence to read.",
+                "One line per event: severity and type in the header, values as structured data, a sentence as the message.",
             ),
             kind: Kind::Line,
             join: Join::Newline,
@@ -42,16 +42,16 @@ impl Formatter for Syslog {
     fn render(event: &Event<'_>, context: &Context, options: &Options) -> Result<Payload, Error> {
         let severity = event.severity();
         let mut content = Content::new(context.max_bytes.map_or(MAX_BYTES, |max| max as usize));
-        params(&mut content, event, severity);
-        say(&mut content, event, severity);
+        add_params(&mut content, event, severity);
+        add_sentence(&mut content, event, severity);
         match options.protocol {
-            Protocol::Rfc5424 => newer(event, context, options).payload(content),
-            Protocol::Rfc3164 => older(event, context, options).payload(content),
+            Protocol::Rfc5424 => rfc5424_message(event, context, options).payload(content),
+            Protocol::Rfc3164 => rfc3164_header(event, context, options).payload(content),
         }
     }
 }
 
-fn newer<'a>(event: &'a Event<'_>, context: &'a Context, options: &'a Options) -> Message<'a> {
+fn rfc5424_message<'a>(event: &'a Event<'_>, context: &'a Context, options: &'a Options) -> Message<'a> {
     let header = rfc5424::Header {
         facility: options.facility,
         severity: event.severity(),
@@ -63,7 +63,7 @@ fn newer<'a>(event: &'a Event<'_>, context: &'a Context, options: &'a Options) -
     Message { header, sd_id: &options.structured_data_id, bom: options.bom }
 }
 
-fn older<'a>(event: &'a Event<'_>, context: &'a Context, options: &'a Options) -> rfc3164::Header<'a> {
+fn rfc3164_header<'a>(event: &'a Event<'_>, context: &'a Context, options: &'a Options) -> rfc3164::Header<'a> {
     rfc3164::Header {
         facility: options.facility,
         severity: event.severity(),
@@ -75,7 +75,7 @@ fn older<'a>(event: &'a Event<'_>, context: &'a Context, options: &'a Options) -
 }
 
 /// One sentence for people: `CRITICAL SQL injection: the description`.
-fn say<'a, 'e: 'a>(content: &mut Content<'a>, event: &Event<'e>, severity: Severity) {
+fn add_sentence<'a, 'e: 'a>(content: &mut Content<'a>, event: &Event<'e>, severity: Severity) {
     if has_severity(event.kind) {
         content.text("", severity.upper());
     }
@@ -91,7 +91,7 @@ fn has_severity(kind: EventType) -> bool {
 }
 
 /// The parameters of one event, the most important ones first.
-fn params<'a>(content: &mut Content<'a>, event: &'a Event<'_>, severity: Severity) {
+fn add_params<'a>(content: &mut Content<'a>, event: &'a Event<'_>, severity: Severity) {
     let group = event.group();
     content.whole_param("id", Some(event.id));
     let object_id = match event.kind {
@@ -118,11 +118,11 @@ fn params<'a>(content: &mut Content<'a>, event: &'a Event<'_>, severity: Severit
     content.param("engagement_name", event.engagement_name());
     content.param("tool", group.text("tool"));
     content.param("url", group.text("url").or_else(|| group.text("report_url")));
-    particulars(content, event);
+    add_type_params(content, event);
 }
 
 /// Parameters that only some event types have.
-fn particulars<'a>(content: &mut Content<'a>, event: &'a Event<'_>) {
+fn add_type_params<'a>(content: &mut Content<'a>, event: &'a Event<'_>) {
     let group = event.group();
     match event.kind {
         EventType::FindingVerified => {

@@ -8,7 +8,7 @@ use heraldry_formatter::{Context, Error, RawEvent, format};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-const MARK: &str = "[truncated]";
+const TRUNCATED: &str = "[truncated]";
 
 /// The expected value of a string (FORMATS, section 9): a second implementation, one character at a time.
 fn expected(text: &str) -> String {
@@ -57,7 +57,7 @@ fn check_value(sent: &str, read: &str, whole: bool, what: &str) {
     if read == sent {
         return;
     }
-    let kept = read.strip_suffix(MARK).unwrap_or_else(|| panic!("{what}: sent {sent:?}, read {read:?}"));
+    let kept = read.strip_suffix(TRUNCATED).unwrap_or_else(|| panic!("{what}: sent {sent:?}, read {read:?}"));
     assert!(!whole, "{what} was cut without need");
     assert!(sent.starts_with(kept), "{what}: sent {sent:?}, read {read:?}");
 }
@@ -104,11 +104,11 @@ fn check(event: &RawEvent, line: &str, max_bytes: usize) {
     let msg = message.msg.unwrap_or_default();
     if let Some(title) = of_finding("title").filter(|title| !invisible(title)) {
         let words = ["INFO ", "LOW ", "MEDIUM ", "HIGH ", "CRITICAL "];
-        let said = words.iter().find_map(|word| msg.strip_prefix(word)).unwrap_or_else(|| panic!("{msg:?}"));
+        let output = words.iter().find_map(|word| msg.strip_prefix(word)).unwrap_or_else(|| panic!("{msg:?}"));
         let title = expected(title);
-        let kept = said.strip_suffix(MARK).unwrap_or(said);
-        assert!(said.starts_with(&title) || title.starts_with(kept), "{title:?}\n{msg:?}");
-        assert!(!whole || said.starts_with(&title), "the title was cut without need");
+        let kept = output.strip_suffix(TRUNCATED).unwrap_or(output);
+        assert!(output.starts_with(&title) || title.starts_with(kept), "{title:?}\n{msg:?}");
+        assert!(!whole || output.starts_with(&title), "the title was cut without need");
     }
 }
 
@@ -151,7 +151,7 @@ proptest! {
     }
 
     #[test]
-    fn any_room_is_kept_or_refused(max in 0_u32..700, event in legal_event()) {
+    fn any_limit_is_kept_or_rejected(max in 0_u32..700, event in legal_event()) {
         match format::<Syslog>(&event, &samples::syslog(max), "{}") {
             Ok(payload) => {
                 prop_assert!(payload.body.len() <= max as usize);
@@ -163,7 +163,7 @@ proptest! {
     }
 
     #[test]
-    fn any_option_is_legal_or_refused(app in text(), id in text(), facility in any::<i64>()) {
+    fn any_option_is_legal_or_rejected(app in text(), id in text(), facility in any::<i64>()) {
         let event = &samples::all()[0].event;
         for options in [json!({"app_name": app}), json!({"structured_data_id": id}), json!({"facility": facility}), json!({"facility": app})] {
             match format::<Syslog>(event, &samples::syslog(8000), &options.to_string()) {
@@ -176,7 +176,7 @@ proptest! {
 }
 
 #[test]
-fn a_spoof_is_data() {
+fn a_forged_record_stays_data() {
     let title = "x\n<0>1 2026-11-17T10:12:45.120Z evil evil - - - forged\r\n\0\u{2028}<0>1 - - - - - -";
     let target = "https://a.example/?q=\"] [evil@1 x=\"y\"] \\\" \\";
     let json = json!({"type": "finding_added", "id": "019a8f00-0000-7000-8000-000000000001", "occurred_at": "2026-11-17T10:12:45.120Z",
@@ -275,7 +275,7 @@ fn the_largest_event_fits() {
     for max in [480, 2048, 8000] {
         let line = render(&event, &samples::syslog(max), "{}");
         check(&event, &line, max as usize);
-        assert!(line.ends_with(MARK) && line.len() > max as usize - 8, "{}", line.len());
+        assert!(line.ends_with(TRUNCATED) && line.len() > max as usize - 8, "{}", line.len());
     }
     assert!(render(&event, &samples::http(), "{}").len() <= 8000);
 }
@@ -288,12 +288,12 @@ fn every_type_has_content_of_its_own() {
         let msg = message.msg.unwrap_or_default();
         assert!(msg.len() > 20, "{msg}");
         let values = message.elements[0].params.iter().map(|(_, value)| value.as_str());
-        let said: String = values.chain([msg]).collect::<Vec<_>>().join(" ");
-        samples::assert_told(sample, &[], &said);
+        let output: String = values.chain([msg]).collect::<Vec<_>>().join(" ");
+        samples::assert_shown(sample, &[], &output);
     }
 }
 
 #[test]
-fn the_manifest_is_a_line_that_joins() {
+fn the_manifest_is_a_line_that_can_be_joined() {
     manifest::assert_defaults(&manifest::checked::<Syslog>("syslog", "line", "newline"));
 }

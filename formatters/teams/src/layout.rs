@@ -33,17 +33,17 @@ pub(crate) fn card<'a>(event: &'a Event<'_>, outline: &'a Outline<'_>, options: 
 
 /// The title with its symbol.
 fn title<'a>(outline: &'a Outline<'_>, limit: usize) -> [Run<'a>; 2] {
-    [Run::compose(WORDS).words(outline.sign).words(" ").finish(), Run::line(&*outline.title, limit).bold()]
+    [Run::compose(WORDS).words(outline.symbol).words(" ").finish(), Run::line(&*outline.title, limit).bold()]
 }
 
 /// The values that need no labels, the most important first: `Critical finding`, `CVSS 9.8`, `Step 2 of 5`.
-fn glance(outline: &Outline<'_>) -> Vec<String> {
-    let mut pieces: Vec<_> = outline.summary.iter().map(|brief| brief.said.to_string()).collect();
+fn summary_values(outline: &Outline<'_>) -> Vec<String> {
+    let mut parts: Vec<_> = outline.summary.iter().map(|brief| brief.text.to_string()).collect();
     if let Some(step) = outline.step {
-        let drawn = step.drawn().map(|drawn| drawn + "  ").unwrap_or_default();
-        pieces.push(format!("{drawn}Step {} of {}", step.index, step.total));
+        let dots = step.dots().map(|dots| dots + "  ").unwrap_or_default();
+        parts.push(format!("{dots}Step {} of {}", step.index, step.total));
     }
-    pieces
+    parts
 }
 
 /// Values in one line, separated by dots, each truncated at `limit`.
@@ -57,7 +57,7 @@ fn line<'v>(values: impl IntoIterator<Item = &'v str>, limit: usize) -> Run<'sta
 
 /// The time of the event, in words if it can be parsed.
 fn when(event: &Event<'_>, options: &Options) -> String {
-    event.time().and_then(|time| options.locale.moment(time)).unwrap_or_else(|| event.occurred_at.to_owned())
+    event.time().and_then(|time| options.locale.date_time(time)).unwrap_or_else(|| event.occurred_at.to_owned())
 }
 
 /// A button, if the URL is safe to open and leaves room for the rest of the card.
@@ -68,7 +68,7 @@ fn action(link: &Link<'_>) -> Option<Action> {
 
 /// The background of the card's top: by severity (FORMATS, section 8) if the event has one.
 fn style(event: &Event<'_>, outline: &Outline<'_>) -> Style {
-    if outline.is_good {
+    if outline.is_good_news {
         return Style::Good;
     }
     if !event.kind.is_rated() {
@@ -84,7 +84,7 @@ fn style(event: &Event<'_>, outline: &Outline<'_>) -> Style {
 
 /// The engagement's name or id, unless the title contains it.
 fn engagement<'a>(event: &'a Event<'_>, outline: &Outline<'_>) -> Option<&'a str> {
-    event.engagement_name().or(event.engagement_id()).filter(|_| !outline.tells_engagement())
+    event.engagement_name().or(event.engagement_id()).filter(|_| !outline.title_has_engagement())
 }
 
 /// A paragraph with one run.

@@ -4,10 +4,10 @@
 //! Teams drops a card that is too large without an error, so each card is made with the first budget of
 //! `budget::LEVELS` that keeps the body within the limits.
 
-mod answer;
 mod budget;
 mod layout;
 mod options;
+mod response;
 
 use budget::LEVELS;
 use heraldry_formatter::adaptive_card::payload;
@@ -39,7 +39,7 @@ impl Formatter for Teams {
 
 impl Interpreter for Teams {
     fn interpret(answer: &Answer) -> Verdict {
-        answer::verdict(answer)
+        response::verdict(answer)
     }
 }
 

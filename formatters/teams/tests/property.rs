@@ -244,13 +244,13 @@ fn check_carries(event: &RawEvent, title: &str, shown: &str) {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
-    fn any_event_gives_a_card_that_arrives(event in strategy::legal_event(), chosen in Chosen::any()) {
+    fn any_event_gives_an_acceptable_card(event in strategy::legal_event(), chosen in Chosen::any()) {
         check_card(&event, chosen);
     }
 }
 
 #[test]
-fn every_sample_gives_a_card_that_arrives() {
+fn every_sample_gives_an_acceptable_card() {
     // Options that set a default equal no options.
     let is_own = |chosen: &Chosen| chosen.compact != Some(false) && chosen.width != Some("full");
     for chosen in Chosen::all().filter(is_own) {
@@ -263,9 +263,9 @@ fn every_sample_gives_a_card_that_arrives() {
 
 /// The longest event, made of the characters that take most bytes: the last level has to hold it.
 #[test]
-fn the_worst_event_gives_a_card_that_arrives() {
-    for piece in ["\\", "{", "<", "&", "\"", "漢", "😀", "\n", "'+", "漢\n"] {
-        let long = piece.repeat(900);
+fn the_longest_event_gives_an_acceptable_card() {
+    for part in ["\\", "{", "<", "&", "\"", "漢", "😀", "\n", "'+", "漢\n"] {
+        let long = part.repeat(900);
         let links = [
             format!("https://a.example/?{}", "&".repeat(660)),
             format!("https://a.example/{}", "x".repeat(1_980)),
@@ -322,7 +322,7 @@ fn a_smaller_limit_is_kept_too() {
 }
 
 #[test]
-fn nothing_is_said_twice() {
+fn nothing_is_repeated() {
     for (name, once) in [
         ("phase_changed", "reconnaissance"),
         ("engagement_completed", "Customer portal, autumn test"),
@@ -344,7 +344,7 @@ fn nothing_is_said_twice() {
 }
 
 #[test]
-fn a_time_that_is_none_is_shown_as_it_is() {
+fn an_invalid_time_is_shown_verbatim() {
     let mut event = sample("finding_added--minimal");
     event.occurred_at = "yesterday {{DATE()}}".into();
     let shown = body(&event, &samples::http(), Chosen::DEFAULTS);
@@ -352,7 +352,7 @@ fn a_time_that_is_none_is_shown_as_it_is() {
 }
 
 #[test]
-fn options_that_are_none() {
+fn invalid_options_are_rejected() {
     for (options, pointer) in [
         (r#"{"width":"Full"}"#, "/width"),
         (r#"{"locale":"en"}"#, "/locale"),
@@ -368,7 +368,7 @@ fn options_that_are_none() {
 }
 
 #[test]
-fn the_manifest_says_what_it_is() {
+fn the_manifest_is_complete() {
     let manifest = manifest::checked::<Teams>("teams", "document", "none");
     let schema = &manifest["options_schema"];
     let locales: Vec<_> = LOCALES.into_iter().filter_map(|(locale, _)| locale).collect();

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::Serialize;
 
 use crate::line::push_escaped;
-use crate::text::{Composer, Cost, MARK, Rule, bare, is_blank, separate, tidy, utf16};
+use crate::text::{Composer, Cost, ELLIPSIS, Rule, bare, is_blank, separate, tidy, utf16};
 
 /// Teams shows a line break where the text has two line feeds.
 const PARAGRAPHS: Rule = Rule { control: "", line_break: "\n\n" };
@@ -38,7 +38,7 @@ impl<'a> Run<'a> {
 
     /// Fixed words of the format, with the spaces that adjacent runs need.
     pub fn words(words: &'a str) -> Self {
-        Self::plain(without_templates(tidy(words, PARAGRAPHS, usize::MAX, utf16, MARK)))
+        Self::plain(without_templates(tidy(words, PARAGRAPHS, usize::MAX, utf16, ELLIPSIS)))
     }
 
     /// Builds a run from several parts that share one limit.
@@ -83,12 +83,12 @@ impl<'a> Run<'a> {
 
     /// Returns true if the text may have been truncated, judged by its end.
     pub fn may_be_cut(&self) -> bool {
-        self.text.ends_with(MARK)
+        self.text.ends_with(ELLIPSIS)
     }
 
     fn of(text: Cow<'a, str>, rule: Rule, limit: usize) -> Self {
         fn harmless(text: &str, rule: Rule, limit: usize) -> Cow<'_, str> {
-            without_templates(tidy(bare(text), rule, limit, utf16, MARK))
+            without_templates(tidy(bare(text), rule, limit, utf16, ELLIPSIS))
         }
         Self::plain(match text {
             Cow::Borrowed(text) => harmless(text, rule, limit),
@@ -161,7 +161,7 @@ impl<'a> Fact<'a> {
 /// One run per line, empty for an empty line: at most `limit` units in total and `most` non-empty lines. A last run
 /// with the ellipsis stands for lines that were left out.
 pub(super) fn lines(text: &str, limit: usize, most: usize) -> Vec<Run<'static>> {
-    let text = tidy(bare(text), Rule::LINES, limit, utf16, MARK);
+    let text = tidy(bare(text), Rule::LINES, limit, utf16, ELLIPSIS);
     let mut runs = Vec::new();
     let mut seen = 0;
     for line in text.split('\n') {
@@ -172,7 +172,7 @@ pub(super) fn lines(text: &str, limit: usize, most: usize) -> Vec<Run<'static>> 
         }
         if !run.is_empty() {
             if seen == most {
-                runs.push(Run::plain(Cow::Borrowed(MARK)));
+                runs.push(Run::plain(Cow::Borrowed(ELLIPSIS)));
                 break;
             }
             seen += 1;
@@ -184,12 +184,12 @@ pub(super) fn lines(text: &str, limit: usize, most: usize) -> Vec<Run<'static>> 
 
 /// One line, for an action's title.
 pub(super) fn line(text: &str, limit: usize) -> Cow<'_, str> {
-    seen(without_templates(tidy(bare(text), Rule::ONE_LINE, limit, utf16, MARK)))
+    seen(without_templates(tidy(bare(text), Rule::ONE_LINE, limit, utf16, ELLIPSIS)))
 }
 
 /// One line, with a backslash before every character that Markdown may interpret.
 fn escaped(text: &str, limit: usize) -> Cow<'_, str> {
-    let text = seen(tidy(bare(text), Rule::ONE_LINE, limit, utf16, MARK));
+    let text = seen(tidy(bare(text), Rule::ONE_LINE, limit, utf16, ELLIPSIS));
     if !text.bytes().any(is_markdown) {
         return text;
     }
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_sees_is_left_out() {
+    fn invisible_text_is_left_out() {
         assert!(Run::line(" \0\u{200B}", 99).is_empty() && Run::line("a", 0).is_empty());
         assert!(Fact::new("a", "\n", 99).is_empty() && Fact::new("", "a", 99).is_empty());
     }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::Serialize;
 
 use super::{FIELD_TEXT, Mention, TEXT};
-use crate::text::{Composer, Cost, MARK, Rule, bare, is_blank, separate, tidy, utf16};
+use crate::text::{Composer, Cost, ELLIPSIS, Rule, bare, is_blank, separate, tidy, utf16};
 
 /// Text without markup: at most [`TEXT`] units once escaped. May be empty; an empty text is never sent.
 #[derive(Debug, Clone, Serialize)]
@@ -60,8 +60,10 @@ impl<'a> PlainText<'a> {
     fn of(text: Cow<'a, str>, rule: Rule, limit: usize) -> Self {
         let limit = limit.min(TEXT);
         let text = match text {
-            Cow::Borrowed(text) => escape(tidy(bare(text), rule, limit, escaped_length, MARK)),
-            Cow::Owned(text) => Cow::Owned(escape(tidy(bare(&text), rule, limit, escaped_length, MARK)).into_owned()),
+            Cow::Borrowed(text) => escape(tidy(bare(text), rule, limit, escaped_length, ELLIPSIS)),
+            Cow::Owned(text) => {
+                Cow::Owned(escape(tidy(bare(&text), rule, limit, escaped_length, ELLIPSIS)).into_owned())
+            }
         };
         Self { text: if is_blank(&text) { Cow::Borrowed("") } else { text }, emoji: false, limit }
     }
@@ -73,7 +75,7 @@ impl<'a> PlainText<'a> {
 
     /// Returns true if the text may have been truncated, judged by its end.
     pub fn may_be_cut(&self) -> bool {
-        self.text.ends_with(MARK)
+        self.text.ends_with(ELLIPSIS)
     }
 
     /// The escaped text, as it is sent.
@@ -102,10 +104,10 @@ impl Mrkdwn {
         const FENCES: usize = "```\n\n```".len();
         let limit = limit.min(TEXT);
         let room = limit.saturating_sub(FENCES);
-        let text = tidy(text, Rule::LINES, room, escaped_length, MARK);
+        let text = tidy(text, Rule::LINES, room, escaped_length, ELLIPSIS);
         let text = separate(text, '`');
         // The separators have a length, too, so truncate again.
-        let text = tidy(&text, Rule::LINES, room, escaped_length, MARK);
+        let text = tidy(&text, Rule::LINES, room, escaped_length, ELLIPSIS);
         let text = if is_blank(&text) { String::new() } else { format!("```\n{}\n```", escape(text)) };
         Self { text, verbatim: true, limit }
     }
@@ -113,19 +115,19 @@ impl Mrkdwn {
     /// A date that Slack shows in the reader's time zone; clients that cannot render it show `fallback`, an RFC 3339
     /// time. Returns `None` when `fallback` holds a character that could end the markup, or for a time before 1970; the
     /// caller then sends it as text.
-    pub fn date(epoch_seconds: i64, otherwise: &str) -> Option<Self> {
-        Self::dated("", epoch_seconds, otherwise)
+    pub fn date(epoch_seconds: i64, fallback: &str) -> Option<Self> {
+        Self::labelled_date("", epoch_seconds, fallback)
     }
 
     /// [`Mrkdwn::date`] after a fixed word and a space.
-    pub fn dated(word: &'static str, epoch_seconds: i64, otherwise: &str) -> Option<Self> {
+    pub fn labelled_date(word: &'static str, epoch_seconds: i64, fallback: &str) -> Option<Self> {
         let word = escape(Cow::Borrowed(word));
         let space = if word.is_empty() { "" } else { " " };
         let harmless = |b: u8| b.is_ascii_digit() || b"TZ:.+-".contains(&b);
-        let is_sane = epoch_seconds >= 0 && (1..=40).contains(&otherwise.len()) && otherwise.bytes().all(harmless);
+        let is_sane = epoch_seconds >= 0 && (1..=40).contains(&fallback.len()) && fallback.bytes().all(harmless);
         // Shorter than the limit of any block.
         is_sane.then(|| {
-            let text = format!("{word}{space}<!date^{epoch_seconds}^{{date_short}} {{time}}|{otherwise}>");
+            let text = format!("{word}{space}<!date^{epoch_seconds}^{{date_short}} {{time}}|{fallback}>");
             Self { limit: text.len(), text, verbatim: true }
         })
     }
@@ -270,7 +272,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn cut_first_and_escaped_then() {
+    fn truncated_before_escaping() {
         let line = |text, limit| PlainText::line(text, limit).as_str().to_owned();
         assert_eq!(line("<!channel> a & b\nc", 100), "&lt;!channel&gt; a &amp; b c");
         assert_eq!(line("&&&&", 20), "&amp;&amp;&amp;&amp;");
@@ -293,12 +295,12 @@ mod tests {
     }
 
     #[test]
-    fn a_date_is_a_date() {
+    fn dates_are_marked_up() {
         assert!(Mrkdwn::date(0, "1970-01-01T00:00:00.000Z").is_some());
         assert!(Mrkdwn::date(-1, "1969-12-31T23:59:59.000Z").is_none());
         assert!(Mrkdwn::date(1, "x|<!channel>").is_none());
         assert!(Mrkdwn::date(1, "").is_none());
-        let dated = Mrkdwn::dated("Started", 1, "1970-01-01T00:00:01Z").expect("a date");
-        assert_eq!(dated.text, "Started <!date^1^{date_short} {time}|1970-01-01T00:00:01Z>");
+        let labelled_date = Mrkdwn::labelled_date("Started", 1, "1970-01-01T00:00:01Z").expect("a date");
+        assert_eq!(labelled_date.text, "Started <!date^1^{date_short} {time}|1970-01-01T00:00:01Z>");
     }
 }

@@ -30,7 +30,7 @@ macro_rules! keys {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Key {
     pub(super) name: &'static str,
-    /// Below 64: the bit of the key in `Record::taken`.
+    /// Below 64: the bit of the key in `Record::used_keys`.
     pub(super) number: u8,
 }
 

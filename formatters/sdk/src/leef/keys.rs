@@ -115,7 +115,7 @@ const PREDEFINED: [&str; 47] = [
 ];
 
 /// Returns true for ASCII letters and digits with a letter first that are not a predefined key.
-pub(super) fn is_own(name: &str) -> bool {
+pub(super) fn is_custom_name(name: &str) -> bool {
     (1..=64).contains(&name.len())
         && name.starts_with(|c: char| c.is_ascii_alphabetic())
         && name.bytes().all(|b| b.is_ascii_alphanumeric())
@@ -127,16 +127,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn own_keys() {
-        for own in ["objectId", "cve", "a1", "target"] {
-            assert!(is_own(own), "{own}");
+    fn custom_names() {
+        for custom in ["objectId", "cve", "a1", "target"] {
+            assert!(is_custom_name(custom), "{custom}");
         }
         let long = "x".repeat(65);
         for not in ["", "1a", "a b", "a_b", "é", "sev", "usrName", "USRNAME", "identSecondlp", "msg", &long] {
-            assert!(!is_own(not), "{not}");
+            assert!(!is_custom_name(not), "{not}");
         }
         for key in [Text::AccountName, Text::Domain, Text::GroupId, Text::Policy, Text::Realm, Text::Resource] {
-            assert!(!is_own(key.name()));
+            assert!(!is_custom_name(key.name()));
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::testing::strategy::text;
 use crate::testing::{rfc3164_reader, rfc5424_reader};
 use crate::{Severity, rfc3164, rfc5424};
 
-const MARK: &str = "[truncated]";
+const TRUNCATED: &str = "[truncated]";
 const TEXTS: [(Text, usize); 8] = [
     (Text::AccountName, 255),
     (Text::Domain, 1023),
@@ -40,9 +40,9 @@ fn record(text: &str, severity: u8, delimiter: Delimiter) -> Record<'_> {
         for (key, _) in TEXTS {
             record.text(key, Some(value));
         }
-        record.own("objectId", Some(value));
-        record.whole_own("eventUid", Some(value));
-        record.own_url("link", Some(value));
+        record.custom("objectId", Some(value));
+        record.whole_custom("eventUid", Some(value));
+        record.custom_url("link", Some(value));
     }
     record.message(text);
     record
@@ -68,7 +68,7 @@ fn is_cut_between_characters(sent: &str, read: &str, pipe: &str, caret: &str) ->
     if read == written(sent) {
         return true;
     }
-    let Some(kept) = read.strip_suffix(MARK) else { return false };
+    let Some(kept) = read.strip_suffix(TRUNCATED) else { return false };
     let mut so_far = String::new();
     // Space and joiners before the truncation mark are removed.
     let joins = |c: char| c.is_whitespace() || c == '\u{200D}';
@@ -93,26 +93,26 @@ proptest! {
         let expected = if clean.is_empty() { "second" } else { &clean };
         let device = [&read.vendor, &read.product, &read.version, &read.event_id];
         for shown in device {
-            assert_whole_or_cut(if clean.is_empty() { "-" } else { &clean }, shown, clean.len() <= 255, MARK);
+            assert_whole_or_cut(if clean.is_empty() { "-" } else { &clean }, shown, clean.len() <= 255, TRUNCATED);
         }
         for (key, max_bytes) in TEXTS {
-            assert_whole_or_cut(expected, read.get(key.name()).unwrap_or_default(), expected.len() <= max_bytes, MARK);
+            assert_whole_or_cut(expected, read.get(key.name()).unwrap_or_default(), expected.len() <= max_bytes, TRUNCATED);
         }
         for key in ["objectId", "eventUid"] {
-            assert_whole_or_cut(expected, read.get(key).unwrap_or_default(), expected.len() <= 1023, MARK);
+            assert_whole_or_cut(expected, read.get(key).unwrap_or_default(), expected.len() <= 1023, TRUNCATED);
         }
         for key in ["url", "link"] {
             let address = expected.replace('｜', "%7C").replace('＾', "%5E");
             // Full-width characters of the event stay: compare after substituting those, too.
             let shown = read.get(key).unwrap_or_default().replace('｜', "%7C").replace('＾', "%5E");
-            assert_whole_or_cut(&address, &shown, expected.len() <= 1023, MARK);
+            assert_whole_or_cut(&address, &shown, expected.len() <= 1023, TRUNCATED);
         }
-        assert_whole_or_cut(&clean, read.get("msg").unwrap_or_default(), clean.len() <= 4000, MARK);
+        assert_whole_or_cut(&clean, read.get("msg").unwrap_or_default(), clean.len() <= 4000, TRUNCATED);
         prop_assert_eq!(read.attributes.len(), 20 - usize::from(clean.is_empty()) * 2);
     }
 
     #[test]
-    fn any_room_is_kept_or_refused(text in text(), delimiter in delimiters(), max_bytes in 0_usize..20_000, kind in 0..3) {
+    fn any_limit_is_kept_or_rejected(text in text(), delimiter in delimiters(), max_bytes in 0_usize..20_000, kind in 0..3) {
         let (facility, severity) = (Facility::LOCAL0, Severity::Low);
         let head = match kind {
             0 => None,

@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn the_text_gives_way_first() {
+    fn the_text_is_truncated_first() {
         let long = "x".repeat(200);
         let (mut text, mut fields) = (field(&long), vec![field("short"), field("value")]);
         assert!(fit(&mut text, &mut fields, 0, 219));
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn then_the_last_fields_but_no_essential_one() {
+    fn then_the_last_fields_except_essential_ones() {
         let long = "x".repeat(100);
         let fields = || vec![field(&long), field(&long), Field { atomic: true, ..field(&long) }];
         let (mut text, mut many) = (field(&long), fields());
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_leaves_no_half_of_anything() {
+    fn truncation_keeps_characters_and_escapes_whole() {
         let text = "]👩\u{200D}💻 ]é";
         let cuts: BTreeSet<_> = (TRUNCATED.len() + 1..text.len() + 2)
             .map(|max| {
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn what_escaping_adds_counts() {
+    fn escapes_count() {
         for (max, kept) in [(17, "a"), (18, "a"), (19, "a|"), (20, "a|"), (21, "a|"), (22, "a||")] {
             let long = format!("a{}", "|".repeat(20));
             let mut field = Field { is_special: |b| b == b'|', escape_bytes: 2, ..field(&long) };
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_value_has_one_mark() {
+    fn a_truncated_value_has_one_mark() {
         let cut = format!("{}{TRUNCATED}", "x".repeat(40));
         for max in 12..51 {
             let mut field = field(&cut);

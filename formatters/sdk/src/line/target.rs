@@ -27,14 +27,14 @@ impl<'a> Target<'a> {
         };
         let end = rest.find(['/', '?', '#', '\\']).unwrap_or(rest.len());
         let (authority, path) = rest.split_at(end);
-        let (credentials, place) = match authority.rsplit_once('@') {
-            Some((credentials, place)) => (Some(credentials), place),
+        let (credentials, host_port) = match authority.rsplit_once('@') {
+            Some((credentials, host_port)) => (Some(credentials), host_port),
             None => (None, authority),
         };
         if scheme.is_none() && credentials.is_some() {
             return Self::default();
         }
-        let Some((host, port)) = host_and_port(place) else {
+        let Some((host, port)) = host_and_port(host_port) else {
             return Self::default();
         };
         if scheme.is_none() && !path.is_empty() && host.parse::<IpAddr>().is_ok() && is_prefix(path) {
@@ -76,8 +76,8 @@ fn is_prefix(path: &str) -> bool {
     path.len() > 1 && path.len() <= 4 && path[1..].bytes().all(|b| b.is_ascii_digit())
 }
 
-fn host_and_port(place: &str) -> Option<(&str, Option<u16>)> {
-    if let Some(inner) = place.strip_prefix('[') {
+fn host_and_port(host_port: &str) -> Option<(&str, Option<u16>)> {
+    if let Some(inner) = host_port.strip_prefix('[') {
         let (host, rest) = inner.split_once(']')?;
         host.parse::<Ipv6Addr>().ok()?;
         return match rest.strip_prefix(':') {
@@ -85,12 +85,12 @@ fn host_and_port(place: &str) -> Option<(&str, Option<u16>)> {
             None => rest.is_empty().then_some((host, None)),
         };
     }
-    if place.parse::<Ipv6Addr>().is_ok() {
-        return Some((place, None));
+    if host_port.parse::<Ipv6Addr>().is_ok() {
+        return Some((host_port, None));
     }
-    let (host, port) = match place.split_once(':') {
+    let (host, port) = match host_port.split_once(':') {
         Some((host, port)) => (host, port_number(port)?),
-        None => (place, None),
+        None => (host_port, None),
     };
     is_host_name(host).then_some((host, port))
 }

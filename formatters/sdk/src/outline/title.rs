@@ -8,13 +8,13 @@ use crate::event::{Event, EventType};
 use crate::value::{Object, Value};
 
 /// The symbol for this kind of event; the severity's disc if it has a severity.
-pub(super) fn sign(event: &Event<'_>) -> &'static str {
-    let is_good = is_good(event);
+pub(super) fn symbol(event: &Event<'_>) -> &'static str {
+    let is_good_news = is_good_news(event);
     match event.kind {
         EventType::FindingAdded | EventType::FindingVerified | EventType::CriticalFinding | EventType::MonitorAlert => {
             event.severity().emoji()
         }
-        EventType::PhaseChanged | EventType::RetestCompleted if is_good => "✅",
+        EventType::PhaseChanged | EventType::RetestCompleted if is_good_news => "✅",
         EventType::PhaseChanged if has_status(event, "started") => "▶️",
         EventType::RetestCompleted if has_any(event, "regressed") => "⚠️",
         EventType::PhaseChanged | EventType::RetestCompleted => "🔁",
@@ -25,8 +25,8 @@ pub(super) fn sign(event: &Event<'_>) -> &'static str {
     }
 }
 
-/// See [`Outline::is_good`](super::Outline::is_good).
-pub(super) fn is_good(event: &Event<'_>) -> bool {
+/// See [`Outline::is_good_news`](super::Outline::is_good).
+pub(super) fn is_good_news(event: &Event<'_>) -> bool {
     match event.kind {
         EventType::EngagementSigned => true,
         EventType::PhaseChanged => has_status(event, "completed"),

@@ -221,7 +221,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_reader_takes_the_example() {
+    fn the_example_is_parsed() {
         let line = "CEF:0|Heraldry|Heraldry|0.1.0|finding_added|Stored XSS \\| name=\"message\"|7|rt=1794920759000 dhost=dvwa.contoso.example \
                 msg=Kept.\\nSee a\\=b | c\\\\d cs1Label=objectId cs1=F-0102 cfp1Label=cvss cfp1=7.4";
         let record = read(line).expect("legal");
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn the_reader_refuses() {
+    fn invalid_input_is_rejected() {
         let good = "CEF:0|V|P|1|finding_added|Name|7|rt=1 msg=a b cs1Label=x cs1=y";
         assert!(read(good).is_ok());
         for (from, to) in [

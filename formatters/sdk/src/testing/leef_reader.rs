@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_reader_takes_the_examples_of_the_guide() {
+    fn the_examples_of_the_guide_are_parsed() {
         let record = read("LEEF:2.0|Lancope|StealthWatch|1.0|41|^|src=192.0.2.0^dst=172.50.123.1^sev=5^cat=anomaly^srcPort=81^dstPort=21^usrName=joe.black").expect("legal");
         assert_eq!((&*record.vendor, &*record.event_id, record.delimiter), ("Lancope", "41", '^'));
         assert_eq!((record.get("usrName"), record.keys.len()), (Some("joe.black"), 7));
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn the_reader_refuses() {
+    fn invalid_input_is_rejected() {
         let good = "LEEF:2.0|V|P|1|E|x09|devTime=1794910365120\tsev=5\ttext=a b";
         assert!(read(good).is_ok());
         for (from, to) in [

@@ -180,7 +180,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_reader_takes_the_examples_of_the_rfc() {
+    fn the_examples_of_the_rfc_are_parsed() {
         let message =
             read(b"<34>Oct 11 22:14:15 mymachine su: 'su root' failed for lonvick on /dev/pts/8").expect("legal");
         assert_eq!((message.facility, message.severity, message.host_name), (4, 2, "mymachine"));
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn the_reader_refuses() {
+    fn invalid_input_is_rejected() {
         let good = "<130>Nov  7 10:12:45 heraldry tag: text";
         assert!(read(good.as_bytes()).is_ok());
         for (from, to) in [

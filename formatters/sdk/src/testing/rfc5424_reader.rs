@@ -270,7 +270,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_reader_takes_the_examples_of_the_rfc() {
+    fn the_examples_of_the_rfc_are_parsed() {
         let line = "<165>1 2003-10-11T22:14:15.003Z mymachine.example.com evntslog - ID47 [exampleSDID@32473 iut=\"3\" \
                 eventSource=\"Appli\\]c\\\"a\\\\tion\" eventID=\"1011\"] An application event log entry...";
         let message = read(line.as_bytes()).expect("legal");
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn the_reader_refuses() {
+    fn invalid_input_is_rejected() {
         let good = "<130>1 2026-11-17T10:12:45.120Z h a - m [i@1 a=\"b\"] text";
         assert!(read(good.as_bytes()).is_ok());
         for (from, to) in [

@@ -58,11 +58,11 @@ const CONTENT: [&str; 12] = [
 ///
 /// # Panics
 /// If a value is missing.
-pub fn assert_told(sample: &Sample, more: &[&str], said: &str) {
+pub fn assert_shown(sample: &Sample, more: &[&str], output: &str) {
     let posted: serde_json::Value = serde_json::from_str(&sample.event.json).expect("JSON");
     for pointer in CONTENT.iter().chain(more) {
         if let Some(text) = posted.pointer(pointer).and_then(serde_json::Value::as_str) {
-            assert!(said.contains(text), "{}: {pointer} is missing", sample.name);
+            assert!(output.contains(text), "{}: {pointer} is missing", sample.name);
         }
     }
 }
@@ -95,8 +95,8 @@ pub fn finding_of_length(length: usize) -> RawEvent {
 /// # Panics
 /// Never: the events built here are valid.
 pub fn oversized() -> Vec<Sample> {
-    let of = |name: &str, id: u8, piece: &str| {
-        let text = piece.repeat(9000 / piece.len() + 1);
+    let of = |name: &str, id: u8, part: &str| {
+        let text = part.repeat(9000 / part.len() + 1);
         let json = serde_json::json!({
             "type": "finding_added", "id": format!("019a8f00-0000-7000-8000-0000000000{id:02}"), "occurred_at": "2026-11-07T10:12:45.120Z",
             "engagement": {"id": text, "name": text, "client": text},

@@ -136,13 +136,13 @@ const NASTY: &[&str] = &[
 
 /// A concatenation of hostile strings; occasionally one of up to 100 KiB.
 pub fn text() -> impl Strategy<Value = String> {
-    let piece = || prop_oneof![8 => prop::sample::select(NASTY).prop_map(str::to_owned), 1 => any::<char>().prop_map(String::from)];
+    let part = || prop_oneof![8 => prop::sample::select(NASTY).prop_map(str::to_owned), 1 => any::<char>().prop_map(String::from)];
     prop_oneof![
-        20 => vec(piece(), 0..8).prop_map(|pieces| pieces.concat()),
-        4 => vec(piece(), 0..200).prop_map(|pieces| pieces.concat()),
-        1 => (vec(piece(), 1..6), 1..100_000_usize).prop_map(|(pieces, length)| {
-            let piece = pieces.concat();
-            piece.repeat(length / piece.len() + 1)
+        20 => vec(part(), 0..8).prop_map(|parts| parts.concat()),
+        4 => vec(part(), 0..200).prop_map(|parts| parts.concat()),
+        1 => (vec(part(), 1..6), 1..100_000_usize).prop_map(|(parts, length)| {
+            let part = parts.concat();
+            part.repeat(length / part.len() + 1)
         }),
     ]
 }
@@ -185,7 +185,7 @@ fn scalar() -> impl Strategy<Value = Value> {
 fn member_name() -> impl Strategy<Value = String> {
     prop_oneof![
         12 => prop::sample::select(MEMBERS).prop_map(str::to_owned),
-        1 => vec(prop::sample::select(NASTY), 0..3).prop_map(|pieces| pieces.concat()),
+        1 => vec(prop::sample::select(NASTY), 0..3).prop_map(|parts| parts.concat()),
     ]
 }
 

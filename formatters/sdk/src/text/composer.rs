@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::marker::PhantomData;
 
-use super::{MARK, Rule, bare, tidy};
+use super::{ELLIPSIS, Rule, bare, tidy};
 
 /// The cost of a character, escapes included. A type instead of a function value, so that calls are inlined.
 pub(crate) trait Cost {
@@ -44,21 +44,21 @@ impl<C: Cost> Composer<C> {
         self.push(bare(value), Rule::ONE_LINE, limit);
     }
 
-    fn push(&mut self, piece: &str, rule: Rule, limit: usize) {
+    fn push(&mut self, part: &str, rule: Rule, limit: usize) {
         if self.is_full {
             return;
         }
-        let room = self.room(piece);
-        let tidied = tidy(piece, rule, limit.min(room), C::of, MARK);
+        let room = self.room(part);
+        let tidied = tidy(part, rule, limit.min(room), C::of, ELLIPSIS);
         // Only a copied text can have been truncated.
-        self.is_full = limit > room && matches!(&tidied, Cow::Owned(cut) if cut.ends_with(MARK));
+        self.is_full = limit > room && matches!(&tidied, Cow::Owned(cut) if cut.ends_with(ELLIPSIS));
         self.out.push_str(&tidied);
     }
 
     /// The cost that is left for a part. Counted exactly only when the whole comes near its limit.
-    fn room(&mut self, piece: &str) -> usize {
+    fn room(&mut self, part: &str) -> usize {
         // No rule makes a part longer than two characters per byte.
-        let most = self.out.len().saturating_add(piece.len().saturating_mul(2)).saturating_mul(C::MOST_PER_BYTE);
+        let most = self.out.len().saturating_add(part.len().saturating_mul(2)).saturating_mul(C::MOST_PER_BYTE);
         if most <= self.limit {
             return usize::MAX;
         }
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn pieces_share_one_limit_and_keep_their_own() {
+    fn parts_share_one_limit_and_keep_their_own() {
         assert_eq!(compose(99, 99), "a:\nb c d (e)");
         assert_eq!(compose(12, 5), "a:\nb c d (e)");
         assert_eq!(compose(11, 5), "a:\nb c d...");

@@ -4,8 +4,8 @@ use heraldry_formatter::Event;
 use heraldry_formatter::block_kit::{Blocks, Button, Compose, Mrkdwn, PlainText, TEXT, Text};
 use heraldry_formatter::outline::{List, Outline};
 
-use super::sheet::{DOT, Sheet};
-use super::{NAME, PIECE};
+use super::line_builder::{DOT, LineBuilder};
+use super::{INLINE_VALUE, NAME};
 
 const PASSAGE: usize = 600;
 const EVIDENCE: usize = 500;
@@ -18,9 +18,9 @@ pub(super) fn fill<'a>(
     title_may_be_cut: bool,
 ) {
     if title_may_be_cut {
-        let told = outline.told.iter();
-        let sheet = told.fold(Sheet::new(), |sheet, fact| sheet.fact(fact.label, &fact.value, PASSAGE));
-        blocks.section(sheet.finish());
+        let in_title = outline.title_facts.iter();
+        let lines = in_title.fold(LineBuilder::new(), |lines, fact| lines.fact(fact.label, &fact.value, PASSAGE));
+        blocks.section(lines.finish());
     }
     for passage in &outline.passages {
         blocks.section(PlainText::lines(&**passage, PASSAGE));
@@ -71,23 +71,23 @@ fn list(list: &List<'_>) -> PlainText<'static> {
 }
 
 fn heading(list: &List<'_>) -> Compose {
-    PlainText::compose(TEXT).words(list.sign).words(" ").words(list.label).words(&format!(" ({})", list.total))
+    PlainText::compose(TEXT).words(list.symbol).words(" ").words(list.label).words(&format!(" ({})", list.total))
 }
 
 /// The engagement, identifiers, and the time of the event.
 fn small_print<'a>(event: &'a Event<'_>, outline: &Outline<'_>) -> Vec<Text<'a>> {
-    let mut sheet = Sheet::new();
-    let engagement = event.engagement_name().or(event.engagement_id()).filter(|_| !outline.tells_engagement());
+    let mut lines = LineBuilder::new();
+    let engagement = event.engagement_name().or(event.engagement_id()).filter(|_| !outline.title_has_engagement());
     for name in [engagement, event.engagement_client()].into_iter().flatten() {
-        sheet = sheet.piece("", name, NAME);
+        lines = lines.value("", name, NAME);
     }
     for note in &outline.notes {
-        sheet = sheet.piece(&format!("{} ", note.label), &note.value, PIECE);
+        lines = lines.value(&format!("{} ", note.label), &note.value, INLINE_VALUE);
     }
     // In the reader's time zone, if Slack can show it so.
-    let before = if sheet.is_empty() { "" } else { DOT.trim() };
-    match event.time().and_then(|time| Mrkdwn::dated(before, time.unix_timestamp(), event.occurred_at)) {
-        Some(date) => vec![sheet.finish().into(), date.into()],
-        None => vec![sheet.piece("At ", event.occurred_at, PIECE).finish().into()],
+    let before = if lines.is_empty() { "" } else { DOT.trim() };
+    match event.time().and_then(|time| Mrkdwn::labelled_date(before, time.unix_timestamp(), event.occurred_at)) {
+        Some(date) => vec![lines.finish().into(), date.into()],
+        None => vec![lines.value("At ", event.occurred_at, INLINE_VALUE).finish().into()],
     }
 }

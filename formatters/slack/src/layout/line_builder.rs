@@ -6,19 +6,19 @@ use heraldry_formatter::block_kit::{Compose, PlainText, TEXT};
 pub(super) const DOT: &str = " · ";
 
 /// A text under construction. Text beyond its limit is left out, marked by an ellipsis.
-pub(super) struct Sheet {
+pub(super) struct LineBuilder {
     text: Compose,
     /// The separator before the next value.
     between: &'static str,
 }
 
-impl Sheet {
+impl LineBuilder {
     pub(super) fn new() -> Self {
         Self { text: PlainText::compose(TEXT), between: "" }
     }
 
     /// Appends a value to the current line, after fixed words, truncated at `limit`.
-    pub(super) fn piece(self, words: &str, value: &str, limit: usize) -> Self {
+    pub(super) fn value(self, words: &str, value: &str, limit: usize) -> Self {
         Self { text: self.text.words(self.between).words(words).value(value, limit), between: DOT }
     }
 
@@ -29,7 +29,7 @@ impl Sheet {
 
     /// Appends a line with a labelled value.
     pub(super) fn fact(self, label: &str, value: &str, limit: usize) -> Self {
-        self.line().piece(&format!("{label}: "), value, limit).line()
+        self.line().value(&format!("{label}: "), value, limit).line()
     }
 
     pub(super) fn is_empty(&self) -> bool {
