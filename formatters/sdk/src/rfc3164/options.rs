@@ -1,12 +1,12 @@
-//! What the owner of a webhook chooses for an RFC 3164 header: checked once, where they choose.
+//! Webhook options for an RFC 3164 header, validated when they are parsed.
 
 use serde::Deserialize;
 use time::OffsetDateTime;
 
 use super::MAX_TAG;
 
-/// The zone of a time that is written without one; as JSON `Z` or the offset of RFC 3339, `+02:00`. There are zones
-/// from -12:00 to +14:00.
+/// The time zone of a timestamp that does not name one; as JSON `Z` or an RFC 3339 offset, `+02:00`. Offsets range from
+/// -12:00 to +14:00.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct UtcOffset {
@@ -15,10 +15,10 @@ pub struct UtcOffset {
 }
 
 impl UtcOffset {
-    /// `Z`.
+    /// UTC, written as `Z`.
     pub const UTC: Self = Self { minutes: 0 };
 
-    /// The same instant on this zone's clock; `None` beyond the years that a date can have.
+    /// The instant in this time zone; `None` beyond the range of years that a date can have.
     pub(super) fn local(self, time: OffsetDateTime) -> Option<OffsetDateTime> {
         let offset = time::UtcOffset::from_whole_seconds(self.minutes * 60).ok()?;
         time.checked_to_offset(offset)
@@ -37,7 +37,7 @@ impl TryFrom<String> for UtcOffset {
     }
 }
 
-/// RFC 3339, section 5.6: time-numoffset.
+/// Parses an offset (RFC 3339, section 5.6: time-numoffset).
 fn minutes(text: &str) -> Option<i32> {
     let [sign @ (b'+' | b'-'), hours @ .., b':', m, n] = text.as_bytes() else { return None };
     let [h, i] = hours else { return None };
@@ -47,13 +47,13 @@ fn minutes(text: &str) -> Option<i32> {
     (m < 6).then_some(if *sign == b'-' { -minutes } else { minutes })
 }
 
-/// A TAG, 1 to 32 ASCII letters and digits (section 4.1.3); as JSON text, the empty one for none.
+/// A TAG of 1 to 32 ASCII letters and digits (section 4.1.3); as JSON a string, empty for no tag.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(try_from = "String")]
 pub struct Tag(String);
 
 impl Tag {
-    /// The tag as it goes out, where there is one.
+    /// The tag, unless it is empty.
     pub fn get(&self) -> Option<&str> {
         (!self.0.is_empty()).then_some(&*self.0)
     }

@@ -1,35 +1,35 @@
-//! A text of lines, in which values stand side by side.
+//! Builds a text of lines in which values stand side by side.
 
 use heraldry_formatter::block_kit::{Compose, PlainText, TEXT};
 
-/// Between values in a line.
+/// The separator of values in a line.
 pub(super) const DOT: &str = " · ";
 
-/// A text in the making. What comes after its limit is left out, and it says so.
-pub(super) struct Sheet {
+/// A text under construction. Text beyond its limit is left out, marked by an ellipsis.
+pub(super) struct LineBuilder {
     text: Compose,
-    /// Goes before the next value.
+    /// The separator before the next value.
     between: &'static str,
 }
 
-impl Sheet {
+impl LineBuilder {
     pub(super) fn new() -> Self {
         Self { text: PlainText::compose(TEXT), between: "" }
     }
 
-    /// Adds a value to the line, behind words of our own, cut at `limit`.
-    pub(super) fn piece(self, words: &str, value: &str, limit: usize) -> Self {
+    /// Appends a value to the current line, after fixed words, truncated at `limit`.
+    pub(super) fn value(self, words: &str, value: &str, limit: usize) -> Self {
         Self { text: self.text.words(self.between).words(words).value(value, limit), between: DOT }
     }
 
-    /// What comes next stands in a line of its own.
+    /// Starts a new line with the next value.
     pub(super) fn line(self) -> Self {
         Self { between: if self.between.is_empty() { "" } else { "\n" }, ..self }
     }
 
-    /// Adds a line with a value and its name.
+    /// Appends a line with a labelled value.
     pub(super) fn fact(self, label: &str, value: &str, limit: usize) -> Self {
-        self.line().piece(&format!("{label}: "), value, limit).line()
+        self.line().value(&format!("{label}: "), value, limit).line()
     }
 
     pub(super) fn is_empty(&self) -> bool {

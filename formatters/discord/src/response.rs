@@ -1,19 +1,19 @@
-//! What Discord's answers mean (FORMATS, section 13): `{"code","message"}`, and the code says more than the status
-//! ("Opcodes and Status Codes" and "Rate Limits" in discord/discord-api-docs). What is no such answer comes from
-//! something in front of Discord; there the status decides.
+//! The meaning of Discord's responses (FORMATS, section 13): `{"code","message"}`, where the code says more than the
+//! status ("Opcodes and Status Codes" and "Rate Limits" in discord/discord-api-docs). Any other response comes from a
+//! proxy in front of Discord, and its status decides.
 
-use heraldry_formatter::text::{MARK, Rule, bare, tidy, utf16};
+use heraldry_formatter::text::{ELLIPSIS, Rule, bare, tidy, utf16};
 use heraldry_formatter::value::{Object, Value};
 use heraldry_formatter::{Answer, Verdict};
 
-/// Of Discord's own words in a reason, in UTF-16 units.
+/// The longest text of Discord's in a reason, in UTF-16 units.
 const WORDS: usize = 120;
-/// How deep Discord's `errors` are followed: `embeds`, `0`, `fields`, `3`, `value`.
+/// The maximum depth to which Discord's `errors` are followed: `embeds`, `0`, `fields`, `3`, `value`.
 const DEPTH: usize = 6;
 
 pub(crate) fn verdict(answer: &Answer) -> Verdict {
     if answer.status == 429 {
-        let reason = "You are being rate limited: this webhook gets more messages than Discord takes";
+        let reason = "You are being rate limited: this webhook sends more messages than Discord allows";
         return Verdict::retry_after(answer.retry_after_ms(), reason);
     }
     if answer.is_success() {
@@ -23,72 +23,75 @@ pub(crate) fn verdict(answer: &Answer) -> Verdict {
     let Ok(reply) = Object::parse(body.trim()) else { return Verdict::by_status() };
     let code = reply.get("code").and_then(Value::number).unwrap_or_default();
     if [20_016.0, 20_028.0, 20_029.0].contains(&code) {
-        return Verdict::retry(format!("the channel gets more messages than Discord takes (code {code})"));
+        return Verdict::retry(format!("the channel receives more messages than Discord allows (code {code})"));
     }
     if let Some(reason) = refusal(answer.status, code) {
         return Verdict::failed(reason);
     }
     if answer.status == 400 {
-        return Verdict::failed(format!("Discord refuses this message: {}", said(&reply)));
+        return Verdict::failed(format!("Discord rejected this message: {}", error_text(&reply)));
     }
     Verdict::by_status()
 }
 
-/// In words, why it is of no use to try again. What stands before the colon is Discord's own, to search for.
+/// The reason for not trying again. The words before the colon are Discord's own, so that they can be searched for.
 fn refusal(status: u16, code: f64) -> Option<&'static str> {
     const CODES: [(u32, &str); 12] = [
         (
             10_015,
             "Unknown Webhook: the webhook was deleted in Discord, or its URL is wrong; make a new one and put its URL here",
         ),
-        (10_003, "Unknown Channel: the channel or thread is gone; make a webhook in another one and put its URL here"),
+        (
+            10_003,
+            "Unknown Channel: the channel or thread was deleted; make a webhook in another one and put its URL here",
+        ),
         (
             50_027,
-            "Invalid Webhook Token: a part of the webhook's URL is wrong, or it was renewed; copy the URL from Discord once more",
+            "Invalid Webhook Token: a part of the webhook's URL is wrong, or it was renewed; copy the URL from Discord again",
         ),
         (50_001, "Missing Access: Discord does not let this webhook into the channel; ask the server's administrators"),
         (
             50_013,
             "Missing Permissions: Discord does not let this webhook post in the channel; ask the server's administrators",
         ),
-        (50_006, "Cannot send an empty message: Discord finds nothing to show, which is a mistake of the formatter"),
-        (40_005, "Request entity too large: the message is too large, which is a mistake of the formatter"),
-        (200_000, "Message was blocked by automatic moderation: the server's AutoMod refuses words of this message"),
+        (50_006, "Cannot send an empty message: Discord finds nothing to show, which is a bug in the formatter"),
+        (40_005, "Request entity too large: the message is too large, which is a bug in the formatter"),
+        (200_000, "Message was blocked by automatic moderation: the server's AutoMod rejects words of this message"),
         (
             220_001,
-            "Webhooks posted to forum channels must have a thread: put ?thread_id= and a thread's id behind the webhook's URL",
+            "Webhooks posted to forum channels must have a thread: put ?thread_id= and a thread's id at the end of the webhook's URL",
         ),
-        (220_003, "Webhooks can only create threads in forum channels: take thread_name out of the webhook's URL"),
+        (220_003, "Webhooks can only create threads in forum channels: remove thread_name from the webhook's URL"),
         (
             220_004,
             "Webhook services cannot be used in forum channels: make a webhook in a text channel and put its URL here",
         ),
-        (240_000, "Message blocked by harmful links filter: Discord refuses a link of this message"),
+        (240_000, "Message blocked by harmful links filter: Discord rejects a link of this message"),
     ];
     let known = CODES.iter().find(|(known, _)| f64::from(*known) == code).map(|(_, reason)| *reason);
-    // Without a code of its own there is only what HTTP says.
+    // Without a known code the HTTP status decides.
     known.or(match status {
         401 if code == 0.0 => Some(
-            "401 Unauthorized: the token in the webhook's URL is missing or wrong; copy the URL from Discord once more",
+            "401 Unauthorized: the token in the webhook's URL is missing or wrong; copy the URL from Discord again",
         ),
         404 if code == 0.0 => {
-            Some("404 Not Found: Discord knows no such address; copy the webhook's URL from Discord once more")
+            Some("404 Not Found: Discord does not know this URL; copy the webhook's URL from Discord again")
         }
         _ => None,
     })
 }
 
-/// Discord's own words: the message, its code, and the first thing that is wrong with the form.
-fn said(reply: &Object<'_>) -> String {
-    let words = |text: &str| tidy(bare(text), Rule::ONE_LINE, WORDS, utf16, MARK).into_owned();
-    let mut said = words(&reply.text("message").unwrap_or_default());
+/// Discord's own text: the message, its code, and the first invalid member.
+fn error_text(reply: &Object<'_>) -> String {
+    let words = |text: &str| tidy(bare(text), Rule::ONE_LINE, WORDS, utf16, ELLIPSIS).into_owned();
+    let mut error_text = words(&reply.text("message").unwrap_or_default());
     if let Some(code) = reply.text("code") {
-        said.push_str(&format!(" (code {})", words(&code)));
+        error_text.push_str(&format!(" (code {})", words(&code)));
     }
     if let Some(fault) = reply.get("errors").and_then(|errors| fault(errors, DEPTH)) {
-        said.push_str(&format!(": {}", words(&fault)));
+        error_text.push_str(&format!(": {}", words(&fault)));
     }
-    said
+    error_text
 }
 
 /// The first of the nested `errors`: `embeds.0.title: Must be 256 or fewer in length.`
@@ -118,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn the_status_decides_where_discord_says_nothing() {
+    fn the_status_decides_without_a_discord_code() {
         for (status, body) in [
             (204, ""),
             (200, r#"{"id":"1","code":10015}"#),
@@ -136,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn each_refusal_is_told_in_words_and_none_ends_the_webhook() {
+    fn each_rejection_has_a_reason_and_none_deactivates_the_webhook() {
         for (status, code) in [
             (404, 10_015),
             (401, 10_015),
@@ -162,19 +165,19 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_form_says_where() {
+    fn an_invalid_form_names_the_member() {
         assert_eq!(
             failed(
                 400,
                 r#"{"message":"Invalid Form Body","code":50035,"errors":{"embeds":{"0":{"title":{"_errors":[{"code":"BASE_TYPE_MAX_LENGTH","message":"Must be 256 or fewer in length."}]}}}}}"#
             ),
-            "Discord refuses this message: Invalid Form Body (code 50035): embeds.0.title: Must be 256 or fewer in length."
+            "Discord rejected this message: Invalid Form Body (code 50035): embeds.0.title: Must be 256 or fewer in length."
         );
-        assert_eq!(failed(400, r#"{"embeds":["0"]}"#), "Discord refuses this message: ");
+        assert_eq!(failed(400, r#"{"embeds":["0"]}"#), "Discord rejected this message: ");
         let deep = r#"{"a":"#.repeat(100) + "1" + &"}".repeat(100);
         assert_eq!(
             failed(400, &format!(r#"{{"message":"m\n\u202e","errors":{deep}}}"#)),
-            "Discord refuses this message: m"
+            "Discord rejected this message: m"
         );
         let long = failed(
             400,
@@ -187,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_of_the_rate_says_when() {
+    fn a_rate_limit_sets_the_wait() {
         for (status, body, expected) in [
             (429, r#"{"message":"You are being rate limited.","retry_after":64.57,"global":false}"#, Some(64_570)),
             (429, r#"{"retry_after":0.0001,"code":20016}"#, Some(1)),

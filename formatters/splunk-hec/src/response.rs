@@ -1,13 +1,13 @@
-//! What Splunk's answers mean (FORMATS, section 5): `{"text","code"}`, and the code says more than the status. What
-//! is no such answer comes from something in front of Splunk; there the status decides.
+//! The meaning of Splunk's responses (FORMATS, section 5): `{"text","code"}`, where the code says more than the status.
+//! Any other response comes from a proxy in front of Splunk, and its status decides.
 
-use heraldry_formatter::text::{MARK, Rule, bare, tidy, utf16};
+use heraldry_formatter::text::{ELLIPSIS, Rule, bare, tidy, utf16};
 use heraldry_formatter::value::{Object, Value};
 use heraldry_formatter::{Answer, Verdict};
 
-/// Of Splunk's own words in a reason, in UTF-16 units.
+/// The longest text of Splunk's in a reason, in UTF-16 units.
 const WORDS: usize = 120;
-/// Of a code that nobody knows, in UTF-16 units.
+/// The longest unknown code in a reason, in UTF-16 units.
 const CODE: usize = 20;
 
 pub(crate) fn verdict(answer: &Answer) -> Verdict {
@@ -17,91 +17,92 @@ pub(crate) fn verdict(answer: &Answer) -> Verdict {
     match (meaning(code), answer.is_success()) {
         (Some(Meaning::Accepted), true) => Verdict::delivered(),
         (Some(Meaning::Accepted), false) => Verdict::by_status(),
-        (Some(Meaning::Later(reason)), _) => Verdict::retry(reason),
-        (Some(Meaning::Never(reason)), _) => Verdict::failed(with_place(reason, &reply)),
-        // Whatever it is, it is no success.
+        (Some(Meaning::Temporary(reason)), _) => Verdict::retry(reason),
+        (Some(Meaning::Permanent(reason)), _) => Verdict::failed(with_event_index(reason, &reply)),
+        // Not a success, even with a status of 2xx.
         (None, true) => {
-            let said = |member: &str, most: usize| {
+            let member_text = |member: &str, most: usize| {
                 let text = reply.text(member).unwrap_or_default();
-                tidy(bare(&text), Rule::ONE_LINE, most, utf16, MARK).into_owned()
+                tidy(bare(&text), Rule::ONE_LINE, most, utf16, ELLIPSIS).into_owned()
             };
             Verdict::retry(format!(
                 "Splunk did not accept the event: {} (code {})",
-                said("text", WORDS),
-                said("code", CODE)
+                member_text("text", WORDS),
+                member_text("code", CODE)
             ))
         }
         (None, false) => Verdict::by_status(),
     }
 }
 
-/// In a batch Splunk says which event it is, counted from 0; a first event need not be named.
-fn with_place(reason: &str, reply: &Object<'_>) -> String {
-    let place = reply.get("invalid-event-number").and_then(Value::number);
-    match place.filter(|place| *place >= 1.0 && place.fract() == 0.0 && *place < 1e6) {
-        Some(place) => format!("{reason} (event {place} of the batch, counted from 0)"),
+/// For a batch Splunk names the failed event, counted from 0; for a single event the index is noise.
+fn with_event_index(reason: &str, reply: &Object<'_>) -> String {
+    let index = reply.get("invalid-event-number").and_then(Value::number);
+    match index.filter(|index| *index >= 1.0 && index.fract() == 0.0 && *index < 1e6) {
+        Some(index) => format!("{reason} (event {index} of the batch, counted from 0)"),
         None => reason.to_owned(),
     }
 }
 
 enum Meaning {
-    /// It is in Splunk's queue.
+    /// Accepted into Splunk's queue.
     Accepted,
-    /// Splunk cannot at the moment.
-    Later(&'static str),
-    /// Somebody has to mend something.
-    Never(&'static str),
+    /// A temporary failure of Splunk.
+    Temporary(&'static str),
+    /// A failure that an operator has to repair.
+    Permanent(&'static str),
 }
 
-/// The codes 0 to 22 as in gjanders/SplunkAdmins, `splunkadmins_hec_reply_code_lookup.csv`; 23 to 27 are of Splunk
-/// 9.3 and later ("Troubleshoot HTTP Event Collector"). The words before the colon are Splunk's own, to search for.
+/// Codes 0 to 22 as in gjanders/SplunkAdmins, `splunkadmins_hec_reply_code_lookup.csv`; 23 to 27 appear in Splunk 9.3
+/// and later ("Troubleshoot HTTP Event Collector"). The words before the colon are Splunk's own, so that they can be
+/// searched for.
 fn meaning(code: f64) -> Option<Meaning> {
-    use Meaning::{Accepted, Later, Never};
+    use Meaning::{Accepted, Permanent, Temporary};
     let known = (0_u16..=404).find(|known| f64::from(*known) == code)?;
     Some(match known {
-        // 24 and 25 warn that a queue is nearly full, with status 200: the event is accepted all the same, and a
-        // second try would bring it twice.
+        // 24 and 25 warn, with status 200, that a queue is nearly full: the event is accepted all the same, and a retry
+        // would duplicate it.
         0 | 24 | 25 => Accepted,
-        1 | 22 => Never(
+        1 | 22 => Permanent(
             "Token disabled: the HEC token is switched off; enable it in Splunk or put another one into the webhook's header Authorization",
         ),
-        2 => Never(
+        2 => Permanent(
             "Token is required: the request carries no token; set the webhook's header Authorization to: Splunk TOKEN",
         ),
-        3 => Never("Invalid authorization: the webhook's header Authorization is not of the form: Splunk TOKEN"),
-        4 | 21 => Never(
-            "Invalid token: Splunk does not know this HEC token; copy the current one into the webhook's header Authorization, behind the word Splunk",
+        3 => Permanent("Invalid authorization: the webhook's header Authorization is not of the form: Splunk TOKEN"),
+        4 | 21 => Permanent(
+            "Invalid token: Splunk does not know this HEC token; copy the current one into the webhook's header Authorization, after the word Splunk",
         ),
-        5 => Never("No data: Splunk found no event in the request, which is a mistake of the formatter"),
-        6 => Never("Invalid data format: Splunk cannot read this event, which is a mistake of the formatter"),
-        7 => Never(
-            "Incorrect index: the token may not write to this index; allow it in the token's settings or change the option index",
+        5 => Permanent("No data: the request has no event, which is a bug in the formatter"),
+        6 => Permanent("Invalid data format: Splunk cannot read this event, which is a bug in the formatter"),
+        7 => Permanent(
+            "Incorrect index: the token is not allowed to write to this index; allow it in the token's settings or change the option index",
         ),
-        8 => Later("Internal server error: Splunk had an error of its own (code 8)"),
-        9 => Later("Server is busy: Splunk takes nothing at the moment (code 9)"),
-        10 => Never("Data channel is missing: the token wants acknowledgements; set the option channel to a GUID"),
-        11 => Never("Invalid data channel: Splunk does not take this channel; set the option channel to another GUID"),
-        12 => Never("Event field is required: Splunk misses the event, which is a mistake of the formatter"),
-        13 => {
-            Never("Event field cannot be blank: Splunk finds nothing in the event, which is a mistake of the formatter")
+        8 => Temporary("Internal server error: Splunk had an internal error (code 8)"),
+        9 => Temporary("Server is busy: Splunk accepts no events for now (code 9)"),
+        10 => {
+            Permanent("Data channel is missing: the token requires acknowledgements; set the option channel to a GUID")
         }
-        14 => Never("ACK is disabled: the token has no acknowledgements; let the URL end in /services/collector/event"),
-        15 => Never("Error in handling indexed fields: Splunk refuses the fields, which is a mistake of the formatter"),
-        16 => Never(
-            "Query string authorization is not enabled: take the token out of the URL and put it into the webhook's header Authorization, behind the word Splunk",
+        11 => Permanent("Invalid data channel: Splunk rejects this channel; set the option channel to another GUID"),
+        12 => Permanent("Event field is required: the request has no event, which is a bug in the formatter"),
+        13 => Permanent("Event field cannot be blank: the event is empty, which is a bug in the formatter"),
+        14 => Permanent("ACK is disabled: the token has no acknowledgements; end the URL in /services/collector/event"),
+        15 => Permanent("Error in handling indexed fields: Splunk rejects the fields, which is a bug in the formatter"),
+        16 => Permanent(
+            "Query string authorization is not enabled: move the token from the URL into the webhook's header Authorization, after the word Splunk",
         ),
-        17 => Never(
-            "HEC is healthy: this is the address of the health check, which takes no events; let the URL end in /services/collector/event",
+        17 => Permanent(
+            "HEC is healthy: this is the URL of the health check, which accepts no events; end the URL in /services/collector/event",
         ),
-        18 => Later("HEC is unhealthy, queues are full: Splunk takes nothing at the moment (code 18)"),
-        19 => Later("HEC is unhealthy, ack service unavailable: Splunk takes nothing at the moment (code 19)"),
-        20 => Later(
-            "HEC is unhealthy, queues are full, ack service unavailable: Splunk takes nothing at the moment (code 20)",
+        18 => Temporary("HEC is unhealthy, queues are full: Splunk accepts no events for now (code 18)"),
+        19 => Temporary("HEC is unhealthy, ack service unavailable: Splunk accepts no events for now (code 19)"),
+        20 => Temporary(
+            "HEC is unhealthy, queues are full, ack service unavailable: Splunk accepts no events for now (code 20)",
         ),
-        23 => Later("Server is shutting down: Splunk takes nothing at the moment (code 23)"),
-        26 => Later("HEC queue is at capacity: Splunk takes nothing at the moment (code 26)"),
-        27 => Later("HEC ACK channel is at capacity: Splunk takes nothing at the moment (code 27)"),
-        404 => Never("The requested URL was not found: let the webhook's URL end in /services/collector/event"),
+        23 => Temporary("Server is shutting down: Splunk accepts no events for now (code 23)"),
+        26 => Temporary("HEC queue is at capacity: Splunk accepts no events for now (code 26)"),
+        27 => Temporary("HEC ACK channel is at capacity: Splunk accepts no events for now (code 27)"),
+        404 => Permanent("The requested URL was not found: end the webhook's URL in /services/collector/event"),
         _ => return None,
     })
 }
@@ -115,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn the_code_decides_and_else_the_status() {
+    fn the_code_decides_or_else_the_status() {
         for (status, code, expected) in [
             (200, "0", Verdict::Delivered),
             (200, r#""0""#, Verdict::Delivered),
@@ -143,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn what_somebody_has_to_mend_is_not_tried_again() {
+    fn permanent_failures_are_not_retried() {
         let refused = [1, 2, 3, 4, 5, 6, 7, 10, 11, 12, 13, 14, 15, 16, 17, 21, 22, 404];
         for (status, code) in refused.into_iter().flat_map(|code| [(400, code), (403, code), (200, code)]) {
             let Verdict::Failed(refusal) = answer(status, &code.to_string()) else { panic!("{code} did not fail") };
@@ -155,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn what_passes_is_tried_again() {
+    fn temporary_failures_are_retried() {
         for (status, code) in [(500, 8), (503, 9), (503, 18), (503, 19), (503, 20), (503, 23), (429, 26), (429, 27)] {
             for status in [status, 200] {
                 let Verdict::Retry(again) = answer(status, &code.to_string()) else {
@@ -168,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn a_success_with_a_strange_code_is_none() {
+    fn a_2xx_with_an_unknown_code_is_not_a_success() {
         for code in ["28", "999", "0.5", "-1", "1e300"] {
             let Verdict::Retry(again) = answer(200, code) else { panic!("{code} is not tried again") };
             assert!(again.reason.contains("words of Splunk (code "), "{}", again.reason);
@@ -179,8 +180,8 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_is_told_which_event_it_was() {
-        let reason = |place: &str| match answer(400, &format!(r#"6,"invalid-event-number":{place}"#)) {
+    fn a_batch_reason_has_the_event_index() {
+        let reason = |index: &str| match answer(400, &format!(r#"6,"invalid-event-number":{index}"#)) {
             Verdict::Failed(refusal) => refusal.reason,
             other => panic!("{other:?}"),
         };

@@ -1,13 +1,13 @@
-//! What PagerDuty's answers mean (FORMATS, section 14; "Response Codes & Retry Logic" in PagerDuty/developer-docs). 202
-//! is taken; whether somebody is paged is decided later, and told to nobody here.
+//! The meaning of PagerDuty's responses (FORMATS, section 14; "Response Codes & Retry Logic" in
+//! PagerDuty/developer-docs). 202 means accepted; whether PagerDuty pages anyone is decided later and not reported.
 
-use heraldry_formatter::text::{MARK, Rule, bare, tidy, utf16};
+use heraldry_formatter::text::{ELLIPSIS, Rule, bare, tidy, utf16};
 use heraldry_formatter::value::{Object, Value};
 use heraldry_formatter::{Answer, Verdict};
 
-/// Of PagerDuty's own words in a reason, in UTF-16 units.
+/// The longest text of PagerDuty's in a reason, in UTF-16 units.
 const WORDS: usize = 120;
-/// Of its errors so many are told.
+/// The most of PagerDuty's errors in a reason.
 const ERRORS: usize = 3;
 /// "A backoff of a few minutes", in milliseconds.
 const THROTTLED_MS: u32 = 120_000;
@@ -16,26 +16,30 @@ pub(crate) fn verdict(answer: &Answer) -> Verdict {
     match answer.status {
         400 => Verdict::failed(refusal(answer)),
         429 => {
-            // The host follows a Retry-After by itself.
+            // The host honours a Retry-After header by itself.
             let after_ms = answer.header("retry-after").is_none().then_some(THROTTLED_MS);
-            Verdict::retry_after(after_ms, "Too many requests: PagerDuty takes no more events of this service for now")
+            Verdict::retry_after(
+                after_ms,
+                "Too many requests: PagerDuty accepts no more events for this service for now",
+            )
         }
         _ => Verdict::by_status(),
     }
 }
 
-/// `{"status":"invalid event","message":"Event object is invalid","errors":["Length of 'routing_key' is incorrect .."]}`
-/// in words; what is no such JSON as it is.
+/// The reason from a response like
+/// `{"status":"invalid event","message":"Event object is invalid","errors":["Length of 'routing_key' is incorrect .."]}`;
+/// any other response verbatim.
 fn refusal(answer: &Answer) -> String {
-    let words = |text: &str| tidy(bare(text), Rule::ONE_LINE, WORDS, utf16, MARK).into_owned();
+    let words = |text: &str| tidy(bare(text), Rule::ONE_LINE, WORDS, utf16, ELLIPSIS).into_owned();
     let body = answer.text();
-    let said = match Object::parse(body.trim()) {
+    let text = match Object::parse(body.trim()) {
         Ok(reply) => {
             let message = reply.text("message").or_else(|| reply.text("status"));
             let errors = reply.items("errors").into_iter().take(ERRORS).filter_map(Value::text);
-            let said: Vec<String> =
+            let text: Vec<String> =
                 message.into_iter().chain(errors).map(|text| words(&text)).filter(|text| !text.is_empty()).collect();
-            said.join("; ")
+            text.join("; ")
         }
         Err(_) => words(&body),
     };
@@ -45,7 +49,7 @@ fn refusal(answer: &Answer) -> String {
     } else {
         ""
     };
-    format!("PagerDuty refuses this event: {said}{hint}")
+    format!("PagerDuty rejected this event: {text}{hint}")
 }
 
 #[cfg(test)]
@@ -64,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn the_status_decides_but_for_two() {
+    fn the_status_decides_except_for_400_and_429() {
         for status in [200, 202, 301, 401, 403, 404, 410, 413, 500, 502, 503] {
             for body in [r#"{"status":"success","message":"Event processed","dedup_key":"F-1"}"#, ""] {
                 assert_eq!(verdict(&Answer::new(status, body)), Verdict::ByStatus, "{status} {body}");
@@ -73,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_told_in_words() {
+    fn a_rejection_has_a_readable_reason() {
         for (body, expected) in [
             (
                 r#"{"status":"invalid event","message":"Event object is invalid","errors":["Length of 'routing_key' is incorrect (should be 32 characters)"]}"#,
@@ -88,7 +92,7 @@ mod tests {
             ("", ""),
             ("<html>", "<html>"),
         ] {
-            assert_eq!(reason(body), format!("PagerDuty refuses this event: {expected}"), "{body}");
+            assert_eq!(reason(body), format!("PagerDuty rejected this event: {expected}"), "{body}");
         }
         let long = format!(r#"{{"message":"{0}","errors":["{0}","{0}","{0}","{0}"]}}"#, "x\u{202E}".repeat(500));
         assert!(reason(&long).len() < 600 && !reason(&long).contains('\u{202E}'));
@@ -96,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn too_many_means_minutes() {
+    fn a_429_waits_for_minutes() {
         let Verdict::Retry(again) = verdict(&Answer::new(429, "")) else { panic!("not tried again") };
         assert_eq!(again.after_ms, Some(120_000));
         let header = Header { name: "retry-after".into(), value: "7".into() };

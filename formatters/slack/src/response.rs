@@ -1,5 +1,5 @@
-//! What Slack's answers mean (FORMATS, section 1): errors come as one word of plain text, and the word
-//! says more than the status.
+//! The meaning of Slack's responses (FORMATS, section 1): an error is one word of plain text, which says more than the
+//! status.
 
 use heraldry_formatter::{Answer, Verdict};
 
@@ -9,15 +9,15 @@ pub(crate) fn verdict(answer: &Answer) -> Verdict {
     if answer.is_success() {
         return if word == "ok" { Verdict::delivered() } else { Verdict::by_status() };
     }
-    // The one word with which Slack says that nothing will ever arrive there again. A revoked address may
-    // be a mistake that somebody mends on Slack's side, so it fails without switching the webhook off.
+    // The only error that is final for the channel. A revoked URL may be a mistake that can be repaired in Slack, so it
+    // fails the delivery without deactivating the webhook.
     if word == "channel_is_archived" {
         return Verdict::gone(
-            "channel_is_archived: the channel was archived; unarchive it or choose another one, then switch the webhook on again",
+            "channel_is_archived: the channel was archived; unarchive it or choose another one, then activate the webhook again",
         );
     }
     if word == "rollup_error" {
-        return Verdict::retry("rollup_error: Slack had an error of its own");
+        return Verdict::retry("rollup_error: Slack had an internal error");
     }
     if let Some(reason) = refusal(word) {
         return Verdict::failed(reason);
@@ -25,48 +25,46 @@ pub(crate) fn verdict(answer: &Answer) -> Verdict {
     if answer.status == 429 {
         return Verdict::retry_after(
             answer.retry_after_ms(),
-            "rate_limited: this webhook gets more messages than Slack takes",
+            "rate_limited: this webhook sends more messages than Slack allows",
         );
     }
     Verdict::by_status()
 }
 
-/// In words, why it is of no use to try again. The first word is Slack's own, to search for.
+/// The reason for not trying again. The first word is Slack's own, so that it can be searched for.
 fn refusal(word: &str) -> Option<&'static str> {
     Some(match word {
-        // The message is wrong, which is our mistake.
-        "invalid_payload" => "invalid_payload: Slack cannot read this message, which is a mistake of the formatter",
-        "invalid_blocks" => {
-            "invalid_blocks: Slack refuses a block of this message, which is a mistake of the formatter"
-        }
+        // The message is invalid: a bug of this formatter.
+        "invalid_payload" => "invalid_payload: Slack cannot read this message, which is a bug in the formatter",
+        "invalid_blocks" => "invalid_blocks: Slack rejects a block of this message, which is a bug in the formatter",
         "invalid_blocks_format" => {
-            "invalid_blocks_format: Slack refuses the blocks of this message, which is a mistake of the formatter"
+            "invalid_blocks_format: Slack rejects the blocks of this message, which is a bug in the formatter"
         }
-        "no_text" => "no_text: Slack misses the text of this message, which is a mistake of the formatter",
+        "no_text" => "no_text: this message has no text, which is a bug in the formatter",
         "missing_text_or_fallback_or_attachments" => {
-            "missing_text_or_fallback_or_attachments: Slack finds nothing to show in this message, which is a mistake of the formatter"
+            "missing_text_or_fallback_or_attachments: Slack finds nothing to show in this message, which is a bug in the formatter"
         }
         "too_many_attachments" => {
-            "too_many_attachments: this message has more attachments than Slack takes, which is a mistake of the formatter"
+            "too_many_attachments: this message has more attachments than Slack allows, which is a bug in the formatter"
         }
-        "user_not_found" => "user_not_found: Slack does not know a user whom this message is for",
-        // What somebody has to allow or set.
+        "user_not_found" => "user_not_found: Slack does not know a recipient of this message",
+        // A setting in Slack has to change.
         "action_prohibited" => "action_prohibited: a setting of the workspace forbids this post; ask its administrator",
         "posting_to_general_channel_denied" => {
             "posting_to_general_channel_denied: the workspace restricts who posts in its general channel; choose another channel or ask its administrator"
         }
         "invalid_token" => {
-            "invalid_token: a part of the webhook's URL is wrong or has expired; copy the URL from Slack once more"
+            "invalid_token: a part of the webhook's URL is wrong or has expired; copy the URL from Slack again"
         }
-        // The address has been revoked.
+        // The URL has been revoked.
         "channel_not_found" => {
-            "channel_not_found: the channel is gone, or the app may not see it; make a new incoming webhook and put its URL here"
+            "channel_not_found: the channel was deleted, or the app has no access to it; make a new incoming webhook and put its URL here"
         }
         "no_service" => {
-            "no_service: Slack no longer knows this webhook address (the app or the webhook was removed or disabled); make a new incoming webhook and put its URL here"
+            "no_service: Slack no longer knows this webhook URL (the app or the webhook was removed or disabled); make a new incoming webhook and put its URL here"
         }
         "no_service_id" => {
-            "no_service_id: a part of the webhook's URL is missing or wrong; copy the URL from Slack once more"
+            "no_service_id: a part of the webhook's URL is missing or wrong; copy the URL from Slack again"
         }
         "no_active_hooks" => {
             "no_active_hooks: the incoming webhooks of this app are switched off; switch them on in the app's settings"
@@ -82,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_text_decides_and_else_the_status() {
+    fn the_body_decides_or_else_the_status() {
         for (status, body, expected) in [
             (200, "ok", Verdict::Delivered),
             (200, " ok\n", Verdict::Delivered),
@@ -102,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn each_refusal_is_told_in_words_and_only_an_archived_channel_ends_the_webhook() {
+    fn each_rejection_has_a_reason_and_only_an_archived_channel_deactivates_the_webhook() {
         for (status, word) in [
             (400, "invalid_payload"),
             (400, "user_not_found"),
@@ -121,21 +119,21 @@ mod tests {
             (404, "team_disabled"),
             (404, "no_active_hooks"),
             (410, "channel_is_archived"),
-            // Whatever the status is.
+            // The status does not matter.
             (500, "no_service"),
             (429, "no_service"),
             (403, "no_team\n"),
         ] {
             let Verdict::Failed(refusal) = verdict(&Answer::new(status, word)) else { panic!("{word} did not fail") };
-            let said = refusal.reason.strip_prefix(word.trim()).and_then(|rest| rest.strip_prefix(": "));
-            assert!(said.is_some_and(|said| said.len() > 20), "{word}: {}", refusal.reason);
+            let words = refusal.reason.strip_prefix(word.trim()).and_then(|rest| rest.strip_prefix(": "));
+            assert!(words.is_some_and(|words| words.len() > 20), "{word}: {}", refusal.reason);
             assert!(refusal.reason.len() < 200, "{word}");
             assert_eq!(refusal.deactivate, word == "channel_is_archived", "{word}");
         }
     }
 
     #[test]
-    fn a_limit_of_the_rate_says_when() {
+    fn a_rate_limit_sets_the_wait() {
         for (status, body, expected) in [
             (429, r#"{"retry_after":1,"ok":false,"error":"rate_limited"}"#, Some(1_000)),
             (429, r#"{"retry_after":0}"#, Some(0)),

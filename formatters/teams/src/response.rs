@@ -1,9 +1,9 @@
-//! What the answers of Teams mean (FORMATS, section 2). A connector answers 200 to everything and tells of a
-//! failure in the text; a workflow answers 202 before it has done anything, and that is all one can know.
+//! The meaning of Teams' responses (FORMATS, section 2). A connector returns 200 for everything and reports a failure
+//! in the body. A workflow returns 202 before it has done anything, and never reports the result.
 
 use heraldry_formatter::{Answer, Verdict};
 
-/// What stands before the status that Teams itself answered the connector.
+/// The words before the status that the connector got from Teams.
 const FAILURE: &str = "returned HTTP error ";
 
 pub(crate) fn verdict(answer: &Answer) -> Verdict {
@@ -16,30 +16,31 @@ pub(crate) fn verdict(answer: &Answer) -> Verdict {
     }
     match failure(&text) {
         Some(status @ (429 | 500..600)) => {
-            let why = if status == 429 { "it gets more messages than it takes" } else { "it had an error of its own" };
-            Verdict::retry(format!("Teams answered the connector with HTTP error {status}: {why}"))
+            let why =
+                if status == 429 { "it receives more messages than it allows" } else { "it had an internal error" };
+            Verdict::retry(format!("Teams returned HTTP error {status} to the connector: {why}"))
         }
         Some(status @ 400..500) => {
-            Verdict::failed(format!("Teams answered the connector with HTTP error {status}: {}", refusal(status)))
+            Verdict::failed(format!("Teams returned HTTP error {status} to the connector: {}", refusal(status)))
         }
         _ => Verdict::by_status(),
     }
 }
 
-/// The status behind the first [`FAILURE`].
+/// The status after the first [`FAILURE`].
 fn failure(text: &str) -> Option<u16> {
     let (_, behind) = text.split_once(FAILURE)?;
     let end = behind.find(|c: char| !c.is_ascii_digit()).unwrap_or(behind.len());
     behind[..end].parse().ok()
 }
 
-/// In words, why it is of no use to try again.
+/// The reason for not trying again.
 const fn refusal(status: u16) -> &'static str {
     match status {
-        401 | 403 => "the connector may not post in this channel; make a workflow and put its URL here",
-        404 | 410 => "the channel or the connector is gone; make a workflow and put its URL here",
-        413 => "the card is too large, which is a mistake of the formatter",
-        _ => "it refuses this card",
+        401 | 403 => "the connector is not allowed to post in this channel; make a workflow and put its URL here",
+        404 | 410 => "the channel or the connector was deleted; make a workflow and put its URL here",
+        413 => "the card is too large, which is a bug in the formatter",
+        _ => "it rejected this card",
     }
 }
 
@@ -50,7 +51,7 @@ mod tests {
     const FAILED: &str = "Webhook message delivery failed with error: Microsoft Teams endpoint returned HTTP error ";
 
     #[test]
-    fn a_success_is_what_the_text_says() {
+    fn a_success_depends_on_the_body() {
         for (status, body, expected) in [
             (200, "1", Verdict::Delivered),
             (200, "1\r\n", Verdict::Delivered),
@@ -71,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn a_200_that_tells_of_a_failure_is_that_failure() {
+    fn a_failure_in_a_200_body_is_that_failure() {
         for (status, is_final) in [
             (429, false),
             (500, false),
