@@ -4,43 +4,33 @@
 //! limits; an author's tools stand on the same workbench as the host. Each call runs in a fresh instance on
 //! one of a few threads of its own.
 
-mod bindings;
-mod check;
-mod compile;
-mod error;
-mod folder;
-mod info;
-mod manifest;
+mod admission;
+mod cache;
+mod catalog;
+mod component_runtime;
 mod pool;
-mod registry;
-mod rendered;
-mod report;
-mod sandbox;
-mod stats;
-mod versions;
-mod watch;
-mod workbench;
+mod runtime;
 
 #[cfg(test)]
 mod tests;
 
-pub use check::exported_contract;
-pub use compile::{CHILD_COMMAND, Compiler, Kept, compile_for_parent, own_key};
-pub use error::{Limit, RenderError};
-pub use folder::read_component;
-pub use info::{
+pub use admission::check::exported_contract;
+pub use runtime::compile::{CHILD_COMMAND, Compiler, Kept, compile_for_parent, own_key};
+pub use runtime::error::{Limit, RenderError};
+pub use catalog::read_component;
+pub use catalog::info::{
     FormatterInfo, Instructions, LastError, Limits, LogLevel, LogLine, Numbers, Origin, State, Timings, Traits,
     VersionInfo,
 };
-pub use manifest::{Join, Kind, Manifest, Size, is_name};
-pub use registry::{
+pub use admission::manifest::{Join, Kind, Manifest, Size, is_name};
+pub use catalog::{
     Component, InstallError, Registry, RegistryOptions, Rendering, Which, component_files, forget_unused,
 };
-pub use rendered::{Rendered, RenderedKey};
-pub use report::{Described, Finding, Rejection, Report, Severity, Trial};
-pub use sandbox::{Payload, Verdict};
-pub use versions::Withdrawn;
-pub use workbench::{Loaded, Run, Sample, Workbench, WorkbenchOptions};
+pub use cache::{Rendered, RenderedKey};
+pub use admission::report::{Described, Finding, Rejection, Report, Severity, Trial};
+pub use runtime::sandbox::{Payload, Verdict};
+pub use catalog::versions::Withdrawn;
+pub use component_runtime::{Loaded, Run, Sample, Workbench, WorkbenchOptions};
 
 /// Lower-case hex.
 fn hex(digest: &[u8; 32]) -> String {

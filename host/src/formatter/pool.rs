@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{Semaphore, oneshot};
 
-use super::error::RenderError;
+use super::runtime::error::RenderError;
 
 /// Calls that may wait for a thread; further callers wait before they queue.
 const QUEUE: usize = 1024;

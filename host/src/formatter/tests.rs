@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::manifest::{Options, is_name};
+use super::admission::manifest::{Options, is_name};
 use super::*;
 use crate::model::event::Event;
 use crate::model::id::EventId;

@@ -4,27 +4,35 @@
 //! of these ([`Shelf::table`]) and published as a whole, so that a reader sees the state before a change or
 //! the state after it. A call keeps the component that it began with.
 
+mod drop_in;
+pub(super) mod info;
+mod stats;
+pub(super) mod versions;
+mod watch;
+
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+pub use drop_in::read_component;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use super::compile::{Compile, Compiler, Kept};
-use super::error::{Limit, RenderError};
-use super::info::{FormatterInfo, Origin, State, Traits, VersionInfo};
-use super::manifest::{Kind, Manifest};
-use super::pool::Pool;
-use super::report::Rejection;
-use super::sandbox::{Payload, Verdict};
-use super::stats::Stats;
-use super::versions::{History, Version, Versions, Withdrawn};
-use super::workbench::{Loaded, Run, Sample, Workbench, WorkbenchOptions};
-use super::{digest_text, folder, hex};
+use crate::formatter::runtime::compile::{Compile, Compiler, Kept};
+use crate::formatter::runtime::error::{Limit, RenderError};
+use info::{FormatterInfo, Origin, State, Traits, VersionInfo};
+use crate::formatter::admission::manifest::{Kind, Manifest};
+use crate::formatter::pool::Pool;
+use crate::formatter::admission::report::Rejection;
+use crate::formatter::runtime::sandbox::{Payload, Verdict};
+use stats::Stats;
+use versions::{History, Version, Versions, Withdrawn};
+use crate::formatter::component_runtime::{Loaded, Run, Sample, Workbench, WorkbenchOptions};
+use crate::formatter::{digest_text, hex};
+use drop_in as folder;
 use crate::json::fault::Fault;
 use crate::model::audit::{Action, Actor, AuditEvent, FieldChange};
 use crate::model::delivery::{Answer, FormatterRef};
@@ -282,7 +290,7 @@ fn duplicate(name: &str, taken: &Component) -> Rejection {
     Rejection::new("duplicate_name", format!("its name {name:?} is taken by {by}"))
 }
 
-pub(super) struct Inner {
+pub(in crate::formatter) struct Inner {
     bench: Workbench,
     table: ArcSwap<Table>,
     shelf: Mutex<Shelf>,
@@ -356,7 +364,7 @@ impl Registry {
         let watcher = std::thread::Builder::new()
             .name("formatters".into())
             .stack_size(STACK_BYTES)
-            .spawn(move || super::watch::run(&watching))?;
+            .spawn(move || watch::run(&watching))?;
         let pool = Pool::new(options.threads, STACK_BYTES)?;
         Ok(Self { inner, pool, watcher: Some(watcher) })
     }
@@ -579,16 +587,16 @@ impl Inner {
         self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn is_stopping(&self) -> bool {
+    pub(in crate::formatter) fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Acquire)
     }
 
-    pub(super) fn settle(&self) {
+    pub(in crate::formatter) fn settle(&self) {
         self.settled.store(true, Ordering::Release);
         (self.changes)();
     }
 
-    pub(super) fn drop_in(&self) -> &Path {
+    pub(in crate::formatter) fn drop_in(&self) -> &Path {
         &self.drop_in
     }
 
@@ -853,7 +861,7 @@ impl Inner {
     }
 
     /// Loads what was uploaded before this start.
-    pub(super) fn load_uploads(&self) {
+    pub(in crate::formatter) fn load_uploads(&self) {
         let active: Vec<(String, [u8; 32])> = {
             let shelf = self.shelf();
             let uploads = shelf.versions.iter().filter(|(_, history)| history.origin == Origin::Upload);
@@ -883,16 +891,16 @@ impl Inner {
     }
 
     /// Which mark the file had when it was last taken.
-    pub(super) fn mark_of(&self, file: &str) -> Option<Option<folder::Mark>> {
+    pub(in crate::formatter) fn mark_of(&self, file: &str) -> Option<Option<folder::Mark>> {
         self.shelf().files.get(file).map(|dropped| dropped.mark)
     }
 
-    pub(super) fn files(&self) -> Vec<String> {
+    pub(in crate::formatter) fn files(&self) -> Vec<String> {
         self.shelf().files.keys().cloned().collect()
     }
 
     /// Takes a file of the drop-in folder, as a formatter or as a refusal.
-    pub(super) fn take_file(&self, path: &Path, mark: Option<folder::Mark>) {
+    pub(in crate::formatter) fn take_file(&self, path: &Path, mark: Option<folder::Mark>) {
         let file = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let good = self.shelf().files.get(&file).and_then(|dropped| dropped.good.clone());
         let mut digest = None;
@@ -957,7 +965,7 @@ impl Inner {
     }
 
     /// A file is gone, and with it what it brought.
-    pub(super) fn drop_file(&self, file: &str) {
+    pub(in crate::formatter) fn drop_file(&self, file: &str) {
         let mut shelf = self.shelf();
         let Some(dropped) = shelf.files.remove(file) else { return };
         if let Some(component) = dropped.good {
@@ -1061,7 +1069,7 @@ pub fn component_files(components: &Path) -> Vec<(String, PathBuf)> {
     let mut files: Vec<_> = entries
         .filter_map(|entry| {
             let name = entry.file_name().into_string().ok()?;
-            (name.ends_with(".wasm") || name == super::versions::FILE)
+            (name.ends_with(".wasm") || name == versions::FILE)
                 .then(|| (format!("components/{name}"), entry.path()))
         })
         .collect();

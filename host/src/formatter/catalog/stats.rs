@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::error::RenderError;
+use crate::formatter::runtime::error::RenderError;
 use super::info::{LastError, LogLine, Numbers};
-use super::sandbox::Called;
-use super::workbench::Run;
+use crate::formatter::runtime::sandbox::Called;
+use crate::formatter::component_runtime::Run;
 use crate::model::event::Event;
 use crate::model::time::Timestamp;
 
@@ -15,7 +15,7 @@ const LOG_KEPT: usize = 20;
 
 /// One component's numbers.
 #[derive(Default)]
-pub(super) struct Stats(Mutex<Counted>);
+pub(in crate::formatter) struct Stats(Mutex<Counted>);
 
 #[derive(Default)]
 struct Counted {
@@ -27,7 +27,7 @@ struct Counted {
 
 impl Stats {
     /// Counts a call of `format`.
-    pub(super) fn count(&self, run: &Run, event: &Event, now: impl FnOnce() -> Timestamp) {
+    pub(in crate::formatter) fn count(&self, run: &Run, event: &Event, now: impl FnOnce() -> Timestamp) {
         let mut counted = self.lock();
         let Run { log, log_dropped, instructions, memory_bytes, duration_us, .. } = run;
         counted.cost(*duration_us, *instructions, *memory_bytes, log, *log_dropped);
@@ -39,7 +39,7 @@ impl Stats {
     }
 
     /// Counts a call of `interpret`.
-    pub(super) fn count_interpret<T>(&self, called: &Called<T>, now: impl FnOnce() -> Timestamp) {
+    pub(in crate::formatter) fn count_interpret<T>(&self, called: &Called<T>, now: impl FnOnce() -> Timestamp) {
         let mut counted = self.lock();
         let us = u64::try_from(called.duration.as_micros()).unwrap_or(u64::MAX);
         counted.cost(us, called.instructions, called.memory_bytes, &called.log, called.log_dropped);
@@ -49,12 +49,12 @@ impl Stats {
     }
 
     /// Calls that gave what they should.
-    pub(super) fn successes(&self) -> u64 {
+    pub(in crate::formatter) fn successes(&self) -> u64 {
         let numbers = &self.lock().numbers;
         numbers.calls - numbers.errors
     }
 
-    pub(super) fn numbers(&self) -> Numbers {
+    pub(in crate::formatter) fn numbers(&self) -> Numbers {
         let counted = self.lock();
         let mut numbers = counted.numbers.clone();
         numbers.timings.mean_us = counted.total_us / numbers.calls.max(1);
@@ -62,11 +62,11 @@ impl Stats {
         numbers
     }
 
-    pub(super) fn log(&self) -> Vec<LogLine> {
+    pub(in crate::formatter) fn log(&self) -> Vec<LogLine> {
         self.lock().log.iter().cloned().collect()
     }
 
-    pub(super) fn last_error(&self) -> Option<LastError> {
+    pub(in crate::formatter) fn last_error(&self) -> Option<LastError> {
         self.lock().last_error.clone()
     }
 

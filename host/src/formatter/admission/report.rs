@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::compile::NOT_COMPILED;
+use crate::formatter::runtime::compile::NOT_COMPILED;
 use super::manifest::{Join, Kind, Manifest, Size};
 
 /// How much a finding matters.
@@ -30,12 +30,12 @@ pub struct Finding {
 
 impl Finding {
     /// A reason to keep the component out.
-    pub(super) fn error(code: &'static str, message: impl Into<String>, fix: impl Into<String>) -> Self {
+    pub(in crate::formatter) fn error(code: &'static str, message: impl Into<String>, fix: impl Into<String>) -> Self {
         Self { severity: Severity::Error, code, message: message.into(), fix: fix.into() }
     }
 
     /// Something that its author should know.
-    pub(super) fn warning(code: &'static str, message: impl Into<String>, fix: impl Into<String>) -> Self {
+    pub(in crate::formatter) fn warning(code: &'static str, message: impl Into<String>, fix: impl Into<String>) -> Self {
         Self { severity: Severity::Warning, ..Self::error(code, message, fix) }
     }
 
@@ -120,7 +120,7 @@ impl Report {
     }
 
     /// The errors in one: the first one's code, all in sentences. `None` when it fits.
-    pub(super) fn rejection(&self) -> Option<Rejection> {
+    pub(in crate::formatter) fn rejection(&self) -> Option<Rejection> {
         let errors: Vec<&Finding> =
             self.findings.iter().filter(|finding| finding.severity == Severity::Error).collect();
         let code = errors.first()?.code;
@@ -139,7 +139,7 @@ pub struct Rejection {
 }
 
 impl Rejection {
-    pub(super) fn new(code: &'static str, reason: impl Into<String>) -> Self {
+    pub(in crate::formatter) fn new(code: &'static str, reason: impl Into<String>) -> Self {
         Self { code, reason: reason.into() }
     }
 }

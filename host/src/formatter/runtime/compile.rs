@@ -17,8 +17,9 @@ use sha2::Sha256;
 use wasmtime::Engine;
 use wasmtime::component::Component as Compiled;
 
-use super::report::Finding;
-use super::{hex, sandbox};
+use crate::formatter::admission::report::Finding;
+use super::sandbox;
+use crate::formatter::hex;
 use crate::model::header;
 use crate::model::settings::SandboxSettings;
 
@@ -52,7 +53,7 @@ pub struct Kept {
 }
 
 /// Compiles, and remembers.
-pub(super) struct Compile {
+pub(in crate::formatter) struct Compile {
     compiler: Compiler,
     kept: Option<Kept>,
     /// One at a time: a bomb takes its turn like everyone.
@@ -60,12 +61,12 @@ pub(super) struct Compile {
 }
 
 impl Compile {
-    pub(super) fn new(compiler: Compiler, kept: Option<Kept>) -> Self {
+    pub(in crate::formatter) fn new(compiler: Compiler, kept: Option<Kept>) -> Self {
         Self { compiler, kept, turn: Mutex::default() }
     }
 
     /// The component's machine code for `engine`, from the disk or compiled now.
-    pub(super) fn load(
+    pub(in crate::formatter) fn load(
         &self,
         engine: &Engine,
         digest: &[u8; 32],
@@ -89,14 +90,14 @@ impl Compile {
 
     /// Whether this very program, with these limits and samples (`trial` is their digest), has checked the
     /// component before and found it fit.
-    pub(super) fn is_proven(&self, engine: &Engine, digest: &[u8; 32], trial: &[u8; 32]) -> bool {
+    pub(in crate::formatter) fn is_proven(&self, engine: &Engine, digest: &[u8; 32], trial: &[u8; 32]) -> bool {
         let Some(kept) = &self.kept else { return false };
         let Ok(mac) = std::fs::read(path(kept, engine, digest, PROOF)) else { return false };
         authenticator(kept, engine, digest, PROOF, trial).verify_slice(&mac).is_ok()
     }
 
     /// Remembers that a component fits.
-    pub(super) fn prove(&self, engine: &Engine, digest: &[u8; 32], trial: &[u8; 32]) {
+    pub(in crate::formatter) fn prove(&self, engine: &Engine, digest: &[u8; 32], trial: &[u8; 32]) {
         let Some(kept) = &self.kept else { return };
         let mac = authenticator(kept, engine, digest, PROOF, trial).finalize().into_bytes();
         // Without it the next start tries the samples again.
@@ -129,12 +130,12 @@ impl Compile {
     }
 
     /// Whether a file of the folder is about the machine code of a component with one of these digests.
-    pub(super) fn is_code_of(name: &str, digests: &[[u8; 32]]) -> bool {
+    pub(in crate::formatter) fn is_code_of(name: &str, digests: &[[u8; 32]]) -> bool {
         Self::is_code(name) && digests.iter().any(|digest| name.starts_with(&hex(digest)))
     }
 
     /// Whether a file of the folder is about machine code.
-    pub(super) fn is_code(name: &str) -> bool {
+    pub(in crate::formatter) fn is_code(name: &str) -> bool {
         name.ends_with(ENDING) || name.ends_with(PROOF)
     }
 }
@@ -169,7 +170,7 @@ fn invalid(words: &str) -> Finding {
 }
 
 /// Could not be judged, through no fault of the component.
-pub(super) const NOT_COMPILED: &str = "not_compiled";
+pub(in crate::formatter) const NOT_COMPILED: &str = "not_compiled";
 
 fn broken(error: &std::io::Error) -> Finding {
     Finding::error(
@@ -273,7 +274,7 @@ fn limit(resource: libc::__rlimit_resource_t, most: u64) -> std::io::Result<()> 
 }
 
 /// Loads machine code that this program made.
-pub(super) fn deserialize(engine: &Engine, code: &[u8]) -> wasmtime::Result<Compiled> {
+pub(in crate::formatter) fn deserialize(engine: &Engine, code: &[u8]) -> wasmtime::Result<Compiled> {
     // SAFETY: the bytes come from this program's own compiler (here or in its child) a moment ago, or from a
     // file whose MAC under this host's key was just verified over exactly these bytes in memory.
     unsafe { Compiled::deserialize(engine, code) }

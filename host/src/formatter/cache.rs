@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::OnceCell;
 
-use super::error::RenderError;
-use super::registry::Rendering;
+use super::runtime::error::RenderError;
+use super::catalog::Rendering;
 use crate::model::id::EventId;
 
 /// Bytes of payloads that are kept.

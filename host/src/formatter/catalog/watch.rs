@@ -3,14 +3,14 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use super::folder::{self, Mark};
-use super::registry::Inner;
+use super::drop_in::{self as folder, Mark};
+use super::Inner;
 
 /// Between two looks. A file is taken once it was the same in two of them: whoever copies one is done then.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// Loads uploads and the folder, then watches the folder until the host stops.
-pub(super) fn run(inner: &Inner) {
+pub(in crate::formatter) fn run(inner: &Inner) {
     inner.load_uploads();
     let mut watch = Watch::default();
     watch.look(inner, true);

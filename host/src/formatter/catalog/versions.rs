@@ -13,7 +13,7 @@ use crate::model::time::Timestamp;
 
 /// Versions of one name that are remembered; the oldest that is not in use goes first.
 const REMEMBERED: usize = 50;
-pub(super) const FILE: &str = "versions.json";
+pub(in crate::formatter) const FILE: &str = "versions.json";
 
 /// Why the host stopped using a version by itself.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, utoipa::ToSchema)]
@@ -27,41 +27,41 @@ pub struct Withdrawn {
 
 /// One version of a formatter.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub(super) struct Version {
+pub(in crate::formatter) struct Version {
     /// SHA-256, in hex.
-    pub(super) digest: String,
+    pub(in crate::formatter) digest: String,
     /// Its manifest's version.
-    pub(super) version: String,
+    pub(in crate::formatter) version: String,
     /// When it came in.
-    pub(super) added_at: Timestamp,
+    pub(in crate::formatter) added_at: Timestamp,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) withdrawn: Option<Withdrawn>,
+    pub(in crate::formatter) withdrawn: Option<Withdrawn>,
 }
 
 /// All versions of one name.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub(super) struct History {
-    pub(super) origin: Origin,
+pub(in crate::formatter) struct History {
+    pub(in crate::formatter) origin: Origin,
     /// The digest of the one in use, in hex.
-    pub(super) active: String,
+    pub(in crate::formatter) active: String,
     /// The one in use before, in hex.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) previous: Option<String>,
+    pub(in crate::formatter) previous: Option<String>,
     /// Oldest first.
-    pub(super) versions: Vec<Version>,
+    pub(in crate::formatter) versions: Vec<Version>,
 }
 
 impl History {
-    pub(super) fn new(origin: Origin) -> Self {
+    pub(in crate::formatter) fn new(origin: Origin) -> Self {
         Self { origin, active: String::new(), previous: None, versions: Vec::new() }
     }
 
-    pub(super) fn find(&self, digest: &str) -> Option<&Version> {
+    pub(in crate::formatter) fn find(&self, digest: &str) -> Option<&Version> {
         self.versions.iter().find(|version| version.digest == digest)
     }
 
     /// Adds a version, or brings a known one to the end, and uses it.
-    pub(super) fn add(&mut self, version: Version) {
+    pub(in crate::formatter) fn add(&mut self, version: Version) {
         self.versions.retain(|known| known.digest != version.digest);
         let digest = version.digest.clone();
         self.versions.push(version);
@@ -77,7 +77,7 @@ impl History {
     }
 
     /// Uses a version that is known.
-    pub(super) fn activate(&mut self, digest: &str) {
+    pub(in crate::formatter) fn activate(&mut self, digest: &str) {
         if self.active != digest {
             let before = std::mem::replace(&mut self.active, digest.to_owned());
             self.previous = (!before.is_empty()).then_some(before);
@@ -85,7 +85,7 @@ impl History {
     }
 
     /// Goes back to `good`, and remembers why `bad` is not used.
-    pub(super) fn withdraw(&mut self, bad: &str, good: &str, why: Withdrawn) {
+    pub(in crate::formatter) fn withdraw(&mut self, bad: &str, good: &str, why: Withdrawn) {
         if let Some(version) = self.versions.iter_mut().find(|version| version.digest == bad) {
             version.withdrawn = Some(why);
         }
@@ -94,7 +94,7 @@ impl History {
 }
 
 /// The file.
-pub(super) struct Versions {
+pub(in crate::formatter) struct Versions {
     path: PathBuf,
     names: BTreeMap<String, History>,
 }
@@ -102,7 +102,7 @@ pub(super) struct Versions {
 impl Versions {
     /// # Errors
     /// When the file is there and cannot be read.
-    pub(super) fn open(folder: &Path) -> anyhow::Result<Self> {
+    pub(in crate::formatter) fn open(folder: &Path) -> anyhow::Result<Self> {
         let path = folder.join(FILE);
         let names = match std::fs::read(&path) {
             Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| {
@@ -117,11 +117,11 @@ impl Versions {
         Ok(Self { path, names })
     }
 
-    pub(super) fn get(&self, name: &str) -> Option<&History> {
+    pub(in crate::formatter) fn get(&self, name: &str) -> Option<&History> {
         self.names.get(name)
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&String, &History)> {
+    pub(in crate::formatter) fn iter(&self) -> impl Iterator<Item = (&String, &History)> {
         self.names.iter()
     }
 
@@ -129,7 +129,7 @@ impl Versions {
     ///
     /// # Errors
     /// When the disk does not take it.
-    pub(super) fn set(&mut self, name: &str, history: Option<History>) -> std::io::Result<()> {
+    pub(in crate::formatter) fn set(&mut self, name: &str, history: Option<History>) -> std::io::Result<()> {
         if self.names.get(name) == history.as_ref() {
             return Ok(());
         }
@@ -139,13 +139,13 @@ impl Versions {
             None => names.remove(name),
         };
         let text = serde_json::to_vec_pretty(&names).map_err(std::io::Error::other)?;
-        super::folder::replace(&self.path, &text)?;
+        super::drop_in::replace(&self.path, &text)?;
         self.names = names;
         Ok(())
     }
 
     /// Every digest that some version has, in hex.
-    pub(super) fn digests(&self) -> impl Iterator<Item = &str> {
+    pub(in crate::formatter) fn digests(&self) -> impl Iterator<Item = &str> {
         self.names.values().flat_map(|history| &history.versions).map(|version| version.digest.as_str())
     }
 }

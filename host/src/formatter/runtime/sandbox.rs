@@ -17,8 +17,8 @@ use super::bindings::formatter::{Formatter, FormatterPre};
 use super::bindings::interpreter::exports::heraldry::formatter::interpret;
 use super::bindings::interpreter::{Interpreter, InterpreterPre};
 use super::error::{Limit, RenderError};
-use super::info::{LogLevel, LogLine};
-use super::manifest::Size;
+use crate::formatter::catalog::info::{LogLevel, LogLine};
+use crate::formatter::admission::manifest::Size;
 use crate::json::fault::Fault;
 use crate::model::delivery::Answer;
 use crate::model::event::Event;
@@ -43,7 +43,7 @@ const LARGE_INSTANCE_BYTES: usize = 8 * 1024 * 1024;
 const LARGE_TABLES: usize = 5;
 /// How many times longer a call may take while a component is checked: a busy machine must not refuse what
 /// instructions allow.
-pub(super) const PATIENT: u32 = 4;
+pub(in crate::formatter) const PATIENT: u32 = 4;
 /// The bytes of one log line.
 const LOG_LINE_BYTES: usize = 1024;
 
@@ -90,34 +90,34 @@ pub enum Verdict {
 }
 
 /// One call's result with what it cost.
-pub(super) struct Called<T> {
-    pub(super) result: Result<T, RenderError>,
-    pub(super) log: Vec<LogLine>,
+pub(in crate::formatter) struct Called<T> {
+    pub(in crate::formatter) result: Result<T, RenderError>,
+    pub(in crate::formatter) log: Vec<LogLine>,
     /// Log lines that were one too many.
-    pub(super) log_dropped: u64,
-    pub(super) duration: Duration,
+    pub(in crate::formatter) log_dropped: u64,
+    pub(in crate::formatter) duration: Duration,
     /// WebAssembly instructions.
-    pub(super) instructions: u64,
+    pub(in crate::formatter) instructions: u64,
     /// The most linear memory that it had, in bytes.
-    pub(super) memory_bytes: usize,
+    pub(in crate::formatter) memory_bytes: usize,
 }
 
 /// What surrounds every event.
 #[derive(Clone, Debug)]
-pub(super) struct Surroundings {
-    pub(super) host_name: String,
+pub(in crate::formatter) struct Surroundings {
+    pub(in crate::formatter) host_name: String,
 }
 
 /// A component that is linked with what the host gives, for one of the sandboxes.
 #[derive(Clone)]
-pub(super) struct Linked {
+pub(in crate::formatter) struct Linked {
     format: FormatterPre<Host>,
     interpret: Option<InterpreterPre<Host>>,
-    pub(super) size: Size,
+    pub(in crate::formatter) size: Size,
 }
 
 impl Linked {
-    pub(super) fn interprets(&self) -> bool {
+    pub(in crate::formatter) fn interprets(&self) -> bool {
         self.interpret.is_some()
     }
 }
@@ -151,7 +151,7 @@ impl Room {
 }
 
 /// The engines that run every component.
-pub(super) struct Sandbox {
+pub(in crate::formatter) struct Sandbox {
     small: Room,
     large: Option<Room>,
     settings: SandboxSettings,
@@ -160,7 +160,7 @@ pub(super) struct Sandbox {
 
 impl Sandbox {
     /// Engines that each run at most `calls` instances at once.
-    pub(super) fn new(settings: SandboxSettings, calls: u32) -> anyhow::Result<Self> {
+    pub(in crate::formatter) fn new(settings: SandboxSettings, calls: u32) -> anyhow::Result<Self> {
         let small = Room::new(&settings, Size::Small, settings.memory_bytes, calls)?;
         let large = settings.large_memory_bytes.map(|bytes| Room::new(&settings, Size::Large, bytes, calls));
         let large = large.transpose()?;
@@ -184,24 +184,24 @@ impl Sandbox {
     }
 
     /// The engine of a sandbox, if there is that sandbox.
-    pub(super) fn engine(&self, size: Size) -> Option<&Engine> {
+    pub(in crate::formatter) fn engine(&self, size: Size) -> Option<&Engine> {
         match size {
             Size::Small => Some(&self.small.engine),
             Size::Large => self.large.as_ref().map(|room| &room.engine),
         }
     }
 
-    pub(super) fn settings(&self) -> &SandboxSettings {
+    pub(in crate::formatter) fn settings(&self) -> &SandboxSettings {
         &self.settings
     }
 
     /// The memory of one instance, in bytes.
-    pub(super) fn memory_bytes(&self, size: Size) -> usize {
+    pub(in crate::formatter) fn memory_bytes(&self, size: Size) -> usize {
         self.room(size).memory_bytes
     }
 
     /// The table elements of one instance.
-    pub(super) fn table_elements(&self, size: Size) -> usize {
+    pub(in crate::formatter) fn table_elements(&self, size: Size) -> usize {
         self.room(size).table_elements
     }
 
@@ -209,7 +209,7 @@ impl Sandbox {
     ///
     /// # Errors
     /// When it wants or offers anything of another type, in the engine's words.
-    pub(super) fn link(
+    pub(in crate::formatter) fn link(
         &self,
         component: &wasmtime::component::Component,
         size: Size,
@@ -226,7 +226,7 @@ impl Sandbox {
     ///
     /// # Errors
     /// Where the types differ, in the engine's words.
-    pub(super) fn compare_types(&self, linked: &Linked) -> Result<(), String> {
+    pub(in crate::formatter) fn compare_types(&self, linked: &Linked) -> Result<(), String> {
         let mut words = None;
         self.call(linked.size, PATIENT, |store| {
             let instance = linked.format.instance_pre().instantiate(&mut *store)?;
@@ -242,7 +242,7 @@ impl Sandbox {
     }
 
     /// Asks a component for its manifest.
-    pub(super) fn describe(&self, linked: &Linked) -> Called<String> {
+    pub(in crate::formatter) fn describe(&self, linked: &Linked) -> Called<String> {
         self.call_format(linked, PATIENT, |formatter, store| {
             let manifest = formatter.heraldry_formatter_format().call_describe(&mut *store)?;
             Ok(Ok(manifest))
@@ -250,7 +250,7 @@ impl Sandbox {
     }
 
     /// Renders one event, within so many times the usual time.
-    pub(super) fn format(
+    pub(in crate::formatter) fn format(
         &self,
         linked: &Linked,
         event: &Event,
@@ -286,7 +286,7 @@ impl Sandbox {
     }
 
     /// Asks what an answer means; `None` when the component does not read answers.
-    pub(super) fn interpret(&self, linked: &Linked, answer: &Answer) -> Option<Called<Verdict>> {
+    pub(in crate::formatter) fn interpret(&self, linked: &Linked, answer: &Answer) -> Option<Called<Verdict>> {
         let interpreter = linked.interpret.as_ref()?;
         let answer = interpret::Answer {
             status: answer.status,
@@ -407,7 +407,7 @@ impl From<interpret::Verdict> for Verdict {
 }
 
 /// The engine of the compiler's own process: the same code comes out, but it runs nothing.
-pub(super) fn compiling_engine() -> anyhow::Result<Engine> {
+pub(in crate::formatter) fn compiling_engine() -> anyhow::Result<Engine> {
     Engine::new(&config()).map_err(plain)
 }
 
@@ -539,7 +539,7 @@ fn check(payload: wit::Payload, settings: &SandboxSettings) -> Result<Payload, R
 }
 
 /// The host's side of one instance: what it logged and which limit stopped it.
-pub(super) struct Host {
+pub(in crate::formatter) struct Host {
     memory: usize,
     memory_peak: usize,
     memory_most: usize,

@@ -3,13 +3,13 @@
 
 use sha2::{Digest as _, Sha256};
 
-use super::check::{self, Bench, Fitting};
-use super::compile::{Compile, Compiler, Kept};
-use super::error::RenderError;
-use super::info::{Limits, LogLine};
-use super::manifest::{Manifest, Options, Size};
-use super::report::{Rejection, Report};
-use super::sandbox::{Called, Linked, Payload, Sandbox, Surroundings, Verdict};
+use super::admission::check::{self, Bench, Fitting};
+use super::runtime::compile::{Compile, Compiler, Kept};
+use super::runtime::error::RenderError;
+use super::catalog::info::{Limits, LogLine};
+use super::admission::manifest::{Manifest, Options, Size};
+use super::admission::report::{Rejection, Report};
+use super::runtime::sandbox::{Called, Linked, Payload, Sandbox, Surroundings, Verdict};
 use crate::json::fault::Fault;
 use crate::model::delivery::Answer;
 use crate::model::event::Event;

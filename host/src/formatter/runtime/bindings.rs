@@ -4,12 +4,12 @@
 /// What every formatter exports, and the log that it may import.
 // The generated items have no documentation of their own; it stands in wit/formatter.wit.
 #[allow(missing_docs, unreachable_pub, reason = "generated from wit/formatter.wit")]
-pub(super) mod formatter {
+pub(in crate::formatter) mod formatter {
     wasmtime::component::bindgen!({ path: "../wit", world: "formatter" });
 }
 
 /// What a formatter may export beside.
 #[allow(missing_docs, unreachable_pub, reason = "generated from wit/formatter.wit")]
-pub(super) mod interpreter {
+pub(in crate::formatter) mod interpreter {
     wasmtime::component::bindgen!({ path: "../wit", world: "interpreter" });
 }

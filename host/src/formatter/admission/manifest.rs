@@ -137,7 +137,7 @@ fn is_version(text: &str) -> bool {
 }
 
 /// Checks a webhook's options against a manifest's schema.
-pub(super) struct Options {
+pub(in crate::formatter) struct Options {
     validator: Validator,
     known: Vec<String>,
 }
@@ -145,7 +145,7 @@ pub(super) struct Options {
 impl Options {
     /// # Errors
     /// When the schema is not one, or points outside itself.
-    pub(super) fn new(schema: &Value) -> Result<Self, String> {
+    pub(in crate::formatter) fn new(schema: &Value) -> Result<Self, String> {
         if let Some(reference) = foreign_reference(schema) {
             return Err(format!("$ref {reference:?} points outside the schema; only #… is allowed"));
         }
@@ -156,7 +156,7 @@ impl Options {
     }
 
     /// Everything that is wrong with the options; pointers begin at the options.
-    pub(super) fn check(&self, options: &Value) -> Vec<Fault> {
+    pub(in crate::formatter) fn check(&self, options: &Value) -> Vec<Fault> {
         let mut faults: Vec<Fault> = Vec::new();
         let Some(members) = options.as_object() else {
             return vec![fault(String::new(), "wrong_type", "expected an object".into())];

@@ -4,12 +4,12 @@ use std::io::Read as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use super::check;
-use super::report::Rejection;
+use crate::formatter::admission::check;
+use crate::formatter::admission::report::Rejection;
 
 /// What changes when a file does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Mark {
+pub(in crate::formatter) struct Mark {
     inode: u64,
     bytes: u64,
     modified: (i64, i64),
@@ -21,7 +21,7 @@ pub(super) struct Mark {
 ///
 /// # Errors
 /// When the folder is there and cannot be read.
-pub(super) fn candidates(folder: &Path) -> std::io::Result<Vec<(PathBuf, Option<Mark>)>> {
+pub(in crate::formatter) fn candidates(folder: &Path) -> std::io::Result<Vec<(PathBuf, Option<Mark>)>> {
     let entries = match std::fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -50,7 +50,7 @@ fn mark(path: &Path) -> Option<Mark> {
 }
 
 /// Reads a file that may be anything: a pipe must not block, a huge one must not fill the memory.
-pub(super) fn read(path: &Path, most: usize) -> Result<Vec<u8>, Rejection> {
+pub(in crate::formatter) fn read(path: &Path, most: usize) -> Result<Vec<u8>, Rejection> {
     let unreadable = |error: std::io::Error| {
         Rejection::new("unreadable", format!("it cannot be read: {error}; check its permissions and where it leads to"))
     };
@@ -73,7 +73,7 @@ pub(super) fn read(path: &Path, most: usize) -> Result<Vec<u8>, Rejection> {
 ///
 /// # Errors
 /// When the disk does not take it.
-pub(super) fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+pub(in crate::formatter) fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let folder = path.parent().ok_or_else(|| std::io::Error::other("a file without a folder"))?;
     let mut beside = tempfile::NamedTempFile::new_in(folder)?;
     std::io::Write::write_all(&mut beside, bytes)?;

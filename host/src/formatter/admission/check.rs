@@ -5,12 +5,12 @@ use wasmtime::Engine;
 use wasmtime::component::Component as Compiled;
 use wasmtime::component::types::ComponentItem;
 
-use super::compile::{self, Compile};
-use super::error::{Limit, RenderError};
+use crate::formatter::runtime::compile::{self, Compile};
+use crate::formatter::runtime::error::{Limit, RenderError};
 use super::manifest::{Kind, Manifest, Options, Size};
 use super::report::{Described, Finding, Report, Severity, Trial};
-use super::sandbox::{Called, Linked, PATIENT, Payload, Sandbox, Surroundings};
-use super::{Sample, digest_text};
+use crate::formatter::runtime::sandbox::{Called, Linked, PATIENT, Payload, Sandbox, Surroundings};
+use crate::formatter::{Sample, digest_text};
 use crate::model::header;
 use crate::model::url::TransportKind;
 
@@ -35,24 +35,24 @@ const SLOW_SAMPLES: usize = 2;
 const NAMED: usize = 40;
 
 /// A component that fits, compiled and asked for its manifest.
-pub(super) struct Fitting {
-    pub(super) manifest: Manifest,
-    pub(super) linked: Linked,
-    pub(super) options: Options,
+pub(in crate::formatter) struct Fitting {
+    pub(in crate::formatter) manifest: Manifest,
+    pub(in crate::formatter) linked: Linked,
+    pub(in crate::formatter) options: Options,
 }
 
 /// What a component is held against.
-pub(super) struct Bench<'a> {
-    pub(super) sandbox: &'a Sandbox,
-    pub(super) compile: &'a Compile,
-    pub(super) samples: &'a [Sample],
-    pub(super) around: &'a Surroundings,
+pub(in crate::formatter) struct Bench<'a> {
+    pub(in crate::formatter) sandbox: &'a Sandbox,
+    pub(in crate::formatter) compile: &'a Compile,
+    pub(in crate::formatter) samples: &'a [Sample],
+    pub(in crate::formatter) around: &'a Surroundings,
 }
 
 /// Holds bytes against the contract: what they are, what they import and export, what they say of
 /// themselves, and how they do on the sample events. Goes on after a finding wherever there is more to find.
 /// `digest` is that of the bytes.
-pub(super) fn check(bench: &Bench<'_>, bytes: &[u8], digest: &[u8; 32]) -> (Report, Option<Fitting>) {
+pub(in crate::formatter) fn check(bench: &Bench<'_>, bytes: &[u8], digest: &[u8; 32]) -> (Report, Option<Fitting>) {
     let mut report = Report {
         fits: false,
         bytes: bytes.len(),
@@ -139,7 +139,7 @@ fn look(bytes: &[u8], most: usize) -> Result<(), Finding> {
     }
 }
 
-pub(super) fn too_large(bytes: u64, most: usize) -> Finding {
+pub(in crate::formatter) fn too_large(bytes: u64, most: usize) -> Finding {
     Finding::error(
         "too_large",
         format!("it has {bytes} bytes, {most} are allowed"),
