@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::api::{self, Api};
 use crate::clock::SystemClock;
 use crate::config::Config;
-use crate::formatter::{Compiler, Registry, RegistryOptions, Rendered, Sample};
+use crate::formatter::{Catalog, CatalogOptions, Compiler, RenderCache, Sample};
 use crate::model::audit::Actor;
 use crate::model::secret::Secret;
 use crate::model::settings::DeliverySettings;
@@ -108,7 +108,7 @@ impl ShutdownHandle {
 pub struct App {
     new_admin_token: Option<Secret>,
     store: Arc<Store>,
-    registry: Arc<Registry>,
+    registry: Arc<Catalog>,
     scheduler: Arc<Scheduler>,
     transport: Arc<Transport>,
     telemetry: Arc<Telemetry>,
@@ -143,7 +143,8 @@ pub async fn build(config: Config, parts: Parts) -> Result<App> {
     let store = Arc::new(store);
     let new_admin_token = first_token(&store, config.admin_token.as_ref()).await?;
     let host_name = store.setting("host-name", config.host_name.clone(), machine_name()).await?;
-    let options = RegistryOptions {
+    let telemetry = Arc::new(Telemetry::new());
+    let options = CatalogOptions {
         settings: config.sandbox,
         threads: std::thread::available_parallelism().map_or(2, std::num::NonZero::get),
         components: config.data.join("components"),
@@ -154,15 +155,15 @@ pub async fn build(config: Config, parts: Parts) -> Result<App> {
         compiler,
         cache_key: Some(store.code_key()),
         clock: Arc::clone(&clock),
+        metrics: telemetry.formatters(),
         changes: ear.formatters(),
         audit_events: {
             let store = Arc::clone(&store);
             Box::new(move |audit_event| store.audit_soon(audit_event))
         },
     };
-    let registry = tokio::task::spawn_blocking(|| Registry::open(options)).await??;
+    let registry = tokio::task::spawn_blocking(|| Catalog::open(options)).await??;
     let registry = Arc::new(registry);
-    let telemetry = Arc::new(Telemetry::new());
     let runtime = Builder::new_multi_thread().worker_threads(2).thread_name("deliveries").enable_all().build()?;
     let handle = runtime.handle().clone();
     let deliveries = Deliveries(Some(runtime));
@@ -177,7 +178,7 @@ pub async fn build(config: Config, parts: Parts) -> Result<App> {
     let courier = Courier {
         store: Arc::clone(&store),
         registry: Arc::clone(&registry),
-        rendered: Rendered::default(),
+        rendered: RenderCache::default(),
         transport: Arc::clone(&transport),
         clock: Arc::clone(&clock),
         telemetry: Arc::clone(&telemetry),
@@ -310,7 +311,7 @@ fn machine_name() -> String {
 }
 
 /// Removes what is too old, piece by piece.
-async fn sweep(store: Arc<Store>, registry: Arc<Registry>, settings: DeliverySettings) {
+async fn sweep(store: Arc<Store>, registry: Arc<Catalog>, settings: DeliverySettings) {
     if let Err(error) = store.missing_events().await {
         tracing::warn!(%error, "the events could not be counted");
     }

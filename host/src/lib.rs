@@ -21,7 +21,7 @@ pub mod store;
 pub mod telemetry;
 pub mod transport;
 
-/// The components of the built-in formatters, for whoever opens a [`formatter::Registry`] of their own.
+/// The components of the built-in formatters, for whoever opens a [`formatter::Catalog`] of their own.
 pub fn built_in() -> &'static [&'static [u8]] {
     embedded::COMPONENTS
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
-use heraldry::formatter::{Compiler, Report, Workbench, WorkbenchOptions};
+use heraldry::formatter::{Compiler, ComponentRuntime, ComponentRuntimeOptions, Report};
 use heraldry::model::settings::SandboxSettings;
 use serde_json::json;
 use tokio::time::Instant;
@@ -67,7 +67,7 @@ fn attacks() -> Vec<(&'static str, Handmade, &'static str, &'static str)> {
             "a-gibibyte",
             made("a-gibibyte").payload(&[], 0, 1 << 30),
             "sample_failed",
-            "it broke off or crossed a limit: no such memory",
+            "it crashed or crossed a limit: no such memory",
         ),
         ("a-million-headers", a_million_headers(), "sample_failed", "limit on output"),
         (
@@ -82,7 +82,7 @@ fn attacks() -> Vec<(&'static str, Handmade, &'static str, &'static str)> {
             "sample_failed",
             "reached outside its memory",
         ),
-        ("lies-about-its-answer", made("lies-about-its-answer").format("(i32.const -8)"), "sample_failed", "broke off"),
+        ("lies-about-its-answer", made("lies-about-its-answer").format("(i32.const -8)"), "sample_failed", "crashed"),
         (
             "begins-large",
             made("begins-large").pages(1100),
@@ -125,8 +125,8 @@ async fn attackers_are_refused_by_name_while_others_get_their_deliveries() {
                 assert_eq!(answer.status(), 422, "{name}: {answer}");
                 let problem = answer.json();
                 assert_eq!(problem["code"], code, "{name}: {answer}");
-                // One that lies about its lists is told in the engine's words.
-                let told = words.starts_with("it broke off") || problem["reason"].to_string().contains(words);
+                // One that lies about its lists gets the engine's message.
+                let told = words.starts_with("it crashed") || problem["reason"].to_string().contains(words);
                 assert!(told, "{name}: {answer}");
             }
         }
@@ -196,23 +196,23 @@ async fn compiled_code_that_is_not_ours_is_never_loaded() {
     let host = host.start_again().await;
     let listed = host.admin().get("/formatters").await.expect(200).list();
     assert!(listed.len() == paths.len() && listed.iter().all(|formatter| formatter["state"] == "ready"), "{listed:?}");
-    assert!(host.log().matches("it is compiled anew").count() >= 4, "{}", host.log());
+    assert!(host.log().matches("the component is compiled again").count() >= 4, "{}", host.log());
 }
 
-fn workbench() -> Workbench {
-    let options = WorkbenchOptions {
+fn runtime() -> ComponentRuntime {
+    let options = ComponentRuntimeOptions {
         settings: SandboxSettings { fuel: 3_000_000, ..SandboxSettings::default() },
         calls: 2,
         compiler: Compiler::Here,
-        kept: None,
+        code_cache: None,
         host_name: "heraldry.example".into(),
         samples: heraldry::app::trial_samples().into_iter().take(1).collect(),
     };
-    Workbench::new(options).expect("a workbench")
+    ComponentRuntime::new(options).expect("a runtime")
 }
 
-fn judged(workbench: &Workbench, bytes: &[u8]) -> Report {
-    let (report, loaded) = workbench.check(bytes);
+fn judged(runtime: &ComponentRuntime, bytes: &[u8]) -> Report {
+    let (report, loaded) = runtime.check(bytes);
     assert_eq!(report.fits, loaded.is_some());
     let sentences = report.findings.iter().all(|finding| !finding.message.is_empty() && !finding.fix.is_empty());
     assert!(sentences, "{report:?}");
@@ -221,27 +221,27 @@ fn judged(workbench: &Workbench, bytes: &[u8]) -> Report {
 
 #[test]
 fn a_component_that_is_cut_anywhere_does_not_fit() {
-    let workbench = workbench();
+    let runtime = runtime();
     let whole = Handmade::new("whole", "1.0.0", "x").build();
-    assert!(judged(&workbench, &whole).fits, "{:?}", judged(&workbench, &whole));
+    assert!(judged(&runtime, &whole).fits, "{:?}", judged(&runtime, &whole));
     // The sections at the end are names and producers, without which it is whole.
     let needed = whole.windows(9).rposition(|window| window == b"producers").unwrap_or(whole.len());
     for end in 0..whole.len() {
-        let report = judged(&workbench, &whole[..end]);
+        let report = judged(&runtime, &whole[..end]);
         assert!(!report.fits || end > needed / 2, "cut at {end} of {}", whole.len());
     }
 }
 
 #[test]
 fn a_component_with_a_flipped_bit_is_judged_and_nothing_breaks() {
-    let workbench = workbench();
+    let runtime = runtime();
     let whole = Handmade::new("whole", "1.0.0", "x").build();
     let mut refused = 0;
     // Every byte has its turn; which bit is flipped moves on with it.
     for place in (0..whole.len()).step_by(3) {
         let mut flipped = whole.clone();
         flipped[place] ^= 1 << (place % 8);
-        refused += usize::from(!judged(&workbench, &flipped).fits);
+        refused += usize::from(!judged(&runtime, &flipped).fits);
     }
     assert!(refused > whole.len() / 10, "only {refused} of {} were refused", whole.len() / 3);
 }

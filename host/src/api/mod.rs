@@ -43,7 +43,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::formatter::Registry;
+use crate::formatter::Catalog;
 use crate::model::header::printable;
 use crate::model::settings::Limits;
 use crate::model::time::Clock;
@@ -68,7 +68,7 @@ pub struct Api {
     /// What sends tests, and forgets deleted webhooks.
     pub scheduler: Arc<Scheduler>,
     /// What renders previews and judges options.
-    pub registry: Arc<Registry>,
+    pub registry: Arc<Catalog>,
     /// What judges destinations before they are saved.
     pub transport: Arc<Transport>,
     /// What one request may carry.

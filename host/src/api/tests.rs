@@ -16,7 +16,7 @@ use tower_service::Service as _;
 
 use super::*;
 use crate::clock::SystemClock;
-use crate::formatter::{RegistryOptions, Rendered};
+use crate::formatter::{CatalogOptions, RenderCache};
 use crate::model::audit::Actor;
 use crate::model::secret::Secret;
 use crate::model::settings::DeliverySettings;
@@ -77,15 +77,15 @@ impl Answer {
 }
 
 /// The formatters are the slow part of a host; the tests share them.
-fn registry() -> Arc<Registry> {
-    static REGISTRY: OnceLock<(Arc<Registry>, tempfile::TempDir)> = OnceLock::new();
+fn registry() -> Arc<Catalog> {
+    static REGISTRY: OnceLock<(Arc<Catalog>, tempfile::TempDir)> = OnceLock::new();
     let (registry, _) = REGISTRY.get_or_init(|| {
         let folder = tempfile::tempdir().expect("a folder");
         let clock = Arc::new(SystemClock::start());
         let samples = crate::app::trial_samples();
         let options =
-            RegistryOptions { samples, ..RegistryOptions::in_folder(folder.path(), embedded::COMPONENTS, clock) };
-        (Arc::new(Registry::open(options).expect("formatters")), folder)
+            CatalogOptions { samples, ..CatalogOptions::in_folder(folder.path(), embedded::COMPONENTS, clock) };
+        (Arc::new(Catalog::open(options).expect("formatters")), folder)
     });
     Arc::clone(registry)
 }
@@ -123,7 +123,7 @@ impl Host {
         let courier = Courier {
             store: Arc::clone(&store),
             registry: registry(),
-            rendered: Rendered::default(),
+            rendered: RenderCache::default(),
             transport: Arc::clone(&transport),
             clock: Arc::clone(&clock),
             telemetry: Arc::clone(&telemetry),

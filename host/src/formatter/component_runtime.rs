@@ -1,59 +1,50 @@
-//! Judging and running components: what the host's registry stands on, and what an author's tools use alone,
-//! so that what passes there passes here.
+//! Loading, judging and running components: the basis of the host's catalog, and of an author's tools, which use it
+//! alone, so that both come to the same judgement.
 
 use sha2::{Digest as _, Sha256};
 
-use super::admission::check::{self, Bench, Fitting};
-use super::runtime::compile::{Compile, Compiler, Kept};
-use super::runtime::error::RenderError;
-use super::catalog::info::{Limits, LogLine};
-use super::admission::manifest::{Manifest, Options, Size};
-use super::admission::report::{Rejection, Report};
-use super::runtime::sandbox::{Called, Linked, Payload, Sandbox, Surroundings, Verdict};
+use super::admission::{self, Admitted, Manifest, Options, Rejection, Report, Sample, Validator};
+use super::digest::sha256;
+use super::runtime::{
+    Called, CodeCache, Compiler, ComponentCompiler, DELIVERY_TIMEOUT_FACTOR, Limits, Linked, LogLine, Payload,
+    RenderError, Sandbox, Size, Verdict,
+};
 use crate::json::fault::Fault;
 use crate::model::delivery::Answer;
 use crate::model::event::Event;
 use crate::model::settings::SandboxSettings;
 use crate::model::url::TransportKind;
 
-/// A named event that components are tried on.
-#[derive(Clone, Debug)]
-pub struct Sample {
-    /// What it is called.
-    pub name: String,
-    /// The event.
-    pub event: Event,
-}
-
-/// What a workbench is set up with.
-pub struct WorkbenchOptions {
-    /// What a formatter may use.
+/// Settings of a [`ComponentRuntime`].
+pub struct ComponentRuntimeOptions {
+    /// Limits of the sandboxes.
     pub settings: SandboxSettings,
-    /// Calls that run at the same time, at most.
+    /// Calls that may run at the same time.
     pub calls: u32,
-    /// Where components are compiled.
+    /// The process that compiles components.
     pub compiler: Compiler,
-    /// Where machine code is kept; `None`: nowhere.
-    pub kept: Option<Kept>,
-    /// The name of the machine that Heraldry speaks for.
+    /// The cache of machine code; without one, every start compiles every component.
+    pub code_cache: Option<CodeCache>,
+    /// The host name that formatters are told.
     pub host_name: String,
-    /// What a component is tried on.
+    /// Events that a component must render before it is loaded.
     pub samples: Vec<Sample>,
 }
 
-/// Engines, compiler and samples.
-pub struct Workbench {
+/// The sandboxes, the compiler and the samples.
+pub struct ComponentRuntime {
     sandbox: Sandbox,
-    compile: Compile,
-    around: Surroundings,
+    compiler: ComponentCompiler,
+    host_name: String,
     samples: Vec<Sample>,
-    /// What a check depends on beside the component and the program: limits, samples, what surrounds them.
-    trial: [u8; 32],
+    /// Digest of everything beside component and machine that a check depends on: version, limits, host name and
+    /// samples. An admission recorded under other conditions does not count.
+    conditions: [u8; 32],
 }
 
 /// A component that fits.
 pub struct Loaded {
-    /// What it says of itself.
+    /// Its manifest.
     pub manifest: Manifest,
     /// SHA-256 of its bytes.
     pub digest: [u8; 32],
@@ -62,31 +53,31 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// Whether it reads answers.
+    /// True if it exports `interpret`, which judges responses.
     pub fn interprets(&self) -> bool {
         self.linked.interprets()
     }
 
-    /// Everything that is wrong with a webhook's options; pointers begin at the options.
+    /// All faults of a webhook's options; pointers are relative to them.
     pub fn check_options(&self, options: &serde_json::Value) -> Vec<Fault> {
         self.options.check(options)
     }
 }
 
-/// One call, with what it cost.
+/// One call of `format`, with its cost.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Run {
-    /// What would be sent, or why nothing would.
+    /// The payload, or the reason why there is none.
     pub result: Result<Payload, RenderError>,
-    /// What the formatter logged.
+    /// Lines that the formatter logged, up to the limit of one call.
     pub log: Vec<LogLine>,
-    /// Log lines that were one too many.
+    /// Log lines beyond the limit of one call.
     pub log_dropped: u64,
-    /// WebAssembly instructions: exactly the same on every machine.
+    /// Executed WebAssembly instructions, the same on every machine.
     pub instructions: u64,
-    /// The most linear memory that it had, in bytes.
+    /// Peak of linear memory, in bytes.
     pub memory_bytes: usize,
-    /// How long the call took, in microseconds, instance and all.
+    /// Duration in microseconds, creation of the instance included.
     pub duration_us: u64,
 }
 
@@ -117,38 +108,38 @@ impl From<Called<Payload>> for Run {
     }
 }
 
-impl Workbench {
+impl ComponentRuntime {
     /// Starts the engines.
     ///
     /// # Errors
-    /// When the machine does not give them what they need, address space above all.
-    pub fn new(options: WorkbenchOptions) -> anyhow::Result<Self> {
-        let mut trial = Sha256::new();
-        trial.update(env!("CARGO_PKG_VERSION"));
-        trial.update(format!("{:?}", options.settings));
-        trial.update(&options.host_name);
+    /// When the machine does not give them the address space that they reserve.
+    pub fn new(options: ComponentRuntimeOptions) -> anyhow::Result<Self> {
+        let mut conditions = Sha256::new();
+        conditions.update(env!("CARGO_PKG_VERSION"));
+        conditions.update(format!("{:?}", options.settings));
+        conditions.update(&options.host_name);
         for sample in &options.samples {
-            trial.update(&sample.event.json);
+            conditions.update(&sample.event.json);
         }
+        let sandbox = Sandbox::new(options.settings, options.calls)?;
         Ok(Self {
-            trial: trial.finalize().into(),
-            sandbox: Sandbox::new(options.settings, options.calls)?,
-            compile: Compile::new(options.compiler, options.kept),
-            around: Surroundings { host_name: options.host_name },
+            compiler: ComponentCompiler::new(options.compiler, options.code_cache, &sandbox),
+            sandbox,
+            host_name: options.host_name,
             samples: options.samples,
+            conditions: conditions.finalize().into(),
         })
     }
 
-    /// Holds a component against the contract and tries it on the samples; it comes back loaded if it fits.
+    /// Checks a component against the contract and tries it on the samples; returns it loaded if it fits.
     pub fn check(&self, bytes: &[u8]) -> (Report, Option<Loaded>) {
-        self.check_on(bytes, Sha256::digest(bytes).into(), &self.samples)
+        self.check_on(bytes, sha256(bytes), &self.samples)
     }
 
-    /// As [`Workbench::check`], but what this host has found fit before is not tried again. `digest` is that of
-    /// the bytes.
+    /// As [`ComponentRuntime::check`], but a component that this host admitted before is not tried again. `digest`
+    /// is the SHA-256 of the bytes.
     pub(super) fn admit(&self, bytes: &[u8], digest: [u8; 32]) -> Result<Loaded, Rejection> {
-        let engine = self.sandbox.engine(Size::Small);
-        if engine.is_some_and(|engine| self.compile.is_proven(engine, &digest, &self.trial))
+        if self.compiler.was_admitted(&digest, &self.conditions)
             && let Some(loaded) = self.load(bytes, digest)
         {
             return Ok(loaded);
@@ -156,29 +147,31 @@ impl Workbench {
         let (report, loaded) = self.check_on(bytes, digest, &self.samples);
         let unknown = || Rejection::new("invalid_manifest", "its options cannot be checked");
         let loaded = loaded.ok_or_else(|| report.rejection().unwrap_or_else(unknown))?;
-        if let Some(engine) = engine {
-            self.compile.prove(engine, &digest, &self.trial);
-        }
+        self.compiler.record_admission(&digest, &self.conditions);
         Ok(loaded)
     }
 
-    /// As [`Workbench::check`], without the samples: of a component that was checked before.
+    /// As [`ComponentRuntime::check`] without the samples, for a component that was admitted before.
     pub(super) fn load(&self, bytes: &[u8], digest: [u8; 32]) -> Option<Loaded> {
         self.check_on(bytes, digest, &[]).1
     }
 
     fn check_on(&self, bytes: &[u8], digest: [u8; 32], samples: &[Sample]) -> (Report, Option<Loaded>) {
-        let bench = Bench { sandbox: &self.sandbox, compile: &self.compile, samples, around: &self.around };
-        let (report, fitting) = check::check(&bench, bytes, &digest);
-        let loaded = fitting.map(|Fitting { manifest, linked, options }| Loaded { manifest, digest, options, linked });
+        let validator =
+            Validator { sandbox: &self.sandbox, compiler: &self.compiler, samples, host_name: &self.host_name };
+        let (report, admitted) = admission::check(&validator, bytes, &digest);
+        let loaded =
+            admitted.map(|Admitted { manifest, linked, options }| Loaded { manifest, digest, options, linked });
         (report, loaded)
     }
 
-    /// Renders one event on this thread.
+    /// Renders one event on the current thread.
     pub fn run(&self, loaded: &Loaded, event: &Event, options: &str, transport_kind: TransportKind) -> Run {
-        self.sandbox.format(&loaded.linked, event, &self.around, transport_kind, options, 1).into()
+        let factor = DELIVERY_TIMEOUT_FACTOR;
+        self.sandbox.format(&loaded.linked, event, &self.host_name, transport_kind, options, factor).into()
     }
 
+    /// Judges a destination's response on the current thread; `None` if the component does not export `interpret`.
     pub(super) fn interpret(&self, loaded: &Loaded, answer: &Answer) -> Option<Called<Verdict>> {
         self.sandbox.interpret(&loaded.linked, answer)
     }
@@ -188,37 +181,23 @@ impl Workbench {
         &self.samples
     }
 
-    /// The same workbench, speaking for another machine.
+    /// The same runtime with another host name.
     #[must_use]
-    pub fn speaking_for(self, host_name: String) -> Self {
-        Self { around: Surroundings { host_name }, ..self }
+    pub fn with_host_name(self, host_name: String) -> Self {
+        Self { host_name, ..self }
     }
 
-    /// The name of the machine that Heraldry speaks for.
+    /// The host name that formatters are told.
     pub fn host_name(&self) -> &str {
-        &self.around.host_name
+        &self.host_name
+    }
+
+    /// Limits of one call in a sandbox of this size.
+    pub fn limits(&self, size: Size) -> Limits {
+        self.sandbox.limits(size)
     }
 
     pub(super) fn settings(&self) -> &SandboxSettings {
         self.sandbox.settings()
-    }
-
-    /// What one call of a formatter of this size may use.
-    pub fn limits(&self, size: Size) -> Limits {
-        let settings = self.sandbox.settings();
-        let ms = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        Limits {
-            instructions: settings.fuel,
-            time_ms: ms(settings.timeout),
-            memory_bytes: self.sandbox.memory_bytes(size) as u64,
-            table_elements: self.sandbox.table_elements(size) as u64,
-            stack_bytes: settings.stack_bytes as u64,
-            input_bytes: settings.input_bytes as u64,
-            output_bytes: settings.output_bytes as u64,
-            headers: settings.headers as u64,
-            log_lines: settings.log_lines as u64,
-            component_bytes: settings.component_bytes as u64,
-            compile_ms: ms(settings.compile_time),
-        }
     }
 }

@@ -13,7 +13,7 @@ use super::batch::{self, Group, Ready};
 use super::decide::{self, Decision, Failure, Said};
 use super::lane::Claim;
 use super::{Courier, Message};
-use crate::formatter::{Component, RenderError, RenderedKey, Verdict};
+use crate::formatter::{Component, RenderError, RenderKey, Verdict};
 use crate::model::delivery::{Attempt, ErrorClass, FormatterRef};
 use crate::model::event::Event;
 use crate::model::id::{AttemptId, DeliveryId, EventId, WebhookId};
@@ -247,7 +247,7 @@ impl Courier {
         let Some(component) = self.component(webhook, item.pin.filter(|pin| pin.rendering == rendering)).await else {
             return Err(End::NotLoaded);
         };
-        let key = RenderedKey { event: event.id, component: component.digest(), rendering };
+        let key = RenderKey { event: event.id, component: component.digest(), rendering };
         let options: Arc<str> = webhook.config.format_options.as_str().into();
         let transport_kind = webhook.config.url.scheme().transport_kind();
         match self.rendered.get_or(key, self.registry.render(&component, &event, &options, transport_kind)).await {

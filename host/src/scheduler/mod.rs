@@ -22,7 +22,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
-use crate::formatter::{Registry, Rendered};
+use crate::formatter::{Catalog, RenderCache};
 use crate::model::delivery::Attempt;
 use crate::model::event::EventType;
 use crate::model::id::WebhookId;
@@ -46,9 +46,9 @@ pub struct Courier {
     /// Where events are.
     pub store: Arc<Store>,
     /// What renders them.
-    pub registry: Arc<Registry>,
+    pub registry: Arc<Catalog>,
     /// What was rendered a moment ago.
-    pub rendered: Rendered,
+    pub rendered: RenderCache,
     /// What sends them.
     pub transport: Arc<Transport>,
     /// What time it is.

@@ -4,16 +4,16 @@ use std::path::Path;
 
 use super::super::failure::Failure;
 use super::super::terminal::{self, escape, line, plural};
-use super::{ToolArgs, read, show_finding, workbench};
+use super::{ToolArgs, read, runtime, show_finding};
 use crate::formatter::{Report, Severity, Trial};
 
 /// The exit code of a component that could not be judged.
 const UNJUDGED: u8 = 2;
 
 pub(super) fn run(file: &Path, json: bool, tool: &ToolArgs) -> Result<(), Failure> {
-    let judged = workbench(tool).and_then(|workbench| {
-        let bytes = read_any(&workbench, file)?;
-        Ok(workbench.check(&bytes).0)
+    let judged = runtime(tool).and_then(|runtime| {
+        let bytes = read_any(&runtime, file)?;
+        Ok(runtime.check(&bytes).0)
     });
     let report = match judged {
         Ok(report) => report,
@@ -35,13 +35,13 @@ pub(super) fn run(file: &Path, json: bool, tool: &ToolArgs) -> Result<(), Failur
 }
 
 /// A file that is too large is read all the same, so that the report can say so.
-fn read_any(workbench: &crate::formatter::Workbench, file: &Path) -> Result<Vec<u8>, Failure> {
+fn read_any(runtime: &crate::formatter::ComponentRuntime, file: &Path) -> Result<Vec<u8>, Failure> {
     match std::fs::metadata(file) {
         Ok(metadata) if metadata.is_file() && metadata.len() <= MOST_BYTES => std::fs::read(file).map_err(|error| {
             let error = anyhow::anyhow!("{}: it cannot be read: {error}", file.display());
             Failure::failed(error, "check its permissions")
         }),
-        _ => read(workbench, file),
+        _ => read(runtime, file),
     }
 }
 

@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime};
 
 use super::super::failure::Failure;
 use super::super::terminal::{self, escape, escape_lines, line, note};
-use super::{EventArgs, ToolArgs, diff, event, load, options, workbench};
-use crate::formatter::{Limits, Loaded, LogLevel, Run, Workbench};
+use super::{EventArgs, ToolArgs, diff, event, load, options, runtime};
+use crate::formatter::{ComponentRuntime, Limits, Loaded, LogLevel, Run};
 
 /// Between two looks at the files.
 const LOOK_EVERY: Duration = Duration::from_millis(300);
@@ -20,9 +20,9 @@ pub(super) struct Wanted {
 }
 
 pub(super) async fn run(wanted: &Wanted) -> Result<(), Failure> {
-    let workbench = workbench(&wanted.tool)?;
+    let runtime = runtime(&wanted.tool)?;
     if !wanted.watch {
-        return once(&workbench, wanted);
+        return once(&runtime, wanted);
     }
     let mut seen = None;
     loop {
@@ -30,7 +30,7 @@ pub(super) async fn run(wanted: &Wanted) -> Result<(), Failure> {
         if seen.as_ref() != Some(&now) {
             seen = Some(now);
             // A build in the middle, or a mistake: say it, and look again.
-            if let Err(failure) = once(&workbench, wanted) {
+            if let Err(failure) = once(&runtime, wanted) {
                 if failure.is_output_closed() {
                     return Err(failure);
                 }
@@ -52,18 +52,18 @@ fn marks(wanted: &Wanted) -> Vec<Option<SystemTime>> {
     files.into_iter().flatten().map(|path| std::fs::metadata(path).and_then(|m| m.modified()).ok()).collect()
 }
 
-fn once(workbench: &Workbench, wanted: &Wanted) -> Result<(), Failure> {
-    let loaded = load(workbench, &wanted.file)?;
+fn once(runtime: &ComponentRuntime, wanted: &Wanted) -> Result<(), Failure> {
+    let loaded = load(runtime, &wanted.file)?;
     let event = event(&wanted.event.event)?;
     let options = options(&loaded, &wanted.event.options)?;
-    let run = workbench.run(&loaded, &event, &options, wanted.event.transport);
+    let run = runtime.run(&loaded, &event, &options, wanted.event.transport);
     let Some(other) = &wanted.diff else {
         let fits = show(&run)?;
-        measures(&loaded, &run, &workbench.limits(loaded.manifest.size))?;
+        measures(&loaded, &run, &runtime.limits(loaded.manifest.size))?;
         return if fits { Ok(()) } else { Err(Failure::already_said()) };
     };
-    let other_loaded = load(workbench, other)?;
-    let other_run = workbench.run(&other_loaded, &event, &options, wanted.event.transport);
+    let other_loaded = load(runtime, other)?;
+    let other_run = runtime.run(&other_loaded, &event, &options, wanted.event.transport);
     let (old, new) = (text(&other_run), text(&run));
     if old == new {
         line(format_args!("{}the same bytes{:#}", terminal::GOOD, terminal::GOOD))?;

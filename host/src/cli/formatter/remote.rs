@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::super::failure::Failure;
 use super::super::terminal::{self, escape, escape_json, line, note};
 use super::client::{Answer, Api, segment};
-use super::{ToolArgs, misfit, read, show_finding, workbench};
+use super::{ToolArgs, misfit, read, runtime, show_finding};
 use crate::config::ClientArgs;
 
 #[derive(Deserialize)]
@@ -38,10 +38,10 @@ fn path(name: &str, rest: &str) -> String {
 }
 
 pub(super) async fn install(file: &Path, client: &ClientArgs, tool: &ToolArgs) -> Result<(), Failure> {
-    let workbench = workbench(tool)?;
-    let bytes = read(&workbench, file)?;
+    let runtime = runtime(tool)?;
+    let bytes = read(&runtime, file)?;
     // Here first: its faults are said without a host, and its manifest says where to put it.
-    let (report, _) = workbench.check(&bytes);
+    let (report, _) = runtime.check(&bytes);
     let Some(manifest) = report.manifest.as_ref().filter(|_| report.fits) else {
         for finding in &report.findings {
             show_finding(finding)?;

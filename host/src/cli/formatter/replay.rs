@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use super::super::failure::Failure;
 use super::super::terminal::{self, line, plural};
 use super::client::{Api, segment};
-use super::{ToolArgs, diff, load, parse_event, preview, workbench};
+use super::{ToolArgs, diff, load, parse_event, preview, runtime};
 use crate::config::ClientArgs;
 use crate::formatter::{Payload, Run};
 use crate::model::event::Event;
@@ -73,15 +73,15 @@ pub(super) async fn run(
     tool: &ToolArgs,
 ) -> Result<(), Failure> {
     let api = Api::new(client)?;
-    let workbench = workbench(tool)?;
-    let loaded = load(&workbench, file)?;
+    let runtime = runtime(tool)?;
+    let loaded = load(&runtime, file)?;
     let name = format.map_or_else(|| loaded.manifest.name.clone(), str::to_owned);
     let deliveries = deliveries(&api, &name, last.clamp(1, 10_000)).await?;
     if deliveries.is_empty() {
         let error = anyhow::anyhow!("the host has no deliveries of the format {name}");
         return Err(Failure::failed(error, "--format names the format whose deliveries are replayed"));
     }
-    let workbench = workbench.speaking_for(host_name(&api, &name).await?);
+    let runtime = runtime.with_host_name(host_name(&api, &name).await?);
     let (mut same, mut changed, mut gone) = (0u64, 0u64, 0u64);
     for delivery in &deliveries {
         let Some(event) = fetch(&api, &delivery.event).await? else {
@@ -89,7 +89,7 @@ pub(super) async fn run(
             continue;
         };
         let live = live(&api, &name, &event, &delivery.options, delivery.transport_kind).await?;
-        let candidate = preview::text(&workbench.run(&loaded, &event, &delivery.options, delivery.transport_kind));
+        let candidate = preview::text(&runtime.run(&loaded, &event, &delivery.options, delivery.transport_kind));
         if live == candidate {
             same += 1;
             continue;

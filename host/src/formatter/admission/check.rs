@@ -1,58 +1,42 @@
-//! Is this a formatter? Every misfit at once, each in words that say what to do.
+//! The steps of a check, from the first bytes to the sample events.
 
-use wasmparser::{Parser, Payload as Section};
-use wasmtime::Engine;
-use wasmtime::component::Component as Compiled;
-use wasmtime::component::types::ComponentItem;
-
-use crate::formatter::runtime::compile::{self, Compile};
-use crate::formatter::runtime::error::{Limit, RenderError};
-use super::manifest::{Kind, Manifest, Options, Size};
-use super::report::{Described, Finding, Report, Severity, Trial};
-use crate::formatter::runtime::sandbox::{Called, Linked, PATIENT, Payload, Sandbox, Surroundings};
-use crate::formatter::{Sample, digest_text};
+use super::interface;
+use super::manifest::{Manifest, Options};
+use super::report::{Described, Finding, NOT_COMPILED, Report, Severity};
+use super::samples::{self, Sample};
+use crate::formatter::digest::digest_text;
+use crate::formatter::runtime::{
+    CompileError, Compiled, ComponentCompiler, LinkError, Linked, LoadError, RenderError, Sandbox, Size,
+};
 use crate::model::header;
-use crate::model::url::TransportKind;
 
-/// The contract's package.
-const PACKAGE: &str = "heraldry:formatter/";
-/// The one import that the host gives, in any minor version.
-const LOG: &str = "heraldry:formatter/log@1.";
-/// The one export that makes a formatter.
-const FORMAT: &str = "heraldry:formatter/format@";
-/// What a formatter may export beside.
-const INTERPRET: &str = "heraldry:formatter/interpret@1.";
-/// The newest minor version of the contract that this host knows, and how it is written.
-const NEWEST_MINOR: u64 = 1;
-const NEWEST: &str = "1.1.0";
-/// From this share of a limit on (in percent), its author is told.
-const NEAR_PERCENT: u64 = 50;
-/// Samples that one finding names.
-const NAMED_SAMPLES: usize = 5;
-/// Samples that may use up the limit on instructions or time before no more are run.
-const SLOW_SAMPLES: usize = 2;
-/// Names that one finding lists.
-const NAMED: usize = 40;
+/// Callers that one finding names.
+const NAMED_FUNCTIONS: usize = 4;
 
-/// A component that fits, compiled and asked for its manifest.
-pub(in crate::formatter) struct Fitting {
+/// A component that passed, loaded and asked for its manifest.
+pub(in crate::formatter) struct Admitted {
     pub(in crate::formatter) manifest: Manifest,
     pub(in crate::formatter) linked: Linked,
     pub(in crate::formatter) options: Options,
 }
 
-/// What a component is held against.
-pub(in crate::formatter) struct Bench<'a> {
+/// The surroundings of a check.
+pub(in crate::formatter) struct Validator<'a> {
     pub(in crate::formatter) sandbox: &'a Sandbox,
-    pub(in crate::formatter) compile: &'a Compile,
+    pub(in crate::formatter) compiler: &'a ComponentCompiler,
+    /// Events that the component must render; empty for one that was admitted before.
     pub(in crate::formatter) samples: &'a [Sample],
-    pub(in crate::formatter) around: &'a Surroundings,
+    /// The host name that formatters are told.
+    pub(in crate::formatter) host_name: &'a str,
 }
 
-/// Holds bytes against the contract: what they are, what they import and export, what they say of
-/// themselves, and how they do on the sample events. Goes on after a finding wherever there is more to find.
-/// `digest` is that of the bytes.
-pub(in crate::formatter) fn check(bench: &Bench<'_>, bytes: &[u8], digest: &[u8; 32]) -> (Report, Option<Fitting>) {
+/// Checks bytes against the contract: their format, imports and exports, manifest, and behaviour on the sample events.
+/// Goes on after a finding wherever there is more to find. `digest` is the SHA-256 of the bytes.
+pub(in crate::formatter) fn check(
+    validator: &Validator<'_>,
+    bytes: &[u8],
+    digest: &[u8; 32],
+) -> (Report, Option<Admitted>) {
     let mut report = Report {
         fits: false,
         bytes: bytes.len(),
@@ -63,51 +47,41 @@ pub(in crate::formatter) fn check(bench: &Bench<'_>, bytes: &[u8], digest: &[u8;
         findings: Vec::new(),
         trials: Vec::new(),
     };
-    let fitting = judge(bench, bytes, digest, &mut report);
+    let admitted = check_steps(validator, bytes, digest, &mut report);
     report.findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
-    report.fits = report.findings.iter().all(|finding| finding.severity == Severity::Warning);
-    let fitting = fitting.filter(|_| report.fits);
-    (report, fitting)
+    report.fits = !report.has_errors();
+    let admitted = admitted.filter(|_| report.fits);
+    (report, admitted)
 }
 
-fn judge(bench: &Bench<'_>, bytes: &[u8], digest: &[u8; 32], report: &mut Report) -> Option<Fitting> {
-    if let Err(finding) = look(bytes, bench.sandbox.settings().component_bytes) {
-        report.findings.push(finding);
+/// Runs the steps up to the first that makes the next ones impossible; `None` if one did.
+fn check_steps(validator: &Validator<'_>, bytes: &[u8], digest: &[u8; 32], report: &mut Report) -> Option<Admitted> {
+    let sandbox = validator.sandbox;
+    let loaded = check_header(bytes, sandbox.settings().component_bytes)
+        .and_then(|()| compile_and_load(validator, bytes, digest));
+    let (compiled, size) = keep_finding(loaded, report)?;
+    interface::compare(&compiled, bytes, report);
+    if report.has_errors() {
         return None;
     }
-    let (compiled, size) = match load(bench, bytes, digest) {
-        Ok(loaded) => loaded,
-        Err(finding) => {
-            report.findings.push(finding);
-            return None;
-        }
-    };
-    compare(bench.sandbox.engine(size)?, &compiled, bytes, report);
-    if !report.findings.iter().all(|finding| finding.severity == Severity::Warning) {
-        return None;
-    }
-    let linked = bench.sandbox.link(&compiled, size, report.interprets);
-    // Types of records are compared only now, when there is an instance.
-    let linked = linked.and_then(|linked| bench.sandbox.compare_types(&linked).map(|()| linked));
-    let linked = match linked {
-        Ok(linked) => linked,
-        Err(words) => {
-            report.findings.push(Finding::error(
-                "wrong_types",
-                format!("its imports or exports are not of the contract's types: {}", header::printable(&words, 1000)),
-                format!("make its bindings anew from wit/formatter.wit, version {NEWEST}, and build it again"),
-            ));
-            return None;
-        }
-    };
-    let (manifest, linked) = describe(bench, &compiled, linked, report)?;
+    let linked = sandbox.link(&compiled, size, report.interprets);
+    // wasmtime compares the types of records only once there is an instance.
+    let linked = linked.and_then(|linked| sandbox.compare_types(&linked).map(|()| linked));
+    let linked = keep_finding(linked.map_err(|error| wrong_types(&error)), report)?;
+    let manifest = describe(sandbox, &linked, report)?;
+    let linked = place(sandbox, &compiled, &manifest, linked, report)?;
     let options = Options::new(&manifest.options_schema).ok()?;
-    try_samples(bench, &linked, &manifest, report);
-    Some(Fitting { manifest, linked, options })
+    samples::try_all(validator, &linked, &manifest, report);
+    Some(Admitted { manifest, linked, options })
 }
 
-/// What the first bytes say.
-fn look(bytes: &[u8], most: usize) -> Result<(), Finding> {
+/// Moves a finding into the report.
+fn keep_finding<T>(result: Result<T, Finding>, report: &mut Report) -> Option<T> {
+    result.map_err(|finding| report.findings.push(finding)).ok()
+}
+
+/// Checks the size and the first bytes.
+fn check_header(bytes: &[u8], most: usize) -> Result<(), Finding> {
     let rebuild = "give the component that `heraldry formatter build` makes";
     if bytes.is_empty() {
         return Err(Finding::error("empty", "the file is empty", rebuild));
@@ -116,18 +90,18 @@ fn look(bytes: &[u8], most: usize) -> Result<(), Finding> {
         return Err(too_large(bytes.len() as u64, most));
     }
     let Some(([b'\0', b'a', b's', b'm'], rest)) = bytes.split_first_chunk::<4>() else {
-        let text = bytes.trim_ascii_start().starts_with(b"(");
-        let (words, fix) = if text {
+        let is_text = bytes.trim_ascii_start().starts_with(b"(");
+        let (message, fix) = if is_text {
             ("it is WebAssembly text, not a binary", "turn it into a binary component first; text is never loaded")
         } else {
             ("it does not begin like WebAssembly (bytes 00 61 73 6d)", rebuild)
         };
-        return Err(Finding::error("not_wasm", words, fix));
+        return Err(Finding::error("not_wasm", message, fix));
     };
     match rest {
         [0x01, 0, 0, 0, ..] => {
-            let made_for_us = bytes.windows(14).any(|window| window == b"component-type");
-            let fix = if made_for_us {
+            let has_contract = bytes.windows(14).any(|window| window == b"component-type");
+            let fix = if has_contract {
                 "it carries the contract already: `heraldry formatter build` (or wit-component's ComponentEncoder) makes the component of it"
             } else {
                 "make bindings from wit/formatter.wit (wit-bindgen, jco or componentize-py), then `heraldry formatter build`"
@@ -139,6 +113,7 @@ fn look(bytes: &[u8], most: usize) -> Result<(), Finding> {
     }
 }
 
+/// The finding for a component larger than `most` bytes.
 pub(in crate::formatter) fn too_large(bytes: u64, most: usize) -> Finding {
     Finding::error(
         "too_large",
@@ -147,208 +122,97 @@ pub(in crate::formatter) fn too_large(bytes: u64, most: usize) -> Finding {
     )
 }
 
-/// Compiles the component for the sandbox that holds it, the small one first.
-fn load(bench: &Bench<'_>, bytes: &[u8], digest: &[u8; 32]) -> Result<(Compiled, Size), Finding> {
-    let settings = bench.sandbox.settings();
-    let Some(small) = bench.sandbox.engine(Size::Small) else { unreachable!("the small sandbox is always there") };
-    let code = bench.compile.load(small, digest, bytes, settings)?;
-    let refused = match compile::deserialize(small, &code) {
+/// Compiles the component and loads it into the smallest sandbox that holds it.
+fn compile_and_load(validator: &Validator<'_>, bytes: &[u8], digest: &[u8; 32]) -> Result<(Compiled, Size), Finding> {
+    let sandbox = validator.sandbox;
+    let code = validator
+        .compiler
+        .compile(digest, bytes, sandbox.settings().compile_time)
+        .map_err(|error| not_compiled(&error))?;
+    let reason = match sandbox.load(&code, Size::Small) {
         Ok(compiled) => return Ok((compiled, Size::Small)),
-        Err(error) => header::printable(&format!("{error:#}"), 300),
+        Err(LoadError::ExceedsSandbox(reason)) => reason,
+        Err(error @ LoadError::NotExecutable(_)) => return Err(not_loaded("", &error)),
     };
-    let Some(large) = bench.sandbox.engine(Size::Large) else {
+    if !sandbox.has(Size::Large) {
         return Err(Finding::error(
             "large_off",
-            format!("it needs the large sandbox, which is switched off here ({refused})"),
+            format!("it needs the large sandbox, which is switched off here ({})", header::printable(&reason, 300)),
             "an operator can switch it on with --large-formatters on; or write it in a compiled language",
         ));
-    };
-    match compile::deserialize(large, &code) {
+    }
+    match sandbox.load(&code, Size::Large) {
         Ok(compiled) => Ok((compiled, Size::Large)),
-        Err(error) => Err(too_much("it needs more than the large sandbox has", &format!("{error:#}"))),
+        Err(error) => Err(not_loaded("it needs more than the large sandbox has", &error)),
     }
 }
 
-/// Code that is well and cannot be taken into a sandbox.
-fn too_much(what: &str, error: &str) -> Finding {
-    // wasmtime's words for mprotect(2) that was refused.
-    if error.contains("executable") {
-        return Finding::error(
+fn not_compiled(error: &CompileError) -> Finding {
+    match error {
+        CompileError::Invalid(reason) => Finding::error(
+            "invalid_component",
+            format!("it is truncated or not valid: {}", header::printable(reason, 1000)),
+            "build it again, or copy it again if it was cut on its way",
+        ),
+        CompileError::NotRun(error) => Finding::error(
+            NOT_COMPILED,
+            format!("the compiler could not be run: {error}"),
+            "the component is not at fault: check this machine's free memory and its limit on processes",
+        ),
+        CompileError::Crashed(reason) => Finding::error(
+            "compile_failed",
+            format!("the compiler crashed on it: {}", header::printable(reason, 300)),
+            "this may be a fault of the compiler (wasmtime): report it with the file",
+        ),
+        CompileError::Limit { seconds, status } => Finding::error(
+            "compile_limit",
+            format!(
+                "compiling it takes more than {seconds} s of processor time or more memory than is allowed ({status})"
+            ),
+            "make it smaller: fewer and shorter functions; an operator can raise --formatter-compile-time",
+        ),
+    }
+}
+
+/// The finding for valid code that a sandbox does not load; `excess` is the message if it needs too much.
+fn not_loaded(excess: &str, error: &LoadError) -> Finding {
+    match error {
+        LoadError::NotExecutable(reason) => Finding::error(
             "not_executable",
-            format!("this system lets no process run code that it compiled: {}", header::printable(error, 300)),
+            format!("this system lets no process run code that it compiled: {}", header::printable(reason, 300)),
             "the component is not at fault: allow executable memory (systemd: no MemoryDenyWriteExecute)",
-        );
+        ),
+        LoadError::ExceedsSandbox(reason) => Finding::error(
+            "needs_too_much",
+            format!("{excess}: {}", header::printable(reason, 300)),
+            "give it less memory to begin with, and fewer libraries",
+        ),
     }
+}
+
+fn wrong_types(LinkError(reason): &LinkError) -> Finding {
     Finding::error(
-        "needs_too_much",
-        format!("{what}: {}", header::printable(error, 300)),
-        "give it less memory to begin with, and fewer libraries",
+        "wrong_types",
+        format!("its imports or exports are not of the contract's types: {}", header::printable(reason, 1000)),
+        format!("generate its bindings again from wit/formatter.wit, version {}, and rebuild it", interface::NEWEST),
     )
 }
 
-/// Compares imports and exports with the world.
-fn compare(engine: &Engine, compiled: &Compiled, bytes: &[u8], report: &mut Report) {
-    let component = compiled.component_type();
-    let imports: Vec<String> = component.imports(engine).map(|(name, _)| name.to_owned()).collect();
-    let foreign: Vec<&String> = imports.iter().filter(|name| !name.starts_with(LOG)).collect();
-    for name in foreign.iter().filter(|name| name.starts_with(PACKAGE) && name.contains("/log@")) {
-        report.findings.push(other_version(name));
-    }
-    let foreign: Vec<String> = foreign
-        .into_iter()
-        .filter(|name| !(name.starts_with(PACKAGE) && name.contains("/log@")))
-        .map(|name| header::printable(name, 100))
-        .collect();
-    if !foreign.is_empty() {
-        report.findings.push(Finding::error(
-            "foreign_imports",
-            format!("it imports what no host gives: {}", list(&foreign)),
-            import_fix(&foreign, &Producers::of(bytes)),
-        ));
-    }
-    let exports: Vec<String> = component.exports(engine).map(|(name, _)| name.to_owned()).collect();
-    let offered: Vec<&String> = exports.iter().filter(|name| name.starts_with(FORMAT)).collect();
-    // A component may serve several versions; the newest that the host knows counts.
-    let known = offered.iter().filter(|name| minor(name, FORMAT).is_some()).max_by_key(|name| minor(name, FORMAT));
-    match (known, offered.first()) {
-        (Some(name), _) => {
-            report.contract = name.strip_prefix(FORMAT).map(str::to_owned);
-            let found = component.get_export(engine, name);
-            if !matches!(found.map(|export| export.ty), Some(ComponentItem::ComponentInstance(_))) {
-                report.findings.push(Finding::error(
-                    "wrong_types",
-                    format!("its export {name} is not an interface"),
-                    "make its bindings anew from wit/formatter.wit and build it again",
-                ));
-            }
-            if minor(name, FORMAT).is_some_and(|minor| minor > NEWEST_MINOR) {
-                report.findings.push(Finding::warning(
-                    "newer_contract",
-                    format!("it is built for {name}; this host knows {NEWEST}"),
-                    "it works here without what is newer; a newer Heraldry knows all of it",
-                ));
-            }
-        }
-        (None, Some(name)) => report.findings.push(other_version(name)),
-        (None, None) => {
-            let shown: Vec<String> = exports.iter().map(|name| header::printable(name, 100)).collect();
-            report.findings.push(Finding::error(
-                "missing_export",
-                format!("it does not export {FORMAT}{NEWEST}; its exports: {}", list(&shown)),
-                "build it for the world `formatter` of wit/formatter.wit, and export its `format` interface",
-            ));
-        }
-    }
-    report.interprets = exports.iter().any(|name| name.starts_with(INTERPRET));
-}
-
-/// The minor version of a name of contract 1.
-fn minor(name: &str, interface: &str) -> Option<u64> {
-    name.strip_prefix(interface)?.strip_prefix("1.")?.split('.').next()?.parse().ok()
-}
-
-/// It speaks of our contract, but of a version that this host does not know.
-fn other_version(name: &str) -> Finding {
-    let shown = header::printable(name, 100);
-    let major = name.rsplit('@').next().and_then(|version| version.split('.').next()?.parse::<u64>().ok());
-    let fix = match major {
-        Some(0) => format!("it is too old: make its bindings anew from wit/formatter.wit, version {NEWEST}"),
-        _ => format!("it is too new for this host: update Heraldry, or build it for version {NEWEST}"),
-    };
-    Finding::error(
-        "contract_version",
-        format!("it is built for {shown}; this host knows version 1 of the contract"),
-        fix,
-    )
-}
-
-/// The version of the contract that a component's exports name, found without compiling it.
-pub fn exported_contract(bytes: &[u8]) -> Option<String> {
-    let mut depth = 0u32;
-    for section in Parser::new(0).parse_all(bytes) {
-        match section.ok()? {
-            Section::ModuleSection { .. } | Section::ComponentSection { .. } => depth += 1,
-            Section::End(_) => depth = depth.saturating_sub(1),
-            Section::ComponentExportSection(exports) if depth == 0 => {
-                let names = exports.into_iter().filter_map(Result::ok).map(|export| export.name.name.to_owned());
-                let version = names.filter_map(|name| name.strip_prefix(FORMAT).map(str::to_owned)).max();
-                if version.is_some() {
-                    return version;
-                }
-            }
-            _ => {}
-        }
-    }
-    None
-}
-
-fn list(names: &[String]) -> String {
-    match names.len() {
-        0 => "none".into(),
-        n if n > NAMED => format!("{} and {} more", names[..NAMED].join(", "), n - NAMED),
-        _ => names.join(", "),
-    }
-}
-
-/// What made the component, as its `producers` sections say.
-#[derive(Default)]
-struct Producers(String);
-
-impl Producers {
-    fn of(bytes: &[u8]) -> Self {
-        let mut text = String::new();
-        for section in Parser::new(0).parse_all(bytes).flatten() {
-            if let Section::CustomSection(custom) = section
-                && custom.name() == "producers"
-            {
-                text.push_str(&String::from_utf8_lossy(custom.data()));
-            }
-        }
-        Self(text.to_ascii_lowercase())
-    }
-
-    fn name(&self, tool: &str) -> bool {
-        self.0.contains(tool)
-    }
-}
-
-/// Which tool adds imports like these, and how it is told not to.
-fn import_fix(names: &[String], producers: &Producers) -> String {
-    if !names.iter().any(|name| name.starts_with("wasi:")) {
-        return "a formatter may import the log and nothing else: leave out what needs more".into();
-    }
-    let fix = if producers.name("componentize-py") || producers.name("python") {
-        "componentize-py adds WASI: give it `--stub-wasi`"
-    } else if producers.name("componentize-qjs") || producers.name("quickjs") {
-        "jco adds WASI: give it `--backend-qjs-disable-async --backend-qjs-stub-wasi`"
-    } else if producers.name("componentize-js") || producers.name("javascript") {
-        "componentize-js adds WASI: give it `-d stdio random clocks http fetch-event`"
-    } else if producers.name("rust") {
-        "the targets wasm32-wasip1 and wasm32-wasip2 add WASI: build for wasm32-unknown-unknown"
-    } else {
-        "its toolchain adds WASI: Rust: build for wasm32-unknown-unknown; jco: --backend-qjs-stub-wasi; componentize-py: --stub-wasi"
-    };
-    format!("a formatter has no WASI; {fix} (`heraldry formatter build` does)")
-}
-
-/// Asks for the manifest, twice, and puts the component where it asks to be.
-fn describe(bench: &Bench<'_>, compiled: &Compiled, linked: Linked, report: &mut Report) -> Option<(Manifest, Linked)> {
-    let failed = |error: &RenderError, report: &mut Report| {
-        report.findings.push(Finding::error(
-            "describe_failed",
-            format!("describe: {error}{}", trace(error)),
-            "`describe` takes nothing and returns the manifest as JSON text; `heraldry formatter new` makes one that works",
-        ));
-    };
-    let text = match bench.sandbox.describe(&linked).result {
+/// Reads the manifest, twice, because `describe` must be deterministic as well.
+fn describe(sandbox: &Sandbox, linked: &Linked, report: &mut Report) -> Option<Manifest> {
+    let text = match sandbox.describe(linked).result {
         Ok(text) => text,
         Err(error) => {
-            failed(&error, report);
+            report.findings.push(Finding::error(
+                "describe_failed",
+                format!("describe: {error}{}", callers(&error)),
+                "`describe` takes nothing and returns the manifest as JSON text; `heraldry formatter new` makes one that works",
+            ));
             return None;
         }
     };
-    if bench.sandbox.describe(&linked).result.as_ref() != Ok(&text) {
-        report.findings.push(nondeterministic("describe"));
+    if sandbox.describe(linked).result.as_ref() != Ok(&text) {
+        report.findings.push(not_deterministic("describe"));
     }
     let manifest = match Manifest::parse(&text) {
         Ok(manifest) => manifest,
@@ -371,6 +235,17 @@ fn describe(bench: &Bench<'_>, compiled: &Compiled, linked: Linked, report: &mut
             "say in one sentence what the format is for: admins see it in the list of formatters",
         ));
     }
+    Some(manifest)
+}
+
+/// Puts the component into the sandbox that its manifest asks for.
+fn place(
+    sandbox: &Sandbox,
+    compiled: &Compiled,
+    manifest: &Manifest,
+    linked: Linked,
+    report: &mut Report,
+) -> Option<Linked> {
     match (manifest.size, linked.size) {
         (Size::Small, Size::Large) => {
             report.findings.push(Finding::error(
@@ -378,192 +253,51 @@ fn describe(bench: &Bench<'_>, compiled: &Compiled, linked: Linked, report: &mut
                 "it needs the large sandbox and does not ask for it",
                 "say \"size\": \"large\" in its manifest",
             ));
-            Some((manifest, linked))
+            Some(linked)
         }
-        (Size::Large, Size::Small) => {
-            let Some(_) = bench.sandbox.engine(Size::Large) else {
-                report.findings.push(Finding::error(
-                    "large_off",
-                    "it asks for the large sandbox, which is switched off here",
-                    "an operator can switch it on with --large-formatters on; or leave \"size\" out, if it can do without",
-                ));
-                return None;
-            };
-            move_to_large(bench, compiled, report).map(|linked| (manifest, linked))
-        }
-        _ => Some((manifest, linked)),
-    }
-}
-
-/// The same code in the large sandbox.
-fn move_to_large(bench: &Bench<'_>, compiled: &Compiled, report: &mut Report) -> Option<Linked> {
-    let engine = bench.sandbox.engine(Size::Large)?;
-    let moved = compiled
-        .serialize()
-        .and_then(|code| compile::deserialize(engine, &code))
-        .map_err(|error| format!("{error:#}"))
-        .and_then(|compiled| bench.sandbox.link(&compiled, Size::Large, report.interprets));
-    match moved {
-        Ok(linked) => Some(linked),
-        Err(words) => {
-            report.findings.push(too_much("it does not fit into the large sandbox", &words));
+        (Size::Large, Size::Small) if !sandbox.has(Size::Large) => {
+            report.findings.push(Finding::error(
+                "large_off",
+                "it asks for the large sandbox, which is switched off here",
+                "an operator can switch it on with --large-formatters on; or leave \"size\" out, if it can do without",
+            ));
             None
         }
+        (Size::Large, Size::Small) => {
+            const EXCESS: &str = "it does not fit into the large sandbox";
+            let moved = sandbox.move_to(compiled, Size::Large).map_err(|error| not_loaded(EXCESS, &error));
+            let linked = moved.and_then(|compiled| {
+                sandbox
+                    .link(&compiled, Size::Large, report.interprets)
+                    .map_err(|LinkError(reason)| not_loaded(EXCESS, &LoadError::ExceedsSandbox(reason)))
+            });
+            keep_finding(linked, report)
+        }
+        _ => Some(linked),
     }
 }
 
-fn nondeterministic(what: &str) -> Finding {
+pub(super) fn not_deterministic(function: &str) -> Finding {
     Finding::error(
         "not_deterministic",
-        format!("{what}: two runs with the same input gave different results"),
+        format!("{function}: two runs with the same input gave different results"),
         "the same input must give the same bytes: no clock, no randomness, no order of a hash map",
     )
 }
 
-/// The innermost functions of a trap.
-fn trace(error: &RenderError) -> String {
+/// The callers of the function that trapped, in words.
+pub(super) fn callers(error: &RenderError) -> String {
     match error {
         RenderError::Trap { backtrace, .. } if backtrace.len() > 1 => {
-            format!(" (called by {})", backtrace[1..].iter().take(4).cloned().collect::<Vec<_>>().join(", "))
+            let callers: Vec<_> = backtrace[1..].iter().take(NAMED_FUNCTIONS).cloned().collect();
+            format!(" (called by {})", callers.join(", "))
         }
         _ => String::new(),
     }
 }
 
-/// Runs every sample twice. A formatter may refuse an event; it may not break on one, cross a limit, make an
-/// illegal payload or answer differently the second time.
-fn try_samples(bench: &Bench<'_>, linked: &Linked, manifest: &Manifest, report: &mut Report) {
-    let mut broken: Vec<(String, RenderError)> = Vec::new();
-    let mut unstable = Vec::new();
-    let mut feeds = Vec::new();
-    let mut slow = 0;
-    for sample in bench.samples {
-        let first = bench.sandbox.format(linked, &sample.event, bench.around, TransportKind::Http, "{}", PATIENT);
-        if matches!(first.result, Err(RenderError::Limit { limit: Limit::Fuel | Limit::Time, .. })) {
-            slow += 1;
-        }
-        if slow > SLOW_SAMPLES {
-            // It uses its limit up each time: more of the same teaches nothing and takes long.
-            break;
-        }
-        let second = bench.sandbox.format(linked, &sample.event, bench.around, TransportKind::Http, "{}", PATIENT);
-        report.trials.push(trial(sample, &first));
-        // The wall clock is the one thing that may differ between two runs.
-        let timed = |result: &Result<Payload, RenderError>| {
-            matches!(result, Err(RenderError::Limit { limit: Limit::Time, .. }))
-        };
-        if first.result != second.result && !timed(&first.result) && !timed(&second.result) {
-            unstable.push(sample.name.clone());
-        }
-        match first.result {
-            Ok(payload) if manifest.kind == Kind::Line => {
-                if payload.body.iter().any(|byte| matches!(byte, b'\n' | b'\r')) {
-                    feeds.push(sample.name.clone());
-                }
-            }
-            Ok(_)
-            | Err(RenderError::Unsupported(_) | RenderError::InvalidOptions(_) | RenderError::InvalidEvent(_)) => {}
-            // The operator's word on events, not the formatter's.
-            Err(RenderError::Limit { limit: Limit::Input, .. }) => {}
-            Err(error) => broken.push((sample.name.clone(), error)),
-        }
-    }
-    summarize(broken, &unstable, &feeds, report);
-    advise(bench, linked, report);
-}
-
-fn trial(sample: &Sample, called: &Called<Payload>) -> Trial {
-    Trial {
-        sample: sample.name.clone(),
-        outcome: called.result.as_ref().map_or_else(RenderError::code, |_| "ok"),
-        error: called.result.as_ref().err().map(ToString::to_string),
-        instructions: called.instructions,
-        memory_bytes: called.memory_bytes,
-        output_bytes: called.result.as_ref().map_or(0, Payload::bytes),
-    }
-}
-
-fn summarize(broken: Vec<(String, RenderError)>, unstable: &[String], feeds: &[String], report: &mut Report) {
-    // One finding for each way of breaking, however many samples break so.
-    let mut ways: Vec<(String, RenderError, Vec<String>)> = Vec::new();
-    for (sample, error) in broken {
-        let words = format!("{error}{}", trace(&error));
-        match ways.iter_mut().find(|(known, ..)| *known == words) {
-            Some((.., samples)) => samples.push(sample),
-            None => ways.push((words, error, vec![sample])),
-        }
-    }
-    for (words, error, samples) in ways.into_iter().take(NAMED_SAMPLES) {
-        let fix = match error {
-            RenderError::Limit { limit: Limit::Memory | Limit::Table, .. } => {
-                "hold less at a time: a call gets a fresh instance, and need not keep anything for the next"
-            }
-            RenderError::Limit { limit: Limit::Stack, .. } => "recurse less deeply, or use a loop",
-            RenderError::Limit { limit: Limit::Output | Limit::Headers, .. } => {
-                "cut the content to fit, and say in it that you cut"
-            }
-            RenderError::Limit { .. } => "do less for one event: `heraldry formatter bench` shows what a call costs",
-            RenderError::Trap { .. } => "catch what the language throws and return `internal` with words; never trap",
-            RenderError::Illegal(_) => "wit/formatter.wit, at `payload` and `header`, has the rules",
-            _ => "answer `unsupported-event` to what the format has no message for",
-        };
-        report.findings.push(Finding::error(
-            "sample_failed",
-            format!("it fails on sample events ({}): {words}", named(&samples)),
-            fix,
-        ));
-    }
-    if !unstable.is_empty() {
-        report.findings.push(nondeterministic(&format!("format ({})", named(unstable))));
-    }
-    if !feeds.is_empty() {
-        report.findings.push(Finding::error(
-            "line_feed",
-            format!("its kind is `line`, but the body has line feeds ({})", named(feeds)),
-            "replace line feeds by spaces or escapes, or say \"kind\": \"document\" in the manifest",
-        ));
-    }
-}
-
-fn named(samples: &[String]) -> String {
-    let shown = &samples[..samples.len().min(NAMED_SAMPLES)];
-    let more = samples.len() - shown.len();
-    if more == 0 { shown.join(", ") } else { format!("{} and {more} more", shown.join(", ")) }
-}
-
-/// What is legal and yet worth a word.
-fn advise(bench: &Bench<'_>, linked: &Linked, report: &mut Report) {
-    if report.trials.is_empty() {
-        return;
-    }
-    let settings = bench.sandbox.settings();
-    if report.trials.iter().all(|trial| trial.outcome == "unsupported_event") {
-        report.findings.push(Finding::warning(
-            "supports_nothing",
-            "it has no message for any event type",
-            "answer `unsupported-event` only to types that the format really leaves out",
-        ));
-    }
-    if report.trials.iter().all(|trial| trial.outcome == "invalid_options") {
-        report.findings.push(Finding::warning(
-            "options_needed",
-            "it does nothing without options",
-            "give every option a default, so that a webhook works as soon as it names the format",
-        ));
-    }
-    let most = |cost: fn(&Trial) -> u64| report.trials.iter().map(cost).max().unwrap_or_default();
-    let near = [
-        ("instructions", most(|trial| trial.instructions), settings.fuel),
-        ("memory", most(|trial| trial.memory_bytes as u64), bench.sandbox.memory_bytes(linked.size) as u64),
-        ("output", most(|trial| trial.output_bytes as u64), settings.output_bytes as u64),
-    ];
-    for (what, used, allowed) in near {
-        if used.saturating_mul(100) >= allowed.saturating_mul(NEAR_PERCENT) && used < allowed {
-            report.findings.push(Finding::warning(
-                "near_limit",
-                format!("a sample takes {used} of the {allowed} that the limit on {what} allows"),
-                "real events are larger than the samples: leave room",
-            ));
-        }
+impl Report {
+    fn has_errors(&self) -> bool {
+        self.findings.iter().any(|finding| finding.severity == Severity::Error)
     }
 }

@@ -1,91 +1,117 @@
-//! Files: the drop-in folder's, which may be anything, and ours, which are replaced as a whole.
+//! Components of the drop-in folder: a file was added, changed or removed.
 
-use std::io::Read as _;
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
 
-use crate::formatter::admission::check;
-use crate::formatter::admission::report::Rejection;
+use super::canary;
+use super::component::Component;
+use super::files;
+use super::folder::FileStamp;
+use super::shared::Shared;
+use super::table::{DropInFile, Rejected, Sources};
+use super::versions::{History, Origin};
+use crate::formatter::digest::{hex, sha256, unhex};
 
-/// What changes when a file does.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(in crate::formatter) struct Mark {
-    inode: u64,
-    bytes: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
-}
+impl Shared {
+    /// The stamp that a file had when it was last loaded; `None` if it never was.
+    pub(super) fn stamp_of(&self, file: &str) -> Option<Option<FileStamp>> {
+        self.sources().files.get(file).map(|drop_in| drop_in.stamp)
+    }
 
-/// The drop-in folder's files, by name, with their marks. Whatever ends in `.wasm` is looked at, also what is
-/// no file; what cannot be looked at has no mark.
-///
-/// # Errors
-/// When the folder is there and cannot be read.
-pub(in crate::formatter) fn candidates(folder: &Path) -> std::io::Result<Vec<(PathBuf, Option<Mark>)>> {
-    let entries = match std::fs::read_dir(folder) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(error),
-    };
-    let mut paths = Vec::new();
-    for entry in entries {
-        let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "wasm") {
-            paths.push(path);
+    /// Names of the files that were loaded.
+    pub(super) fn drop_in_files(&self) -> Vec<String> {
+        self.sources().files.keys().cloned().collect()
+    }
+
+    /// Loads a new or changed file, as a component or as a rejection.
+    pub(super) fn load_file(&self, path: &Path, stamp: Option<FileStamp>) {
+        let file = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let good = self.sources().files.get(&file).and_then(|drop_in| drop_in.good.clone());
+        let mut digest = None;
+        let admitted = files::read(path, self.runtime.settings().component_bytes).and_then(|bytes| {
+            let found = sha256(&bytes);
+            digest = Some(found);
+            match &good {
+                Some(good) if good.digest() == found => Ok(Arc::clone(good)),
+                _ => self.admit(&bytes, found, Origin::Folder, Some(file.clone())),
+            }
+        });
+        let mut sources = self.sources();
+        let (good, rejected) = match admitted {
+            Ok(component) => self.accept_file(&mut sources, &file, component, good),
+            Err(rejection) => {
+                let (code, reason) = (rejection.code, &rejection.reason);
+                if good.is_some() {
+                    tracing::warn!(
+                        file,
+                        code,
+                        reason,
+                        "a formatter file was rejected; the version before stays in use"
+                    );
+                } else {
+                    tracing::warn!(file, code, reason, "a formatter file was rejected; replace it by one that fits");
+                }
+                (good, Some(Rejected { digest, rejection }))
+            }
+        };
+        sources.files.insert(file, DropInFile { stamp, good, rejected });
+        self.publish(&sources);
+    }
+
+    /// Puts the component of a file into use in place of `before`, and records its version.
+    fn accept_file(
+        &self,
+        sources: &mut Sources,
+        file: &str,
+        component: Arc<Component>,
+        before: Option<Arc<Component>>,
+    ) -> (Option<Arc<Component>>, Option<Rejected>) {
+        let name = component.name().to_owned();
+        let digest = hex(&component.digest());
+        if before.as_ref().is_some_and(|before| Arc::ptr_eq(before, &component)) {
+            return (Some(component), None);
         }
+        if self.current(&name).is_some_and(|current| current.file.as_deref() != Some(file)) {
+            // The table lists it as rejected for as long as the other component has the name.
+            tracing::warn!(
+                file,
+                formatter = name,
+                "a formatter file was rejected, since its name is taken; give it another in its manifest"
+            );
+            return (Some(component), None);
+        }
+        let known = sources.versions.get(&name).filter(|history| history.origin == Origin::Folder).cloned();
+        if let Some(why) = known.as_ref().and_then(|history| history.find(&digest)?.withdrawn.clone()) {
+            let good = before.or_else(|| {
+                let active = known.as_ref().and_then(|history| unhex(&history.active))?;
+                let loaded = self.admit_stored(active)?.ok()?;
+                Some(self.component(loaded, Origin::Folder, Some(file.to_owned())))
+            });
+            return (good, Some(canary::rolled_back(&component, &why.reason)));
+        }
+        let mut history = known.unwrap_or_else(|| History::new(Origin::Folder));
+        if history.active != digest {
+            history.add(self.version(&component));
+            self.remember(sources, &name, Some(history));
+        }
+        canary::begin(&component, before.filter(|before| before.name() == name));
+        tracing::info!(file, formatter = name, digest, "a formatter was loaded");
+        (Some(component), None)
     }
-    paths.sort();
-    Ok(paths.into_iter().map(|path| (mark(&path), path)).map(|(mark, path)| (path, mark)).collect())
-}
 
-/// A link counts as what it leads to.
-fn mark(path: &Path) -> Option<Mark> {
-    let metadata = std::fs::metadata(path).ok()?;
-    Some(Mark {
-        inode: metadata.ino(),
-        bytes: metadata.len(),
-        modified: (metadata.mtime(), metadata.mtime_nsec()),
-        changed: (metadata.ctime(), metadata.ctime_nsec()),
-    })
-}
-
-/// Reads a file that may be anything: a pipe must not block, a huge one must not fill the memory.
-pub(in crate::formatter) fn read(path: &Path, most: usize) -> Result<Vec<u8>, Rejection> {
-    let unreadable = |error: std::io::Error| {
-        Rejection::new("unreadable", format!("it cannot be read: {error}; check its permissions and where it leads to"))
-    };
-    // O_NONBLOCK: opening a pipe that nobody writes to returns at once.
-    let file = std::fs::OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path).map_err(unreadable)?;
-    let metadata = file.metadata().map_err(unreadable)?;
-    if !metadata.is_file() {
-        return Err(Rejection::new("not_a_file", "it is not a regular file; put the component itself there"));
+    /// Drops a removed file with its component.
+    pub(super) fn remove_file(&self, file: &str) {
+        let mut sources = self.sources();
+        let Some(drop_in) = sources.files.remove(file) else { return };
+        if let Some(component) = drop_in.good {
+            let name = component.name().to_owned();
+            let others =
+                sources.files.values().any(|other| other.good.as_ref().is_some_and(|good| good.name() == name));
+            tracing::info!(file, formatter = name, "a formatter was removed");
+            if !others && sources.versions.get(&name).is_some_and(|history| history.origin == Origin::Folder) {
+                self.remember(&mut sources, &name, None);
+            }
+        }
+        self.publish(&sources);
     }
-    if metadata.len() > most as u64 {
-        let finding = check::too_large(metadata.len(), most);
-        return Err(Rejection::new(finding.code, finding.sentences()));
-    }
-    let mut bytes = Vec::new();
-    file.take(most as u64 + 1).read_to_end(&mut bytes).map_err(unreadable)?;
-    Ok(bytes)
-}
-
-/// Writes a file beside, syncs it and moves it into place: a reader sees the old one or the new one.
-///
-/// # Errors
-/// When the disk does not take it.
-pub(in crate::formatter) fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let folder = path.parent().ok_or_else(|| std::io::Error::other("a file without a folder"))?;
-    let mut beside = tempfile::NamedTempFile::new_in(folder)?;
-    std::io::Write::write_all(&mut beside, bytes)?;
-    beside.as_file().sync_all()?;
-    beside.persist(path)?;
-    std::fs::File::open(folder)?.sync_all()
-}
-
-/// Reads a component as the drop-in folder is read, for an author's tools.
-///
-/// # Errors
-/// Why it cannot be read.
-pub fn read_component(path: &Path, most: usize) -> Result<Vec<u8>, Rejection> {
-    read(path, most)
 }

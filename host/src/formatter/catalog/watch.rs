@@ -1,86 +1,91 @@
-//! The drop-in folder, watched: by looking, which works on every file system and for a folder that comes later.
+//! The watcher of the drop-in folder. It polls, which works on every file system and for a folder that is created later.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use super::drop_in::{self as folder, Mark};
-use super::Inner;
+use super::folder::{self, FileStamp};
+use super::shared::Shared;
 
-/// Between two looks. A file is taken once it was the same in two of them: whoever copies one is done then.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// Interval between two polls. A file is loaded once two polls in a row saw it unchanged: then its copy is complete.
+const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Loads uploads and the folder, then watches the folder until the host stops.
-pub(in crate::formatter) fn run(inner: &Inner) {
-    inner.load_uploads();
-    let mut watch = Watch::default();
-    watch.look(inner, true);
-    inner.settle();
-    while !inner.is_stopping() {
-        std::thread::park_timeout(LOOK_EVERY);
-        watch.look(inner, false);
+pub(super) fn run(shared: &Shared) {
+    shared.load_uploads();
+    let mut watcher = Watcher::default();
+    watcher.poll(shared, true);
+    shared.settle();
+    while !shared.is_stopping() {
+        std::thread::park_timeout(POLL_INTERVAL);
+        watcher.poll(shared, false);
     }
 }
 
-/// How a file was seen at the last look.
+/// State of a file at the last poll.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Seen {
-    /// With this mark; what cannot be looked at has none.
-    There(Option<Mark>),
-    Gone,
+    /// Present with this stamp; without one if it could not be examined.
+    Present(Option<FileStamp>),
+    Absent,
 }
 
-/// What changed and has not come to rest yet.
 #[derive(Default)]
-struct Watch {
-    restless: HashMap<String, Seen>,
+struct Watcher {
+    /// Files that changed and were not the same in two polls in a row yet.
+    unsettled: HashMap<String, Seen>,
+    /// True if the folder could not be read, which is logged once.
     unreadable: bool,
 }
 
-impl Watch {
-    /// Takes what changed and has come to rest; at the first look everything.
-    fn look(&mut self, inner: &Inner, first: bool) {
-        let found = match folder::candidates(inner.drop_in()) {
+impl Watcher {
+    /// Loads the files that changed and have settled; at the first poll all files.
+    fn poll(&mut self, shared: &Shared, first: bool) {
+        let found = match folder::list(&shared.drop_in) {
             Ok(found) => found,
             Err(error) => {
                 if !std::mem::replace(&mut self.unreadable, true) {
-                    let folder = inner.drop_in().display();
-                    tracing::warn!(%folder, %error, "the formatters folder cannot be read; what is loaded stays");
+                    let folder = shared.drop_in.display();
+                    tracing::warn!(
+                        %folder,
+                        %error,
+                        "the formatters folder cannot be read, so its formatters stay as they are; check its permissions"
+                    );
                 }
                 return;
             }
         };
         self.unreadable = false;
         let mut present = HashSet::new();
-        for (path, mark) in found {
+        for (path, stamp) in found {
             let file = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
             present.insert(file.clone());
-            // What has no mark cannot be told from what it was; it is looked at once.
-            if inner.mark_of(&file) == Some(mark) {
-                self.restless.remove(&file);
-            } else if first || self.rests(&file, Seen::There(mark)) {
-                inner.take_file(&path, mark);
-                if inner.is_stopping() {
+            // Without a stamp a change cannot be noticed: such a file is loaded once.
+            if shared.stamp_of(&file) == Some(stamp) {
+                self.unsettled.remove(&file);
+            } else if first || self.has_settled(&file, Seen::Present(stamp)) {
+                shared.load_file(&path, stamp);
+                if shared.is_stopping() {
                     return;
                 }
             }
         }
-        // Whoever replaces a file by removing it first gets a moment.
-        for file in inner.files().into_iter().filter(|file| !present.contains(file)) {
-            if self.rests(&file, Seen::Gone) {
-                inner.drop_file(&file);
+        // A file that is replaced by removing it first is absent for a short time.
+        for file in shared.drop_in_files().into_iter().filter(|file| !present.contains(file)) {
+            if self.has_settled(&file, Seen::Absent) {
+                shared.remove_file(&file);
             }
         }
-        self.restless.retain(|file, seen| *seen == Seen::Gone || present.contains(file));
+        self.unsettled.retain(|file, seen| *seen == Seen::Absent || present.contains(file));
     }
 
-    /// Whether a file was the same at the last look; remembered for the next one if not.
-    fn rests(&mut self, file: &str, seen: Seen) -> bool {
-        let rests = self.restless.get(file) == Some(&seen);
-        if rests {
-            self.restless.remove(file);
+    /// True if the last poll saw the file in the same state; otherwise the state is kept for the next poll.
+    fn has_settled(&mut self, file: &str, seen: Seen) -> bool {
+        let settled = self.unsettled.get(file) == Some(&seen);
+        if settled {
+            self.unsettled.remove(file);
         } else {
-            self.restless.insert(file.to_owned(), seen);
+            self.unsettled.insert(file.to_owned(), seen);
         }
-        rests
+        settled
     }
 }

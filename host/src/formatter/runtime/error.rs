@@ -1,27 +1,28 @@
-//! Why a formatter gave no payload.
+//! Errors of the runtime, by type: compiling, loading, linking, and a call that gave no payload.
 
 use std::fmt;
+use std::process::ExitStatus;
 
 use crate::json::fault::Fault;
 
-/// What one call may use at most.
+/// A limit on one call.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Limit {
-    /// Instructions.
+    /// WebAssembly instructions, which wasmtime meters as fuel.
     Fuel,
     /// Wall-clock time.
     Time,
-    /// Linear memory.
+    /// Linear memory, all memories of the instance together.
     Memory,
-    /// Table elements.
+    /// Elements of all tables together.
     Table,
-    /// The wasm stack.
+    /// The WebAssembly stack.
     Stack,
-    /// Bytes of event and options that go in.
+    /// Bytes of event and options together.
     Input,
-    /// Bytes that come out.
+    /// Bytes of body, headers and content type together.
     Output,
-    /// Headers that come out.
+    /// Number of headers in the payload.
     Headers,
 }
 
@@ -41,44 +42,44 @@ impl Limit {
     }
 }
 
-/// Why there is no payload. `Display` is a sentence for the webhook's admin.
+/// A call that gave no payload. `Display` is a sentence for the webhook's admin.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum RenderError {
     /// The format has no message for this event type.
     Unsupported(String),
-    /// The webhook's options cannot be used.
+    /// The formatter rejects the webhook's options.
     InvalidOptions(Vec<Fault>),
-    /// The event lacks what the format needs.
+    /// The event lacks a member that the format needs.
     InvalidEvent(Vec<Fault>),
-    /// The formatter said so itself.
+    /// The formatter returned `internal` with this message.
     Internal(String),
-    /// A limit was crossed.
+    /// The call exceeded a limit.
     Limit {
-        /// Which.
+        /// The exceeded limit.
         limit: Limit,
-        /// How much is allowed, with its unit.
+        /// The allowed amount, with its unit.
         allowed: String,
     },
-    /// The code broke off: a panic, a wild pointer.
+    /// The code trapped: a panic, an out-of-bounds access, a division by zero.
     Trap {
         /// A stable word for metrics.
         kind: &'static str,
-        /// What happened.
+        /// A description for people.
         what: String,
-        /// The functions that were running, innermost first.
+        /// Names of the running functions, innermost first.
         backtrace: Vec<String>,
     },
-    /// The payload breaks a rule of the contract.
+    /// The payload violates a rule of the contract.
     Illegal(String),
     /// No formatter of this name is loaded.
     NotLoaded(String),
-    /// The host is stopping.
+    /// The host is shutting down.
     Stopping,
 }
 
 impl RenderError {
-    /// Whether the formatter is at fault, so that another version of it may do better: not when it
-    /// declined the event type, and not when nothing was called.
+    /// True if the formatter is at fault, so that another version of it may succeed. False if it declined the
+    /// event type and if nothing was called.
     pub fn is_fault(&self) -> bool {
         !matches!(
             self,
@@ -102,11 +103,11 @@ impl RenderError {
     }
 }
 
-fn faults(f: &mut fmt::Formatter<'_>, what: &str, faults: &[Fault]) -> fmt::Result {
-    write!(f, "the formatter cannot use {what}")?;
-    for (place, fault) in faults.iter().enumerate() {
+fn write_faults(f: &mut fmt::Formatter<'_>, subject: &str, faults: &[Fault]) -> fmt::Result {
+    write!(f, "the formatter cannot use {subject}")?;
+    for (index, fault) in faults.iter().enumerate() {
         let pointer = if fault.pointer.is_empty() { "the whole" } else { &fault.pointer };
-        write!(f, "{} {pointer}: {}", if place == 0 { ":" } else { ";" }, fault.detail)?;
+        write!(f, "{} {pointer}: {}", if index == 0 { ":" } else { ";" }, fault.detail)?;
     }
     Ok(())
 }
@@ -115,20 +116,20 @@ impl fmt::Display for RenderError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unsupported(event_type) => write!(f, "the formatter has no message for {event_type}"),
-            Self::InvalidOptions(problems) => faults(f, "the webhook's format_options", problems),
-            Self::InvalidEvent(problems) => faults(f, "this event", problems),
+            Self::InvalidOptions(problems) => write_faults(f, "the webhook's format_options", problems),
+            Self::InvalidEvent(problems) => write_faults(f, "this event", problems),
             Self::Internal(message) => write!(f, "the formatter reports: {message}"),
             Self::Limit { limit, allowed } => {
                 write!(f, "the formatter crossed the limit on {}, which is {allowed}", limit.as_str())
             }
             Self::Trap { what, backtrace, .. } => {
-                write!(f, "the formatter broke off: {what}")?;
+                write!(f, "the formatter crashed: {what}")?;
                 if let Some(function) = backtrace.first() {
                     write!(f, ", in {function}")?;
                 }
                 Ok(())
             }
-            Self::Illegal(what) => write!(f, "the formatter's payload is not legal: {what}"),
+            Self::Illegal(reason) => write!(f, "the formatter's payload is not legal: {reason}"),
             Self::NotLoaded(name) => write!(f, "no formatter named {name} is loaded"),
             Self::Stopping => f.write_str("the host is stopping"),
         }
@@ -136,3 +137,34 @@ impl fmt::Display for RenderError {
 }
 
 impl std::error::Error for RenderError {}
+
+/// A component that was not compiled.
+#[derive(Debug)]
+pub(in crate::formatter) enum CompileError {
+    /// The bytes are not a valid component; the compiler's message.
+    Invalid(String),
+    /// The compiler process could not be run, through no fault of the component.
+    NotRun(std::io::Error),
+    /// The compiler process ended with an error; the first line of its message.
+    Crashed(String),
+    /// The kernel ended the compiler process at its limit on processor time or memory.
+    Limit {
+        /// Allowed processor time, in seconds.
+        seconds: u64,
+        /// The signal that ended it.
+        status: ExitStatus,
+    },
+}
+
+/// Valid machine code that a sandbox does not load; the text is wasmtime's.
+#[derive(Debug)]
+pub(in crate::formatter) enum LoadError {
+    /// The system forbids executable memory, through no fault of the component.
+    NotExecutable(String),
+    /// The component needs more memories, tables or instances than the sandbox has.
+    ExceedsSandbox(String),
+}
+
+/// Imports or exports of a type that the contract does not have; the text is wasmtime's.
+#[derive(Debug)]
+pub(in crate::formatter) struct LinkError(pub(in crate::formatter) String);

@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use crate::formatter::{Registry, RegistryOptions};
+use crate::formatter::{Catalog, CatalogOptions};
 use crate::model::delivery::ErrorClass;
 use crate::model::event::Event;
 use crate::model::settings::TlsFiles;
@@ -56,10 +56,10 @@ impl Resolve for NoNames {
 }
 
 /// What a courier must have and a double does not use.
-static UNUSED: LazyLock<(Arc<Registry>, Arc<Transport>)> = LazyLock::new(|| {
+static UNUSED: LazyLock<(Arc<Catalog>, Arc<Transport>)> = LazyLock::new(|| {
     let folder = tempfile::tempdir().expect("a folder");
     let clock = Arc::new(simulation::SimClock::standing());
-    let registry = Registry::open(RegistryOptions::in_folder(folder.path(), &[], clock)).expect("a registry");
+    let registry = Catalog::open(CatalogOptions::in_folder(folder.path(), &[], clock)).expect("a registry");
     let guard = Arc::new(Guard::new(Vec::new()));
     let transport = Transport::new(guard, Arc::new(NoNames), Tls::new(&TlsFiles::default(), &[]).expect("TLS"), None)
         .expect("a transport");

@@ -16,7 +16,7 @@ use fastrand::Rng;
 use tokio::time::{Instant, sleep};
 
 use super::{Double, Ended, UNUSED};
-use crate::formatter::Rendered;
+use crate::formatter::RenderCache;
 use crate::model::audit::Actor;
 use crate::model::delivery::{ErrorClass, Status};
 use crate::model::event::{Event, EventType, NewEvent};
@@ -508,7 +508,7 @@ impl Life {
         let courier = Courier {
             store: Arc::clone(&store),
             registry: Arc::clone(&UNUSED.0),
-            rendered: Rendered::default(),
+            rendered: RenderCache::default(),
             transport: Arc::clone(&UNUSED.1),
             clock,
             telemetry: Arc::new(Telemetry::new()),
