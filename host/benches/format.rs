@@ -7,7 +7,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use heraldry::formatter::{Registry, RegistryOptions};
+use heraldry::formatter::{Catalog, CatalogOptions};
 use heraldry::model::event::Event;
 use heraldry::samples;
 use heraldry_formatter::{Context, Formatter, RawEvent};
@@ -19,8 +19,8 @@ const ROUNDS: usize = 5;
 fn main() {
     let folder = tempfile::TempDir::new().expect("a folder");
     let clock = heraldry::app::Parts::default().clock;
-    let options = RegistryOptions::in_folder(folder.path(), heraldry::built_in(), clock);
-    let registry = Registry::open(RegistryOptions { threads: 2, ..options }).expect("the registry opens");
+    let options = CatalogOptions::in_folder(folder.path(), heraldry::built_in(), clock);
+    let registry = Catalog::open(CatalogOptions { threads: 2, ..options }).expect("the registry opens");
     let registry = Arc::new(registry);
     let event = samples::all().iter().find(|sample| sample.name == "finding_added").and_then(samples::event);
     let event = event.expect("the plain sample");
@@ -33,7 +33,7 @@ fn main() {
     two_threads(&registry, &event);
 }
 
-fn measure<F: Formatter>(registry: &Registry, event: &Event) {
+fn measure<F: Formatter>(registry: &Catalog, event: &Event) {
     let name = F::manifest().name;
     let component = registry.current(name).expect("built in");
     let raw = RawEvent {
@@ -74,7 +74,7 @@ fn mean_us(mut call: impl FnMut()) -> f64 {
 }
 
 /// Calls per second on two threads, compared with one.
-fn two_threads(registry: &Arc<Registry>, event: &Event) {
+fn two_threads(registry: &Arc<Catalog>, event: &Event) {
     let component = registry.current("slack").expect("built in");
     let calls = |threads: usize| {
         let workers: Vec<_> = (0..threads)

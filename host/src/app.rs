@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::api::{self, Api};
 use crate::clock::SystemClock;
 use crate::config::Config;
-use crate::formatter::{Compiler, Registry, RegistryOptions, Sample};
+use crate::formatter::{Compiler, Catalog, CatalogOptions, Sample};
 use crate::model::audit::Actor;
 use crate::model::secret::Secret;
 use crate::model::time::Clock;
@@ -105,7 +105,7 @@ impl ShutdownHandle {
 pub struct App {
     new_admin_token: Option<Secret>,
     store: Arc<Store>,
-    registry: Arc<Registry>,
+    registry: Arc<Catalog>,
     scheduler: Arc<Scheduler>,
     transport: Arc<Transport>,
     telemetry: Arc<Telemetry>,
@@ -140,7 +140,9 @@ pub async fn build(config: Config, parts: Parts) -> Result<App> {
     let store = Arc::new(store);
     let new_admin_token = first_token(&store, config.admin_token.as_ref()).await?;
     let host_name = store.setting("host-name", config.host_name.clone(), machine_name()).await?;
-    let options = RegistryOptions {
+    let telemetry = Arc::new(Telemetry::new());
+    let options = CatalogOptions {
+        metrics: telemetry.formatters(),
         settings: config.sandbox,
         threads: std::thread::available_parallelism().map_or(2, std::num::NonZero::get),
         components: config.data.join("components"),
@@ -157,9 +159,8 @@ pub async fn build(config: Config, parts: Parts) -> Result<App> {
             Box::new(move |audit_event| store.audit_soon(audit_event))
         },
     };
-    let registry = tokio::task::spawn_blocking(|| Registry::open(options)).await??;
+    let registry = tokio::task::spawn_blocking(|| Catalog::open(options)).await??;
     let registry = Arc::new(registry);
-    let telemetry = Arc::new(Telemetry::new());
     let runtime = Builder::new_multi_thread().worker_threads(2).thread_name("deliveries").enable_all().build()?;
     let handle = runtime.handle().clone();
     let delivery_runtime = DeliveryRuntime(Some(runtime));

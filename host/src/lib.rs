@@ -27,7 +27,7 @@ pub mod transport;
 mod upkeep;
 
 /// The built-in formatters as WebAssembly components, for tests and benchmarks that open their own
-/// [`formatter::Registry`].
+/// [`formatter::Catalog`].
 pub fn built_in() -> &'static [&'static [u8]] {
     embedded::COMPONENTS
 }

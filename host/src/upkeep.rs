@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::formatter::{self, Registry};
+use crate::formatter::{self, Catalog};
 use crate::model::settings::DeliverySettings;
 use crate::store::{Retention, Store};
 
@@ -13,7 +13,7 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
 const CHUNK_PAUSE: Duration = Duration::from_millis(50);
 
 /// Sweeps once a minute, the first time at once. Never returns; the caller aborts the task.
-pub(crate) async fn run(store: Arc<Store>, registry: Arc<Registry>, settings: DeliverySettings) {
+pub(crate) async fn run(store: Arc<Store>, registry: Arc<Catalog>, settings: DeliverySettings) {
     if let Err(error) = store.missing_events().await {
         tracing::warn!(%error, "cannot look for lost events; `heraldry store check` does it on a stopped host");
     }

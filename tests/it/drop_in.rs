@@ -59,7 +59,7 @@ async fn files_are_added_changed_and_removed_while_the_host_runs() {
         put(&folder, "live.wasm", &version(2));
         until(&admin, "the good file again", |listed| !has(listed, "live.wasm", "rejected", None)).await;
     }
-    host.logged("a formatter was refused").await;
+    host.logged("a formatter file was rejected").await;
     let id = admin.event(&events::finding("x", "low")).await;
     assert_eq!(admin.settled(&id).await[0]["status"], "delivered");
 

@@ -31,7 +31,7 @@ async fn health_readiness_and_metrics_need_no_token() {
         "heraldry_webhooks{state=\"off\"} 1".to_owned(),
         "heraldry_webhooks{state=\"tripped\"} 1".to_owned(),
         format!("heraldry_webhook_tripped{{webhook=\"{tripped}\"}} 1"),
-        "heraldry_formatter_calls{formatter=\"json\"} 3".to_owned(),
+        "heraldry_formatter_calls_total{formatter=\"json\"} 3".to_owned(),
         "heraldry_http_requests_total{method=\"POST\",route=\"/api/v1/events\",status=\"202\"} 2".to_owned(),
         "heraldry_http_requests_total{method=\"GET\",route=\"/api/v1/webhooks/{id}\",status=\"404\"} 1".to_owned(),
         "heraldry_store_writable 1".to_owned(),

@@ -4,7 +4,7 @@ use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
-use heraldry::formatter::{Compiler, Report, Workbench, WorkbenchOptions};
+use heraldry::formatter::{Compiler, ComponentRuntime, ComponentRuntimeOptions, Report};
 use heraldry::model::settings::SandboxSettings;
 use serde_json::json;
 use tokio::time::Instant;
@@ -67,7 +67,7 @@ fn attacks() -> Vec<(&'static str, Handmade, &'static str, &'static str)> {
             "a-gibibyte",
             made("a-gibibyte").payload(&[], 0, 1 << 30),
             "sample_failed",
-            "it broke off or crossed a limit: no such memory",
+            "it crashed or crossed a limit: no such memory",
         ),
         ("a-million-headers", a_million_headers(), "sample_failed", "limit on output"),
         (
@@ -82,7 +82,7 @@ fn attacks() -> Vec<(&'static str, Handmade, &'static str, &'static str)> {
             "sample_failed",
             "reached outside its memory",
         ),
-        ("lies-about-its-result", made("lies-about-its-result").format("(i32.const -8)"), "sample_failed", "broke off"),
+        ("lies-about-its-result", made("lies-about-its-result").format("(i32.const -8)"), "sample_failed", "crashed"),
         (
             "begins-large",
             made("begins-large").pages(1100),
@@ -126,7 +126,7 @@ async fn hostile_components_are_rejected_by_cause_while_other_deliveries_arrive(
                 let problem = response.json();
                 assert_eq!(problem["code"], code, "{name}: {response}");
                 // A list with invalid bounds is reported in the engine's words.
-                let told = words.starts_with("it broke off") || problem["reason"].to_string().contains(words);
+                let told = words.starts_with("it crashed") || problem["reason"].to_string().contains(words);
                 assert!(told, "{name}: {response}");
             }
         }
@@ -196,23 +196,23 @@ async fn compiled_code_with_a_wrong_mac_is_never_loaded() {
     let host = host.start_again().await;
     let listed = host.admin().get("/formatters").await.expect(200).list();
     assert!(listed.len() == paths.len() && listed.iter().all(|formatter| formatter["state"] == "ready"), "{listed:?}");
-    assert!(host.log().matches("it is compiled anew").count() >= 4, "{}", host.log());
+    assert!(host.log().matches("the component is compiled again").count() >= 4, "{}", host.log());
 }
 
-fn workbench() -> Workbench {
-    let options = WorkbenchOptions {
+fn runtime() -> ComponentRuntime {
+    let options = ComponentRuntimeOptions {
         settings: SandboxSettings { fuel: 3_000_000, ..SandboxSettings::default() },
         calls: 2,
         compiler: Compiler::Here,
-        kept: None,
+        code_cache: None,
         host_name: "heraldry.example".into(),
         samples: heraldry::app::trial_samples().into_iter().take(1).collect(),
     };
-    Workbench::new(options).expect("a workbench")
+    ComponentRuntime::new(options).expect("a runtime")
 }
 
-fn checked(workbench: &Workbench, bytes: &[u8]) -> Report {
-    let (report, loaded) = workbench.check(bytes);
+fn checked(runtime: &ComponentRuntime, bytes: &[u8]) -> Report {
+    let (report, loaded) = runtime.check(bytes);
     assert_eq!(report.fits, loaded.is_some());
     let sentences = report.findings.iter().all(|finding| !finding.message.is_empty() && !finding.fix.is_empty());
     assert!(sentences, "{report:?}");
@@ -221,27 +221,27 @@ fn checked(workbench: &Workbench, bytes: &[u8]) -> Report {
 
 #[test]
 fn a_truncated_component_is_rejected() {
-    let workbench = workbench();
+    let runtime = runtime();
     let whole = Handmade::new("whole", "1.0.0", "x").build();
-    assert!(checked(&workbench, &whole).fits, "{:?}", checked(&workbench, &whole));
+    assert!(checked(&runtime, &whole).fits, "{:?}", checked(&runtime, &whole));
     // The last sections hold names and producers, without which a component is still complete.
     let needed = whole.windows(9).rposition(|window| window == b"producers").unwrap_or(whole.len());
     for end in 0..whole.len() {
-        let report = checked(&workbench, &whole[..end]);
+        let report = checked(&runtime, &whole[..end]);
         assert!(!report.fits || end > needed / 2, "cut at {end} of {}", whole.len());
     }
 }
 
 #[test]
 fn a_component_with_a_flipped_bit_is_checked_without_a_crash() {
-    let workbench = workbench();
+    let runtime = runtime();
     let whole = Handmade::new("whole", "1.0.0", "x").build();
     let mut rejected = 0;
     // Every third byte is flipped in turn, each in another bit.
     for position in (0..whole.len()).step_by(3) {
         let mut flipped = whole.clone();
         flipped[position] ^= 1 << (position % 8);
-        rejected += usize::from(!checked(&workbench, &flipped).fits);
+        rejected += usize::from(!checked(&runtime, &flipped).fits);
     }
     assert!(rejected > whole.len() / 10, "only {rejected} of {} were rejected", whole.len() / 3);
 }

@@ -63,23 +63,11 @@ async fn metrics(State(api): State<Shared>) -> Response {
 
 /// One formatter's counters as metrics.
 fn measured(formatter: FormatterInfo) -> FormatterSnapshot {
-    let numbers = formatter.numbers;
-    let errors = [("error", numbers.typed_errors), ("limit", numbers.limits_crossed), ("trap", numbers.traps)];
-    let errors = errors.into_iter().flat_map(|(kind, counts)| counts.into_iter().map(move |(what, n)| (kind, what, n)));
     FormatterSnapshot {
         name: formatter.name,
         version: formatter.version.unwrap_or_default(),
         digest: formatter.digest.unwrap_or_default(),
-        calls: numbers.calls,
-        skipped: numbers.skipped,
-        errors: errors.collect(),
-        mean_us: numbers.timings.mean_us,
-        max_us: numbers.timings.max_us,
-        mean_instructions: numbers.instructions.mean,
-        max_instructions: numbers.instructions.max,
-        memory_peak_bytes: numbers.memory_peak_bytes,
-        output_bytes: numbers.output_bytes,
-        log_lines: numbers.log_lines,
+        memory_peak_bytes: formatter.numbers.memory_peak_bytes,
     }
 }
 

@@ -11,7 +11,7 @@ use utoipa::openapi::OpenApi;
 use super::budget::BodyBudget;
 use super::ingest_limit::IngestLimit;
 use super::problem::ApiError;
-use crate::formatter::Registry;
+use crate::formatter::Catalog;
 use crate::model::id::WebhookId;
 use crate::model::settings::Limits;
 use crate::model::time::Clock;
@@ -28,7 +28,7 @@ pub struct Api {
     /// Sends test deliveries, and drops the queue of a deleted webhook.
     pub scheduler: Arc<Scheduler>,
     /// Renders previews, validates format options, installs formatters.
-    pub registry: Arc<Registry>,
+    pub registry: Arc<Catalog>,
     /// Checks a destination against the SSRF guard before its webhook is saved.
     pub transport: Arc<Transport>,
     /// Limits on one request.

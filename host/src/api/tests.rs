@@ -17,7 +17,7 @@ use tower_service::Service as _;
 
 use super::*;
 use crate::clock::SystemClock;
-use crate::formatter::{Registry, RegistryOptions};
+use crate::formatter::{Catalog, CatalogOptions};
 use crate::model::audit::Actor;
 use crate::model::secret::Secret;
 use crate::model::settings::{DeliverySettings, Limits, TlsFiles};
@@ -80,15 +80,15 @@ impl Reply {
 }
 
 /// Compiling the formatters is slow, so all tests share them.
-fn registry() -> Arc<Registry> {
-    static REGISTRY: OnceLock<(Arc<Registry>, tempfile::TempDir)> = OnceLock::new();
+fn registry() -> Arc<Catalog> {
+    static REGISTRY: OnceLock<(Arc<Catalog>, tempfile::TempDir)> = OnceLock::new();
     let (registry, _) = REGISTRY.get_or_init(|| {
         let folder = tempfile::tempdir().expect("a folder");
         let clock = Arc::new(SystemClock::start());
         let samples = crate::app::trial_samples();
         let options =
-            RegistryOptions { samples, ..RegistryOptions::in_folder(folder.path(), embedded::COMPONENTS, clock) };
-        (Arc::new(Registry::open(options).expect("formatters")), folder)
+            CatalogOptions { samples, ..CatalogOptions::in_folder(folder.path(), embedded::COMPONENTS, clock) };
+        (Arc::new(Catalog::open(options).expect("formatters")), folder)
     });
     Arc::clone(registry)
 }

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 
-use crate::formatter::{Registry, RenderError, Rendered};
+use crate::formatter::{Catalog, RenderError, RenderCache};
 use crate::model::delivery::Attempt;
 use crate::model::event::Event;
 use crate::model::id::{DeliveryId, WebhookId};
@@ -59,7 +59,7 @@ pub struct Parts {
     /// Where events are read.
     pub store: Arc<Store>,
     /// Renders them.
-    pub registry: Arc<Registry>,
+    pub registry: Arc<Catalog>,
     /// Sends them.
     pub transport: Arc<Transport>,
     /// The clock of timestamps and of overlapping secrets.
@@ -70,7 +70,7 @@ pub struct Parts {
 
 /// The real way of a delivery: formatter, signature, transport.
 pub struct Pipeline {
-    registry: Arc<Registry>,
+    registry: Arc<Catalog>,
     clock: Arc<dyn Clock>,
     renderer: Renderer,
     sender: Sender,
@@ -113,7 +113,7 @@ impl Pipeline {
     /// A pipeline of these parts.
     pub fn new(parts: Parts) -> Self {
         let Parts { store, registry, transport, clock, telemetry } = parts;
-        let renderer = Renderer { store, registry: Arc::clone(&registry), rendered: Rendered::default() };
+        let renderer = Renderer { store, registry: Arc::clone(&registry), rendered: RenderCache::default() };
         let sender = Sender { transport, registry: Arc::clone(&registry), clock: Arc::clone(&clock), telemetry };
         Self { registry, clock, renderer, sender }
     }

@@ -7,7 +7,7 @@ use sha2::{Digest as _, Sha256};
 use super::batch::Ready;
 use super::claim::Claim;
 use super::result::{Attempted, Ending, event_of};
-use crate::formatter::{Component, Registry, RenderError, Rendered, RenderedKey};
+use crate::formatter::{Component, Catalog, RenderError, RenderCache, RenderKey};
 use crate::model::event::Event;
 use crate::model::id::DeliveryId;
 use crate::model::url::TransportKind;
@@ -18,9 +18,9 @@ use crate::transport;
 /// Renders deliveries with the loaded formatters.
 pub(super) struct Renderer {
     pub(super) store: Arc<Store>,
-    pub(super) registry: Arc<Registry>,
+    pub(super) registry: Arc<Catalog>,
     /// Payloads of the last moments: a fan-out to webhooks of one format and options renders once.
-    pub(super) rendered: Rendered,
+    pub(super) rendered: RenderCache,
 }
 
 impl Renderer {
@@ -31,7 +31,7 @@ impl Renderer {
         let rendering = rendering(webhook);
         let pinned = item.sent.pin().filter(|pin| pin.rendering == rendering);
         let Some(component) = self.component(webhook, pinned).await else { return Err(Ending::NotLoaded) };
-        let key = RenderedKey { event: event.id, component: component.digest(), rendering };
+        let key = RenderKey { event: event.id, component: component.digest(), rendering };
         let options: Arc<str> = webhook.config.format_options.as_str().into();
         let transport_kind = webhook.config.url.scheme().transport_kind();
         match self.rendered.get_or(key, self.registry.render(&component, &event, &options, transport_kind)).await {

@@ -7,7 +7,7 @@ use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT}
 
 use super::batch::{self, Ready};
 use super::result::{Attempted, Half};
-use crate::formatter::{Component, Registry, Verdict};
+use crate::formatter::{Component, Catalog, Verdict};
 use crate::model::retry::{self, Failure, Ruling};
 use crate::model::secret::Secret;
 use crate::model::time::{Clock, Timestamp};
@@ -20,7 +20,7 @@ use crate::transport::{self, Content, Report, Request, Transport};
 pub(super) struct Sender {
     pub(super) transport: Arc<Transport>,
     /// Reads responses with the component that made the payload.
-    pub(super) registry: Arc<Registry>,
+    pub(super) registry: Arc<Catalog>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) telemetry: Arc<Telemetry>,
 }

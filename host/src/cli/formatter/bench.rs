@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::super::failure::Failure;
 use super::super::terminal::{self, line, note};
-use super::{ToolArgs, load, workbench};
-use crate::formatter::{Loaded, Payload, Workbench};
+use super::{ToolArgs, load, runtime};
+use crate::formatter::{ComponentRuntime, Loaded, Payload};
 use crate::model::event::Event;
 use crate::model::url::TransportKind;
 
@@ -35,12 +35,12 @@ struct Cost {
 }
 
 pub(super) fn run(file: &Path, save: bool, json: bool, tool: &ToolArgs) -> Result<(), Failure> {
-    let workbench = workbench(tool)?;
-    let loaded = load(&workbench, file)?;
+    let runtime = runtime(tool)?;
+    let loaded = load(&runtime, file)?;
     let mut costs = BTreeMap::new();
     // The plain sample of each type is closest to a real event.
-    for sample in workbench.samples().iter().filter(|sample| !sample.name.contains("--")) {
-        costs.insert(sample.name.clone(), measure(&workbench, &loaded, &sample.event));
+    for sample in runtime.samples().iter().filter(|sample| !sample.name.contains("--")) {
+        costs.insert(sample.name.clone(), measure(&runtime, &loaded, &sample.event));
     }
     let path = file.with_file_name("bench.json");
     let baseline: BTreeMap<String, Cost> = match std::fs::read(&path) {
@@ -58,7 +58,7 @@ pub(super) fn run(file: &Path, save: bool, json: bool, tool: &ToolArgs) -> Resul
             .map_err(|error| Failure::failed(error, "this is a bug in Heraldry: report it"))?;
         line(text)?;
     } else {
-        show(&workbench, &loaded, &costs, &baseline)?;
+        show(&runtime, &loaded, &costs, &baseline)?;
     }
     if save {
         let text = serde_json::to_string_pretty(&costs)
@@ -74,12 +74,12 @@ pub(super) fn run(file: &Path, save: bool, json: bool, tool: &ToolArgs) -> Resul
     Ok(())
 }
 
-fn measure(workbench: &Workbench, loaded: &Loaded, event: &Event) -> Cost {
-    let first = workbench.run(loaded, event, "{}", TransportKind::Http);
+fn measure(runtime: &ComponentRuntime, loaded: &Loaded, event: &Event) -> Cost {
+    let first = runtime.run(loaded, event, "{}", TransportKind::Http);
     let until = Instant::now() + TIME;
     let mut times = Vec::with_capacity(CALLS);
     while times.len() < CALLS && (times.len() < 3 || Instant::now() < until) {
-        times.push(workbench.run(loaded, event, "{}", TransportKind::Http).duration_us);
+        times.push(runtime.run(loaded, event, "{}", TransportKind::Http).duration_us);
     }
     times.sort_unstable();
     let percentile = |share: usize| times[(times.len() - 1) * share / 100];
@@ -93,7 +93,7 @@ fn measure(workbench: &Workbench, loaded: &Loaded, event: &Event) -> Cost {
 }
 
 fn show(
-    workbench: &Workbench,
+    runtime: &ComponentRuntime,
     loaded: &Loaded,
     costs: &BTreeMap<String, Cost>,
     baseline: &BTreeMap<String, Cost>,
@@ -116,7 +116,7 @@ fn show(
         })
         .collect();
     terminal::table(&["EVENT", "INSTRUCTIONS", "CHANGE", "MEMORY", "BYTES OUT", "P50 US", "P99 US"], &rows)?;
-    let limits = workbench.limits(loaded.manifest.size);
+    let limits = runtime.limits(loaded.manifest.size);
     let most = |cost: fn(&Cost) -> u64| costs.values().map(cost).max().unwrap_or_default().max(1);
     line("")?;
     terminal::facts(&[

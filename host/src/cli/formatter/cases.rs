@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use super::super::failure::Failure;
 use super::{options, parse_event};
-use crate::formatter::{Loaded, Workbench};
+use crate::formatter::{ComponentRuntime, Loaded};
 use crate::model::event::Event;
 use crate::samples;
 
@@ -31,8 +31,8 @@ struct CaseFile<'a> {
 }
 
 /// All cases: the samples, then the files of `cases/` beside the component.
-pub(super) fn all(workbench: &Workbench, loaded: &Loaded, folder: &Path) -> Result<Vec<Case>, Failure> {
-    let samples = workbench.samples().iter();
+pub(super) fn all(runtime: &ComponentRuntime, loaded: &Loaded, folder: &Path) -> Result<Vec<Case>, Failure> {
+    let samples = runtime.samples().iter();
     let mut cases: Vec<Case> = samples
         .map(|sample| Case { name: sample.name.clone(), event: sample.event.clone(), options: "{}".into() })
         .collect();

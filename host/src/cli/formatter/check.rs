@@ -4,16 +4,16 @@ use std::path::Path;
 
 use super::super::failure::Failure;
 use super::super::terminal::{self, escape, line, plural};
-use super::{ToolArgs, read, show_finding, workbench};
+use super::{ToolArgs, read, runtime, show_finding};
 use crate::formatter::{Report, Severity, Trial};
 
 /// Exit code when the component could not be checked (unreadable file, or a failure of the tool itself).
 const EXIT_NOT_CHECKED: u8 = 2;
 
 pub(super) fn run(file: &Path, json: bool, tool: &ToolArgs) -> Result<(), Failure> {
-    let checked = workbench(tool).and_then(|workbench| {
-        let bytes = read_any(&workbench, file)?;
-        Ok(workbench.check(&bytes).0)
+    let checked = runtime(tool).and_then(|runtime| {
+        let bytes = read_any(&runtime, file)?;
+        Ok(runtime.check(&bytes).0)
     });
     let report = match checked {
         Ok(report) => report,
@@ -36,7 +36,7 @@ pub(super) fn run(file: &Path, json: bool, tool: &ToolArgs) -> Result<(), Failur
 }
 
 /// Reads a file even if it is above the size limit, so that the report can say so.
-fn read_any(workbench: &crate::formatter::Workbench, file: &Path) -> Result<Vec<u8>, Failure> {
+fn read_any(runtime: &crate::formatter::ComponentRuntime, file: &Path) -> Result<Vec<u8>, Failure> {
     match std::fs::metadata(file) {
         Ok(metadata) if metadata.is_file() && metadata.len() <= MAX_READ_BYTES => {
             std::fs::read(file).map_err(|error| {
@@ -44,7 +44,7 @@ fn read_any(workbench: &crate::formatter::Workbench, file: &Path) -> Result<Vec<
                 Failure::failed(error, "check the file's permissions")
             })
         }
-        _ => read(workbench, file),
+        _ => read(runtime, file),
     }
 }
 

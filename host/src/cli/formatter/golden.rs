@@ -9,8 +9,8 @@ use heraldry_formatter::{Error, Header, Payload, Problem, golden};
 use super::super::failure::Failure;
 use super::super::terminal::{self, line, note, plural};
 use super::cases::{self, Case};
-use super::{ToolArgs, diff, load, workbench};
-use crate::formatter::{Loaded, RenderError, Workbench};
+use super::{ToolArgs, diff, load, runtime};
+use crate::formatter::{ComponentRuntime, Loaded, RenderError};
 use crate::json::fault::Fault;
 use crate::model::url::TransportKind;
 
@@ -21,13 +21,13 @@ Golden files are in golden/ beside the component, one per sample event and one p
 Exit codes: 0 all outputs match, 1 at least one differs.";
 
 pub(super) fn run(file: &Path, bless: bool, tool: &ToolArgs) -> Result<(), Failure> {
-    let workbench = workbench(tool)?;
-    let loaded = load(&workbench, file)?;
+    let runtime = runtime(tool)?;
+    let loaded = load(&runtime, file)?;
     let beside = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let cases = cases::all(&workbench, &loaded, beside)?;
+    let cases = cases::all(&runtime, &loaded, beside)?;
     let folder = beside.join("golden");
     let outputs: BTreeMap<String, String> =
-        cases.iter().map(|case| output(&workbench, &loaded, case)).collect::<Result<_, Failure>>()?;
+        cases.iter().map(|case| output(&runtime, &loaded, case)).collect::<Result<_, Failure>>()?;
     let golden_files = read(&folder)?;
     if bless {
         return write(&folder, &golden_files, &outputs);
@@ -36,8 +36,8 @@ pub(super) fn run(file: &Path, bless: bool, tool: &ToolArgs) -> Result<(), Failu
 }
 
 /// Name and text of the golden file for one case.
-fn output(workbench: &Workbench, loaded: &Loaded, case: &Case) -> Result<(String, String), Failure> {
-    let run = workbench.run(loaded, &case.event, &case.options, TransportKind::Http);
+fn output(runtime: &ComponentRuntime, loaded: &Loaded, case: &Case) -> Result<(String, String), Failure> {
+    let run = runtime.run(loaded, &case.event, &case.options, TransportKind::Http);
     let (extension, text) = match run.result {
         Ok(payload) => golden::show(&Ok(Payload {
             content_type: payload.content_type,

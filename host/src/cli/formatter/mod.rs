@@ -11,7 +11,8 @@ use super::terminal::{self, escape};
 use crate::app;
 use crate::config::{self, ClientArgs, ServeArgs};
 use crate::formatter::{
-    Compiler, Finding, Kept, Loaded, Report, Severity, Workbench, WorkbenchOptions, own_key, read_component,
+    CodeCache, Compiler, ComponentRuntime, ComponentRuntimeOptions, Finding, Loaded, Report, Severity, code_cache_key,
+    read_component,
 };
 use crate::model::event::{Event, NewEvent};
 use crate::model::url::TransportKind;
@@ -218,18 +219,19 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
     }
 }
 
-/// The workbench of a host with these limits.
-fn workbench(tool: &ToolArgs) -> Result<Workbench, Failure> {
+/// The runtime of a host with these limits.
+fn runtime(tool: &ToolArgs) -> Result<ComponentRuntime, Failure> {
     let args = ServeArgs::with_file(tool.config.clone());
     let config = config::load(&args)
         .map_err(|error| Failure::usage(error, "correct the host's TOML file, or name another one with --config"))?;
     // Compiled code is cached in the user's cache folder for the next command; without one, each run compiles.
-    let kept = config::cache_folder().and_then(|folder| Some(Kept { key: own_key(&folder).ok()?, folder }));
-    Workbench::new(WorkbenchOptions {
+    let code_cache =
+        config::cache_folder().and_then(|folder| Some(CodeCache { key: code_cache_key(&folder).ok()?, folder }));
+    ComponentRuntime::new(ComponentRuntimeOptions {
         settings: config.sandbox,
         calls: 2,
         compiler: Compiler::Child,
-        kept,
+        code_cache,
         host_name: HOST_NAME.to_owned(),
         samples: app::trial_samples(),
     })
@@ -237,8 +239,8 @@ fn workbench(tool: &ToolArgs) -> Result<Workbench, Failure> {
 }
 
 /// Reads a component's file.
-fn read(workbench: &Workbench, file: &Path) -> Result<Vec<u8>, Failure> {
-    let most = usize::try_from(workbench.limits(Default::default()).component_bytes).unwrap_or(usize::MAX);
+fn read(runtime: &ComponentRuntime, file: &Path) -> Result<Vec<u8>, Failure> {
+    let most = usize::try_from(runtime.limits(Default::default()).component_bytes).unwrap_or(usize::MAX);
     read_component(file, most).map_err(|rejection| {
         let error = anyhow::anyhow!("{}: {}", file.display(), rejection.reason);
         Failure::failed(error, "build the component of a project with `heraldry formatter build`")
@@ -246,9 +248,9 @@ fn read(workbench: &Workbench, file: &Path) -> Result<Vec<u8>, Failure> {
 }
 
 /// Reads, checks and loads a component.
-fn load(workbench: &Workbench, file: &Path) -> Result<Loaded, Failure> {
-    let bytes = read(workbench, file)?;
-    let (report, loaded) = workbench.check(&bytes);
+fn load(runtime: &ComponentRuntime, file: &Path) -> Result<Loaded, Failure> {
+    let bytes = read(runtime, file)?;
+    let (report, loaded) = runtime.check(&bytes);
     loaded.ok_or_else(|| rejected(file, &report))
 }
 

@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime};
 
 use super::super::failure::Failure;
 use super::super::terminal::{self, escape, escape_lines, line, note};
-use super::{EventArgs, ToolArgs, diff, event, load, options, workbench};
-use crate::formatter::{Limits, Loaded, LogLevel, Run, Workbench};
+use super::{EventArgs, ToolArgs, diff, event, load, options, runtime};
+use crate::formatter::{ComponentRuntime, Limits, Loaded, LogLevel, Run};
 
 /// Pause between two checks of the files in watch mode.
 const POLL_INTERVAL: Duration = Duration::from_millis(300);
@@ -20,9 +20,9 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: &Args) -> Result<(), Failure> {
-    let workbench = workbench(&args.tool)?;
+    let runtime = runtime(&args.tool)?;
     if !args.watch {
-        return once(&workbench, args);
+        return once(&runtime, args);
     }
     let mut seen = None;
     loop {
@@ -30,7 +30,7 @@ pub(super) async fn run(args: &Args) -> Result<(), Failure> {
         if seen.as_ref() != Some(&now) {
             seen = Some(now);
             // The build may still be writing the file: print the failure and go on watching.
-            if let Err(failure) = once(&workbench, args) {
+            if let Err(failure) = once(&runtime, args) {
                 if failure.is_output_closed() {
                     return Err(failure);
                 }
@@ -52,18 +52,18 @@ fn modification_times(args: &Args) -> Vec<Option<SystemTime>> {
     files.into_iter().flatten().map(|path| std::fs::metadata(path).and_then(|m| m.modified()).ok()).collect()
 }
 
-fn once(workbench: &Workbench, args: &Args) -> Result<(), Failure> {
-    let loaded = load(workbench, &args.file)?;
+fn once(runtime: &ComponentRuntime, args: &Args) -> Result<(), Failure> {
+    let loaded = load(runtime, &args.file)?;
     let event = event(&args.event.event)?;
     let options = options(&loaded, &args.event.options)?;
-    let run = workbench.run(&loaded, &event, &options, args.event.transport);
+    let run = runtime.run(&loaded, &event, &options, args.event.transport);
     let Some(other) = &args.diff else {
         let rendered = show(&run)?;
-        measures(&loaded, &run, &workbench.limits(loaded.manifest.size))?;
+        measures(&loaded, &run, &runtime.limits(loaded.manifest.size))?;
         return if rendered { Ok(()) } else { Err(Failure::already_printed()) };
     };
-    let other_loaded = load(workbench, other)?;
-    let other_run = workbench.run(&other_loaded, &event, &options, args.event.transport);
+    let other_loaded = load(runtime, other)?;
+    let other_run = runtime.run(&other_loaded, &event, &options, args.event.transport);
     let (old, new) = (text(&other_run), text(&run));
     if old == new {
         line(format_args!("{}identical output{:#}", terminal::GOOD, terminal::GOOD))?;

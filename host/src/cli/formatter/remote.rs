@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::super::failure::Failure;
 use super::super::terminal::{self, escape, escape_json, line, note};
 use super::client::{Api, Response, segment};
-use super::{ToolArgs, read, rejected, show_finding, workbench};
+use super::{ToolArgs, read, rejected, show_finding, runtime};
 use crate::config::ClientArgs;
 
 #[derive(Deserialize)]
@@ -38,10 +38,10 @@ fn path(name: &str, rest: &str) -> String {
 }
 
 pub(super) async fn install(file: &Path, client: &ClientArgs, tool: &ToolArgs) -> Result<(), Failure> {
-    let workbench = workbench(tool)?;
-    let bytes = read(&workbench, file)?;
+    let runtime = runtime(tool)?;
+    let bytes = read(&runtime, file)?;
     // Checked locally first: findings need no host, and the manifest has the name to upload it under.
-    let (report, _) = workbench.check(&bytes);
+    let (report, _) = runtime.check(&bytes);
     let Some(manifest) = report.manifest.as_ref().filter(|_| report.fits) else {
         for finding in &report.findings {
             show_finding(finding)?;

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use super::super::failure::Failure;
 use super::super::terminal::{self, line, plural};
 use super::client::{Api, segment};
-use super::{ToolArgs, diff, load, parse_event, preview, workbench};
+use super::{ToolArgs, diff, load, parse_event, preview, runtime};
 use crate::config::ClientArgs;
 use crate::formatter::{Payload, Run};
 use crate::model::event::Event;
@@ -52,7 +52,7 @@ struct Delivery {
 
 /// The payload that the host renders now (response of the preview API).
 #[derive(Deserialize)]
-struct Rendered {
+struct RenderCache {
     content_type: String,
     headers: std::collections::BTreeMap<String, String>,
     body: Option<String>,
@@ -73,15 +73,15 @@ pub(super) async fn run(
     tool: &ToolArgs,
 ) -> Result<(), Failure> {
     let api = Api::new(client)?;
-    let workbench = workbench(tool)?;
-    let loaded = load(&workbench, file)?;
+    let runtime = runtime(tool)?;
+    let loaded = load(&runtime, file)?;
     let name = format.map_or_else(|| loaded.manifest.name.clone(), str::to_owned);
     let deliveries = deliveries(&api, &name, last.clamp(1, 10_000)).await?;
     if deliveries.is_empty() {
         let error = anyhow::anyhow!("the host has no past deliveries in the format {name}");
         return Err(Failure::failed(error, "name the format whose deliveries are replayed with --format"));
     }
-    let workbench = workbench.speaking_for(host_name(&api, &name).await?);
+    let runtime = runtime.with_host_name(host_name(&api, &name).await?);
     let (mut same, mut changed, mut expired) = (0u64, 0u64, 0u64);
     for delivery in &deliveries {
         let Some(event) = fetch(&api, &delivery.event).await? else {
@@ -89,7 +89,7 @@ pub(super) async fn run(
             continue;
         };
         let current = render_on_host(&api, &name, &event, &delivery.options, delivery.transport_kind).await?;
-        let candidate = preview::text(&workbench.run(&loaded, &event, &delivery.options, delivery.transport_kind));
+        let candidate = preview::text(&runtime.run(&loaded, &event, &delivery.options, delivery.transport_kind));
         if current == candidate {
             same += 1;
             continue;
@@ -185,7 +185,7 @@ async fn render_on_host(
     let response = preview_of(api, name, body).await?;
     match response.status.as_u16() {
         200 => {
-            let current: Rendered = response.parse()?;
+            let current: RenderCache = response.parse()?;
             let body = match (current.body, current.body_base64) {
                 (Some(text), _) => text.into_bytes(),
                 (None, text) => {
@@ -218,5 +218,5 @@ async fn host_name(api: &Api, name: &str) -> Result<String, Failure> {
         let error = anyhow::anyhow!("the host has no formatter named {name}");
         return Err(Failure::failed(error, "name the format whose deliveries are replayed with --format"));
     }
-    Ok(response.parse::<Rendered>().map_or_else(|_| super::HOST_NAME.to_owned(), |current| current.context.host_name))
+    Ok(response.parse::<RenderCache>().map_or_else(|_| super::HOST_NAME.to_owned(), |current| current.context.host_name))
 }

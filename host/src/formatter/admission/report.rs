@@ -1,79 +1,86 @@
-//! What was found out about a component: everything at once, each finding with a stable code and what to do.
+//! The report on a component: all findings at once, each with a stable code and a remedy.
 
 use serde::Serialize;
 
-use super::compile::NOT_COMPILED;
-use super::manifest::{Join, Kind, Manifest, Size};
+use super::manifest::{Join, Kind, Manifest};
+use crate::formatter::runtime::Size;
 
-/// How much a finding matters.
+/// The code of a component that could not be judged, through no fault of its own.
+pub(super) const NOT_COMPILED: &str = "not_compiled";
+
+/// The weight of a finding.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
-    /// It is loaded all the same.
+    /// The component is loaded.
     Warning,
-    /// It is not loaded.
+    /// The component is rejected.
     Error,
 }
 
-/// One thing that is wrong with a component, or worth knowing.
+/// One fault of a component, or one piece of advice.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Finding {
-    /// Whether it keeps the component out.
+    /// Errors reject the component, warnings do not.
     pub severity: Severity,
     /// A stable word for programs.
     pub code: &'static str,
-    /// What is wrong, in a sentence without its full stop.
+    /// The cause, a sentence without its full stop.
     pub message: String,
-    /// What to do about it, in a sentence without its full stop.
+    /// The remedy, a sentence without its full stop.
     pub fix: String,
 }
 
 impl Finding {
-    /// A reason to keep the component out.
-    pub(super) fn error(code: &'static str, message: impl Into<String>, fix: impl Into<String>) -> Self {
+    /// A fault that rejects the component.
+    pub(in crate::formatter) fn error(code: &'static str, message: impl Into<String>, fix: impl Into<String>) -> Self {
         Self { severity: Severity::Error, code, message: message.into(), fix: fix.into() }
     }
 
-    /// Something that its author should know.
-    pub(super) fn warning(code: &'static str, message: impl Into<String>, fix: impl Into<String>) -> Self {
+    /// Advice to the author.
+    pub(in crate::formatter) fn warning(
+        code: &'static str,
+        message: impl Into<String>,
+        fix: impl Into<String>,
+    ) -> Self {
         Self { severity: Severity::Warning, ..Self::error(code, message, fix) }
     }
 
-    /// Message and fix as sentences.
+    /// Message and fix, joined by a semicolon.
     pub fn sentences(&self) -> String {
         format!("{}; {}", self.message, self.fix)
     }
 }
 
-/// How one sample event went.
+/// The result of one sample event.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Trial {
-    /// The sample's name.
+    /// The sample's name, as in `finding_added--minimal`.
     pub sample: String,
-    /// `ok`, or the error's code.
+    /// `ok`, or the code of the [`RenderError`](crate::formatter::RenderError).
     pub outcome: &'static str,
-    /// The error in words.
+    /// The error's message; null if the outcome is `ok`.
     pub error: Option<String>,
-    /// WebAssembly instructions of the call.
+    /// WebAssembly instructions that the call executed.
     pub instructions: u64,
-    /// The most linear memory that it had, in bytes.
+    /// Peak of linear memory, in bytes.
     pub memory_bytes: usize,
-    /// Body and headers together, in bytes.
+    /// Body, headers and content type together, in bytes.
     pub output_bytes: usize,
 }
 
-/// What a manifest says, as far as a report shows it.
+/// The members of a manifest that a report shows.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Described {
     /// The format's name.
     pub name: String,
     /// The formatter's own version.
     pub version: String,
-    /// One sentence.
+    /// One sentence on the purpose.
     pub description: Option<String>,
-    /// Document or line.
+    /// The shape of its payloads.
     pub kind: Kind,
-    /// How payloads may be joined.
+    /// The way to join the payloads of a batch.
     pub join: Join,
     /// The sandbox that it asks for.
     pub size: Size,
@@ -92,35 +99,35 @@ impl From<&Manifest> for Described {
     }
 }
 
-/// Everything that was found out about a component.
+/// The result of a check.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Report {
-    /// Whether a host takes it.
+    /// True if a host loads the component: no finding is an error.
     pub fits: bool,
     /// The file's size, in bytes.
     pub bytes: usize,
     /// `sha256:` and the file's digest in lower-case hex.
     pub digest: String,
-    /// The version of the contract that it was built for, as its export says.
+    /// The version of the contract in the name of its export.
     pub contract: Option<String>,
-    /// Whether it reads answers.
+    /// True if it exports `interpret`, which judges responses.
     pub interprets: bool,
-    /// What it says of itself, once that could be read.
+    /// Its manifest; null if it could not be read.
     pub manifest: Option<Described>,
     /// Errors before warnings.
     pub findings: Vec<Finding>,
-    /// How each sample event went; empty when it could not be run.
+    /// Results on the sample events; empty if it could not be run.
     pub trials: Vec<Trial>,
 }
 
 impl Report {
-    /// Whether it says something about the component: not when the machine could not look at it.
+    /// True if the report is about the component; false if the machine could not compile anything.
     pub fn is_judged(&self) -> bool {
         self.findings.iter().all(|finding| finding.code != NOT_COMPILED)
     }
 
-    /// The errors in one: the first one's code, all in sentences. `None` when it fits.
-    pub(super) fn rejection(&self) -> Option<Rejection> {
+    /// All errors as one rejection, with the first one's code; `None` if the component fits.
+    pub(in crate::formatter) fn rejection(&self) -> Option<Rejection> {
         let errors: Vec<&Finding> =
             self.findings.iter().filter(|finding| finding.severity == Severity::Error).collect();
         let code = errors.first()?.code;
@@ -129,17 +136,17 @@ impl Report {
     }
 }
 
-/// Why a component is not taken.
+/// The reason why a component is not loaded.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Rejection {
-    /// A stable word.
+    /// A stable word for programs.
     pub code: &'static str,
-    /// Everything that is wrong, in sentences.
+    /// All faults and remedies, in sentences.
     pub reason: String,
 }
 
 impl Rejection {
-    pub(super) fn new(code: &'static str, reason: impl Into<String>) -> Self {
+    pub(in crate::formatter) fn new(code: &'static str, reason: impl Into<String>) -> Self {
         Self { code, reason: reason.into() }
     }
 }

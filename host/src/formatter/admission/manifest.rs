@@ -1,69 +1,60 @@
-//! What a formatter says of itself, and its options' schema.
+//! A formatter's manifest, and the schema of its options.
 
 use jsonschema::{Draft, Validator};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::formatter::runtime::Size;
 use crate::json::fault::{Fault, token};
 
-/// A formatter's manifest, checked. The rules stand in `wit/formatter.wit`, at `describe`.
+/// A checked manifest; `wit/formatter.wit` has the rules, at `describe`.
 #[derive(Clone, Debug)]
 pub struct Manifest {
-    /// `[a-z][a-z0-9-]{0,62}`.
+    /// The format's name, `[a-z][a-z0-9-]{0,62}`.
     pub name: String,
-    /// Semantic.
+    /// The formatter's own version, a semantic version.
     pub version: String,
-    /// A person's name for it.
+    /// A name for people, at most 80 characters.
     pub title: Option<String>,
-    /// One sentence.
+    /// One sentence on the purpose, at most 500 characters.
     pub description: Option<String>,
-    /// Whether it makes lines.
+    /// The shape of its payloads.
     pub kind: Kind,
-    /// How payloads may be joined.
+    /// The way to join the payloads of a batch.
     pub join: Join,
     /// The sandbox that it asks for.
     pub size: Size,
-    /// JSON Schema of the options.
+    /// JSON Schema (2020-12) of a webhook's `format_options`.
     pub options_schema: Value,
 }
 
-/// What a formatter makes.
+/// The shape of a formatter's payloads.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
-    /// A document.
+    /// A document, for HTTP only.
     #[default]
     Document,
-    /// One line of text.
+    /// One line of text, for HTTP and syslog.
     Line,
 }
 
-/// How several payloads make one.
+/// The way to join several payloads into one request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Join {
-    /// Not at all.
+    /// Each payload is a request of its own.
     #[default]
     None,
     /// With a line feed between them.
     Newline,
-    /// One after another.
+    /// One after another, with nothing between them.
     Concatenate,
 }
 
-/// The sandbox that a formatter needs.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Size {
-    /// For compiled languages.
-    #[default]
-    Small,
-    /// With more memory, tables and instances, for components that carry an interpreter.
-    Large,
-}
-
+/// The manifest's JSON object; members that this host does not know are ignored.
 #[derive(Deserialize)]
-struct Given {
+struct RawManifest {
     name: String,
     version: String,
     title: Option<String>,
@@ -78,26 +69,26 @@ struct Given {
 }
 
 impl Manifest {
-    /// Reads a manifest. Members that this host does not know are left to later ones.
+    /// Parses a manifest.
     ///
     /// # Errors
-    /// Every fault, in a sentence each.
+    /// All faults, one sentence each.
     pub fn parse(text: &str) -> Result<Self, Vec<String>> {
-        let given: Given = serde_json::from_str(text)
+        let raw: RawManifest = serde_json::from_str(text)
             .map_err(|error| vec![format!("it is not the JSON object that is expected: {error}")])?;
         let mut faults = Vec::new();
-        if !is_name(&given.name) {
-            faults.push(format!("name {:?} does not match [a-z][a-z0-9-]{{0,62}}", given.name));
+        if !is_name(&raw.name) {
+            faults.push(format!("name {:?} does not match [a-z][a-z0-9-]{{0,62}}", raw.name));
         }
-        if !is_version(&given.version) {
-            faults.push(format!("version {:?} is not a semantic version such as 1.2.0", given.version));
+        if !is_version(&raw.version) {
+            faults.push(format!("version {:?} is not a semantic version such as 1.2.0", raw.version));
         }
-        for (what, text, most) in [("title", &given.title, 80), ("description", &given.description, 500)] {
+        for (member, text, most) in [("title", &raw.title, 80), ("description", &raw.description, 500)] {
             if text.as_ref().is_some_and(|text| text.chars().count() > most) {
-                faults.push(format!("{what} is longer than {most} characters"));
+                faults.push(format!("{member} is longer than {most} characters"));
             }
         }
-        let schema = given.options_schema.unwrap_or_else(|| serde_json::json!({ "type": "object" }));
+        let schema = raw.options_schema.unwrap_or_else(|| serde_json::json!({ "type": "object" }));
         if let Err(error) = Options::new(&schema) {
             faults.push(format!("options_schema: {error}"));
         }
@@ -105,19 +96,19 @@ impl Manifest {
             return Err(faults);
         }
         Ok(Self {
-            name: given.name,
-            version: given.version,
-            title: given.title,
-            description: given.description,
-            kind: given.kind,
-            join: given.join,
-            size: given.size,
+            name: raw.name,
+            version: raw.version,
+            title: raw.title,
+            description: raw.description,
+            kind: raw.kind,
+            join: raw.join,
+            size: raw.size,
             options_schema: schema,
         })
     }
 }
 
-/// Whether a text may name a formatter.
+/// True if a text may be a formatter's name: `[a-z][a-z0-9-]{0,62}`.
 pub fn is_name(name: &str) -> bool {
     name.len() <= 63
         && name.starts_with(|first: char| first.is_ascii_lowercase())
@@ -136,16 +127,17 @@ fn is_version(text: &str) -> bool {
         && rest.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-+.".contains(&byte))
 }
 
-/// Checks a webhook's options against a manifest's schema.
-pub(super) struct Options {
+/// A manifest's schema, ready to check a webhook's options.
+pub(in crate::formatter) struct Options {
     validator: Validator,
+    /// Names of the top-level properties; every other option is rejected.
     known: Vec<String>,
 }
 
 impl Options {
     /// # Errors
-    /// When the schema is not one, or points outside itself.
-    pub(super) fn new(schema: &Value) -> Result<Self, String> {
+    /// When it is not a schema, or refers to something outside itself.
+    pub(in crate::formatter) fn new(schema: &Value) -> Result<Self, String> {
         if let Some(reference) = foreign_reference(schema) {
             return Err(format!("$ref {reference:?} points outside the schema; only #… is allowed"));
         }
@@ -155,8 +147,8 @@ impl Options {
         Ok(Self { validator, known: known.map(|known| known.keys().cloned().collect()).unwrap_or_default() })
     }
 
-    /// Everything that is wrong with the options; pointers begin at the options.
-    pub(super) fn check(&self, options: &Value) -> Vec<Fault> {
+    /// All faults of the options; pointers are relative to them.
+    pub(in crate::formatter) fn check(&self, options: &Value) -> Vec<Fault> {
         let mut faults: Vec<Fault> = Vec::new();
         let Some(members) = options.as_object() else {
             return vec![fault(String::new(), "wrong_type", "expected an object".into())];
@@ -171,7 +163,7 @@ impl Options {
         }
         for error in self.validator.iter_errors(options) {
             let pointer = error.instance_path().to_string();
-            // The schema's own word on unknown members, said better above.
+            // `additionalProperties` reports the unknown options again, less clearly.
             if pointer.is_empty() && !faults.is_empty() {
                 continue;
             }

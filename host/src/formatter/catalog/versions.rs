@@ -1,6 +1,6 @@
-//! Which versions of each name there were, and which one is in use: one small file, replaced as a whole.
+//! The versions of each name, and the one in use: one small file, replaced as a whole.
 //!
-//! Uploads live by it. Of the drop-in folder it remembers what a file brought before, so that a version that
+//! Uploads are loaded from it after a start. For the drop-in folder it records earlier versions, so that a version that
 //! was withdrawn stays withdrawn after a restart.
 
 use std::collections::BTreeMap;
@@ -8,37 +8,49 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::info::Origin;
+use super::files::{self, VERSIONS};
 use crate::model::time::Timestamp;
 
-/// Versions of one name that are remembered; the oldest that is not in use goes first.
-const REMEMBERED: usize = 50;
-pub(super) const FILE: &str = "versions.json";
+/// Versions of one name that are recorded; the oldest that is not in use is dropped first.
+const RECORDED: usize = 50;
 
-/// Why the host stopped using a version by itself.
+/// The source of a formatter.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Origin {
+    /// Part of the program.
+    BuiltIn,
+    /// A file of the drop-in folder.
+    Folder,
+    /// Uploaded over the API.
+    Upload,
+}
+
+/// The reason why the host rolled a version back.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Withdrawn {
-    /// When.
+    /// Time of the rollback.
     #[schema(value_type = String, format = DateTime)]
     pub at: Timestamp,
-    /// What it failed on where the version before did not.
+    /// The event and the error that it failed with, where the version before did not.
     pub reason: String,
 }
 
 /// One version of a formatter.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(super) struct Version {
-    /// SHA-256, in hex.
+    /// SHA-256 of the component, in hex.
     pub(super) digest: String,
-    /// Its manifest's version.
+    /// The version in its manifest.
     pub(super) version: String,
-    /// When it came in.
+    /// Time of its first admission, or of the last one if it came in again.
     pub(super) added_at: Timestamp,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Set while the version is rolled back.
     pub(super) withdrawn: Option<Withdrawn>,
 }
 
-/// All versions of one name.
+/// The versions of one name.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(super) struct History {
     pub(super) origin: Origin,
@@ -60,23 +72,23 @@ impl History {
         self.versions.iter().find(|version| version.digest == digest)
     }
 
-    /// Adds a version, or brings a known one to the end, and uses it.
+    /// Adds a version, or moves a known one to the end, and activates it.
     pub(super) fn add(&mut self, version: Version) {
         self.versions.retain(|known| known.digest != version.digest);
         let digest = version.digest.clone();
         self.versions.push(version);
         self.activate(&digest);
-        while self.versions.len() > REMEMBERED {
-            let spare =
+        while self.versions.len() > RECORDED {
+            let unused =
                 |version: &Version| version.digest != self.active && self.previous.as_ref() != Some(&version.digest);
-            match self.versions.iter().position(spare) {
+            match self.versions.iter().position(unused) {
                 Some(oldest) => drop(self.versions.remove(oldest)),
                 None => break,
             }
         }
     }
 
-    /// Uses a version that is known.
+    /// Activates a recorded version.
     pub(super) fn activate(&mut self, digest: &str) {
         if self.active != digest {
             let before = std::mem::replace(&mut self.active, digest.to_owned());
@@ -84,26 +96,28 @@ impl History {
         }
     }
 
-    /// Goes back to `good`, and remembers why `bad` is not used.
-    pub(super) fn withdraw(&mut self, bad: &str, good: &str, why: Withdrawn) {
+    /// Activates `good`, and records the reason why `bad` is not used.
+    pub(super) fn withdraw(&mut self, bad: &str, good: &str, reason: Withdrawn) {
         if let Some(version) = self.versions.iter_mut().find(|version| version.digest == bad) {
-            version.withdrawn = Some(why);
+            version.withdrawn = Some(reason);
         }
         self.activate(good);
     }
 }
 
-/// The file.
+/// The file, and its content by name.
 pub(super) struct Versions {
     path: PathBuf,
     names: BTreeMap<String, History>,
 }
 
 impl Versions {
+    /// Reads the file; an absent one counts as empty.
+    ///
     /// # Errors
-    /// When the file is there and cannot be read.
+    /// When the file exists and cannot be read.
     pub(super) fn open(folder: &Path) -> anyhow::Result<Self> {
-        let path = folder.join(FILE);
+        let path = folder.join(VERSIONS);
         let names = match std::fs::read(&path) {
             Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| {
                 anyhow::anyhow!(
@@ -112,7 +126,7 @@ impl Versions {
                 )
             })?,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => BTreeMap::new(),
-            Err(error) => anyhow::bail!("{} cannot be read: {error}", path.display()),
+            Err(error) => anyhow::bail!("{} cannot be read ({error}); check its permissions", path.display()),
         };
         Ok(Self { path, names })
     }
@@ -125,10 +139,10 @@ impl Versions {
         self.names.iter()
     }
 
-    /// Changes one name's history, or removes it (`None`), and writes the file; when that fails nothing changed.
+    /// Sets one name's history, or removes it (`None`), and writes the file. On failure nothing has changed.
     ///
     /// # Errors
-    /// When the disk does not take it.
+    /// When the disk fails or is full.
     pub(super) fn set(&mut self, name: &str, history: Option<History>) -> std::io::Result<()> {
         if self.names.get(name) == history.as_ref() {
             return Ok(());
@@ -139,12 +153,12 @@ impl Versions {
             None => names.remove(name),
         };
         let text = serde_json::to_vec_pretty(&names).map_err(std::io::Error::other)?;
-        super::folder::replace(&self.path, &text)?;
+        files::replace(&self.path, &text)?;
         self.names = names;
         Ok(())
     }
 
-    /// Every digest that some version has, in hex.
+    /// The digests of all versions, in hex.
     pub(super) fn digests(&self) -> impl Iterator<Item = &str> {
         self.names.values().flat_map(|history| &history.versions).map(|version| version.digest.as_str())
     }
@@ -164,25 +178,25 @@ mod tests {
     }
 
     #[test]
-    fn what_is_in_use_is_never_forgotten() {
+    fn the_version_in_use_is_never_dropped() {
         let mut history = History::new(Origin::Upload);
-        (0..REMEMBERED).for_each(|number| history.add(version(number)));
+        (0..RECORDED).for_each(|number| history.add(version(number)));
         history.activate(&version(0).digest);
-        (REMEMBERED..3 * REMEMBERED).for_each(|number| {
+        (RECORDED..3 * RECORDED).for_each(|number| {
             history.add(version(number));
             history.activate(&version(0).digest);
         });
-        assert_eq!(history.versions.len(), REMEMBERED);
+        assert_eq!(history.versions.len(), RECORDED);
         assert!(history.find(&version(0).digest).is_some() && history.find(&version(1).digest).is_none());
-        assert_eq!(history.previous, Some(version(3 * REMEMBERED - 1).digest));
+        assert_eq!(history.previous, Some(version(3 * RECORDED - 1).digest));
     }
 
     #[test]
-    fn a_file_that_is_no_version_list_is_refused_with_its_name() {
+    fn an_invalid_version_list_is_rejected_with_its_file_name() {
         let folder = tempfile::TempDir::new().expect("a folder");
-        std::fs::write(folder.path().join(FILE), "{").expect("a file");
-        let error = Versions::open(folder.path()).err().expect("refused").to_string();
-        assert!(error.contains(FILE) && error.contains("restore"), "{error}");
+        std::fs::write(folder.path().join(VERSIONS), "{").expect("a file");
+        let error = Versions::open(folder.path()).err().expect("rejected").to_string();
+        assert!(error.contains(VERSIONS) && error.contains("restore"), "{error}");
     }
 
     #[test]
@@ -192,8 +206,8 @@ mod tests {
         let mut history = History::new(Origin::Folder);
         history.add(version(1));
         history.add(version(2));
-        let why = Withdrawn { at: Timestamp::default(), reason: "it loops".into() };
-        history.withdraw(&version(2).digest, &version(1).digest, why);
+        let reason = Withdrawn { at: Timestamp::default(), reason: "it loops".into() };
+        history.withdraw(&version(2).digest, &version(1).digest, reason);
         versions.set("a", Some(history.clone())).expect("written");
         let again = Versions::open(folder.path()).expect("read");
         assert_eq!(again.get("a"), Some(&history));
