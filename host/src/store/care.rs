@@ -27,25 +27,6 @@ const REQUEUE: usize = 256;
 /// Events looked at in one go.
 const PIECE: usize = 512;
 
-/// The kinds of records, as people call them.
-const KINDS: &[(u8, &str)] = &[
-    (b'm', "facts about the store"),
-    (keys::WEBHOOK, "webhooks"),
-    (keys::COUNTERS, "webhooks' counters"),
-    (keys::TOKEN, "tokens"),
-    (keys::EVENT, "events"),
-    (keys::STATE, "delivery states"),
-    (keys::FURTHER, "redeliveries"),
-    (keys::REDELIVERY, "redelivery index"),
-    (keys::DUE, "queue entries"),
-    (keys::ATTEMPTS, "pieces of history"),
-    (keys::ACCEPTED, "acceptance index"),
-    (keys::IDEMPOTENCY, "idempotency keys"),
-    (keys::EXPIRY, "expiry index"),
-    (keys::AUDIT, "audit log"),
-    (keys::TOMBSTONE, "deleted webhooks"),
-];
-
 /// A stopped host's store.
 pub struct Care {
     folder: PathBuf,
@@ -155,9 +136,9 @@ impl Care {
             *damaged += u64::from(!readable(key, value, &self.vault));
             true
         })?;
-        for &(tag, kind) in KINDS {
-            let (records, damaged) = kinds.remove(&tag).unwrap_or_default();
-            report.kinds.push(KindReport { kind, records, damaged });
+        for kind in keys::KINDS {
+            let (records, damaged) = kinds.remove(&kind.tag).unwrap_or_default();
+            report.kinds.push(KindReport { kind: kind.name, records, damaged });
         }
         let (records, damaged) = kinds.into_values().fold((0, 0), |all, kind| (all.0 + kind.0, all.1 + kind.1));
         if records > 0 {
@@ -165,11 +146,14 @@ impl Care {
         }
         let counts = self.engine.get(&keys::meta(record::COUNTS))?;
         let counts: Counts = counts.and_then(|bytes| record::unpack(&bytes).ok()).unwrap_or_default();
-        let there = |name: &str| report.kinds.iter().find(|kind| kind.kind == name).map_or(0, |kind| kind.records);
+        let there = |tag: u8| {
+            let kinds = keys::KINDS.iter().zip(&report.kinds);
+            kinds.filter(|(kind, _)| kind.tag == tag).map(|(_, found)| found.records).sum()
+        };
         report.missing = Missing {
-            events: counts.events.saturating_sub(there("events")),
-            webhooks: counts.webhooks.saturating_sub(there("webhooks")),
-            tokens: counts.tokens.saturating_sub(there("tokens")),
+            events: counts.events.saturating_sub(there(keys::EVENT)),
+            webhooks: counts.webhooks.saturating_sub(there(keys::WEBHOOK)),
+            tokens: counts.tokens.saturating_sub(there(keys::TOKEN)),
             journal: self.engine.damaged(),
         };
         lost(&self.engine, &mut |lost| {
@@ -278,7 +262,7 @@ fn size(folder: &Path) -> std::io::Result<u64> {
 fn readable(key: &[u8], value: &[u8], vault: &Vault) -> bool {
     let id = keys::id_of(key).map(WebhookId::from_bytes);
     match key.first().copied().unwrap_or_default() {
-        b'm' => record::is_whole(value),
+        keys::META => record::is_whole(value),
         keys::WEBHOOK => id.is_some_and(|id| manage::read_webhook(id, value, HealthValues::default(), vault).is_some()),
         keys::COUNTERS => Counters::unpack(value).is_ok(),
         keys::TOKEN => record::unpack_json::<Token>(value).is_ok(),
@@ -300,7 +284,7 @@ fn readable(key: &[u8], value: &[u8], vault: &Vault) -> bool {
 /// right key; the audit log stays as it is.
 fn is_useless(key: &[u8], value: &[u8], vault: &Vault) -> bool {
     let tag = key.first().copied().unwrap_or_default();
-    !matches!(tag, b'm' | keys::WEBHOOK | keys::TOKEN | keys::AUDIT) && !readable(key, value, vault)
+    !matches!(tag, keys::META | keys::WEBHOOK | keys::TOKEN | keys::AUDIT) && !readable(key, value, vault)
 }
 
 /// Adds a line to the audit log of a store that nobody else has open.

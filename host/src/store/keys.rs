@@ -1,44 +1,80 @@
-//! The layout of the one keyspace. All numbers are big-endian, so that byte order is time order.
+//! The layout of the one keyspace. All numbers in keys are big-endian, so that byte order is time order.
 //!
-//! | key | value |
-//! | --- | --- |
-//! | `m` name | facts about the store itself: schema version, key check, host name |
-//! | `w` webhook | configuration and activity |
-//! | `c` webhook | running counters |
-//! | `t` sha256(token) | token |
-//! | `e` event | the accepted event and its fan-out; never rewritten |
-//! | `s` event | where each of its deliveries stands; absent until the first outcome |
-//! | `d` webhook activation due seq | deliveries that wait, in order of their due time |
-//! | `a` webhook attempt | the attempts that one commit recorded; the key has the first one's id |
-//! | `r` accepted seq | the events that one commit accepted, for retention |
-//! | `i` token sha256(key) | what an idempotency key answered |
-//! | `x` expiry seq | the idempotency keys that one commit took, for their expiry |
-//! | `f` event place | a further delivery of an event, made by a redelivery |
-//! | `l` delivery | the event of such a delivery, and its place there |
-//! | `u` entry | an entry of the audit log |
-//! | `z` webhook | a deleted webhook whose history and waiting work are still to be removed |
+//! [`KINDS`] is the table of everything that is stored.
+//!
+//! **The rule for changes.** A record that an older program would misread, skip or lose is a change of the format: it
+//! raises [`SCHEMA`], the step from the format before goes into the migration, and a fixture written by the new program
+//! joins `tests/fixtures`, where every older one stays. A field's position in a postcard record, the code of an enum's
+//! variant and a member's name in a JSON record are on disks; the tests that pin them are changed by adding to them only.
+//! An older program rejects the store with [`super::OpenError::Schema`].
 
 use crate::model::id::{AttemptId, AuditId, DeliveryId, EventId, TokenId, WebhookId};
 
-/// The layout's version, kept under `m` `schema`. A store with a later one is not opened; one with an earlier one is
-/// brought up to date when it is opened. 2 brought the audit log, redeliveries and queue entries that know how many
-/// attempts came before.
+/// The layout's version, kept under `m` `schema`. 2 brought the audit log, redeliveries and queue entries that know the
+/// attempts of earlier rounds.
 pub(super) const SCHEMA: u32 = 2;
 
-pub(super) const WEBHOOK: u8 = b'w';
-pub(super) const COUNTERS: u8 = b'c';
-pub(super) const TOKEN: u8 = b't';
-pub(super) const EVENT: u8 = b'e';
-pub(super) const STATE: u8 = b's';
-pub(super) const DUE: u8 = b'd';
-pub(super) const ATTEMPTS: u8 = b'a';
-pub(super) const ACCEPTED: u8 = b'r';
-pub(super) const IDEMPOTENCY: u8 = b'i';
-pub(super) const EXPIRY: u8 = b'x';
-pub(super) const FURTHER: u8 = b'f';
-pub(super) const REDELIVERY: u8 = b'l';
-pub(super) const AUDIT: u8 = b'u';
-pub(super) const TOMBSTONE: u8 = b'z';
+/// A kind of record.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Kind {
+    /// The first byte of its keys.
+    pub(super) tag: u8,
+    /// The name in `store check`.
+    pub(super) name: &'static str,
+    /// The position in an export, from 1; `None` for what is not exported.
+    pub(super) export: Option<u8>,
+}
+
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $constant:ident = $tag:literal, $name:literal, $export:expr;)*) => {
+        $($(#[$doc])* pub(super) const $constant: u8 = $tag;)*
+
+        /// Every kind of record, in the order of `store check`.
+        pub(super) const KINDS: &[Kind] = &[$(Kind { tag: $tag, name: $name, export: $export }),*];
+    };
+}
+
+// Tag, name in `store check`, position in an export. An export of a running host reads the queues (`d`) before states and
+// events: a delivery that is queued after its queue was read is then found to wait in no queue, and the import queues it.
+kinds! {
+    /// `m` name: facts about the store itself: format, key check, counts, the audit chain's ends, settings.
+    META = b'm', "facts about the store", Some(1);
+    /// `w` webhook: configuration and activity.
+    WEBHOOK = b'w', "webhooks", Some(2);
+    /// `c` webhook: running counters.
+    COUNTERS = b'c', "webhooks' counters", Some(3);
+    /// `t` sha256(token): a token.
+    TOKEN = b't', "tokens", Some(4);
+    /// `e` event: the accepted event and its fan-out; never rewritten.
+    EVENT = b'e', "events", Some(11);
+    /// `s` event: the states of its deliveries; absent until the first outcome.
+    STATE = b's', "delivery states", Some(8);
+    /// `f` event slot: a further delivery of an event, made by a redelivery.
+    FURTHER = b'f', "redeliveries", Some(9);
+    /// `l` delivery: the event of such a delivery, and its slot there.
+    REDELIVERY = b'l', "redelivery index", Some(10);
+    /// `d` webhook activation due seq: pending deliveries, in order of their due time.
+    DUE = b'd', "queue entries", Some(7);
+    /// `a` webhook attempt: the attempts that one commit recorded; the key has the first one's id.
+    ATTEMPTS = b'a', "pieces of history", Some(13);
+    /// `r` accepted seq: the events that one commit accepted, for retention.
+    ACCEPTED = b'r', "acceptance index", Some(12);
+    /// `i` token sha256(key): the response to an idempotency key.
+    IDEMPOTENCY = b'i', "idempotency keys", Some(14);
+    /// `x` expiry seq: the idempotency keys that one commit brought, for their expiry.
+    EXPIRY = b'x', "expiry index", Some(15);
+    /// `u` entry: an entry of the audit log.
+    AUDIT = b'u', "audit log", Some(6);
+    /// `z` webhook: a deleted webhook whose history and queue are still to be removed.
+    TOMBSTONE = b'z', "deleted webhooks", Some(5);
+}
+
+/// The tags of an export, in its order.
+pub(super) fn exported() -> Vec<u8> {
+    let mut kinds: Vec<&Kind> = KINDS.iter().filter(|kind| kind.export.is_some()).collect();
+    kinds.sort_by_key(|kind| kind.export);
+    kinds.iter().map(|kind| kind.tag).collect()
+}
 
 /// Where a waiting delivery (or a group of them) stands in its webhook's queue.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -91,7 +127,7 @@ fn tagged(tag: u8, id: &[u8]) -> Vec<u8> {
 }
 
 pub(super) fn meta(name: &str) -> Vec<u8> {
-    tagged(b'm', name.as_bytes())
+    tagged(META, name.as_bytes())
 }
 
 pub(super) fn webhook(id: WebhookId) -> Vec<u8> {
@@ -182,6 +218,14 @@ pub(super) fn id_of(key: &[u8]) -> Option<[u8; 16]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tags_are_those_on_existing_disks() {
+        let tags: String = KINDS.iter().map(|kind| char::from(kind.tag)).collect();
+        assert_eq!(tags, "mwctesfldarixuz", "a tag is never used again");
+        let exported: String = exported().into_iter().map(char::from).collect();
+        assert_eq!(exported, "mwctzudsfleraix");
+    }
 
     #[test]
     fn due_keys_sort_by_time_and_read_back() {
