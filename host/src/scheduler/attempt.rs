@@ -23,7 +23,7 @@ use crate::model::time::Timestamp;
 use crate::model::url::TransportKind;
 use crate::model::webhook::Webhook;
 use crate::signature;
-use crate::store::{DueItem, DueKey, Outcome, Pin, Step};
+use crate::store::{DueItem, DueKey, Outcome, Pin, Sent, Step};
 use crate::transport::{self, Content, Outcome as Ended, Report, Request};
 
 /// An attempt that ended, one way or another: one request, or none.
@@ -244,7 +244,8 @@ impl Courier {
             return Err(End::of(webhook, &event, double.attempt(webhook, &event, &item).await));
         }
         let rendering = rendering(webhook);
-        let Some(component) = self.component(webhook, item.pin.filter(|pin| pin.rendering == rendering)).await else {
+        let Some(component) = self.component(webhook, item.sent.pin().filter(|pin| pin.rendering == rendering)).await
+        else {
             return Err(End::NotLoaded);
         };
         let key = RenderedKey { event: event.id, component: component.digest(), rendering };
@@ -267,7 +268,7 @@ impl Courier {
                 }
                 let (delivery, attempt) = (item.delivery, item.attempt);
                 let is_last = item.try_number() > webhook.config.retry_count;
-                let is_again = item.pin.is_some();
+                let is_again = item.sent.is_again();
                 Ok(Ready { place, event, delivery, attempt, is_last, is_again, by, rendering: rendered, pin })
             }
         }
@@ -389,7 +390,7 @@ impl Courier {
                 Made::begun(event_type).refused(&error.to_string())
             }
         };
-        Attempt { is_test: true, ..history(made, delivery, None, 1, started, None) }
+        Attempt { is_test: true, ..history(made, delivery, None, 1, started) }
     }
 
     async fn test_with(
@@ -425,8 +426,8 @@ impl Courier {
         closes: Vec<Option<DueKey>>,
     ) -> Vec<Outcome> {
         let Finished { webhook, parts, started, unsent: _ } = finished;
-        // One moment and one jitter for all: what failed together is due again together.
-        let moment = Moment { now: self.clock.now(), steady_ms: self.clock.steady_ms(), jitter: fastrand::f64() };
+        // One jitter for all: what failed together is due again together.
+        let moment = Moment { now: self.clock.now(), jitter: fastrand::f64() };
         parts
             .into_iter()
             .zip(closes)
@@ -444,20 +445,16 @@ impl Courier {
         closes: Option<DueKey>,
     ) -> Outcome {
         let Part { item, end, .. } = part;
-        let again_now = |pin| Step::Again { due_ms: moment.steady_ms, at: moment.now, pin, counts: false };
+        let again_now = |sent| Step::Again { after: Duration::ZERO, sent, counts: false, group: 0 };
         let (attempt, step) = match end {
             End::Made(made) => {
                 let step = step(settings, &item, &made, moment);
-                let next = match &step {
-                    Step::Again { at, .. } => Some(*at),
-                    _ => None,
-                };
-                (Some(history(*made, item.delivery, Some(item.event), item.attempt, started, next)), step)
+                (Some(history(*made, item.delivery, Some(item.event), item.attempt, started)), step)
             }
             End::Skipped => (None, Step::Skipped),
             End::Gone => (None, Step::Dropped),
             // The lane stops until a formatter of that name is loaded; nothing is counted.
-            End::NotLoaded => (None, again_now(item.pin)),
+            End::NotLoaded => (None, again_now(item.sent)),
             End::Interrupted => {
                 let event_type = self.store.plain_event(item.event).ok().flatten().map(|event| event.event_type);
                 let event_type = event_type.map_or("", crate::model::event::EventType::as_str);
@@ -470,12 +467,11 @@ impl Courier {
                     duration: moment.now.since(started),
                     ..Made::begun(event_type)
                 };
-                let next = Some(moment.now);
                 // It may have been taken: whatever it went out with, it goes out with again, under the same id. By which
                 // component it was rendered is not known here.
-                let pin = item.pin.unwrap_or(Pin { component: [0; 32], rendering: [0; 32] });
-                let attempt = history(made, item.delivery, Some(item.event), item.attempt, started, next);
-                (Some(attempt), again_now(Some(pin)))
+                let sent = Sent::Before(item.sent.pin());
+                let attempt = history(made, item.delivery, Some(item.event), item.attempt, started);
+                (Some(attempt), again_now(sent))
             }
         };
         Outcome { webhook, item, attempt, step, closes }
@@ -486,7 +482,6 @@ impl Courier {
 #[derive(Clone, Copy)]
 struct Moment {
     now: Timestamp,
-    steady_ms: i64,
     jitter: f64,
 }
 
@@ -494,17 +489,12 @@ fn step(settings: &DeliverySettings, item: &DueItem, made: &Made, moment: Moment
     let Some((failure, _)) = &made.failure else { return Step::Delivered };
     if let Some(second) = made.half {
         // Two places in the queue, so two requests. It is the batch that failed: no delivery's retry is used up.
-        let due_ms = moment.steady_ms + i64::from(second);
-        return Step::Again { due_ms, at: moment.now, pin: made.pin, counts: false };
+        let group = u32::from(second);
+        return Step::Again { after: Duration::ZERO, sent: made.pin.into(), counts: false, group };
     }
     match decide::after_failure(&settings.retry, made.retry_count, item.try_number(), *failure, moment.jitter) {
         Decision::Final(deactivate) => Step::Failed { deactivate },
-        Decision::Retry(wait) => Step::Again {
-            due_ms: moment.steady_ms + i64::try_from(wait.as_millis()).unwrap_or(i64::MAX / 2),
-            at: moment.now.plus(wait),
-            pin: made.pin,
-            counts: true,
-        },
+        Decision::Retry(after) => Step::Again { after, sent: made.pin.into(), counts: true, group: 0 },
     }
 }
 
@@ -524,16 +514,9 @@ fn refused(webhook: &Webhook, event: &Event, component: &Component, why: &str) -
     Made { retry_count: webhook.config.retry_count, formatter: Some(component.reference()), ..begun }.refused(why)
 }
 
-fn history(
-    made: Made,
-    delivery: DeliveryId,
-    event: Option<EventId>,
-    attempt: u32,
-    started: Timestamp,
-    next: Option<Timestamp>,
-) -> Attempt {
+fn history(made: Made, delivery: DeliveryId, event: Option<EventId>, attempt: u32, started: Timestamp) -> Attempt {
     Attempt {
-        // The store gives it its own when it is recorded.
+        // The store sets this and the time of the next attempt when it is recorded.
         id: AttemptId::generate(),
         delivery_id: delivery,
         event_id: event,
@@ -547,7 +530,7 @@ fn history(
         formatter: made.formatter,
         note: made.note,
         is_test: false,
-        next_attempt_at: next,
+        next_attempt_at: None,
         created_at: started,
     }
 }

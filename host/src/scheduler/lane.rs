@@ -204,7 +204,7 @@ impl Lane {
     /// Whether what stands in an entry was sent before: then it stays together.
     fn is_kept(&self, key: DueKey) -> bool {
         let first = self.window.get(&key).and_then(VecDeque::front);
-        first.is_some_and(|(item, _)| item.pin.is_some())
+        first.is_some_and(|(item, _)| item.sent.is_again())
     }
 
     /// The entry whose turn is next: the first, unless one is due later than any wait could be. That one was queued
@@ -279,9 +279,10 @@ impl Lane {
 mod tests {
     use super::*;
     use crate::model::id::{DeliveryId, EventId, WebhookId};
+    use crate::store::Sent;
 
     fn key(webhook: WebhookId, due_ms: i64) -> DueKey {
-        DueKey { webhook, activation: 0, due_ms, seq: 0 }
+        DueKey { webhook, activation: 0, rank: 0, due_ms, seq: 0 }
     }
 
     fn entry(key: DueKey, items: usize) -> DueEntry {
@@ -291,7 +292,7 @@ mod tests {
             delivery: DeliveryId::generate(),
             attempt: 1,
             earlier: 0,
-            pin: None,
+            sent: Sent::Never,
         };
         DueEntry { key, items: (0..items).map(|_| (item(), None)).collect() }
     }
@@ -448,7 +449,7 @@ mod tests {
         let (webhook, mut lane) = batching();
         let mut again = entry(key(webhook, 50), 2);
         for (item, _) in &mut again.items {
-            item.pin = Some(crate::store::Pin { component: [1; 32], rendering: [2; 32] });
+            item.sent = Sent::Before(Some(crate::store::Pin { component: [1; 32], rendering: [2; 32] }));
         }
         lane.insert(entry(key(webhook, 40), 1));
         lane.insert(again);

@@ -10,7 +10,9 @@ use serde::Serialize;
 use super::audit::{Chain, ChainReport};
 use super::engine::{Bulk, Engine, Txn};
 use super::keys::{self, DueKey};
-use super::record::{self, Answered, Counters, Counts, DueItem, Entries, EventRecord, Further, Progress, SlotState};
+use super::record::{
+    self, Answered, Counters, Counts, DueItem, Entries, EventRecord, Further, Progress, Sent, SlotState,
+};
 use super::vault::Vault;
 use super::{OpenError, StoreError, export, manage, open};
 use crate::model::audit::{Action, Actor, AuditEvent};
@@ -330,8 +332,10 @@ pub(super) fn repair(engine: &Engine, vault: &Vault, now: Timestamp) -> Result<R
     let mut seq = open::next_run(engine)? << 32;
     lost(engine, &mut |lost| {
         for some in lost.chunks(REQUEUE) {
-            seq += 1;
-            let (txn, _) = requeue(engine, some, now.unix_ms(), seq)?;
+            let (txn, _) = requeue(engine, some, now.unix_ms(), || {
+                seq += 1;
+                seq
+            })?;
             engine.commit(&[&txn])?;
         }
         repaired.requeued += lost.len() as u64;
@@ -340,29 +344,39 @@ pub(super) fn repair(engine: &Engine, vault: &Vault, now: Timestamp) -> Result<R
     Ok(repaired)
 }
 
-/// What queues these deliveries again, one entry for each webhook and activation; with the entries.
-pub(super) fn requeue(engine: &Engine, lost: &[Lost], due_ms: i64, seq: u64) -> Result<(Txn, Entries), StoreError> {
+/// The changes that queue these deliveries again, one entry for each webhook and activation; with the entries. `next_seq`
+/// gives a number that no entry had before.
+pub(super) fn requeue(
+    engine: &Engine,
+    lost: &[Lost],
+    due_ms: i64,
+    mut next_seq: impl FnMut() -> u64,
+) -> Result<(Txn, Entries), StoreError> {
     let mut txn = Txn::default();
-    let mut entries: BTreeMap<DueKey, Vec<DueItem>> = BTreeMap::new();
+    let mut entries: BTreeMap<(WebhookId, u32), (DueKey, Vec<DueItem>)> = BTreeMap::new();
     for Lost { event, place, webhook, delivery, state } in lost {
-        let key = DueKey { webhook: *webhook, activation: state.activation, due_ms, seq };
-        let attempts = state.attempts;
-        let item =
-            DueItem { event: *event, slot: *place, delivery: *delivery, attempt: attempts + 1, earlier: 0, pin: None };
         let mut states = match txn.written(&keys::state(*event)) {
             Some(bytes) => record::unpack(bytes).unwrap_or_default(),
             None => states_of(engine, *event)?,
         };
-        // Whoever has dealt with it meanwhile was right.
+        // The concurrent write wins.
         let Some(now) = states.get_mut(*place as usize).filter(|now| **now == *state) else { continue };
-        now.queued = Some(seq);
+        let (webhook, activation) = (*webhook, state.activation);
+        let (key, items) = entries
+            .entry((webhook, activation))
+            .or_insert_with(|| (DueKey { webhook, activation, rank: 0, due_ms, seq: next_seq() }, Vec::new()));
+        now.queued = Some(key.seq);
         txn.put(keys::state(*event), record::pack(&states));
-        entries.entry(key).or_default().push(item);
+        // The entry knew the attempts of earlier rounds and the state does not. Taken as retries they could leave none, and
+        // the first failure would be the last; so a new round begins.
+        let earlier = state.attempts;
+        let sent = Sent::Never;
+        items.push(DueItem { event: *event, slot: *place, delivery: *delivery, attempt: earlier + 1, earlier, sent });
     }
-    for (key, items) in &entries {
+    for (key, items) in entries.values() {
         txn.put(key.encode(), record::pack_queue(&items.iter().collect::<Vec<_>>()));
     }
-    Ok((txn, entries.into_iter().collect()))
+    Ok((txn, entries.into_values().collect()))
 }
 
 fn states_of(engine: &Engine, event: EventId) -> Result<Vec<SlotState>, StoreError> {

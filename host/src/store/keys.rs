@@ -11,8 +11,10 @@
 use crate::model::id::{AttemptId, AuditId, DeliveryId, EventId, TokenId, WebhookId};
 
 /// The layout's version, kept under `m` `schema`. 2 brought the audit log, redeliveries and queue entries that know the
-/// attempts of earlier rounds.
-pub(super) const SCHEMA: u32 = 2;
+/// attempts of earlier rounds; 3 a rank in the keys of queues.
+pub(super) const SCHEMA: u32 = 3;
+/// The name of the format among the facts about the store.
+pub(super) const SCHEMA_NAME: &str = "schema";
 
 /// A kind of record.
 #[derive(Clone, Copy, Debug)]
@@ -53,7 +55,7 @@ kinds! {
     FURTHER = b'f', "redeliveries", Some(9);
     /// `l` delivery: the event of such a delivery, and its slot there.
     REDELIVERY = b'l', "redelivery index", Some(10);
-    /// `d` webhook activation due seq: pending deliveries, in order of their due time.
+    /// `d` webhook activation rank due seq: pending deliveries, in order of rank and due time.
     DUE = b'd', "queue entries", Some(7);
     /// `a` webhook attempt: the attempts that one commit recorded; the key has the first one's id.
     ATTEMPTS = b'a', "pieces of history", Some(13);
@@ -76,22 +78,28 @@ pub(super) fn exported() -> Vec<u8> {
     kinds.iter().map(|kind| kind.tag).collect()
 }
 
-/// Where a waiting delivery (or a group of them) stands in its webhook's queue.
+/// The key of a queue entry, which holds a pending delivery or several.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct DueKey {
     /// Whose queue.
     pub webhook: WebhookId,
     /// The webhook's activation when this was queued; an earlier one than the webhook's now means held.
     pub activation: u32,
+    /// Entries of a lower rank are sent first. Every entry has rank 0 so far.
+    pub rank: u8,
     /// When it is due, in milliseconds of the steady clock (which is the wall clock's at start-up).
     pub due_ms: i64,
-    /// Sets entries of one millisecond apart.
+    /// Unique among all entries that this store ever had.
     pub seq: u64,
 }
+
+/// Every rank that entries have.
+pub(super) const RANKS: std::ops::RangeInclusive<u8> = 0..=0;
 
 impl DueKey {
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut key = due_prefix(self.webhook, self.activation);
+        key.push(self.rank);
         key.extend_from_slice(&ordered(self.due_ms));
         key.extend_from_slice(&self.seq.to_be_bytes());
         key
@@ -100,14 +108,26 @@ impl DueKey {
     pub(super) fn decode(key: &[u8]) -> Option<Self> {
         let (webhook, rest) = key.strip_prefix(&[DUE])?.split_first_chunk::<16>()?;
         let (activation, rest) = rest.split_first_chunk::<4>()?;
+        let (rank, rest) = rest.split_first()?;
         let (due, rest) = rest.split_first_chunk::<8>()?;
         Some(Self {
             webhook: WebhookId::from_bytes(*webhook),
             activation: u32::from_be_bytes(*activation),
+            rank: *rank,
             due_ms: unordered(*due),
             seq: u64::from_be_bytes(rest.try_into().ok()?),
         })
     }
+}
+
+/// The key that replaces a queue entry's key of before format 3, which had no rank; `None` for any other key.
+pub(super) fn due_with_rank(key: &[u8]) -> Option<Vec<u8>> {
+    const LENGTH: usize = 1 + 16 + 4 + 8 + 8;
+    const RANK: usize = 1 + 16 + 4;
+    if key.len() != LENGTH || key.first() != Some(&DUE) {
+        return None;
+    }
+    Some([&key[..RANK], &[0], &key[RANK..]].concat())
 }
 
 /// A signed number's bytes in an order that sorts negative ones first.
@@ -157,6 +177,12 @@ pub(super) fn due_webhook(webhook: WebhookId) -> Vec<u8> {
 pub(super) fn due_prefix(webhook: WebhookId, activation: u32) -> Vec<u8> {
     let mut key = due_webhook(webhook);
     key.extend_from_slice(&activation.to_be_bytes());
+    key
+}
+
+pub(super) fn due_ranked(webhook: WebhookId, activation: u32, rank: u8) -> Vec<u8> {
+    let mut key = due_prefix(webhook, activation);
+    key.push(rank);
     key
 }
 
@@ -232,12 +258,23 @@ mod tests {
         let webhook = WebhookId::generate();
         let mut keys: Vec<DueKey> = [-5, 0, 3, i64::MAX, i64::MIN]
             .into_iter()
-            .flat_map(|due_ms| [7, 8].map(|seq| DueKey { webhook, activation: 2, due_ms, seq }))
+            .flat_map(|due_ms| [7, 8].map(|seq| (due_ms, seq)))
+            .flat_map(|(due_ms, seq)| [0, 1, 255].map(|rank| DueKey { webhook, activation: 2, rank, due_ms, seq }))
             .collect();
         let mut encoded: Vec<_> = keys.iter().map(DueKey::encode).collect();
         encoded.sort();
         keys.sort();
         assert_eq!(encoded.iter().map(|key| DueKey::decode(key).expect("a due key")).collect::<Vec<_>>(), keys);
         assert!(encoded.iter().all(|key| key.starts_with(&due_prefix(webhook, 2))));
+    }
+
+    #[test]
+    fn a_key_of_before_ranks_gets_rank_0() {
+        let key = DueKey { webhook: WebhookId::generate(), activation: 2, rank: 0, due_ms: -3, seq: 9 };
+        let (now, mut before) = (key.encode(), key.encode());
+        before.remove(1 + 16 + 4);
+        assert_eq!(due_with_rank(&before), Some(now.clone()));
+        assert_eq!(due_with_rank(&now), None);
+        assert_eq!(DueKey::decode(&before), None);
     }
 }

@@ -15,6 +15,7 @@ mod hand;
 mod journal;
 mod keys;
 mod manage;
+mod migrate;
 mod open;
 mod outcome;
 mod read;
@@ -50,7 +51,7 @@ pub use care::{Care, CheckReport, CompactError, KindReport, Missing, Repaired};
 pub use export::{ImportError, Imported, import};
 pub use keys::DueKey;
 pub use read::{AttemptPage, AttemptQuery, AttemptsError};
-pub use record::{DueItem, Pin};
+pub use record::{DueItem, Pin, Sent};
 pub use recover::Cursor;
 pub use table::{Tokens, WebhookTable};
 pub use writer::Change;
@@ -267,7 +268,8 @@ pub struct Outcome {
     pub webhook: WebhookId,
     /// The delivery.
     pub item: DueItem,
-    /// The attempt for the history (its id is made here); none when there was nothing to try.
+    /// The attempt for the history; none when there was nothing to try. The store sets its id and the time of the next
+    /// attempt.
     pub attempt: Option<Attempt>,
     /// What follows.
     pub step: Step,
@@ -287,14 +289,15 @@ pub enum Step {
     },
     /// Another attempt.
     Again {
-        /// When, in milliseconds of the steady clock.
-        due_ms: i64,
-        /// When, for people.
-        at: Timestamp,
-        /// What rendered this attempt.
-        pin: Option<Pin>,
-        /// Whether this attempt counts; one cut by a shutdown does not.
+        /// The wait before it, counted from the time at which the outcome is recorded.
+        after: Duration,
+        /// What the next attempt has to know of those before it.
+        sent: Sent,
+        /// True if this attempt counts; one cut by a shutdown does not.
         counts: bool,
+        /// Outcomes that are recorded together, for one webhook and with one wait, share a queue entry when their group is
+        /// the same: what went out in one request goes out in one request again.
+        group: u32,
     },
     /// The formatter does not do this event type.
     Skipped,
@@ -309,6 +312,12 @@ pub struct DueEntry {
     pub key: DueKey,
     /// The deliveries that wait there, each with its event when that was just accepted.
     pub items: Vec<(DueItem, Option<Arc<Event>>)>,
+}
+
+impl From<(DueKey, Vec<DueItem>)> for DueEntry {
+    fn from((key, items): (DueKey, Vec<DueItem>)) -> Self {
+        Self { key, items: items.into_iter().map(|item| (item, None)).collect() }
+    }
 }
 
 /// The store, shared by everyone.

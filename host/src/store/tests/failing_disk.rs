@@ -126,7 +126,7 @@ impl Script {
         self.post(&[1], None).await;
         self.post(&[2, 3], Some("a key")).await;
         self.end(1, &Step::Delivered);
-        self.end(2, &again(START_MS + 2000));
+        self.end(2, &again(2000));
         self.tick();
         self.post(&[4], None).await;
         self.end(4, &Step::Failed { deactivate: None });

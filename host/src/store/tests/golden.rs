@@ -55,8 +55,8 @@ fn states() -> Vec<SlotState> {
 }
 
 fn item() -> DueItem {
-    let pin = Some(Pin { component: [0xc1; 32], rendering: [0xc2; 32] });
-    DueItem { event: EVENT, slot: 1, delivery: DELIVERY, attempt: 5, earlier: 2, pin }
+    let pin = Pin { component: [0xc1; 32], rendering: [0xc2; 32] };
+    DueItem { event: EVENT, slot: 1, delivery: DELIVERY, attempt: 5, earlier: 2, sent: Sent::Before(Some(pin)) }
 }
 
 fn chunk() -> AttemptChunk {
@@ -92,10 +92,18 @@ fn counters() -> Counters {
     Counters { health, attempts: 900 }
 }
 
+fn never() -> DueItem {
+    DueItem { sent: Sent::Never, ..item() }
+}
+
+fn cut() -> DueItem {
+    DueItem { sent: Sent::Before(None), ..item() }
+}
+
 #[test]
 fn records_are_written_as_before() {
     let written: &[(&str, Vec<u8>, &str)] = &[
-        ("format", pack(&2_u32), "01a18e0c3c02"),
+        ("format 2", pack(&2_u32), "01a18e0c3c02"),
         ("run", pack(&7_u64), "012e7a664c07"),
         ("counts", pack(&Counts { events: 300, webhooks: 2, tokens: 1 }), "01dbff4c60ac020201"),
         ("key check", pack(&vec![1_u8, 2, 255]), "01ca97072d030102ff"),
@@ -108,8 +116,8 @@ fn records_are_written_as_before() {
         ("states", pack(&states()), "01b1bb424c0400020301a0dfe285e368018180808050010203000002020300000302030000"),
         (
             "queue entry",
-            record::pack_queue(&[&item(), &DueItem { pin: None, ..item() }]),
-            "0251c563c70210e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e10110d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1050201c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c210e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e10110d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1050200",
+            record::pack_queue(&[&item(), &never(), &cut()]),
+            "035618077a0310e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e10110d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d105020101c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c210e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e10110d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d105020010e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e10110d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d105020100",
         ),
         (
             "attempts",
@@ -156,7 +164,7 @@ fn check(written: &[(&str, Vec<u8>, &str)]) {
 
 #[test]
 fn keys_are_written_as_before() {
-    let due = DueKey { webhook: WEBHOOK, activation: 3, due_ms: START_MS, seq: (5 << 32) | 1 };
+    let due = DueKey { webhook: WEBHOOK, activation: 3, rank: 0, due_ms: START_MS, seq: (5 << 32) | 1 };
     let written: &[(&str, Vec<u8>, &str)] = &[
         ("meta", keys::meta("schema"), "6d736368656d61"),
         ("webhook", keys::webhook(WEBHOOK), "77b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1"),
@@ -164,7 +172,7 @@ fn keys_are_written_as_before() {
         ("token", keys::token(&[0x0f; 32]), "740f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f"),
         ("event", keys::event(EVENT), "65e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1"),
         ("state", keys::state(EVENT), "73e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1"),
-        ("due", due.encode(), "64b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b100000003800001a3185c50000000000500000001"),
+        ("due", due.encode(), "64b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b10000000300800001a3185c50000000000500000001"),
         (
             "attempts",
             keys::attempts(WEBHOOK, ATTEMPT),
@@ -183,4 +191,11 @@ fn keys_are_written_as_before() {
         ("tombstone", keys::tombstone(WEBHOOK), "7ab1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1"),
     ];
     check(written);
+}
+
+#[test]
+fn records_of_earlier_formats_are_read() {
+    let queue_entry = "0251c563c70210e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e10110d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1050201c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c210e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e10110d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1050200";
+    let bytes = data_encoding::HEXLOWER.decode(queue_entry.as_bytes()).expect("hexadecimal");
+    assert_eq!(record::unpack_queue(&bytes).expect("format 2"), [item(), never()]);
 }

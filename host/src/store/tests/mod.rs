@@ -7,6 +7,7 @@ mod golden;
 pub(crate) mod inline;
 mod model;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::mpsc::{Receiver, channel};
@@ -182,8 +183,8 @@ fn attempt(item: &DueItem, success: bool) -> Attempt {
     }
 }
 
-fn again(due_ms: i64) -> Step {
-    Step::Again { due_ms, at: Timestamp::from_unix_ms(due_ms), pin: None, counts: true }
+fn again(after_ms: u64) -> Step {
+    Step::Again { after: Duration::from_millis(after_ms), sent: Sent::Never, counts: true, group: 0 }
 }
 
 #[tokio::test]
@@ -234,7 +235,7 @@ async fn a_retry_waits_in_the_queue_with_its_number() {
         webhook: webhook.id,
         item: first.1.clone(),
         attempt: Some(attempt(&first.1, false)),
-        step: again(START_MS + 2000),
+        step: again(2000),
         closes: Some(first.0),
     };
     opened.store.record(vec![outcome]);
@@ -515,7 +516,7 @@ async fn a_cut_attempt_waits_in_one_place_only() {
     opened.accept(TokenId::from_bytes([1; 16]), None, events).await.expect("accepted");
     let due = opened.due();
     // One of an entry's two deliveries is cut by a shutdown; the entry stays for the other.
-    let step = Step::Again { due_ms: START_MS, at: Timestamp::from_unix_ms(START_MS), pin: None, counts: false };
+    let step = Step::Again { after: Duration::ZERO, sent: Sent::Never, counts: false, group: 0 };
     let outcome = Outcome { webhook: webhook.id, item: due[0].1.clone(), attempt: None, step, closes: None };
     opened.store.record(vec![outcome]);
     opened.recorded();
@@ -527,6 +528,96 @@ async fn a_cut_attempt_waits_in_one_place_only() {
     let mut expected = vec![due[0].1.delivery, due[1].1.delivery];
     expected.sort();
     assert_eq!(waiting, expected);
+}
+
+#[tokio::test]
+async fn retries_of_one_call_share_an_entry_by_group_and_wait() {
+    let folder = TempDir::new().expect("a folder");
+    let opened = open(folder.path());
+    let webhook = opened.webhook().await;
+    let events = (0..5).map(|_| event(None, 1)).collect();
+    opened.accept(TokenId::from_bytes([1; 16]), None, events).await.expect("accepted");
+    let due = opened.due();
+    let pin = Pin { component: [1; 32], rendering: [2; 32] };
+    let waits = [(0, 2000), (1, 2000), (0, 2000), (0, 3000), (1, 2000)];
+    let outcomes = waits.iter().zip(&due).map(|((group, after_ms), (_, item))| Outcome {
+        webhook: webhook.id,
+        item: item.clone(),
+        attempt: Some(attempt(item, false)),
+        step: Step::Again {
+            after: Duration::from_millis(*after_ms),
+            sent: Sent::Before(Some(pin)),
+            counts: true,
+            group: *group,
+        },
+        closes: None,
+    });
+    opened.store.record(outcomes.collect());
+    opened.recorded();
+    drop(opened);
+    let opened = open(folder.path());
+    opened.store.load_due(webhook.id, webhook.activation, None, 10);
+    let mut entries: BTreeMap<DueKey, Vec<DeliveryId>> = BTreeMap::new();
+    for (key, item) in opened.due() {
+        assert_eq!((item.attempt, item.sent), (2, Sent::Before(Some(pin))));
+        entries.entry(key).or_default().push(item.delivery);
+    }
+    let found: Vec<_> = entries.into_iter().map(|(key, items)| (key.due_ms - START_MS, items)).collect();
+    let delivery = |index: usize| due[index].1.delivery;
+    assert_eq!(
+        found,
+        [(2000, vec![delivery(0), delivery(2)]), (2000, vec![delivery(1), delivery(4)]), (3000, vec![delivery(3)])]
+    );
+    let query = AttemptQuery { limit: 10, before: None, success: None, event_type: None };
+    let page = opened.store.attempts(webhook.id, query).await.expect("a page");
+    let mut next: Vec<_> = page.attempts.iter().filter_map(|attempt| attempt.next_attempt_at).collect();
+    next.sort();
+    let at = |ms: i64| Timestamp::from_unix_ms(START_MS + ms);
+    assert_eq!(next, [at(2000), at(2000), at(2000), at(2000), at(3000)], "the store says when");
+}
+
+#[tokio::test]
+async fn a_delivery_of_a_damaged_entry_begins_a_new_round() {
+    let folder = TempDir::new().expect("a folder");
+    let opened = open(folder.path());
+    let webhook = opened.webhook().await;
+    opened.post(event(None, 1)).await;
+    let _ = opened.due();
+    // As many failures as there are retries.
+    for _ in 0..config().retry_count {
+        opened.store.load_due(webhook.id, 0, None, 100);
+        let due = opened.due();
+        opened.record(&webhook, &due[0], again(0));
+    }
+    let mut txn = engine::Txn::default();
+    let damaged = opened.store.engine.scan_prefix(&[keys::DUE], None, |key, value| {
+        let mut value = value.to_vec();
+        value[7] ^= 1;
+        txn.put(key.to_vec(), value);
+        true
+    });
+    damaged.expect("read");
+    opened.store.engine.commit(&[&txn]).expect("damaged");
+    opened.store.load_due(webhook.id, 0, None, 100);
+    assert!(opened.due().is_empty());
+    assert_eq!(opened.store.rescue().await, Ok(1));
+    let item = opened.due().remove(0).1;
+    let made = config().retry_count;
+    assert_eq!((item.attempt, item.earlier, item.try_number()), (made + 1, made, 1), "its retries are not used up");
+}
+
+#[tokio::test]
+async fn the_store_of_a_later_format_is_rejected() {
+    let folder = TempDir::new().expect("a folder");
+    drop(open(folder.path()));
+    let engine = engine::Engine::open(&folder.path().join("store"), 1 << 20).expect("opened");
+    let mut txn = engine::Txn::default();
+    txn.put(keys::meta(keys::SCHEMA_NAME), record::pack(&(keys::SCHEMA + 1)));
+    engine.commit(&[&txn]).expect("written");
+    drop(engine);
+    let error = try_open(folder.path(), None).err().expect("rejected");
+    assert!(matches!(error, OpenError::Schema { found, known } if found == known + 1), "{error}");
+    assert!(error.to_string().contains("use the version of Heraldry that wrote it"));
 }
 
 #[tokio::test]

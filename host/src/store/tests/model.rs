@@ -446,11 +446,11 @@ impl World {
         });
         self.entries.retain(|_, entry| entry.left > 0 || !entry.waiting.is_empty());
         let hook = self.model.hooks.get_mut(&key.webhook).expect("claims go with their webhook");
-        let again = |counts, wait| Step::Again {
-            due_ms: self.now + wait,
-            at: Timestamp::from_unix_ms(self.now + wait),
-            pin: None,
+        let again = |counts, wait_ms| Step::Again {
+            after: Duration::from_millis(wait_ms),
+            sent: Sent::Never,
             counts,
+            group: 0,
         };
         let gone = !self.model.events.contains_key(&item.event);
         let step = match end % 12 {
@@ -464,15 +464,12 @@ impl World {
         };
         let tried = !matches!(step, Step::Skipped | Step::Dropped);
         let success = step == Step::Delivered;
-        let next = if let Step::Again { at, .. } = step { Some(at) } else { None };
-        let attempt = tried.then(|| Attempt {
-            next_attempt_at: next,
-            created_at: Timestamp::from_unix_ms(self.now),
-            ..attempt(&item, success)
-        });
+        let retried = matches!(step, Step::Again { .. });
+        let attempt =
+            tried.then(|| Attempt { created_at: Timestamp::from_unix_ms(self.now), ..attempt(&item, success) });
         if tried {
             let (delivery, attempt) = (item.delivery, item.attempt);
-            hook.young.push(Tried { delivery, attempt, success, last: next.is_none() && !success, at: self.now });
+            hook.young.push(Tried { delivery, attempt, success, last: !retried && !success, at: self.now });
         }
         let verdict = match &step {
             Step::Delivered => Some(Verdict::Delivered),
