@@ -3,6 +3,7 @@
 mod damage;
 mod failing_disk;
 pub(in crate::store) mod faults;
+mod fixtures;
 mod golden;
 pub(crate) mod inline;
 mod model;
