@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::api::{self, Api};
 use crate::clock::SystemClock;
 use crate::config::Config;
-use crate::formatter::{Compiler, Catalog, CatalogOptions, Sample};
+use crate::formatter::{Catalog, CatalogOptions, Compiler, Sample};
 use crate::model::audit::Actor;
 use crate::model::secret::Secret;
 use crate::model::time::Clock;

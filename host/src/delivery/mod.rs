@@ -17,7 +17,7 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 
-use crate::formatter::{Catalog, RenderError, RenderCache};
+use crate::formatter::{Catalog, RenderCache, RenderError};
 use crate::model::delivery::Attempt;
 use crate::model::event::Event;
 use crate::model::id::{DeliveryId, WebhookId};

@@ -7,7 +7,7 @@ use sha2::{Digest as _, Sha256};
 use super::batch::Ready;
 use super::claim::Claim;
 use super::result::{Attempted, Ending, event_of};
-use crate::formatter::{Component, Catalog, RenderError, RenderCache, RenderKey};
+use crate::formatter::{Catalog, Component, RenderCache, RenderError, RenderKey};
 use crate::model::event::Event;
 use crate::model::id::DeliveryId;
 use crate::model::url::TransportKind;
@@ -56,7 +56,7 @@ impl Renderer {
                     delivery: item.delivery,
                     attempt: item.attempt,
                     is_last: item.try_number() > webhook.config.retry_count,
-                    is_again: item.sent != Sent::Never,
+                    is_again: item.sent.is_again(),
                     by,
                     rendering: rendered,
                     pin,

@@ -185,7 +185,6 @@ impl Attempted {
 /// due again together, in one queue entry, and so go out together again.
 pub(crate) fn outcomes(finished: Finished, policy: &RetryPolicy, now: Timestamp, jitter: f64) -> Vec<Outcome> {
     let Finished { webhook, started, results } = finished;
-    let mut groups: Vec<(Duration, Option<Half>)> = Vec::new();
     let mut outcomes = Vec::with_capacity(results.len());
     for AttemptResult { claim: Claim { item, event, .. }, ending, closes } in results {
         let requeue = Step::Again { after: Duration::ZERO, counts: false };
@@ -213,20 +212,9 @@ pub(crate) fn outcomes(finished: Finished, policy: &RetryPolicy, now: Timestamp,
                 None => (None, requeue),
             },
         };
-        let group = match &step {
-            Step::Again { after, .. } => group(&mut groups, (*after, half)),
-            _ => 0,
-        };
+        // The halves of a split batch are two requests, so two groups.
+        let group = u32::from(half == Some(Half::Second));
         outcomes.push(Outcome { webhook, item, attempt, step, sent, group, closes });
     }
     outcomes
-}
-
-/// The number of the queue entry that deliveries with this wait, of this half, share.
-fn group(groups: &mut Vec<(Duration, Option<Half>)>, key: (Duration, Option<Half>)) -> u32 {
-    let index = groups.iter().position(|known| *known == key).unwrap_or_else(|| {
-        groups.push(key);
-        groups.len() - 1
-    });
-    u32::try_from(index).unwrap_or(u32::MAX)
 }

@@ -7,7 +7,7 @@ use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT}
 
 use super::batch::{self, Ready};
 use super::result::{Attempted, Half};
-use crate::formatter::{Component, Catalog, Verdict};
+use crate::formatter::{Catalog, Component, Verdict};
 use crate::model::retry::{self, Failure, Ruling};
 use crate::model::secret::Secret;
 use crate::model::time::{Clock, Timestamp};

@@ -197,7 +197,7 @@ impl Lane {
     /// Returns true if an entry's deliveries were sent before: then they stay together.
     fn is_kept(&self, key: DueKey) -> bool {
         let first = self.window.get(&key).and_then(VecDeque::front);
-        first.is_some_and(|(item, _)| item.sent != Sent::Never)
+        first.is_some_and(|(item, _)| item.sent.is_again())
     }
 
     /// The next entry: the first, unless one is due later than any wait can be. That one was queued before the wall clock

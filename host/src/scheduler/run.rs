@@ -13,6 +13,7 @@ use tokio::task::AbortHandle;
 use super::inbox::Message;
 use super::lane::Lane;
 use crate::delivery::{self, AttemptResult, Claim, Deliver, Ending, Finished};
+use crate::model::delivery::Step;
 use crate::model::id::{DeliveryId, WebhookId};
 use crate::model::retry::longest_wait;
 use crate::model::settings::DeliverySettings;
@@ -251,7 +252,7 @@ impl<D: Deliver> Run<D> {
             .into_iter()
             .map(|Claim { key, item, .. }| {
                 tracing::debug!(webhook = %id, delivery = %item.delivery, entry = ?key, "already under way");
-                Outcome::dropped(id, item, lane.finished(key))
+                Outcome::new(id, item, None, Step::Dropped, lane.finished(key))
             })
             .collect();
         let Some(first) = claims.first().map(|claim| claim.item.delivery) else {

@@ -15,6 +15,7 @@ mod hand;
 mod journal;
 mod keys;
 mod manage;
+mod migrate;
 mod open;
 mod outcome;
 mod read;
@@ -267,23 +268,31 @@ pub struct Outcome {
     pub webhook: WebhookId,
     /// The delivery.
     pub item: DueItem,
-    /// The attempt for the history (its id is made here); none when there was nothing to try.
+    /// The attempt for the history; none when there was nothing to try. The store sets its id and the time of the next
+    /// attempt.
     pub attempt: Option<Attempt>,
     /// The next step.
     pub step: Step,
-    /// Whether it was sent by now, for [`Step::Again`].
+    /// What the next attempt has to know of those before it, for [`Step::Again`].
     pub sent: Sent,
-    /// Outcomes of one [`Store::record`] that go again in the same group share a queue entry, and so go out together.
+    /// Outcomes that are recorded together, for one webhook and with one wait, share a queue entry when their group is the
+    /// same: what went out in one request goes out in one request again.
     pub group: u32,
     /// The queue entry that is done with this, if it is.
     pub closes: Option<DueKey>,
 }
 
 impl Outcome {
-    /// The outcome of a queue entry whose delivery needs nothing: it goes.
-    pub fn dropped(webhook: WebhookId, item: DueItem, closes: Option<DueKey>) -> Self {
+    /// An outcome that does not change what its delivery was sent with, in a group of its own.
+    pub fn new(
+        webhook: WebhookId,
+        item: DueItem,
+        attempt: Option<Attempt>,
+        step: Step,
+        closes: Option<DueKey>,
+    ) -> Self {
         let sent = item.sent;
-        Self { webhook, item, attempt: None, step: Step::Dropped, sent, group: 0, closes }
+        Self { webhook, item, attempt, step, sent, group: 0, closes }
     }
 }
 
@@ -294,6 +303,12 @@ pub struct DueEntry {
     pub key: DueKey,
     /// The deliveries that wait there, each with its event when that was just accepted.
     pub items: Vec<(DueItem, Option<Arc<Event>>)>,
+}
+
+impl From<(DueKey, Vec<DueItem>)> for DueEntry {
+    fn from((key, items): (DueKey, Vec<DueItem>)) -> Self {
+        Self { key, items: items.into_iter().map(|item| (item, None)).collect() }
+    }
 }
 
 /// The store, shared by everyone.

@@ -2,6 +2,7 @@
 
 use std::ops::RangeInclusive;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use super::record::{self, Entries, EventRecord, Progress, SlotState};
 use super::writer::Writer;
@@ -11,32 +12,43 @@ use crate::model::delivery::{Attempt, Step};
 use crate::model::id::{AttemptId, EventId, WebhookId};
 use crate::model::time::Timestamp;
 
+/// What outcomes of one call lead to.
+struct Together {
+    now: Timestamp,
+    steady_ms: i64,
+    /// The queue entries of retries, each with its group.
+    entries: Vec<(u32, DueEntry)>,
+}
+
+impl Together {
+    /// The time of the steady clock that is this long after the call.
+    fn due_ms(&self, after: Duration) -> i64 {
+        self.steady_ms.saturating_add(i64::try_from(after.as_millis()).unwrap_or(i64::MAX))
+    }
+}
+
 impl Writer {
-    /// Takes the outcomes of one request into the pending transaction. Deliveries that go again in the same group share one
-    /// queue entry.
+    /// Takes outcomes into the pending transaction. Those of one request are told together: what is due again and of one
+    /// group stays together, in one queue entry.
     pub(super) fn record(&mut self, outcomes: Vec<Outcome>) {
-        let mut again = Vec::new();
+        let mut together = Together { now: self.now(), steady_ms: self.clock.steady_ms(), entries: Vec::new() };
         for outcome in outcomes {
             self.pending.outcomes += 1;
-            if let Err(error) = self.try_record(outcome, &mut again) {
+            if let Err(error) = self.try_record(outcome, &mut together) {
                 // The store is closed; the delivery is still queued on the disk and is made again.
                 tracing::error!(%error, "an outcome could not be recorded");
             }
         }
-        for (_, entry) in again {
+        for (_, entry) in together.entries {
             let items: Vec<_> = entry.items.iter().map(|(item, _)| item).collect();
             self.pending.txn.put(entry.key.encode(), record::pack_queue(&items));
             self.pending.due.push(entry);
         }
     }
 
-    fn try_record(&mut self, outcome: Outcome, again: &mut Vec<(u32, DueEntry)>) -> Result<(), StoreError> {
-        let next_attempt_at = match &outcome.step {
-            Step::Again { after, .. } => Some(self.now().plus(*after)),
-            _ => None,
-        };
+    fn try_record(&mut self, outcome: Outcome, together: &mut Together) -> Result<(), StoreError> {
         if outcome.step != Step::Dropped {
-            self.move_on(&outcome, next_attempt_at, again)?;
+            self.move_on(&outcome, together)?;
         }
         let Outcome { webhook, attempt, step, closes, .. } = outcome;
         if let Some(key) = closes {
@@ -46,11 +58,14 @@ impl Writer {
         let Some(owner) = self.webhooks.load().get(webhook).cloned() else { return Ok(()) };
         if let Some(mut attempt) = attempt {
             attempt.id = AttemptId::generate();
-            attempt.next_attempt_at = next_attempt_at;
+            attempt.next_attempt_at = match step {
+                Step::Again { after, .. } => Some(together.now.plus(after)),
+                _ => None,
+            };
             self.pending.attempts.entry(webhook).or_default().push(attempt);
         }
         let before = owner.health.values();
-        let (health, off) = breaker::after(before, &step, self.now(), self.breaker_threshold);
+        let (health, off) = breaker::after(before, &step, together.now, self.breaker_threshold);
         if health == before {
             return Ok(());
         }
@@ -65,13 +80,9 @@ impl Writer {
     }
 
     /// Writes where the delivery stands now, and its next place in the queue.
-    fn move_on(
-        &mut self,
-        outcome: &Outcome,
-        next_attempt_at: Option<Timestamp>,
-        again: &mut Vec<(u32, DueEntry)>,
-    ) -> Result<(), StoreError> {
+    fn move_on(&mut self, outcome: &Outcome, together: &mut Together) -> Result<(), StoreError> {
         let Outcome { webhook, item, step, sent, group, .. } = outcome;
+        let webhook = *webhook;
         let Some(mut states) = self.states(item.event)? else { return Ok(()) };
         let Some(state) = states.get_mut(item.slot as usize) else { return Ok(()) };
         state.next_attempt_at = None;
@@ -82,23 +93,18 @@ impl Writer {
             Step::Again { after, counts } => {
                 let attempts = if *counts { item.attempt } else { item.attempt - 1 };
                 let activation =
-                    self.webhooks.load().get(*webhook).map_or(state.activation, |webhook| webhook.activation);
-                let index = again.iter().position(|(known, _)| known == group).unwrap_or_else(|| {
-                    let wait_ms = i64::try_from(after.as_millis()).unwrap_or(i64::MAX);
-                    let due_ms = self.clock.steady_ms().saturating_add(wait_ms);
-                    let key = DueKey { webhook: *webhook, activation, due_ms, seq: self.seq() };
-                    again.push((*group, DueEntry { key, items: Vec::new() }));
-                    again.len() - 1
-                });
-                let (_, entry) = &mut again[index];
+                    self.webhooks.load().get(webhook).map_or(state.activation, |webhook| webhook.activation);
+                let due_ms = together.due_ms(*after);
+                let next = DueItem { attempt: attempts + 1, sent: *sent, ..item.clone() };
+                let queued =
+                    self.queue(DueKey { webhook, activation, rank: 0, due_ms, seq: 0 }, *group, next, together);
                 *state = SlotState {
                     progress: Progress::Waiting,
                     attempts,
                     activation,
-                    next_attempt_at,
-                    queued: Some(entry.key.seq),
+                    next_attempt_at: Some(together.now.plus(*after)),
+                    queued: Some(queued),
                 };
-                entry.items.push((DueItem { attempt: attempts + 1, sent: *sent, ..item.clone() }, None));
             }
             Step::Dropped => {}
         }
@@ -109,6 +115,21 @@ impl Writer {
             self.recent.put(item.event, &states);
         }
         Ok(())
+    }
+
+    /// Puts a delivery into the entry of its group, or into a new one; the entry's sequence number.
+    fn queue(&mut self, key: DueKey, group: u32, item: DueItem, together: &mut Together) -> u64 {
+        let shared = together.entries.iter_mut().find(|(other, entry)| {
+            let seq = entry.key.seq;
+            *other == group && entry.key == DueKey { seq, ..key }
+        });
+        if let Some((_, entry)) = shared {
+            entry.items.push((item, None));
+            return entry.key.seq;
+        }
+        let key = DueKey { seq: self.seq(), ..key };
+        together.entries.push((group, DueEntry { key, items: vec![(item, None)] }));
+        key.seq
     }
 
     /// The states of an event's deliveries as they will be after the next commit; `None` when the event

@@ -19,8 +19,9 @@ use crate::model::webhook::HealthValues;
 const VERSION: u8 = 1;
 /// The version of a piece of history: since 2 an attempt has a note.
 const ATTEMPTS_VERSION: u8 = 2;
-/// The version of a queue entry: since 2 a delivery knows the attempts of earlier rounds.
-const QUEUE_VERSION: u8 = 2;
+/// The version of a queue entry: since 2 a delivery knows the attempts of earlier rounds, since 3 whether it was sent.
+const QUEUE_VERSION: u8 = 3;
+const QUEUE_VERSION_2: u8 = 2;
 const HEAD: usize = 5;
 
 /// A value whose checksum or shape is wrong: the disk changed what was written.
@@ -179,69 +180,59 @@ pub struct Pin {
     pub rendering: [u8; 32],
 }
 
-/// Whether a delivery was sent before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The attempts of a delivery before its next one, as far as the next one depends on them. The codes of the variants are
+/// on disks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Sent {
-    /// No attempt reached the network.
+    /// It was never sent.
     Never,
-    /// An attempt may have reached the destination, rendered by this component; `None`: by one that is not known.
+    /// It was sent, or may have been: it goes out again with what it was sent with. The pin is missing when the attempt was
+    /// cut before the component was known.
     Before(Option<Pin>),
 }
 
 impl Sent {
-    /// What rendered the attempts before, as far as it is known.
+    /// The component and options that it was last rendered with, when they are known.
     pub fn pin(self) -> Option<Pin> {
         match self {
             Self::Never => None,
             Self::Before(pin) => pin,
         }
     }
+
+    /// True if it may have reached the destination before.
+    pub fn is_again(self) -> bool {
+        self != Self::Never
+    }
 }
 
-/// One delivery that waits for its next attempt.
+/// Until format 2 an entry had a pin or none; a pin of zeroes stood for one that is not known.
+impl From<Option<Pin>> for Sent {
+    fn from(pin: Option<Pin>) -> Self {
+        const UNKNOWN: Pin = Pin { component: [0; 32], rendering: [0; 32] };
+        match pin {
+            None => Self::Never,
+            Some(UNKNOWN) => Self::Before(None),
+            Some(pin) => Self::Before(Some(pin)),
+        }
+    }
+}
+
+/// A pending delivery.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DueItem {
-    /// What is delivered.
+    /// The event that is delivered.
     pub event: EventId,
-    /// The delivery's place in the event's fan-out.
+    /// The delivery's index in the event's fan-out.
     pub slot: u32,
-    /// The delivery.
+    /// The delivery's id.
     pub delivery: DeliveryId,
     /// The number of the next attempt, from 1.
     pub attempt: u32,
-    /// Attempts made before somebody asked for the delivery again: they do not count as retries.
+    /// Attempts of earlier rounds, before an operator or a repair asked for the delivery again: they do not count as retries.
     pub earlier: u32,
-    /// Whether it was sent before.
-    #[serde(with = "sent_as_pin")]
+    /// Its attempts so far.
     pub sent: Sent,
-}
-
-/// Formats 1 and 2 store [`Sent`] as an optional pin; one of zeroes stands for "by a component that is not known".
-mod sent_as_pin {
-    use super::{Pin, Sent};
-    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
-
-    const UNKNOWN: Pin = Pin { component: [0; 32], rendering: [0; 32] };
-
-    pub(super) fn of(pin: Option<Pin>) -> Sent {
-        match pin {
-            None => Sent::Never,
-            Some(UNKNOWN) => Sent::Before(None),
-            Some(pin) => Sent::Before(Some(pin)),
-        }
-    }
-
-    pub(super) fn serialize<S: Serializer>(sent: &Sent, serializer: S) -> Result<S::Ok, S::Error> {
-        match sent {
-            Sent::Never => None,
-            Sent::Before(pin) => Some(pin.unwrap_or(UNKNOWN)),
-        }
-        .serialize(serializer)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Sent, D::Error> {
-        Option::deserialize(deserializer).map(of)
-    }
 }
 
 impl DueItem {
@@ -260,19 +251,25 @@ pub(super) fn pack_queue(items: &[&DueItem]) -> Vec<u8> {
     postcard::to_extend(items, head).map(|bytes| seal(QUEUE_VERSION, bytes)).unwrap_or_default()
 }
 
-/// A queue entry, read back; also one of before deliveries had earlier rounds.
+/// A queue entry, read back, in any of its versions.
 ///
 /// # Errors
 /// [`Damaged`].
 pub(super) fn unpack_queue(bytes: &[u8]) -> Result<Vec<DueItem>, Damaged> {
-    if let Ok(body) = open(QUEUE_VERSION, bytes) {
-        return postcard::from_bytes(body).map_err(|_| Damaged);
+    match bytes.first() {
+        Some(&VERSION) => Ok(unpack_items::<DueItemV1>(VERSION, bytes)?.into_iter().map(DueItem::from).collect()),
+        Some(&QUEUE_VERSION_2) => {
+            Ok(unpack_items::<DueItemV2>(QUEUE_VERSION_2, bytes)?.into_iter().map(DueItem::from).collect())
+        }
+        _ => unpack_items(QUEUE_VERSION, bytes),
     }
-    let items: Vec<DueItemV1> = postcard::from_bytes(open(VERSION, bytes)?).map_err(|_| Damaged)?;
-    Ok(items.into_iter().map(DueItem::from).collect())
 }
 
-/// A waiting delivery as it was written before it knew of earlier rounds.
+fn unpack_items<T: DeserializeOwned>(version: u8, bytes: &[u8]) -> Result<Vec<T>, Damaged> {
+    postcard::from_bytes(open(version, bytes)?).map_err(|_| Damaged)
+}
+
+/// A pending delivery of before it knew of earlier rounds.
 #[derive(Serialize, Deserialize)]
 struct DueItemV1 {
     event: EventId,
@@ -285,7 +282,25 @@ struct DueItemV1 {
 impl From<DueItemV1> for DueItem {
     fn from(old: DueItemV1) -> Self {
         let DueItemV1 { event, slot, delivery, attempt, pin } = old;
-        Self { event, slot, delivery, attempt, earlier: 0, sent: sent_as_pin::of(pin) }
+        Self { event, slot, delivery, attempt, earlier: 0, sent: pin.into() }
+    }
+}
+
+/// A pending delivery of before a pin and a send were two things.
+#[derive(Serialize, Deserialize)]
+struct DueItemV2 {
+    event: EventId,
+    slot: u32,
+    delivery: DeliveryId,
+    attempt: u32,
+    earlier: u32,
+    pin: Option<Pin>,
+}
+
+impl From<DueItemV2> for DueItem {
+    fn from(old: DueItemV2) -> Self {
+        let DueItemV2 { event, slot, delivery, attempt, earlier, pin } = old;
+        Self { event, slot, delivery, attempt, earlier, sent: pin.into() }
     }
 }
 
@@ -466,5 +481,23 @@ mod tests {
         let DueItem { event, slot, delivery, attempt, .. } = item();
         let bytes = pack(&vec![DueItemV1 { event, slot, delivery, attempt, pin: None }]);
         assert_eq!(unpack_queue(&bytes).expect("the old form"), [DueItem { event, delivery, ..item() }]);
+    }
+
+    #[test]
+    fn a_queue_entry_of_format_2_is_read() {
+        let DueItem { event, slot, delivery, attempt, .. } = item();
+        let pin = Pin { component: [1; 32], rendering: [2; 32] };
+        let unknown = Pin { component: [0; 32], rendering: [0; 32] };
+        for (pin, sent) in
+            [(None, Sent::Never), (Some(pin), Sent::Before(Some(pin))), (Some(unknown), Sent::Before(None))]
+        {
+            let old = vec![DueItemV2 { event, slot, delivery, attempt, earlier: 1, pin }];
+            let head = Vec::from([0; HEAD]);
+            let bytes = seal(QUEUE_VERSION_2, postcard::to_extend(&old, head).expect("encoded"));
+            assert_eq!(
+                unpack_queue(&bytes).expect("the old form"),
+                [DueItem { event, delivery, earlier: 1, sent, ..item() }]
+            );
+        }
     }
 }

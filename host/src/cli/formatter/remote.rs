@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::super::failure::Failure;
 use super::super::terminal::{self, escape, escape_json, line, note};
 use super::client::{Api, Response, segment};
-use super::{ToolArgs, read, rejected, show_finding, runtime};
+use super::{ToolArgs, read, rejected, runtime, show_finding};
 use crate::config::ClientArgs;
 
 #[derive(Deserialize)]

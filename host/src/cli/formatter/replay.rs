@@ -218,5 +218,7 @@ async fn host_name(api: &Api, name: &str) -> Result<String, Failure> {
         let error = anyhow::anyhow!("the host has no formatter named {name}");
         return Err(Failure::failed(error, "name the format whose deliveries are replayed with --format"));
     }
-    Ok(response.parse::<RenderCache>().map_or_else(|_| super::HOST_NAME.to_owned(), |current| current.context.host_name))
+    Ok(response
+        .parse::<RenderCache>()
+        .map_or_else(|_| super::HOST_NAME.to_owned(), |current| current.context.host_name))
 }
