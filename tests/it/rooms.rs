@@ -422,7 +422,9 @@ fn circles_are_seen() {
     assert!(named("mod a;\nfn f() { a::g() }", "room").contains(&path("room/a")));
     let edges = |pairs: &[(&str, &str)]| {
         let mut edges = Edges::new();
-        pairs.iter().for_each(|(a, b)| drop(edges.entry((*a).into()).or_default().insert((*b).into())));
+        for (a, b) in pairs {
+            edges.entry((*a).into()).or_default().insert((*b).into());
+        }
         edges
     };
     assert_eq!(circle(&edges(&[("mod", "a"), ("mod", "b"), ("a", "b")])), None);

@@ -12,7 +12,7 @@ use crate::model::event::Event;
 use crate::model::id::DeliveryId;
 use crate::model::url::TransportKind;
 use crate::model::webhook::Webhook;
-use crate::store::{Pin, Sent, Store};
+use crate::store::{Pin, Store};
 use crate::transport;
 
 /// Renders deliveries with the loaded formatters.

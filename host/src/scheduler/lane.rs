@@ -13,7 +13,7 @@ use crate::delivery::Claim;
 use crate::model::event::Event;
 use crate::model::url::DeliveryUrl;
 use crate::model::webhook::Batch;
-use crate::store::{DueEntry, DueItem, DueKey, Sent};
+use crate::store::{DueEntry, DueItem, DueKey};
 
 /// Deliveries in one window, roughly.
 pub(super) const WINDOW: usize = 1024;
@@ -272,9 +272,10 @@ impl Lane {
 mod tests {
     use super::*;
     use crate::model::id::{DeliveryId, EventId, WebhookId};
+    use crate::store::Sent;
 
     fn key(webhook: WebhookId, due_ms: i64) -> DueKey {
-        DueKey { webhook, activation: 0, due_ms, seq: 0 }
+        DueKey { webhook, activation: 0, rank: 0, due_ms, seq: 0 }
     }
 
     fn entry(key: DueKey, items: usize) -> DueEntry {
