@@ -108,7 +108,7 @@ async fn use_all(opened: &Opened, filled: &Filled) -> BTreeSet<EventId> {
         store.event(*event).await.expect("read");
     }
     store.redeliver(filled.webhook, filled.redelivered, Actor::Host).await.expect("written");
-    store.audit(100, None).await.expect("read");
+    store.audit_page(100, None).await.expect("read");
     store.setting("host-name", None, "there".into()).await.expect("set");
     let token = TokenId::from_bytes([1; 16]);
     for name in ["one", "two", "three"] {
