@@ -238,7 +238,7 @@ async fn one_that_stops_reading() {
     })
     .await;
     let error = gave_up["error"].as_str().unwrap_or_default();
-    assert!(error.starts_with("timeout: the destination did not take "), "{gave_up}");
+    assert!(error.starts_with("timeout: the destination did not acknowledge "), "{gave_up}");
     collector.does.send_replace(Does::Read);
     let (delivered, failed) = ended(&admin, &posted).await;
     assert!(failed.is_empty(), "{failed:?}");

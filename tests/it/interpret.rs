@@ -98,7 +98,7 @@ async fn what_a_stranger_makes_of_an_answer_is_clamped_and_cleaned() {
         let error = attempt["error"].as_str().unwrap_or_default();
         assert!(error.len() < 700 && !error.chars().any(|c| c.is_control() || c == '\u{202e}'), "{error:?}");
         if format == "refuses" {
-            assert_eq!(error, "status: the destination answered 200 OK: told   [31m you  so");
+            assert_eq!(error, "status: the destination responded with 200 OK: told   [31m you  so");
         }
     }
     let info = admin.formatter("breaks").await;

@@ -27,7 +27,7 @@ use super::workbench::{Loaded, Run, Sample, Workbench, WorkbenchOptions};
 use super::{digest_text, folder, hex};
 use crate::json::fault::Fault;
 use crate::model::audit::{Action, Actor, AuditEvent, FieldChange};
-use crate::model::delivery::{Answer, FormatterRef};
+use crate::model::delivery::{FormatterRef, Response};
 use crate::model::event::Event;
 use crate::model::settings::SandboxSettings;
 use crate::model::time::Clock;
@@ -428,12 +428,12 @@ impl Registry {
 
     /// What a destination's answer means to the component; [`Verdict::ByStatus`] when it does not read
     /// answers, or fails at it.
-    pub async fn interpret(&self, component: &Arc<Component>, answer: Answer) -> Verdict {
+    pub async fn interpret(&self, component: &Arc<Component>, response: Response) -> Verdict {
         if !component.interprets() {
             return Verdict::ByStatus;
         }
         let (inner, component) = (Arc::clone(&self.inner), Arc::clone(component));
-        self.pool.run(move || inner.interpret(&component, &answer)).await.unwrap_or(Verdict::ByStatus)
+        self.pool.run(move || inner.interpret(&component, &response)).await.unwrap_or(Verdict::ByStatus)
     }
 
     /// The files that belong to a copy of this host; see [`component_files`].
@@ -726,8 +726,8 @@ impl Inner {
         }
     }
 
-    fn interpret(&self, component: &Component, answer: &Answer) -> Verdict {
-        let Some(called) = self.bench.interpret(&component.loaded, answer) else { return Verdict::ByStatus };
+    fn interpret(&self, component: &Component, response: &Response) -> Verdict {
+        let Some(called) = self.bench.interpret(&component.loaded, response) else { return Verdict::ByStatus };
         component.stats.count_interpret(&called, || self.clock.now());
         called.result.unwrap_or(Verdict::ByStatus)
     }

@@ -20,7 +20,7 @@ use super::error::{Limit, RenderError};
 use super::info::{LogLevel, LogLine};
 use super::manifest::Size;
 use crate::json::fault::Fault;
-use crate::model::delivery::Answer;
+use crate::model::delivery::Response;
 use crate::model::event::Event;
 use crate::model::header;
 use crate::model::settings::SandboxSettings;
@@ -286,16 +286,16 @@ impl Sandbox {
     }
 
     /// Asks what an answer means; `None` when the component does not read answers.
-    pub(super) fn interpret(&self, linked: &Linked, answer: &Answer) -> Option<Called<Verdict>> {
+    pub(super) fn interpret(&self, linked: &Linked, response: &Response) -> Option<Called<Verdict>> {
         let interpreter = linked.interpret.as_ref()?;
         let answer = interpret::Answer {
-            status: answer.status,
-            headers: answer
+            status: response.status,
+            headers: response
                 .headers
                 .iter()
                 .map(|(name, value)| interpret::Header { name: name.clone(), value: value.clone() })
                 .collect(),
-            body: answer.body.clone(),
+            body: response.body.clone(),
         };
         Some(self.call(linked.size, 1, |store| {
             let interpreter = interpreter.instantiate(&mut *store)?;

@@ -11,7 +11,7 @@ use super::manifest::{Manifest, Options, Size};
 use super::report::{Rejection, Report};
 use super::sandbox::{Called, Linked, Payload, Sandbox, Surroundings, Verdict};
 use crate::json::fault::Fault;
-use crate::model::delivery::Answer;
+use crate::model::delivery::Response;
 use crate::model::event::Event;
 use crate::model::settings::SandboxSettings;
 use crate::model::url::TransportKind;
@@ -179,8 +179,8 @@ impl Workbench {
         self.sandbox.format(&loaded.linked, event, &self.around, transport_kind, options, 1).into()
     }
 
-    pub(super) fn interpret(&self, loaded: &Loaded, answer: &Answer) -> Option<Called<Verdict>> {
-        self.sandbox.interpret(&loaded.linked, answer)
+    pub(super) fn interpret(&self, loaded: &Loaded, response: &Response) -> Option<Called<Verdict>> {
+        self.sandbox.interpret(&loaded.linked, response)
     }
 
     /// The samples that components are tried on.

@@ -110,18 +110,18 @@ pub struct FormatterRef {
     pub digest: String,
 }
 
-/// What a destination answered, as far as a formatter may read it.
+/// A destination's HTTP response, as far as a formatter may read it.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Answer {
+pub struct Response {
     /// The HTTP status.
     pub status: u16,
-    /// At most [`Answer::HEADERS`], their names in lower case; never cookies.
+    /// At most [`Response::HEADERS`], their names in lower case; never cookies.
     pub headers: Vec<(String, String)>,
-    /// The body's first [`Answer::BODY_BYTES`].
+    /// The body's first [`Response::BODY_BYTES`].
     pub body: Vec<u8>,
 }
 
-impl Answer {
+impl Response {
     /// Headers that are kept.
     pub const HEADERS: usize = 64;
     /// Bytes of the body that are kept.

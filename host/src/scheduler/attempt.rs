@@ -24,7 +24,7 @@ use crate::model::url::TransportKind;
 use crate::model::webhook::Webhook;
 use crate::signature;
 use crate::store::{DueItem, DueKey, Outcome, Pin, Step};
-use crate::transport::{self, Content, Outcome as Ended, Report, Request};
+use crate::transport::{self, Content, Report, Request};
 
 /// An attempt that ended, one way or another: one request, or none.
 #[derive(Debug)]
@@ -307,16 +307,19 @@ impl Courier {
         };
         let timeout = Duration::from_millis(webhook.config.timeout_ms.into());
         let (url, tls, by) = (&webhook.config.url, &webhook.config.tls, &first.by);
-        let report = self.transport.deliver(Request { url, tls, content, timeout, keep_answer: by.interprets() }).await;
+        let report =
+            self.transport.deliver(Request { url, tls, content, timeout, keep_response: by.interprets() }).await;
         let (report, said) = self.interpreted(by, report).await;
-        self.telemetry.attempt(report.outcome.error_class(), report.duration);
-        let failure = report.outcome.error_class().map(|class| {
+        let failed = report.outcome.as_ref().err();
+        self.telemetry.attempt(failed.map(transport::Failure::class), report.duration);
+        let failure = failed.map(|failed| {
+            let class = failed.class();
             let failure = Failure { class, status: report.status, retry_after: report.retry_after, said };
-            (failure, report.outcome.error_text().unwrap_or_default())
+            (failure, failed.sentence())
         });
         // Where nothing is answered, one message that the collector closes on may be all that is wrong: before they fail
         // for good, it is looked for.
-        let is_unclear = matches!(report.outcome, Ended::Failed(transport::Failure::NotTaken));
+        let is_unclear = failed == Some(&transport::Failure::ClosedAfterSend);
         let is_last_hope = group.len() > 1 && is_unclear && group.iter().all(|one| one.is_last);
         let splits = is_last_hope || failure.as_ref().is_some_and(|(failure, _)| batch::splits(group.len(), failure));
         let together = (group.len() > 1).then(|| {
@@ -361,12 +364,12 @@ impl Courier {
 
     /// Lets the formatter say what the answer means, where it knows that better than the status.
     async fn interpreted(&self, component: &Arc<Component>, mut report: Report) -> (Report, Option<Said>) {
-        let Some(answer) = report.answer.take() else { return (report, None) };
-        let status = answer.status;
-        let said = |reason: String| Ended::Failed(transport::Failure::Said { status, reason: reason.into() });
-        match self.registry.interpret(component, answer).await {
+        let Some(response) = report.response.take() else { return (report, None) };
+        let status = response.status;
+        let said = |reason: String| Err(transport::Failure::Interpreted { status, reason: reason.into() });
+        match self.registry.interpret(component, response).await {
             Verdict::ByStatus => (report, None),
-            Verdict::Delivered => (Report { outcome: Ended::Delivered, ..report }, None),
+            Verdict::Delivered => (Report { outcome: Ok(()), ..report }, None),
             Verdict::Retry { after, reason } => {
                 let retry_after = after.or(report.retry_after);
                 (Report { outcome: said(reason), retry_after, ..report }, Some(Said::TryAgain))

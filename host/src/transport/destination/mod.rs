@@ -1,25 +1,30 @@
-//! From a host to the addresses that may be connected to.
+//! The addresses of a destination: the resolver, and the guard against SSRF (server-side request forgery).
+//!
+//! A webhook's URL is given by an API client and requested by this host, which may reach what the client cannot. The
+//! [`Guard`] therefore judges every address of a name, at each new connection, and the connection goes to the very
+//! address that was judged. A name whose answer changes between check and connect (DNS rebinding) gains nothing:
+//! no second look-up takes place.
+
+mod guard;
+mod resolve;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use url::Host;
 
-mod guard;
-mod resolve;
-
 pub use self::guard::{Denied, Guard};
 pub use self::resolve::{BoxFuture, Resolve, ResolveError, ResolverSetupError, system_resolver};
 
-/// The guard and the names' addresses that it judges: the same for saving a webhook and for connecting.
+/// The resolver and the guard that judges its addresses: one path for saving a webhook, HTTP and syslog.
 pub(super) struct GuardedResolver {
     pub(super) guard: Arc<Guard>,
     pub(super) resolver: Arc<dyn Resolve>,
 }
 
 /// Why there is no address to connect to.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum Closed {
+#[derive(Clone, Debug, thiserror::Error)]
+pub(super) enum AddressError {
     #[error(transparent)]
     Denied(#[from] Denied),
     #[error("{host}: {error}")]
@@ -27,17 +32,18 @@ pub(super) enum Closed {
 }
 
 impl GuardedResolver {
-    /// Every address of a host, each of them judged, in the order of trying.
+    /// Every address of a host, each of them judged, in the order in which they are to be tried; at least one.
     ///
-    /// One denied address refuses the name: who answers with a public and a private one is after the
-    /// private one.
-    pub(super) async fn addresses(&self, host: &Host<&str>, port: u16) -> Result<Vec<SocketAddr>, Closed> {
+    /// # Errors
+    /// If the name has no address, or if one of its addresses is denied: a name with a public and a private address
+    /// aims at the private one.
+    pub(super) async fn addresses(&self, host: &Host<&str>, port: u16) -> Result<Vec<SocketAddr>, AddressError> {
         let name = match host {
             Host::Ipv4(ip) => return self.literal(IpAddr::V4(*ip), port),
             Host::Ipv6(ip) => return self.literal(IpAddr::V6(*ip), port),
             Host::Domain(name) => *name,
         };
-        let unresolved = |error| Closed::Unresolved { host: name.into(), error };
+        let unresolved = |error| AddressError::Unresolved { host: name.into(), error };
         let found = self.resolver.resolve(name).await.map_err(unresolved)?;
         if found.is_empty() {
             return Err(unresolved(ResolveError::NotFound));
@@ -48,14 +54,14 @@ impl GuardedResolver {
         Ok(interleaved(found).into_iter().map(|ip| SocketAddr::new(ip, port)).collect())
     }
 
-    fn literal(&self, ip: IpAddr, port: u16) -> Result<Vec<SocketAddr>, Closed> {
+    fn literal(&self, ip: IpAddr, port: u16) -> Result<Vec<SocketAddr>, AddressError> {
         let address = SocketAddr::new(ip, port);
         self.guard.judge(address)?;
         Ok(vec![address])
     }
 }
 
-/// IPv6 and IPv4 in turn (RFC 8305, section 4), so that one family that does not work costs one step.
+/// IPv6 and IPv4 in turn (RFC 8305, section 4), so that a family without connectivity costs one step.
 fn interleaved(addresses: Vec<IpAddr>) -> Vec<IpAddr> {
     let total = addresses.len();
     let (v6, v4): (Vec<_>, Vec<_>) = addresses.into_iter().partition(IpAddr::is_ipv6);

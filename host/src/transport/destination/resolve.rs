@@ -1,4 +1,4 @@
-//! From a host's name to its addresses.
+//! Name resolution: the [`Resolve`] trait, and the system's resolver behind it.
 
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -13,64 +13,64 @@ use hickory_resolver::proto::op::Query;
 use hickory_resolver::proto::rr::{Name, RecordType};
 use hickory_resolver::{Hosts, Resolver, TokioResolver};
 
-/// A future behind a pointer, as a trait object's method returns it.
+/// A boxed future, which a method of a trait object can return.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// The longest that an answer is kept, whatever its own lifetime says: a receiver that moves is found
-/// again before the first retry.
-const KEPT_AT_MOST: Duration = Duration::from_secs(5);
-/// The longest that "there is no such name" is kept.
-const ABSENCE_KEPT_AT_MOST: Duration = Duration::from_secs(1);
+/// The longest that an answer is cached, even if its TTL is longer: a receiver that moves is found before the first
+/// retry.
+const MAX_TTL: Duration = Duration::from_secs(5);
+/// The longest that a negative answer ("no such name") is cached (RFC 2308).
+const MAX_NEGATIVE_TTL: Duration = Duration::from_secs(1);
 
-/// Looks up the addresses of a host name; tests bring a table.
+/// Looks up the addresses of a host name. Tests substitute a table.
 pub trait Resolve: Send + Sync {
-    /// Every address of the name, of both families. Asked at each new connection, so it may not keep an
-    /// answer for long. It never gets an IP address as text.
+    /// Every address of the name, of both families. Called for each new connection, so implementations may cache
+    /// answers for a few seconds only. `host` is never an IP address.
     ///
     /// # Errors
-    /// Whether the name does not exist or could not be looked up.
+    /// If the name does not exist, has no address, or could not be looked up.
     fn resolve<'a>(&'a self, host: &'a str) -> BoxFuture<'a, Result<Vec<IpAddr>, ResolveError>>;
 }
 
 /// Why a name has no addresses.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum ResolveError {
-    /// The name servers say that there is no such name, or that it has no address.
+    /// NXDOMAIN, or a name without A and AAAA records.
     #[error("there is no such name, or it has no address")]
     NotFound,
-    /// No name server answered, or it failed.
-    #[error("no name server answered")]
+    /// No name server responded, or it reported a failure of its own.
+    #[error("no name server responded")]
     Unreachable,
 }
 
-/// The system's name resolution could not be set up.
+/// The system's name resolution could not be set up; holds the resolver's error.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
 pub struct ResolverSetupError(NetError);
 
-/// A resolver with the system's configuration (`/etc/resolv.conf`, `/etc/hosts`), as it is now.
+/// A resolver with the system's configuration (`/etc/resolv.conf`, `/etc/hosts`), read once.
 ///
-/// A machine without name servers is a good one still: names in its hosts file resolve, others do not.
+/// A machine without name servers is accepted: the names in its hosts file resolve, others do not.
 ///
 /// # Errors
-/// When the resolver refuses the system's options.
+/// If the resolver rejects the system's options.
 pub fn system_resolver() -> Result<Arc<dyn Resolve>, ResolverSetupError> {
     let mut builder = TokioResolver::builder_tokio().unwrap_or_else(|error| {
-        tracing::warn!(%error, "no name servers are configured: only names of the hosts file resolve");
+        tracing::warn!(%error, "no name servers are configured; only names in /etc/hosts resolve until /etc/resolv.conf names one and the server restarts");
         let none = ResolverConfig::from_name_servers(Vec::new());
         Resolver::builder_with_config(none, TokioRuntimeProvider::default())
     });
     let options = builder.options_mut();
-    options.positive_max_ttl = Some(KEPT_AT_MOST);
-    options.negative_max_ttl = Some(ABSENCE_KEPT_AT_MOST);
+    options.positive_max_ttl = Some(MAX_TTL);
+    options.negative_max_ttl = Some(MAX_NEGATIVE_TTL);
     let resolver = builder.build().map_err(ResolverSetupError)?;
     Ok(Arc::new(SystemResolver { resolver, hosts: Hosts::from_system().unwrap_or_default() }))
 }
 
 struct SystemResolver {
     resolver: TokioResolver,
-    /// Names with an address here are nobody else's business: the resolver by itself asks a name server
-    /// for the other family, and waits for one that does not answer.
+    /// Looked up first, and on its own: for a name with one address here the resolver would ask a name server for the
+    /// other family, and wait for one that does not respond.
     hosts: Hosts,
 }
 
@@ -92,9 +92,9 @@ impl Resolve for SystemResolver {
             }
             match self.resolver.lookup_ip(host).await {
                 Ok(found) => Ok(found.iter().collect()),
-                // Both are answers: one for a name that is not there, one for a name without addresses.
+                // NXDOMAIN, and NODATA: a name without addresses.
                 Err(error) if error.is_nx_domain() || error.is_no_records_found() => Err(ResolveError::NotFound),
-                // A name that no name server can be asked for.
+                // The text is not a legal DNS name.
                 Err(NetError::Proto(_)) => Err(ResolveError::NotFound),
                 Err(_) => Err(ResolveError::Unreachable),
             }
@@ -110,7 +110,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_name_of_the_hosts_file_is_asked_of_nobody() {
+    async fn a_name_in_the_hosts_file_needs_no_name_server() {
         let server = UdpSocket::bind("127.0.0.1:0").await.expect("a port");
         let address = server.local_addr().expect("an address");
         let mut config = NameServerConfig::udp(address.ip());
@@ -135,7 +135,7 @@ mod tests {
         assert!(server.try_recv(&mut [0; 512]).is_err(), "the name server was asked");
     }
 
-    /// RFC 6761, section 6.3: needs no name server, so this asks none.
+    /// RFC 6761, section 6.3: no name server is asked, so the test needs none.
     #[tokio::test]
     async fn localhost_is_loopback_however_it_is_spelled() {
         let resolver = system_resolver().expect("resolver");

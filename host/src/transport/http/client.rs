@@ -1,4 +1,4 @@
-//! A delivery over HTTP.
+//! Deliveries over HTTP, by hyper's client: the attempt, its response, and what of the response is kept.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,7 +8,6 @@ use bytes::Bytes;
 use http::header::{DATE, HeaderMap, RETRY_AFTER, SET_COOKIE};
 use http::{Method, StatusCode, Uri};
 use http_body_util::BodyExt as _;
-use hyper::Response;
 use hyper::body::Incoming;
 use hyper_rustls::HttpsConnectorBuilder;
 use hyper_util::client::legacy::Client;
@@ -17,66 +16,71 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::ClientConfig;
 use tokio::time::{Instant, timeout};
 
-use crate::transport::Report;
-use crate::transport::http::errors;
-use crate::transport::http::connector::{ConnectTimeout, Connector};
-use crate::transport::destination::GuardedResolver;
-use crate::transport::http::budget::ANSWER_BYTES;
-use crate::transport::failure::{Failure, Outcome, Reached, retry_after};
-use crate::transport::http::request::{Exchange, RequestBody};
-use crate::transport::tls::Tls;
-use crate::model::delivery::Answer;
+use super::budget::RESPONSE_BYTES;
+use super::connector::{ConnectTimeout, Connector};
+use super::errors;
+use super::request::{Exchange, RequestBody};
+use crate::model::delivery::Response;
 use crate::model::settings::ProxySettings;
 use crate::model::url::DeliveryUrl;
 use crate::model::webhook::TlsNames;
+use crate::transport::destination::GuardedResolver;
+use crate::transport::failure::{Failure, Reached, retry_after};
+use crate::transport::report::Report;
+use crate::transport::tls::Tls;
 
-/// How much of an answer's body is kept for the history, in bytes of text.
+/// The most of a response's body that is kept for the history, in bytes of UTF-8.
 const EXCERPT_BYTES: usize = 1024;
-/// Idle connections kept to one destination: as many as attempts are made at a time, all webhooks together, by
-/// default. Many webhooks may share a host (a chat service), and a connection that is not kept is made anew.
+/// Idle connections that are pooled per destination: as many as there are concurrent attempts by default, over all
+/// webhooks. Many webhooks may share a host (a chat service), and each connection that is not pooled must be made
+/// again.
 const IDLE_PER_HOST: usize = 256;
-/// How long a connection stays idle.
-const IDLE_FOR: Duration = Duration::from_secs(30);
-/// How much of a body an HTTP/2 destination may send unasked; more is never wanted.
+/// The longest that a connection stays in the pool unused.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// HTTP/2 flow control: the bytes of one response that the peer may send ahead of our reading.
 const STREAM_WINDOW_BYTES: u32 = 64 * 1024;
-/// The same for all answers of one connection together.
+/// The same for all responses of one connection together.
 const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
-/// A `POST` to make.
+
+/// A `POST` to make; the fields are those of [`Request`](crate::transport::Request).
 pub(in crate::transport) struct Post<'a> {
     pub(in crate::transport) url: &'a DeliveryUrl,
     pub(in crate::transport) tls: &'a TlsNames,
     pub(in crate::transport) headers: HeaderMap,
     pub(in crate::transport) body: Bytes,
     pub(in crate::transport) timeout: Duration,
-    pub(in crate::transport) keep_answer: bool,
+    pub(in crate::transport) keep_response: bool,
 }
 
 /// Delivers over HTTP/1.1 and, where TLS agrees on it, HTTP/2.
 ///
-/// Connections are kept and used again. That is sound: a connection goes to the address that was judged when
-/// it was made, whatever the name resolves to by now, and the guard's networks do not change while the
-/// process lives.
+/// Each set of TLS names has its own connection pool, since a pooled connection was verified with one CA bundle and
+/// authenticated with one client certificate.
 pub(in crate::transport) struct HttpClient {
-    gate: Arc<GuardedResolver>,
+    destinations: Arc<GuardedResolver>,
     tls: Arc<Tls>,
     proxy: Option<Arc<ProxySettings>>,
     default: Clients,
-    /// Those of webhooks that name something: an idle connection is for those who show and trust the same.
+    /// The clients of webhooks that name a CA bundle or client certificate; made at first use.
     named: Mutex<HashMap<TlsNames, Clients>>,
 }
 
 #[derive(Clone)]
 struct Clients {
     pooled: Client<ConnectTimeout, RequestBody>,
-    /// Makes a connection for each request: for the second try after a stale one.
+    /// Makes a new connection for each request. Used to repeat a request that met a stale pooled connection.
     fresh: Client<ConnectTimeout, RequestBody>,
 }
 
 impl HttpClient {
-    pub(in crate::transport) fn new(gate: Arc<GuardedResolver>, tls: Arc<Tls>, proxy: Option<Arc<ProxySettings>>) -> Result<Self, String> {
+    pub(in crate::transport) fn new(
+        destinations: Arc<GuardedResolver>,
+        tls: Arc<Tls>,
+        proxy: Option<Arc<ProxySettings>>,
+    ) -> Result<Self, String> {
         let config = tls.config(&TlsNames::default())?;
-        let default = Clients::new(Connector::new(Arc::clone(&gate), proxy.clone()), &config);
-        Ok(Self { gate, tls, proxy, default, named: Mutex::default() })
+        let default = Clients::new(Connector::new(Arc::clone(&destinations), proxy.clone()), &config);
+        Ok(Self { destinations, tls, proxy, default, named: Mutex::default() })
     }
 
     fn clients(&self, names: &TlsNames) -> Result<Clients, Failure> {
@@ -88,32 +92,30 @@ impl HttpClient {
             return Ok(clients.clone());
         }
         let config = self.tls.config(names).map_err(|why| Failure::TlsNames(why.into()))?;
-        let clients = Clients::new(Connector::new(Arc::clone(&self.gate), self.proxy.clone()), &config);
+        let clients = Clients::new(Connector::new(Arc::clone(&self.destinations), self.proxy.clone()), &config);
         named.insert(names.clone(), clients.clone());
         Ok(clients)
     }
 
-    /// Makes the request, once, and tells what came of it within the request's time. Call it on the
-    /// deliveries' runtime: connections live where they were made.
+    /// Makes one attempt within the request's time limit; see
+    /// [`Transport::deliver`](crate::transport::Transport::deliver).
     pub(in crate::transport) async fn deliver(&self, request: Post<'_>) -> Report {
         let started = Instant::now();
         let after = request.timeout;
-        let mut progress = Progress { keep_answer: request.keep_answer, ..Progress::default() };
-        let ended = timeout(after, self.attempt(request, &mut progress)).await;
-        let outcome = match ended {
-            Ok(Ok(())) => Outcome::Delivered,
-            Ok(Err(failure)) => Outcome::Failed(failure),
+        let mut progress = Progress { keep_response: request.keep_response, ..Progress::default() };
+        let outcome = match timeout(after, self.attempt(request, &mut progress)).await {
+            Ok(outcome) => outcome,
             Err(_) => {
-                // On HTTP/1.1 dropping the request closed it. On HTTP/2 it would stay in the pool, and if it
-                // is dead, each attempt would time out on it.
-                progress.exchange.give_up_connection();
-                Outcome::Failed(Failure::Timeout { reached: progress.reached(), after })
+                // On HTTP/1.1 dropping the request closes the connection. On HTTP/2 it would stay in the pool, and if
+                // the peer is dead, every attempt on it would time out.
+                progress.exchange.discard_connection();
+                Err(Failure::Timeout { reached: progress.reached(), after })
             }
         };
-        let by_status = matches!(outcome, Outcome::Delivered | Outcome::Failed(Failure::Status(_)));
+        let by_status = matches!(outcome, Ok(()) | Err(Failure::Status(_)));
         Report {
             outcome,
-            answer: progress.answer(by_status),
+            response: progress.response(by_status),
             status: progress.status.map(|status| status.as_u16()),
             excerpt: progress.status.map(|_| excerpt(&progress.body)),
             retry_after: progress.retry_after,
@@ -127,18 +129,18 @@ impl HttpClient {
         *outgoing.method_mut() = Method::POST;
         *outgoing.uri_mut() = Uri::try_from(request.url.expose()).map_err(|_| Failure::Unsendable)?;
         *outgoing.headers_mut() = request.headers;
-        let answer = match self.send(&clients.pooled, outgoing.clone(), request.body.clone(), progress).await {
-            // The destination closed an idle connection while the request was on its way: that is nobody's
-            // failure, so it goes out once more at once. It may have been taken up before the connection
-            // closed; deliveries are made at least once, and the id is the same. hyper itself repeats only
-            // what it had not begun to write.
-            Err(Failure::NoAnswer) if progress.exchange.is_reused() => {
+        let response = match self.send(&clients.pooled, outgoing.clone(), request.body.clone(), progress).await {
+            // The destination closed an idle connection while the request was in flight. That is no failed attempt, so
+            // the request is repeated at once on a new connection. The destination may have processed the first one;
+            // deliveries are made at least once, and the id is the same. hyper itself repeats only requests that it had
+            // not begun to write.
+            Err(Failure::NoResponse) if progress.exchange.is_reused() => {
                 self.send(&clients.fresh, outgoing, request.body, progress).await?
             }
-            answer => answer?,
+            response => response?,
         };
-        progress.head(&answer);
-        self.read(answer, progress).await
+        progress.head(&response);
+        self.read(response, progress).await
     }
 
     async fn send(
@@ -147,7 +149,7 @@ impl HttpClient {
         head: http::Request<()>,
         body: Bytes,
         progress: &mut Progress,
-    ) -> Result<Response<Incoming>, Failure> {
+    ) -> Result<http::Response<Incoming>, Failure> {
         let exchange = Arc::new(Exchange::default());
         progress.exchange = Arc::clone(&exchange);
         let mut request = head.map(|()| RequestBody::new(body, Arc::clone(&exchange)));
@@ -155,18 +157,18 @@ impl HttpClient {
         client.request(request).await.map_err(|error| errors::no_head(&error, &exchange))
     }
 
-    /// Reads the body, as far as it is worth it, and judges the status.
-    async fn read(&self, answer: Response<Incoming>, progress: &mut Progress) -> Result<(), Failure> {
-        let status = answer.status();
-        let verdict = if status.is_success() { Ok(()) } else { Err(Failure::Status(status.as_u16())) };
-        let mut left = ANSWER_BYTES.saturating_sub(head_bytes(answer.headers()));
-        let mut body = answer.into_body();
+    /// Reads the body up to the byte budget; the outcome follows from the status, or from a 2xx body that breaks off.
+    async fn read(&self, response: http::Response<Incoming>, progress: &mut Progress) -> Result<(), Failure> {
+        let status = response.status();
+        let outcome = if status.is_success() { Ok(()) } else { Err(Failure::Status(status.as_u16())) };
+        let mut left = RESPONSE_BYTES.saturating_sub(head_bytes(response.headers()));
+        let mut body = response.into_body();
         while let Some(frame) = body.frame().await {
             let frame = match frame {
                 Ok(frame) => frame,
-                // A body that goes on and on is cut, and the status decides; so it does where it says that
-                // the delivery failed anyway.
-                Err(_) if verdict.is_err() || progress.exchange.is_spent() => break,
+                // A body that exceeds the budget is cut and the status decides. It also decides if it is a failure
+                // already, even if the body breaks off.
+                Err(_) if outcome.is_err() || progress.exchange.is_over_budget() => break,
                 Err(error) => return Err(errors::no_end(&error, status.as_u16())),
             };
             let Ok(data) = frame.into_data() else { continue };
@@ -174,7 +176,7 @@ impl HttpClient {
             let Some(rest) = left.checked_sub(u64::try_from(data.len()).unwrap_or(u64::MAX)) else { break };
             left = rest;
         }
-        verdict
+        outcome
     }
 }
 
@@ -190,32 +192,32 @@ impl Clients {
     }
 }
 
-/// How far an attempt came; outlives it when its time is over.
+/// The progress of an attempt. It is borrowed by the attempt's future, so that it outlives a timeout.
 #[derive(Default)]
 struct Progress {
     exchange: Arc<Exchange>,
     status: Option<StatusCode>,
     retry_after: Option<Duration>,
-    keep_answer: bool,
-    /// The answer's headers, when they are to be kept.
+    keep_response: bool,
+    /// The response's headers, if `keep_response`.
     headers: Vec<(String, String)>,
-    /// The body's first [`EXCERPT_BYTES`], or [`Answer::BODY_BYTES`] of an answer that is to be kept.
+    /// The body's first [`EXCERPT_BYTES`], or [`Response::BODY_BYTES`] if `keep_response`.
     body: Vec<u8>,
 }
 
 impl Progress {
-    fn head(&mut self, answer: &Response<Incoming>) {
-        let status = answer.status();
+    fn head(&mut self, response: &http::Response<Incoming>) {
+        let status = response.status();
         self.status = Some(status);
-        if self.keep_answer {
-            let wanted = answer.headers().iter().filter(|(name, _)| **name != SET_COOKIE).take(Answer::HEADERS);
+        if self.keep_response {
+            let wanted = response.headers().iter().filter(|(name, _)| **name != SET_COOKIE).take(Response::HEADERS);
             self.headers = wanted
                 .map(|(name, value)| (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
                 .collect();
         }
         if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
-            let text = |name| answer.headers().get(name).and_then(|value| value.to_str().ok());
-            // A date is one of the destination's clock; where it tells its time, ours need not agree with it.
+            let text = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
+            // A date is by the destination's clock, so it is compared with the response's Date where there is one.
             let now = text(DATE).and_then(|date| httpdate::parse_http_date(date).ok());
             self.retry_after =
                 text(RETRY_AFTER).and_then(|value| retry_after(value, now.unwrap_or_else(SystemTime::now)));
@@ -223,27 +225,27 @@ impl Progress {
     }
 
     fn keep(&mut self, data: &[u8]) {
-        let most = if self.keep_answer { Answer::BODY_BYTES } else { EXCERPT_BYTES };
+        let most = if self.keep_response { Response::BODY_BYTES } else { EXCERPT_BYTES };
         let wanted = most.saturating_sub(self.body.len()).min(data.len());
         self.body.extend_from_slice(&data[..wanted]);
     }
 
-    fn answer(&mut self, by_status: bool) -> Option<Answer> {
-        let status = self.status.filter(|_| self.keep_answer && by_status)?;
+    fn response(&mut self, by_status: bool) -> Option<Response> {
+        let status = self.status.filter(|_| self.keep_response && by_status)?;
         let headers = std::mem::take(&mut self.headers);
-        Some(Answer { status: status.as_u16(), headers, body: self.body.clone() })
+        Some(Response { status: status.as_u16(), headers, body: self.body.clone() })
     }
 
     fn reached(&self) -> Reached {
         match self.status {
-            Some(status) => Reached::Answering(status.as_u16()),
+            Some(status) => Reached::Responding(status.as_u16()),
             None if self.exchange.is_begun() => Reached::Sent,
             None => Reached::Connecting,
         }
     }
 }
 
-/// Bytes as text of at most [`EXCERPT_BYTES`]; what is no UTF-8 becomes U+FFFD, which is longer.
+/// Bytes as text of at most [`EXCERPT_BYTES`]. Invalid UTF-8 becomes U+FFFD, which is longer, so the text is cut again.
 fn excerpt(bytes: &[u8]) -> String {
     let mut text = String::from_utf8_lossy(bytes).into_owned();
     let mut end = text.len().min(EXCERPT_BYTES);
@@ -254,18 +256,18 @@ fn excerpt(bytes: &[u8]) -> String {
     text
 }
 
-/// About what a head takes on the wire.
+/// The approximate size of a head's fields on the wire, with separators.
 fn head_bytes(headers: &HeaderMap) -> u64 {
     let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
     u64::try_from(bytes).unwrap_or(u64::MAX)
 }
 
 fn client(connector: ConnectTimeout, idle_per_host: usize) -> Client<ConnectTimeout, RequestBody> {
-    let budget = usize::try_from(ANSWER_BYTES).unwrap_or(usize::MAX);
+    let budget = usize::try_from(RESPONSE_BYTES).unwrap_or(usize::MAX);
     Client::builder(TokioExecutor::new())
         .timer(TokioTimer::new())
         .pool_timer(TokioTimer::new())
-        .pool_idle_timeout(IDLE_FOR)
+        .pool_idle_timeout(IDLE_TIMEOUT)
         .pool_max_idle_per_host(idle_per_host)
         .http1_max_buf_size(budget)
         .http2_initial_stream_window_size(STREAM_WINDOW_BYTES)

@@ -1,9 +1,10 @@
-//! Deliveries over HTTP/1.1 and HTTP/2: client, connector, tunnel through a proxy, and the byte budget of a response.
+//! Deliveries over HTTP/1.1 and HTTP/2: the client, its connector, the tunnel through a proxy, and the byte budget of a
+//! response.
 
 mod budget;
 mod client;
-pub(super) mod connector;
-pub(super) mod errors;
+mod connector;
+mod errors;
 mod request;
 mod tunnel;
 

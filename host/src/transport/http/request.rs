@@ -1,4 +1,4 @@
-//! A request under way: its body, and the connection that it went over.
+//! A request in progress: its body, and the connection that carries it.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -10,65 +10,65 @@ use http::Extensions;
 use hyper::body::{Body, Frame, SizeHint};
 use hyper_util::client::legacy::connect::{CaptureConnection, Connected};
 
-use crate::transport::http::budget::ByteBudget;
+use super::budget::ByteBudget;
 
-/// What is known of one request on its way. Shared by the attempt and the request's body.
+/// The state of one request, shared by the attempt and the request's body.
 #[derive(Debug, Default)]
 pub(super) struct Exchange {
-    /// Tells which connection was chosen; set before the request leaves.
+    /// Names the connection that hyper's pool chose; set before the request is handed to hyper.
     capture: OnceLock<CaptureConnection>,
     begun: OnceLock<Begun>,
 }
 
-/// A request that its connection has begun to write.
+/// Set once the connection has begun to write the request.
 #[derive(Debug)]
 struct Begun {
-    meter: Arc<ByteBudget>,
-    /// Whether another request went over the connection before.
+    budget: Arc<ByteBudget>,
+    /// True if the connection had carried another request before.
     is_reused: bool,
 }
 
 impl Exchange {
     pub(super) fn watch(&self, capture: CaptureConnection) {
-        // Only its maker calls this, once.
+        // Called once, by the function that creates the exchange.
         let _ = self.capture.set(capture);
     }
 
-    /// The connection's task took the request up: its answer's budget counts from here.
+    /// The connection's task has picked up the request; the response's budget counts from here.
     fn begin(&self) {
         if self.begun.get().is_some() {
             return;
         }
         let Some(capture) = self.capture.get() else { return };
-        let Some((meter, is_http2)) = connection(capture) else { return };
-        // The body is polled by one task, so nobody else gets here meanwhile.
-        let is_reused = meter.begin(is_http2);
-        let _ = self.begun.set(Begun { meter, is_reused });
+        let Some((budget, is_http2)) = connection(capture) else { return };
+        // One task polls the body, so `begun` cannot be set between the check above and here.
+        let is_reused = budget.begin_request(is_http2);
+        let _ = self.begun.set(Begun { budget, is_reused });
     }
 
-    /// Whether the connection began to write the request.
+    /// True once the connection has begun to write the request.
     pub(super) fn is_begun(&self) -> bool {
         self.begun.get().is_some()
     }
 
-    /// Whether it went over a connection that was idle in the pool.
+    /// True if the request went over a pooled connection, which the peer may have closed in the meantime.
     pub(super) fn is_reused(&self) -> bool {
         self.begun.get().is_some_and(|begun| begun.is_reused)
     }
 
-    /// Whether the peer sent more than an answer may have.
-    pub(super) fn is_spent(&self) -> bool {
-        self.begun.get().is_some_and(|begun| begun.meter.is_spent())
+    /// True if the peer exceeded the byte budget.
+    pub(super) fn is_over_budget(&self) -> bool {
+        self.begun.get().is_some_and(|begun| begun.budget.is_exceeded())
     }
 
-    /// Whether the peer sent something before it was asked anything.
-    pub(super) fn was_spoken_to_first(&self) -> bool {
-        let meter = self.capture.get().and_then(connection).map(|(meter, _)| meter);
-        !self.is_begun() && meter.is_some_and(|meter| meter.spoke_in_the_clear())
+    /// True if the peer sent data before the request was written, as SMTP and FTP servers do.
+    pub(super) fn peer_spoke_first(&self) -> bool {
+        let budget = self.capture.get().and_then(connection).map(|(budget, _)| budget);
+        !self.is_begun() && budget.is_some_and(|budget| budget.has_received_plaintext())
     }
 
-    /// The connection is not used again.
-    pub(super) fn give_up_connection(&self) {
+    /// Removes the connection from the pool.
+    pub(super) fn discard_connection(&self) {
         if let Some(capture) = self.capture.get()
             && let Some(connected) = &*capture.connection_metadata()
         {
@@ -80,7 +80,7 @@ impl Exchange {
 impl Drop for Exchange {
     fn drop(&mut self) {
         if let Some(begun) = self.begun.get() {
-            begun.meter.end();
+            begun.budget.end_request();
         }
     }
 }
@@ -93,15 +93,14 @@ fn connection(capture: &CaptureConnection) -> Option<(Arc<ByteBudget>, bool)> {
     Some((extras.remove::<Arc<ByteBudget>>()?, connected.is_negotiated_h2()))
 }
 
-/// A request's body: all of it at once.
+/// A request's body, one chunk, which also tells the [`Exchange`] that the request has begun.
 ///
-/// hyper's connection task asks the body first thing when it takes a request up, before it reads any byte of
-/// the answer; no earlier place knows the connection, and any later one would race with the answer. So the
-/// body tells the [`Exchange`] that it has begun, in whichever question comes first: an empty body is asked
-/// only whether it is over.
+/// hyper's connection task polls the body when it picks up a request, before it reads any byte of the response. No
+/// earlier point knows the connection, and any later one would race with the response. Both `poll_frame` and
+/// `is_end_stream` report the beginning, since hyper calls only the latter on an empty body.
 #[derive(Debug)]
 pub(super) struct RequestBody {
-    /// `None` once it was handed out.
+    /// `None` once hyper has taken it.
     bytes: Option<Bytes>,
     exchange: Arc<Exchange>,
 }
@@ -124,7 +123,7 @@ impl Body for RequestBody {
 
     fn is_end_stream(&self) -> bool {
         self.exchange.begin();
-        // An empty body is not over before it was asked for: hyper leaves out `Content-Length: 0` else.
+        // An empty body ends only after it was polled; otherwise hyper omits `Content-Length: 0`.
         self.bytes.is_none()
     }
 

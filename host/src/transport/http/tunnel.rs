@@ -1,4 +1,4 @@
-//! The outbound proxy, when the configuration names one. Webhooks cannot: it is not theirs to choose.
+//! A tunnel through the operator's proxy (`CONNECT`, RFC 9110, section 9.3.6). Webhooks cannot choose a proxy.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -6,97 +6,97 @@ use std::net::{IpAddr, SocketAddr};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::transport::http::connector::{ConnectFault, connect};
-use crate::transport::failure::{ConnectError, ProxyFault};
-use crate::transport::destination::Resolve;
 use crate::model::settings::ProxySettings;
+use crate::transport::destination::Resolve;
+use crate::transport::dial::connect;
+use crate::transport::failure::{ConnectError, ProxyFault};
 
-/// The most of a proxy's answer that is read.
-const ANSWER_BYTES: usize = 8 * 1024;
+/// The most of a proxy's response head that is read, in bytes.
+const MAX_HEAD_BYTES: usize = 8 * 1024;
 
-impl ProxySettings {
-    /// Whether a destination at these addresses goes through the proxy.
-    pub(in crate::transport) fn takes(&self, addresses: &[SocketAddr]) -> bool {
-        let is_except = |address: &SocketAddr| {
-            let ip = address.ip().to_canonical();
-            self.except.iter().any(|net| net.contains(&ip))
-        };
-        !addresses.iter().all(is_except)
-    }
+/// True if a destination with these addresses is reached through the proxy, not directly.
+pub(super) fn applies(proxy: &ProxySettings, addresses: &[SocketAddr]) -> bool {
+    let is_excepted = |address: &SocketAddr| {
+        let ip = address.ip().to_canonical();
+        proxy.except.iter().any(|net| net.contains(&ip))
+    };
+    !addresses.iter().all(is_excepted)
+}
 
-    /// A connection through the proxy to one of these addresses, which were judged; `host` and `port` are what the
-    /// request names.
-    pub(in crate::transport) async fn connect(
-        &self,
-        resolver: &dyn Resolve,
-        addresses: &[SocketAddr],
-        host: &str,
-        port: u16,
-    ) -> Result<TcpStream, ConnectFault> {
-        let proxy = self.addresses(resolver).await?;
-        let told: Vec<String> = if self.sends_names {
-            vec![format!("{host}:{port}")]
-        } else {
-            addresses.iter().map(SocketAddr::to_string).collect()
-        };
-        let mut refused = ConnectFault::Tcp(ConnectError::NoRoute);
-        for destination in told {
-            match self.tunnel(&proxy, &destination).await {
-                Ok(stream) => return Ok(stream),
-                // Another address may be reached where this one was not.
-                Err(fault @ ProxyFault::Refused(_)) => refused = fault.into(),
-                Err(fault) => return Err(fault.into()),
-            }
+/// A connection through the proxy to one of these addresses, which the guard has judged.
+///
+/// The proxy is told an address. If it is configured to receive names, it is told `host` and looks it up again, so the
+/// defence against DNS rebinding is then the proxy's task.
+pub(super) async fn open(
+    proxy: &ProxySettings,
+    resolver: &dyn Resolve,
+    addresses: &[SocketAddr],
+    host: &str,
+    port: u16,
+) -> Result<TcpStream, ProxyFault> {
+    let proxy_addresses = proxy_addresses(proxy, resolver).await?;
+    let targets: Vec<String> = if proxy.sends_names {
+        vec![format!("{host}:{port}")]
+    } else {
+        addresses.iter().map(SocketAddr::to_string).collect()
+    };
+    let mut rejected = ProxyFault::NotConnected(ConnectError::NoRoute);
+    for target in targets {
+        match request(proxy, &proxy_addresses, &target).await {
+            Ok(stream) => return Ok(stream),
+            // The proxy may reach another address where it did not reach this one.
+            Err(fault @ ProxyFault::Rejected(_)) => rejected = fault,
+            Err(fault) => return Err(fault),
         }
-        Err(refused)
     }
+    Err(rejected)
+}
 
-    async fn tunnel(&self, proxy: &[SocketAddr], destination: &str) -> Result<TcpStream, ProxyFault> {
-        let broken = |error: io::Error| ProxyFault::NotConnected((&error).into());
-        let mut stream = connect(proxy.to_vec()).await.map_err(broken)?;
-        let mut request = format!("CONNECT {destination} HTTP/1.1\r\nHost: {destination}\r\n");
-        if let Some(authorization) = &self.authorization {
-            request.push_str("Proxy-Authorization: ");
-            request.push_str(authorization.expose());
-            request.push_str("\r\n");
-        }
+async fn request(proxy: &ProxySettings, addresses: &[SocketAddr], target: &str) -> Result<TcpStream, ProxyFault> {
+    let broken = |error: io::Error| ProxyFault::NotConnected((&error).into());
+    let mut stream = connect(addresses.to_vec()).await.map_err(broken)?;
+    let mut request = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n");
+    if let Some(authorization) = &proxy.authorization {
+        request.push_str("Proxy-Authorization: ");
+        request.push_str(authorization.expose());
         request.push_str("\r\n");
-        stream.write_all(request.as_bytes()).await.map_err(broken)?;
-        let mut answer = Vec::new();
-        // A refusal may have a body, which is of no interest.
-        let head = loop {
-            if let Some(end) = answer.windows(4).position(|four| four == b"\r\n\r\n") {
-                break end + 4;
-            }
-            let mut piece = [0; 512];
-            let read = stream.read(&mut piece).await.map_err(broken)?;
-            if read == 0 || answer.len() + read > ANSWER_BYTES {
-                return Err(ProxyFault::NotHttp);
-            }
-            answer.extend_from_slice(&piece[..read]);
-        };
-        match status(&answer) {
-            // No destination speaks before we do.
-            Some(200..=299) if head < answer.len() => Err(ProxyFault::NotHttp),
-            Some(200..=299) => Ok(stream),
-            Some(status) => Err(ProxyFault::Refused(status)),
-            None => Err(ProxyFault::NotHttp),
-        }
     }
-
-    /// The proxy is the server's own choice: its address is not judged.
-    async fn addresses(&self, resolver: &dyn Resolve) -> Result<Vec<SocketAddr>, ProxyFault> {
-        let found = match self.host.parse::<IpAddr>() {
-            Ok(ip) => vec![ip],
-            Err(_) => resolver.resolve(&self.host).await.map_err(ProxyFault::Unresolved)?,
-        };
-        Ok(found.into_iter().map(|ip| SocketAddr::new(ip, self.port)).collect())
+    request.push_str("\r\n");
+    stream.write_all(request.as_bytes()).await.map_err(broken)?;
+    let mut response = Vec::new();
+    // Only the head is read: the body of a rejection is not shown.
+    let head = loop {
+        if let Some(end) = response.windows(4).position(|four| four == b"\r\n\r\n") {
+            break end + 4;
+        }
+        let mut chunk = [0; 512];
+        let read = stream.read(&mut chunk).await.map_err(broken)?;
+        if read == 0 || response.len() + read > MAX_HEAD_BYTES {
+            return Err(ProxyFault::NotHttp);
+        }
+        response.extend_from_slice(&chunk[..read]);
+    };
+    match status(&response) {
+        // Bytes behind the head would be the destination's, and neither TLS nor HTTP servers speak first.
+        Some(200..=299) if head < response.len() => Err(ProxyFault::NotHttp),
+        Some(200..=299) => Ok(stream),
+        Some(status) => Err(ProxyFault::Rejected(status)),
+        None => Err(ProxyFault::NotHttp),
     }
 }
 
-/// The status of an answer's first line: `HTTP/1.1 200 Connection established`.
-fn status(answer: &[u8]) -> Option<u16> {
-    let line = answer.split(|byte| *byte == b'\r').next()?;
+/// The proxy's addresses. The guard does not judge them: the operator chose the proxy.
+async fn proxy_addresses(proxy: &ProxySettings, resolver: &dyn Resolve) -> Result<Vec<SocketAddr>, ProxyFault> {
+    let found = match proxy.host.parse::<IpAddr>() {
+        Ok(ip) => vec![ip],
+        Err(_) => resolver.resolve(&proxy.host).await.map_err(ProxyFault::Unresolved)?,
+    };
+    Ok(found.into_iter().map(|ip| SocketAddr::new(ip, proxy.port)).collect())
+}
+
+/// The status in a response's first line: 200 of `HTTP/1.1 200 Connection established`.
+fn status(response: &[u8]) -> Option<u16> {
+    let line = response.split(|byte| *byte == b'\r').next()?;
     let line = std::str::from_utf8(line).ok()?;
     let mut words = line.split(' ');
     words.next().filter(|version| version.starts_with("HTTP/1."))?;
@@ -108,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answers_first_line_has_its_status() {
+    fn the_first_line_of_a_response_has_its_status() {
         assert_eq!(status(b"HTTP/1.1 200 Connection established\r\nVia: x\r\n\r\n"), Some(200));
         assert_eq!(status(b"HTTP/1.0 407 Proxy Authentication Required\r\n\r\n"), Some(407));
         assert_eq!(status(b"HTTP/1.1 403\r\n\r\n"), Some(403));

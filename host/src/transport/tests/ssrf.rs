@@ -1,14 +1,14 @@
-//! From a URL to what the guard says of it, when it is saved and at each attempt.
+//! Server-side request forgery (SSRF): URLs judged when they are saved and again at each attempt, with DNS rebinding.
 
 use super::peer::Peer;
-use super::{Table, deliver, end, transport_with, url};
+use super::{Table, deliver, sentence, transport_with, url};
 use crate::model::url::DeliveryUrl;
 use std::sync::Arc;
 
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
 
 #[tokio::test]
-async fn every_spelling_of_a_closed_address_is_refused_at_save_and_at_send() {
+async fn every_spelling_of_a_closed_address_is_rejected_at_save_and_at_send() {
     let names = Table::of(&[
         ("localhost", &["127.0.0.1", "::1"]),
         ("localhost.", &["127.0.0.1"]),
@@ -44,7 +44,7 @@ async fn every_spelling_of_a_closed_address_is_refused_at_save_and_at_send() {
         let origin = format!("http://{host}:9");
         let denied = transport.check_destination(&url(&origin)).await.expect_err(host);
         let report = deliver(&transport, &origin).await;
-        assert_eq!(end(&report), format!("policy: {denied}"), "{host}");
+        assert_eq!(sentence(&report), format!("policy: {denied}"), "{host}");
         assert_eq!((report.status, report.excerpt), (None, None));
     }
     transport.check_destination(&url("https://public.example")).await.expect("public");
@@ -57,7 +57,7 @@ async fn a_name_that_does_not_resolve_may_be_saved_and_fails_when_sent_to() {
         let origin = format!("https://{name}");
         transport.check_destination(&url(&origin)).await.expect(name);
         let words = format!("dns: {name}: there is no such name, or it has no address");
-        assert_eq!(end(&deliver(&transport, &origin).await), words);
+        assert_eq!(sentence(&deliver(&transport, &origin).await), words);
     }
 }
 
@@ -71,7 +71,9 @@ async fn a_name_is_judged_again_at_each_attempt() {
     for address in ["127.0.0.1", "::ffff:127.0.0.1", "169.254.169.254"] {
         names.set("rebinding.example", &[address]);
         for _ in 0..100 {
-            assert!(end(&deliver(&transport, &origin).await).starts_with("policy: rebinding.example resolves to "));
+            assert!(
+                sentence(&deliver(&transport, &origin).await).starts_with("policy: rebinding.example resolves to ")
+            );
         }
     }
     assert_eq!(peer.connections(), 0);
@@ -79,11 +81,11 @@ async fn a_name_is_judged_again_at_each_attempt() {
 
 #[tokio::test]
 async fn the_hosts_own_listener_gets_no_delivery() {
-    let peer = Peer::answering(OK).await;
+    let peer = Peer::responding(OK).await;
     let port = peer.address.port();
     let names = Table::of(&[("me.example", &["127.0.0.1"])]);
     let transport = transport_with(&["127.0.0.0/8"], names, &[]);
-    assert_eq!(end(&deliver(&transport, &peer.origin()).await), "delivered");
+    assert_eq!(sentence(&deliver(&transport, &peer.origin()).await), "delivered");
     for own in [format!("127.0.0.1:{port}"), format!("0.0.0.0:{port}"), format!("[::]:{port}")] {
         transport.guard().set_own(own.parse().expect("address"));
         for host in ["127.0.0.1", "me.example", "0x7f000001", "[::ffff:127.0.0.1]"] {
@@ -91,6 +93,6 @@ async fn the_hosts_own_listener_gets_no_delivery() {
             assert_eq!(transport.check_destination(&url).await.expect_err(host).code(), "own_address");
         }
     }
-    assert!(end(&deliver(&transport, &format!("http://me.example:{port}")).await).starts_with("policy: "));
+    assert!(sentence(&deliver(&transport, &format!("http://me.example:{port}")).await).starts_with("policy: "));
     assert_eq!(peer.connections(), 1);
 }

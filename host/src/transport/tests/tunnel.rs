@@ -1,4 +1,4 @@
-//! Through a proxy of the test's own, which tells what it was asked.
+//! Deliveries through a proxy that reports the requests it receives.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,26 +11,26 @@ use tokio::sync::mpsc;
 
 use super::super::{Content, Guard, Request, Tls, Transport};
 use super::peer::Peer;
-use super::{Table, end, nets, url};
+use super::{Table, nets, sentence, url};
 use crate::model::secret::Secret;
 use crate::model::settings::{ProxySettings, TlsFiles};
 use crate::model::webhook::TlsNames;
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
-/// A proxy that answers `CONNECT` with this line, and connects to `to` when that is a 200. With a body it keeps the
-/// connection open, as proxies do.
+/// A proxy that responds to `CONNECT` with this line, and connects to `to` if that is a 200. If `line` has a body, the
+/// connection stays open after it, as with real proxies.
 async fn proxy(line: &'static str, to: std::net::SocketAddr) -> (Peer, mpsc::UnboundedReceiver<String>) {
-    let (tell, heard) = mpsc::unbounded_channel();
+    let (report, requests) = mpsc::unbounded_channel();
     let peer = Peer::playing(move |mut stream| {
-        let tell = tell.clone();
+        let report = report.clone();
         async move {
             let mut request = Vec::new();
             while !request.ends_with(b"\r\n\r\n") {
                 let Ok(byte) = stream.read_u8().await else { return };
                 request.push(byte);
             }
-            let _ = tell.send(String::from_utf8(request).expect("text"));
+            let _ = report.send(String::from_utf8(request).expect("text"));
             if line.contains("\r\n\r\n") {
                 let _ = stream.write_all(line.as_bytes()).await;
                 let _ = stream.read_to_end(&mut Vec::new()).await;
@@ -44,7 +44,7 @@ async fn proxy(line: &'static str, to: std::net::SocketAddr) -> (Peer, mpsc::Unb
         }
     })
     .await;
-    (peer, heard)
+    (peer, requests)
 }
 
 fn settings(proxy: &Peer) -> ProxySettings {
@@ -64,74 +64,74 @@ async fn through(settings: ProxySettings, origin: &str, allow: &[&str]) -> Strin
     let url = url(origin);
     let content = Content::Body { headers: HeaderMap::new(), body: Bytes::from_static(b"x") };
     let (tls, timeout) = (&TlsNames::default(), Duration::from_secs(20));
-    end(&transport.deliver(Request { url: &url, tls, content, timeout, keep_answer: false }).await)
+    sentence(&transport.deliver(Request { url: &url, tls, content, timeout, keep_response: false }).await)
 }
 
 #[tokio::test]
 async fn the_proxy_is_told_the_address_that_was_judged() {
-    let destination = Peer::answering(OK).await;
-    let (peer, mut heard) = proxy("HTTP/1.1 200 Connection established", destination.address).await;
+    let destination = Peer::responding(OK).await;
+    let (peer, mut requests) = proxy("HTTP/1.1 200 Connection established", destination.address).await;
     let origin = format!("http://hooks.example:{}", destination.address.port());
     assert_eq!(through(settings(&peer), &origin, &["127.0.0.0/8"]).await, "delivered");
-    let asked = heard.recv().await.expect("a request");
-    assert!(asked.starts_with(&format!("CONNECT {} HTTP/1.1\r\nHost: {0}\r\n", destination.address)), "{asked}");
-    assert!(!asked.contains("Authorization"), "{asked}");
+    let request = requests.recv().await.expect("a request");
+    assert!(request.starts_with(&format!("CONNECT {} HTTP/1.1\r\nHost: {0}\r\n", destination.address)), "{request}");
+    assert!(!request.contains("Authorization"), "{request}");
 
     let named = ProxySettings { sends_names: true, authorization: Some(Secret::new("Basic dTpw")), ..settings(&peer) };
     assert_eq!(through(named, &origin, &["127.0.0.0/8"]).await, "delivered");
-    let asked = heard.recv().await.expect("a request");
+    let request = requests.recv().await.expect("a request");
     assert!(
-        asked.starts_with(&format!("CONNECT hooks.example:{} HTTP/1.1\r\n", destination.address.port())),
-        "{asked}"
+        request.starts_with(&format!("CONNECT hooks.example:{} HTTP/1.1\r\n", destination.address.port())),
+        "{request}"
     );
-    assert!(asked.contains("\r\nProxy-Authorization: Basic dTpw\r\n"), "{asked}");
+    assert!(request.contains("\r\nProxy-Authorization: Basic dTpw\r\n"), "{request}");
 }
 
 #[tokio::test]
 async fn the_guard_decides_before_the_proxy_is_asked() {
-    let destination = Peer::answering(OK).await;
-    let (peer, mut heard) = proxy("HTTP/1.1 200 OK", destination.address).await;
+    let destination = Peer::responding(OK).await;
+    let (peer, mut requests) = proxy("HTTP/1.1 200 OK", destination.address).await;
     for sends_names in [false, true] {
         let settings = ProxySettings { sends_names, ..settings(&peer) };
-        let ended = through(settings, "http://inner.example", &["127.0.0.0/8"]).await;
-        assert!(ended.starts_with("policy: inner.example resolves to 10.9.9.9"), "{ended}");
+        let outcome = through(settings, "http://inner.example", &["127.0.0.0/8"]).await;
+        assert!(outcome.starts_with("policy: inner.example resolves to 10.9.9.9"), "{outcome}");
     }
-    assert!(heard.try_recv().is_err());
+    assert!(requests.try_recv().is_err());
 }
 
 #[tokio::test]
-async fn some_networks_are_reached_without_it() {
-    let destination = Peer::answering(OK).await;
-    let (peer, mut heard) = proxy("HTTP/1.1 200 OK", destination.address).await;
+async fn excepted_networks_are_reached_directly() {
+    let destination = Peer::responding(OK).await;
+    let (peer, mut requests) = proxy("HTTP/1.1 200 OK", destination.address).await;
     let except = ProxySettings { except: nets(&["127.0.0.0/8"]), ..settings(&peer) };
     assert_eq!(through(except, &destination.origin(), &["127.0.0.0/8"]).await, "delivered");
-    assert!(heard.try_recv().is_err());
+    assert!(requests.try_recv().is_err());
 }
 
 #[tokio::test]
-async fn what_a_proxy_will_not_do_is_said() {
-    let destination = Peer::answering(OK).await;
+async fn a_rejection_by_the_proxy_is_reported() {
+    let destination = Peer::responding(OK).await;
     for (line, expected) in [
         (
             "HTTP/1.1 403 Forbidden",
-            "connect: the server's proxy did not connect to the destination: it answered 403 Forbidden",
+            "connect: the server's proxy did not connect to the destination: it responded with 403 Forbidden",
         ),
         (
             "HTTP/1.1 407 Who are you",
-            "connect: the server's proxy did not connect to the destination: it answered 407 Proxy Authentication \
-             Required; whoever runs the server puts a user and a password into --proxy",
+            "connect: the server's proxy did not connect to the destination: it responded with 407 Proxy Authentication \
+             Required; an operator sets a user and a password in --proxy",
         ),
         (
             "HTTP/1.1 403 Forbidden\r\nContent-Length: 9\r\n\r\n<p>No</p>",
-            "connect: the server's proxy did not connect to the destination: it answered 403 Forbidden",
+            "connect: the server's proxy did not connect to the destination: it responded with 403 Forbidden",
         ),
-        ("HTTP/1.1 200 OK\r\n\r\nhello", "connect: what the server's proxy answered is not HTTP"),
-        ("SSH-2.0-x", "connect: what the server's proxy answered is not HTTP"),
+        ("HTTP/1.1 200 OK\r\n\r\nhello", "connect: the response of the server's proxy is not HTTP"),
+        ("SSH-2.0-x", "connect: the response of the server's proxy is not HTTP"),
     ] {
-        let (peer, _heard) = proxy(line, destination.address).await;
+        let (peer, _requests) = proxy(line, destination.address).await;
         assert_eq!(through(settings(&peer), &destination.origin(), &["127.0.0.0/8"]).await, expected);
     }
-    let gone = ProxySettings { port: 1, ..settings(&destination) };
-    let ended = through(gone, &destination.origin(), &["127.0.0.0/8"]).await;
-    assert_eq!(ended, "connect: the server's proxy cannot be reached: nothing listens there");
+    let unreachable = ProxySettings { port: 1, ..settings(&destination) };
+    let outcome = through(unreachable, &destination.origin(), &["127.0.0.0/8"]).await;
+    assert_eq!(outcome, "connect: the server's proxy cannot be reached: nothing listens there");
 }
