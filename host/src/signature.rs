@@ -37,8 +37,8 @@ const KEY_PREFIX: &str = "whsec_";
 const BODY_PREFIX: &str = "sha256=";
 const VERSION_PREFIX: &str = "v1,";
 
-/// Puts `webhook-id` and `webhook-timestamp` into the headers and, with a secret, both signatures. `unix_seconds` is the
-/// attempt's time, `body` the exact bytes that are sent.
+/// Puts `webhook-id` and `webhook-timestamp` into the headers and, with a secret, both signatures. `unix_seconds` is
+/// the attempt's time, `body` the exact bytes that are sent.
 ///
 /// `old_secrets`, replaced a short time ago, sign too, but in `webhook-signature` only: that header may hold several
 /// signatures, of which a receiver needs to verify one.
@@ -84,8 +84,8 @@ pub fn verify_body(secret: &Secret, body: &[u8], given: &str) -> bool {
     body_mac(secret, body).is_some_and(|mac| mac.verify_slice(&digest).is_ok())
 }
 
-/// Returns true if one of the signatures in `given`, the value of `webhook-signature`, is that of this id, time and body.
-/// The comparison takes constant time. The caller decides how old the timestamp may be.
+/// Returns true if one of the signatures in `given`, the value of `webhook-signature`, is that of this id, time and
+/// body. The comparison takes constant time. The caller decides how old the timestamp may be.
 pub fn verify_standard(secret: &Secret, id: &str, timestamp: &str, body: &[u8], given: &str) -> bool {
     let Some(mac) = standard_mac(secret, id, timestamp, body) else { return false };
     given
@@ -94,8 +94,8 @@ pub fn verify_standard(secret: &Secret, id: &str, timestamp: &str, body: &[u8], 
         .any(|digest| mac.clone().verify_slice(&digest).is_ok())
 }
 
-/// The HMAC of `X-Webhook-Signature`. The key is the secret's full text, `whsec_` included, since receivers of this scheme
-/// do not know the prefix.
+/// The HMAC of `X-Webhook-Signature`. The key is the secret's full text, `whsec_` included, since receivers of this
+/// scheme do not know the prefix.
 fn body_mac(secret: &Secret, body: &[u8]) -> Option<Hmac<Sha256>> {
     let mut mac = Hmac::<Sha256>::new_from_slice(secret.expose().as_bytes()).ok()?;
     mac.update(body);

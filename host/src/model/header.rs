@@ -36,8 +36,8 @@ pub fn check_name(name: &str) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// True if a header can carry this value: visible ASCII with spaces and tabs in between, at most 8 KiB. Line breaks in a
-/// value would allow header injection.
+/// True if a header can carry this value: visible ASCII with spaces and tabs in between, at most 8 KiB. Line breaks in
+/// a value would allow header injection.
 pub fn is_legal_value(value: &str) -> bool {
     let legal = |byte: u8| byte == b'\t' || (b' '..=b'~').contains(&byte);
     value.len() <= 8192 && value.bytes().all(legal) && value.trim_matches([' ', '\t']) == value

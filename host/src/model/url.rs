@@ -12,8 +12,8 @@ pub const MAX_URL_BYTES: usize = 8192;
 /// Path and query may be a credential, as with the webhooks of many chat services, so `Debug` shows neither.
 ///
 /// The standard leaves the host of a scheme that it does not know as it was written. The host of a syslog URL is
-/// therefore parsed and serialised here as it would be for `https`, so that every spelling of an IP address is recognised
-/// as one.
+/// therefore parsed and serialised here as it would be for `https`, so that every spelling of an IP address is
+/// recognised as one.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct DeliveryUrl {
     url: Url,
@@ -32,7 +32,8 @@ pub enum Scheme {
     SyslogUdp,
     /// Syslog over TCP: a stream of framed messages (RFC 6587).
     SyslogTcp(Framing),
-    /// Syslog over TLS. RFC 5425 defines octet counting only, but common collectors accept line feeds too, some only these.
+    /// Syslog over TLS. RFC 5425 defines octet counting only, but common collectors accept line feeds too, some only
+    /// these.
     SyslogTls(Framing),
 }
 
@@ -84,9 +85,9 @@ impl TransportKind {
         }
     }
 
-    /// The most bytes that one message may have; `None` without a limit. Receivers should accept 2048 bytes in a datagram
-    /// (RFC 5426, section 3.2) and 8192 in a stream (RFC 5425, section 4.3.1). Common receivers read the rest of a longer
-    /// message as a new one, so a stream's limit stays below theirs.
+    /// The most bytes that one message may have; `None` without a limit. Receivers should accept 2048 bytes in a
+    /// datagram (RFC 5426, section 3.2) and 8192 in a stream (RFC 5425, section 4.3.1). Common receivers read the rest
+    /// of a longer message as a new one, so a stream's limit stays below theirs.
     pub fn max_bytes(self) -> Option<u32> {
         match self {
             Self::Http => None,

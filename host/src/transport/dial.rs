@@ -1,8 +1,8 @@
 //! TCP connections to a list of addresses: "happy eyeballs" (RFC 8305).
 //!
 //! From RFC 8305 come the order, IPv6 and IPv4 in turn (section 4; made by
-//! [`GuardedResolver`](super::destination::GuardedResolver)), and the staggered attempts of section 5: each address gets
-//! a head start of 250 ms before the next one is tried beside it, and the first connection wins. Not done: the
+//! [`GuardedResolver`](super::destination::GuardedResolver)), and the staggered attempts of section 5: each address
+//! gets a head start of 250 ms before the next one is tried beside it, and the first connection wins. Not done: the
 //! asynchronous A and AAAA queries of section 3 (every address is judged before the first attempt, so all must be
 //! known), the sorting of RFC 6724, and a history of round-trip times that adapts the delay.
 

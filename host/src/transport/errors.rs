@@ -38,8 +38,8 @@ pub(super) fn is_closed(error: &io::Error) -> bool {
     closed || error.get_ref().and_then(|inner| inner.downcast_ref::<io::Error>()).is_some_and(is_closed)
 }
 
-/// The first error of this type in the chain of causes. Looks into `io::Error`s too: their `source` skips the error that
-/// they wrap.
+/// The first error of this type in the chain of causes. Looks into `io::Error`s too: their `source` skips the error
+/// that they wrap.
 pub(super) fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
     let mut cause = Some(error);
     while let Some(error) = cause {

@@ -62,7 +62,7 @@ pub enum Failure {
     /// A status other than 2xx.
     #[error("the destination responded with {}{}", status_words(*.0), status_hint(*.0))]
     Status(u16),
-    /// The formatter read in the response's text that the delivery failed, whatever its status.
+    /// The formatter read in the response's text that the delivery failed, also with a 2xx status.
     #[error("the destination responded with {}: {reason}", status_words(*.status))]
     Interpreted {
         /// The response's status.

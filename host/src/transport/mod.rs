@@ -79,8 +79,8 @@ pub enum Content {
 
 /// The clients for every URL scheme.
 ///
-/// Connections are reused. That is sound: a connection goes to the address that was judged when it was made, whatever
-/// the name resolves to later, and the guard's networks do not change while the process lives.
+/// Connections are reused. That is sound even if the name resolves to another address later: a connection goes to the
+/// address that was judged when it was made, and the guard's networks do not change while the process lives.
 pub struct Transport {
     destinations: Arc<GuardedResolver>,
     tls: Arc<Tls>,

@@ -10,7 +10,8 @@ use crate::model::delivery::Response;
 pub struct Report {
     /// `Ok` when the destination accepted the delivery: 2xx over HTTP, acknowledged over syslog.
     pub outcome: Result<(), Failure>,
-    /// The HTTP status; `None` without a response. A failure may have one, also of 2xx, such as a body that was cut off.
+    /// The HTTP status; `None` without a response. A failure may have one, also of 2xx, such as a body that was cut
+    /// off.
     pub status: Option<u16>,
     /// The beginning of the response's body: valid text of at most 1 KiB, control characters included. `None` without a
     /// response.

@@ -16,7 +16,8 @@ use hickory_resolver::{Hosts, Resolver, TokioResolver};
 /// A boxed future, which a method of a trait object can return.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// The longest that an answer is cached, whatever its TTL: a receiver that moves is found before the first retry.
+/// The longest that an answer is cached, even if its TTL is longer: a receiver that moves is found before the first
+/// retry.
 const MAX_TTL: Duration = Duration::from_secs(5);
 /// The longest that a negative answer ("no such name") is cached (RFC 2308).
 const MAX_NEGATIVE_TTL: Duration = Duration::from_secs(1);

@@ -1,8 +1,8 @@
 //! The byte budget of a response, counted on the connection.
 //!
 //! It bounds what a hostile or broken peer can cost: a body without end, a head without end, and a flood of `1xx`
-//! responses, which hyper reads and drops without a limit of its own. A peer that drips bytes slowly ("slow loris") stays
-//! within any budget; the attempt's time limit ends it.
+//! responses, which hyper reads and drops without a limit of its own. A peer that drips bytes slowly ("slow loris")
+//! stays within any budget; the attempt's time limit ends it.
 
 use std::io;
 use std::pin::Pin;

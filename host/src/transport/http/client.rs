@@ -33,7 +33,8 @@ use crate::transport::tls::Tls;
 /// The most of a response's body that is kept for the history, in bytes of UTF-8.
 const EXCERPT_BYTES: usize = 1024;
 /// Idle connections that are pooled per destination: as many as there are concurrent attempts by default, over all
-/// webhooks. Many webhooks may share a host (a chat service), and each connection that is not pooled must be made again.
+/// webhooks. Many webhooks may share a host (a chat service), and each connection that is not pooled must be made
+/// again.
 const IDLE_PER_HOST: usize = 256;
 /// The longest that a connection stays in the pool unused.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -97,7 +98,8 @@ impl HttpClient {
         Ok(clients)
     }
 
-    /// Makes one attempt within the request's time limit; see [`Transport::deliver`](crate::transport::Transport::deliver).
+    /// Makes one attempt within the request's time limit; see
+    /// [`Transport::deliver`](crate::transport::Transport::deliver).
     pub(in crate::transport) async fn deliver(&self, request: Post<'_>) -> Report {
         let started = Instant::now();
         let after = request.timeout;
@@ -105,8 +107,8 @@ impl HttpClient {
         let outcome = match timeout(after, self.attempt(request, &mut progress)).await {
             Ok(outcome) => outcome,
             Err(_) => {
-                // On HTTP/1.1 dropping the request closes the connection. On HTTP/2 it would stay in the pool, and if the
-                // peer is dead, every attempt on it would time out.
+                // On HTTP/1.1 dropping the request closes the connection. On HTTP/2 it would stay in the pool, and if
+                // the peer is dead, every attempt on it would time out.
                 progress.exchange.discard_connection();
                 Err(Failure::Timeout { reached: progress.reached(), after })
             }
@@ -166,7 +168,7 @@ impl HttpClient {
             let frame = match frame {
                 Ok(frame) => frame,
                 // A body that exceeds the budget is cut and the status decides. It also decides if it is a failure
-                // already, whatever happens to the body.
+                // already, even if the body breaks off.
                 Err(_) if outcome.is_err() || progress.exchange.is_over_budget() => break,
                 Err(error) => return Err(errors::no_end(&error, status.as_u16())),
             };

@@ -20,8 +20,8 @@ use crate::transport::destination::{AddressError, BoxFuture, GuardedResolver};
 use crate::transport::dial::connect;
 use crate::transport::failure::{ConnectError, Failure, ProxyFault};
 
-/// The limit for look-up, TCP and TLS together. An attempt has its own, shorter limit; this one is for a connection that
-/// hyper goes on making in the background after its request got another one from the pool.
+/// The limit for look-up, TCP and TLS together. An attempt has its own, shorter limit; this one is for a connection
+/// that hyper goes on making in the background after its request got another one from the pool.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Why there is no connection. Travels inside hyper's error to where the failure is worked out.

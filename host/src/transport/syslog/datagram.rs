@@ -11,8 +11,8 @@ use crate::model::url::DeliveryUrl;
 use crate::transport::destination::GuardedResolver;
 use crate::transport::failure::{Failure, Reached};
 
-/// The time to wait for "ICMP port unreachable", which says that nothing listens there. On a local network it arrives in
-/// less than a millisecond; a later one is missed, as RFC 5426, section 5.2, warns.
+/// The time to wait for "ICMP port unreachable", which says that nothing listens there. On a local network it arrives
+/// in less than a millisecond; a later one is missed, as RFC 5426, section 5.2, warns.
 const ICMP_WAIT: Duration = Duration::from_millis(10);
 
 /// Sends each message as a datagram. The socket is new each time, so that an ICMP error is about these messages and not

@@ -1,10 +1,10 @@
 //! Syslog over TCP and TLS: one connection per destination, kept open and shared by all deliveries to it.
 //!
 //! The peer never responds, so a message counts as delivered when three things hold: its bytes were written; the peer's
-//! machine has acknowledged all of them (`SIOCOUTQ`, tcp(7)); and the connection stayed open for a short time after that.
-//! A collector that closes on a message, because it rejects it or because it was stopped, thus makes a failed attempt,
-//! which is retried. A collector that does not read fills the receive buffer of its machine, and then the attempt times
-//! out.
+//! machine has acknowledged all of them (`SIOCOUTQ`, tcp(7)); and the connection stayed open for a short time after
+//! that. A collector that closes on a message, because it rejects it or because it was stopped, thus makes a failed
+//! attempt, which is retried. A collector that does not read fills the receive buffer of its machine, and then the
+//! attempt times out.
 
 use std::collections::HashMap;
 use std::io;
@@ -37,8 +37,8 @@ use crate::transport::tls::Tls;
 /// The time for which a connection must stay open after a message was acknowledged, before the message counts as
 /// delivered.
 const SETTLE_TIME: Duration = Duration::from_millis(10);
-/// The same until a first message was delivered. A collector that expects another framing, or with TLS 1.3 another client
-/// certificate, says so only now, by closing.
+/// The same until a first message was delivered. A collector that expects another framing, or with TLS 1.3 another
+/// client certificate, says so only now, by closing.
 const FIRST_SETTLE_TIME: Duration = Duration::from_millis(150);
 /// The longest wait for the reader task to report why a connection ended, once the operating system knows that it did.
 const READER_LAG: Duration = Duration::from_millis(500);
@@ -99,8 +99,8 @@ impl StreamPool {
         let mut is_repeated = false;
         loop {
             match self.deliver_once(&shared, url, names, frames, reached).await {
-                // Another delivery timed out, and the shared connection was closed with it. This message is sent again at
-                // once, on a new connection.
+                // Another delivery timed out, and the shared connection was closed with it. This message is sent again
+                // at once, on a new connection.
                 Err(Failure::Abandoned) if !is_repeated => is_repeated = true,
                 result => return result,
             }
@@ -354,8 +354,8 @@ impl Unconfirmed {
         while !self.is_acknowledged().map_err(|error| Failure::NotConnected((&error).into()))? {
             self.stays_open(POLL_INTERVAL).await?;
         }
-        // The time counts from the acknowledgement: a close caused by this message arrives right behind it, however long
-        // the round trip is.
+        // The time counts from the acknowledgement: a close caused by this message arrives right behind it, however
+        // long the round trip is.
         let is_proven = self.socket.is_proven.load(Ordering::Acquire);
         self.stays_open(if is_proven { SETTLE_TIME } else { FIRST_SETTLE_TIME }).await?;
         self.socket.is_proven.store(true, Ordering::Release);

@@ -178,7 +178,8 @@ async fn an_invalid_certificate_is_rejected_with_its_reason() {
     assert_eq!(over_tls(server(good(), None), "good.example", &[]).await, untrusted);
 }
 
-/// Servers send chains in any order, depending on how they were configured. A chain without its intermediate is invalid.
+/// Servers send chains in any order, depending on how they were configured. A chain without its intermediate is
+/// invalid.
 #[tokio::test]
 async fn a_chain_is_valid_in_any_order_and_invalid_with_a_gap() {
     let authority = Authority::new("ours");
@@ -343,8 +344,8 @@ async fn an_http2_connection_that_timed_out_is_not_used_again() {
     assert_eq!(peer.connections(), 2);
 }
 
-/// Delivers with these TLS names to a destination whose certificate the authority signed, and which accepts only clients
-/// of the same authority.
+/// Delivers with these TLS names to a destination whose certificate the authority signed, and which accepts only
+/// clients of the same authority.
 async fn named(authority: &Authority, files: &TlsFiles, names: &TlsNames) -> String {
     let peer = tls_peer(server(authority.issue(&["good.example"], -1, 1), Some(authority))).await;
     let table = Table::of(&[("good.example", &["127.0.0.1"])]);
