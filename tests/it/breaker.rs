@@ -148,7 +148,7 @@ async fn a_410_an_admin_and_a_lower_threshold_disable_a_webhook() {
     let host = Host::with(|options| options.retry_every("10min").args(["--breaker-threshold", "2"])).await;
     let admin = host.admin();
     tokio::join!(
-        gone(&host, &admin),
+        disabled_by_a_410(&host, &admin),
         disabled_by_an_admin(&admin),
         threshold_of_two(&admin),
         retries_do_not_count(&admin)
@@ -156,7 +156,7 @@ async fn a_410_an_admin_and_a_lower_threshold_disable_a_webhook() {
 }
 
 /// A 410 disables the webhook at once, with any number of retries left.
-async fn gone(host: &Host, admin: &Client) {
+async fn disabled_by_a_410(host: &Host, admin: &Client) {
     let hook = Hook::new(admin, "report_ready", json!({"retry_count": 3})).await;
     hook.destination.next([Reply::status(410)]);
     let event = post(admin, "report_ready", 1).await.remove(0);

@@ -239,8 +239,8 @@ fn compare(attempt: &Value, end: Expected) -> Result<(), String> {
     must(sentence.split(' ').count() >= 4, "that is no sentence")?;
     for internal in ["hyper", "reqwest", "rustls", "os error", "Error(", "{", "(", "Some", "secret-"] {
         // Parentheses explain the code for people.
-        let told = internal == "(" && (sentence.contains("self-signed") || sentence.contains("TLS 1.2"));
-        must(!sentence.contains(internal) || told, "words for programmers")?;
+        let is_explained = internal == "(" && (sentence.contains("self-signed") || sentence.contains("TLS 1.2"));
+        must(!sentence.contains(internal) || is_explained, "words for programmers")?;
     }
     let ended = time(&attempt["created_at"]) + Duration::from_millis(took);
     let wait = time(&attempt["next_attempt_at"]) - ended;

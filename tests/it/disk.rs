@@ -112,9 +112,9 @@ fn mounted(words: &[&str]) -> Arc<TempDir> {
 fn ballast(path: &Path, bytes: usize) {
     use std::io::Write as _;
     let mut file = std::fs::File::create(path).expect("a file");
-    let piece = vec![1; 4096];
-    for _ in 0..bytes / piece.len() {
-        if file.write_all(&piece).is_err() {
+    let chunk = vec![1; 4096];
+    for _ in 0..bytes / chunk.len() {
+        if file.write_all(&chunk).is_err() {
             break;
         }
     }
@@ -165,8 +165,8 @@ async fn a_full_disk_loses_nothing_and_service_resumes_when_there_is_space() {
     let (mut accepted, rejected, response) = post_until_rejected(&admin, 1000, large).await;
     assert_no_room(&response);
     assert_eq!(response.status(), 507, "{response}");
-    let (taken, mut rejected) = (accepted.len(), vec![rejected]);
-    assert!(taken > 0, "nothing fitted into {LEFT} bytes");
+    let (accepted_before, mut rejected) = (accepted.len(), vec![rejected]);
+    assert!(accepted_before > 0, "nothing fitted into {LEFT} bytes");
     // No byte is left, which readiness shows between two attempts to reopen; a small event may still fit.
     ballast(&data.join("more ballast"), LEFT);
     let mut unready = 0;
@@ -182,8 +182,8 @@ async fn a_full_disk_loses_nothing_and_service_resumes_when_there_is_space() {
         unready += usize::from(!ready(&host).await);
     }
     println!(
-        "{taken} events fitted; of 100 more {} did, {unready} times the host was not ready",
-        accepted.len() - taken
+        "{accepted_before} events fitted; of 100 more {} did, {unready} times the host was not ready",
+        accepted.len() - accepted_before
     );
     host.logged("the disk is full").await;
 
@@ -351,13 +351,13 @@ async fn a_failed_sync_is_never_acknowledged() {
 async fn run_with_failing_disk(mut host: Host, token: &str, accepted: &mut Vec<String>) -> String {
     const EVENTS: usize = 60;
     let admin = host.visitor().with_token(token);
-    let mut taken = 0;
+    let mut accepted_count = 0;
     for _ in 0..EVENTS {
         let event = events::minimal("phase_changed");
         let response = admin.post("/events", &event).await;
         if response.status() == 202 {
             accepted.push(id(&event));
-            taken += 1;
+            accepted_count += 1;
             continue;
         }
         assert_eq!(response.status(), 503, "{response}");
@@ -369,8 +369,8 @@ async fn run_with_failing_disk(mut host: Host, token: &str, accepted: &mut Vec<S
         }
         host.logged("restart when the disk is well").await;
         host.kill();
-        return format!("{taken} accepted, then the store failed");
+        return format!("{accepted_count} accepted, then the store failed");
     }
     host.kill();
-    format!("{taken} accepted, nothing failed")
+    format!("{accepted_count} accepted, nothing failed")
 }

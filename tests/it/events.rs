@@ -140,9 +140,9 @@ async fn one_or_many(cast: &Cast) {
     cast.ingest.post_lines("/events", format!("[{}]", event())).await.fault("/0", "wrong_type");
     // Results are in the order of the events.
     let many: Vec<Value> = (0..10).map(|_| events::minimal("phase_changed")).collect();
-    let answered = cast.ingest.post("/events", &json!(many)).await.expect(202).list();
+    let results = cast.ingest.post("/events", &json!(many)).await.expect(202).list();
     let ids = |events: &[Value]| events.iter().map(id_of).collect::<Vec<_>>();
-    assert_eq!(ids(&answered), ids(&many));
+    assert_eq!(ids(&results), ids(&many));
     // An empty body is rejected.
     cast.ingest.post_text("/events", "[]").await.fault("", "empty");
     cast.ingest.post_lines("/events", "\n \n").await.fault("", "empty");
@@ -165,9 +165,13 @@ async fn derived(cast: &Cast) {
         let cause = cast.ingest.get(&format!("/events/{}", id_of(&accepted))).await.expect(200).json();
         assert!(cause.get("caused_by").is_none(), "{cause}");
         // The derived id is reserved: no client can post with it.
-        let mut taken = events::minimal("phase_changed");
-        taken["id"] = derived[0].clone();
-        cast.ingest.post("/events", &taken).await.problem(422, "event_id_taken").errors(&[("/id", "event_id_taken")]);
+        let mut reserved = events::minimal("phase_changed");
+        reserved["id"] = derived[0].clone();
+        cast.ingest
+            .post("/events", &reserved)
+            .await
+            .problem(422, "event_id_taken")
+            .errors(&[("/id", "event_id_taken")]);
     }
     for event in [
         events::finding("no leak", "high"),
@@ -193,10 +197,10 @@ async fn readers(cast: &Cast) {
         let path = format!("/events/{id}");
         cast.ingest.get(&path).await.expect(200);
         cast.admin.get(&path).await.expect(200);
-        let foreign = cast.other.get(&path).await;
+        let other_tokens = cast.other.get(&path).await;
         let missing = cast.other.get(&format!("/events/{}", events::new_id())).await;
-        foreign.problem(404, "not_found");
-        assert_eq!(foreign.text(), missing.text(), "an event of another token must look as if it did not exist");
+        other_tokens.problem(404, "not_found");
+        assert_eq!(other_tokens.text(), missing.text(), "an event of another token must look as if it did not exist");
     }
     // An event that the admin posted is not readable with the ingest token.
     let id = cast.admin.event(&events::minimal("phase_changed")).await;
@@ -445,11 +449,11 @@ async fn a_token_over_its_rate_gets_retry_after_and_others_are_unaffected() {
     let host = Host::with(|options| options.args(["--token-rate", "20"])).await;
     let admin = host.admin();
     let (eager, other) = (admin.new_token("ingest").await, admin.new_token("ingest").await);
-    let (mut taken, mut rejected) = (Vec::new(), 0);
+    let (mut accepted, mut rejected) = (Vec::new(), 0);
     for _ in 0..200 {
         let response = eager.post("/events", &events::minimal("report_ready")).await;
         if response.status() == 202 {
-            taken.push(response.json()["id"].as_str().expect("an id").to_owned());
+            accepted.push(response.json()["id"].as_str().expect("an id").to_owned());
         } else {
             let problem = response.problem(429, "too_many_requests");
             let wait: u64 = problem.header("retry-after").parse().expect("seconds");
@@ -457,9 +461,9 @@ async fn a_token_over_its_rate_gets_retry_after_and_others_are_unaffected() {
             rejected += 1;
         }
     }
-    assert!(taken.len() >= 20 && rejected > 0, "{} taken, {rejected} rejected", taken.len());
+    assert!(accepted.len() >= 20 && rejected > 0, "{} accepted, {rejected} rejected", accepted.len());
     other.post("/events", &events::minimal("report_ready")).await.expect(202);
-    for event in taken {
+    for event in accepted {
         eager.get(&format!("/events/{event}")).await.expect(200);
     }
 }

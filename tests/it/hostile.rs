@@ -126,8 +126,8 @@ async fn hostile_components_are_rejected_by_cause_while_other_deliveries_arrive(
                 let problem = response.json();
                 assert_eq!(problem["code"], code, "{name}: {response}");
                 // A list with invalid bounds is reported in the engine's words.
-                let told = words.starts_with("it crashed") || problem["reason"].to_string().contains(words);
-                assert!(told, "{name}: {response}");
+                let matches = words.starts_with("it crashed") || problem["reason"].to_string().contains(words);
+                assert!(matches, "{name}: {response}");
             }
         }
     });

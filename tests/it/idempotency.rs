@@ -36,7 +36,7 @@ async fn a_repeat_gets_the_first_response_and_queues_nothing() {
 /// Repeats of events with ids; returns the number of deliveries so far.
 async fn by_id(cast: &Cast) -> usize {
     let Cast { ingest, other, admin, .. } = cast;
-    let post = async |who: &Client, text: &str| who.post_text("/events", text).await;
+    let post = async |client: &Client, text: &str| client.post_text("/events", text).await;
     let id = events::new_id();
     let text = format!(
         "{{\"type\":\"finding_added\",\"id\":\"{id}\",\"data\":{{\"finding\":{{\"title\":\"é\",\"severity\":\"critical\",\"n\":1.50}}}}}}"
@@ -56,24 +56,24 @@ async fn by_id(cast: &Cast) -> usize {
         assert_eq!(list.expect(202).json(), json!([first.json()]));
     }
     // The id with another value is a conflict.
-    let taken = |response: Answer, pointers: &[&str]| {
+    let rejected_as_taken = |response: Answer, pointers: &[&str]| {
         let errors: Vec<(&str, &str)> = pointers.iter().map(|pointer| (*pointer, "event_id_taken")).collect();
         response.problem(422, "event_id_taken").errors(&errors);
     };
-    taken(post(ingest, &text.replace("1.50", "1.51")).await, &["/id"]);
-    taken(post(ingest, &text.replace("\"critical\"", "\"CRITICAL\"")).await, &["/id"]);
-    taken(post(other, &text).await, &["/id"]);
-    taken(post(admin, &text).await, &["/id"]);
+    rejected_as_taken(post(ingest, &text.replace("1.50", "1.51")).await, &["/id"]);
+    rejected_as_taken(post(ingest, &text.replace("\"critical\"", "\"CRITICAL\"")).await, &["/id"]);
+    rejected_as_taken(post(other, &text).await, &["/id"]);
+    rejected_as_taken(post(admin, &text).await, &["/id"]);
     let fresh = events::minimal("phase_changed");
     let changed = text.replace("1.50", "2");
-    taken(post(ingest, &format!("[{fresh},{changed},{changed}]")).await, &["/1/id", "/2/id"]);
-    taken(ingest.post_lines("/events", format!("{fresh}\n{changed}")).await, &["/1/id"]);
+    rejected_as_taken(post(ingest, &format!("[{fresh},{changed},{changed}]")).await, &["/1/id", "/2/id"]);
+    rejected_as_taken(ingest.post_lines("/events", format!("{fresh}\n{changed}")).await, &["/1/id"]);
     ingest.get(&format!("/events/{}", id_of(&fresh))).await.problem(404, "not_found");
     // Twice in one request: the same value is one event, another is not.
     let twin = events::minimal("phase_changed");
     let mut false_twin = twin.clone();
     false_twin["data"]["phase"]["name"] = json!("other");
-    taken(ingest.post("/events", &json!([twin, false_twin])).await, &["/1/id"]);
+    rejected_as_taken(ingest.post("/events", &json!([twin, false_twin])).await, &["/1/id"]);
     let pair = ingest.post("/events", &json!([twin, fresh, twin])).await.expect(202).list();
     assert_eq!((&pair[0], id_of(&pair[1])), (&pair[2], id_of(&fresh)));
     // Known and new events in one request.
@@ -83,8 +83,8 @@ async fn by_id(cast: &Cast) -> usize {
     2 + 3
 }
 
-fn keyed(who: &Client, key: &str, body: &str) -> impl Future<Output = Answer> + use<> {
-    let request = who.request("POST", "/events").header("idempotency-key", key);
+fn keyed(client: &Client, key: &str, body: &str) -> impl Future<Output = Answer> + use<> {
+    let request = client.request("POST", "/events").header("idempotency-key", key);
     request.body("application/json", body.to_owned()).send()
 }
 
@@ -136,8 +136,8 @@ async fn at_the_same_time(cast: &Cast) -> usize {
     2 + 1
 }
 
-async fn keyless(who: Client, body: String) -> Answer {
-    who.post_text("/events", body).await
+async fn keyless(client: Client, body: String) -> Answer {
+    client.post_text("/events", body).await
 }
 
 async fn one_answer(tasks: Vec<tokio::task::JoinHandle<Answer>>) {

@@ -34,7 +34,7 @@ async fn error_responses_of_chat_services_are_explained() {
         "Webhook message delivery failed with error: Microsoft Teams endpoint returned HTTP error 413 with ContextId x";
     let throttled =
         "Webhook message delivery failed with error: Microsoft Teams endpoint returned HTTP error 429 with ContextId x";
-    for (format, reply, status, attempts, active, told) in [
+    for (format, reply, status, attempts, active, words) in [
         ("slack", text(200, "ok"), "delivered", 1, true, None),
         ("slack", text(404, "no_service"), "failed", 1, true, Some("no_service")),
         ("slack", text(410, "channel_is_archived"), "failed", 1, false, Some("channel_is_archived")),
@@ -51,8 +51,8 @@ async fn error_responses_of_chat_services_are_explained() {
         assert_eq!(attempt["success"], status == "delivered");
         let error = attempt["error"].as_str().unwrap_or_default();
         assert_eq!(error.is_empty(), status == "delivered", "{attempt}");
-        if let Some(told) = told {
-            assert!(error.starts_with("status: ") && error.contains(told) && error.split(' ').count() > 8, "{error}");
+        if let Some(words) = words {
+            assert!(error.starts_with("status: ") && error.contains(words) && error.split(' ').count() > 8, "{error}");
         }
     }
 }

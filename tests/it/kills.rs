@@ -65,7 +65,7 @@ struct Seen {
     body: u64,
     /// The process life in which each attempt was last seen.
     attempts: BTreeMap<u32, usize>,
-    taken: bool,
+    delivered: bool,
 }
 
 /// Counts of one process life of the host.
@@ -84,7 +84,7 @@ struct Ledger {
     /// The deliveries of an event on a path.
     by_event: HashMap<String, [Option<String>; PATHS.len()]>,
     requests: usize,
-    taken: usize,
+    delivered: usize,
     wrong: Vec<String>,
 }
 
@@ -93,7 +93,7 @@ struct Ledger {
 struct Book {
     ledger: Arc<Mutex<Ledger>>,
     accepted: Arc<Mutex<Vec<String>>>,
-    answered: Arc<AtomicUsize>,
+    acknowledged: Arc<AtomicUsize>,
     repeated: Arc<AtomicUsize>,
     stop: Arc<AtomicBool>,
 }
@@ -119,8 +119,8 @@ impl Book {
 
     /// Deliveries of accepted events that have not been delivered.
     fn open(&self) -> usize {
-        let promised = self.answered.load(Ordering::Relaxed) * PATHS.len();
-        promised.saturating_sub(self.ledger().taken)
+        let promised = self.acknowledged.load(Ordering::Relaxed) * PATHS.len();
+        promised.saturating_sub(self.ledger().delivered)
     }
 
     /// Records a request; returns the reply.
@@ -141,7 +141,7 @@ impl Book {
             if ledger.by_event.entry(event.clone()).or_default()[path].replace(delivery.clone()).is_some() {
                 ledger.wrong.push(format!("the event {event} got a second delivery to {}", request.path));
             }
-            let seen = Seen { event, body, attempts: BTreeMap::new(), taken: false };
+            let seen = Seen { event, body, attempts: BTreeMap::new(), delivered: false };
             ledger.deliveries.insert(delivery.clone(), seen);
         }
         let seen = ledger.deliveries.get_mut(&delivery).expect("it is there now");
@@ -155,9 +155,9 @@ impl Book {
         let mut hasher = DefaultHasher::new();
         (&delivery, attempt).hash(&mut hasher);
         let fails = request.path == PATHS[2] && attempt <= LAST_FAILURE && hasher.finish().is_multiple_of(2);
-        if !fails && !seen.taken {
-            seen.taken = true;
-            ledger.taken += 1;
+        if !fails && !seen.delivered {
+            seen.delivered = true;
+            ledger.delivered += 1;
         }
         Reply::status(if fails { 500 } else { 200 })
     }
@@ -183,7 +183,7 @@ async fn post(number: usize, mut hosts: watch::Receiver<Client>, book: Book) {
             // At once when the next host is up; else at intervals.
             let _ = tokio::time::timeout(Duration::from_millis(100), hosts.changed()).await;
         }
-        book.answered.fetch_add(1, Ordering::Relaxed);
+        book.acknowledged.fetch_add(1, Ordering::Relaxed);
         book.accepted().push(id);
         if number == 0 {
             book.tick();
@@ -285,17 +285,17 @@ async fn run(kills: usize) {
 fn missing(book: &Book, accepted: &HashSet<String>) -> usize {
     let ledger = book.ledger();
     // The cheap check first.
-    if ledger.taken < accepted.len() * PATHS.len() {
-        return accepted.len() * PATHS.len() - ledger.taken;
+    if ledger.delivered < accepted.len() * PATHS.len() {
+        return accepted.len() * PATHS.len() - ledger.delivered;
     }
     missing_of(&ledger, accepted)
 }
 
 fn missing_of(ledger: &Ledger, accepted: &HashSet<String>) -> usize {
-    let taken = |delivery: &Option<String>| {
-        delivery.as_ref().and_then(|delivery| ledger.deliveries.get(delivery)).is_some_and(|seen| seen.taken)
+    let delivered = |delivery: &Option<String>| {
+        delivery.as_ref().and_then(|delivery| ledger.deliveries.get(delivery)).is_some_and(|seen| seen.delivered)
     };
-    let of_event = |event| ledger.by_event.get(event).map_or(0, |all| all.iter().filter(|one| taken(one)).count());
+    let of_event = |event| ledger.by_event.get(event).map_or(0, |all| all.iter().filter(|one| delivered(one)).count());
     accepted.iter().map(|event| PATHS.len() - of_event(event)).sum()
 }
 

@@ -94,8 +94,8 @@ async fn an_export_of_a_running_host_restores_to_another_host() {
         let value = STANDARD.decode(line["v"].as_str().unwrap_or_default()).expect("base64");
         assert!(!value.windows(9).any(|part| part == b"127.0.0.1"), "a destination is readable");
     }
-    for who in ["pentester", "ingest"] {
-        admin.new_token(who).await.get("/export").await.problem(403, "forbidden");
+    for role in ["pentester", "ingest"] {
+        admin.new_token(role).await.get("/export").await.problem(403, "forbidden");
     }
     // While the host runs, its store is locked.
     fails(&heraldry(&["store", "check", "--data", text(&data)], &[]), "in use");

@@ -146,7 +146,7 @@ async fn every_response_is_described(host: &Host, document: &Document) {
     let token = admin.post("/tokens", &json!({"name": "n", "role": "ingest"})).await.expect(201).json();
     let delivery = admin.history(&webhook).await[0]["delivery_id"].as_str().expect("an id").to_owned();
 
-    let everybody = [host.visitor(), pentester, ingest, admin];
+    let clients = [host.visitor(), pentester, ingest, admin];
     for line in ROUTES {
         // A path with an existing id and with an unknown one.
         let of_kind = match line.split_once('/').map(|(_, path)| path.split('/').next().expect("a part")) {
@@ -156,9 +156,9 @@ async fn every_response_is_described(host: &Host, document: &Document) {
             _ => "syslog",
         };
         for named in [UNKNOWN_ID, of_kind] {
-            for who in &everybody {
+            for client in &clients {
                 let line_of = line.replace("{delivery_id}", if named == UNKNOWN_ID { UNKNOWN_ID } else { &delivery });
-                for (path, response) in responses(document, line, &line_of, named, who).await {
+                for (path, response) in responses(document, line, &line_of, named, client).await {
                     assert_ne!(response.status(), 405, "{path}");
                     document.allows(line, &response);
                 }
@@ -172,20 +172,26 @@ async fn every_response_is_described(host: &Host, document: &Document) {
 }
 
 /// The responses of a route: with each body of [`bodies`], or without one. Deletes come last.
-async fn responses(document: &Document, line: &str, line_of: &str, named: &str, who: &Client) -> Vec<(String, Answer)> {
+async fn responses(
+    document: &Document,
+    line: &str,
+    line_of: &str,
+    named: &str,
+    client: &Client,
+) -> Vec<(String, Answer)> {
     let (method, path) = line_of.split_once(' ').expect("METHOD /path");
     let path = path.replace("{id}", named).replace("{name}", named);
     let mut responses = Vec::new();
     if !document.operation(line)["requestBody"].is_object() {
-        responses.push((path.clone(), who.request(method, &path).send().await));
+        responses.push((path.clone(), client.request(method, &path).send().await));
         if path.ends_with("/deliveries") || path == "/audit" {
-            responses.push((path.clone(), who.request(method, &format!("{path}?limit=0")).send().await));
+            responses.push((path.clone(), client.request(method, &format!("{path}?limit=0")).send().await));
         }
         return responses;
     }
     for (content_type, body) in bodies(line) {
-        responses.push((path.clone(), who.request(method, &path).body(content_type, body.clone()).send().await));
-        let conditional = who.request(method, &path).header("if-match", "\"r0\"").body(content_type, body);
+        responses.push((path.clone(), client.request(method, &path).body(content_type, body.clone()).send().await));
+        let conditional = client.request(method, &path).header("if-match", "\"r0\"").body(content_type, body);
         responses.push((path.clone(), conditional.send().await));
     }
     responses

@@ -136,8 +136,8 @@ async fn a_recovered_delivery_has_its_full_number_of_retries() {
     assert_eq!(failed[0]["attempts"], 3);
     destination.next([Reply::status(500), Reply::status(500), Reply::status(200)]);
     assert_eq!(recover(&admin, &webhook, LONG_AGO).await, 1);
-    let taken = until_status(&admin, &event, "delivered").await;
-    assert_eq!(taken[0]["attempts"], 6);
+    let delivered = until_status(&admin, &event, "delivered").await;
+    assert_eq!(delivered[0]["attempts"], 6);
     let numbers: Vec<u32> = destination.received().iter().map(|request| request.attempt()).collect();
     assert_eq!(numbers, [1, 2, 3, 4, 5, 6]);
 

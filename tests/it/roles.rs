@@ -110,11 +110,11 @@ async fn no_good_token(cast: &Cast) {
     let visitor = cast.host.visitor();
     let good = cast.admin.token();
     let deleted = cast.admin.post("/tokens", &json!({"name": "gone", "role": "admin"})).await.expect(201).json();
-    let gone = visitor.with_token(deleted["token"].as_str().expect("a text"));
-    gone.get("/webhooks").await.expect(200);
+    let deleted_token = visitor.with_token(deleted["token"].as_str().expect("a text"));
+    deleted_token.get("/webhooks").await.expect(200);
     cast.admin.delete(&format!("/tokens/{}", deleted["id"].as_str().expect("an id"))).await.expect(204);
 
-    let mut responses = vec![visitor.get("/webhooks").await, gone.get("/webhooks").await];
+    let mut responses = vec![visitor.get("/webhooks").await, deleted_token.get("/webhooks").await];
     for value in [
         "Bearer",
         "Bearer ",
@@ -131,13 +131,13 @@ async fn no_good_token(cast: &Cast) {
     let twice = visitor.request("GET", "/webhooks").header("authorization", &format!("Bearer {good}"));
     responses.push(twice.header("authorization", &format!("Bearer {good}")).send().await);
     responses.push(visitor.get(&format!("/webhooks?token={good}&access_token={good}")).await);
-    let said = |response: &Answer| {
+    let problem_of = |response: &Answer| {
         response.problem(401, "unauthorized");
         (response.text().to_owned(), response.header("www-authenticate").to_owned())
     };
-    let first = said(&responses[0]);
+    let first = problem_of(&responses[0]);
     for response in &responses {
-        assert_eq!(said(response), first, "missing and wrong tokens get the same response");
+        assert_eq!(problem_of(response), first, "missing and wrong tokens get the same response");
     }
     let shouted = visitor.request("GET", "/webhooks").header("authorization", &format!("bEaReR {good}"));
     shouted.send().await.expect(200);
@@ -148,8 +148,8 @@ async fn order(cast: &Cast) {
     let visitor = host.visitor();
     let large = vec![b' '; 4 * 1024 * 1024 + 1];
     // The order: token, role, webhook, content type, body, precondition.
-    let put = async |who: &Client, id: &str, media_type: &str, body: &[u8], if_match: &str| {
-        let request = who.request("PUT", &format!("/webhooks/{id}")).body(media_type, body.to_vec());
+    let put = async |client: &Client, id: &str, media_type: &str, body: &[u8], if_match: &str| {
+        let request = client.request("PUT", &format!("/webhooks/{id}")).body(media_type, body.to_vec());
         let request = if if_match.is_empty() { request } else { request.header("if-match", if_match) };
         request.send().await
     };
@@ -288,7 +288,7 @@ async fn undeclared(cast: &Cast) {
         "DELETE /webhooks/..%2f..".to_owned(),
     ] {
         let (method, path) = line.split_once(' ').expect("METHOD /path");
-        let ask = |who: &Client| who.request(method, path).json(&json!({})).send();
+        let ask = |client: &Client| client.request(method, path).json(&json!({})).send();
         ask(admin).await.problem(404, "not_found");
         ask(&host.visitor()).await.problem(401, "unauthorized");
     }

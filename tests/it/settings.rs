@@ -136,12 +136,12 @@ async fn a_store_opens_with_its_own_master_key_only() {
     assert!(host.terminate().await.success());
     let folder = Arc::clone(host.folder());
     let rejected = async |key: Option<&str>| does_not_start(&folder, key).await;
-    let kept = std::fs::read(&file).expect("a key");
+    let key_bytes = std::fs::read(&file).expect("a key");
     rejected(Some(&keys[0])).await;
     std::fs::remove_file(&file).expect("removed");
     rejected(None).await;
     assert!(!file.exists(), "a lost key must not be replaced by a new one");
-    std::fs::write(&file, &kept).expect("written");
+    std::fs::write(&file, &key_bytes).expect("written");
     std::fs::set_permissions(&file, Permissions::from_mode(0o644)).expect("permissions");
     rejected(None).await;
     std::fs::set_permissions(&file, Permissions::from_mode(0o600)).expect("permissions");
