@@ -12,6 +12,8 @@ mod clock;
 pub mod config;
 mod embedded;
 pub mod formatter;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 pub mod json;
 pub mod model;
 pub mod samples;

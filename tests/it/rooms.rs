@@ -20,7 +20,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("api", &["store", "scheduler", "formatter", "transport", "samples", "telemetry", "json", "model"]),
 ];
 /// These see everything: wiring, the commands, and the crate's own front.
-const SEE_ALL: &[&str] = &["app", "cli", "lib", "main"];
+const SEE_ALL: &[&str] = &["app", "cli", "fuzzing", "lib", "main"];
 
 /// What only one room may name: the word in its code, the room, and why.
 const ONLY_IN: &[(&str, &[&str], &str)] = &[

@@ -29,6 +29,9 @@ mod webhooks;
 #[cfg(test)]
 mod tests;
 
+#[cfg(fuzzing)]
+pub(crate) use framing::fuzzing as fuzz_framing;
+
 use std::ops::Deref;
 use std::sync::Arc;
 

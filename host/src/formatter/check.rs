@@ -567,3 +567,29 @@ fn advise(bench: &Bench<'_>, linked: &Linked, report: &mut Report) {
         }
     }
 }
+
+/// What [`crate::fuzzing::component`] holds the reader to.
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing {
+    use super::*;
+
+    /// Looks at an upload as far as is done without compiling it.
+    ///
+    /// Only a WebAssembly component goes on to the compiler, and what a person is told is fit to be shown.
+    pub(crate) fn check(bytes: &[u8], most: usize) {
+        match look(bytes, most) {
+            Ok(()) => {
+                assert!(bytes.len() <= most);
+                assert!(Parser::is_component(bytes) && !Parser::is_core_wasm(bytes));
+            }
+            Err(finding) => assert_eq!(finding.severity, Severity::Error),
+        }
+        if let Some(version) = exported_contract(bytes) {
+            let name = format!("{FORMAT}{version}");
+            assert!(bytes.windows(name.len()).any(|window| window == name.as_bytes()));
+            let shown = other_version(&name);
+            assert!(!shown.message.contains(char::is_control), "{:?}", shown.message);
+        }
+        import_fix(&["wasi:cli/run@0.2.0".to_owned()], &Producers::of(bytes));
+    }
+}

@@ -42,6 +42,9 @@ pub use sandbox::{Payload, Verdict};
 pub use versions::Withdrawn;
 pub use workbench::{Loaded, Run, Sample, Workbench, WorkbenchOptions};
 
+#[cfg(fuzzing)]
+pub(crate) use self::{check::fuzzing as fuzz_check, manifest::fuzzing as fuzz_manifest};
+
 /// Lower-case hex.
 fn hex(digest: &[u8; 32]) -> String {
     use std::fmt::Write as _;
