@@ -16,6 +16,8 @@ pub mod config;
 pub mod delivery;
 mod embedded;
 pub mod formatter;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 pub mod json;
 pub mod model;
 pub mod samples;

@@ -23,7 +23,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("api", &["store", "scheduler", "formatter", "transport", "samples", "telemetry", "json", "model"]),
 ];
 /// These may name every room: wiring, the commands, and the crate's root.
-const SEE_ALL: &[&str] = &["app", "cli", "lib", "main"];
+const SEE_ALL: &[&str] = &["app", "cli", "fuzzing", "lib", "main"];
 
 /// Names that only certain rooms may use: the name, the rooms, the reason.
 const ONLY_IN: &[(&str, &[&str], &str)] = &[

@@ -228,6 +228,149 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Strict<S> {
     }
 }
 
+/// What [`crate::fuzzing::request_framing`] holds the reader to.
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing {
+    use std::convert::Infallible;
+    use std::pin::pin;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::{Arc, Mutex};
+    use std::task::{Wake, Waker};
+
+    use bytes::Bytes;
+    use http::{Method, Request, Response, StatusCode, Uri};
+    use http_body_util::{BodyExt as _, Empty};
+    use hyper::body::Incoming;
+    use hyper_util::rt::TokioIo;
+
+    use super::*;
+
+    /// A request: method, target and body.
+    type Seen = (Method, Uri, Vec<u8>);
+
+    /// Feeds one connection's bytes, `read_bytes` at a time, to the framing alone and to hyper behind it.
+    ///
+    /// Two properties: the way in which the stream is cut into reads does not change its framing, and hyper serves no
+    /// request that the framing has not seen. A byte that one of them takes for a body and the other for a request is
+    /// request smuggling.
+    pub(crate) fn check(stream: &[u8], read_bytes: usize) {
+        let mut framing = Framing::new();
+        let mut by_read = stream.chunks(read_bytes).map(|read| framing.pass(read)).collect::<Result<Vec<()>, Fault>>();
+        let (requests, by_byte) = framed(stream);
+        assert_eq!(by_read.as_mut().map(|_| framing.expect).map_err(|_| Fault), by_byte);
+        let served = served(stream, read_bytes);
+        assert!(requests.starts_with(&served), "hyper serves {served:?}, the framing has {requests:?}");
+    }
+
+    /// The complete requests that the framing finds, and what it expects after them.
+    fn framed(stream: &[u8]) -> (Vec<Seen>, Result<Expect, Fault>) {
+        let mut framing = Framing::new();
+        let (mut requests, mut head, mut body) = (Vec::new(), Vec::new(), Vec::new());
+        for byte in stream {
+            let before = framing.expect;
+            if let Err(fault) = framing.pass(std::slice::from_ref(byte)) {
+                return (requests, Err(fault));
+            }
+            match before {
+                Expect::Opaque => return (requests, Ok(Expect::Opaque)),
+                Expect::Head => head.push(*byte),
+                Expect::Body(_) => body.push(*byte),
+                // The last two bytes end the chunk's line.
+                Expect::Chunk(left) if left > 2 => body.push(*byte),
+                Expect::Chunk(_) | Expect::ChunkSize | Expect::Trailers => {}
+            }
+            if framing.expect == Expect::Head && framing.text.is_empty() {
+                // A head that hyper does not understand either ends the connection.
+                let Some((method, target)) = request_line(&head) else {
+                    if head == b"\r\n" {
+                        head.clear();
+                        continue;
+                    }
+                    return (requests, Ok(framing.expect));
+                };
+                requests.push((method, target, std::mem::take(&mut body)));
+                head.clear();
+            }
+        }
+        (requests, Ok(framing.expect))
+    }
+
+    fn request_line(head: &[u8]) -> Option<(Method, Uri)> {
+        let mut words = head.split(|byte| *byte == b' ');
+        Some((Method::from_bytes(words.next()?).ok()?, Uri::try_from(words.next()?).ok()?))
+    }
+
+    /// The complete requests that hyper reads from the same stream behind [`Strict`].
+    fn served(stream: &[u8], read_bytes: usize) -> Vec<Seen> {
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let service = hyper::service::service_fn(|request: Request<Incoming>| {
+            let seen = Arc::clone(&seen);
+            async move {
+                let (head, body) = request.into_parts();
+                if let Ok(body) = body.collect().await {
+                    let body = body.to_bytes().to_vec();
+                    seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push((head.method, head.uri, body));
+                }
+                // Not a 2xx, which would turn CONNECT into a tunnel.
+                let mut response = Response::new(Empty::<Bytes>::new());
+                *response.status_mut() = StatusCode::NOT_FOUND;
+                Ok::<_, Infallible>(response)
+            }
+        });
+        let peer = Peer { reads: stream.chunks(read_bytes).map(<[u8]>::to_vec).collect() };
+        {
+            let http = hyper::server::conn::http1::Builder::new();
+            let mut connection = pin!(http.serve_connection(TokioIo::new(Strict::new(peer)), service));
+            let woken = Arc::new(Woken(AtomicBool::new(true)));
+            let waker = Waker::from(Arc::clone(&woken));
+            // Nothing else wakes it: once it waits without having asked to be polled again, it waits for the peer.
+            while woken.0.swap(false, Ordering::Relaxed)
+                && connection.as_mut().poll(&mut Context::from_waker(&waker)).is_pending()
+            {}
+        }
+        std::mem::take(&mut *seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+
+    struct Woken(AtomicBool);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// A peer that sends its reads and then keeps the connection open; it discards what it is sent.
+    struct Peer {
+        reads: std::collections::VecDeque<Vec<u8>>,
+    }
+
+    impl AsyncRead for Peer {
+        fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            let Some(mut read) = self.reads.pop_front() else { return Poll::Pending };
+            let rest = read.split_off(read.len().min(buffer.remaining()));
+            buffer.put_slice(&read);
+            if !rest.is_empty() {
+                self.reads.push_front(rest);
+            }
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    impl AsyncWrite for Peer {
+        fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

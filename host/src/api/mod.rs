@@ -37,6 +37,9 @@ mod webhooks;
 #[cfg(test)]
 mod tests;
 
+#[cfg(fuzzing)]
+pub(crate) use framing::fuzzing as fuzz_framing;
+
 use std::sync::Arc;
 
 use axum::Router;

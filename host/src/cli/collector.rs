@@ -179,6 +179,17 @@ fn parse_rfc3164(text: &str) -> Option<Parsed> {
     is_time.then(|| Parsed::Rfc3164 { priority, time: time.into(), host: host.into(), message: message.into() })
 }
 
+/// What [`crate::fuzzing::syslog_frames`] reads with.
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing {
+    use super::*;
+
+    /// The first whole message, taken out of `bytes`.
+    pub(crate) fn next_message(bytes: &mut BytesMut) -> Result<Option<Vec<u8>>, &'static str> {
+        next_frame(bytes).map(|frame| frame.map(|(_, message)| message))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -26,6 +26,8 @@ mod terminal;
 mod token;
 mod webhook;
 
+#[cfg(fuzzing)]
+pub(crate) use collector::fuzzing as fuzz_collector;
 pub use failure::Failure;
 
 const EXAMPLES: &str = "\

@@ -19,6 +19,8 @@ mod tests;
 pub use admission::{
     Described, Finding, Join, Kind, Manifest, Rejection, Report, Sample, Severity, Trial, exported_contract, is_name,
 };
+#[cfg(fuzzing)]
+pub(crate) use admission::{fuzz_contract, fuzz_header, fuzz_manifest};
 pub use cache::{RenderCache, RenderKey};
 pub use catalog::{
     Catalog, CatalogOptions, Component, FormatterInfo, InstallError, Instructions, LastError, Numbers, Origin,

@@ -194,7 +194,9 @@ fn build(
 ) -> Result<Imported, ImportError> {
     let engine = Engine::open(building, care::CACHE_BYTES)?;
     let mut imported = Imported::default();
-    let files = read(&engine, source, &mut imported)?;
+    let mut bulk = Bulk::into(&engine);
+    let files = read(source, &mut imported, &mut |key, value| bulk.put(key, value))?;
+    bulk.finish()?;
     let vault = open::unlock(&engine, folder, master_key)?;
     open::check_schema(&engine, folder)?;
     for (name, bytes) in files {
@@ -209,10 +211,15 @@ fn build(
 
 type File = (String, Vec<u8>);
 
-fn read(engine: &Engine, source: &mut dyn BufRead, imported: &mut Imported) -> Result<Vec<File>, ImportError> {
+/// Reads a stream, hands its records to `put`, and returns its files. Only at the end of the stream is it known to be
+/// whole.
+fn read(
+    source: &mut dyn BufRead,
+    imported: &mut Imported,
+    put: &mut dyn FnMut(Vec<u8>, Vec<u8>) -> Result<(), StoreError>,
+) -> Result<Vec<File>, ImportError> {
     let mut hash = Sha256::new();
     let exported = keys::exported();
-    let mut bulk = Bulk::into(engine);
     let mut files = Vec::new();
     let (mut number, mut text) = (0_u64, Vec::new());
     loop {
@@ -240,7 +247,7 @@ fn read(engine: &Engine, source: &mut dyn BufRead, imported: &mut Imported) -> R
                 if !key.first().is_some_and(|tag| exported.contains(tag)) {
                     return Err(malformed());
                 }
-                bulk.put(key, value)?;
+                put(key, value)?;
                 imported.records += 1;
             }
             Line::File { file, bytes } if number > 1 => {
@@ -250,7 +257,6 @@ fn read(engine: &Engine, source: &mut dyn BufRead, imported: &mut Imported) -> R
                 if lines + 1 != number || hex(hash) != sha256 {
                     return Err(ImportError::Changed);
                 }
-                bulk.finish()?;
                 return Ok(files);
             }
             _ => return Err(malformed()),
@@ -272,4 +278,56 @@ fn place_file(folder: &Path, name: &str, bytes: &[u8]) -> Result<(), ImportError
     let mut file = std::fs::File::create(folder.join(name))?;
     file.write_all(bytes)?;
     Ok(file.sync_all()?)
+}
+
+/// What [`crate::fuzzing::export`] holds the reader to.
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing {
+    use super::*;
+
+    /// Reads a stream of these lines between a head and an end that fit.
+    ///
+    /// A stream that is accepted gives one record or file a line; cut at `at`, or with one bit flipped there, it is
+    /// rejected.
+    pub(crate) fn check(lines: &[&[u8]], at: usize, bit: u8) {
+        let head = Line::Head { heraldry_export: VERSION, schema: keys::SCHEMA, created_at: Timestamp::default() };
+        let mut stream = serde_json::to_vec(&head).expect("a line");
+        stream.push(b'\n');
+        for line in lines {
+            stream.extend_from_slice(line);
+            stream.push(b'\n');
+        }
+        let hash = hex(Sha256::new_with_prefix(&stream));
+        let end = Line::End { end: true, lines: lines.len() as u64 + 1, sha256: hash };
+        stream.extend(serde_json::to_vec(&end).expect("a line"));
+        stream.push(b'\n');
+        let Some((records, files)) = accepted(&stream) else { return };
+        assert_eq!(records + files, lines.len());
+
+        let at = at % stream.len();
+        // The last line's end may be missing.
+        if at + 1 < stream.len() {
+            assert_eq!(accepted(&stream[..at]), None, "cut at {at}");
+        }
+        stream[at] ^= 1 << (bit % 8);
+        assert_eq!(accepted(&stream), None, "bit {} of byte {at} flipped", bit % 8);
+    }
+
+    /// Reads bytes that no export wrote.
+    pub(crate) fn check_any(bytes: &[u8]) {
+        accepted(bytes);
+    }
+
+    /// How many records and files a stream has, when it is accepted.
+    fn accepted(mut stream: &[u8]) -> Option<(usize, usize)> {
+        let (mut imported, mut records) = (Imported::default(), 0);
+        let mut put = |key: Vec<u8>, _| {
+            assert!(keys::exported().contains(&key[0]));
+            records += 1;
+            Ok(())
+        };
+        let files = read(&mut stream, &mut imported, &mut put).ok()?;
+        assert_eq!(imported.records, records as u64);
+        Some((records, files.len()))
+    }
 }

@@ -277,6 +277,81 @@ fn record(generation: u64, bytes: &[u8]) -> Option<(Commit, &[u8])> {
     Some((decode(body)?, rest))
 }
 
+/// What [`crate::fuzzing::journal`] holds the reader to.
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing {
+    use super::*;
+
+    const GENERATION: u64 = 7;
+
+    /// Reads a file of records with these bodies: whole, cut at `at`, and with one bit flipped at `at`.
+    ///
+    /// A whole file gives every commit; a cut one the commits that are complete; one with a flipped bit all but the
+    /// commit that the bit stands in. What an earlier generation left behind is never read.
+    pub(crate) fn check(bodies: &[&[u8]], at: usize, bit: u8) {
+        let (mut file, mut commits, mut ends) = (head(GENERATION), Vec::new(), Vec::new());
+        for body in bodies {
+            let Some(commit) = decode(body).filter(|commit| !commit.is_empty()) else { break };
+            // A record within a record could be found where the outer one is damaged. Only a writer that knows the
+            // generation, which is random, can make one.
+            if body.windows(RECORD_MAGIC.len()).any(|window| window == RECORD_MAGIC) {
+                return;
+            }
+            let mut encoded = Vec::new();
+            commit.iter().for_each(|(key, value)| encode(key, value.as_deref(), &mut encoded));
+            assert_eq!(encoded, *body, "one commit has one encoding");
+            file.extend(framed(GENERATION, body));
+            commits.push(commit);
+            ends.push(file.len());
+        }
+        let whole = read(&file);
+        assert_eq!((whole.generation, &whole.commits, whole.damaged), (GENERATION, &commits, 0));
+
+        let length = at % (file.len() + 1);
+        let complete = ends.iter().filter(|end| **end <= length).count();
+        let cut = read(&file[..length]);
+        assert_eq!((cut.commits.as_slice(), cut.damaged), (&commits[..complete], 0));
+
+        let at = at % file.len();
+        let mut changed = file.clone();
+        changed[at] ^= 1 << (bit % 8);
+        let found = read(&changed);
+        if at < HEAD {
+            assert_eq!((found.commits.len(), found.damaged), (0, 1));
+        } else {
+            let lost = ends.iter().filter(|end| **end <= at).count();
+            let mut left = commits.clone();
+            left.remove(lost);
+            // The last commit may have been cut by a crash, which is no damage.
+            assert_eq!((found.commits, found.damaged), (left, u64::from(lost + 1 < commits.len())));
+        }
+
+        let mut overwritten = file;
+        bodies.iter().for_each(|body| overwritten.extend(framed(GENERATION - 1, body)));
+        let found = read(&overwritten);
+        assert_eq!((found.commits, found.damaged), (commits, 0));
+    }
+
+    /// Reads bytes that no journal wrote.
+    pub(crate) fn check_any(bytes: &[u8]) {
+        read(bytes);
+        let mut file = head(GENERATION);
+        file.extend_from_slice(bytes);
+        read(&file);
+    }
+
+    fn head(generation: u64) -> Vec<u8> {
+        let mut head = [MAGIC.as_slice(), &generation.to_le_bytes()].concat();
+        head.extend(crc32fast::hash(&head).to_le_bytes());
+        head
+    }
+
+    fn framed(generation: u64, body: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(body.len()).expect("a short body").to_le_bytes();
+        [RECORD_MAGIC, &length, &checksum(generation, body).to_le_bytes(), body].concat()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -428,6 +428,54 @@ impl From<AttemptV1> for Attempt {
     }
 }
 
+/// What [`crate::fuzzing::record`] holds the reader to.
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing {
+    use super::*;
+    use crate::model::token::Token;
+
+    /// Reads a record of one of the kinds: `body` behind a version and checksum that fit.
+    ///
+    /// What is read is written in one way, and that is read again.
+    pub(crate) fn check(kind: u8, version: u8, body: &[u8]) {
+        let bytes = seal(version % 3, [[0; HEAD].as_slice(), body].concat());
+        match kind % 14 {
+            0 => rewritten(unpack_queue(&bytes), |items| pack_queue(&items.iter().collect::<Vec<_>>()), unpack_queue),
+            1 => rewritten(unpack_attempts(&bytes), pack_attempts, unpack_attempts),
+            2 => rewritten(Counters::unpack(&bytes), pack, Counters::unpack),
+            3 => {
+                let record = unpack::<EventRecord>(&bytes);
+                if let Ok(record) = &record {
+                    assert_eq!(accepted_at(&bytes), Some(record.accepted_at));
+                }
+                rewritten(record, pack, unpack);
+            }
+            4 => rewritten(unpack::<Vec<SlotState>>(&bytes), pack, unpack),
+            5 => rewritten(unpack::<Further>(&bytes), pack, unpack),
+            6 => rewritten(unpack::<(EventId, u32)>(&bytes), pack, unpack),
+            7 => rewritten(unpack::<Vec<EventId>>(&bytes), pack, unpack),
+            8 => rewritten(unpack::<Answered>(&bytes), pack, unpack),
+            9 => rewritten(unpack::<Vec<Vec<u8>>>(&bytes), pack, unpack),
+            10 => rewritten(unpack::<Counts>(&bytes), pack, unpack),
+            11 => rewritten(unpack_json::<Token>(&bytes), pack_json, unpack_json),
+            12 => {
+                if let Some(key) = DueKey::decode(body) {
+                    assert_eq!(key.encode(), body);
+                }
+            }
+            _ => {
+                accepted_at(&bytes);
+            }
+        }
+    }
+
+    fn rewritten<T>(read: Result<T, Damaged>, pack: fn(&T) -> Vec<u8>, unpack: fn(&[u8]) -> Result<T, Damaged>) {
+        let Ok(value) = read else { return };
+        let bytes = pack(&value);
+        assert_eq!(pack(&unpack(&bytes).expect("what was written is read")), bytes);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -38,6 +38,8 @@ pub use self::failure::{ConnectError, Failure, ProxyFault, Reached, TlsFault};
 pub use self::report::Report;
 pub use self::syslog::fits;
 pub use self::tls::{SetupError, Tls};
+#[cfg(fuzzing)]
+pub(crate) use self::{http::fuzz_proxy, syslog::fuzzing as fuzz_syslog};
 use crate::model::settings::ProxySettings;
 use crate::model::url::DeliveryUrl;
 use crate::model::webhook::TlsNames;

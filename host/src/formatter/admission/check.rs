@@ -301,3 +301,20 @@ impl Report {
         self.findings.iter().any(|finding| finding.severity == Severity::Error)
     }
 }
+
+/// What [`crate::fuzzing::component`] holds the reader to.
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing {
+    use super::*;
+
+    /// Reads an upload's header: only a WebAssembly component goes on to the compiler.
+    pub(crate) fn check(bytes: &[u8], most: usize) {
+        match check_header(bytes, most) {
+            Ok(()) => {
+                assert!(bytes.len() <= most);
+                assert!(wasmparser::Parser::is_component(bytes) && !wasmparser::Parser::is_core_wasm(bytes));
+            }
+            Err(finding) => assert_eq!(finding.severity, crate::formatter::admission::report::Severity::Error),
+        }
+    }
+}

@@ -163,3 +163,20 @@ fn import_fix(names: &[String], producers: &Producers) -> String {
     };
     format!("a formatter has no WASI; {fix} (`heraldry formatter build` does)")
 }
+
+/// What [`crate::fuzzing::component`] holds the reader to.
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing {
+    use super::*;
+
+    /// Reads an upload's contract version and producers; the finding's message is fit to be shown.
+    pub(crate) fn check(bytes: &[u8]) {
+        if let Some(version) = exported_contract(bytes) {
+            let name = format!("{FORMAT}{version}");
+            assert!(bytes.windows(name.len()).any(|window| window == name.as_bytes()));
+            let shown = other_version(&name);
+            assert!(!shown.message.contains(char::is_control), "{:?}", shown.message);
+        }
+        import_fix(&["wasi:cli/run@0.2.0".to_owned()], &Producers::of(bytes));
+    }
+}

@@ -191,3 +191,20 @@ fn foreign_reference(schema: &Value) -> Option<String> {
         _ => None,
     }
 }
+
+/// What [`crate::fuzzing::manifest`] holds the reader to.
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing {
+    use super::*;
+
+    /// Reads a manifest, and checks options against its schema.
+    pub(crate) fn check(text: &str, options: &str) {
+        let Ok(manifest) = Manifest::parse(text) else { return };
+        assert!(is_name(&manifest.name) && is_version(&manifest.version));
+        let schema = Options::new(&manifest.options_schema).expect("a schema that was checked");
+        let Ok(options) = serde_json::from_str::<Value>(options) else { return };
+        for fault in schema.check(&options) {
+            assert!(options.pointer(&fault.pointer).is_some() || fault.code == "unknown_option", "{fault:?}");
+        }
+    }
+}

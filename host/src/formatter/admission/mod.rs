@@ -16,3 +16,8 @@ pub use samples::Sample;
 
 pub(super) use check::{Admitted, Validator, check, too_large};
 pub(super) use manifest::Options;
+
+#[cfg(fuzzing)]
+pub(crate) use self::{
+    check::fuzzing as fuzz_header, interface::fuzzing as fuzz_contract, manifest::fuzzing as fuzz_manifest,
+};

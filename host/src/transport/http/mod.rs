@@ -8,4 +8,7 @@ mod errors;
 mod request;
 mod tunnel;
 
+#[cfg(fuzzing)]
+pub(crate) use tunnel::fuzzing as fuzz_proxy;
+
 pub(super) use self::client::{HttpClient, Post};

@@ -100,7 +100,23 @@ fn status(response: &[u8]) -> Option<u16> {
     let line = std::str::from_utf8(line).ok()?;
     let mut words = line.split(' ');
     words.next().filter(|version| version.starts_with("HTTP/1."))?;
-    words.next()?.parse().ok().filter(|status| (100..600).contains(status))
+    // Three digits (RFC 9112, section 4); `parse` alone would also read `+200` and `0200`.
+    let status = words.next().filter(|word| word.len() == 3 && word.bytes().all(|byte| byte.is_ascii_digit()))?;
+    status.parse().ok().filter(|status| (100..600).contains(status))
+}
+
+/// What [`crate::fuzzing::proxy_response`] holds the reader to.
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing {
+    /// A status is read only where HTTP has it: three digits behind the version.
+    pub(crate) fn check(response: &[u8]) {
+        let Some(status) = super::status(response) else { return };
+        assert!((100..600).contains(&status));
+        let rest = response.strip_prefix(b"HTTP/1.").expect("a version of HTTP/1");
+        let rest = rest.splitn(2, |byte| *byte == b' ').nth(1).expect("a status behind the version");
+        assert!(rest.starts_with(status.to_string().as_bytes()), "{status} in {response:?}");
+        assert!(rest.get(3).is_none_or(|byte| b" \r".contains(byte)), "{status} in {response:?}");
+    }
 }
 
 #[cfg(test)]
@@ -115,6 +131,13 @@ mod tests {
         for wrong in
             [&b"SSH-2.0-OpenSSH\r\n\r\n"[..], b"HTTP/1.1 abc\r\n\r\n", b"HTTP/1.1 2000 OK\r\n\r\n", b"\r\n\r\n"]
         {
+            assert_eq!(status(wrong), None, "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_status_is_three_digits() {
+        for wrong in [&b"HTTP/1.1 +200 OK\r\n\r\n"[..], b"HTTP/1.1 0200 OK\r\n\r\n", b"HTTP/1.1 99 OK\r\n\r\n"] {
             assert_eq!(status(wrong), None, "{wrong:?}");
         }
     }

@@ -95,6 +95,18 @@ fn framed(messages: &[Bytes], framing: Framing) -> Bytes {
     frames.freeze()
 }
 
+/// What [`crate::fuzzing::syslog_frames`] and [`crate::fuzzing::syslog_peer`] call.
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing {
+    use super::*;
+
+    pub(crate) use super::stream::fuzzing::check as check_peer;
+
+    pub(crate) fn framed(messages: &[Bytes], framing: Framing) -> Bytes {
+        super::framed(messages, framing)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -432,3 +432,60 @@ impl AsyncWrite for CountingStream {
         Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
     }
 }
+
+/// What [`crate::fuzzing::syslog_peer`] holds the reader to.
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing {
+    use super::*;
+
+    /// Listens to a peer that sends so many bytes at a time, and then ends the connection, or breaks it.
+    ///
+    /// Listening ends with the connection or with the first byte beyond [`MOST_RECEIVED`], and says which.
+    pub(crate) fn check(sends: &[u16], breaks: bool) {
+        let peer = Peer { sends: sends.to_vec().into(), breaks };
+        let (reader, _writer) = tokio::io::split(Box::new(peer) as Box<dyn Io>);
+        let (tell, ended) = watch::channel(None);
+        let mut listening = std::pin::pin!(listen(reader, tell));
+        let mut context = Context::from_waker(std::task::Waker::noop());
+        while listening.as_mut().poll(&mut context).is_pending() {}
+        let sent = sends.iter().take_while(|bytes| **bytes > 0).map(|bytes| usize::from(*bytes)).sum::<usize>();
+        let expected = if sent > MOST_RECEIVED { Failure::Chatty } else { Failure::NotTaken };
+        assert_eq!(*ended.borrow(), Some(expected));
+    }
+
+    struct Peer {
+        sends: std::collections::VecDeque<u16>,
+        breaks: bool,
+    }
+
+    impl AsyncRead for Peer {
+        fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            let this = self.get_mut();
+            let Some(send) = this.sends.pop_front() else {
+                let broken = Err(io::ErrorKind::ConnectionReset.into());
+                return Poll::Ready(if this.breaks { broken } else { Ok(()) });
+            };
+            let here = usize::from(send).min(buffer.remaining());
+            buffer.put_slice(&vec![b'x'; here]);
+            let rest = send - u16::try_from(here).unwrap_or(send);
+            if rest > 0 {
+                this.sends.push_front(rest);
+            }
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    impl AsyncWrite for Peer {
+        fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+}
