@@ -34,7 +34,7 @@ mod tests {
                 (i32.const 0)))
         (core instance $i (instantiate $m))
         (func (export "f") (result string)
-            (canon lift (core func $i "f") (memory $i "memory"))))"#;
+            (canon lift (core func $i "f") (memory (core memory $i "memory")))))"#;
 
     fn engine() -> Engine {
         let mut config = Config::new();
@@ -96,7 +96,7 @@ mod tests {
         if prctl(PR_GET_MDWE, 0) <= 0 {
             return;
         }
-        let error = component(&engine()).err().expect("executable memory is denied");
+        let error = component(&engine()).expect_err("executable memory is denied");
         assert!(is_not_executable(&error) && !is_hostcall_fuel(&error), "{error:#}");
     }
 }
