@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::formatter::{self, Catalog};
+use crate::formatter::Catalog;
 use crate::model::settings::DeliverySettings;
 use crate::store::{Retention, Store};
 
@@ -29,7 +29,7 @@ pub(crate) async fn run(store: Arc<Store>, registry: Arc<Catalog>, settings: Del
         remove_expired(&store, retention).await;
         requeue_lost(&store).await;
         // A delivery may begin at the end of one retention period and wait for another, with its formatter pinned.
-        if let Err(error) = formatter::forget_unused(&registry, settings.retention * 2) {
+        if let Err(error) = registry.forget_unused(settings.retention * 2) {
             tracing::warn!(%error, "cannot remove unused components; check the permissions of the data folder");
         }
     }

@@ -96,9 +96,11 @@ fn source(src: &Path, path: &Path) -> Source {
     }
 }
 
-/// The text before the unit tests, which are at the end of the file.
+/// Unit tests, and the properties that fuzz targets check, stand at the end of their file.
 fn before_tests(text: &str) -> &str {
-    text.find("#[cfg(test)]\nmod tests {").map_or(text, |start| &text[..start])
+    let starts = ["#[cfg(test)]\nmod tests {", "#[cfg(fuzzing)]\npub(crate) mod fuzzing {"];
+    let start = starts.iter().filter_map(|start| text.find(start)).min();
+    start.map_or(text, |start| &text[..start])
 }
 
 /// Removes comments. A `//` within a string literal ends the line too, which is good enough: it hides no name that

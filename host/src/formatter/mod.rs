@@ -24,7 +24,7 @@ pub(crate) use admission::{fuzz_contract, fuzz_header, fuzz_manifest};
 pub use cache::{RenderCache, RenderKey};
 pub use catalog::{
     Catalog, CatalogOptions, Component, FormatterInfo, InstallError, Instructions, LastError, Numbers, Origin,
-    Rendering, State, Timings, Traits, VersionInfo, Which, Withdrawn, component_files, forget_unused, read_component,
+    Rendering, State, Timings, Traits, VersionInfo, Which, Withdrawn, component_files, read_component,
 };
 pub use component_runtime::{ComponentRuntime, ComponentRuntimeOptions, Loaded, Run};
 pub use digest::digest_of;

@@ -3,31 +3,19 @@
 use super::interface;
 use super::manifest::{Manifest, Options};
 use super::report::{Described, Finding, NOT_COMPILED, Report, Severity};
-use super::samples::{self, Sample};
+use super::samples;
+use super::validator::{Validator, callers, not_deterministic};
 use crate::formatter::digest::digest_text;
 use crate::formatter::runtime::{
     CompileError, Compiled, ComponentCompiler, LinkError, Linked, LoadError, RenderError, Sandbox, Size,
 };
 use crate::model::header;
 
-/// Callers that one finding names.
-const NAMED_FUNCTIONS: usize = 4;
-
 /// A component that passed, loaded and asked for its manifest.
 pub(in crate::formatter) struct Admitted {
     pub(in crate::formatter) manifest: Manifest,
     pub(in crate::formatter) linked: Linked,
     pub(in crate::formatter) options: Options,
-}
-
-/// The surroundings of a check.
-pub(in crate::formatter) struct Validator<'a> {
-    pub(in crate::formatter) sandbox: &'a Sandbox,
-    pub(in crate::formatter) compiler: &'a ComponentCompiler,
-    /// Events that the component must render; empty for one that was admitted before.
-    pub(in crate::formatter) samples: &'a [Sample],
-    /// The host name that formatters are told.
-    pub(in crate::formatter) host_name: &'a str,
 }
 
 /// Checks bytes against the contract: their format, imports and exports, manifest, and behaviour on the sample events.
@@ -274,25 +262,6 @@ fn place(
             keep_finding(linked, report)
         }
         _ => Some(linked),
-    }
-}
-
-pub(super) fn not_deterministic(function: &str) -> Finding {
-    Finding::error(
-        "not_deterministic",
-        format!("{function}: two runs with the same input gave different results"),
-        "the same input must give the same bytes: no clock, no randomness, no order of a hash map",
-    )
-}
-
-/// The callers of the function that trapped, in words.
-pub(super) fn callers(error: &RenderError) -> String {
-    match error {
-        RenderError::Trap { backtrace, .. } if backtrace.len() > 1 => {
-            let callers: Vec<_> = backtrace[1..].iter().take(NAMED_FUNCTIONS).cloned().collect();
-            format!(" (called by {})", callers.join(", "))
-        }
-        _ => String::new(),
     }
 }
 

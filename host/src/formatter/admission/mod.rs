@@ -8,14 +8,16 @@ mod interface;
 mod manifest;
 mod report;
 mod samples;
+mod validator;
 
 pub use interface::exported_contract;
 pub use manifest::{Join, Kind, Manifest, is_name};
 pub use report::{Described, Finding, Rejection, Report, Severity, Trial};
-pub use samples::Sample;
+pub use validator::Sample;
 
-pub(super) use check::{Admitted, Validator, check, too_large};
+pub(super) use check::{Admitted, check, too_large};
 pub(super) use manifest::Options;
+pub(super) use validator::Validator;
 
 #[cfg(fuzzing)]
 pub(crate) use self::{

@@ -1,10 +1,9 @@
 //! Trials of a component on the sample events.
 
-use super::check::{Validator, callers, not_deterministic};
 use super::manifest::{Kind, Manifest};
 use super::report::{Finding, Report, Trial};
+use super::validator::{Sample, Validator, callers, not_deterministic};
 use crate::formatter::runtime::{ADMISSION_TIMEOUT_FACTOR, Called, Limit, Linked, Payload, RenderError};
-use crate::model::event::Event;
 use crate::model::url::TransportKind;
 
 /// Share of a limit, in percent, from which the author is warned.
@@ -13,15 +12,6 @@ const NEAR_PERCENT: u64 = 50;
 const NAMED_SAMPLES: usize = 5;
 /// Samples that may exhaust the limit on instructions or time before the trials stop.
 const SLOW_SAMPLES: usize = 2;
-
-/// A named event that components are tried on.
-#[derive(Clone, Debug)]
-pub struct Sample {
-    /// The sample's name in reports, as in `finding_added--minimal`.
-    pub name: String,
-    /// The event as the host would have accepted it.
-    pub event: Event,
-}
 
 /// Runs every sample twice. A formatter may decline an event; it may not crash, exceed a limit, return an illegal
 /// payload, or return something else the second time.

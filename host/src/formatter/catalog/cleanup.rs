@@ -2,21 +2,16 @@
 
 use std::time::Duration;
 
-use super::Catalog;
 use super::files;
+use super::shared::Shared;
 use crate::formatter::digest::unhex;
 use crate::formatter::runtime::CodeCache;
 
 /// Age at which machine code of components that are not in use is removed; it can be compiled again at any time.
 const CODE_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Removes components that no version list names and that were not in use for `kept`, the longest time that a delivery
-/// can wait; and the machine code of components that are not in use.
-///
-/// # Errors
-/// When the folder cannot be read or a file not removed.
-pub fn forget_unused(catalog: &Catalog, kept: Duration) -> std::io::Result<()> {
-    let shared = &catalog.shared;
+/// Implements `Catalog::forget_unused`.
+pub(super) fn forget_unused(shared: &Shared, kept: Duration) -> std::io::Result<()> {
     let used: Vec<[u8; 32]> = shared.table.load().ready.values().map(|component| component.digest()).collect();
     // The age of a file counts from its last use.
     for digest in &used {

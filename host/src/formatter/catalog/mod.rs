@@ -23,12 +23,12 @@ mod watch;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use serde_json::Value;
 
 pub use canary::Rendering;
-pub use cleanup::forget_unused;
 pub use component::Component;
 pub use files::{component_files, read_component};
 pub use info::{FormatterInfo, Instructions, LastError, Numbers, State, Timings, Traits, VersionInfo};
@@ -261,6 +261,15 @@ impl Catalog {
     /// The largest component that is admitted, in bytes.
     pub fn component_bytes(&self) -> usize {
         self.shared.runtime.settings().component_bytes
+    }
+
+    /// Removes components that no version list names and that were not in use for `kept`, the longest time that a delivery
+    /// can wait; and the machine code of components that are not in use.
+    ///
+    /// # Errors
+    /// When the folder cannot be read or a file not removed.
+    pub fn forget_unused(&self, kept: Duration) -> std::io::Result<()> {
+        cleanup::forget_unused(&self.shared, kept)
     }
 
     /// Checks a webhook's options; pointers of faults are relative to them.
