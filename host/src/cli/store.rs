@@ -17,29 +17,29 @@ use crate::model::time::Clock as _;
 use crate::store::{Care, CheckReport, Missing, OpenError};
 
 const CHECK_HELP: &str = "\
-The host must be stopped. Reads every record once. --repair requeues pending deliveries that are in no queue, removes
+The host must be stopped. Reads every record once. --repair requeues pending deliveries that are in no queue, removes \
 unreadable records and recomputes the counts. Exit codes: 0 no damage (or all of it repaired), 1 damage.
 
 Example:
   heraldry store check --data /var/lib/heraldry";
 
 const EXPORT_HELP: &str = "\
-Reads the data folder, or, if a host is running on it, calls that host (HERALDRY_URL, and HERALDRY_TOKEN of an admin).
-Secrets stay encrypted: keep a copy of DATA/master.key (or HERALDRY_MASTER_KEY) in another place than the export, which
+Reads the data folder, or, if a host is running on it, calls that host (HERALDRY_URL, and HERALDRY_TOKEN of an admin). \
+Secrets stay encrypted: keep a copy of DATA/master.key (or HERALDRY_MASTER_KEY) in another place than the export, which \
 cannot be imported without it.
 
 Example:
   heraldry store export --out backup.ndjson";
 
 const IMPORT_HELP: &str = "\
-The data folder must not have a store. Put the master key of the exported host there first (or set
+The data folder must not have a store. Put the master key of the exported host there first (or set \
 HERALDRY_MASTER_KEY). A truncated or modified export is rejected as a whole.
 
 Example:
   install -m 600 master.key restored/ && heraldry store import backup.ndjson --data restored";
 
 const COMPACT_HELP: &str = "\
-The host must be stopped, and the disk needs space for a copy of the store. The store reuses its own free space without
+The host must be stopped, and the disk needs space for a copy of the store. The store reuses its own free space without \
 this command; compacting returns it to the file system.
 
 Example:
