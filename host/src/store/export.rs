@@ -280,7 +280,7 @@ fn place_file(folder: &Path, name: &str, bytes: &[u8]) -> Result<(), ImportError
     Ok(file.sync_all()?)
 }
 
-/// What [`crate::fuzzing::export`] holds the reader to.
+/// Properties that [`crate::fuzzing::export`] checks.
 #[cfg(fuzzing)]
 pub(crate) mod fuzzing {
     use super::*;

@@ -277,7 +277,7 @@ fn record(generation: u64, bytes: &[u8]) -> Option<(Commit, &[u8])> {
     Some((decode(body)?, rest))
 }
 
-/// What [`crate::fuzzing::journal`] holds the reader to.
+/// Properties that [`crate::fuzzing::journal`] checks.
 #[cfg(fuzzing)]
 pub(crate) mod fuzzing {
     use super::*;

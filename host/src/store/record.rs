@@ -428,7 +428,7 @@ impl From<AttemptV1> for Attempt {
     }
 }
 
-/// What [`crate::fuzzing::record`] holds the reader to.
+/// Properties that [`crate::fuzzing::record`] checks.
 #[cfg(fuzzing)]
 pub(crate) mod fuzzing {
     use super::*;
