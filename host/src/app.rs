@@ -23,7 +23,7 @@ use crate::scheduler::{Courier, Ear, Scheduler};
 use crate::store::{self, Retention, Store};
 use crate::telemetry::Telemetry;
 use crate::transport::{Guard, Resolve, Tls, Transport};
-use crate::{embedded, samples};
+use crate::{embedded, keyring, samples};
 
 /// How long an answer to an idempotency key is kept.
 const IDEMPOTENCY_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
@@ -152,7 +152,7 @@ pub async fn build(config: Config, parts: Parts) -> Result<App> {
         built_in: embedded::COMPONENTS,
         samples: trial_samples(),
         compiler,
-        cache_key: Some(store.code_key()),
+        cache_key: Some(store.keyring().derive(keyring::COMPILED_CODE)),
         clock: Arc::clone(&clock),
         changes: ear.formatters(),
         audit_events: {
@@ -333,7 +333,7 @@ async fn sweep(store: Arc<Store>, registry: Arc<Registry>, settings: DeliverySet
                 }
             }
         }
-        match store.rescue().await {
+        match store.requeue_lost().await {
             Ok(0) => {}
             Ok(deliveries) => tracing::warn!(deliveries, "deliveries of damaged queue entries were queued again"),
             Err(error) => tracing::warn!(%error, "deliveries of damaged queue entries could not be looked for"),

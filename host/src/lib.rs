@@ -13,6 +13,7 @@ pub mod config;
 mod embedded;
 pub mod formatter;
 pub mod json;
+pub mod keyring;
 pub mod model;
 pub mod samples;
 pub mod scheduler;

@@ -14,7 +14,7 @@ use crate::app;
 use crate::clock::SystemClock;
 use crate::config::{ClientArgs, Config, DataArgs};
 use crate::model::time::Clock as _;
-use crate::store::{Care, CheckReport, Missing, OpenError};
+use crate::store::{CheckReport, Maintenance, Missing, OpenError};
 
 const CHECK_HELP: &str = "\
 The host must be stopped. Every record is read once; --repair queues again what waits and stands in no queue, removes
@@ -113,8 +113,8 @@ fn config(data: &DataArgs) -> Result<Config, Failure> {
 
 const STOPPED: &str = "the host must be stopped, and HERALDRY_MASTER_KEY set if it is set for the host";
 
-fn open(config: &Config) -> Result<Care, Failure> {
-    Care::open(&config.data, config.master_key.clone()).or_hint(STOPPED)
+fn open(config: &Config) -> Result<Maintenance, Failure> {
+    Maintenance::open(&config.data, config.master_key.clone()).or_hint(STOPPED)
 }
 
 fn check(config: &Config, repair: bool, json: bool) -> Result<(), Failure> {
@@ -180,7 +180,7 @@ fn show(report: &CheckReport) -> Result<(), Failure> {
 }
 
 async fn export(config: Config, out: Option<PathBuf>, client: ClientArgs) -> Result<(), Failure> {
-    let opened = Care::open(&config.data, config.master_key.clone());
+    let opened = Maintenance::open(&config.data, config.master_key.clone());
     let care = match opened {
         Ok(care) => Some(care),
         Err(OpenError::InUse { .. }) => None,

@@ -232,7 +232,7 @@ impl Courier {
         let Claim { item, event, .. } = claim;
         let event = match event {
             Some(event) => event,
-            None => match self.store.plain_event(item.event) {
+            None => match self.store.event_plain(item.event).await {
                 Ok(Some(event)) => Arc::new(event),
                 Ok(None) => return Err(End::Gone),
                 // The store is closed: the process ends or is to be restarted; it is made again then.
@@ -487,14 +487,15 @@ struct Moment {
 
 fn step(settings: &DeliverySettings, item: &DueItem, made: &Made, moment: Moment) -> Step {
     let Some((failure, _)) = &made.failure else { return Step::Delivered };
+    let sent = made.pin.map_or(Sent::Never, |pin| Sent::Before(Some(pin)));
     if let Some(second) = made.half {
         // Two places in the queue, so two requests. It is the batch that failed: no delivery's retry is used up.
         let group = u32::from(second);
-        return Step::Again { after: Duration::ZERO, sent: made.pin.into(), counts: false, group };
+        return Step::Again { after: Duration::ZERO, sent, counts: false, group };
     }
     match decide::after_failure(&settings.retry, made.retry_count, item.try_number(), *failure, moment.jitter) {
         Decision::Final(deactivate) => Step::Failed { deactivate },
-        Decision::Retry(after) => Step::Again { after, sent: made.pin.into(), counts: true, group: 0 },
+        Decision::Retry(after) => Step::Again { after, sent, counts: true, group: 0 },
     }
 }
 
