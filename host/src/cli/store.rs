@@ -14,7 +14,7 @@ use crate::app;
 use crate::clock::SystemClock;
 use crate::config::{ClientArgs, Config, DataArgs};
 use crate::model::time::Clock as _;
-use crate::store::{Care, CheckReport, Missing, OpenError};
+use crate::store::{CheckReport, Maintenance, Missing, OpenError};
 
 const CHECK_HELP: &str = "\
 The host must be stopped. Reads every record once. --repair requeues pending deliveries that are in no queue, removes \
@@ -113,8 +113,8 @@ fn config(data: &DataArgs) -> Result<Config, Failure> {
 
 const STOPPED_HINT: &str = "the host must be stopped, and HERALDRY_MASTER_KEY must be set if the host runs with it";
 
-fn open(config: &Config) -> Result<Care, Failure> {
-    Care::open(&config.data, config.master_key.clone()).or_hint(STOPPED_HINT)
+fn open(config: &Config) -> Result<Maintenance, Failure> {
+    Maintenance::open(&config.data, config.master_key.clone()).or_hint(STOPPED_HINT)
 }
 
 fn check(config: &Config, repair: bool, json: bool) -> Result<(), Failure> {
@@ -182,7 +182,7 @@ fn show(report: &CheckReport) -> Result<(), Failure> {
 }
 
 async fn export(config: Config, out: Option<PathBuf>, client: ClientArgs) -> Result<(), Failure> {
-    let opened = Care::open(&config.data, config.master_key.clone());
+    let opened = Maintenance::open(&config.data, config.master_key.clone());
     let care = match opened {
         Ok(care) => Some(care),
         Err(OpenError::InUse { .. }) => None,

@@ -28,7 +28,7 @@ use crate::scheduler::control::Control;
 use crate::scheduler::inbox::Inbox;
 use crate::scheduler::pace::LONGEST_SPACING;
 use crate::scheduler::run::Context;
-use crate::store::tests::inline::folder_in_memory;
+use crate::store::conformance::folder_in_memory;
 use crate::store::{Acceptance, DueItem, Options, Store, Updated};
 use crate::telemetry::Telemetry;
 
@@ -478,7 +478,6 @@ fn config(rng: &mut Rng) -> WebhookConfig {
         batch: None,
         retry_count: rng.u32(0..5),
         timeout_ms: 1000 * rng.u32(1..10),
-        is_active: true,
     }
 }
 
@@ -598,7 +597,7 @@ impl Life {
 
     async fn create(&self) {
         let config = config(&mut lock(&self.world).rng);
-        let made = self.store.create_webhook(config, Actor::Host).await.expect("created");
+        let made = self.store.create_webhook(config, true, Actor::Host).await.expect("created");
         let mut world = lock(&self.world);
         let now = world.now();
         world.order.push(made.id);
