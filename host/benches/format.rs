@@ -20,22 +20,22 @@ fn main() {
     let folder = tempfile::TempDir::new().expect("a folder");
     let clock = heraldry::app::Parts::default().clock;
     let options = CatalogOptions::in_folder(folder.path(), heraldry::built_in(), clock);
-    let registry = Catalog::open(CatalogOptions { threads: 2, ..options }).expect("the registry opens");
-    let registry = Arc::new(registry);
+    let catalog = Catalog::open(CatalogOptions { threads: 2, ..options }).expect("the catalog opens");
+    let catalog = Arc::new(catalog);
     let event = samples::all().iter().find(|sample| sample.name == "finding_added").and_then(samples::event);
     let event = event.expect("the plain sample");
     head("Formatting one event: microseconds a call, instance and all (the best of five rounds)");
-    measure::<heraldry_format_json::Json>(&registry, &event);
-    measure::<heraldry_format_slack::Slack>(&registry, &event);
-    measure::<heraldry_format_teams::Teams>(&registry, &event);
-    measure::<heraldry_format_cef::Cef>(&registry, &event);
-    measure::<heraldry_format_syslog::Syslog>(&registry, &event);
-    two_threads(&registry, &event);
+    measure::<heraldry_format_json::Json>(&catalog, &event);
+    measure::<heraldry_format_slack::Slack>(&catalog, &event);
+    measure::<heraldry_format_teams::Teams>(&catalog, &event);
+    measure::<heraldry_format_cef::Cef>(&catalog, &event);
+    measure::<heraldry_format_syslog::Syslog>(&catalog, &event);
+    two_threads(&catalog, &event);
 }
 
-fn measure<F: Formatter>(registry: &Catalog, event: &Event) {
+fn measure<F: Formatter>(catalog: &Catalog, event: &Event) {
     let name = F::manifest().name;
-    let component = registry.current(name).expect("built in");
+    let component = catalog.current(name).expect("built in");
     let raw = RawEvent {
         id: event.id.to_string(),
         type_: event.event_type.as_str().into(),
@@ -57,7 +57,7 @@ fn measure<F: Formatter>(registry: &Catalog, event: &Event) {
             black_box(heraldry_formatter::format::<F>(&raw, &context, "{}").expect("a payload"));
         }));
         sandbox = sandbox.min(mean_us(|| {
-            black_box(registry.render_here(&component, event, "{}").expect("a payload"));
+            black_box(catalog.render_here(&component, event, "{}").expect("a payload"));
         }));
     }
     row(name, &format!("{sandbox:.1} us"), &format!("{native:.1} us"), Some(sandbox / native), "1.8");
@@ -74,17 +74,17 @@ fn mean_us(mut call: impl FnMut()) -> f64 {
 }
 
 /// Calls per second on two threads, compared with one.
-fn two_threads(registry: &Arc<Catalog>, event: &Event) {
-    let component = registry.current("slack").expect("built in");
+fn two_threads(catalog: &Arc<Catalog>, event: &Event) {
+    let component = catalog.current("slack").expect("built in");
     let calls = |threads: usize| {
         let workers: Vec<_> = (0..threads)
             .map(|_| {
-                let (registry, component, event) = (Arc::clone(registry), Arc::clone(&component), event.clone());
+                let (catalog, component, event) = (Arc::clone(catalog), Arc::clone(&component), event.clone());
                 std::thread::spawn(move || {
                     let start = Instant::now();
                     let mut calls = 0_u32;
                     while start.elapsed() < 3 * ROUND {
-                        black_box(registry.render_here(&component, &event, "{}").expect("a payload"));
+                        black_box(catalog.render_here(&component, &event, "{}").expect("a payload"));
                         calls += 1;
                     }
                     f64::from(calls) / start.elapsed().as_secs_f64()

@@ -105,7 +105,7 @@ impl ShutdownHandle {
 pub struct App {
     new_admin_token: Option<Secret>,
     store: Arc<Store>,
-    registry: Arc<Catalog>,
+    catalog: Arc<Catalog>,
     scheduler: Arc<Scheduler>,
     transport: Arc<Transport>,
     telemetry: Arc<Telemetry>,
@@ -159,8 +159,8 @@ pub async fn build(config: Config, parts: Parts) -> Result<App> {
             Box::new(move |audit_event| store.audit_soon(audit_event))
         },
     };
-    let registry = tokio::task::spawn_blocking(|| Catalog::open(options)).await??;
-    let registry = Arc::new(registry);
+    let catalog = tokio::task::spawn_blocking(|| Catalog::open(options)).await??;
+    let catalog = Arc::new(catalog);
     let runtime = Builder::new_multi_thread().worker_threads(2).thread_name("deliveries").enable_all().build()?;
     let handle = runtime.handle().clone();
     let delivery_runtime = DeliveryRuntime(Some(runtime));
@@ -175,7 +175,7 @@ pub async fn build(config: Config, parts: Parts) -> Result<App> {
     let transport = Arc::new(Transport::new(guard, resolver, tls, config.proxy.clone())?);
     let parts = delivery::Parts {
         store: Arc::clone(&store),
-        registry: Arc::clone(&registry),
+        catalog: Arc::clone(&catalog),
         transport: Arc::clone(&transport),
         clock: Arc::clone(&clock),
         telemetry: Arc::clone(&telemetry),
@@ -184,7 +184,7 @@ pub async fn build(config: Config, parts: Parts) -> Result<App> {
     Ok(App {
         new_admin_token,
         store,
-        registry,
+        catalog,
         scheduler,
         transport,
         telemetry,
@@ -212,7 +212,7 @@ impl App {
         let router = api::router(Api {
             store: Arc::clone(&self.store),
             scheduler: Arc::clone(&self.scheduler),
-            registry: Arc::clone(&self.registry),
+            catalog: Arc::clone(&self.catalog),
             transport: Arc::clone(&self.transport),
             limits: self.config.limits,
             telemetry: Arc::clone(&self.telemetry),
@@ -221,7 +221,7 @@ impl App {
         });
         let server = tokio::spawn(api::serve(listener, router, closing.clone()));
         let upkeep =
-            tokio::spawn(upkeep::run(Arc::clone(&self.store), Arc::clone(&self.registry), self.config.delivery));
+            tokio::spawn(upkeep::run(Arc::clone(&self.store), Arc::clone(&self.catalog), self.config.delivery));
         shutdown.reached(Stage::Drain).await;
         draining.cancel();
         tokio::select! {

@@ -13,7 +13,7 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
 const CHUNK_PAUSE: Duration = Duration::from_millis(50);
 
 /// Sweeps once a minute, the first time at once. Never returns; the caller aborts the task.
-pub(crate) async fn run(store: Arc<Store>, registry: Arc<Catalog>, settings: DeliverySettings) {
+pub(crate) async fn run(store: Arc<Store>, catalog: Arc<Catalog>, settings: DeliverySettings) {
     if let Err(error) = store.missing_events().await {
         tracing::warn!(%error, "cannot look for lost events; `heraldry store check` does it on a stopped host");
     }
@@ -29,7 +29,7 @@ pub(crate) async fn run(store: Arc<Store>, registry: Arc<Catalog>, settings: Del
         remove_expired(&store, retention).await;
         requeue_lost(&store).await;
         // A delivery may begin at the end of one retention period and wait for another, with its formatter pinned.
-        if let Err(error) = registry.forget_unused(settings.retention * 2) {
+        if let Err(error) = catalog.forget_unused(settings.retention * 2) {
             tracing::warn!(%error, "cannot remove unused components; check the permissions of the data folder");
         }
     }

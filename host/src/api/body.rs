@@ -98,7 +98,7 @@ impl Unread {
     /// # Errors
     /// As [`Unread::read_json`].
     pub async fn read_component(self, api: &Shared) -> Result<Vec<u8>, ApiError> {
-        let limit = api.registry.component_bytes();
+        let limit = api.catalog.component_bytes();
         Ok(self.read_within(api, &[MediaType::Wasm], limit).await?.bytes)
     }
 

@@ -99,7 +99,7 @@ fn hold_without_formatter(api: &Shared, view: &mut EventView) {
     let webhooks = api.store.webhooks();
     for delivery in view.deliveries.iter_mut().filter(|delivery| delivery.status == Status::Pending) {
         let format = webhooks.get(delivery.webhook_id).map(|webhook| webhook.config.format.as_str());
-        if format.is_some_and(|format| api.registry.current(format).is_none()) {
+        if format.is_some_and(|format| api.catalog.current(format).is_none()) {
             delivery.status = Status::Held;
             delivery.next_attempt_at = None;
         }

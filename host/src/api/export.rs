@@ -44,7 +44,7 @@ async fn export(Admin(token): Admin, State(api): State<Shared>) -> Result<Respon
     let permit = Arc::clone(api.exports()).try_acquire_owned().map_err(|_| busy())?;
     api.store.audit(AuditEvent::store((&token).into(), Action::StoreExported)).await?;
     tracing::info!(by = %token.id, "the store is exported");
-    let (store, files, now) = (Arc::clone(&api.store), api.registry.files(), api.clock.now());
+    let (store, files, now) = (Arc::clone(&api.store), api.catalog.files(), api.clock.now());
     let (sender, receiver) = channel::<Bytes>(QUEUED_CHUNKS);
     tokio::task::spawn_blocking(move || {
         let mut chunk = Vec::with_capacity(CHUNK_BYTES);

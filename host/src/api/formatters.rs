@@ -38,7 +38,7 @@ pub(super) fn router() -> OpenApiRouter<Shared> {
 #[utoipa::path(get, operation_id = "list_formatters", path = "/api/v1/formatters", tag = "formatters", security(("bearer" = [])),
     responses((status = 200, description = "All formatters", body = Vec<FormatterInfo>)))]
 async fn list(Anyone(token): Anyone, State(api): State<Shared>) -> Json<Vec<FormatterInfo>> {
-    Json(api.registry.list().into_iter().map(|info| shown_to(token.role, info)).collect())
+    Json(api.catalog.list().into_iter().map(|info| shown_to(token.role, info)).collect())
 }
 
 /// Logs and errors of a formatter may quote events, which only admins may see.
@@ -56,7 +56,7 @@ async fn get(
     PathText(name): PathText,
     State(api): State<Shared>,
 ) -> Result<Json<FormatterInfo>, ApiError> {
-    let info = api.registry.get(&name).ok_or_else(|| ApiError::not_found("formatter"))?;
+    let info = api.catalog.get(&name).ok_or_else(|| ApiError::not_found("formatter"))?;
     Ok(Json(shown_to(token.role, info)))
 }
 
@@ -135,15 +135,15 @@ async fn preview(
     State(api): State<Shared>,
     body: Unread,
 ) -> Result<Json<PreviewView>, ApiError> {
-    let info = api.registry.get(&name).ok_or_else(|| ApiError::not_found("formatter"))?;
+    let info = api.catalog.get(&name).ok_or_else(|| ApiError::not_found("formatter"))?;
     let payload = body.read_json(&api).await?;
     let document = payload.json()?;
     if let Loaded::Rejected { reason, .. } = info.state {
         return Err(ApiError::new(Code::NotFormatted, format!("this component was rejected: {reason}")));
     }
     let (event, options, transport_kind) = read(&api, &name, &document)?;
-    let run = api.registry.preview(&name, &event, &options, transport_kind).await.map_err(render_problem)?;
-    PreviewView::of(run, api.registry.host_name(), transport_kind).map(Json).map_err(render_problem)
+    let run = api.catalog.preview(&name, &event, &options, transport_kind).await.map_err(render_problem)?;
+    PreviewView::of(run, api.catalog.host_name(), transport_kind).map(Json).map_err(render_problem)
 }
 
 /// Reads the event, the options and the transport.
@@ -173,7 +173,7 @@ fn read(api: &Shared, name: &str, document: &Document<'_>) -> Result<(Event, Str
         None => Some(serde_json::json!({})),
     };
     if let Some(options) = &options
-        && let Err(wrong) = api.registry.check_options(name, options)
+        && let Err(wrong) = api.catalog.check_options(name, options)
     {
         faults.extend(wrong.into_iter().map(|fault| below("/options", fault)));
     }
@@ -189,7 +189,7 @@ fn read(api: &Shared, name: &str, document: &Document<'_>) -> Result<(Event, Str
         None => Some(TransportKind::Http),
     };
     if transport_kind.is_some_and(|transport_kind| transport_kind != TransportKind::Http)
-        && !api.registry.current(name).is_some_and(|component| component.makes_lines())
+        && !api.catalog.current(name).is_some_and(|component| component.makes_lines())
     {
         faults.add(
             "/transport",

@@ -45,7 +45,7 @@ async fn readyz(State(api): State<Shared>) -> Result<Json<Health>, ApiError> {
         "the host is stopping"
     } else if !api.store.is_writable() {
         "the store cannot be written"
-    } else if !api.registry.is_settled() {
+    } else if !api.catalog.is_settled() {
         "formatters are being loaded"
     } else {
         return Ok(Json(Health { status: "ready" }));
@@ -84,7 +84,7 @@ fn snapshot(api: &Shared) -> Snapshot {
             Activity::Tripped { .. } => snapshot.tripped.push(webhook.id.to_string()),
         }
     }
-    for formatter in api.registry.list() {
+    for formatter in api.catalog.list() {
         match formatter.state {
             Loaded::Ready => snapshot.formatters.push(measured(formatter)),
             Loaded::Rejected { code, .. } => *snapshot.rejected.entry(code).or_default() += 1,

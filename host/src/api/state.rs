@@ -28,7 +28,7 @@ pub struct Api {
     /// Sends test deliveries, and drops the queue of a deleted webhook.
     pub scheduler: Arc<Scheduler>,
     /// Renders previews, validates format options, installs formatters.
-    pub registry: Arc<Catalog>,
+    pub catalog: Arc<Catalog>,
     /// Checks a destination against the SSRF guard before its webhook is saved.
     pub transport: Arc<Transport>,
     /// Limits on one request.

@@ -80,9 +80,9 @@ impl Reply {
 }
 
 /// Compiling the formatters is slow, so all tests share them.
-fn registry() -> Arc<Catalog> {
-    static REGISTRY: OnceLock<(Arc<Catalog>, tempfile::TempDir)> = OnceLock::new();
-    let (registry, _) = REGISTRY.get_or_init(|| {
+fn catalog() -> Arc<Catalog> {
+    static CATALOG: OnceLock<(Arc<Catalog>, tempfile::TempDir)> = OnceLock::new();
+    let (catalog, _) = CATALOG.get_or_init(|| {
         let folder = tempfile::tempdir().expect("a folder");
         let clock = Arc::new(SystemClock::start());
         let samples = crate::app::trial_samples();
@@ -90,7 +90,7 @@ fn registry() -> Arc<Catalog> {
             CatalogOptions { samples, ..CatalogOptions::in_folder(folder.path(), embedded::COMPONENTS, clock) };
         (Arc::new(Catalog::open(options).expect("formatters")), folder)
     });
-    Arc::clone(registry)
+    Arc::clone(catalog)
 }
 
 impl Host {
@@ -125,7 +125,7 @@ impl Host {
         );
         let parts = delivery::Parts {
             store: Arc::clone(&store),
-            registry: registry(),
+            catalog: catalog(),
             transport: Arc::clone(&transport),
             clock: Arc::clone(&clock),
             telemetry: Arc::clone(&telemetry),
@@ -136,7 +136,7 @@ impl Host {
         let api = Api {
             store: Arc::clone(&store),
             scheduler,
-            registry: registry(),
+            catalog: catalog(),
             transport,
             limits,
             telemetry,

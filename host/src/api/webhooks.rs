@@ -218,12 +218,12 @@ async fn check(api: &Shared, draft: &Draft, current: Option<&WebhookConfig>, fau
 
 fn check_format(api: &Shared, draft: &Draft, current: Option<&WebhookConfig>, faults: &mut Faults) {
     let format = draft.format.as_deref().or(current.map(|config| config.format.as_str())).unwrap_or(DEFAULT_FORMAT);
-    let ready = api.registry.ready_names();
+    let ready = api.catalog.ready_names();
     if !ready.iter().any(|name| name == format) {
         let detail = format!("no formatter of this name is loaded; loaded are {}", ready.join(", "));
         return faults.add("/format", "unknown_format", detail);
     }
-    if let Some(component) = api.registry.current(format) {
+    if let Some(component) = api.catalog.current(format) {
         let url = draft.url.as_ref().or(current.map(|config| &config.url));
         if url.is_some_and(|url| url.scheme().is_syslog()) && !component.makes_lines() {
             let pointer = if draft.url.is_some() { "/url" } else { "/format" };
@@ -240,7 +240,7 @@ fn check_format(api: &Shared, draft: &Draft, current: Option<&WebhookConfig>, fa
     }
     let options = draft.format_options.as_deref().or(current.map(|config| config.format_options.as_str()));
     let options = serde_json::from_str(options.unwrap_or("{}")).unwrap_or_default();
-    if let Err(wrong) = api.registry.check_options(format, &options) {
+    if let Err(wrong) = api.catalog.check_options(format, &options) {
         for fault in wrong {
             faults.add(format!("/format_options{}", fault.pointer), fault.code, fault.detail);
         }
@@ -249,8 +249,8 @@ fn check_format(api: &Shared, draft: &Draft, current: Option<&WebhookConfig>, fa
 
 /// A phrase that lists the loaded formats that produce single lines.
 fn lines(api: &Shared) -> String {
-    let is_line = |name: &String| api.registry.current(name).is_some_and(|component| component.makes_lines());
-    let names: Vec<_> = api.registry.ready_names().into_iter().filter(is_line).collect();
+    let is_line = |name: &String| api.catalog.current(name).is_some_and(|component| component.makes_lines());
+    let names: Vec<_> = api.catalog.ready_names().into_iter().filter(is_line).collect();
     if names.is_empty() { "no loaded format does".into() } else { format!("{} do", names.join(", ")) }
 }
 

@@ -59,7 +59,7 @@ pub struct Parts {
     /// Where events are read.
     pub store: Arc<Store>,
     /// Renders them.
-    pub registry: Arc<Catalog>,
+    pub catalog: Arc<Catalog>,
     /// Sends them.
     pub transport: Arc<Transport>,
     /// The clock of timestamps and of overlapping secrets.
@@ -70,7 +70,7 @@ pub struct Parts {
 
 /// The real way of a delivery: formatter, signature, transport.
 pub struct Pipeline {
-    registry: Arc<Catalog>,
+    catalog: Arc<Catalog>,
     clock: Arc<dyn Clock>,
     renderer: Renderer,
     sender: Sender,
@@ -78,11 +78,11 @@ pub struct Pipeline {
 
 impl Deliver for Pipeline {
     fn has_formatter(&self, name: &str) -> bool {
-        self.registry.current(name).is_some()
+        self.catalog.current(name).is_some()
     }
 
     fn is_settled(&self) -> bool {
-        self.registry.is_settled()
+        self.catalog.is_settled()
     }
 
     async fn attempt(&self, webhook: &Webhook, claims: &mut [Claim], started: Timestamp) -> Vec<Ending> {
@@ -112,17 +112,17 @@ impl Deliver for Pipeline {
 impl Pipeline {
     /// A pipeline of these parts.
     pub fn new(parts: Parts) -> Self {
-        let Parts { store, registry, transport, clock, telemetry } = parts;
-        let renderer = Renderer { store, registry: Arc::clone(&registry), rendered: RenderCache::default() };
-        let sender = Sender { transport, registry: Arc::clone(&registry), clock: Arc::clone(&clock), telemetry };
-        Self { registry, clock, renderer, sender }
+        let Parts { store, catalog, transport, clock, telemetry } = parts;
+        let renderer = Renderer { store, catalog: Arc::clone(&catalog), rendered: RenderCache::default() };
+        let sender = Sender { transport, catalog: Arc::clone(&catalog), clock: Arc::clone(&clock), telemetry };
+        Self { catalog, clock, renderer, sender }
     }
 
     /// Makes a test delivery of this event, on whatever the webhook's settings are; the attempt for the history.
     pub(crate) async fn test(&self, webhook: &Webhook, event: Arc<Event>) -> Attempt {
         let started = self.clock.now();
         let delivery = DeliveryId::generate();
-        let attempted = match self.registry.current(&webhook.config.format) {
+        let attempted = match self.catalog.current(&webhook.config.format) {
             Some(component) => {
                 match self.renderer.render_test(webhook, component, Arc::clone(&event), delivery).await {
                     Ok(ready) => {

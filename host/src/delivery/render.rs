@@ -18,7 +18,7 @@ use crate::transport;
 /// Renders deliveries with the loaded formatters.
 pub(super) struct Renderer {
     pub(super) store: Arc<Store>,
-    pub(super) registry: Arc<Catalog>,
+    pub(super) catalog: Arc<Catalog>,
     /// Payloads of the last moments: a fan-out to webhooks of one format and options renders once.
     pub(super) rendered: RenderCache,
 }
@@ -34,7 +34,7 @@ impl Renderer {
         let key = RenderKey { event: event.id, component: component.digest(), rendering };
         let options: Arc<str> = webhook.config.format_options.as_str().into();
         let transport_kind = webhook.config.url.scheme().transport_kind();
-        match self.rendered.get_or(key, self.registry.render(&component, &event, &options, transport_kind)).await {
+        match self.rendered.get_or(key, self.catalog.render(&component, &event, &options, transport_kind)).await {
             Err(RenderError::Unsupported(_)) => Err(Ending::Skipped),
             Err(RenderError::Stopping) => Err(Ending::Interrupted),
             Err(error) => {
@@ -75,7 +75,7 @@ impl Renderer {
     ) -> Result<Ready, Box<Attempted>> {
         let options: Arc<str> = webhook.config.format_options.as_str().into();
         let transport_kind = webhook.config.url.scheme().transport_kind();
-        let rendered = match self.registry.render(&component, &event, &options, transport_kind).await {
+        let rendered = match self.catalog.render(&component, &event, &options, transport_kind).await {
             Ok(rendered) => Arc::new(rendered),
             Err(error) => {
                 return Err(Box::new(Attempted::by(webhook, &event, &component).rejected(&error.to_string())));
@@ -93,10 +93,10 @@ impl Renderer {
     /// The component that this delivery is pinned to, as long as format and options stayed as they were; else the
     /// format's current one.
     async fn component(&self, webhook: &Webhook, pin: Option<Pin>) -> Option<Arc<Component>> {
-        let current = self.registry.current(&webhook.config.format);
+        let current = self.catalog.current(&webhook.config.format);
         match (pin, &current) {
             (Some(pin), Some(component)) if component.digest() == pin.component => current,
-            (Some(pin), _) => self.registry.pinned(pin.component).await.or(current),
+            (Some(pin), _) => self.catalog.pinned(pin.component).await.or(current),
             (None, _) => current,
         }
     }

@@ -20,7 +20,7 @@ use crate::transport::{self, Content, Report, Request, Transport};
 pub(super) struct Sender {
     pub(super) transport: Arc<Transport>,
     /// Reads responses with the component that made the payload.
-    pub(super) registry: Arc<Catalog>,
+    pub(super) catalog: Arc<Catalog>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) telemetry: Arc<Telemetry>,
 }
@@ -102,7 +102,7 @@ impl Sender {
         let Some(response) = report.response.take() else { return (report, None) };
         let status = response.status;
         let failed = |reason: String| Err(transport::Failure::Interpreted { status, reason: reason.into() });
-        match self.registry.interpret(component, response).await {
+        match self.catalog.interpret(component, response).await {
             Verdict::ByStatus => (report, None),
             Verdict::Delivered => (Report { outcome: Ok(()), ..report }, None),
             Verdict::Retry { after, reason } => {

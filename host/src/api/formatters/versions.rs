@@ -51,9 +51,9 @@ pub(super) async fn install(
     body: Unread,
 ) -> Result<(StatusCode, [(HeaderName, HeaderValue); 1], Json<FormatterInfo>), ApiError> {
     let bytes = body.read_component(&api).await?;
-    let is_new = api.registry.install(name.clone(), bytes).await.map_err(rejection)?;
+    let is_new = api.catalog.install(name.clone(), bytes).await.map_err(rejection)?;
     audit(&api, &by, Action::FormatterInstalled, &name).await?;
-    let info = api.registry.get(&name).ok_or_else(|| ApiError::not_found("formatter"))?;
+    let info = api.catalog.get(&name).ok_or_else(|| ApiError::not_found("formatter"))?;
     let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
     // Names in manifests are ASCII, so the fallback is never used.
     let location = HeaderValue::try_from(format!("/api/v1/formatters/{name}"));
@@ -72,7 +72,7 @@ pub(super) async fn delete(
     PathText(name): PathText,
     State(api): State<Shared>,
 ) -> Result<StatusCode, ApiError> {
-    if api.registry.get(&name).is_none() {
+    if api.catalog.get(&name).is_none() {
         return Err(ApiError::not_found("formatter"));
     }
     let webhooks = api.store.webhooks();
@@ -86,7 +86,7 @@ pub(super) async fn delete(
         let detail = format!("webhooks use this formatter; give them another format first: {}", users.join(", "));
         return Err(ApiError::new(Code::Conflict, detail));
     }
-    api.registry.delete(name.clone()).await.map_err(rejection)?;
+    api.catalog.delete(name.clone()).await.map_err(rejection)?;
     audit(&api, &by, Action::FormatterDeleted, &name).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -101,7 +101,7 @@ async fn versions(
     PathText(name): PathText,
     State(api): State<Shared>,
 ) -> Result<Json<Vec<VersionInfo>>, ApiError> {
-    api.registry.versions(&name).map(Json).ok_or_else(|| ApiError::not_found("formatter"))
+    api.catalog.versions(&name).map(Json).ok_or_else(|| ApiError::not_found("formatter"))
 }
 
 /// The version to use, by exactly one of the two members.
@@ -131,12 +131,12 @@ async fn activate(
     State(api): State<Shared>,
     body: Unread,
 ) -> Result<Json<FormatterInfo>, ApiError> {
-    if api.registry.get(&name).is_none() {
+    if api.catalog.get(&name).is_none() {
         return Err(ApiError::not_found("formatter"));
     }
     let payload = body.read_json(&api).await?;
     let (which, field) = read(&payload.json()?)?;
-    match api.registry.activate(name.clone(), which).await {
+    match api.catalog.activate(name.clone(), which).await {
         Ok(()) => {
             audit(&api, &by, Action::FormatterActivated, &name).await?;
             now(&api, &name)
@@ -163,14 +163,14 @@ async fn rollback(
     PathText(name): PathText,
     State(api): State<Shared>,
 ) -> Result<Json<FormatterInfo>, ApiError> {
-    api.registry.roll_back(name.clone()).await.map_err(rejection)?;
+    api.catalog.roll_back(name.clone()).await.map_err(rejection)?;
     audit(&api, &by, Action::FormatterRolledBack, &name).await?;
     now(&api, &name)
 }
 
 /// Records the change and its actor in the audit log, with the version that is now in use.
 async fn audit(api: &Shared, by: &Token, action: Action, name: &str) -> Result<(), ApiError> {
-    let component = api.registry.current(name);
+    let component = api.catalog.current(name);
     let changes = component.map(|component| {
         let FormatterRef { version, digest, .. } = component.reference();
         vec![FieldChange::to("version", version), FieldChange::to("digest", digest)]
@@ -180,7 +180,7 @@ async fn audit(api: &Shared, by: &Token, action: Action, name: &str) -> Result<(
 }
 
 fn now(api: &Shared, name: &str) -> Result<Json<FormatterInfo>, ApiError> {
-    api.registry.get(name).map(Json).ok_or_else(|| ApiError::not_found("formatter"))
+    api.catalog.get(name).map(Json).ok_or_else(|| ApiError::not_found("formatter"))
 }
 
 /// The requested version, and the JSON pointer of the member that names it.

@@ -47,7 +47,7 @@ async fn every_fault_of_a_token_comes_at_once() {
 async fn every_loaded_formatter_is_listed_and_found() {
     let host = Host::start().await;
     let listed = host.get("/api/v1/formatters").await.json();
-    let names = registry().ready_names();
+    let names = catalog().ready_names();
     assert_eq!(listed.as_array().map(Vec::len), Some(names.len()));
     for (name, listed) in names.iter().zip(listed.as_array().expect("a list")) {
         let one = host.get(&format!("/api/v1/formatters/{name}")).await.json();
@@ -63,7 +63,7 @@ async fn every_loaded_formatter_is_listed_and_found() {
 async fn a_preview_shows_what_would_be_sent() {
     let host = Host::start().await;
     let event = r#"{"type":"finding_added","data":{"finding":{"title":"canary title","severity":"high"}}}"#;
-    for name in registry().ready_names() {
+    for name in catalog().ready_names() {
         let path = format!("/api/v1/formatters/{name}/preview");
         let preview =
             host.call(&format!("POST {path}"), &host.pentester, &[], Some(&format!("{{\"event\":{event}}}"))).await;
@@ -78,7 +78,7 @@ async fn a_preview_shows_what_would_be_sent() {
 #[tokio::test]
 async fn a_preview_names_what_is_wrong() {
     let host = Host::start().await;
-    let path = format!("/api/v1/formatters/{}/preview", registry().ready_names()[0]);
+    let path = format!("/api/v1/formatters/{}/preview", catalog().ready_names()[0]);
     for (body, expected) in [
         ("{}", vec!["422 invalid_fields", "/event required"]),
         ("[]", vec!["422 invalid_fields", " wrong_type"]),

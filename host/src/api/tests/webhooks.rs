@@ -72,7 +72,7 @@ async fn everything_wrong_with_a_webhook_comes_at_once() {
         ]
     );
     let unknown = host.post("/api/v1/webhooks", r#"{"name":"n","url":"https://hook.invalid/","format":"nope"}"#).await;
-    assert!(registry().ready_names().iter().all(|name| unknown.text.contains(name)), "{}", unknown.text);
+    assert!(catalog().ready_names().iter().all(|name| unknown.text.contains(name)), "{}", unknown.text);
     let options = r#"{"name":"n","url":"https://hook.invalid/","format_options":{"no such option":1}}"#;
     let reply = host.post("/api/v1/webhooks", options).await;
     assert_eq!(reply.status, 422);
