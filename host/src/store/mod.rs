@@ -56,7 +56,9 @@ pub use table::{Tokens, WebhookTable};
 pub use writer::Change;
 
 #[cfg(fuzzing)]
-pub(crate) use self::{export::fuzzing as fuzz_export, journal::fuzzing as fuzz_journal, record::fuzzing as fuzz_record};
+pub(crate) use self::{
+    export::fuzzing as fuzz_export, journal::fuzzing as fuzz_journal, record::fuzzing as fuzz_record,
+};
 
 use engine::Engine;
 use hand::Hand;

@@ -33,9 +33,9 @@ pub use self::guard::{Denied, Guard};
 pub use self::outcome::{ConnectError, Failure, Outcome, ProxyFault, Reached, TlsFault, retry_after};
 pub use self::resolve::{BoxFuture, Resolve, ResolveError, ResolverSetupError, system_resolver};
 pub use self::syslog::fits;
+pub use self::tls::{SetupError, Tls};
 #[cfg(fuzzing)]
 pub(crate) use self::{proxy::fuzzing as fuzz_proxy, syslog::fuzzing as fuzz_syslog};
-pub use self::tls::{SetupError, Tls};
 use crate::model::delivery::Answer;
 use crate::model::settings::ProxySettings;
 use crate::model::url::DeliveryUrl;
