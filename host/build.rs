@@ -1,13 +1,14 @@
-//! Builds the formatters of `formatters/` as components and embeds them, with the sample events.
+//! Builds the formatters in `formatters/` as WebAssembly components and embeds them, together with the sample events
+//! and the files of a new formatter project.
 //!
-//! Knows folders, no format: every folder beside `sdk` is a formatter, its package `heraldry-format-` and
-//! the folder's name.
+//! It knows folders, not formats: each folder with a `Cargo.toml`, except `sdk`, is a formatter, and its package is
+//! named `heraldry-format-` plus the folder's name.
 
 #![allow(
     clippy::disallowed_methods,
     clippy::print_stdout,
     clippy::print_stderr,
-    reason = "a build script is told by the environment and tells by printing"
+    reason = "a build script gets its input from the environment and prints instructions to cargo"
 )]
 
 use std::env;
@@ -37,7 +38,7 @@ fn var(name: &str) -> Result<String> {
     env::var(name).with_context(|| format!("{name} is not set"))
 }
 
-/// Writes the table of sample events.
+/// Writes `samples.rs`: the table of sample events.
 fn samples(root: &Path, out: &Path) -> Result<()> {
     let mut table = String::from("static SAMPLES: &[Sample] = &[\n");
     for path in sorted(&root.join("wit/samples"))? {
@@ -53,12 +54,12 @@ fn samples(root: &Path, out: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Writes the table of what a new formatter project is made of: the templates, the SDK, the contract with its
-/// samples, and the versions that they were built with. Paths are those in the project, or begin with `templates/`
-/// and `sdk/`.
+/// Writes `project.rs`: the files of a new formatter project, namely the templates, the SDK, the WIT contract with its
+/// samples, and `Cargo.lock` for the versions they were built with. Paths are relative to the project, or begin with
+/// `templates/` and `sdk/`.
 fn project(root: &Path, out: &Path) -> Result<()> {
     let mut table = String::from(
-        "/// What a new formatter project is made of.\npub(crate) static PROJECT: &[(&str, &[u8])] = &[\n",
+        "/// The files of a new formatter project: path, content.\npub(crate) static PROJECT: &[(&str, &[u8])] = &[\n",
     );
     let folders = [("formatters/templates", "templates"), ("formatters/sdk", "sdk"), ("wit", "wit")];
     let mut files = vec![("Cargo.lock".to_owned(), root.join("Cargo.lock"))];
@@ -73,11 +74,12 @@ fn project(root: &Path, out: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Every file below a folder, with its path from there.
+/// Collects every file below a folder, with its path relative to it.
 fn below(folder: &Path, name: &str, files: &mut Vec<(String, PathBuf)>) -> Result<()> {
     for path in sorted(folder)? {
         let file = path.file_name().and_then(|name| name.to_str());
-        let inner = format!("{name}/{}", file.with_context(|| format!("{} has no plain name", path.display()))?);
+        let inner =
+            format!("{name}/{}", file.with_context(|| format!("{} has a name that is not UTF-8", path.display()))?);
         if path.is_dir() {
             below(&path, &inner, files)?;
         } else {
@@ -87,7 +89,7 @@ fn below(folder: &Path, name: &str, files: &mut Vec<(String, PathBuf)>) -> Resul
     Ok(())
 }
 
-/// Builds every formatter and writes the table of their components.
+/// Builds every formatter and writes `components.rs`: the table of their components.
 fn components(root: &Path, out: &Path) -> Result<()> {
     let formatters: Vec<String> = sorted(&root.join("formatters"))?
         .iter()
@@ -105,9 +107,9 @@ fn components(root: &Path, out: &Path) -> Result<()> {
             .validate(true)
             .module(&fs::read(&core).with_context(|| format!("cannot read {}", core.display()))?)
             .and_then(wit_component::ComponentEncoder::encode)
-            .with_context(|| format!("the formatter {name} cannot be made a component"))?;
+            .with_context(|| format!("the formatter {name} cannot be wrapped as a component"))?;
         let component = out.join(format!("{name}.wasm"));
-        // Unchanged bytes keep their time, so that nothing is built again for them.
+        // An unchanged file keeps its modification time, so that cargo does not rebuild the host for it.
         if fs::read(&component).ok().as_deref() != Some(&bytes) {
             fs::write(&component, &bytes)?;
         }
@@ -118,10 +120,10 @@ fn components(root: &Path, out: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Makes sure that the standard library for the guests is there.
+/// Installs the standard library of the guests' target if it is missing.
 fn install_target() -> Result<()> {
     let rustc = var("RUSTC")?;
-    let printed = Command::new(&rustc).args(["--print", "sysroot"]).output().context("rustc does not run")?;
+    let printed = Command::new(&rustc).args(["--print", "sysroot"]).output().context("cannot run rustc")?;
     let sysroot = PathBuf::from(String::from_utf8(printed.stdout)?.trim());
     if sysroot.join("lib/rustlib").join(TARGET).join("lib").is_dir() {
         return Ok(());
@@ -140,8 +142,8 @@ fn install_target() -> Result<()> {
     }
 }
 
-/// Builds one formatter's core module with a cargo of its own, in a target folder of its own: no lock is
-/// shared with the build that waits for this one.
+/// Builds one formatter's core module with a nested cargo. It has its own target folder: the outer cargo holds the lock
+/// on the outer one while it waits for this script.
 fn build(root: &Path, guests: &Path, name: &str) -> Result<PathBuf> {
     let mut cargo = Command::new(var("CARGO")?);
     for (variable, _) in env::vars_os().filter(|(variable, _)| is_outer(variable)) {
@@ -153,17 +155,17 @@ fn build(root: &Path, guests: &Path, name: &str) -> Result<PathBuf> {
         .args(["rustc", "--package", &package, "--lib", "--crate-type", "cdylib", "--locked"])
         .args(["--profile", "formatter", "--target", TARGET, "--target-dir"])
         .arg(guests)
-        // Enough memory from the start that a usual event needs no more: growing it is slow, and keeps
-        // two calls from running side by side.
+        // Enough initial memory that a typical event needs no more: `memory.grow` changes page protection, which is
+        // slow and serialises concurrent calls.
         .args(["--", "-C", "link-arg=--initial-memory=1048576", "-C", "link-arg=-zstack-size=131072"]);
-    let status = cargo.status().context("cargo does not run")?;
+    let status = cargo.status().context("cannot run cargo")?;
     if !status.success() {
-        bail!("the formatter {name} does not build");
+        bail!("the formatter {name} does not build; the compiler's output above has the cause");
     }
     Ok(guests.join(TARGET).join("formatter").join(format!("{}.wasm", package.replace('-', "_"))))
 }
 
-/// Whether a variable speaks of the outer build and would mislead the inner one.
+/// Returns true for a variable that describes the outer build and would mislead the nested one.
 fn is_outer(variable: &OsString) -> bool {
     let Some(name) = variable.to_str() else { return false };
     let kept = ["CARGO_HOME", "CARGO_MAKEFLAGS", "CARGO_HTTP_", "CARGO_NET_", "CARGO_REGISTRIES_", "CARGO_REGISTRY_"];
@@ -182,5 +184,5 @@ fn sorted(folder: &Path) -> Result<Vec<PathBuf>> {
 
 fn stem(path: &Path) -> Result<String> {
     let stem = path.file_stem().and_then(|stem| stem.to_str());
-    Ok(stem.with_context(|| format!("{} has no plain name", path.display()))?.to_owned())
+    Ok(stem.with_context(|| format!("{} has a name that is not UTF-8", path.display()))?.to_owned())
 }

@@ -1,4 +1,4 @@
-//! One event in a fresh sandbox, for each built-in format, beside the same code compiled natively.
+//! Formatting one event in a fresh sandbox, per built-in format, compared with the same code compiled natively.
 #![allow(missing_docs, reason = "a benchmark")]
 
 mod support;
@@ -7,7 +7,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use heraldry::formatter::{Registry, RegistryOptions};
+use heraldry::formatter::{Catalog, CatalogOptions};
 use heraldry::model::event::Event;
 use heraldry::samples;
 use heraldry_formatter::{Context, Formatter, RawEvent};
@@ -19,8 +19,8 @@ const ROUNDS: usize = 5;
 fn main() {
     let folder = tempfile::TempDir::new().expect("a folder");
     let clock = heraldry::app::Parts::default().clock;
-    let options = RegistryOptions::in_folder(folder.path(), heraldry::built_in(), clock);
-    let registry = Registry::open(RegistryOptions { threads: 2, ..options }).expect("the registry opens");
+    let options = CatalogOptions::in_folder(folder.path(), heraldry::built_in(), clock);
+    let registry = Catalog::open(CatalogOptions { threads: 2, ..options }).expect("the registry opens");
     let registry = Arc::new(registry);
     let event = samples::all().iter().find(|sample| sample.name == "finding_added").and_then(samples::event);
     let event = event.expect("the plain sample");
@@ -33,7 +33,7 @@ fn main() {
     two_threads(&registry, &event);
 }
 
-fn measure<F: Formatter>(registry: &Registry, event: &Event) {
+fn measure<F: Formatter>(registry: &Catalog, event: &Event) {
     let name = F::manifest().name;
     let component = registry.current(name).expect("built in");
     let raw = RawEvent {
@@ -48,11 +48,11 @@ fn measure<F: Formatter>(registry: &Registry, event: &Event) {
         host_name: "heraldry.example".into(),
         product_version: env!("CARGO_PKG_VERSION").into(),
     };
-    // In turn, so that a slow moment of the machine meets both.
+    // In turn, so that a slow phase of the machine affects both.
     let (mut sandbox, mut native) = (f64::MAX, f64::MAX);
     for _ in 0..ROUNDS {
         native = native.min(mean_us(|| {
-            // The component is given its own copy of the event; so is this.
+            // The component gets its own copy of the event, so the native code does too.
             let raw = RawEvent { id: raw.id.clone(), type_: raw.type_.clone(), ..raw.clone() };
             black_box(heraldry_formatter::format::<F>(&raw, &context, "{}").expect("a payload"));
         }));
@@ -73,8 +73,8 @@ fn mean_us(mut call: impl FnMut()) -> f64 {
     start.elapsed().as_secs_f64() * 1e6 / f64::from(calls)
 }
 
-/// Calls a second on two threads, beside one.
-fn two_threads(registry: &Arc<Registry>, event: &Event) {
+/// Calls per second on two threads, compared with one.
+fn two_threads(registry: &Arc<Catalog>, event: &Event) {
     let component = registry.current("slack").expect("built in");
     let calls = |threads: usize| {
         let workers: Vec<_> = (0..threads)

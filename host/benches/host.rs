@@ -1,6 +1,6 @@
-//! The whole host, in one table: what comes in, what goes out, how late, at what size, beside floors of the same run.
+//! The whole host in one table: ingest and delivery throughput, latency, memory, compared with floors of the same run.
 //!
-//! `cargo bench --bench host` makes every row; `cargo bench --bench host -- ingest deliver` those of some groups.
+//! `cargo bench --bench host` measures every row; `cargo bench --bench host -- ingest deliver` those of some groups.
 #![allow(missing_docs, reason = "a benchmark")]
 
 mod support;
@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use support::{ADMIN, Bare, Collector, Counter, Host, Sink, Table, bare, event, events, per_second, runtime, send};
 
-/// Clients that post one by one.
+/// Concurrent clients that post single events.
 const CLIENTS: usize = 64;
-/// Clients that post in hundreds.
-const COLLECTING: usize = 8;
+/// Concurrent clients that post requests of a hundred events.
+const BATCH_CLIENTS: usize = 8;
 
 fn main() {
     let wanted: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with("--")).collect();
@@ -24,7 +24,7 @@ fn main() {
     runtime().block_on(async {
         let sink = Sink::start().await;
         let client = bare();
-        // The first requests open connections and fill caches.
+        // Warm-up: the first requests open connections and fill caches.
         send(&client, &sink.url(), None, CLIENTS, events(5_000)).await;
         let took = send(&client, &sink.url(), None, CLIENTS, events(60_000)).await;
         let loop_rate = per_second(60_000, took);
@@ -93,7 +93,7 @@ fn bodies(posts: usize, batch: usize) -> Arc<Vec<Bytes>> {
     Arc::new(vec![body; posts])
 }
 
-/// Events a second when `group` of them are appended at once and synced, for at most a few seconds.
+/// The floor of group commit: events per second when `group` of them are appended and synced at once, for at most 5 s.
 fn append(group: usize, events: usize) -> f64 {
     let mut file = tempfile::tempfile().expect("a file");
     let bytes = event().repeat(group);
@@ -107,7 +107,7 @@ fn append(group: usize, events: usize) -> f64 {
     per_second(written, start.elapsed())
 }
 
-/// Deliveries a second, from the first post to the last arrival, and the host's CPU for one, in microseconds.
+/// Deliveries per second, from the first post to the last arrival, and the host's CPU time per delivery in microseconds.
 async fn deliver(client: &Bare, sink: &Sink, format: &str, fan_out: usize, posts: usize) -> (f64, f64) {
     let host = Host::start();
     for number in 0..fan_out {
@@ -121,8 +121,8 @@ async fn measure(client: &Bare, sink: &Sink, host: &Host, fan_out: usize, posts:
     post_and_wait(client, sink, host, CLIENTS, events(posts), posts * fan_out).await
 }
 
-/// Deliveries a second, from the first of these posts to the last of the deliveries that come of them, and the host's CPU
-/// for one, in microseconds.
+/// Posts events and waits for their deliveries: deliveries per second, from the first post to the last arrival, and the
+/// host's CPU time per delivery in microseconds.
 async fn post_and_wait(
     client: &Bare,
     counter: &Counter,
@@ -131,28 +131,28 @@ async fn post_and_wait(
     posts: Arc<Vec<Bytes>>,
     deliveries: usize,
 ) -> (f64, f64) {
-    let (from, cpu, start) = (counter.taken(), host.cpu(), Instant::now());
+    let (from, cpu, start) = (counter.received(), host.cpu(), Instant::now());
     send(client, &host.events(), Some(ADMIN), clients, posts).await;
-    let taken = counter.wait(from, deliveries, Duration::from_secs(120)).await;
-    assert!(taken >= deliveries, "{taken} of {deliveries}");
+    let received = counter.wait(from, deliveries, Duration::from_secs(120)).await;
+    assert!(received >= deliveries, "{received} of {deliveries}");
     let rate = per_second(deliveries, start.elapsed());
     (rate, (host.cpu() - cpu).as_secs_f64() * 1e6 / deliveries as f64)
 }
 
-/// The same for events that are posted in hundreds, for one webhook, once it was tried with some.
+/// The same for requests of a hundred events and one webhook, after a warm-up.
 async fn in_hundreds(client: &Bare, counter: &Counter, host: &Host, posts: usize) -> (f64, f64) {
-    post_and_wait(client, counter, host, COLLECTING, bodies(20, 100), 2_000).await;
-    post_and_wait(client, counter, host, COLLECTING, bodies(posts, 100), posts * 100).await
+    post_and_wait(client, counter, host, BATCH_CLIENTS, bodies(20, 100), 2_000).await;
+    post_and_wait(client, counter, host, BATCH_CLIENTS, bodies(posts, 100), posts * 100).await
 }
 
 async fn warm_up(client: &Bare, sink: &Sink, host: &Host, fan_out: usize) {
-    let (from, posts) = (sink.taken(), 2_000 / fan_out.min(20));
+    let (from, posts) = (sink.received(), 2_000 / fan_out.min(20));
     send(client, &host.events(), Some(ADMIN), CLIENTS, events(posts)).await;
     sink.wait(from, posts * fan_out, Duration::from_secs(60)).await;
 }
 
-/// Messages over one TCP connection to a syslog collector, each on its own and in batches, beside a loop that writes
-/// messages of that size into a socket and waits for nothing.
+/// Messages over one TCP connection to a syslog collector, one by one and in batches, compared with a loop that writes
+/// messages of the same size to a socket without waiting.
 async fn syslog(table: &mut Table, client: &Bare) {
     let collector = Collector::start().await;
     for (what, batch, posts) in [
@@ -172,7 +172,7 @@ async fn syslog(table: &mut Table, client: &Bare) {
     }
 }
 
-/// Events to an HTTP Event Collector in batches, beside a loop that posts bodies of that size.
+/// Events to an HTTP Event Collector in batches, compared with a loop that posts bodies of the same size.
 async fn hec(table: &mut Table, client: &Bare, sink: &Sink) {
     let host = Host::start();
     let webhook = serde_json::json!({
@@ -184,18 +184,18 @@ async fn hec(table: &mut Table, client: &Bare, sink: &Sink) {
     let posts = 800;
     let (rate, cpu) = in_hundreds(client, sink, &host, posts).await;
     let bodies = Arc::new(vec![Bytes::from(vec![b'x'; sink.size()]); posts]);
-    let floor = per_second(posts * 100, send(client, &sink.url(), None, COLLECTING, bodies).await);
+    let floor = per_second(posts * 100, send(client, &sink.url(), None, BATCH_CLIENTS, bodies).await);
     table.row("HEC, batches of 100: events/s (floor: bare HTTP loop)", rate, Some(floor), "");
     table.row("… the host's CPU for an event: us", cpu, None, "");
 }
 
-/// From a post to its arrival, on an idle host and while others post at half of what the host can take.
+/// Latency from post to arrival, on an idle host and on one at half of its full load.
 async fn latency(table: &mut Table, client: &Bare, sink: &Sink) {
     let probe = Sink::start().await;
     let host = Host::start();
     host.webhook_for(client, &probe.url(), "json", 0, &["report_ready"]).await;
     host.webhook_for(client, &sink.url(), "json", 1, &["finding_added"]).await;
-    let from = sink.taken();
+    let from = sink.received();
     send(client, &host.events(), Some(ADMIN), CLIENTS, events(2_000)).await;
     sink.wait(from, 2_000, Duration::from_secs(60)).await;
     let idle = probe_latency(client, &host, &probe, 500).await;
@@ -209,13 +209,13 @@ async fn latency(table: &mut Table, client: &Bare, sink: &Sink) {
     table.row("… p99 ms", half.1, None, "15");
 }
 
-/// p50 and p99 in milliseconds.
+/// p50 and p99 of the latency in milliseconds.
 async fn probe_latency(client: &Bare, host: &Host, probe: &Sink, probes: usize) -> (f64, f64) {
     let body = Bytes::from_static(br#"{"type":"report_ready","data":{"report":{"title":"probe"}}}"#);
     let body = Arc::new(vec![body]);
     let mut took = Vec::new();
     for _ in 0..probes {
-        let (from, start) = (probe.taken(), Instant::now());
+        let (from, start) = (probe.received(), Instant::now());
         send(client, &host.events(), Some(ADMIN), 1, Arc::clone(&body)).await;
         assert_eq!(probe.wait(from, 1, Duration::from_secs(10)).await, 1);
         took.push(start.elapsed());
@@ -226,7 +226,7 @@ async fn probe_latency(client: &Bare, host: &Host, probe: &Sink, probes: usize) 
     (ms(0.5), ms(0.99))
 }
 
-/// Ten webhooks, then ten thousand, of which the same ten take what comes.
+/// Ten webhooks, then ten thousand of which the same ten match the events; then a long history.
 async fn webhooks(table: &mut Table, client: &Bare, sink: &Sink) {
     let host = Host::start();
     for number in 0..10 {
@@ -240,10 +240,10 @@ async fn webhooks(table: &mut Table, client: &Bare, sink: &Sink) {
     let (many, _) = measure(client, sink, &host, 10, 3_000).await;
     table.row("10,000 webhooks, fan-out 10: deliveries/s (floor: 10)", many, Some(few), "0.90");
     table.row("… resident memory: MiB", host.resident_kib() as f64 / 1024.0, None, "");
-    // A history of a hundred thousand attempts and more by now; a million takes as long as it takes.
+    // The history has more than a hundred thousand attempts by now; fill it up to a million.
     let mut made = 0;
     while made < 1_000_000 {
-        let (from, posts) = (sink.taken(), 20_000);
+        let (from, posts) = (sink.received(), 20_000);
         send(client, &host.events(), Some(ADMIN), CLIENTS, events(posts)).await;
         made += sink.wait(from, posts * 10, Duration::from_secs(300)).await;
     }
@@ -252,7 +252,7 @@ async fn webhooks(table: &mut Table, client: &Bare, sink: &Sink) {
     table.row("… resident memory: MiB", host.resident_kib() as f64 / 1024.0, None, "");
 }
 
-/// A hundred webhooks at a steady rate, then one of them dead.
+/// A hundred webhooks at a steady rate, without and with a dead one among them.
 async fn dead(table: &mut Table, client: &Bare, sink: &Sink) {
     let probe = Sink::start().await;
     let silent = support::Silent::start().await;

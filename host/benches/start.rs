@@ -1,5 +1,4 @@
-//! How long a start takes, and what it takes: with the built-in formatters and with fifty, the first time and with
-//! compiled code kept from before.
+//! Start-up time and memory: with the built-in formatters and with fifty, cold and with a cache of compiled code.
 #![allow(missing_docs, reason = "a benchmark")]
 
 mod support;
@@ -14,7 +13,7 @@ use std::time::{Duration, Instant};
 use support::{head, row};
 use tempfile::TempDir;
 
-/// Starts of which the quickest counts.
+/// Warm starts, of which the fastest counts.
 const STARTS: usize = 5;
 
 fn main() {
@@ -27,7 +26,7 @@ fn measure(formatters: usize, goal: &str) {
     let folder = TempDir::new().expect("a folder");
     let drop_in = folder.path().join("formatters.d");
     fs::create_dir(&drop_in).expect("a folder");
-    for (number, bytes) in strangers(formatters - heraldry::built_in().len()).iter().enumerate() {
+    for (number, bytes) in third_party_components(formatters - heraldry::built_in().len()).iter().enumerate() {
         fs::write(drop_in.join(format!("f{number:04}.wasm")), bytes).expect("a file");
     }
     let (cold, _) = start(folder.path(), formatters);
@@ -41,17 +40,17 @@ fn measure(formatters: usize, goal: &str) {
     row(&format!("{formatters} formatters, warm: MiB"), &format!("{:.1}", resident as f64 / 1024.0), "", None, goal);
 }
 
-/// So many components of a real size: a built-in one, each under a name of its own.
-fn strangers(count: usize) -> Vec<Vec<u8>> {
+/// `count` components of realistic size: copies of a built-in one, each renamed.
+fn third_party_components(count: usize) -> Vec<Vec<u8>> {
     let whole = heraldry::built_in().iter().find(|bytes| contains(bytes, b"slack")).expect("a built-in formatter");
     (0..count)
         .map(|number| {
             let name = format!("f{number:04}");
             let mut bytes = whole.to_vec();
-            let mut place = 0;
-            while let Some(found) = bytes[place..].windows(5).position(|window| window == b"slack") {
-                bytes[place + found..place + found + 5].copy_from_slice(name.as_bytes());
-                place += found + 5;
+            let mut offset = 0;
+            while let Some(found) = bytes[offset..].windows(5).position(|window| window == b"slack") {
+                bytes[offset + found..offset + found + 5].copy_from_slice(name.as_bytes());
+                offset += found + 5;
             }
             bytes
         })
@@ -84,26 +83,26 @@ fn start(folder: &Path, formatters: usize) -> (Duration, u64) {
             break address.to_owned();
         }
     };
-    // A host that nobody listens to would wait with its log.
+    // Drains the log, or the host would block on a full pipe.
     std::thread::spawn(move || lines.for_each(drop));
-    while !ask(&address, "/readyz").starts_with("HTTP/1.1 200") {
+    while !get(&address, "/readyz").starts_with("HTTP/1.1 200") {
         std::thread::sleep(Duration::from_millis(1));
     }
     let took = began.elapsed();
-    let metrics = ask(&address, "/metrics");
+    let metrics = get(&address, "/metrics");
     let loaded = metrics.lines().filter(|line| line.starts_with("heraldry_formatter_info{")).count();
-    assert_eq!(loaded, formatters, "formatters are loaded");
+    assert_eq!(loaded, formatters, "number of loaded formatters");
     let status = fs::read_to_string(format!("/proc/{}/status", child.0.id())).expect("the process");
     let resident = status.lines().find(|line| line.starts_with("VmRSS:")).expect("a line");
     let kib = resident.split_whitespace().nth(1).and_then(|number| number.parse().ok()).expect("a number");
     (took, kib)
 }
 
-fn ask(address: &str, path: &str) -> String {
+fn get(address: &str, path: &str) -> String {
     let mut stream = TcpStream::connect(address).expect("a connection");
     let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).expect("sent");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).expect("an answer");
-    answer
+    let mut response = String::new();
+    stream.read_to_string(&mut response).expect("a response");
+    response
 }

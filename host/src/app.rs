@@ -1,4 +1,5 @@
-//! Wiring: from a checked configuration to a running host. No logic.
+//! Wiring: builds a host from a checked configuration, serves it and shuts it down. No logic: what recurs while the
+//! host runs is in `upkeep`.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,36 +14,32 @@ use tokio_util::sync::CancellationToken;
 use crate::api::{self, Api};
 use crate::clock::SystemClock;
 use crate::config::Config;
-use crate::formatter::{Compiler, Registry, RegistryOptions, Rendered, Sample};
+use crate::formatter::{Catalog, CatalogOptions, Compiler, Sample};
 use crate::model::audit::Actor;
 use crate::model::secret::Secret;
-use crate::model::settings::DeliverySettings;
 use crate::model::time::Clock;
 use crate::model::token::Role;
-use crate::scheduler::{Courier, Ear, Scheduler};
-use crate::store::{self, Retention, Store};
+use crate::scheduler::{Inbox, Scheduler};
+use crate::store::{self, Store};
 use crate::telemetry::Telemetry;
 use crate::transport::{Guard, Resolve, Tls, Transport};
-use crate::{embedded, samples};
+use crate::{delivery, embedded, samples, upkeep};
 
-/// How long an answer to an idempotency key is kept.
+/// How long the response to an idempotency key is kept.
 const IDEMPOTENCY_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
-/// How often what is too old is removed.
-const SWEEP_EVERY: Duration = Duration::from_secs(60);
-/// How long requests under way may take once deliveries are drained.
-const CLOSE_WITHIN: Duration = Duration::from_secs(5);
-/// Between two pieces of one sweep, so that others get their turn.
-const SWEEP_PAUSE: Duration = Duration::from_millis(50);
+/// Time limit for requests still in flight once deliveries are drained.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What a host is made of beside its configuration; tests bring their own.
+/// The dependencies of a host beside its configuration; tests bring their own.
 pub struct Parts {
-    /// What time it is.
+    /// Wall clock and steady clock.
     pub clock: Arc<dyn Clock>,
-    /// Turns names into addresses; `None`: the system's configuration.
+    /// Resolves destination names; `None` for the system's DNS configuration.
     pub resolver: Option<Arc<dyn Resolve>>,
-    /// Certificates to trust beside the system's, in DER.
+    /// Root certificates to trust beside the system's, in DER.
     pub extra_roots: Vec<Vec<u8>>,
-    /// Where components are compiled; in a child only where this program's own `main` is at hand.
+    /// Where components are compiled. In a child process only if this program's own `main` is the executable: the
+    /// child is the same binary, started with another command.
     pub compiler: Compiler,
 }
 
@@ -57,10 +54,10 @@ impl Default for Parts {
     }
 }
 
-/// Asks a running host to stop.
+/// The sending half: asks a running host to stop.
 pub struct ShutdownHandle(watch::Sender<Stage>);
 
-/// What a running host listens to.
+/// The receiving half: tells a running host to drain or to stop.
 #[derive(Clone)]
 pub struct Shutdown(watch::Receiver<Stage>);
 
@@ -72,14 +69,14 @@ enum Stage {
 }
 
 impl Shutdown {
-    /// A host's pair of ends.
+    /// A connected pair.
     pub fn new() -> (ShutdownHandle, Self) {
         let (sender, receiver) = watch::channel(Stage::Serve);
         (ShutdownHandle(sender), Self(receiver))
     }
 
     async fn reached(&mut self, stage: Stage) {
-        // A handle that was dropped never asks for anything.
+        // Without a handle no shutdown can ever be requested.
         if self.0.wait_for(|now| *now >= stage).await.is_err() {
             std::future::pending::<()>().await;
         }
@@ -87,7 +84,7 @@ impl Shutdown {
 }
 
 impl ShutdownHandle {
-    /// Take no more, finish what is in flight.
+    /// Requests an orderly shutdown: no new work, work in flight may finish.
     pub fn drain(&self) {
         self.0.send_if_modified(|stage| {
             let serving = *stage == Stage::Serve;
@@ -98,32 +95,32 @@ impl ShutdownHandle {
         });
     }
 
-    /// Stop at once.
+    /// Requests an immediate stop: attempts in flight are cut and made again after the next start.
     pub fn stop_now(&self) {
         self.0.send_replace(Stage::Stop);
     }
 }
 
-/// A host, ready to serve.
+/// A host that is built but not yet serving.
 pub struct App {
     new_admin_token: Option<Secret>,
     store: Arc<Store>,
-    registry: Arc<Registry>,
+    registry: Arc<Catalog>,
     scheduler: Arc<Scheduler>,
     transport: Arc<Transport>,
     telemetry: Arc<Telemetry>,
     clock: Arc<dyn Clock>,
     config: Config,
-    /// Dropped last: the scheduler's tasks run on it.
-    _deliveries: Deliveries,
+    /// Declared last so that it is dropped last: the scheduler's tasks run on it.
+    _delivery_runtime: DeliveryRuntime,
 }
 
-/// The deliveries' own runtime, apart so that no peer can stall the API or the scheduler.
-struct Deliveries(Option<Runtime>);
+/// The deliveries' own runtime, separate so that slow destinations cannot stall the API or the scheduler.
+struct DeliveryRuntime(Option<Runtime>);
 
-impl Drop for Deliveries {
+impl Drop for DeliveryRuntime {
     fn drop(&mut self) {
-        // Dropping a runtime waits for its tasks, which async code may not.
+        // Dropping a runtime blocks until its tasks end, which is not allowed in async code.
         if let Some(runtime) = self.0.take() {
             runtime.shutdown_background();
         }
@@ -133,17 +130,19 @@ impl Drop for Deliveries {
 /// Opens the store, loads the formatters, starts the scheduler.
 ///
 /// # Errors
-/// Each a sentence that says what to do.
+/// If a part cannot be set up; each error names the cause and the remedy.
 pub async fn build(config: Config, parts: Parts) -> Result<App> {
     let Parts { clock, resolver, extra_roots, compiler } = parts;
-    // What the configuration names is judged before anything is made.
+    // Certificates and keys are read first, so that a wrong path leaves no half-made data folder behind.
     let tls = Tls::new(&config.tls, &extra_roots)?;
-    let ear = Ear::new();
-    let store = open_store(&config.data, &config, Arc::clone(&clock), ear.changes())?;
+    let inbox = Inbox::new();
+    let store = open_store(&config.data, &config, Arc::clone(&clock), inbox.changes())?;
     let store = Arc::new(store);
     let new_admin_token = first_token(&store, config.admin_token.as_ref()).await?;
     let host_name = store.setting("host-name", config.host_name.clone(), machine_name()).await?;
-    let options = RegistryOptions {
+    let telemetry = Arc::new(Telemetry::new());
+    let options = CatalogOptions {
+        metrics: telemetry.formatters(),
         settings: config.sandbox,
         threads: std::thread::available_parallelism().map_or(2, std::num::NonZero::get),
         components: config.data.join("components"),
@@ -154,37 +153,34 @@ pub async fn build(config: Config, parts: Parts) -> Result<App> {
         compiler,
         cache_key: Some(store.code_key()),
         clock: Arc::clone(&clock),
-        changes: ear.formatters(),
+        changes: inbox.formatters(),
         audit_events: {
             let store = Arc::clone(&store);
             Box::new(move |audit_event| store.audit_soon(audit_event))
         },
     };
-    let registry = tokio::task::spawn_blocking(|| Registry::open(options)).await??;
+    let registry = tokio::task::spawn_blocking(|| Catalog::open(options)).await??;
     let registry = Arc::new(registry);
-    let telemetry = Arc::new(Telemetry::new());
     let runtime = Builder::new_multi_thread().worker_threads(2).thread_name("deliveries").enable_all().build()?;
     let handle = runtime.handle().clone();
-    let deliveries = Deliveries(Some(runtime));
+    let delivery_runtime = DeliveryRuntime(Some(runtime));
     let guard = Arc::new(Guard::new(config.allow_net.clone()));
-    // Deliveries may begin before the listener is served: what waited from an earlier run is due now.
+    // Before the scheduler starts: deliveries left from an earlier run are due at once, and none of them may reach the
+    // host's own API.
     guard.set_own(config.listen);
     let resolver = match resolver {
         Some(resolver) => resolver,
-        None => crate::transport::system_resolver().context("the system's name resolution cannot be set up")?,
+        None => crate::transport::system_resolver().context("cannot set up DNS resolution; check /etc/resolv.conf")?,
     };
     let transport = Arc::new(Transport::new(guard, resolver, tls, config.proxy.clone())?);
-    let courier = Courier {
+    let parts = delivery::Parts {
         store: Arc::clone(&store),
         registry: Arc::clone(&registry),
-        rendered: Rendered::default(),
         transport: Arc::clone(&transport),
         clock: Arc::clone(&clock),
         telemetry: Arc::clone(&telemetry),
-        #[cfg(test)]
-        double: None,
     };
-    let scheduler = Arc::new(Scheduler::start(ear, courier, config.delivery, handle));
+    let scheduler = Arc::new(Scheduler::start(inbox, parts, config.delivery, handle));
     Ok(App {
         new_admin_token,
         store,
@@ -194,21 +190,21 @@ pub async fn build(config: Config, parts: Parts) -> Result<App> {
         telemetry,
         clock,
         config,
-        _deliveries: deliveries,
+        _delivery_runtime: delivery_runtime,
     })
 }
 
 impl App {
-    /// The admin token that was made because the store had none and the environment gave none.
+    /// The admin token, if one was generated: the store had no token and the environment named none.
     pub fn new_admin_token(&self) -> Option<&Secret> {
         self.new_admin_token.as_ref()
     }
 
-    /// Serves until asked to stop, then drains: readiness turns false, nothing more is claimed, what is in
-    /// flight gets its grace and is parked.
+    /// Serves until a shutdown is requested, then drains: `/readyz` fails, no delivery is claimed any more, attempts in
+    /// flight get the grace period, and what is unfinished then stays queued for the next start.
     ///
     /// # Errors
-    /// When the listener fails.
+    /// If the listener fails, or a task panicked.
     pub async fn run(self, listener: TcpListener, mut shutdown: Shutdown) -> Result<()> {
         self.transport.guard().set_own(listener.local_addr()?);
         let draining = CancellationToken::new();
@@ -224,7 +220,8 @@ impl App {
             draining: draining.clone(),
         });
         let server = tokio::spawn(api::serve(listener, router, closing.clone()));
-        let sweeper = tokio::spawn(sweep(Arc::clone(&self.store), Arc::clone(&self.registry), self.config.delivery));
+        let upkeep =
+            tokio::spawn(upkeep::run(Arc::clone(&self.store), Arc::clone(&self.registry), self.config.delivery));
         shutdown.reached(Stage::Drain).await;
         draining.cancel();
         tokio::select! {
@@ -232,12 +229,12 @@ impl App {
             () = shutdown.reached(Stage::Stop) => self.scheduler.drain(Duration::ZERO).await,
         }
         closing.cancel();
-        sweeper.abort();
+        upkeep.abort();
         tokio::select! {
-            served = tokio::time::timeout(CLOSE_WITHIN, server) => match served {
+            served = tokio::time::timeout(CLOSE_TIMEOUT, server) => match served {
                 Ok(served) => served??,
-                // A client that does not read its answer must not keep the store from being closed.
-                Err(_) => tracing::warn!("some requests did not end in time and were cut"),
+                // A client that does not read its response must not keep the store from being closed.
+                Err(_) => tracing::warn!("some requests did not end within {CLOSE_TIMEOUT:?} and were cut"),
             },
             () = shutdown.reached(Stage::Stop) => {}
         }
@@ -247,22 +244,22 @@ impl App {
     }
 }
 
-/// Every sample event, for trying a component on.
+/// Every sample event, for the trial run of a component.
 pub fn trial_samples() -> Vec<Sample> {
     let named =
         |sample: &samples::Sample| samples::event(sample).map(|event| Sample { name: sample.name.to_owned(), event });
     samples::all().iter().filter_map(named).collect()
 }
 
-/// The files that an export of a stopped host takes along, by their name in the data folder.
+/// The component files that belong into an export of a stopped host: name in the data folder, path.
 pub fn component_files(data: &Path) -> Vec<(String, PathBuf)> {
     crate::formatter::component_files(&data.join("components"))
 }
 
-/// Makes a new admin token in the store of a stopped host; the others stay as they are.
+/// Creates another admin token in the store of a stopped host; existing tokens stay valid.
 ///
 /// # Errors
-/// When the store cannot be opened: the host runs, or another reason that the error says.
+/// If the store cannot be opened (for example because the host is running) or written.
 pub async fn reset_admin(data: &Path, master_key: Option<Secret>) -> Result<Secret> {
     let config = Config { data: data.to_owned(), master_key, ..Config::default() };
     let store = open_store(data, &config, Arc::new(SystemClock::start()), Box::new(drop))?;
@@ -289,7 +286,7 @@ fn open_store(
     Ok(Store::open(options)?)
 }
 
-/// The first admin token of an empty store: the environment's, which is known, or a new one to show.
+/// Gives an empty store its first admin token: the one of the environment, or a new one, which is returned to be shown.
 async fn first_token(store: &Store, given: Option<&Secret>) -> Result<Option<Secret>> {
     if !store.tokens().is_empty() {
         return Ok(None);
@@ -307,40 +304,4 @@ fn machine_name() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let name = name.trim();
     if name.is_empty() { "localhost".into() } else { name.to_owned() }
-}
-
-/// Removes what is too old, piece by piece.
-async fn sweep(store: Arc<Store>, registry: Arc<Registry>, settings: DeliverySettings) {
-    if let Err(error) = store.missing_events().await {
-        tracing::warn!(%error, "the events could not be counted");
-    }
-    let mut ticks = tokio::time::interval(SWEEP_EVERY);
-    let retention = Retention {
-        age: settings.retention,
-        audit: settings.audit_retention,
-        max_events: settings.max_events_kept,
-        max_history: settings.max_history,
-    };
-    loop {
-        ticks.tick().await;
-        loop {
-            match store.sweep(retention).await {
-                Ok(true) => tokio::time::sleep(SWEEP_PAUSE).await,
-                Ok(false) => break,
-                Err(error) => {
-                    tracing::warn!(%error, "what is too old could not be removed");
-                    break;
-                }
-            }
-        }
-        match store.rescue().await {
-            Ok(0) => {}
-            Ok(deliveries) => tracing::warn!(deliveries, "deliveries of damaged queue entries were queued again"),
-            Err(error) => tracing::warn!(%error, "deliveries of damaged queue entries could not be looked for"),
-        }
-        // A delivery may begin at the end of one retention and wait for another.
-        if let Err(error) = crate::formatter::forget_unused(&registry, settings.retention * 2) {
-            tracing::warn!(%error, "unused components could not be removed");
-        }
-    }
 }

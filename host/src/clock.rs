@@ -1,4 +1,4 @@
-//! The machine's clocks.
+//! The system's clocks behind the [`Clock`] trait.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -6,14 +6,14 @@ use tokio::time::Instant;
 
 use crate::model::time::{Clock, Timestamp};
 
-/// The wall clock, and a steady one that began with it.
+/// The wall clock, and a steady clock that was set to it once and never jumps: due times are read from the latter.
 pub(crate) struct SystemClock {
     start_ms: i64,
     start: Instant,
 }
 
 impl SystemClock {
-    /// Starts the steady clock at the wall clock's time.
+    /// Sets the steady clock to the wall clock's current time.
     pub(crate) fn start() -> Self {
         Self { start_ms: wall_ms(), start: Instant::now() }
     }

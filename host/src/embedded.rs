@@ -1,5 +1,4 @@
-//! What the build made and collected: the program's own formatters, and what a new formatter project is made of. No
-//! more than bytes here.
+//! Files that `build.rs` embeds: the built-in formatters' components, and the files of a new formatter project.
 
 include!(concat!(env!("OUT_DIR"), "/components.rs"));
 include!(concat!(env!("OUT_DIR"), "/project.rs"));

@@ -13,10 +13,11 @@ use url::Host;
 
 use crate::api::fuzz_framing;
 use crate::cli::fuzz_collector;
-use crate::formatter::{fuzz_check, fuzz_manifest};
+use crate::formatter::{fuzz_contract, fuzz_header, fuzz_manifest};
 use crate::json::fault::Faults;
 use crate::json::{self, Document};
 use crate::model::event::NewEvent;
+use crate::model::retry;
 use crate::model::url::{DeliveryUrl, Framing, Scheme};
 use crate::model::webhook::input::Draft;
 use crate::store::{fuzz_export, fuzz_journal, fuzz_record};
@@ -173,9 +174,10 @@ pub fn proxy_response(data: &[u8]) {
 
 /// The file of a formatter, before it is compiled.
 ///
-/// See [`fuzz_check::check`].
+/// See [`fuzz_header::check`] and [`fuzz_contract::check`].
 pub fn component(data: &[u8]) {
-    fuzz_check::check(data, 4096);
+    fuzz_header::check(data, 4096);
+    fuzz_contract::check(data);
 }
 
 /// The manifest of a formatter; behind a NUL, the options of a webhook that uses it.
@@ -193,7 +195,7 @@ pub fn manifest(data: &[u8]) {
 pub fn retry_after(data: &[u8]) {
     let Ok(value) = str::from_utf8(data) else { return };
     let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
-    let Some(wait) = transport::retry_after(value, now) else {
+    let Some(wait) = retry::retry_after(value, now) else {
         assert!(value.trim().parse::<u64>().is_err() || value.contains('+'));
         return;
     };

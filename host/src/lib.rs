@@ -1,15 +1,19 @@
 //! Heraldry: a self-hosted notification host for a penetration-testing platform.
 //!
-//! An event comes in over the API ([`api`]), is kept with its deliveries in the [`store`], is taken up by
-//! the [`scheduler`], turned into bytes by a sandboxed [`formatter`], signed ([`signature`]) and sent
-//! ([`transport`]). [`model`] is what all of them speak of. [`app`] wires them; [`cli`] is what a person
-//! types. ARCHITECTURE.md tells who may call whom.
+//! The path of an event: it is posted to the [`api`], checked as strict [`json`], persisted with its deliveries by the
+//! [`store`], queued and claimed by the [`scheduler`], rendered by a sandboxed [`formatter`], signed ([`signature`])
+//! and sent ([`transport`]).
+//!
+//! [`model`] holds the shared types, [`config`] the settings, [`telemetry`] the metrics. [`app`] builds a host from
+//! these parts and `upkeep` maintains it while it runs; [`cli`] is the command line. ARCHITECTURE.md has the rule for
+//! which module may use which, and a test enforces it.
 
 pub mod api;
 pub mod app;
 pub mod cli;
 mod clock;
 pub mod config;
+pub mod delivery;
 mod embedded;
 pub mod formatter;
 #[cfg(fuzzing)]
@@ -22,8 +26,10 @@ pub mod signature;
 pub mod store;
 pub mod telemetry;
 pub mod transport;
+mod upkeep;
 
-/// The components of the built-in formatters, for whoever opens a [`formatter::Registry`] of their own.
+/// The built-in formatters as WebAssembly components, for tests and benchmarks that open their own
+/// [`formatter::Catalog`].
 pub fn built_in() -> &'static [&'static [u8]] {
     embedded::COMPONENTS
 }

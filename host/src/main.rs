@@ -1,18 +1,21 @@
-//! `heraldry`: parse, run, outcome to exit code. 0 is success, 1 a failure, 64 a wrong command line or
-//! configuration; a reader that closes our standard output (`| head`) is no error.
+//! `heraldry`: parses the command line, runs the command, maps its outcome to an exit code.
+//!
+//! 0 is success, 1 a failure, 64 (`EX_USAGE`) a wrong command line or configuration. A broken pipe on standard output
+//! (`| head`) is not an error.
 
 use std::process::ExitCode;
 use std::time::Duration;
 
 use heraldry::cli;
 
-/// Measured (`cargo bench --bench host`), the system's allocator cost a fifth of a delivery's processor time: what one
-/// thread allocates another one frees here, all the time.
+/// With the system's allocator a delivery took a fifth more processor time (`cargo bench --bench host`): memory that
+/// one thread allocates is usually freed by another here.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// How long a blocking call that nobody waits for any more (a read from a terminal) may hold up the end.
-const STRAGGLERS: Duration = Duration::from_millis(200);
+/// How long the process waits at its end for blocking calls that have no consumer any more, such as a read from a
+/// terminal.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(200);
 
 fn main() -> ExitCode {
     let command = match cli::parse(std::env::args_os()) {
@@ -24,7 +27,7 @@ fn main() -> ExitCode {
         Err(error) => return cli::report(&cli::Failure::no_runtime(error)),
     };
     let outcome = runtime.block_on(command.run());
-    runtime.shutdown_timeout(STRAGGLERS);
+    runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => cli::report(&failure),

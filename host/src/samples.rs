@@ -1,5 +1,4 @@
-//! The project's sample events (`wit/samples/`): what a new formatter is tried on, what a test delivery
-//! carries, what the demo sends.
+//! The sample events (`wit/samples/`): input of a component's trial run, of test deliveries and of the demo.
 
 use crate::model::event::{Event, EventType, NewEvent};
 use crate::model::id::EventId;
@@ -8,52 +7,52 @@ use crate::model::time::Timestamp;
 /// One file of `wit/samples/`.
 #[derive(Clone, Copy, Debug)]
 pub struct Sample {
-    /// The file's stem: the event type, and `--variant` unless it is the plain one.
+    /// The file's stem: the event type, followed by `--VARIANT` for all but the plain sample.
     pub name: &'static str,
-    /// The event type.
+    /// The name of the event type: `name` without its variant.
     pub event_type: &'static str,
-    /// The event.
+    /// The event as JSON, as it would be posted or derived.
     pub json: &'static str,
 }
 
 include!(concat!(env!("OUT_DIR"), "/samples.rs"));
 
-/// Every sample, by name.
+/// Every sample, sorted by name.
 pub fn all() -> &'static [Sample] {
     SAMPLES
 }
 
 impl Sample {
-    /// Whether it looks like what a platform posts; the others look like what the host derives.
+    /// Returns true for an event as a platform posts it; the others are events that the host derives from one.
     fn is_posted(&self) -> bool {
         NewEvent::parse(self.json.trim(), "").is_ok()
     }
 }
 
-/// The samples that can be posted, by name.
+/// The samples that can be posted, sorted by name.
 pub fn posted() -> Vec<&'static Sample> {
     all().iter().filter(|sample| sample.is_posted()).collect()
 }
 
-/// A sample as an accepted event.
+/// A sample as an accepted event; `None` if its JSON is not a valid event.
 pub fn event(sample: &Sample) -> Option<Event> {
     let json = sample.json.trim();
     if let Ok(new) = NewEvent::parse(json, "") {
         return Some(accepted(new));
     }
-    // As the host would have derived it: the same event, with its cause.
+    // A derived event is the posted one with its cause; the parser rejects `caused_by`, so it is taken out here.
     let mut members: serde_json::Map<String, serde_json::Value> = serde_json::from_str(json).ok()?;
     let caused_by = members.remove("caused_by")?;
     let new = NewEvent::parse(&serde_json::to_string(&members).ok()?, "").ok()?;
     Some(Event { caused_by: caused_by.as_str()?.parse().ok(), json: json.to_owned(), ..accepted(new) })
 }
 
-/// The plain sample of a type.
+/// The sample of a type without a variant.
 pub fn plain(event_type: EventType) -> Option<Event> {
     all().iter().find(|sample| sample.name == event_type.as_str()).and_then(event)
 }
 
-/// An event that was checked but not posted, as if it had been accepted when it happened.
+/// Turns a checked but unposted event into an accepted one, with the time of acceptance set to when it happened.
 pub fn accepted(new: NewEvent) -> Event {
     let occurred_at = new.occurred_at.unwrap_or_default();
     Event {
@@ -71,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_sample_is_a_legal_event_and_every_type_has_a_plain_one() {
+    fn every_sample_is_a_valid_event_and_every_type_has_a_plain_one() {
         for sample in all() {
             let new = NewEvent::parse(sample.json.trim(), "");
             assert!(event(sample).is_some(), "{}: {:?}", sample.name, new.err());

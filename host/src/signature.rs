@@ -1,48 +1,50 @@
-//! Signatures of a delivery: bytes, secret, id and time in, headers out. Pure.
+//! Signatures of a delivery: a pure function from body, secret, id and time to headers.
 //!
-//! Two schemes travel side by side. `X-Webhook-Signature` is what receivers of GitHub's kind check: an HMAC
-//! over the raw body. `webhook-signature` is Standard Webhooks 1.0: it covers the id and the time as well,
-//! so a receiver can tell a replay.
+//! Two schemes are sent side by side. `X-Webhook-Signature` is an HMAC over the raw body, as GitHub sends it.
+//! `webhook-signature` is Standard Webhooks 1.0: it covers the id and the time as well, so that a receiver can detect a
+//! replay.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use sha2::Sha256;
 
 use crate::model::secret::Secret;
 
-/// `sha256=` and the HMAC over the body, in lower-case hex.
+/// `sha256=` and the HMAC-SHA256 of the body, in lower-case hex.
 pub const BODY_SIGNATURE: HeaderName = HeaderName::from_static("x-webhook-signature");
 /// The delivery's id (Standard Webhooks).
 pub const ID: HeaderName = HeaderName::from_static("webhook-id");
 /// The attempt's time in Unix seconds (Standard Webhooks).
 pub const TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
-/// `v1,` and the HMAC over id, time and body, in base64; several with a space between (Standard Webhooks).
+/// `v1,` and the HMAC-SHA256 of id, time and body, in base64; several are separated by spaces (Standard Webhooks).
 pub const SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
-/// The event's type.
+/// The event's type, or [`SEVERAL`].
 pub const EVENT: HeaderName = HeaderName::from_static("x-webhook-event");
 /// The delivery's id.
 pub const DELIVERY: HeaderName = HeaderName::from_static("x-webhook-delivery");
 /// The attempt's number, from 1.
 pub const ATTEMPT: HeaderName = HeaderName::from_static("x-webhook-attempt");
-/// The header with the number of events, of webhooks that ask for batches.
+/// The number of events in the request; sent for webhooks with batching.
 pub const BATCH_SIZE: HeaderName = HeaderName::from_static("x-webhook-batch-size");
-/// What [`EVENT`] says of events of several types.
+/// The value of [`EVENT`] for a batch with several types.
 pub const SEVERAL: &str = "several";
 
-/// A secret that begins so is a base64 key for Standard Webhooks.
+/// The prefix of a secret whose rest is the key in base64 (Standard Webhooks).
 const KEY_PREFIX: &str = "whsec_";
 const BODY_PREFIX: &str = "sha256=";
 const VERSION_PREFIX: &str = "v1,";
 
-/// Puts `webhook-id` and `webhook-timestamp` into the headers and, with a secret, both signatures. Secrets that were
-/// replaced a short while ago sign too, in `webhook-signature` only: that header may hold several signatures, and a
-/// receiver takes whichever it can verify.
-/// `unix_seconds` is the attempt's time, `body` the exact bytes that travel.
+/// Puts `webhook-id` and `webhook-timestamp` into the headers and, with a secret, both signatures. `unix_seconds` is
+/// the attempt's time, `body` the exact bytes that are sent.
 ///
-/// `None`, with the headers partly filled, when the id cannot be a header's value or a `whsec_` secret is
-/// not base64: both were checked when they came in.
+/// `old_secrets`, replaced a short time ago, sign too, but in `webhook-signature` only: that header may hold several
+/// signatures, of which a receiver needs to verify one.
+///
+/// Returns `None`, with the headers partly filled, if the id is not a legal header value or a `whsec_` secret is not
+/// base64. Both are checked when they are saved.
 pub fn sign(
     secret: Option<&Secret>,
     old_secrets: &[&Secret],
@@ -68,23 +70,22 @@ pub fn sign(
     headers.insert(SIGNATURE, HeaderValue::from_str(&standard).ok()?);
 
     let plain = body_mac(secret, body)?.finalize().into_bytes();
-    let mut hex = String::with_capacity(BODY_PREFIX.len() + 64);
-    hex.push_str(BODY_PREFIX);
-    for byte in plain {
-        hex.extend([byte >> 4, byte & 15].map(|nibble| char::from(b"0123456789abcdef"[usize::from(nibble)])));
-    }
-    headers.insert(BODY_SIGNATURE, HeaderValue::from_str(&hex).ok()?);
+    let mut signature = String::from(BODY_PREFIX);
+    HEXLOWER.encode_append(&plain, &mut signature);
+    headers.insert(BODY_SIGNATURE, HeaderValue::from_str(&signature).ok()?);
     Some(())
 }
 
-/// Whether the text of `X-Webhook-Signature` is this body's, compared in constant time.
+/// Returns true if `given`, the value of `X-Webhook-Signature`, is this body's signature. The comparison takes constant
+/// time.
 pub fn verify_body(secret: &Secret, body: &[u8], given: &str) -> bool {
-    let Some(digest) = given.strip_prefix(BODY_PREFIX).and_then(from_hex) else { return false };
+    let hex = given.strip_prefix(BODY_PREFIX).map(str::as_bytes);
+    let Some(Ok(digest)) = hex.map(|hex| HEXLOWER_PERMISSIVE.decode(hex)) else { return false };
     body_mac(secret, body).is_some_and(|mac| mac.verify_slice(&digest).is_ok())
 }
 
-/// Whether one of the signatures in the text of `webhook-signature` is that of this id, time and body,
-/// compared in constant time. How old the time may be is the receiver's own decision.
+/// Returns true if one of the signatures in `given`, the value of `webhook-signature`, is that of this id, time and
+/// body. The comparison takes constant time. The caller decides how old the timestamp may be.
 pub fn verify_standard(secret: &Secret, id: &str, timestamp: &str, body: &[u8], given: &str) -> bool {
     let Some(mac) = standard_mac(secret, id, timestamp, body) else { return false };
     given
@@ -93,14 +94,15 @@ pub fn verify_standard(secret: &Secret, id: &str, timestamp: &str, body: &[u8], 
         .any(|digest| mac.clone().verify_slice(&digest).is_ok())
 }
 
-/// Keyed with the secret's full text, `whsec_` and all: the receiver has the text, and nothing tells it to
-/// look inside.
+/// The HMAC of `X-Webhook-Signature`. The key is the secret's full text, `whsec_` included, since receivers of this
+/// scheme do not know the prefix.
 fn body_mac(secret: &Secret, body: &[u8]) -> Option<Hmac<Sha256>> {
     let mut mac = Hmac::<Sha256>::new_from_slice(secret.expose().as_bytes()).ok()?;
     mac.update(body);
     Some(mac)
 }
 
+/// The HMAC of `webhook-signature`, over `id.timestamp.body`.
 fn standard_mac(secret: &Secret, id: &str, timestamp: &str, body: &[u8]) -> Option<Hmac<Sha256>> {
     let text = secret.expose();
     let mut mac = match text.strip_prefix(KEY_PREFIX) {
@@ -112,13 +114,6 @@ fn standard_mac(secret: &Secret, id: &str, timestamp: &str, body: &[u8]) -> Opti
         mac.update(part);
     }
     Some(mac)
-}
-
-fn from_hex(text: &str) -> Option<Vec<u8>> {
-    let digits: Vec<u8> =
-        text.chars().map(|c| c.to_digit(16).and_then(|digit| u8::try_from(digit).ok())).collect::<Option<_>>()?;
-    let (pairs, rest) = digits.as_chunks::<2>();
-    rest.is_empty().then(|| pairs.iter().map(|[high, low]| high << 4 | low).collect())
 }
 
 #[cfg(test)]
@@ -166,7 +161,7 @@ mod tests {
         let digest = "sha256=5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843";
         assert_eq!(text(&headers, BODY_SIGNATURE), digest);
 
-        // Its key is no UTF-8, so it goes in as base64, over a text that has the id and the time in it.
+        // The key is not UTF-8, so it is given as base64, which only the scheme over id and time accepts.
         let key = format!("whsec_{}", STANDARD.encode([0xaa; 131]));
         let mac = standard_mac(&Secret::new(key), "Test Using Larger Than Block-Size Key - Hash Key First", "", b"");
         let mut expected = Hmac::<Sha256>::new_from_slice(&[0xaa; 131]).expect("key");
@@ -175,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn the_reference_library_verifies_ours_and_we_its() {
+    fn the_reference_library_verifies_ours_and_we_verify_its() {
         let now = time::OffsetDateTime::now_utc().unix_timestamp();
         for body in ["", "{}", "{\"title\":\"\u{2028} \u{1f980} \u{fc}\"}"] {
             for secret in ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "plain text, \u{fc} and all"] {
@@ -185,7 +180,7 @@ mod tests {
                 }
                 .expect("secret");
                 let headers = signed(secret, "msg_1", now, body.as_bytes());
-                theirs.verify(body.as_bytes(), &headers).expect("the reference library takes it");
+                theirs.verify(body.as_bytes(), &headers).expect("the reference library accepts it");
                 let given = theirs.sign("msg_1", now, body.as_bytes()).expect("signature");
                 assert!(verify_standard(&Secret::new(secret), "msg_1", &now.to_string(), body.as_bytes(), &given));
             }
@@ -193,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn our_own_signatures_verify_and_a_changed_byte_does_not() {
+    fn our_own_signatures_verify_and_changed_ones_do_not() {
         let secret = Secret::new("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
         let headers = signed(secret.expose(), "id", 7, b"body");
         let (plain, standard) = (text(&headers, BODY_SIGNATURE), text(&headers, SIGNATURE));
@@ -208,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_does_not_verify() {
+    fn malformed_signatures_do_not_verify() {
         let secret = Secret::new("s");
         for given in ["", "sha256=", "sha256=0", "sha256=zz", "757107ea", "sha1=00", "sha256=\u{e9}\u{e9}"] {
             assert!(!verify_body(&secret, b"", given), "{given:?}");
@@ -220,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_secret_there_is_an_id_and_a_time_and_no_signature() {
+    fn without_a_secret_only_id_and_time_are_sent() {
         let mut headers = HeaderMap::new();
         sign(None, &[], "id", 7, b"body", &mut headers).expect("headers");
         assert_eq!((text(&headers, ID), text(&headers, TIMESTAMP)), ("id", "7"));

@@ -1,11 +1,11 @@
-//! The audit log: every management change, who made it, and no secret.
+//! The audit log: every management change with its actor, and no secret.
 
 use serde_json::{Value, json};
 
 use crate::support::{Destination, Handmade, Host, Reply, events, eventually};
 
 #[tokio::test]
-async fn every_change_is_in_the_log_with_who_and_what() {
+async fn every_change_is_in_the_log_with_actor_and_target() {
     let host = Host::start().await;
     let admin = host.admin();
     let destination = Destination::start().await;
@@ -21,7 +21,7 @@ async fn every_change_is_in_the_log_with_who_and_what() {
     other.post(&format!("{path}/recover"), &json!({"since": "2020-01-01T00:00:00Z"})).await.expect(202);
     destination.next([Reply::status(410)]);
     let event = other.event(&events::minimal("report_ready")).await;
-    eventually("the 410 to switch it off", async || {
+    eventually("the 410 to disable it", async || {
         (other.get(&path).await.expect(200).json()["is_active"] == false).then_some(())
     })
     .await;
@@ -55,7 +55,7 @@ async fn every_change_is_in_the_log_with_who_and_what() {
             "token.created",
             "token.deleted",
         ],
-        "a change that changes nothing is none"
+        "an update without effect is not logged"
     );
     let sequences: Vec<u64> = log.iter().map(|entry| entry["sequence"].as_u64().expect("a number")).collect();
     assert_eq!(sequences, (1..=13).collect::<Vec<u64>>());
@@ -67,7 +67,7 @@ async fn every_change_is_in_the_log_with_who_and_what() {
     assert!(changes.contains(&json!({"field": "retry_count", "from": 0, "to": 1})), "{changes:?}");
     assert!(changes.contains(&json!({"field": "secret"})) && changes.contains(&json!({"field": "headers"})));
 
-    // Pages, newest first, as the history has them; it survives a restart.
+    // Pages, newest first, as in the history; the log survives a restart.
     let page = admin.get("/audit?limit=10").await.expect(200);
     let link = page.header("link").to_owned();
     let page = page.list();

@@ -1,5 +1,4 @@
-//! What an author sees: the report on a bad file, and the way from nothing to a delivery, as it is told in
-//! `formatters/AUTHORS.md`.
+//! The tools of formatter authors: the reports on rejected files, and the transcripts of `formatters/AUTHORS.md`.
 
-mod misfits;
+mod rejected;
 mod transcript;

@@ -1,4 +1,4 @@
-//! When deliveries to a webhook end, and how they flow again.
+//! The circuit breaker: what disables a webhook, and how deliveries resume.
 
 use std::time::Duration;
 
@@ -6,9 +6,9 @@ use serde_json::{Value, json};
 
 use crate::support::{Client, Destination, Host, Reply, events, eventually};
 
-/// `--breaker-threshold`, when nobody says.
+/// Default of `--breaker-threshold`.
 const THRESHOLD: usize = 5;
-/// Long enough that whatever was to be sent has arrived.
+/// Long enough for everything in flight to arrive.
 const QUIET: Duration = Duration::from_millis(500);
 
 struct Hook<'a> {
@@ -18,7 +18,7 @@ struct Hook<'a> {
 }
 
 impl<'a> Hook<'a> {
-    /// A webhook for one event type, so that webhooks of one host do not meet.
+    /// A webhook for one event type, so that webhooks of one host do not share events.
     async fn new(admin: &'a Client, event_type: &str, mut fields: Value) -> Self {
         let destination = Destination::start().await;
         fields["event_types"] = json!([event_type]);
@@ -34,8 +34,8 @@ impl<'a> Hook<'a> {
         self.admin.put(&format!("/webhooks/{}", self.id), &change).await.expect(200).json()
     }
 
-    /// Waits until it is inactive.
-    async fn switched_off(&self) -> Value {
+    /// Waits until the webhook is inactive.
+    async fn disabled(&self) -> Value {
         eventually("the webhook to be inactive", async || {
             let webhook = self.get().await;
             (webhook["is_active"] == false).then_some(webhook)
@@ -52,7 +52,7 @@ async fn post(admin: &Client, event_type: &str, count: usize) -> Vec<String> {
     posted
 }
 
-/// Where an event's only delivery stands.
+/// Status of an event's only delivery.
 async fn status(admin: &Client, event: &str) -> String {
     let event = admin.get(&format!("/events/{event}")).await.expect(200).json();
     let deliveries = event["deliveries"].as_array().expect("a list");
@@ -73,13 +73,13 @@ async fn metric(host: &Host, line: &str) -> bool {
 }
 
 #[tokio::test]
-async fn after_its_threshold_it_is_inactive_and_flows_again_when_switched_on() {
+async fn a_webhook_is_disabled_at_its_threshold_and_resumes_when_enabled() {
     let host = Host::with(|options| options.retry_every("10min")).await;
     let admin = host.admin();
     let hook = Hook::new(&admin, "finding_added", json!({"retry_count": 10})).await;
     hook.destination.from_now_on(Reply::status(500));
 
-    // One delivery waits for its retry; those that follow fail for good with their first attempt.
+    // One delivery waits for its retry; those that follow fail terminally with their first attempt.
     let waiting = post(&admin, "finding_added", 1).await.remove(0);
     admin.history_of(&hook.id, 1).await;
     hook.put(json!({"retry_count": 0})).await;
@@ -92,13 +92,13 @@ async fn after_its_threshold_it_is_inactive_and_flows_again_when_switched_on() {
     assert_eq!(webhook["disabled_reason"], Value::Null);
     assert!(webhook["last_failure_at"].is_string() && webhook["last_success_at"].is_null(), "{webhook}");
 
-    // A success in between begins the count anew.
+    // A success in between resets the count.
     hook.destination.next([Reply::status(200)]);
-    let taken = post(&admin, "finding_added", 1).await.remove(0);
-    until_status(&admin, &taken, "delivered").await;
+    let delivered = post(&admin, "finding_added", 1).await.remove(0);
+    until_status(&admin, &delivered, "delivered").await;
     assert_eq!(hook.get().await["failure_count"], 0);
     let failed = post(&admin, "finding_added", THRESHOLD).await;
-    let webhook = hook.switched_off().await;
+    let webhook = hook.disabled().await;
     assert_eq!(webhook["failure_count"], THRESHOLD);
     let reason = webhook["disabled_reason"].as_str().expect("a reason");
     assert!(reason.contains('5') && reason.split(' ').count() > 3, "{reason}");
@@ -106,17 +106,17 @@ async fn after_its_threshold_it_is_inactive_and_flows_again_when_switched_on() {
         until_status(&admin, event, "failed").await;
     }
 
-    // It shows: in the log, in the metrics.
+    // It is visible in the log and in the metrics.
     let line = host.logged(&hook.id).await;
     assert!(host.log().lines().any(|line| line.contains(&hook.id) && line.contains("WARN")), "{line}");
     assert!(metric(&host, "heraldry_webhooks{state=\"tripped\"} 1").await);
     assert!(metric(&host, &format!("heraldry_webhook_tripped{{webhook=\"{}\"}} 1", hook.id)).await);
 
-    // What waited is held, and so is what comes now.
+    // Pending deliveries become held, and so do new ones.
     until_status(&admin, &waiting, "held").await;
-    let answer = admin.post("/events", &events::minimal("finding_added")).await.expect(202).json();
-    assert_eq!(answer["deliveries"], 1, "a held delivery counts");
-    let held = answer["id"].as_str().expect("an id").to_owned();
+    let response = admin.post("/events", &events::minimal("finding_added")).await.expect(202).json();
+    assert_eq!(response["deliveries"], 1, "a held delivery counts");
+    let held = response["id"].as_str().expect("an id").to_owned();
     until_status(&admin, &held, "held").await;
     hook.destination.from_now_on(Reply::status(200));
     let before = hook.destination.received().len();
@@ -129,7 +129,7 @@ async fn after_its_threshold_it_is_inactive_and_flows_again_when_switched_on() {
     assert_eq!(hook.get().await["disabled_reason"], json!(reason));
     assert_eq!((status(&admin, &waiting).await, status(&admin, &held).await), ("held".into(), "held".into()));
 
-    // Switched on, new deliveries flow; what was held is not sent by that.
+    // Once enabled, new deliveries are sent; held ones are not.
     let webhook = hook.put(json!({"is_active": true})).await;
     assert_eq!((&webhook["failure_count"], &webhook["is_active"]), (&json!(0), &json!(true)));
     assert_eq!(webhook["disabled_reason"], Value::Null);
@@ -138,24 +138,29 @@ async fn after_its_threshold_it_is_inactive_and_flows_again_when_switched_on() {
         until_status(&admin, event, "delivered").await;
     }
     hook.destination.stays_quiet(QUIET).await;
-    assert_eq!(hook.destination.received().len(), before + 2, "what was held was sent");
+    assert_eq!(hook.destination.received().len(), before + 2, "a held delivery was sent");
     assert_eq!((status(&admin, &waiting).await, status(&admin, &held).await), ("held".into(), "held".into()));
     assert!(metric(&host, "heraldry_webhooks{state=\"tripped\"} 0").await);
 }
 
 #[tokio::test]
-async fn a_410_an_admin_and_a_threshold_of_ones_own() {
+async fn a_410_an_admin_and_a_lower_threshold_disable_a_webhook() {
     let host = Host::with(|options| options.retry_every("10min").args(["--breaker-threshold", "2"])).await;
     let admin = host.admin();
-    tokio::join!(gone(&host, &admin), switched_off_by_an_admin(&admin), threshold_of_two(&admin), in_order(&admin));
+    tokio::join!(
+        disabled_by_a_410(&host, &admin),
+        disabled_by_an_admin(&admin),
+        threshold_of_two(&admin),
+        retries_do_not_count(&admin)
+    );
 }
 
-/// 410 deactivates at once, whatever retries are left.
-async fn gone(host: &Host, admin: &Client) {
+/// A 410 disables the webhook at once, with any number of retries left.
+async fn disabled_by_a_410(host: &Host, admin: &Client) {
     let hook = Hook::new(admin, "report_ready", json!({"retry_count": 3})).await;
     hook.destination.next([Reply::status(410)]);
     let event = post(admin, "report_ready", 1).await.remove(0);
-    let webhook = hook.switched_off().await;
+    let webhook = hook.disabled().await;
     assert!(webhook["disabled_reason"].as_str().expect("a reason").contains("410"), "{webhook}");
     until_status(admin, &event, "failed").await;
     let attempt = admin.history_of(&hook.id, 1).await.remove(0);
@@ -169,8 +174,8 @@ async fn gone(host: &Host, admin: &Client) {
     assert_eq!(status(admin, &held).await, "held");
 }
 
-/// While an admin holds a webhook, new events make no deliveries for it; what is in flight finishes.
-async fn switched_off_by_an_admin(admin: &Client) {
+/// While a webhook is disabled by an admin, new events create no deliveries for it; attempts in flight finish.
+async fn disabled_by_an_admin(admin: &Client) {
     let hook = Hook::new(admin, "phase_changed", json!({})).await;
     hook.destination.next([Reply::status(500), Reply::status(200).after(Duration::from_millis(700))]);
     let waiting = post(admin, "phase_changed", 1).await.remove(0);
@@ -181,8 +186,8 @@ async fn switched_off_by_an_admin(admin: &Client) {
     assert_eq!(webhook["is_active"], false);
     until_status(admin, &waiting, "held").await;
     until_status(admin, &in_flight, "delivered").await;
-    let answer = admin.post("/events", &events::minimal("phase_changed")).await.expect(202).json();
-    assert_eq!(answer["deliveries"], 0);
+    let response = admin.post("/events", &events::minimal("phase_changed")).await.expect(202).json();
+    assert_eq!(response["deliveries"], 0);
     hook.put(json!({"is_active": true})).await;
     let fresh = post(admin, "phase_changed", 1).await.remove(0);
     until_status(admin, &fresh, "delivered").await;
@@ -197,11 +202,11 @@ async fn threshold_of_two(admin: &Client) {
     until_status(admin, &first, "failed").await;
     assert_eq!(hook.get().await["is_active"], true);
     post(admin, "surface_changed", 1).await;
-    assert_eq!(hook.switched_off().await["failure_count"], 2);
+    assert_eq!(hook.disabled().await["failure_count"], 2);
 }
 
-/// Only what failed for good counts: a delivery that has retries left does not.
-async fn in_order(admin: &Client) {
+/// Only terminal failures count: a delivery that has retries left does not.
+async fn retries_do_not_count(admin: &Client) {
     let hook = Hook::new(admin, "retest_completed", json!({"retry_count": 1})).await;
     hook.destination.from_now_on(Reply::status(500));
     post(admin, "retest_completed", 4).await;

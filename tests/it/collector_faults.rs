@@ -1,5 +1,5 @@
-//! Syslog collectors that are killed and started again, that stop reading, that close after each message: what was
-//! answered 202 is delivered or visibly failed, and nothing is called delivered that was not taken.
+//! Syslog collectors that are killed and restarted, that stop reading, that close after each message: every event
+//! acknowledged with 202 is delivered or visibly failed, and nothing counts as delivered that was not received.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -13,44 +13,44 @@ use tokio::task::JoinHandle;
 
 use crate::support::{Client, Host, events, eventually};
 
-/// What a collector knows when it was killed or has closed: the ids of the events that it took.
+/// Ids of the events that a collector has received.
 #[derive(Default)]
-struct Taken {
+struct Received {
     read: BTreeSet<String>,
-    /// What the machine had acknowledged and nobody had read when the process was killed. The protocol cannot tell
-    /// a sender of it (RFC 6587, section 3.3; the README says so).
+    /// Acknowledged by the machine's TCP stack but not read when the process was killed. The protocol cannot tell the
+    /// sender (RFC 6587, section 3.3).
     unread: BTreeSet<String>,
 }
 
 #[derive(Clone, Copy, PartialEq)]
-enum Does {
+enum Behaviour {
     Read,
-    /// Keeps connections open and takes nothing from them.
+    /// Keeps connections open and reads nothing.
     Nothing,
     /// Closes after the first message of a connection.
     CloseAfterOne,
-    /// Closes on a message with the word `poison`, and takes nothing of what follows it.
+    /// Closes on a message with the word `poison`, and reads nothing after it.
     CloseOnPoison,
-    /// Gives up its port and its connections at once.
+    /// Closes its port and its connections at once.
     Die,
 }
 
 struct Collector {
     address: SocketAddr,
-    taken: Arc<Mutex<Taken>>,
-    does: watch::Sender<Does>,
+    received: Arc<Mutex<Received>>,
+    behaviour: watch::Sender<Behaviour>,
     life: Option<JoinHandle<()>>,
-    /// Keeps the port while nobody listens on it.
+    /// Reserves the port while nothing listens on it.
     _port: TcpSocket,
 }
 
 impl Collector {
-    async fn start(does: Does) -> Self {
+    async fn start(behaviour: Behaviour) -> Self {
         let port = socket("127.0.0.1:0".parse().expect("an address"));
         let address = port.local_addr().expect("an address");
         let mut collector =
-            Self { address, taken: Arc::default(), does: watch::channel(does).0, life: None, _port: port };
-        collector.revive(does);
+            Self { address, received: Arc::default(), behaviour: watch::channel(behaviour).0, life: None, _port: port };
+        collector.revive(behaviour);
         collector
     }
 
@@ -58,23 +58,23 @@ impl Collector {
         format!("syslog+tcp://{}", self.address)
     }
 
-    fn revive(&mut self, does: Does) {
-        self.does.send_replace(does);
+    fn revive(&mut self, behaviour: Behaviour) {
+        self.behaviour.send_replace(behaviour);
         let listener = socket(self.address).listen(64).expect("a listener");
-        self.life = Some(tokio::spawn(live(listener, self.does.subscribe(), Arc::clone(&self.taken))));
+        self.life = Some(tokio::spawn(run(listener, self.behaviour.subscribe(), Arc::clone(&self.received))));
     }
 
     async fn kill(&mut self) {
-        self.does.send_replace(Does::Die);
+        self.behaviour.send_replace(Behaviour::Die);
         self.life.take().expect("it lives").await.expect("it ends");
     }
 
-    fn look<T>(&self, look: impl FnOnce(&Taken) -> T) -> T {
-        look(&self.taken.lock().expect("nobody panics with it"))
+    fn with_received<T>(&self, read: impl FnOnce(&Received) -> T) -> T {
+        read(&self.received.lock().expect("no panic while it was locked"))
     }
 }
 
-/// A bound socket with a small buffer, which others of this process may share the port of.
+/// A bound socket with a small buffer, on a port that other sockets of this process may share.
 fn socket(address: SocketAddr) -> TcpSocket {
     let socket = TcpSocket::new_v4().expect("a socket");
     socket.set_reuseport(true).expect("an option");
@@ -83,29 +83,29 @@ fn socket(address: SocketAddr) -> TcpSocket {
     socket
 }
 
-async fn live(listener: TcpListener, mut does: watch::Receiver<Does>, taken: Arc<Mutex<Taken>>) {
+async fn run(listener: TcpListener, mut behaviour: watch::Receiver<Behaviour>, received: Arc<Mutex<Received>>) {
     let mut connections = tokio::task::JoinSet::new();
-    let each = does.clone();
+    let each = behaviour.clone();
     loop {
         tokio::select! {
             accepted = listener.accept() => {
                 let (stream, _) = accepted.expect("a connection");
-                connections.spawn(take(stream, each.clone(), Arc::clone(&taken)));
+                connections.spawn(receive(stream, each.clone(), Arc::clone(&received)));
             }
-            _ = does.wait_for(|does| *does == Does::Die) => break,
+            _ = behaviour.wait_for(|behaviour| *behaviour == Behaviour::Die) => break,
         }
     }
     drop(listener);
     while connections.join_next().await.is_some() {}
 }
 
-async fn take(mut stream: TcpStream, mut does: watch::Receiver<Does>, taken: Arc<Mutex<Taken>>) {
+async fn receive(mut stream: TcpStream, mut behaviour: watch::Receiver<Behaviour>, received: Arc<Mutex<Received>>) {
     let mut bytes = Vec::new();
     loop {
-        let now = *does.borrow_and_update();
+        let now = *behaviour.borrow_and_update();
         match now {
-            Does::Die => {
-                // Looked at and left there, so that closing resets the connection as the end of a process does.
+            Behaviour::Die => {
+                // Peeked and left unread, so that closing resets the connection, as the death of a process does.
                 let mut rest = vec![0; 1 << 20];
                 let peeked = std::future::poll_fn(|cx| {
                     let mut rest = tokio::io::ReadBuf::new(&mut rest);
@@ -116,31 +116,31 @@ async fn take(mut stream: TcpStream, mut does: watch::Receiver<Does>, taken: Arc
                 })
                 .await;
                 bytes.extend_from_slice(&rest[..peeked]);
-                let mut taken = taken.lock().expect("nobody panics with it");
-                taken.unread.extend(messages(&mut bytes));
+                let mut received = received.lock().expect("no panic while it was locked");
+                received.unread.extend(messages(&mut bytes));
                 drop(stream);
                 return;
             }
-            Does::Nothing => does.changed().await.expect("the test holds the other end"),
-            Does::Read | Does::CloseAfterOne | Does::CloseOnPoison => {
-                let mut piece = [0; 4096];
+            Behaviour::Nothing => behaviour.changed().await.expect("the test holds the other end"),
+            Behaviour::Read | Behaviour::CloseAfterOne | Behaviour::CloseOnPoison => {
+                let mut chunk = [0; 4096];
                 tokio::select! {
-                    read = stream.read(&mut piece) => match read {
+                    read = stream.read(&mut chunk) => match read {
                         Ok(0) | Err(_) => return,
-                        Ok(read) => bytes.extend_from_slice(&piece[..read]),
+                        Ok(read) => bytes.extend_from_slice(&chunk[..read]),
                     },
-                    _ = does.changed() => {}
+                    _ = behaviour.changed() => {}
                 }
-                let poison = now == Does::CloseOnPoison && bytes.windows(6).any(|word| word == b"poison");
+                let poison = now == Behaviour::CloseOnPoison && bytes.windows(6).any(|word| word == b"poison");
                 let mut ids = messages(&mut bytes);
-                if now == Does::CloseAfterOne {
+                if now == Behaviour::CloseAfterOne {
                     ids.truncate(1);
                 }
-                let is_over = poison || (now == Does::CloseAfterOne && !ids.is_empty());
+                let is_over = poison || (now == Behaviour::CloseAfterOne && !ids.is_empty());
                 if poison {
                     ids.clear();
                 }
-                taken.lock().expect("nobody panics with it").read.extend(ids);
+                received.lock().expect("no panic while it was locked").read.extend(ids);
                 if is_over {
                     return;
                 }
@@ -149,7 +149,7 @@ async fn take(mut stream: TcpStream, mut does: watch::Receiver<Does>, taken: Arc
     }
 }
 
-/// The ids in the whole messages that stand in front, which are taken out.
+/// Removes the whole messages at the front and returns their ids.
 fn messages(bytes: &mut Vec<u8>) -> Vec<String> {
     let mut ids = Vec::new();
     while let Some(space) = bytes.iter().position(|byte| *byte == b' ') {
@@ -175,7 +175,7 @@ async fn webhook(admin: &Client, collector: &Collector, more: Value) -> String {
     admin.webhook(&collector.url(), fields).await
 }
 
-/// Where the delivery of each event ended: those that were delivered, and those that failed.
+/// Waits until each event's delivery has settled; returns the delivered and the failed events.
 async fn ended(admin: &Client, events: &[String]) -> (BTreeSet<String>, BTreeSet<String>) {
     let (mut delivered, mut failed) = (BTreeSet::new(), BTreeSet::new());
     for event in events {
@@ -190,8 +190,8 @@ async fn ended(admin: &Client, events: &[String]) -> (BTreeSet<String>, BTreeSet
 }
 
 #[tokio::test]
-async fn one_that_is_killed_and_started_again() {
-    let (host, mut collector) = (host().await, Collector::start(Does::Read).await);
+async fn a_collector_that_is_killed_and_restarted_loses_nothing() {
+    let (host, mut collector) = (host().await, Collector::start(Behaviour::Read).await);
     let admin = host.admin();
     webhook(&admin, &collector, json!({})).await;
     let mut posted = Vec::new();
@@ -203,72 +203,72 @@ async fn one_that_is_killed_and_started_again() {
         for event in events::findings(10) {
             posted.push(admin.event(&event).await);
         }
-        // Until somebody has noticed.
-        let refused = posted.last().expect("an event").clone();
-        eventually("a refused attempt", async || {
-            let deliveries = admin.get(&format!("/events/{refused}")).await.expect(200).json();
+        // Until the host has noticed.
+        let last = posted.last().expect("an event").clone();
+        eventually("a failed attempt", async || {
+            let deliveries = admin.get(&format!("/events/{last}")).await.expect(200).json();
             (deliveries["deliveries"][0]["attempts"].as_u64() > Some(0)).then_some(())
         })
         .await;
-        collector.revive(Does::Read);
+        collector.revive(Behaviour::Read);
     }
     let (delivered, failed) = ended(&admin, &posted).await;
     assert!(failed.is_empty(), "{failed:?}");
-    let (mut known, unread) = collector.look(|taken| (taken.read.clone(), taken.unread.clone()));
+    let (mut known, unread) = collector.with_received(|received| (received.read.clone(), received.unread.clone()));
     known.extend(unread);
-    assert!(delivered.is_subset(&known), "delivered to nobody: {:?}", delivered.difference(&known));
+    assert!(delivered.is_subset(&known), "marked as delivered but never received: {:?}", delivered.difference(&known));
 }
 
 #[tokio::test]
-async fn one_that_stops_reading() {
-    let (host, collector) = (host().await, Collector::start(Does::Read).await);
+async fn a_collector_that_stops_reading_causes_timeouts_and_retries() {
+    let (host, collector) = (host().await, Collector::start(Behaviour::Read).await);
     let admin = host.admin();
     let webhook = webhook(&admin, &collector, json!({})).await;
     let mut posted = vec![admin.event(&events::finding("first", "low")).await];
     ended(&admin, &posted).await;
-    collector.does.send_replace(Does::Nothing);
+    collector.behaviour.send_replace(Behaviour::Nothing);
     let long = "what is long fills a buffer ".repeat(60);
     for number in 0..60 {
         posted.push(admin.event(&events::finding(&format!("{number} {long}"), "low")).await);
     }
-    let gave_up = eventually("an attempt that was given up", async || {
+    let timed_out = eventually("an attempt that timed out", async || {
         let history = admin.history(&webhook).await;
-        let given_up = |attempt: &Value| attempt["success"] == false;
-        history.into_iter().rfind(given_up)
+        let failed_attempt = |attempt: &Value| attempt["success"] == false;
+        history.into_iter().rfind(failed_attempt)
     })
     .await;
-    let error = gave_up["error"].as_str().unwrap_or_default();
-    assert!(error.starts_with("timeout: the destination did not take "), "{gave_up}");
-    collector.does.send_replace(Does::Read);
+    let error = timed_out["error"].as_str().unwrap_or_default();
+    assert!(error.starts_with("timeout: the destination did not acknowledge "), "{timed_out}");
+    collector.behaviour.send_replace(Behaviour::Read);
     let (delivered, failed) = ended(&admin, &posted).await;
     assert!(failed.is_empty(), "{failed:?}");
-    eventually("everything that was taken to be read", async || {
-        collector.look(|taken| delivered.is_subset(&taken.read)).then_some(())
+    eventually("every delivered message to be read", async || {
+        collector.with_received(|received| delivered.is_subset(&received.read)).then_some(())
     })
     .await;
 }
 
-/// One message that it closes on does not take the others of its batch with it.
+/// A message on which the collector closes the connection does not fail the others of its batch.
 #[tokio::test]
-async fn one_that_closes_on_a_message() {
-    let (host, collector) = (host().await, Collector::start(Does::CloseOnPoison).await);
+async fn a_collector_that_closes_on_one_message_receives_the_others() {
+    let (host, collector) = (host().await, Collector::start(Behaviour::CloseOnPoison).await);
     let admin = host.admin();
     let batch = json!({"max_events": 8, "max_wait_ms": 300});
     let webhook = webhook(&admin, &collector, json!({"retry_count": 1, "batch": batch})).await;
     let titles = ["a", "b", "c", "poison", "d", "e", "f", "g"];
     let posted: Vec<_> = titles.iter().map(|title| events::finding(title, "low")).collect();
-    let answers = admin.post("/events", &json!(posted)).await.expect(202).list();
-    let ids: Vec<_> = answers.iter().map(|answer| answer["id"].as_str().expect("an id").to_owned()).collect();
+    let responses = admin.post("/events", &json!(posted)).await.expect(202).list();
+    let ids: Vec<_> = responses.iter().map(|response| response["id"].as_str().expect("an id").to_owned()).collect();
     let (delivered, failed) = ended(&admin, &ids).await;
     assert_eq!(failed, BTreeSet::from([ids[3].clone()]), "{:#?}", admin.history(&webhook).await);
-    let read = collector.look(|taken| taken.read.clone());
-    assert!(delivered.is_subset(&read), "delivered to nobody: {:?}", delivered.difference(&read));
+    let read = collector.with_received(|received| received.read.clone());
+    assert!(delivered.is_subset(&read), "marked as delivered but never received: {:?}", delivered.difference(&read));
 }
 
 #[tokio::test]
-async fn one_that_closes_after_each_message() {
+async fn a_collector_that_closes_after_each_message_gets_no_false_deliveries() {
     for batch in [Value::Null, json!({"max_events": 5, "max_wait_ms": 50})] {
-        let (host, collector) = (host().await, Collector::start(Does::CloseAfterOne).await);
+        let (host, collector) = (host().await, Collector::start(Behaviour::CloseAfterOne).await);
         let admin = host.admin();
         let webhook = webhook(&admin, &collector, json!({"retry_count": 1, "batch": batch})).await;
         let mut posted = Vec::new();
@@ -276,9 +276,13 @@ async fn one_that_closes_after_each_message() {
             posted.push(admin.event(&event).await);
         }
         let (delivered, failed) = ended(&admin, &posted).await;
-        let read = collector.look(|taken| taken.read.clone());
-        assert!(delivered.is_subset(&read), "delivered to nobody: {:?}", delivered.difference(&read));
-        // It closes within the time in which a new connection has to prove itself, so nothing counts as taken.
+        let read = collector.with_received(|received| received.read.clone());
+        assert!(
+            delivered.is_subset(&read),
+            "marked as delivered but never received: {:?}",
+            delivered.difference(&read)
+        );
+        // It closes while a new connection is still unproven, so nothing counts as delivered.
         assert!(!failed.is_empty());
         for attempt in admin.history(&webhook).await {
             let error = attempt["error"].as_str().unwrap_or_default();

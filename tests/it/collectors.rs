@@ -1,7 +1,7 @@
-//! Real collectors from Debian's packages, on loopback: what they read in our messages, field by field.
+//! Real syslog collectors from Debian's packages, on loopback: the fields that they parse from our messages.
 //!
-//! `tests/collectors/install` unpacks them. What is expected is worked out from what the host says that it would send
-//! (a preview), read with a parser that is not ours.
+//! `tests/collectors/install` unpacks them. The expected fields come from the host's preview of the message, parsed
+//! with a third-party parser.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
@@ -17,11 +17,11 @@ use crate::support::certificate::Authority;
 use crate::support::host::new_folder;
 use crate::support::{Client, Host, eventually};
 
-/// The parts of a message, as one side has them.
+/// The fields of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Parts {
     priority: u32,
-    /// Milliseconds since 1970.
+    /// Milliseconds since 1970-01-01T00:00:00Z.
     time: i64,
     host: String,
     app: String,
@@ -44,7 +44,7 @@ fn read(message: &str) -> Parts {
     }
 }
 
-/// What a collector wrote of a message, with its structured data as the text that it gives.
+/// Parses a line that a collector wrote, with its structured data as text.
 fn written(line: &str) -> Parts {
     let line: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
     let text = |name: &str| line[name].as_str().unwrap_or_else(|| panic!("{name}: {line}")).to_owned();
@@ -63,14 +63,14 @@ fn written(line: &str) -> Parts {
 }
 
 impl Parts {
-    /// Whether it is the message of this event, whose id stands in the structured data or in the record.
+    /// True if this is the message of the event, whose id is in the structured data or in the record.
     fn is_of(&self, event: &str) -> bool {
         let mut data = self.structured_data.values().flat_map(BTreeMap::values);
         data.any(|value| value == event) || self.message.contains(event)
     }
 }
 
-/// The packages, unpacked; once for all tests.
+/// The unpacked packages, shared by all tests.
 fn software() -> &'static Path {
     static SOFTWARE: OnceLock<PathBuf> = OnceLock::new();
     SOFTWARE.get_or_init(|| {
@@ -82,7 +82,7 @@ fn software() -> &'static Path {
     })
 }
 
-/// A port that nothing uses for TCP and UDP alike, as far as that can be known.
+/// A port that was free for both TCP and UDP a moment ago.
 fn free_port() -> u16 {
     loop {
         let tcp = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -93,7 +93,7 @@ fn free_port() -> u16 {
     }
 }
 
-/// A collector's process, with one file that it writes a JSON object a line into.
+/// A collector's process, and the file that it writes one JSON object a line to.
 struct Collector {
     process: Child,
     folder: TempDir,
@@ -159,7 +159,7 @@ impl Collector {
         collector
     }
 
-    /// What it wrote so far.
+    /// The messages that it has written so far.
     fn written(&self) -> Vec<Parts> {
         let text = std::fs::read_to_string(self.folder.path().join("out")).unwrap_or_default();
         let whole = text.rfind('\n').map_or("", |end| &text[..end]);
@@ -233,7 +233,7 @@ log {{ source(s); destination(d); }};
     )
 }
 
-/// The samples, and the real events of whoever has them beside the project, each with an id of its own.
+/// The samples, and real events if a folder of them is beside the project, each with an id of its own.
 fn posted() -> Vec<Value> {
     let samples = heraldry::samples::all().iter().map(|sample| sample.json.to_owned());
     let real = ["scanner-findings.jsonl", "lifecycle.jsonl"].into_iter().flat_map(|file| {
@@ -250,7 +250,7 @@ fn posted() -> Vec<Value> {
     samples.filter(|text| !text.contains("\"caused_by\"")).chain(real).map(own).collect()
 }
 
-/// The events, and what the host would send for each.
+/// The events, and the host's preview of the message for each.
 async fn expected(admin: &Client, format: &str, options: &Value, transport: &str) -> Vec<(Value, Parts)> {
     let mut expected = Vec::new();
     for event in posted() {
@@ -261,7 +261,7 @@ async fn expected(admin: &Client, format: &str, options: &Value, transport: &str
     expected
 }
 
-async fn all_arrive_as_they_are(name: &str) {
+async fn all_messages_arrive_unchanged(name: &str) {
     let authority = Authority::new();
     let collector = Collector::start(name, &authority).await;
     let files = new_folder();
@@ -326,10 +326,10 @@ async fn all_arrive_as_they_are(name: &str) {
         }
         admin.delete(&format!("/webhooks/{webhook}")).await.expect(204);
     }
-    // Nobody without a certificate of the authority.
+    // A client without a certificate of the authority is rejected.
     let fields = json!({"format": "syslog", "event_types": ["*"], "tls": {"ca": "corp"}, "retry_count": 0});
-    let stranger = admin.webhook(&collector.url("syslog+tls", "mtls"), fields).await;
-    let attempt = admin.post(&format!("/webhooks/{stranger}/test"), &json!({})).await.expect(200).json();
+    let uncertified = admin.webhook(&collector.url("syslog+tls", "mtls"), fields).await;
+    let attempt = admin.post(&format!("/webhooks/{uncertified}/test"), &json!({})).await.expect(200).json();
     assert_eq!(attempt["success"], false, "{attempt}");
     assert!(
         attempt["error"].as_str().is_some_and(|error| error.starts_with("tls: ") || error.starts_with("connect: ")),
@@ -345,11 +345,11 @@ async fn host_ends(mut host: Host) {
 #[tokio::test]
 #[ignore = "unpacks rsyslog from Debian's packages"]
 async fn rsyslog_reads_every_field_of_every_sample() {
-    all_arrive_as_they_are("rsyslog").await;
+    all_messages_arrive_unchanged("rsyslog").await;
 }
 
 #[tokio::test]
 #[ignore = "unpacks syslog-ng from Debian's packages"]
 async fn syslog_ng_reads_every_field_of_every_sample() {
-    all_arrive_as_they_are("syslog-ng").await;
+    all_messages_arrive_unchanged("syslog-ng").await;
 }

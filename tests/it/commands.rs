@@ -1,4 +1,4 @@
-//! The commands, as a shell runs them: what they print where, and how they end.
+//! The commands, run as from a shell: output, and exit codes.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -8,8 +8,9 @@ use serde_json::{Value, json};
 
 use crate::support::{Destination, Host, Reply, events, host};
 
-/// Failed; the command line was wrong.
+/// Exit code of a failed command.
 const FAILED: i32 = 1;
+/// Exit code of an invalid command line or configuration.
 const USAGE: i32 = 64;
 const ESCAPE: char = '\u{1b}';
 
@@ -33,11 +34,11 @@ impl Ran {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("not JSON ({error}): {self}"))
     }
 
-    /// Asserts that it failed, says with these words why, and what to do.
+    /// Asserts that the command failed, with these words in its error and with a hint.
     #[track_caller]
     fn fails_with(self, code: i32, words: &[&str]) -> Self {
         let ran = self.expect(code);
-        assert!(ran.stdout.is_empty(), "data goes to standard output, and there is none: {ran}");
+        assert!(ran.stdout.is_empty(), "there is no data for standard output: {ran}");
         assert!(ran.stderr.contains("error: ") && ran.stderr.contains("hint: "), "{ran}");
         assert!(words.iter().all(|words| ran.stderr.contains(words)), "{words:?}: {ran}");
         ran
@@ -51,7 +52,7 @@ impl std::fmt::Display for Ran {
     }
 }
 
-/// A shell in a folder of its own, perhaps with a host's address and an admin token.
+/// Runs commands in a folder of their own, with or without a host's address and an admin token.
 struct Shell {
     folder: tempfile::TempDir,
     variables: Vec<(&'static str, String)>,
@@ -85,7 +86,7 @@ impl Shell {
         self.pipe(arguments, "").await
     }
 
-    /// Runs a command with this on its standard input, in pipes. Colours are its own decision.
+    /// Runs a command in pipes, with this on its standard input. Nothing sets its colours.
     async fn pipe(&self, arguments: &[&str], input: &str) -> Ran {
         let mut command = host::binary(self.folder.path());
         command.env_remove("NO_COLOR").args(arguments).envs(self.variables.iter().map(|(name, value)| (name, value)));
@@ -103,7 +104,7 @@ impl Shell {
         Ran { what, code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
     }
 
-    /// Runs a command that must succeed, without a colour in the pipe.
+    /// Runs a command that must succeed and print no colours.
     async fn plain(&self, arguments: &[&str]) -> Ran {
         let ran = self.run(arguments).await.expect(0);
         assert!(!ran.stdout.contains(ESCAPE) && !ran.stderr.contains(ESCAPE), "{ran}");
@@ -127,7 +128,7 @@ async fn demo_shows_one_delivery_of_each_format_and_ends() {
     assert!(ran.stdout.contains("heraldry serve"), "what to try next: {ran}");
     assert!(!ran.stdout.contains("do not verify"), "{ran}");
     let left: Vec<_> = std::fs::read_dir(shell.folder.path()).expect("a folder").collect();
-    assert!(left.is_empty(), "it leaves something behind: {left:?}");
+    assert!(left.is_empty(), "files were left behind: {left:?}");
 }
 
 #[tokio::test]
@@ -163,7 +164,7 @@ async fn every_command_helps() {
     for variable in ["HERALDRY_ADMIN_TOKEN", "HERALDRY_MASTER_KEY", "HERALDRY_ALLOW_NET"] {
         assert!(serve.contains(variable), "{variable}");
     }
-    // What a later issue brings is absent.
+    // A command that only groups others needs one of them.
     for later in ["formatter", "store"] {
         shell.run(&[later]).await.expect(USAGE);
     }
@@ -176,7 +177,7 @@ async fn every_command_helps() {
 }
 
 #[tokio::test]
-async fn send_takes_an_array_lines_and_standard_input() {
+async fn send_accepts_an_array_lines_and_standard_input() {
     let host = Host::start().await;
     let shell = Shell::at(&host);
     let destination = Destination::start().await;
@@ -198,7 +199,7 @@ async fn send_takes_an_array_lines_and_standard_input() {
     titles.sort();
     assert_eq!(titles, (0..7).map(|number| format!("finding {number}")).collect::<Vec<_>>());
 
-    // An event with an id of its own can be sent again and again.
+    // An event with an id of its own is delivered once, however often it is sent.
     let same = shell.file("same.json", &events::finding("the same", "low").to_string());
     for _ in 0..3 {
         shell.plain(&["send", &same]).await;
@@ -210,7 +211,7 @@ async fn send_takes_an_array_lines_and_standard_input() {
 }
 
 #[tokio::test]
-async fn send_names_what_was_refused_and_posts_the_rest() {
+async fn send_names_rejected_events_and_posts_the_others() {
     let host = Host::start().await;
     let shell = Shell::at(&host);
     let destination = Destination::start().await;
@@ -229,8 +230,8 @@ async fn send_names_what_was_refused_and_posts_the_rest() {
     let broken = shell.file("broken.json", &format!("{}\n{{\"type\": \n", good("never")));
     shell.run(&["send", &broken]).await.fails_with(FAILED, &["broken.json", "line"]);
     shell.run(&["send", "no-such-file.json"]).await.fails_with(FAILED, &["no-such-file.json"]);
-    let stranger = Shell::at(&host).with("HERALDRY_TOKEN", "hst_wrong");
-    stranger.pipe(&["send"], &good("never")).await.fails_with_after_output(FAILED, &["401", "HERALDRY_TOKEN"]);
+    let wrong_token = Shell::at(&host).with("HERALDRY_TOKEN", "hst_wrong");
+    wrong_token.pipe(&["send"], &good("never")).await.fails_with_after_output(FAILED, &["401", "HERALDRY_TOKEN"]);
     let nowhere = Shell::at(&host).with("HERALDRY_URL", "http://127.0.0.1:9");
     nowhere
         .pipe(&["send", "--patience", "100ms"], &good("never"))
@@ -240,7 +241,7 @@ async fn send_names_what_was_refused_and_posts_the_rest() {
 }
 
 impl Ran {
-    /// As [`Ran::fails_with`], of a command that tells on standard output how far it came.
+    /// As [`Ran::fails_with`], of a command that prints its progress on standard output.
     #[track_caller]
     fn fails_with_after_output(self, code: i32, words: &[&str]) {
         Self { stdout: String::new(), ..self }.fails_with(code, words);
@@ -248,18 +249,18 @@ impl Ran {
 }
 
 #[tokio::test]
-async fn tokens_and_webhooks_are_kept_from_a_shell() {
+async fn tokens_and_webhooks_are_managed_from_a_shell() {
     let host = Host::start().await;
     let shell = Shell::at(&host);
     tokens(&host, &shell).await;
     webhooks(&shell).await;
-    refusals(&host, &shell).await;
+    rejections(&host, &shell).await;
 }
 
 async fn tokens(host: &Host, shell: &Shell) {
     let made = shell.plain(&["token", "create", "--name", "scanner", "--role", "ingest"]).await;
     let text = made.stdout.trim();
-    assert_eq!(made.stdout.lines().count(), 1, "a shell wants the text alone: {made}");
+    assert_eq!(made.stdout.lines().count(), 1, "only the token goes to standard output: {made}");
     host.visitor().with_token(text).event(&events::minimal("phase_changed")).await;
     let made = shell.plain(&["token", "create", "--name", "eve", "--role", "pentester", "--json"]).await.json();
     let id = made["id"].as_str().expect("an id");
@@ -326,7 +327,7 @@ async fn webhooks(shell: &Shell) {
         shell.plain(&["webhook", "deliveries", id, "--success", "false", "--limit", "1", "--json"]).await.json();
     assert_eq!((failed[0]["status_code"].clone(), failed.as_array().map(Vec::len)), (json!(418), Some(1)));
 
-    // What the breaker switched off shows, with its reason; on a terminal in red.
+    // A webhook that the circuit breaker disabled is listed with its reason, in red on a terminal.
     destination.from_now_on(Reply::status(410));
     let event =
         json!({"type": "report_ready", "data": {"report": {"title": "r"}}, "engagement": {"id": "E-1", "name": "n"}});
@@ -346,11 +347,11 @@ async fn webhooks(shell: &Shell) {
     assert_eq!(shell.plain(&["webhook", "list", "--json"]).await.json(), json!([]));
 }
 
-async fn refusals(host: &Host, shell: &Shell) {
+async fn rejections(host: &Host, shell: &Shell) {
     let create = ["webhook", "create", "--name", "x", "--url", "http://127.0.0.1:9/"];
     let with = |more: &[&'static str]| create.iter().chain(more).copied().collect::<Vec<&str>>();
-    let refused = shell.run(&with(&["--retry-count", "11", "--format", "no-such-format"])).await;
-    refused.fails_with(FAILED, &["/retry_count", "/format", "422"]);
+    let rejected = shell.run(&with(&["--retry-count", "11", "--format", "no-such-format"])).await;
+    rejected.fails_with(FAILED, &["/retry_count", "/format", "422"]);
     shell.run(&["webhook", "create", "--name", "x"]).await.fails_with(USAGE, &["--url"]);
     let unknown = "01890a5d-ac96-774b-bcce-b302099a8057";
     shell.run(&["webhook", "get", unknown]).await.fails_with(FAILED, &["404"]);
@@ -384,7 +385,7 @@ async fn reset_admin_works_on_a_stopped_host() {
     let missing = Path::new(data).join("no-such-folder");
     let missing = missing.to_str().expect("a path");
     shell.run(&["token", "reset-admin", "--data", missing]).await.fails_with(FAILED, &["no-such-folder"]);
-    assert!(!Path::new(missing).exists(), "looking made the folder");
+    assert!(!Path::new(missing).exists(), "the command created the folder");
 
     let host = host.start_again().await;
     host.admin().get("/tokens").await.expect(200);

@@ -1,5 +1,5 @@
-//! The contract between versions: what was built from 1.0.0 loads for ever, what is newer is told apart, and how a
-//! changed record would be served beside the first.
+//! Versions of the contract: components built from 1.0.0 load forever, newer ones are recognised, and a prototype of
+//! serving a changed record beside the first.
 
 use serde_json::json;
 use wasmtime::component::{Component, HasSelf, Linker};
@@ -9,8 +9,8 @@ use crate::support::component::FIRST_CONTRACT;
 use crate::support::{Destination, Handmade, Host, events};
 
 #[tokio::test]
-async fn a_module_of_the_first_contract_is_loaded_and_used() {
-    assert!(FIRST_CONTRACT.contains("package heraldry:formatter@1.0.0;"), "the fixture is the first contract");
+async fn a_component_of_the_first_contract_is_loaded_and_used() {
+    assert!(FIRST_CONTRACT.contains("package heraldry:formatter@1.0.0;"), "the fixture is not the first contract");
     let host = Host::start().await;
     let admin = host.admin();
     let old = Handmade::new("old", "0.9.0", "from the first days").contract(FIRST_CONTRACT, "1.0.0").build();
@@ -24,7 +24,7 @@ async fn a_module_of_the_first_contract_is_loaded_and_used() {
 }
 
 #[tokio::test]
-async fn a_module_of_a_later_minor_version_is_used_as_far_as_it_is_known() {
+async fn a_component_of_a_later_minor_version_is_used_with_the_known_exports() {
     let host = Host::start().await;
     let admin = host.admin();
     let contract = include_str!("../../wit/formatter.wit").replace("formatter@1.1.0", "formatter@1.7.0");
@@ -35,24 +35,24 @@ async fn a_module_of_a_later_minor_version_is_used_as_far_as_it_is_known() {
     assert_eq!(preview["body"], "from the future");
     let next = contract.replace("formatter@1.7.0", "formatter@2.0.0");
     let next = Handmade::new("next", "1.0.0", "x").contract(&next, "2.0.0").build();
-    let answer = admin.install("next", &next).await;
-    assert_eq!((answer.status(), &answer.json()["code"]), (422, &json!("contract_version")), "{answer}");
-    assert!(answer.text().contains("too new for this host"), "{answer}");
+    let response = admin.install("next", &next).await;
+    assert_eq!((response.status(), &response.json()["code"]), (422, &json!("contract_version")), "{response}");
+    assert!(response.text().contains("too new for this host"), "{response}");
 }
 
 mod first {
     wasmtime::component::bindgen!({ path: "../wit", world: "formatter" });
 }
 
-/// As it would be when the record `event` got a field.
+/// A version in which the record `event` has a new field.
 mod second {
     wasmtime::component::bindgen!({ path: "../tests/fixtures/wit-2.0.0", world: "formatter" });
 }
 
 use second::exports::heraldry::formatter::format as newest;
 
-/// What such a host would keep of a component: which version it speaks was found out once, at the door, by the
-/// exact name of its export. Everything behind the door speaks of the newest types only.
+/// A loaded component in such a host. Its contract version is determined once, at loading, by the exact name of its
+/// export. All other code uses the newest types only.
 enum Linked {
     First(first::FormatterPre<Silent>),
     Second(second::FormatterPre<Silent>),
@@ -69,7 +69,7 @@ impl second::heraldry::formatter::log::Host for Silent {
 }
 
 impl Linked {
-    fn at_the_door(engine: &Engine, bytes: &[u8]) -> Self {
+    fn load(engine: &Engine, bytes: &[u8]) -> Self {
         let component = Component::from_binary(engine, bytes).expect("a component");
         let exports: Vec<String> =
             component.component_type().exports(engine).map(|(name, _)| name.to_owned()).collect();
@@ -103,7 +103,7 @@ impl Linked {
             Self::First(linked) => {
                 use first::exports::heraldry::formatter::format as oldest;
                 let formatter = linked.instantiate(&mut store).expect("an instance");
-                // Down: the field that the old record does not have is left out. Up: nothing changed.
+                // Event: the field that the old record does not have is left out. Payload: unchanged.
                 let older = oldest::Event {
                     id: event.id.clone(),
                     type_: event.type_.clone(),
@@ -132,10 +132,10 @@ impl Linked {
 }
 
 #[test]
-fn a_changed_record_is_served_beside_the_first_and_turned_into_the_newest_at_the_door() {
+fn a_changed_record_is_served_beside_the_first_and_converted_to_the_newest() {
     let engine = Engine::default();
     let old = Handmade::new("old", "1.0.0", "first").contract(FIRST_CONTRACT, "1.0.0").build();
-    // It insists on the field that only the second contract has: an option's tag behind four strings.
+    // Requires the field that only the second contract has: an option's tag behind four strings.
     let insists = "(if (i32.eqz (i32.load8_u offset=32 (local.get 0))) (then (unreachable))) (i32.const 528)";
     let contract = include_str!("../fixtures/wit-2.0.0/formatter.wit");
     let new = Handmade::new("new", "1.0.0", "second").contract(contract, "2.0.0").format(insists).build();
@@ -147,10 +147,10 @@ fn a_changed_record_is_served_beside_the_first_and_turned_into_the_newest_at_the
         severity: Some("high".into()),
     };
     for (bytes, body) in [(old, "first"), (new.clone(), "second")] {
-        let payload = Linked::at_the_door(&engine, &bytes).format(&engine, &event).expect("a payload");
+        let payload = Linked::load(&engine, &bytes).format(&engine, &event).expect("a payload");
         assert_eq!(payload.body, body.as_bytes());
     }
-    // The field really arrives: without it the second one breaks off.
+    // The field really arrives: without it the second component traps.
     let without = newest::Event { severity: None, ..event };
-    assert!(Linked::at_the_door(&engine, &new).format(&engine, &without).is_err());
+    assert!(Linked::load(&engine, &new).format(&engine, &without).is_err());
 }

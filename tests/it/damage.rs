@@ -1,7 +1,7 @@
-//! K5: a store whose files were damaged, at every kind of place: the host starts and says what it lost, or refuses
-//! and says what to do. It never hangs, and a panic is never all that it says.
+//! A store with damaged files, at every kind of position: the host starts and reports its losses, or does not start
+//! and says what to do. It never hangs, and a panic is never its only message.
 //!
-//! The long run; with as many places as there are, it takes hours:
+//! The long run; at every position of every file it takes hours:
 //! `HERALDRY_PLACES=100000 cargo test --locked -p heraldry --test it -- --ignored --nocapture damage::`
 
 use std::collections::BTreeMap;
@@ -16,53 +16,53 @@ use tokio::task::JoinSet;
 use crate::support::host::{Ended, binary, new_folder};
 use crate::support::{Client, Destination, Host, events};
 
-/// Places in a usual run, and in the long one unless [`PLACES`] says otherwise.
+/// Damaged positions in a usual run, and in the long one unless [`PLACES`] overrides it.
 const SHORT: usize = 40;
 const LONG: usize = 120;
 const PLACES: &str = "HERALDRY_PLACES";
 const STEP: usize = 4096;
-/// Events in the store: most in sled's own file since a restart, some since a checkpoint, the last ones in the journal
-/// alone.
+/// Events in the store: most reached sled's own file at a restart, some at a checkpoint, the last ones are in the
+/// journal only.
 const OLD: usize = 1900;
 const NEW: usize = 100;
 const LAST: usize = 50;
-/// How long a host may take for one thing before it counts as hanging.
+/// A step that takes longer counts as a hang.
 const HANGS: Duration = Duration::from_secs(30);
 /// Clients that read at the same time.
 const READERS: usize = 8;
 
 #[tokio::test]
-async fn a_damaged_store_is_opened_or_refused_with_advice_and_never_hangs() {
-    let met = run(SHORT).await;
-    assert_none(&met, &[Met::Wrong]);
+async fn a_damaged_store_is_opened_or_rejected_with_advice_and_never_hangs() {
+    let outcomes = run(SHORT).await;
+    assert_no_outcome(&outcomes, &[Outcome::Wrong]);
 }
 
 #[tokio::test]
-#[ignore = "takes minutes: damages many places"]
-async fn a_store_damaged_at_many_places_is_opened_or_refused_with_advice_and_never_hangs() {
-    let met = run(number(PLACES).unwrap_or(LONG)).await;
-    assert_none(&met, &[Met::Wrong]);
+#[ignore = "takes minutes: damages the store at many positions"]
+async fn a_store_damaged_at_many_places_is_opened_or_rejected_with_advice_and_never_hangs() {
+    let outcomes = run(number(PLACES).unwrap_or(LONG)).await;
+    assert_no_outcome(&outcomes, &[Outcome::Wrong]);
 }
 
 #[tokio::test]
-#[ignore = "not met: a last record of the journal that the disk destroyed looks like one that a crash cut; some damage only `store check` finds"]
+#[ignore = "known limit: a last journal record that the disk destroyed looks like one truncated by a crash; some damage is found by `store check` only"]
 async fn a_damaged_store_never_loses_anything_in_silence() {
-    let met = run(SHORT).await;
-    assert_none(&met, &[Met::Wrong, Met::Silent, Met::OnlyChecked]);
+    let outcomes = run(SHORT).await;
+    assert_no_outcome(&outcomes, &[Outcome::Wrong, Outcome::Unreported, Outcome::OnlyChecked]);
 }
 
-#[expect(clippy::disallowed_methods, reason = "how whoever runs the long test says how long")]
+#[expect(clippy::disallowed_methods, reason = "the length of the long run is set by a variable")]
 fn number(variable: &str) -> Option<usize> {
     std::env::var(variable).ok().map(|text| text.parse().expect("a whole number"))
 }
 
 #[track_caller]
-fn assert_none(met: &BTreeMap<Met, Vec<String>>, wrong: &[Met]) {
-    let found: Vec<_> = wrong.iter().filter_map(|how| met.get(how).map(|places| (how, places))).collect();
+fn assert_no_outcome(outcomes: &BTreeMap<Outcome, Vec<String>>, wrong: &[Outcome]) {
+    let found: Vec<_> = wrong.iter().filter_map(|how| outcomes.get(how).map(|positions| (how, positions))).collect();
     assert!(found.is_empty(), "{found:#?}");
 }
 
-/// A store as a killed host leaves it.
+/// A store as left by a killed host.
 struct Original {
     folder: Arc<TempDir>,
     token: String,
@@ -72,43 +72,43 @@ struct Original {
     attempts: usize,
 }
 
-/// What happens to a file.
+/// A kind of damage to a file.
 #[derive(Clone, Copy, Debug)]
 enum Damage {
     Flip,
-    /// A page of zeros, as a disk that lost a write leaves it.
+    /// A page of zeros, as after a lost write.
     Zeros,
     Cut,
 }
 
 /// Where.
 #[derive(Clone, Debug)]
-struct Place {
+struct Position {
     file: PathBuf,
     offset: usize,
     damage: Damage,
 }
 
-impl std::fmt::Display for Place {
+impl std::fmt::Display for Position {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} at {}: {:?}", self.file.display(), self.offset, self.damage)
     }
 }
 
-/// How a damaged store was met.
+/// The outcome of a start on a damaged store.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Met {
-    /// It did not start and said why and what to do.
-    Refused,
-    /// Something was missing, and it said so.
-    Told,
-    /// Nothing was missing.
+enum Outcome {
+    /// The host did not start, and said why and what to do.
+    Rejected,
+    /// Data was missing, and the host reported it.
+    Reported,
+    /// No data was missing.
     Whole,
-    /// Something was missing and `serve` did not say so, but `store check` does.
+    /// Data was missing; `serve` did not report it, `store check` does.
     OnlyChecked,
-    /// Something was missing and nobody said so.
-    Silent,
-    /// It hung, or said nothing that helps.
+    /// Data was missing and nothing reported it.
+    Unreported,
+    /// The host hung, or gave no useful message.
     Wrong,
 }
 
@@ -119,7 +119,7 @@ async fn original() -> Original {
     let admin = host.admin();
     let token = admin.token().to_owned();
     let good = admin.webhook(&destination.url("/"), json!({})).await;
-    // What goes here waits in the queue until the end.
+    // Deliveries to this webhook stay in the queue until the end.
     let dead = admin.webhook("http://127.0.0.1:1/", json!({"event_types": ["report_ready"]})).await;
     let mut posted = Vec::new();
     let some = |count: usize| -> Vec<Value> {
@@ -138,12 +138,12 @@ async fn original() -> Original {
         posted.extend(batch.iter().map(|event| event["id"].as_str().expect("an id").to_owned()));
     }
     destination.wait_for(OLD + NEW).await;
-    // Their outcomes are on the disk, too.
+    // Their outcomes are on the disk too.
     admin.history_of(&dead, (OLD + NEW) / 10).await;
     for event in posted[OLD..].iter().enumerate().filter(|(number, _)| number % 10 != 0).map(|(_, event)| event) {
         admin.settled(event).await;
     }
-    // These are in the journal alone.
+    // These are in the journal only.
     for batch in some(LAST).chunks(10) {
         admin.post("/events", &json!(batch)).await.expect(202);
         posted.extend(batch.iter().map(|event| event["id"].as_str().expect("an id").to_owned()));
@@ -151,17 +151,17 @@ async fn original() -> Original {
     host.kill();
     let webhooks = vec![good, dead];
     let mut original = Original { folder, token, webhooks, events: posted, attempts: 0 };
-    // What an undamaged copy shows is what is compared with.
+    // The state of an undamaged copy is the reference.
     let copy = copied(&original);
     let host = Host::attempt(|options| options.folder(&copy).retry_every("1h")).await.expect("it starts");
-    let seen = look(&host.visitor().with_token(&original.token), &original).await;
+    let seen = read_all(&host.visitor().with_token(&original.token), &original).await;
     drop(host);
     assert!(seen.missing.is_empty(), "before any damage: {:?}", seen.missing);
     original.attempts = seen.attempts;
     original
 }
 
-/// The store's files and what belongs to them in a folder of their own.
+/// A copy of the data folder.
 fn copied(original: &Original) -> Arc<TempDir> {
     fn copy(from: &Path, to: &Path) {
         std::fs::create_dir_all(to).expect("a folder");
@@ -180,8 +180,8 @@ fn copied(original: &Original) -> Arc<TempDir> {
     folder
 }
 
-/// Every 4 KiB of every file of the store, each damaged in each way.
-fn places(store: &Path) -> Vec<Place> {
+/// Every 4 KiB block of every file of the store, with each kind of damage.
+fn positions(store: &Path) -> Vec<Position> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(store).expect("a folder").chain(std::fs::read_dir(store.join("blobs")).expect("one"))
     {
@@ -191,62 +191,62 @@ fn places(store: &Path) -> Vec<Place> {
         }
     }
     files.sort();
-    let mut places = Vec::new();
+    let mut positions = Vec::new();
     for path in files {
         let length = usize::try_from(path.metadata().expect("a file").len()).expect("a length");
         let file = path.strip_prefix(store).expect("below").to_owned();
         for offset in (0..length).step_by(STEP) {
             for damage in [Damage::Flip, Damage::Zeros, Damage::Cut] {
-                places.push(Place { file: file.clone(), offset, damage });
+                positions.push(Position { file: file.clone(), offset, damage });
             }
         }
     }
-    places
+    positions
 }
 
-/// So many of them: of each file the beginning and the end, and others by chance.
-fn chosen(mut places: Vec<Place>, count: usize, random: &mut fastrand::Rng) -> Vec<Place> {
-    if count >= places.len() {
-        return places;
+/// A sample of `count` positions: the beginning and the end of each file, and random ones.
+fn chosen(mut positions: Vec<Position>, count: usize, random: &mut fastrand::Rng) -> Vec<Position> {
+    if count >= positions.len() {
+        return positions;
     }
-    random.shuffle(&mut places);
-    let mut by_file: BTreeMap<PathBuf, Vec<Place>> = BTreeMap::new();
-    for place in places {
-        by_file.entry(place.file.clone()).or_default().push(place);
+    random.shuffle(&mut positions);
+    let mut by_file: BTreeMap<PathBuf, Vec<Position>> = BTreeMap::new();
+    for position in positions {
+        by_file.entry(position.file.clone()).or_default().push(position);
     }
     let mut chosen = Vec::new();
-    // A place of each file in turn, but sled's own file has more of them than all others.
+    // One position of each file in turn; sled's own file has more than all others together.
     while chosen.len() < count {
         let before = chosen.len();
-        for (file, places) in &mut by_file {
+        for (file, positions) in &mut by_file {
             let share = if file == Path::new("db") { 3 } else { 1 };
-            chosen.extend(places.drain(places.len().saturating_sub(share)..));
+            chosen.extend(positions.drain(positions.len().saturating_sub(share)..));
         }
-        assert!(chosen.len() > before, "there are fewer places than wanted");
+        assert!(chosen.len() > before, "there are fewer positions than requested");
     }
     chosen.truncate(count);
     chosen
 }
 
-fn damage(store: &Path, place: &Place, random: &mut fastrand::Rng) {
-    let path = store.join(&place.file);
+fn damage(store: &Path, position: &Position, random: &mut fastrand::Rng) {
+    let path = store.join(&position.file);
     let mut bytes = std::fs::read(&path).expect("a file");
-    let end = bytes.len().min(place.offset + STEP);
-    match place.damage {
-        Damage::Flip => bytes[random.usize(place.offset..end)] ^= 1 << random.u8(0..8),
-        Damage::Zeros => bytes[place.offset..end].fill(0),
-        Damage::Cut => bytes.truncate(place.offset),
+    let end = bytes.len().min(position.offset + STEP);
+    match position.damage {
+        Damage::Flip => bytes[random.usize(position.offset..end)] ^= 1 << random.u8(0..8),
+        Damage::Zeros => bytes[position.offset..end].fill(0),
+        Damage::Cut => bytes.truncate(position.offset),
     }
     std::fs::write(&path, bytes).expect("written");
 }
 
-/// What can still be seen of the original.
+/// The part of the original that a host still shows.
 struct Seen {
     missing: Vec<String>,
     attempts: usize,
 }
 
-async fn look(admin: &Client, original: &Original) -> Seen {
+async fn read_all(admin: &Client, original: &Original) -> Seen {
     let mut missing = Vec::new();
     for webhook in &original.webhooks {
         if admin.get(&format!("/webhooks/{webhook}")).await.status() != 200 {
@@ -259,9 +259,9 @@ async fn look(admin: &Client, original: &Original) -> Seen {
         readers.spawn(async move {
             let mut missing = Vec::new();
             for event in events {
-                let answer = admin.get(&format!("/events/{event}")).await;
-                if answer.status() != 200 || answer.json()["deliveries"].as_array().is_none_or(Vec::is_empty) {
-                    missing.push(format!("{} {event}", answer.status()));
+                let response = admin.get(&format!("/events/{event}")).await;
+                if response.status() != 200 || response.json()["deliveries"].as_array().is_none_or(Vec::is_empty) {
+                    missing.push(format!("{} {event}", response.status()));
                 }
             }
             missing
@@ -274,12 +274,12 @@ async fn look(admin: &Client, original: &Original) -> Seen {
     for webhook in &original.webhooks {
         let mut path = format!("/webhooks/{webhook}/deliveries?limit=200");
         loop {
-            let answer = admin.get(&path).await;
-            if answer.status() != 200 {
-                missing.push(format!("the history: {}", answer.status()));
+            let response = admin.get(&path).await;
+            if response.status() != 200 {
+                missing.push(format!("the history: {}", response.status()));
                 break;
             }
-            let page = answer.list();
+            let page = response.list();
             attempts += page.len();
             let Some(last) = page.last().filter(|_| page.len() == 200) else { break };
             let last = last["id"].as_str().expect("an id");
@@ -292,17 +292,17 @@ async fn look(admin: &Client, original: &Original) -> Seen {
     Seen { missing, attempts }
 }
 
-/// Starts a host on a damaged copy and looks at everything; how it was met, and in words.
-async fn meet(original: &Original, place: &Place, seed: u64) -> (Met, String) {
+/// Starts a host on a damaged copy and reads everything; returns the outcome and a description.
+async fn start_on(original: &Original, position: &Position, seed: u64) -> (Outcome, String) {
     let copy = copied(original);
-    damage(&copy.path().join("data/store"), place, &mut fastrand::Rng::with_seed(seed));
-    // On another copy of the same: the check may change what it looks at.
+    damage(&copy.path().join("data/store"), position, &mut fastrand::Rng::with_seed(seed));
+    // On another copy, since opening the store may change it.
     let checked = copied(original);
-    damage(&checked.path().join("data/store"), place, &mut fastrand::Rng::with_seed(seed));
+    damage(&checked.path().join("data/store"), position, &mut fastrand::Rng::with_seed(seed));
     let starting = Host::attempt(|options| options.folder(&copy).retry_every("1h"));
     let host = match tokio::time::timeout(HANGS, starting).await {
-        Err(_) => return (Met::Wrong, "it hangs while it starts".into()),
-        Ok(Err(ended)) => return refused(&ended),
+        Err(_) => return (Outcome::Wrong, "it hangs while it starts".into()),
+        Ok(Err(ended)) => return rejected(&ended),
         Ok(Ok(host)) => host,
     };
     let mut host = host;
@@ -310,18 +310,18 @@ async fn meet(original: &Original, place: &Place, seed: u64) -> (Met, String) {
     let admin = host.visitor().with_token(&original.token);
     let looking = async {
         let ready = host.visitor().outside().get("/readyz").await;
-        let seen = look(&admin, original).await;
+        let seen = read_all(&admin, original).await;
         let next = admin.post("/events", &events::minimal("phase_changed")).await.status();
         let metrics = host.visitor().outside().get("/metrics").await;
         (ready, seen, next, metrics)
     };
     let Ok((ready, seen, next, metrics)) = tokio::time::timeout(HANGS, looking).await else {
-        return (Met::Wrong, format!("it hangs: {}", last_lines(&host.log())));
+        return (Outcome::Wrong, format!("it hangs: {}", last_lines(&host.log())));
     };
     let log = host.log();
     let counted = metrics.text().lines().find_map(|line| line.strip_prefix("heraldry_store_damaged_records "));
     let counted: u64 = counted.and_then(|number| number.trim().parse().ok()).unwrap_or(0);
-    let told = counted > 0 || ready.status() != 200 || log.contains("damaged") || log.contains("lost");
+    let reported = counted > 0 || ready.status() != 200 || log.contains("damaged") || log.contains("lost");
     let check = tokio::task::spawn_blocking(move || {
         let output =
             binary(checked.path()).args(["store", "check", "--data"]).arg(checked.path().join("data")).output();
@@ -335,24 +335,24 @@ async fn meet(original: &Original, place: &Place, seed: u64) -> (Met, String) {
         ready.status(),
         if log.contains("panicked at") { ", a panic in the log" } else { "" },
     );
-    let met = match (seen.missing.is_empty(), told) {
-        _ if !matches!(next, 202 | 401 | 503) => Met::Wrong,
-        (true, _) => Met::Whole,
-        (false, true) => Met::Told,
-        (false, false) if check != Some(0) => Met::OnlyChecked,
-        (false, false) => Met::Silent,
+    let outcome = match (seen.missing.is_empty(), reported) {
+        _ if !matches!(next, 202 | 401 | 503) => Outcome::Wrong,
+        (true, _) => Outcome::Whole,
+        (false, true) => Outcome::Reported,
+        (false, false) if check != Some(0) => Outcome::OnlyChecked,
+        (false, false) => Outcome::Unreported,
     };
-    (met, words)
+    (outcome, words)
 }
 
-fn refused(ended: &Ended) -> (Met, String) {
+fn rejected(ended: &Ended) -> (Outcome, String) {
     let helps = ended.log.contains("hint: ") && ended.code == Some(1);
     let sentence = ended.log.lines().find(|line| line.starts_with("error: ")).unwrap_or_default().to_owned();
     let sentence = sentence.split_once("/data/store").map_or(sentence.as_str(), |(_, rest)| rest).trim().to_owned();
     if helps && !sentence.is_empty() {
-        (Met::Refused, sentence)
+        (Outcome::Rejected, sentence)
     } else {
-        (Met::Wrong, format!("it ended with {:?}: {}", ended.code, last_lines(&ended.log)))
+        (Outcome::Wrong, format!("it ended with {:?}: {}", ended.code, last_lines(&ended.log)))
     }
 }
 
@@ -361,21 +361,21 @@ fn last_lines(log: &str) -> String {
     lines[lines.len().saturating_sub(5)..].join(" | ")
 }
 
-#[expect(clippy::print_stdout, reason = "which places are met how is what the long one is run for")]
-async fn run(count: usize) -> BTreeMap<Met, Vec<String>> {
+#[expect(clippy::print_stdout, reason = "the table of outcomes is the purpose of the long run")]
+async fn run(count: usize) -> BTreeMap<Outcome, Vec<String>> {
     let seed = fastrand::u64(..);
     println!("the seed is {seed}");
     let mut random = fastrand::Rng::with_seed(seed);
     let original = original().await;
-    let places = places(&original.folder.path().join("data/store"));
-    let all = places.len();
-    let mut met: BTreeMap<Met, Vec<String>> = BTreeMap::new();
-    for place in chosen(places, count, &mut random) {
-        let (how, words) = meet(&original, &place, random.u64(..)).await;
-        println!("{place}: {how:?}: {words}");
-        met.entry(how).or_default().push(format!("{place}: {words}"));
+    let positions = positions(&original.folder.path().join("data/store"));
+    let all = positions.len();
+    let mut outcomes: BTreeMap<Outcome, Vec<String>> = BTreeMap::new();
+    for position in chosen(positions, count, &mut random) {
+        let (how, words) = start_on(&original, &position, random.u64(..)).await;
+        println!("{position}: {how:?}: {words}");
+        outcomes.entry(how).or_default().push(format!("{position}: {words}"));
     }
-    let tally: Vec<String> = met.iter().map(|(how, places)| format!("{how:?} {}", places.len())).collect();
-    println!("of {all} places: {}", tally.join(", "));
-    met
+    let tally: Vec<String> = outcomes.iter().map(|(how, positions)| format!("{how:?} {}", positions.len())).collect();
+    println!("of {all} positions: {}", tally.join(", "));
+    outcomes
 }

@@ -1,4 +1,4 @@
-//! A webhook's history: what an attempt shows, pages, filters.
+//! A webhook's history: the fields of an attempt, pages, filters.
 
 use std::collections::BTreeSet;
 
@@ -18,7 +18,7 @@ async fn the_history_shows_each_attempt_and_comes_in_pages() {
     bad_queries(&admin, &webhook).await;
 }
 
-/// What the members of one attempt are.
+/// The members of one attempt.
 async fn attempts(admin: &Client) {
     let destination = Destination::answering([Reply::full(503, &[], b"not now")]).await;
     let fields = json!({"event_types": ["report_ready"], "format": "cef", "retry_count": 1});
@@ -73,7 +73,7 @@ async fn attempts(admin: &Client) {
     assert_eq!(destination.wait_for(2).await[1].delivery(), delivery["id"]);
 }
 
-/// Of an answer's body the first KiB is kept, as text whatever it is; without an answer there is none.
+/// The first KiB of a response body is kept, as text; without a response there is none.
 async fn excerpts(admin: &Client) {
     let cut_character = [vec![b'x'; 1023], "é".as_bytes().to_vec()].concat();
     for (reply, shown) in [
@@ -101,7 +101,7 @@ async fn long_history(admin: &Client) -> (String, Vec<Value>) {
     let webhook = admin.webhook(&destination.url("/"), json!({"event_types": types, "retry_count": 0})).await;
     let kinds = ["report_ready", "phase_changed", "monitor_alert"].into_iter().cycle().take(210);
     admin.post("/events", &json!(kinds.map(events::minimal).collect::<Vec<_>>())).await.expect(202);
-    // A page shows 200 at most, so the rest is behind a link.
+    // A page has 200 attempts at most; the rest is behind a link.
     let path = format!("/webhooks/{webhook}/deliveries");
     let all = crate::support::eventually("210 attempts", async || {
         let all = follow(admin, &format!("{path}?limit=200")).await.concat();
@@ -117,9 +117,9 @@ fn id(attempt: &Value) -> &str {
     attempt["id"].as_str().expect("an id")
 }
 
-/// Where the next page is.
-fn next(answer: &Answer) -> Option<String> {
-    let link = answer.header("link");
+/// The path of the next page.
+fn next(response: &Answer) -> Option<String> {
+    let link = response.header("link");
     let (path, relation) = link.split_once(">; ")?;
     assert_eq!(relation, "rel=\"next\"", "{link}");
     let path = path.strip_prefix("</api/v1").unwrap_or_else(|| panic!("no path of the API: {link}"));
@@ -131,9 +131,9 @@ async fn follow(admin: &Client, path: &str) -> Vec<Vec<Value>> {
     let mut pages = Vec::new();
     let mut path = Some(path.to_owned());
     while let Some(this) = path {
-        let answer = admin.get(&this).await.expect(200);
-        pages.push(answer.list());
-        path = next(&answer);
+        let response = admin.get(&this).await.expect(200);
+        pages.push(response.list());
+        path = next(&response);
         assert!(pages.len() <= 210, "pages without end");
     }
     pages
@@ -145,7 +145,7 @@ async fn pages(admin: &Client, webhook: &str, all: &[Value]) {
         ("", vec![50, 50, 50, 50, 10]),
         ("?limit=200", vec![200, 10]),
         ("?limit=199", vec![199, 11]),
-        // The last one is full, and has no further one behind it.
+        // The last page is full, and has no link to another one.
         ("?limit=70", vec![70, 70, 70]),
     ] {
         let pages = follow(admin, &format!("{path}{query}")).await;
@@ -191,7 +191,7 @@ async fn filters(admin: &Client, webhook: &str, all: &[Value]) {
 async fn bad_queries(admin: &Client, webhook: &str) {
     let other = admin.webhook("http://127.0.0.1:9/", json!({})).await;
     let foreign = admin.post(&format!("/webhooks/{other}/test"), &json!({})).await.expect(200).json();
-    let (foreign, nobody) = (format!("before={}", id(&foreign)), format!("before={}", events::new_id()));
+    let (foreign, unknown) = (format!("before={}", id(&foreign)), format!("before={}", events::new_id()));
     for query in [
         "limit=0",
         "limit=201",
@@ -205,7 +205,7 @@ async fn bad_queries(admin: &Client, webhook: &str) {
         "before=x",
         "before=1",
         &foreign,
-        &nobody,
+        &unknown,
         "success=",
         "success=1",
         "success=yes",

@@ -1,4 +1,4 @@
-//! One delivery and its attempts: what travels, who signs it, what a retry keeps, who waits for whom.
+//! One delivery and its attempts: headers and body, signatures, retries, and isolation between webhooks.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
@@ -17,10 +17,10 @@ use crate::support::{Client, Destination, Host, Received, Reply, events, eventua
 /// A key as Standard Webhooks writes it, and its bytes in hexadecimal.
 const SECRET: &str = "whsec_AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA=";
 const SECRET_HEX: &str = "0102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f20";
-/// Long enough that whatever was on its way has arrived.
+/// Long enough for everything in flight to arrive.
 const QUIET: Duration = Duration::from_millis(500);
 
-/// CONTRACT, "A delivery over HTTP": with a secret these and no others.
+/// The headers of a signed delivery over HTTP: these and no others.
 const SIGNED_HEADERS: [&str; 11] = [
     "content-length",
     "content-type",
@@ -35,7 +35,7 @@ const SIGNED_HEADERS: [&str; 11] = [
     "x-webhook-signature",
 ];
 
-/// Both signatures, by implementations that are not the host's.
+/// Verifies both signatures with third-party implementations.
 #[track_caller]
 fn assert_signed(request: &Received, secret: &str) {
     assert_eq!(request.header("x-webhook-signature"), body_signature(secret, &request.body));
@@ -71,12 +71,12 @@ async fn every_format_arrives_whole_and_signed() {
     let admin = host.admin();
     let destination = Destination::start().await;
     let mut formats = built_in_formats(&admin).await;
-    // These speak of findings and alerts only.
+    // These formats support findings and alerts only.
     formats.retain(|format| !["ocsf", "pagerduty"].contains(&format.as_str()));
     assert_eq!(formats.len(), 8, "{formats:?}");
     let mut webhooks = BTreeMap::new();
     for (number, format) in formats.iter().enumerate() {
-        // Both kinds of secrets have their turn.
+        // Alternates between both notations of a secret.
         let secret = if number % 2 == 0 { SECRET } else { "correct horse \u{fc} battery" };
         let fields = json!({"format": format, "secret": secret});
         webhooks.insert(format, (secret, admin.webhook(&destination.url(&format!("/{format}?a=b")), fields).await));
@@ -132,7 +132,7 @@ async fn every_format_arrives_whole_and_signed() {
     }
 }
 
-/// `X-Webhook-Signature` and the Standard Webhooks one, as a receiver with a shell verifies them.
+/// Verifies `X-Webhook-Signature` and the Standard Webhooks signature as a shell script would.
 #[tokio::test]
 #[ignore = "needs openssl"]
 async fn openssl_verifies_both_signatures() {
@@ -199,16 +199,16 @@ async fn a_retry_is_the_same_delivery_again() {
         assert_eq!(attempt["formatter"]["name"], "json");
     }
     assert_eq!(history[0]["response_excerpt"], "not today");
-    // Each wait is the base, less a jitter of at most half of it.
+    // Exponential backoff with jitter: each wait is the base, less at most half of it.
     for pair in history.windows(2) {
         let waited = time(&pair[0]["next_attempt_at"]) - time(&pair[0]["created_at"]);
         assert!(waited >= Duration::from_millis(550) && waited <= Duration::from_millis(1600), "{waited}");
-        assert!(time(&pair[1]["created_at"]) >= time(&pair[0]["next_attempt_at"]), "it came too early");
+        assert!(time(&pair[1]["created_at"]) >= time(&pair[0]["next_attempt_at"]), "the retry came too early");
     }
 }
 
 #[tokio::test]
-async fn only_what_was_asked_for_is_delivered() {
+async fn only_events_that_pass_type_and_filter_are_delivered() {
     let host = Host::start().await;
     let admin = host.admin();
     let destination = Destination::start().await;
@@ -229,13 +229,13 @@ async fn only_what_was_asked_for_is_delivered() {
         ("low in E-1", events::in_engagement(events::finding("low in E-1", "low"), "E-1"), 2),
         ("high in E-1", events::in_engagement(events::finding("high in E-1", "high"), "E-1"), 4),
         ("high in E-2", events::in_engagement(events::finding("high in E-2", "high"), "E-2"), 2),
-        // The host derives a critical_finding: each webhook that takes all gets both.
+        // The host derives a critical_finding: each webhook for all types gets both.
         ("critical", events::finding("critical", "Critical"), 5),
     ];
     for (title, event, deliveries) in &posted {
-        let answer = admin.post("/events", event).await.expect(202).json();
-        assert_eq!(answer["deliveries"], *deliveries, "{title}");
-        assert_eq!(answer["derived"].as_array().map(Vec::len), Some(usize::from(*title == "critical")));
+        let response = admin.post("/events", event).await.expect(202).json();
+        assert_eq!(response["deliveries"], *deliveries, "{title}");
+        assert_eq!(response["derived"].as_array().map(Vec::len), Some(usize::from(*title == "critical")));
     }
     let phase = admin.event(&events::minimal("phase_changed")).await;
     let expected: BTreeMap<&str, Vec<&str>> = [
@@ -276,9 +276,9 @@ async fn only_what_was_asked_for_is_delivered() {
     assert_eq!(arrived, expected);
 }
 
-/// Each attempt uses the webhook as it is then: what waits gets the new URL, format and secret.
+/// Each attempt uses the webhook's current configuration: pending deliveries get the new URL, format and secret.
 #[tokio::test]
-async fn a_change_helps_what_is_waiting() {
+async fn a_change_applies_to_pending_deliveries() {
     let host = Host::with(|options| options.retry_every("3s")).await;
     let admin = host.admin();
     let (wrong, right) = (Destination::always(Reply::status(404)).await, Destination::start().await);
@@ -313,7 +313,7 @@ async fn a_change_helps_what_is_waiting() {
     assert!(after.text().starts_with("CEF:"), "{}", after.text());
     assert_signed(&after, SECRET);
     assert_eq!(admin.history(&reformatted).await[0]["formatter"]["name"], "cef");
-    assert_eq!(wrong.received().len(), 2, "the old URL was asked again");
+    assert_eq!(wrong.received().len(), 2, "the old URL was called again");
 }
 
 #[tokio::test]
@@ -358,18 +358,18 @@ async fn a_test_delivery_is_one_attempt_and_changes_nothing() {
     for number in 4..=60 {
         assert_eq!(test().await.status(), 200, "test {number}");
     }
-    let refused = test().await;
-    refused.problem(429, "too_many_requests");
-    let wait: u64 = refused.header("retry-after").parse().expect("seconds");
+    let rejected = test().await;
+    rejected.problem(429, "too_many_requests");
+    let wait: u64 = rejected.header("retry-after").parse().expect("seconds");
     assert!((1..=60).contains(&wait), "{wait}");
     assert_eq!(destination.received().len(), 60);
     let other = admin.webhook(&destination.url("/other"), json!({})).await;
     admin.post(&format!("/webhooks/{other}/test"), &json!({})).await.expect(200);
 }
 
-/// A destination that does not answer has its own share of attempts, and takes nobody else's time.
+/// A destination that does not respond uses its own share of the concurrency, and delays no other webhook.
 #[tokio::test]
-async fn a_slow_destination_delays_nobody_else_and_deleting_it_ends_it() {
+async fn a_slow_destination_delays_no_other_webhook_and_deleting_it_aborts_its_attempts() {
     let host = Host::with(|options| options.args(["--webhook-concurrency", "4"])).await;
     let admin = host.admin();
     let (slow, healthy) = (Destination::always(Reply::silence()).await, Destination::start().await);
@@ -382,10 +382,10 @@ async fn a_slow_destination_delays_nobody_else_and_deleting_it_ends_it() {
     healthy.wait_for(20).await;
     slow.wait_for(4).await;
     slow.stays_quiet(QUIET).await;
-    assert_eq!(slow.received().len(), 4, "more attempts at a time than the webhook may have");
-    assert!(admin.history(&webhook).await.is_empty(), "the slow attempts are still under way");
+    assert_eq!(slow.received().len(), 4, "more concurrent attempts than the webhook may have");
+    assert!(admin.history(&webhook).await.is_empty(), "the slow attempts are still in flight");
 
-    // What is in flight is aborted, what waits is cancelled, and nothing arrives after the answer.
+    // Attempts in flight are aborted, pending deliveries are cancelled, and nothing arrives after the response.
     admin.delete(&format!("/webhooks/{webhook}")).await.expect(204);
     slow.from_now_on(Reply::status(200));
     slow.stays_quiet(QUIET).await;
@@ -411,7 +411,7 @@ async fn nothing_arrives_after_a_webhook_was_deleted() {
         admin.post("/events", &batch).await.expect(202);
         destination.wait_for(before + 1 + round * 10).await;
         admin.delete(&format!("/webhooks/{webhook}")).await.expect(204);
-        // What was sent before the answer may still be on its way through this process.
+        // A request sent before the response may still be in transit through this process.
         tokio::time::sleep(Duration::from_millis(100)).await;
         destination.stays_quiet(Duration::from_millis(200)).await;
     }
@@ -419,7 +419,7 @@ async fn nothing_arrives_after_a_webhook_was_deleted() {
     assert!(destination.received().len() < fewest, "every round came too late to delete anything");
 }
 
-/// Destinations that are slow together do not use up what the host has for all.
+/// Fairness: a busy webhook does not use up the concurrency of the host.
 #[tokio::test]
 async fn ready_webhooks_take_turns() {
     let host = Host::with(|options| options.args(["--concurrency", "8", "--webhook-concurrency", "2"])).await;
@@ -435,12 +435,12 @@ async fn ready_webhooks_take_turns() {
     busy.wait_for(1).await;
     admin.event(&events::minimal("report_ready")).await;
     other.wait_for(1).await;
-    assert!(busy.received().len() < 900, "it came last of all");
+    assert!(busy.received().len() < 900, "the other webhook had to wait for the busy one");
 }
 
-/// Connections are kept; one that was closed while nobody used it is nobody's failure.
+/// Connections are reused; one that the peer closed while it was idle causes no failed attempt.
 #[tokio::test]
-async fn a_connection_is_used_again_until_it_is_closed() {
+async fn a_connection_is_reused_until_it_is_closed() {
     let host = Host::start().await;
     let admin = host.admin();
     let destination = Destination::start().await;
@@ -456,9 +456,9 @@ async fn a_connection_is_used_again_until_it_is_closed() {
     assert!(admin.history(&webhook).await.iter().all(|attempt| attempt["success"] == true));
 }
 
-/// The event's own text survives: bodies are made from what was posted, byte for byte.
+/// Bodies contain the posted event byte for byte.
 #[tokio::test]
-async fn what_was_posted_travels_byte_for_byte() {
+async fn a_posted_event_is_delivered_byte_for_byte() {
     let host = Host::start().await;
     let admin = host.admin();
     let destination = Destination::start().await;
@@ -472,9 +472,9 @@ async fn what_was_posted_travels_byte_for_byte() {
     assert_signed(&request, SECRET);
 }
 
-/// `listen` is a destination of another make: it verifies signatures with code of its own.
+/// `listen` as the destination: prints deliveries and verifies their signatures.
 #[tokio::test]
-async fn listen_prints_what_arrives_and_that_it_verifies() {
+async fn listen_prints_deliveries_and_verifies_their_signatures() {
     let host = Host::start().await;
     let admin = host.admin();
     let mut command = host::binary(host.folder().path());
@@ -496,13 +496,13 @@ struct Killed(std::process::Child);
 
 impl Drop for Killed {
     fn drop(&mut self) {
-        // An error says that it has ended already.
+        // Fails only if the process has exited already.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-/// The first line that this takes.
+/// The next line that the predicate accepts.
 async fn next_line(
     from: impl std::io::Read + Send + 'static,
     take: impl Fn(&str) -> Option<String> + Send + 'static,
@@ -512,7 +512,7 @@ async fn next_line(
     std::thread::spawn(move || {
         for line in std::io::BufReader::new(from).lines().map_while(Result::ok) {
             if let Some(found) = take(&line) {
-                // A test that is over listens no more.
+                // Fails once the test is over.
                 let _ = sender.send(found);
             }
         }

@@ -1,4 +1,4 @@
-//! Destinations of every kind of badness, and a good one beside them.
+//! Misbehaving destinations of every kind, and a healthy one beside them.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -12,29 +12,29 @@ use tokio::task::JoinHandle;
 
 use crate::support::{Authority, Client, Destination, Host, Reply, certificate, events};
 
-/// What the bad webhooks have for a whole attempt.
+/// Timeout of an attempt to the misbehaving destinations.
 const TIMEOUT_MS: u64 = 3000;
-/// How exactly it is kept (HOSTILE, P4).
+/// Allowed deviation from the timeout.
 const SLACK_MS: u64 = 250;
 /// The wait before the first retry, before jitter: no second attempt comes during the test.
 const RETRY_MINUTES: i64 = 10;
-/// The longest that a `Retry-After` is obeyed.
+/// Cap on `Retry-After`.
 const LONGEST_WAIT: time::Duration = time::Duration::hours(1);
 
-/// How an attempt must end.
+/// The expected outcome of an attempt.
 #[derive(Clone, Copy)]
-enum End {
-    /// With this status, well before its time is over.
+enum Expected {
+    /// Delivered with this status, well before the timeout.
     Delivered(u16),
-    /// Well before its time is over: the status, the class, words that the sentence has.
+    /// Failed well before the timeout: status, class, words of the message.
     Fails(Option<u16>, &'static str, &'static str),
-    /// When its time is over.
+    /// Failed at the timeout: status, words of the message.
     TimesOut(Option<u16>, &'static str),
 }
-use End::{Delivered, Fails, TimesOut};
+use Expected::{Delivered, Fails, TimesOut};
 
-/// Rows with a listener of their own; the name is the webhook's.
-fn rows() -> Vec<(&'static str, Reply, End)> {
+/// Cases with a listener of their own; the name is the webhook's.
+fn rows() -> Vec<(&'static str, Reply, Expected)> {
     let slowly = Duration::from_millis(100);
     let raw = Reply::raw;
     let huge = format!("HTTP/1.1 200 OK\r\nSet-Cookie: {}\r\n\r\n", "c".repeat(80 * 1024));
@@ -87,22 +87,22 @@ fn time(value: &Value) -> OffsetDateTime {
     OffsetDateTime::parse(value.as_str().expect("a time"), &Rfc3339).expect("RFC 3339")
 }
 
-/// A webhook that takes only the event that goes to the bad ones.
+/// A webhook for the event type that goes to the misbehaving destinations only.
 async fn bad_webhook(admin: &Client, name: &str, url: &str) -> String {
     let fields = json!({"name": name, "event_types": ["report_ready"], "timeout_ms": TIMEOUT_MS});
     admin.webhook(url, fields).await
 }
 
-/// Takes connections, reads something, answers with these bytes and closes.
-async fn talkative(answer: &'static [u8]) -> (SocketAddr, JoinHandle<()>) {
+/// Accepts connections, reads something, responds with these bytes and closes.
+async fn talkative(response: &'static [u8]) -> (SocketAddr, JoinHandle<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
     let server = tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
             let mut some = [0; 16];
-            // The peer may be gone already: the next one may not be.
+            // The peer may have disconnected already.
             let _ = stream.read(&mut some).await;
-            let _ = stream.write_all(answer).await;
+            let _ = stream.write_all(response).await;
             let _ = stream.shutdown().await;
             let mut rest = Vec::new();
             let _ = stream.read_to_end(&mut rest).await;
@@ -111,15 +111,15 @@ async fn talkative(answer: &'static [u8]) -> (SocketAddr, JoinHandle<()>) {
     (address, server)
 }
 
-/// A port of this machine where nothing listens.
+/// A port of this machine on which nothing listens.
 async fn closed_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     listener.local_addr().expect("an address").port()
 }
 
 #[tokio::test]
-async fn each_ends_as_documented_and_a_healthy_webhook_does_not_notice() {
-    // Who obeys a proxy variable, or follows a redirect, comes here.
+async fn each_misbehaving_destination_fails_as_documented_and_a_healthy_one_is_unaffected() {
+    // Requests arrive here if a proxy variable is obeyed or a redirect is followed.
     let trap = Destination::start().await;
     let authority = Authority::new();
     let folder = tempfile::tempdir().expect("a folder");
@@ -153,7 +153,7 @@ async fn each_ends_as_documented_and_a_healthy_webhook_does_not_notice() {
     for (name, config, end) in [
         ("a good certificate", authority.issue(local), Delivered(200)),
         (
-            "a certificate of nobody",
+            "an untrusted certificate",
             certificate::self_signed(local),
             Fails(None, "tls", "nobody that this host trusts"),
         ),
@@ -174,7 +174,7 @@ async fn each_ends_as_documented_and_a_healthy_webhook_does_not_notice() {
         ("TLS to a plain port", format!("https://{plain}/"), Fails(None, "tls", "does not speak TLS")),
         ("TLS to a port that waits", silent.url("/").replace("http:", "https:"), TimesOut(None, "no connection")),
         ("nothing listens", format!("http://127.0.0.1:{}/", closed_port().await), Fails(None, "connect", "refused")),
-        // The dot at the end: no search domain of this machine is tried. RFC 6761: no name server is asked.
+        // The trailing dot suppresses search domains. RFC 6761: no name server is queried.
         ("no such name", "http://nowhere.invalid./".into(), Fails(None, "dns", "nowhere.invalid")),
     ] {
         let webhook = bad_webhook(&admin, name, &url).await;
@@ -195,7 +195,7 @@ async fn each_ends_as_documented_and_a_healthy_webhook_does_not_notice() {
     let mut wrong = Vec::new();
     for (name, webhook, end) in &expected {
         let attempt = admin.history_of(webhook, 1).await.remove(0);
-        if let Err(what) = judge(&attempt, *end) {
+        if let Err(what) = compare(&attempt, *end) {
             wrong.push(format!("{name}: {what}: {attempt}"));
         }
     }
@@ -215,8 +215,8 @@ async fn each_ends_as_documented_and_a_healthy_webhook_does_not_notice() {
     assert!(!host.log().contains("secret-"), "a URL's path or query is in the log");
 }
 
-/// Whether an attempt ended so; what is wrong otherwise.
-fn judge(attempt: &Value, end: End) -> Result<(), String> {
+/// Compares an attempt with the expected outcome; the error says how it differs.
+fn compare(attempt: &Value, end: Expected) -> Result<(), String> {
     let (status, class, words) = match end {
         Delivered(status) => (Some(status), None, ""),
         Fails(status, class, words) => (status, Some(class), words),
@@ -225,7 +225,7 @@ fn judge(attempt: &Value, end: End) -> Result<(), String> {
     let must = |holds: bool, what: &str| if holds { Ok(()) } else { Err(what.to_owned()) };
     must(attempt["success"] == class.is_none(), "success")?;
     must(attempt["status_code"] == json!(status), "the status")?;
-    must(attempt["response_excerpt"].is_null() == status.is_none(), "an excerpt comes with an answer")?;
+    must(attempt["response_excerpt"].is_null() == status.is_none(), "an excerpt comes with a response")?;
     must(attempt["response_excerpt"].as_str().is_none_or(|text| text.len() <= 1024), "the excerpt is too long")?;
     let took = attempt["duration_ms"].as_u64().ok_or("no duration")?;
     match end {
@@ -238,9 +238,9 @@ fn judge(attempt: &Value, end: End) -> Result<(), String> {
     must(sentence.contains(words), "the words")?;
     must(sentence.split(' ').count() >= 4, "that is no sentence")?;
     for internal in ["hyper", "reqwest", "rustls", "os error", "Error(", "{", "(", "Some", "secret-"] {
-        // What stands in brackets is for people too.
-        let told = internal == "(" && (sentence.contains("self-signed") || sentence.contains("TLS 1.2"));
-        must(!sentence.contains(internal) || told, "words for programmers")?;
+        // Parentheses explain the code for people.
+        let is_explained = internal == "(" && (sentence.contains("self-signed") || sentence.contains("TLS 1.2"));
+        must(!sentence.contains(internal) || is_explained, "words for programmers")?;
     }
     let ended = time(&attempt["created_at"]) + Duration::from_millis(took);
     let wait = time(&attempt["next_attempt_at"]) - ended;
@@ -249,9 +249,9 @@ fn judge(attempt: &Value, end: End) -> Result<(), String> {
     must((longest / 2 - slack..=longest + slack).contains(&wait), "the next attempt's time")
 }
 
-/// `Retry-After` is a floor on 429 and 503, clamped; what cannot be read is not obeyed.
+/// `Retry-After` is a floor for the wait after 429 and 503, up to a cap; an unreadable value is ignored.
 #[tokio::test]
-async fn retry_after_is_obeyed_within_reason() {
+async fn retry_after_is_obeyed_up_to_its_cap() {
     let minutes = format!("{RETRY_MINUTES}min");
     let host = Host::with(|options| options.retry_every(&minutes)).await;
     let admin = host.admin();
@@ -279,10 +279,10 @@ async fn retry_after_is_obeyed_within_reason() {
         (500, "1200".to_owned(), usual),
     ];
     let destination = Destination::start().await;
-    let answers: Vec<_> = rows.iter().map(|(status, value, _)| (*status, value.clone())).collect();
+    let responses: Vec<_> = rows.iter().map(|(status, value, _)| (*status, value.clone())).collect();
     destination.decide(move |request| {
         let row: usize = request.path.trim_start_matches('/').parse().expect("a row's number");
-        let (status, value) = &answers[row];
+        let (status, value) = &responses[row];
         Reply::full(*status, &[("Retry-After", value)], b"")
     });
     let mut webhooks = Vec::new();
@@ -301,9 +301,9 @@ async fn retry_after_is_obeyed_within_reason() {
     }
 }
 
-/// Twice as many floods as the deliveries have threads: nobody's timer waits for them.
+/// Twice as many floods as the delivery runtime has threads: they do not delay any timer.
 #[tokio::test]
-async fn floods_stall_nobody() {
+async fn floods_delay_no_other_webhook() {
     let host = Host::with(|options| options.retry_every("10min")).await;
     let admin = host.admin();
     let mut floods = Vec::new();
@@ -322,5 +322,5 @@ async fn floods_stall_nobody() {
     }
     healthy.wait_for(11).await;
     let attempt = admin.history_of(&slow_webhook, 1).await.remove(0);
-    judge(&attempt, TimesOut(None, "no answer")).unwrap_or_else(|what| panic!("{what}: {attempt}"));
+    compare(&attempt, TimesOut(None, "no answer")).unwrap_or_else(|what| panic!("{what}: {attempt}"));
 }

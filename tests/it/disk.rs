@@ -1,7 +1,8 @@
-//! Disks that are full, broken, gone or taken: nothing that was answered 202 is lost, nothing is pretended.
+//! Disks that are full, broken, removed or in use: nothing acknowledged with 202 is lost, and no failed write is
+//! acknowledged.
 //!
-//! Those that need root mount a file system in a namespace of their own; the one with a broken sync needs `strace`.
-//! All of these run with `--ignored`, as `.ci/run` does, which installs what they need.
+//! Tests that need root mount a file system in their own namespace; the one with failing syncs needs `strace`.
+//! They run with `--ignored`, as in `.ci/run`, which installs the tools.
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -25,31 +26,31 @@ fn id(event: &Value) -> String {
     event["id"].as_str().expect("an id").to_owned()
 }
 
-/// Asserts that nothing was accepted, for a reason that lies with the host's disk.
+/// Asserts that the event was rejected because of the host's disk.
 #[track_caller]
-fn assert_no_room(answer: &Answer) {
-    match answer.status() {
-        507 => answer.problem(507, "disk_full"),
-        _ => answer.problem(503, "unavailable"),
+fn assert_no_room(response: &Answer) {
+    match response.status() {
+        507 => response.problem(507, "disk_full"),
+        _ => response.problem(503, "unavailable"),
     };
-    let seconds: u64 = answer.header("retry-after").parse().unwrap_or_else(|_| panic!("no Retry-After: {answer}"));
-    assert!(seconds > 0, "{answer}");
+    let seconds: u64 = response.header("retry-after").parse().unwrap_or_else(|_| panic!("no Retry-After: {response}"));
+    assert!(seconds > 0, "{response}");
 }
 
-/// Posts an event; also a host whose disk is in trouble answers.
+/// Posts an event. A host with a failing disk must respond too.
 async fn post(admin: &Client, event: &Value) -> Answer {
-    let answer = tokio::time::timeout(PATIENCE, admin.post("/events", event)).await;
-    answer.unwrap_or_else(|_| panic!("no answer for {PATIENCE:?}: the host hangs"))
+    let response = tokio::time::timeout(PATIENCE, admin.post("/events", event)).await;
+    response.unwrap_or_else(|_| panic!("no response for {PATIENCE:?}: the host hangs"))
 }
 
-/// Posts events until one is refused; the ids of the accepted ones, and the refused one with its answer.
-async fn post_until_refused(admin: &Client, most: usize, event: impl Fn() -> Value) -> (Vec<String>, String, Answer) {
+/// Posts events until one is rejected; returns the ids of the accepted ones, and the rejected one with its response.
+async fn post_until_rejected(admin: &Client, most: usize, event: impl Fn() -> Value) -> (Vec<String>, String, Answer) {
     let mut accepted = Vec::new();
     for _ in 0..most {
         let event = event();
-        let answer = post(admin, &event).await;
-        if answer.status() != 202 {
-            return (accepted, id(&event), answer);
+        let response = post(admin, &event).await;
+        if response.status() != 202 {
+            return (accepted, id(&event), response);
         }
         accepted.push(id(&event));
     }
@@ -58,27 +59,27 @@ async fn post_until_refused(admin: &Client, most: usize, event: impl Fn() -> Val
 
 async fn ready(host: &Host) -> bool {
     let anyone = host.visitor().outside();
-    let answer = tokio::time::timeout(PATIENCE, anyone.get("/readyz")).await;
-    answer.unwrap_or_else(|_| panic!("no answer for {PATIENCE:?}: the host hangs")).status() == 200
+    let response = tokio::time::timeout(PATIENCE, anyone.get("/readyz")).await;
+    response.unwrap_or_else(|_| panic!("no response for {PATIENCE:?}: the host hangs")).status() == 200
 }
 
-/// Waits until readiness is false, and asserts that the answer says what about.
+/// Waits until readiness is false, and asserts that the response names the cause.
 async fn not_ready(host: &Host) {
     let anyone = host.visitor().outside();
-    let answer = eventually("readiness to turn false", async || {
-        Some(anyone.get("/readyz").await).filter(|answer| answer.status() != 200)
+    let response = eventually("readiness to turn false", async || {
+        Some(anyone.get("/readyz").await).filter(|response| response.status() != 200)
     })
     .await;
-    answer.problem(503, "unavailable");
-    assert!(answer.text().contains("store"), "{answer}");
+    response.problem(503, "unavailable");
+    assert!(response.text().contains("store"), "{response}");
 }
 
 async fn assert_kept(admin: &Client, accepted: &[String]) {
     let mut lost = Vec::new();
     for event in accepted {
-        let answer = admin.get(&format!("/events/{event}")).await;
-        if answer.status() != 200 {
-            lost.push(answer.to_string());
+        let response = admin.get(&format!("/events/{event}")).await;
+        if response.status() != 200 {
+            lost.push(response.to_string());
         }
     }
     assert!(lost.is_empty(), "{} of {} are lost: {lost:#?}", lost.len(), accepted.len());
@@ -94,12 +95,12 @@ fn mount(words: &[&str], at: &Path) {
     run(&words.collect::<Vec<_>>());
 }
 
-/// Unmounts now, or as soon as nobody has a file of it open.
+/// Unmounts lazily: at once, or when its last file is closed.
 fn unmount(at: &Path) {
     run(&[OsStr::new("umount"), OsStr::new("--lazy"), at.as_os_str()]);
 }
 
-/// A host's folder whose data folder is mounted so.
+/// A host's folder with a file system mounted as its data folder.
 fn mounted(words: &[&str]) -> Arc<TempDir> {
     let folder = Arc::new(new_folder());
     std::fs::create_dir(folder.path().join("data")).expect("a folder");
@@ -107,46 +108,46 @@ fn mounted(words: &[&str]) -> Arc<TempDir> {
     folder
 }
 
-/// A file that takes this much, or all that there is.
+/// Writes a file of this size, or until the disk is full.
 fn ballast(path: &Path, bytes: usize) {
     use std::io::Write as _;
     let mut file = std::fs::File::create(path).expect("a file");
-    let piece = vec![1; 4096];
-    for _ in 0..bytes / piece.len() {
-        if file.write_all(&piece).is_err() {
+    let chunk = vec![1; 4096];
+    for _ in 0..bytes / chunk.len() {
+        if file.write_all(&chunk).is_err() {
             break;
         }
     }
 }
 
-/// Bytes that are free for files.
+/// Free bytes of the file system.
 fn free(folder: &Path) -> usize {
     let output = Command::new("df").args(["--output=avail", "-k"]).arg(folder).output().expect("df runs");
     let text = String::from_utf8_lossy(&output.stdout);
     text.lines().nth(1).and_then(|line| line.trim().parse::<usize>().ok()).expect("a number") * 1024
 }
 
-/// K8: two processes never write to one store.
+/// Two processes never write to one store.
 #[tokio::test]
-async fn a_second_process_on_the_same_folder_is_refused() {
+async fn a_second_process_on_the_same_folder_is_rejected() {
     let host = Host::start().await;
     let (code, log) = Host::refused(|options| options.folder(host.folder())).await;
     assert_eq!(code, Some(1), "{log}");
     assert!(log.contains("is in use by another process") && log.contains("hint: "), "{log}");
-    assert!(log.contains(host.data().to_str().expect("a path")), "it does not say which folder: {log}");
+    assert!(log.contains(host.data().to_str().expect("a path")), "the message does not name the folder: {log}");
     let output = binary(host.folder().path()).args(["token", "reset-admin", "--data"]).arg(host.data()).output();
     let output = output.expect("the binary runs");
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("is in use by another process"));
-    // The first one does not notice.
+    // The first host is unaffected.
     host.admin().event(&events::minimal("phase_changed")).await;
     assert!(ready(&host).await);
 }
 
-/// K1.
+/// Backpressure: events are rejected while the disk is full, and accepted again once there is space.
 #[tokio::test]
 #[ignore = "needs root: mounts a small file system"]
-async fn a_full_disk_loses_nothing_and_service_goes_on_when_there_is_space() {
+async fn a_full_disk_loses_nothing_and_service_resumes_when_there_is_space() {
     let Some(_) = isolated::inside() else {
         let name = "disk::a_full_disk_loses_nothing_and_service_goes_on_when_there_is_space";
         return isolated::again(name, &["--mount"], "").await;
@@ -161,28 +162,28 @@ async fn a_full_disk_loses_nothing_and_service_goes_on_when_there_is_space() {
     admin.settled(&first).await;
 
     ballast(&data.join("ballast"), free(&data).saturating_sub(LEFT));
-    let (mut accepted, refused, answer) = post_until_refused(&admin, 1000, large).await;
-    assert_no_room(&answer);
-    assert_eq!(answer.status(), 507, "{answer}");
-    let (taken, mut refused) = (accepted.len(), vec![refused]);
-    assert!(taken > 0, "nothing fitted into {LEFT} bytes");
-    // Not a byte is left, which readiness says between two tries; a small event may still find a place.
+    let (mut accepted, rejected, response) = post_until_rejected(&admin, 1000, large).await;
+    assert_no_room(&response);
+    assert_eq!(response.status(), 507, "{response}");
+    let (accepted_before, mut rejected) = (accepted.len(), vec![rejected]);
+    assert!(accepted_before > 0, "nothing fitted into {LEFT} bytes");
+    // No byte is left, which readiness shows between two attempts to reopen; a small event may still fit.
     ballast(&data.join("more ballast"), LEFT);
     let mut unready = 0;
     for number in 0..100 {
         let event = if number % 4 == 0 { events::minimal("phase_changed") } else { large() };
-        let answer = post(&admin, &event).await;
-        if answer.status() == 202 {
+        let response = post(&admin, &event).await;
+        if response.status() == 202 {
             accepted.push(id(&event));
         } else {
-            assert_no_room(&answer);
-            refused.push(id(&event));
+            assert_no_room(&response);
+            rejected.push(id(&event));
         }
         unready += usize::from(!ready(&host).await);
     }
     println!(
-        "{taken} events fitted; of 100 more {} did, {unready} times the host was not ready",
-        accepted.len() - taken
+        "{accepted_before} events fitted; of 100 more {} did, {unready} times the host was not ready",
+        accepted.len() - accepted_before
     );
     host.logged("the disk is full").await;
 
@@ -207,21 +208,21 @@ async fn a_full_disk_loses_nothing_and_service_goes_on_when_there_is_space() {
     for _life in 0..2 {
         let admin = host.admin();
         assert_kept(&admin, &accepted).await;
-        for event in &refused {
+        for event in &rejected {
             admin.get(&format!("/events/{event}")).await.problem(404, "not_found");
         }
         host.kill();
         host = host.start_again().await;
     }
-    assert!(unready > 0, "readiness stayed true while nothing fitted");
+    assert!(unready > 0, "readiness stayed true while the disk was full");
     drop(host);
     unmount(&data);
 }
 
-/// K4: a file system that the kernel makes read-only under a running host, as it does with a broken disk.
+/// A file system that the kernel remounts read-only under a running host, as after disk errors.
 #[tokio::test]
 #[ignore = "needs root: mounts a file system"]
-async fn a_file_system_that_turns_read_only_is_told_and_costs_nothing_that_was_accepted() {
+async fn a_file_system_that_turns_read_only_is_reported_and_loses_no_accepted_event() {
     let Some(outside) = isolated::inside() else {
         let name = "disk::a_file_system_that_turns_read_only_is_told_and_costs_nothing_that_was_accepted";
         return isolated::again(name, &["--mount"], "").await;
@@ -239,16 +240,16 @@ async fn a_file_system_that_turns_read_only_is_told_and_costs_nothing_that_was_a
     for event in events::findings(50) {
         accepted.push(admin.event(&event).await);
     }
-    // What ext4 does itself when the disk fails, open files or not.
+    // The same that ext4 does on disk errors, with files open or not.
     mount(&["-o", "remount,abort"], &data);
-    let (more, _, answer) = post_until_refused(&admin, 50, || events::minimal("phase_changed")).await;
+    let (more, _, response) = post_until_rejected(&admin, 50, || events::minimal("phase_changed")).await;
     assert!(more.is_empty(), "{} were accepted on a read-only file system", more.len());
-    assert_eq!(answer.status(), 503, "{answer}");
-    assert_no_room(&answer);
+    assert_eq!(response.status(), 503, "{response}");
+    assert_no_room(&response);
     not_ready(&host).await;
     host.logged("the store failed to write and is closed; restart when the disk is well").await;
     assert!(host.log().contains("Read-only file system") || host.log().contains("Input/output error"));
-    // A host that is asked to end does so, also now.
+    // The host still stops on request.
     host.terminate().await;
     unmount(&data);
 
@@ -257,18 +258,18 @@ async fn a_file_system_that_turns_read_only_is_told_and_costs_nothing_that_was_a
     assert_kept(&host.admin(), &accepted).await;
     host.terminate().await;
     mount(&["-o", "remount,ro"], &data);
-    assert_refused_folder(&folder, &[], "Read-only file system").await;
+    assert_rejected_folder(&folder, &[], "Read-only file system").await;
     mount(&["-o", "remount,rw"], &data);
     let mut host = host.start_again().await;
     assert_kept(&host.admin(), &accepted).await;
     host.terminate().await;
 
-    // Root without the power to ignore permissions.
+    // Root without the capability to ignore permissions.
     for path in [data.join("store"), data.join("store/db")] {
         let permissions = std::fs::metadata(&path).expect("it is there").permissions();
         std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o000)).expect("changed");
         let under = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search"];
-        assert_refused_folder(&folder, &under, "Permission denied").await;
+        assert_rejected_folder(&folder, &under, "Permission denied").await;
         std::fs::set_permissions(&path, permissions).expect("changed");
     }
     let host = host.start_again().await;
@@ -277,8 +278,8 @@ async fn a_file_system_that_turns_read_only_is_told_and_costs_nothing_that_was_a
     unmount(&data);
 }
 
-/// Asserts that a host does not start on this folder and says why.
-async fn assert_refused_folder(folder: &Arc<TempDir>, under: &[&str], why: &str) {
+/// Asserts that a host does not start on this folder, and names the cause.
+async fn assert_rejected_folder(folder: &Arc<TempDir>, under: &[&str], why: &str) {
     let under: Vec<String> = under.iter().map(|word| (*word).to_owned()).collect();
     let (code, log) = Host::refused(|options| options.folder(folder).under(under)).await;
     assert_eq!(code, Some(1), "{log}");
@@ -286,24 +287,24 @@ async fn assert_refused_folder(folder: &Arc<TempDir>, under: &[&str], why: &str)
     assert!(log.contains(folder.path().join("data").to_str().expect("a path")), "which folder? {log}");
 }
 
-/// K4: what is written to files that nobody can reach any more is on no disk.
+/// Writes to unlinked files are lost, so a host whose store was removed accepts nothing.
 #[tokio::test]
-async fn a_store_whose_folder_was_removed_takes_nothing_more() {
+async fn a_store_whose_folder_was_removed_accepts_nothing() {
     let mut host = Host::start().await;
     let admin = host.admin();
     admin.event(&events::minimal("phase_changed")).await;
     std::fs::remove_dir_all(host.data().join("store")).expect("removed");
-    let (_, _, answer) = post_until_refused(&admin, 200, || events::minimal("phase_changed")).await;
-    assert_no_room(&answer);
+    let (_, _, response) = post_until_rejected(&admin, 200, || events::minimal("phase_changed")).await;
+    assert_no_room(&response);
     not_ready(&host).await;
     assert!(host.log().contains("ERROR"), "{}", host.log());
     host.kill();
 }
 
-/// K2: the n-th sync (or write) of a thread fails, once. The one after it would succeed and mean nothing.
+/// The n-th sync (or write) of a thread fails once. A later successful sync would not prove that the data is on disk.
 #[tokio::test]
 #[ignore = "needs strace"]
-async fn a_sync_that_fails_is_never_pretended() {
+async fn a_failed_sync_is_never_acknowledged() {
     let folder = Arc::new(new_folder());
     let mut host = Host::with(|options| options.folder(&folder)).await;
     let token = host.admin().token().to_owned();
@@ -326,13 +327,13 @@ async fn a_sync_that_fails_is_never_pretended() {
         let strace = strace.map(str::to_owned);
         let started = Host::attempt(|options| options.folder(&folder).under(strace)).await;
         let what = match started {
-            // Its start writes, too.
+            // Start-up writes too.
             Err(ended) => {
                 assert_eq!(ended.code, Some(1), "{call} {nth}: {}", ended.log);
                 assert!(ended.log.contains("hint: "), "{call} {nth}: {}", ended.log);
-                "refused to start".to_owned()
+                "did not start".to_owned()
             }
-            Ok(host) => broken_life(host, &token, &mut accepted).await,
+            Ok(host) => run_with_failing_disk(host, &token, &mut accepted).await,
         };
         tally.push(format!("{call} {nth}: {what}"));
         let mut host =
@@ -343,33 +344,33 @@ async fn a_sync_that_fails_is_never_pretended() {
     }
     println!("{}", tally.join("\n"));
     let failed = tally.iter().filter(|line| line.contains("then the store failed")).count();
-    assert!(failed >= 3, "hardly a sync failed under load: {tally:#?}");
+    assert!(failed >= 3, "too few syncs failed under load: {tally:#?}");
 }
 
-/// Posts until something fails, if it does; then nothing is taken any more. What came of it.
-async fn broken_life(mut host: Host, token: &str, accepted: &mut Vec<String>) -> String {
+/// Posts until a write fails, if any does; asserts that nothing is accepted after it. Returns the outcome.
+async fn run_with_failing_disk(mut host: Host, token: &str, accepted: &mut Vec<String>) -> String {
     const EVENTS: usize = 60;
     let admin = host.visitor().with_token(token);
-    let mut taken = 0;
+    let mut accepted_count = 0;
     for _ in 0..EVENTS {
         let event = events::minimal("phase_changed");
-        let answer = admin.post("/events", &event).await;
-        if answer.status() == 202 {
+        let response = admin.post("/events", &event).await;
+        if response.status() == 202 {
             accepted.push(id(&event));
-            taken += 1;
+            accepted_count += 1;
             continue;
         }
-        assert_eq!(answer.status(), 503, "{answer}");
-        assert_no_room(&answer);
+        assert_eq!(response.status(), 503, "{response}");
+        assert_no_room(&response);
         not_ready(&host).await;
         for _ in 0..5 {
-            let answer = admin.post("/events", &events::minimal("phase_changed")).await;
-            assert_eq!(answer.status(), 503, "it went on after a failed write: {answer}");
+            let response = admin.post("/events", &events::minimal("phase_changed")).await;
+            assert_eq!(response.status(), 503, "the host went on after a failed write: {response}");
         }
         host.logged("restart when the disk is well").await;
         host.kill();
-        return format!("{taken} accepted, then the store failed");
+        return format!("{accepted_count} accepted, then the store failed");
     }
     host.kill();
-    format!("{taken} accepted, nothing failed")
+    format!("{accepted_count} accepted, nothing failed")
 }

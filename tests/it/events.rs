@@ -1,10 +1,10 @@
-//! Events: what is taken, what is refused and where, what comes back. Repeats are in `idempotency.rs`.
+//! Events: accepted and rejected input, error positions, and reading back. Repeats are in `idempotency.rs`.
 
 use serde_json::{Value, json};
 
 use crate::support::{Answer, Client, Destination, Host, events, is_id, is_time};
 
-/// Types and the member of `data` that each must have.
+/// Event types, each with the required member of `data`.
 const GROUPS: [(&str, &str); 10] = [
     ("finding_added", "finding"),
     ("finding_verified", "finding"),
@@ -18,12 +18,12 @@ const GROUPS: [(&str, &str); 10] = [
     ("monitor_alert", "monitor"),
 ];
 
-/// A host's admin, and two that post.
+/// A host with an admin and two ingest clients.
 struct Cast {
     admin: Client,
     ingest: Client,
     other: Client,
-    /// Lives as long as they ask it.
+    /// Keeps the host alive.
     _host: Host,
 }
 
@@ -41,7 +41,7 @@ fn id_of(accepted: &Value) -> String {
 }
 
 #[tokio::test]
-async fn an_event_is_taken_and_comes_back_as_it_was_posted() {
+async fn an_event_is_accepted_and_reads_back_as_posted() {
     let cast = Cast::start().await;
     every_type(&cast).await;
     byte_for_byte(&cast).await;
@@ -55,11 +55,11 @@ async fn an_event_is_taken_and_comes_back_as_it_was_posted() {
 async fn every_type(cast: &Cast) {
     for (name, group) in GROUPS {
         let data = json!({ group: {"title": "t"} });
-        let answer = cast.ingest.post("/events", &json!({"type": name, "data": data})).await.expect(202);
-        let accepted = answer.json();
+        let response = cast.ingest.post("/events", &json!({"type": name, "data": data})).await.expect(202);
+        let accepted = response.json();
         let members: Vec<&String> = accepted.as_object().expect("an object").keys().collect();
         assert_eq!(members, ["deliveries", "derived", "id"]);
-        assert!(is_id(&accepted["id"]), "{answer}");
+        assert!(is_id(&accepted["id"]), "{response}");
         assert_eq!((&accepted["deliveries"], &accepted["derived"]), (&json!(0), &json!([])));
         let read = cast.ingest.get(&format!("/events/{}", id_of(&accepted))).await.expect(200).json();
         let members: Vec<&String> = read.as_object().expect("an object").keys().collect();
@@ -71,22 +71,22 @@ async fn every_type(cast: &Cast) {
 }
 
 async fn byte_for_byte(cast: &Cast) {
-    // Every sample, hostile ones too, as its file has it.
+    // Every sample, hostile ones too, byte for byte.
     for sample in heraldry::samples::all() {
         let text = sample.json.trim_end();
-        let answer = cast.ingest.post_text("/events", text).await;
+        let response = cast.ingest.post_text("/events", text).await;
         if text.contains("\"caused_by\"") {
-            answer.fault("/caused_by", "read_only");
+            response.fault("/caused_by", "read_only");
             continue;
         }
-        let read = cast.ingest.get(&format!("/events/{}", id_of(&answer.expect(202).json()))).await.expect(200);
+        let read = cast.ingest.get(&format!("/events/{}", id_of(&response.expect(202).json()))).await.expect(200);
         let posted: Value = serde_json::from_str(text).expect("JSON");
         assert_eq!(read.json()["data"], posted["data"], "{}", sample.name);
         assert_eq!(read.json()["engagement"], posted["engagement"], "{}", sample.name);
         let data = &text[text.find("\"data\":").expect("data")..text.len() - 1];
         assert!(read.text().contains(data), "{}: {read}", sample.name);
     }
-    // Spelled as no serialiser would.
+    // JSON that no serialiser would write.
     let data = "{ \"phase\" :\t{\"n\":1.50e+2, \"big\":123456789012345678901234567890,\"s\":\"\\u0041\\/\\ud83d\\uDE00\" , \
                 \"z\":-0.0},\"extra\":[ 1 ,{ } ] }";
     let engagement = "{ \"name\" : \"N\\u00e9\",\"id\":\"e\" }";
@@ -110,7 +110,7 @@ async fn times_and_ids(cast: &Cast) {
         let id = cast.ingest.event(&event).await;
         assert_eq!(cast.ingest.get(&format!("/events/{id}")).await.json()["occurred_at"], shown, "{given}");
     }
-    // Any UUID is an id, in any case, and is shown in lower case.
+    // Any UUID is a valid id, in upper or lower case; it is shown in lower case.
     for given in ["6BA7B810-9dad-11d1-80b4-00c04fd430c8", "00000000-0000-0000-0000-000000000001", &events::new_id()] {
         let event = json!({"type": "phase_changed", "id": given, "data": {"phase": {}}});
         assert_eq!(cast.ingest.event(&event).await, given.to_ascii_lowercase());
@@ -125,8 +125,8 @@ async fn times_and_ids(cast: &Cast) {
 
 async fn one_or_many(cast: &Cast) {
     let event = || json!({"type": "phase_changed", "data": {"phase": {}}}).to_string();
-    let lines = |answer: Answer, count: usize| {
-        let accepted = answer.expect(202).list();
+    let lines = |response: Answer, count: usize| {
+        let accepted = response.expect(202).list();
         assert_eq!(accepted.len(), count);
         assert!(accepted.iter().all(|one| is_id(&one["id"]) && one["deliveries"] == 0 && one["derived"] == json!([])));
     };
@@ -135,15 +135,15 @@ async fn one_or_many(cast: &Cast) {
     lines(cast.ingest.post_text("/events", format!(" [ {} ,\n{} ] ", event(), event())).await, 2);
     lines(cast.ingest.post_lines("/events", event()).await, 1);
     lines(cast.ingest.post_lines("/events", format!("{}\r\n\n  \n{}\n", event(), event())).await, 2);
-    // A line is an event: one that goes on over two is none, nor is a line with a list.
+    // Each line is one event: an object over two lines is rejected, and so is a line with an array.
     cast.ingest.post_lines("/events", event().replace(",", ",\n")).await.problem(400, "invalid_json");
     cast.ingest.post_lines("/events", format!("[{}]", event())).await.fault("/0", "wrong_type");
-    // Answers are in the order of the events.
+    // Results are in the order of the events.
     let many: Vec<Value> = (0..10).map(|_| events::minimal("phase_changed")).collect();
-    let answered = cast.ingest.post("/events", &json!(many)).await.expect(202).list();
+    let results = cast.ingest.post("/events", &json!(many)).await.expect(202).list();
     let ids = |events: &[Value]| events.iter().map(id_of).collect::<Vec<_>>();
-    assert_eq!(ids(&answered), ids(&many));
-    // Nothing at all is no request.
+    assert_eq!(ids(&results), ids(&many));
+    // An empty body is rejected.
     cast.ingest.post_text("/events", "[]").await.fault("", "empty");
     cast.ingest.post_lines("/events", "\n \n").await.fault("", "empty");
 }
@@ -164,10 +164,14 @@ async fn derived(cast: &Cast) {
         }
         let cause = cast.ingest.get(&format!("/events/{}", id_of(&accepted))).await.expect(200).json();
         assert!(cause.get("caused_by").is_none(), "{cause}");
-        // The derived id is the host's: nobody posts under it.
-        let mut taken = events::minimal("phase_changed");
-        taken["id"] = derived[0].clone();
-        cast.ingest.post("/events", &taken).await.problem(422, "event_id_taken").errors(&[("/id", "event_id_taken")]);
+        // The derived id is reserved: no client can post with it.
+        let mut reserved = events::minimal("phase_changed");
+        reserved["id"] = derived[0].clone();
+        cast.ingest
+            .post("/events", &reserved)
+            .await
+            .problem(422, "event_id_taken")
+            .errors(&[("/id", "event_id_taken")]);
     }
     for event in [
         events::finding("no leak", "high"),
@@ -193,18 +197,18 @@ async fn readers(cast: &Cast) {
         let path = format!("/events/{id}");
         cast.ingest.get(&path).await.expect(200);
         cast.admin.get(&path).await.expect(200);
-        let foreign = cast.other.get(&path).await;
+        let other_tokens = cast.other.get(&path).await;
         let missing = cast.other.get(&format!("/events/{}", events::new_id())).await;
-        foreign.problem(404, "not_found");
-        assert_eq!(foreign.text(), missing.text(), "what is foreign looks as if it were not there");
+        other_tokens.problem(404, "not_found");
+        assert_eq!(other_tokens.text(), missing.text(), "an event of another token must look as if it did not exist");
     }
-    // An admin's event is the admin's.
+    // An event that the admin posted is not readable with the ingest token.
     let id = cast.admin.event(&events::minimal("phase_changed")).await;
     cast.ingest.get(&format!("/events/{id}")).await.problem(404, "not_found");
     cast.admin.get(&format!("/events/{id}")).await.expect(200);
 }
 
-/// `deliveries` counts what the post made: of derived events and held ones too.
+/// `deliveries` counts all deliveries created by the post, including held ones and those of derived events.
 async fn counted(cast: &Cast) {
     let destination = Destination::start().await;
     let severe = json!({"event_types": ["finding_added"], "filter": {"min_severity": "medium"}});
@@ -227,8 +231,8 @@ async fn counted(cast: &Cast) {
         ("of another engagement", events::in_engagement(finding("low"), "e-3"), 0),
         ("for both conditions", events::in_engagement(finding("high"), "e-2"), 3),
         ("for one of both conditions", events::in_engagement(finding("medium"), "e-2"), 2),
-        ("of a type nobody filters by", events::in_engagement(events::minimal("phase_changed"), "e-2"), 2),
-        ("of a type nobody asked for", events::minimal("report_ready"), 0),
+        ("of a type without a filter", events::in_engagement(events::minimal("phase_changed"), "e-2"), 2),
+        ("of a type that no webhook selects", events::minimal("report_ready"), 0),
         ("critical: the derived one too", finding("critical"), 2),
         ("critical, in an engagement", events::in_engagement(finding("critical"), "e-2"), 5),
     ] {
@@ -252,7 +256,7 @@ async fn counted(cast: &Cast) {
 }
 
 #[tokio::test]
-async fn what_is_wrong_with_an_event_is_named_at_its_place_and_nothing_is_taken() {
+async fn every_fault_of_an_event_is_reported_at_its_pointer_and_nothing_is_accepted() {
     let cast = Cast::start().await;
     let destination = Destination::start().await;
     cast.admin.webhook(&destination.url("/"), json!({})).await;
@@ -261,11 +265,11 @@ async fn what_is_wrong_with_an_event_is_named_at_its_place_and_nothing_is_taken(
         let expected = |prefix: &str| -> Vec<(String, &str)> {
             faults.iter().map(|(pointer, code)| (format!("{prefix}{pointer}"), *code)).collect()
         };
-        let check = |answer: Answer, prefix: &str| {
+        let check = |response: Answer, prefix: &str| {
             let expected = expected(prefix);
             let expected: Vec<(&str, &str)> =
                 expected.iter().map(|(pointer, code)| (pointer.as_str(), *code)).collect();
-            answer.faults(&expected);
+            response.faults(&expected);
         };
         check(cast.ingest.post("/events", &event).await, "");
         check(cast.ingest.post("/events", &json!([good(), event])).await, "/1");
@@ -273,10 +277,10 @@ async fn what_is_wrong_with_an_event_is_named_at_its_place_and_nothing_is_taken(
         let preview = cast.ingest.post("/formatters/json/preview", &json!({ "event": event })).await;
         check(preview, "/event");
     }
-    // Every fault of every event comes at once.
-    let answer =
+    // All faults of all events are reported at once.
+    let response =
         cast.ingest.post("/events", &json!([{"type": "nope", "data": {}}, good(), 7, {"data": 1, "x": 1}])).await;
-    answer.faults(&[
+    response.faults(&[
         ("/0/type", "unknown_event_type"),
         ("/2", "wrong_type"),
         ("/3/type", "required"),
@@ -287,7 +291,7 @@ async fn what_is_wrong_with_an_event_is_named_at_its_place_and_nothing_is_taken(
     limits(&cast).await;
 }
 
-/// Events, and what is wrong with them.
+/// Invalid events, with the expected pointers and codes.
 fn faulty() -> Vec<(Value, Vec<(&'static str, &'static str)>)> {
     let phase = |member: &str, value: Value| {
         let mut event = json!({"type": "phase_changed", "data": {"phase": {}}});
@@ -380,7 +384,7 @@ async fn whole_or_not_at_all(cast: &Cast, destination: &Destination) {
     for event in &good {
         cast.ingest.get(&format!("/events/{}", id_of(event))).await.problem(404, "not_found");
     }
-    // What is right is then taken under the same ids, and is all that was ever sent.
+    // The corrected events are accepted under the same ids, and nothing else was ever sent.
     cast.ingest.post("/events", &json!(good)).await.expect(202);
     for event in &good {
         cast.ingest.settled(&id_of(event)).await;
@@ -388,7 +392,7 @@ async fn whole_or_not_at_all(cast: &Cast, destination: &Destination) {
     assert_eq!(destination.received().len(), 3);
 }
 
-/// An event whose text has so many bytes.
+/// An event whose text has this many bytes.
 fn event_of(bytes: usize) -> String {
     let empty = "{\"type\":\"phase_changed\",\"data\":{\"phase\":{\"name\":\"\"}}}";
     let padding = "x".repeat(bytes - empty.len());
@@ -397,33 +401,33 @@ fn event_of(bytes: usize) -> String {
 
 async fn limits(cast: &Cast) {
     let post = async |text: String| cast.ingest.post_text("/events", text).await;
-    let refused = |answer: Answer, code: &str, limit: &str| {
-        answer.problem(413, code);
-        assert!(answer.text().contains(limit), "{code} names its limit: {answer}");
+    let rejected = |response: Answer, code: &str, limit: &str| {
+        response.problem(413, code);
+        assert!(response.text().contains(limit), "{code} names its limit: {response}");
     };
     // One event: 256 KiB, white space around it not counted.
     let most = 256 * 1024;
     post(event_of(most)).await.expect(202);
     post(format!("  {}\n", event_of(most))).await.expect(202);
-    refused(post(event_of(most + 1)).await, "event_too_large", "262144");
-    refused(post(format!("[{},{}]", event_of(100), event_of(most + 1))).await, "event_too_large", "262144");
+    rejected(post(event_of(most + 1)).await, "event_too_large", "262144");
+    rejected(post(format!("[{},{}]", event_of(100), event_of(most + 1))).await, "event_too_large", "262144");
     let lines = format!("{}\n{}", event_of(100), event_of(most + 1));
-    refused(cast.ingest.post_lines("/events", lines).await, "event_too_large", "262144");
+    rejected(cast.ingest.post_lines("/events", lines).await, "event_too_large", "262144");
     let preview = format!("{{\"event\":{}}}", event_of(most + 1));
-    refused(cast.ingest.post_text("/formatters/json/preview", preview).await, "event_too_large", "262144");
+    rejected(cast.ingest.post_text("/formatters/json/preview", preview).await, "event_too_large", "262144");
     // One request: 1,000 events.
     let many = |count: usize| vec![event_of(100); count];
     assert_eq!(post(format!("[{}]", many(1000).join(","))).await.expect(202).list().len(), 1000);
-    refused(post(format!("[{}]", many(1001).join(","))).await, "too_many_events", "1000");
+    rejected(post(format!("[{}]", many(1001).join(","))).await, "too_many_events", "1000");
     assert_eq!(cast.ingest.post_lines("/events", many(1000).join("\n")).await.expect(202).list().len(), 1000);
-    refused(cast.ingest.post_lines("/events", many(1001).join("\n")).await, "too_many_events", "1000");
+    rejected(cast.ingest.post_lines("/events", many(1001).join("\n")).await, "too_many_events", "1000");
     // One body: 4 MiB.
     let body = |bytes: usize| {
         let text = format!("[{}]", vec![event_of(most - 1); 15].join(","));
         format!("{text}{}", " ".repeat(bytes - text.len()))
     };
     assert_eq!(post(body(4 * 1024 * 1024)).await.expect(202).list().len(), 15);
-    refused(post(body(4 * 1024 * 1024 + 1)).await, "body_too_large", "4194304");
+    rejected(post(body(4 * 1024 * 1024 + 1)).await, "body_too_large", "4194304");
 }
 
 #[tokio::test]
@@ -441,25 +445,25 @@ async fn the_limits_of_a_request_are_settings() {
 }
 
 #[tokio::test]
-async fn a_token_that_posts_too_much_is_told_when_to_come_back_and_others_go_on() {
+async fn a_token_over_its_rate_gets_retry_after_and_others_are_unaffected() {
     let host = Host::with(|options| options.args(["--token-rate", "20"])).await;
     let admin = host.admin();
     let (eager, other) = (admin.new_token("ingest").await, admin.new_token("ingest").await);
-    let (mut taken, mut refused) = (Vec::new(), 0);
+    let (mut accepted, mut rejected) = (Vec::new(), 0);
     for _ in 0..200 {
-        let answer = eager.post("/events", &events::minimal("report_ready")).await;
-        if answer.status() == 202 {
-            taken.push(answer.json()["id"].as_str().expect("an id").to_owned());
+        let response = eager.post("/events", &events::minimal("report_ready")).await;
+        if response.status() == 202 {
+            accepted.push(response.json()["id"].as_str().expect("an id").to_owned());
         } else {
-            let problem = answer.problem(429, "too_many_requests");
+            let problem = response.problem(429, "too_many_requests");
             let wait: u64 = problem.header("retry-after").parse().expect("seconds");
             assert!((1..=2).contains(&wait), "{wait}");
-            refused += 1;
+            rejected += 1;
         }
     }
-    assert!(taken.len() >= 20 && refused > 0, "{} taken, {refused} refused", taken.len());
+    assert!(accepted.len() >= 20 && rejected > 0, "{} accepted, {rejected} rejected", accepted.len());
     other.post("/events", &events::minimal("report_ready")).await.expect(202);
-    for event in taken {
+    for event in accepted {
         eager.get(&format!("/events/{event}")).await.expect(200);
     }
 }

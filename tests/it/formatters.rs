@@ -1,4 +1,4 @@
-//! Formatters as the API shows them, and previews. What a stranger's component may do is in `stranger.rs`.
+//! Formatters in the API, and previews. Third-party components are in `third_party.rs`.
 
 use std::sync::Arc;
 
@@ -47,7 +47,7 @@ fn members(value: &Value) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn built_in_formatters_are_listed_and_show_what_they_would_send() {
+async fn built_in_formatters_are_listed_and_preview_every_sample() {
     let host = Host::start().await;
     let admin = host.admin();
     let listed = admin.get("/formatters").await.expect(200).list();
@@ -73,8 +73,8 @@ async fn built_in_formatters_are_listed_and_show_what_they_would_send() {
         admin.post(&format!("/formatters/{missing}/preview"), &event).await.problem(404, "not_found");
     }
     every_sample(&admin).await;
-    refused_previews(&admin).await;
-    previews_tell_the_truth(&admin).await;
+    rejected_previews(&admin).await;
+    previews_equal_deliveries(&admin).await;
 }
 
 async fn every_sample(admin: &Client) {
@@ -87,10 +87,10 @@ async fn every_sample(admin: &Client) {
                 _ => json!({}),
             };
             let body = format!("{{\"event\":{},\"options\":{options}}}", sample.json);
-            let answer = admin.post_text(&format!("/formatters/{name}/preview"), body).await.expect(200);
-            let preview = answer.json();
+            let response = admin.post_text(&format!("/formatters/{name}/preview"), body).await.expect(200);
+            let preview = response.json();
             assert_eq!(members(&preview), PREVIEW, "{name}");
-            assert_eq!((&preview["headers"], &preview["log"]), (&json!({}), &json!([])), "{answer}");
+            assert_eq!((&preview["headers"], &preview["log"]), (&json!({}), &json!([])), "{response}");
             let text = preview["body"].as_str().expect("text");
             let content_type = preview["content_type"].as_str().expect("a type");
             match name {
@@ -118,7 +118,7 @@ async fn every_sample(admin: &Client) {
     }
 }
 
-async fn refused_previews(admin: &Client) {
+async fn rejected_previews(admin: &Client) {
     let event = || events::minimal("phase_changed");
     for (body, faults) in [
         (json!([]), vec![("", "wrong_type")]),
@@ -134,16 +134,16 @@ async fn refused_previews(admin: &Client) {
     ] {
         admin.post("/formatters/json/preview", &body).await.faults(&faults);
     }
-    let answer =
+    let response =
         admin.post("/formatters/json/preview", &json!({"event": event(), "options": {"shape": "odd", "x": 1}})).await;
-    answer.problem(422, "invalid_fields");
+    response.problem(422, "invalid_fields");
     for pointer in ["/options/shape", "/options/x"] {
-        assert!(answer.text().contains(&format!("\"pointer\":\"{pointer}\"")), "{pointer}: {answer}");
+        assert!(response.text().contains(&format!("\"pointer\":\"{pointer}\"")), "{pointer}: {response}");
     }
 }
 
-/// What a preview shows is what a delivery brings, byte for byte; and nothing is sent or kept for it.
-async fn previews_tell_the_truth(admin: &Client) {
+/// A preview is identical to the delivery, byte for byte; it sends and stores nothing.
+async fn previews_equal_deliveries(admin: &Client) {
     let destination = Destination::start().await;
     for (name, options) in [
         ("cef", json!({"vendor": "ACME"})),
@@ -170,7 +170,7 @@ async fn previews_tell_the_truth(admin: &Client) {
 }
 
 #[tokio::test]
-async fn a_file_that_cannot_be_used_is_named_with_its_reason_and_stops_nothing() {
+async fn a_rejected_drop_in_file_is_listed_with_its_reason_and_affects_no_other() {
     let folder = Arc::new(host::new_folder());
     let drop_in = folder.path().join("formatters.d");
     std::fs::create_dir(&drop_in).expect("a folder");
@@ -188,23 +188,23 @@ async fn a_file_that_cannot_be_used_is_named_with_its_reason_and_stops_nothing()
     expected.sort_unstable();
     assert_eq!(names, expected);
     for (name, code) in [("broken", None), ("empty", None), ("usurper", Some("reserved_name"))] {
-        let refused = admin.get(&format!("/formatters/{name}")).await.expect(200).json();
-        assert_eq!((&refused["state"], &refused["origin"]), (&json!("rejected"), &json!("folder")));
-        assert_eq!(refused["file"], json!(format!("{name}.wasm")));
+        let rejected = admin.get(&format!("/formatters/{name}")).await.expect(200).json();
+        assert_eq!((&rejected["state"], &rejected["origin"]), (&json!("rejected"), &json!("folder")));
+        assert_eq!(rejected["file"], json!(format!("{name}.wasm")));
         for unknown in ["version", "description", "options_schema"] {
-            assert_eq!(refused[unknown], json!(null), "{unknown}");
+            assert_eq!(rejected[unknown], json!(null), "{unknown}");
         }
         let (found, reason) =
-            (refused["code"].as_str().expect("a code"), refused["reason"].as_str().expect("a reason"));
-        assert!(!found.is_empty() && reason.len() > 10 && code.is_none_or(|code| code == found), "{refused}");
+            (rejected["code"].as_str().expect("a code"), rejected["reason"].as_str().expect("a reason"));
+        assert!(!found.is_empty() && reason.len() > 10 && code.is_none_or(|code| code == found), "{rejected}");
         assert!(host.log().contains(&format!("{name}.wasm")), "the log names {name}: {}", host.log());
-        // It is no format.
+        // It cannot be used as a format.
         let webhook = json!({"name": "n", "url": "http://127.0.0.1:9/", "format": name});
         admin.post("/webhooks", &webhook).await.fault("/format", "unknown_format");
         let preview = json!({"event": events::minimal("phase_changed")});
         admin.post(&format!("/formatters/{name}/preview"), &preview).await.problem(422, "not_formatted");
     }
-    // The others work as if it were not there.
+    // The others are unaffected.
     let destination = Destination::start().await;
     admin.webhook(&destination.url("/"), json!({"format": "slack"})).await;
     admin.event(&events::sample("finding_added")).await;

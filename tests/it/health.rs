@@ -1,11 +1,11 @@
-//! `/healthz`, `/readyz` and `/metrics`: what a supervisor asks, without a token.
+//! `/healthz`, `/readyz` and `/metrics`: for supervisors, without a token.
 
 use serde_json::json;
 
 use crate::support::{Client, Destination, Host, Reply, events, eventually};
 
 #[tokio::test]
-async fn a_supervisor_needs_no_token_and_learns_how_the_host_is() {
+async fn health_readiness_and_metrics_need_no_token() {
     let host = Host::with(|options| options.args(["--breaker-threshold", "1"])).await;
     let (admin, anyone) = (host.admin(), host.visitor().outside());
     assert_eq!(anyone.get("/healthz").await.expect(200).json(), json!({"status": "ok"}));
@@ -31,7 +31,7 @@ async fn a_supervisor_needs_no_token_and_learns_how_the_host_is() {
         "heraldry_webhooks{state=\"off\"} 1".to_owned(),
         "heraldry_webhooks{state=\"tripped\"} 1".to_owned(),
         format!("heraldry_webhook_tripped{{webhook=\"{tripped}\"}} 1"),
-        "heraldry_formatter_calls{formatter=\"json\"} 3".to_owned(),
+        "heraldry_formatter_calls_total{formatter=\"json\"} 3".to_owned(),
         "heraldry_http_requests_total{method=\"POST\",route=\"/api/v1/events\",status=\"202\"} 2".to_owned(),
         "heraldry_http_requests_total{method=\"GET\",route=\"/api/v1/webhooks/{id}\",status=\"404\"} 1".to_owned(),
         "heraldry_store_writable 1".to_owned(),
@@ -48,7 +48,7 @@ async fn a_supervisor_needs_no_token_and_learns_how_the_host_is() {
     well_formed(metrics.text());
 }
 
-/// Whether the metrics have this line before long; counting comes a moment after what is counted.
+/// True if the metrics show this line within 5 s; counters follow the counted action with a short delay.
 async fn shows(anyone: &Client, line: &str) -> bool {
     let has = async || anyone.get("/metrics").await.expect(200).text().lines().any(|shown| shown == line);
     tokio::time::timeout(std::time::Duration::from_secs(5), eventually(line, async || has().await.then_some(())))
@@ -56,7 +56,7 @@ async fn shows(anyone: &Client, line: &str) -> bool {
         .is_ok()
 }
 
-/// Each line is a comment, or a name, labels and a number; each name was declared; it ends as it must.
+/// Checks the OpenMetrics syntax: comments or samples, declared names, the end mark.
 fn well_formed(text: &str) {
     assert!(text.ends_with("# EOF\n"), "{text}");
     let mut declared = Vec::new();

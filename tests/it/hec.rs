@@ -1,5 +1,5 @@
-//! Batches into a strict HTTP Event Collector of the test's own, which keeps Splunk's documented rules (FORMATS,
-//! section 5), events and raw lines; and the pace at which a webhook is sent to.
+//! Batches of events and of raw lines into a strict HTTP Event Collector, written here after Splunk's documented rules
+//! (`formatters/FORMATS.md`, section 5); and the pace (rate limit) of a webhook.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -18,13 +18,13 @@ const TOKEN: &str = "11111111-2222-3333-4444-555555555555";
 #[derive(Default)]
 struct Seen {
     requests: usize,
-    /// How often an event was taken, by its id.
-    taken: BTreeMap<String, usize>,
+    /// Number of times that each event was received, by its id.
+    received: BTreeMap<String, usize>,
     lines: Vec<String>,
-    /// So many requests are answered with "busy" first.
+    /// Number of requests that are first responded to with "busy".
     busy: usize,
-    /// What is refused when it stands in an event.
-    refused: Option<&'static str>,
+    /// Events that contain this text are rejected.
+    rejected: Option<&'static str>,
 }
 
 type Shared = Arc<Mutex<Seen>>;
@@ -48,12 +48,12 @@ impl Collector {
         Self { origin, seen }
     }
 
-    fn look<T>(&self, look: impl FnOnce(&mut Seen) -> T) -> T {
-        look(&mut self.seen.lock().expect("nobody panics with it"))
+    fn with_seen<T>(&self, read: impl FnOnce(&mut Seen) -> T) -> T {
+        read(&mut self.seen.lock().expect("no panic while it was locked"))
     }
 }
 
-fn answer(status: u16, code: u16, text: &str) -> Answer {
+fn response(status: u16, code: u16, text: &str) -> Answer {
     (StatusCode::from_u16(status).expect("a status"), json!({"text": text, "code": code}).to_string())
 }
 
@@ -61,45 +61,45 @@ fn admit(headers: &HeaderMap, seen: &mut Seen) -> Result<(), Answer> {
     seen.requests += 1;
     let given = headers.get("authorization").and_then(|value| value.to_str().ok());
     match given.and_then(|given| given.strip_prefix("Splunk ")) {
-        None => return Err(answer(401, 2, "Token is required")),
-        Some(token) if token != TOKEN => return Err(answer(403, 4, "Invalid token")),
+        None => return Err(response(401, 2, "Token is required")),
+        Some(token) if token != TOKEN => return Err(response(403, 4, "Invalid token")),
         Some(_) => {}
     }
     if seen.busy > 0 {
         seen.busy -= 1;
-        return Err(answer(503, 9, "Server is busy"));
+        return Err(response(503, 9, "Server is busy"));
     }
     Ok(())
 }
 
 async fn event(State(seen): State<Shared>, headers: HeaderMap, body: Bytes) -> Answer {
-    let mut seen = seen.lock().expect("nobody panics with it");
-    match admit(&headers, &mut seen).and_then(|()| take(&mut seen, &body)) {
-        Ok(()) => answer(200, 0, "Success"),
-        Err(answer) => answer,
+    let mut seen = seen.lock().expect("no panic while it was locked");
+    match admit(&headers, &mut seen).and_then(|()| accept(&mut seen, &body)) {
+        Ok(()) => response(200, 0, "Success"),
+        Err(response) => response,
     }
 }
 
-/// All of a request or nothing of it.
-fn take(seen: &mut Seen, body: &[u8]) -> Result<(), Answer> {
+/// Accepts all events of a request, or none.
+fn accept(seen: &mut Seen, body: &[u8]) -> Result<(), Answer> {
     if body.is_empty() {
-        return Err(answer(400, 5, "No data"));
+        return Err(response(400, 5, "No data"));
     }
     let mut ids = Vec::new();
     for envelope in serde_json::Deserializer::from_slice(body).into_iter::<Value>() {
-        let envelope = envelope.map_err(|_| answer(400, 6, "Invalid data format"))?;
-        let members = envelope.as_object().ok_or_else(|| answer(400, 6, "Invalid data format"))?;
+        let envelope = envelope.map_err(|_| response(400, 6, "Invalid data format"))?;
+        let members = envelope.as_object().ok_or_else(|| response(400, 6, "Invalid data format"))?;
         for name in members.keys() {
             if !["time", "host", "source", "sourcetype", "index", "event", "fields"].contains(&name.as_str()) {
-                return Err(answer(400, 6, "Invalid data format"));
+                return Err(response(400, 6, "Invalid data format"));
             }
         }
-        let event = members.get("event").ok_or_else(|| answer(400, 12, "Event field is required"))?;
+        let event = members.get("event").ok_or_else(|| response(400, 12, "Event field is required"))?;
         if event.is_null() || event == "" || event.as_object().is_some_and(serde_json::Map::is_empty) {
-            return Err(answer(400, 13, "Event field cannot be blank"));
+            return Err(response(400, 13, "Event field cannot be blank"));
         }
         if !members.get("time").is_some_and(|time| time.as_f64().is_some_and(|time| time > 1e9 && time < 1e10)) {
-            return Err(answer(400, 6, "Invalid data format"));
+            return Err(response(400, 6, "Invalid data format"));
         }
         let flat = |value: &Value| match value {
             Value::Array(items) => items.iter().all(|item| item.is_string() || item.is_number()),
@@ -107,38 +107,38 @@ fn take(seen: &mut Seen, body: &[u8]) -> Result<(), Answer> {
         };
         let fields = members.get("fields").and_then(Value::as_object);
         if !fields.is_none_or(|fields| fields.values().all(flat)) {
-            return Err(answer(400, 15, "Error in handling indexed fields"));
+            return Err(response(400, 15, "Error in handling indexed fields"));
         }
         if members.get("index").is_some_and(|index| index != "main") {
-            return Err(answer(400, 7, "Incorrect index"));
+            return Err(response(400, 7, "Incorrect index"));
         }
-        if seen.refused.is_some_and(|word| event.to_string().contains(word)) {
-            return Err(answer(400, 6, "Invalid data format"));
+        if seen.rejected.is_some_and(|word| event.to_string().contains(word)) {
+            return Err(response(400, 6, "Invalid data format"));
         }
         ids.push(event["id"].as_str().unwrap_or_default().to_owned());
     }
     for id in ids {
-        *seen.taken.entry(id).or_default() += 1;
+        *seen.received.entry(id).or_default() += 1;
     }
     Ok(())
 }
 
 async fn raw(State(seen): State<Shared>, headers: HeaderMap, body: String) -> Answer {
-    let mut seen = seen.lock().expect("nobody panics with it");
-    if let Err(answer) = admit(&headers, &mut seen) {
-        return answer;
+    let mut seen = seen.lock().expect("no panic while it was locked");
+    if let Err(response) = admit(&headers, &mut seen) {
+        return response;
     }
     let channel = headers.get("x-splunk-request-channel").and_then(|value| value.to_str().ok());
     match channel {
-        None => return answer(400, 10, "Data channel is missing"),
-        Some(channel) if uuid::Uuid::parse_str(channel).is_err() => return answer(400, 11, "Invalid data channel"),
+        None => return response(400, 10, "Data channel is missing"),
+        Some(channel) if uuid::Uuid::parse_str(channel).is_err() => return response(400, 11, "Invalid data channel"),
         Some(_) => {}
     }
     if body.trim().is_empty() {
-        return answer(400, 5, "No data");
+        return response(400, 5, "No data");
     }
     seen.lines.extend(body.lines().map(str::to_owned));
-    answer(200, 0, "Success")
+    response(200, 0, "Success")
 }
 
 fn samples() -> Vec<Value> {
@@ -152,15 +152,15 @@ fn samples() -> Vec<Value> {
         .collect()
 }
 
-/// Posts events at once; the ids of all that came of them.
+/// Posts events in one request; returns the ids, with those of derived events.
 async fn post_all(admin: &Client, events: &[Value]) -> Vec<String> {
-    let answers = admin.post("/events", &json!(events)).await.expect(202).list();
-    let ids = |answer: &Value| {
+    let responses = admin.post("/events", &json!(events)).await.expect(202).list();
+    let ids = |response: &Value| {
         let derived =
-            answer["derived"].as_array().expect("a list").iter().map(|id| id.as_str().expect("an id").to_owned());
-        derived.chain([answer["id"].as_str().expect("an id").to_owned()]).collect::<Vec<_>>()
+            response["derived"].as_array().expect("a list").iter().map(|id| id.as_str().expect("an id").to_owned());
+        derived.chain([response["id"].as_str().expect("an id").to_owned()]).collect::<Vec<_>>()
     };
-    answers.iter().flat_map(ids).collect()
+    responses.iter().flat_map(ids).collect()
 }
 
 async fn status_of(admin: &Client, event: &str) -> String {
@@ -184,21 +184,21 @@ async fn host() -> Host {
 }
 
 #[tokio::test]
-async fn events_go_in_batches_and_each_has_its_outcome() {
+async fn events_are_sent_in_batches_and_each_has_its_own_outcome() {
     let (host, collector) = (host().await, Collector::start().await);
     let admin = host.admin();
-    collector.look(|seen| seen.busy = 1);
+    collector.with_seen(|seen| seen.busy = 1);
     let webhook = admin.webhook(&format!("{}/services/collector/event", collector.origin), splunk(json!({}))).await;
     let ids = post_all(&admin, &samples()).await;
     for id in &ids {
         assert_eq!(status_of(&admin, id).await, "delivered");
     }
-    let (requests, taken) = collector.look(|seen| (seen.requests, seen.taken.clone()));
-    assert_eq!(taken.values().sum::<usize>(), ids.len(), "each once: {taken:?}");
+    let (requests, received) = collector.with_seen(|seen| (seen.requests, seen.received.clone()));
+    assert_eq!(received.values().sum::<usize>(), ids.len(), "each once: {received:?}");
     assert!(requests <= ids.len().div_ceil(10) + 2, "{requests} requests for {} events", ids.len());
     let history = admin.history(&webhook).await;
     let busy: Vec<_> = history.iter().filter(|attempt| attempt["success"] == false).collect();
-    assert!(busy.len() > 1, "one outcome for each of the batch");
+    assert!(busy.len() > 1, "one outcome per event of the batch");
     for attempt in busy {
         assert!(attempt["error"].as_str().is_some_and(|error| error.contains("busy")), "{attempt}");
         assert!(attempt["note"].as_str().is_some_and(|note| note.starts_with("one of ")), "{attempt}");
@@ -206,10 +206,10 @@ async fn events_go_in_batches_and_each_has_its_outcome() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_with_one_event_does_not_take_the_others_with_it() {
+async fn one_rejected_event_does_not_fail_the_others_of_its_batch() {
     let (host, collector) = (host().await, Collector::start().await);
     let admin = host.admin();
-    collector.look(|seen| seen.refused = Some("poison"));
+    collector.with_seen(|seen| seen.rejected = Some("poison"));
     admin.webhook(&format!("{}/services/collector/event", collector.origin), splunk(json!({}))).await;
     let titles = ["a", "b", "poison", "c", "d", "e", "f"];
     let posted: Vec<_> = titles.iter().map(|title| events::finding(title, "low")).collect();
@@ -218,12 +218,12 @@ async fn what_is_wrong_with_one_event_does_not_take_the_others_with_it() {
         let expected = if title == "poison" { "failed" } else { "delivered" };
         assert_eq!(status_of(&admin, id).await, expected, "{title}");
     }
-    let taken = collector.look(|seen| seen.taken.clone());
-    assert_eq!((taken.len(), taken.values().sum::<usize>()), (6, 6), "{taken:?}");
+    let received = collector.with_seen(|seen| seen.received.clone());
+    assert_eq!((received.len(), received.values().sum::<usize>()), (6, 6), "{received:?}");
 }
 
 #[tokio::test]
-async fn what_the_collector_says_is_in_the_history_in_words() {
+async fn the_error_codes_of_the_collector_are_explained_in_the_history() {
     let (host, collector) = (host().await, Collector::start().await);
     let admin = host.admin();
     let url = format!("{}/services/collector/event", collector.origin);
@@ -236,7 +236,7 @@ async fn what_the_collector_says_is_in_the_history_in_words() {
         let attempt = admin.post(&format!("/webhooks/{webhook}/test"), &json!({})).await.expect(200).json();
         assert_eq!(attempt["success"], false);
         assert!(attempt["error"].as_str().is_some_and(|error| error.contains(word)), "{attempt}");
-        // It is of no use to try again.
+        // A retry cannot succeed.
         admin.event(&events::finding("x", "low")).await;
         let history = admin.history_of(&webhook, 2).await;
         assert_eq!(
@@ -257,12 +257,12 @@ async fn lines_go_to_the_raw_endpoint_with_their_channel() {
         let headers = json!({"Authorization": format!("Splunk {TOKEN}"), "X-Splunk-Request-Channel": events::new_id()});
         let fields = json!({"format": format, "headers": headers, "batch": {"max_events": 5, "max_wait_ms": 100}});
         let webhook = admin.webhook(&url, fields).await;
-        collector.look(|seen| seen.lines.clear());
+        collector.with_seen(|seen| seen.lines.clear());
         let ids = post_all(&admin, &samples()).await;
         for id in &ids {
             assert_eq!(status_of(&admin, id).await, "delivered");
         }
-        let lines = collector.look(|seen| seen.lines.clone());
+        let lines = collector.with_seen(|seen| seen.lines.clone());
         assert_eq!(lines.len(), ids.len(), "{format}");
         for id in &ids {
             assert_eq!(lines.iter().filter(|line| line.contains(id.as_str())).count(), 1, "{format}: {id}");
@@ -271,7 +271,7 @@ async fn lines_go_to_the_raw_endpoint_with_their_channel() {
     }
 }
 
-/// When each of a webhook's attempts was begun, in milliseconds, in order.
+/// Start times of a webhook's attempts in Unix milliseconds, in order.
 async fn begun(admin: &Client, webhook: &str, attempts: usize) -> Vec<i64> {
     let history = admin.history_of(webhook, attempts).await;
     let at = |attempt: &Value| {
@@ -299,10 +299,10 @@ async fn a_rate_limit_spaces_attempts() {
     }
 }
 
-/// Events that were posted laid out hold line feeds, and cannot share a request whose events are lines: each has its
-/// own, and all have their place in the pace.
+/// Events that were posted pretty-printed contain line feeds and cannot share a request of lines: each is sent in a
+/// request of its own, and each of these requests counts against the rate limit.
 #[tokio::test]
-async fn what_cannot_be_joined_goes_alone_and_keeps_the_pace() {
+async fn events_that_cannot_be_batched_are_sent_alone_within_the_rate_limit() {
     let (host, destination) = (host().await, Destination::start().await);
     let admin = host.admin();
     let fields = json!({
@@ -327,7 +327,7 @@ async fn what_cannot_be_joined_goes_alone_and_keeps_the_pace() {
 }
 
 #[tokio::test]
-async fn a_429_pauses_all_that_waits() {
+async fn a_429_pauses_all_pending_deliveries() {
     let busy = Reply::full(429, &[("Retry-After", "2")], b"");
     let (host, destination) = (host().await, Destination::answering([busy]).await);
     let admin = host.admin();
@@ -338,5 +338,8 @@ async fn a_429_pauses_all_that_waits() {
         admin.event(&event).await;
     }
     let times = begun(&admin, &webhook, 7).await;
-    assert!(times[1] - first >= 1995, "something was sent while the destination wanted nothing: {times:?}");
+    assert!(
+        times[1] - first >= 1995,
+        "a request was sent during the pause that the destination had asked for: {times:?}"
+    );
 }

@@ -1,10 +1,10 @@
-//! Modules that attack the host, each made for it, against a host that has other work to do.
+//! Hostile components, against a host under load.
 
 use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
-use heraldry::formatter::{Compiler, Report, Workbench, WorkbenchOptions};
+use heraldry::formatter::{Compiler, ComponentRuntime, ComponentRuntimeOptions, Report};
 use heraldry::model::settings::SandboxSettings;
 use serde_json::json;
 use tokio::time::Instant;
@@ -12,10 +12,10 @@ use tokio::time::Instant;
 use crate::support::component::LOOP;
 use crate::support::{Destination, Handmade, Host, events, host};
 
-/// A memory that holds this and no more.
+/// Size of a WebAssembly memory page in bytes.
 const PAGE: usize = 65_536;
 
-/// What each does, and what is said of it.
+/// The attacks: name, component, code and words of the finding.
 fn attacks() -> Vec<(&'static str, Handmade, &'static str, &'static str)> {
     let made = |name: &'static str| Handmade::new(name, "1.0.0", "x");
     let many: String = (0..300).map(|n| format!("(func $f{n} (result i32) (call $f{}))", (n + 1) % 300)).collect();
@@ -67,7 +67,7 @@ fn attacks() -> Vec<(&'static str, Handmade, &'static str, &'static str)> {
             "a-gibibyte",
             made("a-gibibyte").payload(&[], 0, 1 << 30),
             "sample_failed",
-            "it broke off or crossed a limit: no such memory",
+            "it crashed or crossed a limit: no such memory",
         ),
         ("a-million-headers", a_million_headers(), "sample_failed", "limit on output"),
         (
@@ -82,7 +82,7 @@ fn attacks() -> Vec<(&'static str, Handmade, &'static str, &'static str)> {
             "sample_failed",
             "reached outside its memory",
         ),
-        ("lies-about-its-answer", made("lies-about-its-answer").format("(i32.const -8)"), "sample_failed", "broke off"),
+        ("lies-about-its-result", made("lies-about-its-result").format("(i32.const -8)"), "sample_failed", "crashed"),
         (
             "begins-large",
             made("begins-large").pages(1100),
@@ -93,7 +93,7 @@ fn attacks() -> Vec<(&'static str, Handmade, &'static str, &'static str)> {
     ]
 }
 
-/// All names and values are the same bytes: little memory, much to lift.
+/// All names and values share the same bytes: little guest memory, a lot of work for the host.
 fn a_million_headers() -> Handmade {
     let fill = r#"(local $at i32)
         (local.set $at (i32.const 131072))
@@ -112,7 +112,7 @@ fn a_million_headers() -> Handmade {
 }
 
 #[tokio::test]
-async fn attackers_are_refused_by_name_while_others_get_their_deliveries() {
+async fn hostile_components_are_rejected_by_cause_while_other_deliveries_arrive() {
     let host = Host::start().await;
     let admin = host.admin();
     let destination = Destination::start().await;
@@ -121,13 +121,13 @@ async fn attackers_are_refused_by_name_while_others_get_their_deliveries() {
         let admin = admin.clone();
         async move {
             for (name, made, code, words) in attacks() {
-                let answer = admin.install(name, &made.build()).await;
-                assert_eq!(answer.status(), 422, "{name}: {answer}");
-                let problem = answer.json();
-                assert_eq!(problem["code"], code, "{name}: {answer}");
-                // One that lies about its lists is told in the engine's words.
-                let told = words.starts_with("it broke off") || problem["reason"].to_string().contains(words);
-                assert!(told, "{name}: {answer}");
+                let response = admin.install(name, &made.build()).await;
+                assert_eq!(response.status(), 422, "{name}: {response}");
+                let problem = response.json();
+                assert_eq!(problem["code"], code, "{name}: {response}");
+                // A list with invalid bounds is reported in the engine's words.
+                let matches = words.starts_with("it crashed") || problem["reason"].to_string().contains(words);
+                assert!(matches, "{name}: {response}");
             }
         }
     });
@@ -137,16 +137,16 @@ async fn attackers_are_refused_by_name_while_others_get_their_deliveries() {
         assert_eq!(admin.settled(&id).await[0]["status"], "delivered");
         healthy += 1;
     }
-    attack.await.expect("every attacker was refused");
+    attack.await.expect("every attacker was rejected");
     assert!(healthy > 3, "only {healthy} deliveries in between");
     assert_eq!(destination.wait_for(healthy).await.len(), healthy);
-    // What they took is given back: no instance is left, whatever it had grown to.
+    // Their memory is released: no instance is left.
     let resident = host.resident_kib();
     assert!(resident < 400 * 1024, "{resident} KiB are left");
 }
 
 #[tokio::test]
-async fn a_compile_bomb_is_stopped_and_the_api_answers_meanwhile() {
+async fn a_compile_bomb_is_stopped_while_the_api_keeps_responding() {
     let host = Host::with(|options| options.args(["--formatter-compile-time", "4s"])).await;
     let admin = host.admin();
     // Many functions, each with a wide branch.
@@ -165,15 +165,15 @@ async fn a_compile_bomb_is_stopped_and_the_api_answers_meanwhile() {
         longest = longest.max(asked.elapsed());
         tokio::task::yield_now().await;
     }
-    let answer = upload.await.expect("an answer");
-    assert_eq!((answer.status(), &answer.json()["code"]), (422, &json!("compile_limit")), "{answer}");
-    assert!(longest < Duration::from_secs(5), "the API did not answer for {longest:?}");
-    // The next one is compiled as ever.
+    let response = upload.await.expect("a response");
+    assert_eq!((response.status(), &response.json()["code"]), (422, &json!("compile_limit")), "{response}");
+    assert!(longest < Duration::from_secs(5), "the API did not respond for {longest:?}");
+    // The next component is compiled normally.
     admin.install("fine", &Handmade::new("fine", "1.0.0", "x").build()).await.expect(201);
 }
 
 #[tokio::test]
-async fn compiled_code_that_is_not_ours_is_never_loaded() {
+async fn compiled_code_with_a_wrong_mac_is_never_loaded() {
     let folder = Arc::new(host::new_folder());
     let mut host = Host::with(|options| options.folder(&folder)).await;
     assert!(host.terminate().await.success());
@@ -183,7 +183,7 @@ async fn compiled_code_that_is_not_ours_is_never_loaded() {
     let mut paths: Vec<_> = list().filter(code).map(|entry| entry.path()).collect();
     paths.sort();
     assert_eq!(paths.len(), 10, "one for each built-in formatter");
-    // A flipped bit, a cut, another one's code with its right MAC, nothing, and what an attacker would like.
+    // A flipped bit, a truncated file, another component's code with its valid MAC, an empty file, injected code.
     let mut flipped = fs::read(&paths[0]).expect("code");
     let middle = flipped.len() / 2;
     flipped[middle] ^= 1;
@@ -196,23 +196,23 @@ async fn compiled_code_that_is_not_ours_is_never_loaded() {
     let host = host.start_again().await;
     let listed = host.admin().get("/formatters").await.expect(200).list();
     assert!(listed.len() == paths.len() && listed.iter().all(|formatter| formatter["state"] == "ready"), "{listed:?}");
-    assert!(host.log().matches("it is compiled anew").count() >= 4, "{}", host.log());
+    assert!(host.log().matches("the component is compiled again").count() >= 4, "{}", host.log());
 }
 
-fn workbench() -> Workbench {
-    let options = WorkbenchOptions {
+fn runtime() -> ComponentRuntime {
+    let options = ComponentRuntimeOptions {
         settings: SandboxSettings { fuel: 3_000_000, ..SandboxSettings::default() },
         calls: 2,
         compiler: Compiler::Here,
-        kept: None,
+        code_cache: None,
         host_name: "heraldry.example".into(),
         samples: heraldry::app::trial_samples().into_iter().take(1).collect(),
     };
-    Workbench::new(options).expect("a workbench")
+    ComponentRuntime::new(options).expect("a runtime")
 }
 
-fn judged(workbench: &Workbench, bytes: &[u8]) -> Report {
-    let (report, loaded) = workbench.check(bytes);
+fn checked(runtime: &ComponentRuntime, bytes: &[u8]) -> Report {
+    let (report, loaded) = runtime.check(bytes);
     assert_eq!(report.fits, loaded.is_some());
     let sentences = report.findings.iter().all(|finding| !finding.message.is_empty() && !finding.fix.is_empty());
     assert!(sentences, "{report:?}");
@@ -220,28 +220,28 @@ fn judged(workbench: &Workbench, bytes: &[u8]) -> Report {
 }
 
 #[test]
-fn a_component_that_is_cut_anywhere_does_not_fit() {
-    let workbench = workbench();
+fn a_truncated_component_is_rejected() {
+    let runtime = runtime();
     let whole = Handmade::new("whole", "1.0.0", "x").build();
-    assert!(judged(&workbench, &whole).fits, "{:?}", judged(&workbench, &whole));
-    // The sections at the end are names and producers, without which it is whole.
+    assert!(checked(&runtime, &whole).fits, "{:?}", checked(&runtime, &whole));
+    // The last sections hold names and producers, without which a component is still complete.
     let needed = whole.windows(9).rposition(|window| window == b"producers").unwrap_or(whole.len());
     for end in 0..whole.len() {
-        let report = judged(&workbench, &whole[..end]);
+        let report = checked(&runtime, &whole[..end]);
         assert!(!report.fits || end > needed / 2, "cut at {end} of {}", whole.len());
     }
 }
 
 #[test]
-fn a_component_with_a_flipped_bit_is_judged_and_nothing_breaks() {
-    let workbench = workbench();
+fn a_component_with_a_flipped_bit_is_checked_without_a_crash() {
+    let runtime = runtime();
     let whole = Handmade::new("whole", "1.0.0", "x").build();
-    let mut refused = 0;
-    // Every byte has its turn; which bit is flipped moves on with it.
-    for place in (0..whole.len()).step_by(3) {
+    let mut rejected = 0;
+    // Every third byte is flipped in turn, each in another bit.
+    for position in (0..whole.len()).step_by(3) {
         let mut flipped = whole.clone();
-        flipped[place] ^= 1 << (place % 8);
-        refused += usize::from(!judged(&workbench, &flipped).fits);
+        flipped[position] ^= 1 << (position % 8);
+        rejected += usize::from(!checked(&runtime, &flipped).fits);
     }
-    assert!(refused > whole.len() / 10, "only {refused} of {} were refused", whole.len() / 3);
+    assert!(rejected > whole.len() / 10, "only {rejected} of {} were rejected", whole.len() / 3);
 }

@@ -1,4 +1,4 @@
-//! What destinations say in words: read by the formatter, decided by the host.
+//! Destinations that respond in words: interpreted by the formatter, decided by the host.
 
 use serde_json::{Value, json};
 
@@ -10,7 +10,7 @@ async fn outcome(admin: &Client, destination: &Destination, format: &str, reply:
     let fields = json!({"format": format, "retry_count": 1});
     let webhook = admin.webhook(&destination.url("/"), fields).await;
     let id = admin.event(&events::finding("x", "low")).await;
-    // A webhook that is being switched off shows what is under way as held, for a moment.
+    // While a webhook is being disabled, a delivery in flight is shown as held for a short time.
     let delivery = eventually("the delivery to end", async || {
         let event = admin.get(&format!("/events/{id}")).await.expect(200).json();
         let ended = |delivery: &&Value| delivery["status"] == "delivered" || delivery["status"] == "failed";
@@ -25,7 +25,7 @@ async fn outcome(admin: &Client, destination: &Destination, format: &str, reply:
 }
 
 #[tokio::test]
-async fn answers_of_chat_services_are_told_in_words() {
+async fn error_responses_of_chat_services_are_explained() {
     let host = Host::with(|options| options.retry_every("20ms")).await;
     let admin = host.admin();
     let destination = Destination::start().await;
@@ -34,7 +34,7 @@ async fn answers_of_chat_services_are_told_in_words() {
         "Webhook message delivery failed with error: Microsoft Teams endpoint returned HTTP error 413 with ContextId x";
     let throttled =
         "Webhook message delivery failed with error: Microsoft Teams endpoint returned HTTP error 429 with ContextId x";
-    for (format, reply, status, attempts, active, told) in [
+    for (format, reply, status, attempts, active, words) in [
         ("slack", text(200, "ok"), "delivered", 1, true, None),
         ("slack", text(404, "no_service"), "failed", 1, true, Some("no_service")),
         ("slack", text(410, "channel_is_archived"), "failed", 1, false, Some("channel_is_archived")),
@@ -51,13 +51,13 @@ async fn answers_of_chat_services_are_told_in_words() {
         assert_eq!(attempt["success"], status == "delivered");
         let error = attempt["error"].as_str().unwrap_or_default();
         assert_eq!(error.is_empty(), status == "delivered", "{attempt}");
-        if let Some(told) = told {
-            assert!(error.starts_with("status: ") && error.contains(told) && error.split(' ').count() > 8, "{error}");
+        if let Some(words) = words {
+            assert!(error.starts_with("status: ") && error.contains(words) && error.split(' ').count() > 8, "{error}");
         }
     }
 }
 
-/// A formatter whose verdict is laid out by hand.
+/// A formatter whose verdict is written to memory by hand.
 fn with_verdict(name: &str, verdict: &[u8], reason: &str) -> Vec<u8> {
     let mut fields = String::new();
     data(&mut fields, 640, verdict);
@@ -66,7 +66,7 @@ fn with_verdict(name: &str, verdict: &[u8], reason: &str) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn what_a_stranger_makes_of_an_answer_is_clamped_and_cleaned() {
+async fn the_verdict_of_a_third_party_formatter_is_clamped_and_sanitised() {
     let host = Host::with(|options| options.retry_every("20ms").args(["--retry-after-cap", "50ms"])).await;
     let admin = host.admin();
     let destination = Destination::start().await;
@@ -76,7 +76,7 @@ async fn what_a_stranger_makes_of_an_answer_is_clamped_and_cleaned() {
     let retry = words(&[2, 1, u32::MAX as usize, 45_000, reason.len()]);
     let long = "x".repeat(5000);
     let long_failed = [words(&[3, 45_000, long.len()]), vec![0]].concat();
-    admin.install("refuses", &with_verdict("refuses", &failed, reason)).await.expect(201);
+    admin.install("rejects", &with_verdict("rejects", &failed, reason)).await.expect(201);
     admin.install("waits", &with_verdict("waits", &retry, reason)).await.expect(201);
     admin.install("talks", &with_verdict("talks", &long_failed, &long)).await.expect(201);
     admin.install("delivers", &with_verdict("delivers", &words(&[1]), "")).await.expect(201);
@@ -85,7 +85,7 @@ async fn what_a_stranger_makes_of_an_answer_is_clamped_and_cleaned() {
     let loops = Handmade::new("loops", "1.0.0", "x").interpret("(loop (br 0)) (unreachable)").build();
     admin.install("loops", &loops).await.expect(201);
     for (format, status, expected, attempts, active) in [
-        ("refuses", 200, "failed", 1, false),
+        ("rejects", 200, "failed", 1, false),
         ("waits", 200, "failed", 2, true),
         ("talks", 200, "failed", 1, true),
         ("delivers", 500, "delivered", 1, true),
@@ -97,15 +97,15 @@ async fn what_a_stranger_makes_of_an_answer_is_clamped_and_cleaned() {
         assert_eq!(state, json!({"status": expected, "attempts": attempts, "active": active}), "{format}: {attempt}");
         let error = attempt["error"].as_str().unwrap_or_default();
         assert!(error.len() < 700 && !error.chars().any(|c| c.is_control() || c == '\u{202e}'), "{error:?}");
-        if format == "refuses" {
-            assert_eq!(error, "status: the destination answered 200 OK: told   [31m you  so");
+        if format == "rejects" {
+            assert_eq!(error, "status: the destination responded with 200 OK: told   [31m you  so");
         }
     }
     let info = admin.formatter("breaks").await;
     assert_eq!((&info["interprets"], &info["traps"]["panic"]), (&json!(true), &json!(3)), "{info}");
-    // A test delivery is read in the same way.
+    // A test delivery is interpreted in the same way.
     destination.from_now_on(Reply::status(200));
-    let webhook = admin.webhook(&destination.url("/"), json!({"format": "refuses"})).await;
+    let webhook = admin.webhook(&destination.url("/"), json!({"format": "rejects"})).await;
     let attempt = admin.post(&format!("/webhooks/{webhook}/test"), &json!({})).await.expect(200).json();
     assert_eq!(attempt["success"], false, "{attempt}");
 }

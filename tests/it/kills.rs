@@ -1,8 +1,8 @@
-//! R1: SIGKILL at random moments under load. Whatever was answered 202 arrives, and little arrives twice.
+//! SIGKILL at random times under load. Every event acknowledged with 202 is delivered, and few deliveries arrive twice.
 //!
 //! The long run, with a tally at its end:
 //! `HERALDRY_KILLS=300 cargo test --locked -p heraldry --test it -- --ignored --nocapture kills::`
-//! (`HERALDRY_SEED` repeats the moments of another run).
+//! (`HERALDRY_SEED` repeats the kill times of another run).
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -17,34 +17,34 @@ use tokio::time::Instant;
 
 use crate::support::{Client, Destination, Host, PATIENCE, Received, Reply, events};
 
-/// Kills in a usual run, and in the long one unless [`KILLS`] says otherwise.
+/// Kills in a usual run, and in the long one unless [`KILLS`] overrides it.
 const SHORT: usize = 8;
 const LONG: usize = 300;
 const KILLS: &str = "HERALDRY_KILLS";
 const SEED: &str = "HERALDRY_SEED";
 
-/// How long a life takes load before it is killed, in milliseconds.
+/// Time under load before a kill, in milliseconds.
 const LIFE_MS: std::ops::Range<u64> = 20..400;
-/// One life in so many is killed while it starts, this many milliseconds after its birth.
-const STILLBORN: usize = 8;
-const BIRTH_MS: std::ops::Range<u64> = 1..80;
-/// Clients that post one event after the other. The first never pauses: its answers are the ticks of the clock.
+/// One process in so many is killed during its start, this many milliseconds after it was spawned.
+const KILLED_AT_START: usize = 8;
+const START_MS: std::ops::Range<u64> = 1..80;
+/// Clients that post one event after the other. The first never pauses: its responses are the ticks of the clock.
 const POSTERS: usize = 8;
-/// Where the webhooks send to; what comes to the last one fails half of the time.
+/// The webhooks' paths; requests to the last one fail half of the time.
 const PATHS: [&str; 3] = ["/steady", "/signed", "/half"];
-/// Deliveries that may be open before the posters pause: what a run piles up has to be delivered at its end.
+/// Open deliveries at which the posters pause, since the backlog must be delivered at the end of the run.
 const OPEN_DELIVERIES: usize = 1500;
-/// What a kill cuts: `--webhook-concurrency` (32) attempts of each webhook, less than `--concurrency` (256).
+/// Attempts that a kill interrupts: `--webhook-concurrency` (32) per webhook, in all less than `--concurrency` (256).
 const IN_FLIGHT: usize = 32 * PATHS.len();
-/// Whatever came to its end this many ticks before a kill is on the disk. A tick is a commit that began after the
-/// one before it had ended and takes along every outcome that the writer knew of; the others are for the way of an
-/// outcome from the peer to the writer on a machine with more to do than that.
+/// An outcome that is this many ticks older than a kill is on the disk. A tick is a (group) commit that began after the
+/// one before it had ended, and carries every outcome that the writer knew of; the other ticks allow for the time that
+/// an outcome takes from the peer to the writer on a loaded machine.
 const TICKS: usize = 8;
-/// After so many attempts even the webhook that fails takes what comes.
+/// Attempt from which the failing webhook accepts every request.
 const LAST_FAILURE: u32 = 8;
 
 #[tokio::test]
-async fn what_was_answered_202_is_delivered_however_often_the_host_is_killed() {
+async fn accepted_events_are_delivered_however_often_the_host_is_killed() {
     run(SHORT).await;
 }
 
@@ -54,26 +54,26 @@ async fn three_hundred_kills_lose_nothing() {
     run(number(KILLS).map_or(LONG, |kills| usize::try_from(kills).expect("a number of kills"))).await;
 }
 
-#[expect(clippy::disallowed_methods, reason = "how whoever runs the long test says how long")]
+#[expect(clippy::disallowed_methods, reason = "the length of the long run is set by a variable")]
 fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok().map(|text| text.parse().expect("a whole number"))
 }
 
-/// One delivery as the destination saw it.
+/// One delivery as seen by the destination.
 struct Seen {
     event: String,
     body: u64,
-    /// The life in which each attempt was seen last.
+    /// The process life in which each attempt was last seen.
     attempts: BTreeMap<u32, usize>,
-    taken: bool,
+    delivered: bool,
 }
 
-/// What one life of the host did.
+/// Counts of one process life of the host.
 #[derive(Default)]
 struct Life {
     /// Requests that arrived in each tick.
     arrivals: Vec<usize>,
-    /// Attempts of this life that were made again in a later one.
+    /// Attempts of this life that were repeated in a later one.
     again: usize,
 }
 
@@ -84,16 +84,16 @@ struct Ledger {
     /// The deliveries of an event on a path.
     by_event: HashMap<String, [Option<String>; PATHS.len()]>,
     requests: usize,
-    taken: usize,
+    delivered: usize,
     wrong: Vec<String>,
 }
 
-/// What posters and the destination know.
+/// State shared by posters and the destination.
 #[derive(Clone, Default)]
 struct Book {
     ledger: Arc<Mutex<Ledger>>,
     accepted: Arc<Mutex<Vec<String>>>,
-    answered: Arc<AtomicUsize>,
+    acknowledged: Arc<AtomicUsize>,
     repeated: Arc<AtomicUsize>,
     stop: Arc<AtomicBool>,
 }
@@ -117,13 +117,13 @@ impl Book {
         }
     }
 
-    /// Deliveries that were promised and have not been taken.
+    /// Deliveries of accepted events that have not been delivered.
     fn open(&self) -> usize {
-        let promised = self.answered.load(Ordering::Relaxed) * PATHS.len();
-        promised.saturating_sub(self.ledger().taken)
+        let promised = self.acknowledged.load(Ordering::Relaxed) * PATHS.len();
+        promised.saturating_sub(self.ledger().delivered)
     }
 
-    /// Writes a request down; what it is answered.
+    /// Records a request; returns the reply.
     fn arrived(&self, request: &Received) -> Reply {
         let (delivery, attempt) = (request.delivery().to_owned(), request.attempt());
         let mut hasher = DefaultHasher::new();
@@ -141,7 +141,7 @@ impl Book {
             if ledger.by_event.entry(event.clone()).or_default()[path].replace(delivery.clone()).is_some() {
                 ledger.wrong.push(format!("the event {event} got a second delivery to {}", request.path));
             }
-            let seen = Seen { event, body, attempts: BTreeMap::new(), taken: false };
+            let seen = Seen { event, body, attempts: BTreeMap::new(), delivered: false };
             ledger.deliveries.insert(delivery.clone(), seen);
         }
         let seen = ledger.deliveries.get_mut(&delivery).expect("it is there now");
@@ -151,19 +151,19 @@ impl Book {
         if let Some(before) = seen.attempts.insert(attempt, now) {
             ledger.lives[before].again += 1;
         }
-        // The same attempt is answered alike whenever it comes.
+        // A repeat of the same attempt gets the same reply.
         let mut hasher = DefaultHasher::new();
         (&delivery, attempt).hash(&mut hasher);
         let fails = request.path == PATHS[2] && attempt <= LAST_FAILURE && hasher.finish().is_multiple_of(2);
-        if !fails && !seen.taken {
-            seen.taken = true;
-            ledger.taken += 1;
+        if !fails && !seen.delivered {
+            seen.delivered = true;
+            ledger.delivered += 1;
         }
         Reply::status(if fails { 500 } else { 200 })
     }
 }
 
-/// Posts one event after the other, each until it is accepted, to whichever host is there.
+/// Posts one event after the other, each until it is accepted, to the current host.
 async fn post(number: usize, mut hosts: watch::Receiver<Client>, book: Book) {
     while !book.stop.load(Ordering::Relaxed) {
         let event = events::finding(&format!("of poster {number}"), "");
@@ -171,19 +171,19 @@ async fn post(number: usize, mut hosts: watch::Receiver<Client>, book: Book) {
         loop {
             let client = hosts.borrow_and_update().clone();
             match client.request("POST", "/events").json(&event).try_send().await {
-                Some(answer) if answer.status() == 202 => {
-                    assert_eq!(answer.json()["id"], json!(id));
+                Some(response) if response.status() == 202 => {
+                    assert_eq!(response.json()["id"], json!(id));
                     break;
                 }
-                Some(answer) => assert_eq!(answer.status(), 503, "{answer}"),
+                Some(response) => assert_eq!(response.status(), 503, "{response}"),
                 None => {}
             }
-            // It may have been accepted without an answer: the same id makes the repeat harmless.
+            // It may have been accepted without a response: the id makes the retry idempotent.
             book.repeated.fetch_add(1, Ordering::Relaxed);
-            // At once when the next host is there; else now and then.
+            // At once when the next host is up; else at intervals.
             let _ = tokio::time::timeout(Duration::from_millis(100), hosts.changed()).await;
         }
-        book.answered.fetch_add(1, Ordering::Relaxed);
+        book.acknowledged.fetch_add(1, Ordering::Relaxed);
         book.accepted().push(id);
         if number == 0 {
             book.tick();
@@ -195,10 +195,10 @@ async fn post(number: usize, mut hosts: watch::Receiver<Client>, book: Book) {
     }
 }
 
-#[expect(clippy::print_stdout, reason = "the tally is what somebody runs the long one for")]
+#[expect(clippy::print_stdout, reason = "the tally is the purpose of the long run")]
 async fn run(kills: usize) {
     let seed = number(SEED).unwrap_or_else(|| fastrand::u64(..));
-    println!("the seed is {seed}: {SEED}={seed} repeats the moments");
+    println!("the seed is {seed}: {SEED}={seed} repeats the kill times");
     let mut random = fastrand::Rng::with_seed(seed);
     let book = Book::default();
     book.new_life();
@@ -222,12 +222,12 @@ async fn run(kills: usize) {
     let mut starts = Vec::new();
     let mut stillborn = 0;
     for kill in 1..=kills {
-        // No wait for something: the moment is what is tried.
+        // A fixed sleep, not a condition: the random time is what is tested.
         tokio::time::sleep(Duration::from_millis(random.u64(LIFE_MS))).await;
         host.kill();
-        if kill % STILLBORN == 0 {
+        if kill % KILLED_AT_START == 0 {
             book.new_life();
-            host = host.start_again_and_kill(Duration::from_millis(random.u64(BIRTH_MS))).await;
+            host = host.start_again_and_kill(Duration::from_millis(random.u64(START_MS))).await;
             stillborn += 1;
         }
         book.new_life();
@@ -236,7 +236,7 @@ async fn run(kills: usize) {
         starts.push(begun.elapsed());
         hosts.send_replace(host.admin());
         if let Some(ended) = posters.try_join_next() {
-            panic!("a poster ended before its time: {ended:?}");
+            panic!("a poster ended too early: {ended:?}");
         }
     }
     book.stop.store(true, Ordering::Relaxed);
@@ -245,7 +245,7 @@ async fn run(kills: usize) {
     }
     let waiting = book.open();
     let accepted: HashSet<String> = book.accepted().iter().cloned().collect();
-    // The tally is printed also when something is lost: what never comes ends the wait, and is told below.
+    // The tally is printed even if deliveries are lost: the wait ends after a timeout, and the loss is asserted below.
     let deadline = Instant::now() + PATIENCE * 2;
     while missing(&book, &accepted) > 0 && Instant::now() < deadline {
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -281,25 +281,25 @@ async fn run(kills: usize) {
     }
 }
 
-/// Deliveries of accepted events that no destination has taken.
+/// Number of deliveries of accepted events that have not been delivered.
 fn missing(book: &Book, accepted: &HashSet<String>) -> usize {
     let ledger = book.ledger();
-    // The cheap look first.
-    if ledger.taken < accepted.len() * PATHS.len() {
-        return accepted.len() * PATHS.len() - ledger.taken;
+    // The cheap check first.
+    if ledger.delivered < accepted.len() * PATHS.len() {
+        return accepted.len() * PATHS.len() - ledger.delivered;
     }
     missing_of(&ledger, accepted)
 }
 
 fn missing_of(ledger: &Ledger, accepted: &HashSet<String>) -> usize {
-    let taken = |delivery: &Option<String>| {
-        delivery.as_ref().and_then(|delivery| ledger.deliveries.get(delivery)).is_some_and(|seen| seen.taken)
+    let delivered = |delivery: &Option<String>| {
+        delivery.as_ref().and_then(|delivery| ledger.deliveries.get(delivery)).is_some_and(|seen| seen.delivered)
     };
-    let of_event = |event| ledger.by_event.get(event).map_or(0, |all| all.iter().filter(|one| taken(one)).count());
+    let of_event = |event| ledger.by_event.get(event).map_or(0, |all| all.iter().filter(|one| delivered(one)).count());
     accepted.iter().map(|event| PATHS.len() - of_event(event)).sum()
 }
 
-/// How many deliveries of these events have which status, as the host tells it once none is pending any more.
+/// Number of deliveries per status, once none of these events' deliveries is pending.
 async fn statuses(admin: &Client, accepted: &HashSet<String>) -> HashMap<String, usize> {
     let accepted: Vec<String> = accepted.iter().cloned().collect();
     let mut asking = JoinSet::new();
@@ -324,7 +324,7 @@ async fn settled(admin: Client, events: Vec<String>) -> Vec<String> {
             let deliveries = shown["deliveries"].as_array().expect("a list").iter();
             let statuses = deliveries.map(|one| one["status"].as_str().expect("a status").to_owned());
             let statuses: Vec<String> = statuses.collect();
-            // The last outcomes may not have been written yet.
+            // The last outcomes may still be unwritten.
             if Instant::now() > deadline || !statuses.iter().any(|status| status == "pending") {
                 all.extend(statuses);
                 break;

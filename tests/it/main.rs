@@ -1,5 +1,5 @@
-//! Everything that the outside sees, over real HTTP, on the real binary. One file per feature; each test
-//! starts the hosts that it needs, on ports of the system's choice and in folders of their own.
+//! End-to-end tests of the binary over real HTTP. One file per feature; each test starts its own hosts, on ports chosen
+//! by the system and in folders of their own.
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -7,7 +7,6 @@ mod support;
 mod audit;
 mod author;
 mod breaker;
-mod care;
 mod collector_faults;
 mod collectors;
 mod commands;
@@ -17,6 +16,7 @@ mod deliveries_api;
 mod delivery;
 mod destinations;
 mod disk;
+mod drop_in;
 mod events;
 mod formatters;
 mod health;
@@ -25,7 +25,7 @@ mod hostile;
 mod idempotency;
 mod interpret;
 mod kills;
-mod live;
+mod maintenance;
 mod openapi;
 mod recovery;
 mod roles;
@@ -35,8 +35,8 @@ mod shared_events;
 mod shutdown;
 mod soak;
 mod ssrf;
-mod stranger;
 mod swaps;
+mod third_party;
 mod tokens;
 mod under_load;
 mod uploads;

@@ -1,4 +1,4 @@
-//! The OpenAPI document and its page: complete, true, and served by the host alone.
+//! The OpenAPI document and its page: complete, accurate, and self-contained.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Answer, Client, Destination, Host, events};
 
-/// Every route of the contract that needs a token, below `/api/v1`.
+/// Every route that needs a token, below `/api/v1`.
 const ROUTES: [&str; 26] = [
     "DELETE /formatters/{name}",
     "DELETE /tokens/{id}",
@@ -37,20 +37,20 @@ const ROUTES: [&str; 26] = [
     "PUT /webhooks/{id}",
 ];
 const OUTSIDE: [&str; 5] = ["/docs", "/healthz", "/metrics", "/openapi.json", "/readyz"];
-const NOBODY: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
+const UNKNOWN_ID: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
 
 #[tokio::test]
-async fn the_document_describes_every_route_and_every_answer() {
+async fn the_document_describes_every_route_and_every_response() {
     let host = Host::start().await;
     let anyone = host.visitor().outside();
-    let answer = anyone.get("/openapi.json").await.expect(200);
-    assert_eq!(answer.header("content-type"), "application/json");
-    let document = Document(answer.json());
+    let response = anyone.get("/openapi.json").await.expect(200);
+    assert_eq!(response.header("content-type"), "application/json");
+    let document = Document(response.json());
     document.has_the_routes();
     document.stands_alone();
-    every_answer_is_described(&host, &document).await;
+    every_response_is_described(&host, &document).await;
     every_good_body_is_described(&document);
-    the_page_needs_nobody_else(&anyone).await;
+    the_page_is_self_contained(&anyone).await;
 }
 
 struct Document(Value);
@@ -78,12 +78,13 @@ impl Document {
         }
     }
 
-    /// No reference leads out of the document or nowhere.
+    /// Every reference resolves within the document.
     fn stands_alone(&self) {
         let mut values = vec![&self.0];
         while let Some(value) = values.pop() {
             if let Some(reference) = value.get("$ref").and_then(Value::as_str) {
-                let pointer = reference.strip_prefix('#').unwrap_or_else(|| panic!("leads elsewhere: {reference}"));
+                let pointer =
+                    reference.strip_prefix('#').unwrap_or_else(|| panic!("an external reference: {reference}"));
                 assert!(self.0.pointer(pointer).is_some(), "leads nowhere: {reference}");
             }
             match value {
@@ -103,34 +104,34 @@ impl Document {
         operation
     }
 
-    /// A schema of the document, with what it refers to.
+    /// A schema of the document, with the schemas that it refers to.
     fn validator(&self, schema: &Value) -> Validator {
         let whole = json!({"allOf": [schema], "components": self.0["components"]});
         jsonschema::validator_for(&whole).expect("a JSON Schema")
     }
 
-    /// Asserts that an answer is one that its route is described to give.
+    /// Asserts that a response is described for its route.
     #[track_caller]
-    fn allows(&self, line: &str, answer: &Answer) {
-        let status = answer.status().to_string();
-        let response = &self.operation(line)["responses"][&status];
-        assert!(response.is_object(), "{line} is not said to answer {status}: {answer}");
-        let content_type = answer.header("content-type").split(';').next().expect("a part");
-        if answer.bytes().is_empty() {
-            assert!(response.get("content").is_none(), "{line} {status} is said to have a body: {answer}");
+    fn allows(&self, line: &str, response: &Answer) {
+        let status = response.status().to_string();
+        let described = &self.operation(line)["responses"][&status];
+        assert!(described.is_object(), "{line} does not describe {status}: {response}");
+        let content_type = response.header("content-type").split(';').next().expect("a part");
+        if response.bytes().is_empty() {
+            assert!(described.get("content").is_none(), "{line} {status} is described with a body: {response}");
             return;
         }
-        let schema = &response["content"][content_type]["schema"];
-        assert!(schema.is_object(), "{line} {status} is not said to be {content_type}: {answer}");
+        let schema = &described["content"][content_type]["schema"];
+        assert!(schema.is_object(), "{line} {status} is not described as {content_type}: {response}");
         if content_type.ends_with("/json") || content_type.ends_with("+json") {
             let errors: Vec<String> =
-                self.validator(schema).iter_errors(&answer.json()).map(|e| e.to_string()).collect();
-            assert!(errors.is_empty(), "{line} {status}: {errors:?}: {answer}");
+                self.validator(schema).iter_errors(&response.json()).map(|e| e.to_string()).collect();
+            assert!(errors.is_empty(), "{line} {status}: {errors:?}: {response}");
         }
     }
 }
 
-async fn every_answer_is_described(host: &Host, document: &Document) {
+async fn every_response_is_described(host: &Host, document: &Document) {
     let admin = host.admin();
     let (pentester, ingest) = (admin.new_token("pentester").await, admin.new_token("ingest").await);
     let destination = Destination::start().await;
@@ -145,21 +146,21 @@ async fn every_answer_is_described(host: &Host, document: &Document) {
     let token = admin.post("/tokens", &json!({"name": "n", "role": "ingest"})).await.expect(201).json();
     let delivery = admin.history(&webhook).await[0]["delivery_id"].as_str().expect("an id").to_owned();
 
-    let everybody = [host.visitor(), pentester, ingest, admin];
+    let clients = [host.visitor(), pentester, ingest, admin];
     for line in ROUTES {
-        // What a path may name: something of its kind, and nothing.
+        // A path with an existing id and with an unknown one.
         let of_kind = match line.split_once('/').map(|(_, path)| path.split('/').next().expect("a part")) {
             Some("webhooks") => webhook.as_str(),
             Some("events") => derived.as_str(),
             Some("tokens") => token["id"].as_str().expect("an id"),
             _ => "syslog",
         };
-        for named in [NOBODY, of_kind] {
-            for who in &everybody {
-                let line_of = line.replace("{delivery_id}", if named == NOBODY { NOBODY } else { &delivery });
-                for (path, answer) in asked(document, line, &line_of, named, who).await {
-                    assert_ne!(answer.status(), 405, "{path}");
-                    document.allows(line, &answer);
+        for named in [UNKNOWN_ID, of_kind] {
+            for client in &clients {
+                let line_of = line.replace("{delivery_id}", if named == UNKNOWN_ID { UNKNOWN_ID } else { &delivery });
+                for (path, response) in responses(document, line, &line_of, named, client).await {
+                    assert_ne!(response.status(), 405, "{path}");
+                    document.allows(line, &response);
                 }
             }
         }
@@ -170,27 +171,33 @@ async fn every_answer_is_described(host: &Host, document: &Document) {
     }
 }
 
-/// What somebody is answered on a route: with each body of [`bodies`], or without one. Deletes last.
-async fn asked(document: &Document, line: &str, line_of: &str, named: &str, who: &Client) -> Vec<(String, Answer)> {
+/// The responses of a route: with each body of [`bodies`], or without one. Deletes come last.
+async fn responses(
+    document: &Document,
+    line: &str,
+    line_of: &str,
+    named: &str,
+    client: &Client,
+) -> Vec<(String, Answer)> {
     let (method, path) = line_of.split_once(' ').expect("METHOD /path");
     let path = path.replace("{id}", named).replace("{name}", named);
-    let mut answers = Vec::new();
+    let mut responses = Vec::new();
     if !document.operation(line)["requestBody"].is_object() {
-        answers.push((path.clone(), who.request(method, &path).send().await));
+        responses.push((path.clone(), client.request(method, &path).send().await));
         if path.ends_with("/deliveries") || path == "/audit" {
-            answers.push((path.clone(), who.request(method, &format!("{path}?limit=0")).send().await));
+            responses.push((path.clone(), client.request(method, &format!("{path}?limit=0")).send().await));
         }
-        return answers;
+        return responses;
     }
     for (content_type, body) in bodies(line) {
-        answers.push((path.clone(), who.request(method, &path).body(content_type, body.clone()).send().await));
-        let conditional = who.request(method, &path).header("if-match", "\"r0\"").body(content_type, body);
-        answers.push((path.clone(), conditional.send().await));
+        responses.push((path.clone(), client.request(method, &path).body(content_type, body.clone()).send().await));
+        let conditional = client.request(method, &path).header("if-match", "\"r0\"").body(content_type, body);
+        responses.push((path.clone(), conditional.send().await));
     }
-    answers
+    responses
 }
 
-/// Good and bad bodies for a route.
+/// Valid and invalid bodies for a route.
 fn bodies(line: &str) -> Vec<(&'static str, String)> {
     let json = "application/json";
     let event = events::minimal("report_ready");
@@ -202,10 +209,10 @@ fn bodies(line: &str) -> Vec<(&'static str, String)> {
         "POST /formatters/{name}/preview" => vec![json!({ "event": event }), json!({"event": event, "options": {}})],
         "POST /formatters/{name}/activate" => vec![json!({"version": "1.0.0"}), json!({"digest": "sha256:0"})],
         "POST /webhooks/{id}/recover" => vec![json!({"since": "2026-01-01T00:00:00Z"})],
-        // The last one is one too many.
+        // The last of these is over the limit.
         "POST /webhooks/{id}/rotate-secret" => vec![json!({"secret": "n", "overlap_seconds": 60}); 6],
         "PUT /formatters/{name}" => {
-            // The bytes of a component are no JSON; these say what they are and are none.
+            // The route takes the bytes of a component; these have the content type and are not one.
             let wasm = "application/wasm";
             let text = [String::new(), "\0asm\u{1}\0\0\0".to_owned(), "(component)".to_owned()];
             return text.map(|body| (wasm, body)).into_iter().chain([("text/plain", "{}".to_owned())]).collect();
@@ -226,7 +233,7 @@ fn bodies(line: &str) -> Vec<(&'static str, String)> {
     bodies
 }
 
-/// What the host takes the document allows, and the other way round where JSON Schema can say it.
+/// The document allows every body that the host accepts, and no other as far as JSON Schema can express it.
 fn every_good_body_is_described(document: &Document) {
     let webhook = json!({
         "name": "n", "url": "https://example.com/", "secret": "s", "event_types": ["*"], "format": "syslog",
@@ -250,7 +257,7 @@ fn every_good_body_is_described(document: &Document) {
         ("PUT /webhooks/{id}", webhook, true),
         ("PUT /webhooks/{id}", json!({"secret": null}), true),
         ("PUT /webhooks/{id}", json!({"name": null}), false),
-        ("PUT /webhooks/{id}", json!({"id": NOBODY}), false),
+        ("PUT /webhooks/{id}", json!({"id": UNKNOWN_ID}), false),
         ("POST /webhooks/{id}/recover", json!({"since": "2026-01-01T00:00:00Z"}), true),
         ("POST /webhooks/{id}/recover", json!({}), false),
         ("POST /webhooks/{id}/rotate-secret", json!({}), true),
@@ -272,18 +279,18 @@ fn every_good_body_is_described(document: &Document) {
         ("POST /formatters/{name}/activate", json!({"digest": "sha256:0"}), true),
         ("POST /formatters/{name}/activate", json!({"version": 1}), false),
     ];
-    for (line, body, fits) in rows {
+    for (line, body, valid) in rows {
         let schema = &document.operation(line)["requestBody"]["content"]["application/json"]["schema"];
-        assert_eq!(document.validator(schema).is_valid(&body), fits, "{line} {body}");
+        assert_eq!(document.validator(schema).is_valid(&body), valid, "{line} {body}");
     }
     let lines = &document.operation("POST /events")["requestBody"]["content"]["application/x-ndjson"];
     assert!(lines.is_object(), "NDJSON is described");
 }
 
-async fn the_page_needs_nobody_else(anyone: &Client) {
+async fn the_page_is_self_contained(anyone: &Client) {
     let page = anyone.get("/docs").await.expect(200);
     assert!(page.header("content-type").starts_with("text/html"), "{page}");
-    // The browser is told to load from this host only.
+    // The policy lets the browser load from this host only.
     let policy = page.header("content-security-policy");
     assert!(policy.contains("default-src 'none'") && policy.contains("script-src 'self'"), "{policy}");
     assert!(!policy.contains("http") && !policy.contains('*'), "{policy}");
@@ -310,13 +317,13 @@ async fn the_page_needs_nobody_else(anyone: &Client) {
         assert_eq!(served.header("x-content-type-options"), "nosniff", "{file}");
         if expected == "text/css" {
             for loads in ["@import", "url(http", "url(\"http", "url('http", "url(//"] {
-                assert!(!served.text().contains(loads), "{file} loads something else: {loads}");
+                assert!(!served.text().contains(loads), "{file} loads a remote resource: {loads}");
             }
         }
-        // The library's own text names addresses; what it may ask is for the policy, and for what starts it.
+        // The library's own text has addresses; the policy limits what it can load.
         if expected == "text/javascript" && served.bytes().len() < 10_000 {
             assert!(!served.text().contains("//") && served.text().contains("'openapi.json'"), "{file}: {served}");
-            assert!(served.text().contains("validatorUrl: null"), "{file} asks an online validator: {served}");
+            assert!(served.text().contains("validatorUrl: null"), "{file} calls an online validator: {served}");
         }
     }
     anyone.get("/docs/nope.js").await.problem(404, "not_found");

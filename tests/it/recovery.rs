@@ -1,4 +1,4 @@
-//! Sending again: redeliveries, recoveries, and secrets that change while deliveries flow.
+//! The dead-letter queue: redelivery and recovery; and secret rotation during deliveries.
 
 use serde_json::{Value, json};
 
@@ -27,12 +27,12 @@ async fn until_status(admin: &Client, event: &str, wanted: &str) -> Vec<Value> {
 }
 
 async fn recover(admin: &Client, webhook: &str, since: &str) -> u64 {
-    let answer = admin.post(&format!("/webhooks/{webhook}/recover"), &json!({"since": since})).await.expect(202);
-    answer.json()["deliveries"].as_u64().expect("a number")
+    let response = admin.post(&format!("/webhooks/{webhook}/recover"), &json!({"since": since})).await.expect(202);
+    response.json()["deliveries"].as_u64().expect("a number")
 }
 
 #[tokio::test]
-async fn a_delivery_is_made_again_under_a_new_id() {
+async fn a_redelivery_has_a_new_id() {
     let host = Host::start().await;
     let admin = host.admin();
     let (webhook, destination) = hook(&admin, "report_ready", json!({"retry_count": 0, "secret": "s"})).await;
@@ -51,8 +51,8 @@ async fn a_delivery_is_made_again_under_a_new_id() {
     assert_eq!((received[0].delivery(), received[1].delivery()), (first.as_str(), second.as_str()));
     assert_eq!((received[1].attempt(), received[0].body.clone()), (1, received[1].body.clone()));
 
-    // A redelivery can be redelivered too, also after a restart, and of one that was taken.
-    eventually("the redelivery to be taken", async || {
+    // A redelivery can be redelivered too, also after a restart, and also if it was delivered.
+    eventually("the redelivery to be delivered", async || {
         let all = deliveries(&admin, &event).await;
         (all.len() == 2 && all[1]["status"] == "delivered").then_some(())
     })
@@ -62,7 +62,7 @@ async fn a_delivery_is_made_again_under_a_new_id() {
     let third = admin.post(&format!("/webhooks/{webhook}/deliveries/{second}/redeliver"), &json!({})).await;
     assert_eq!(third.expect(202).json()["redelivery_of"], json!(second));
     destination.wait_for(3).await;
-    let all = eventually("both to be taken", async || {
+    let all = eventually("both to be delivered", async || {
         let all = deliveries(&admin, &event).await;
         (all.iter().filter(|one| one["status"] == "delivered").count() == 2).then_some(all)
     })
@@ -70,7 +70,7 @@ async fn a_delivery_is_made_again_under_a_new_id() {
     assert_eq!(all.len(), 3, "{all:?}");
     assert!(all[0].get("redelivery_of").is_none() && all[0]["status"] == "failed", "{all:?}");
 
-    // What is not there.
+    // Unknown ids.
     let other = admin.webhook(&destination.url("/"), json!({"event_types": ["phase_changed"]})).await;
     for path in [
         format!("/webhooks/{other}/deliveries/{first}/redeliver"),
@@ -82,7 +82,7 @@ async fn a_delivery_is_made_again_under_a_new_id() {
 }
 
 #[tokio::test]
-async fn what_failed_and_what_is_held_is_recovered_once() {
+async fn failed_and_held_deliveries_are_recovered_once() {
     let host = Host::with(|options| options.retry_every("10min").args(["--breaker-threshold", "3"])).await;
     let admin = host.admin();
     let (webhook, destination) = hook(&admin, "finding_added", json!({"retry_count": 0})).await;
@@ -103,12 +103,12 @@ async fn what_failed_and_what_is_held_is_recovered_once() {
     let seen = destination.received().len();
     assert_eq!(seen, 3);
 
-    // Asked for while it is off: it begins when it is switched on, and not before.
+    // A recovery of a disabled webhook starts when the webhook is enabled, and not before.
     destination.from_now_on(Reply::status(200));
     let later = "2999-01-01T00:00:00Z";
     assert_eq!(recover(&admin, &webhook, later).await, 0);
     assert_eq!(recover(&admin, &webhook, LONG_AGO).await, 5);
-    assert_eq!(recover(&admin, &webhook, LONG_AGO).await, 0, "queued again already");
+    assert_eq!(recover(&admin, &webhook, LONG_AGO).await, 0, "requeued already");
     destination.stays_quiet(std::time::Duration::from_millis(300)).await;
     until_status(&admin, &events[0], "held").await;
     admin.put(&format!("/webhooks/{webhook}"), &json!({"is_active": true})).await.expect(200);
@@ -116,17 +116,17 @@ async fn what_failed_and_what_is_held_is_recovered_once() {
     for event in &events {
         until_status(&admin, event, "delivered").await;
     }
-    // The attempts go on counting, under the same id.
+    // The attempt number goes on, under the same id.
     let first = received[0].delivery();
     let again = received[3..].iter().find(|request| request.delivery() == first).expect("the first one, again");
     assert_eq!(again.attempt(), 2);
-    assert_eq!(recover(&admin, &webhook, LONG_AGO).await, 0, "all of it was taken");
+    assert_eq!(recover(&admin, &webhook, LONG_AGO).await, 0, "all of them were delivered");
     destination.stays_quiet(std::time::Duration::from_millis(300)).await;
     assert_eq!(destination.received().len(), 8);
 }
 
 #[tokio::test]
-async fn a_recovered_delivery_has_all_its_retries_again() {
+async fn a_recovered_delivery_has_its_full_number_of_retries() {
     let host = Host::with(|options| options.retry_every("1ms")).await;
     let admin = host.admin();
     let (webhook, destination) = hook(&admin, "report_ready", json!({"retry_count": 2})).await;
@@ -136,8 +136,8 @@ async fn a_recovered_delivery_has_all_its_retries_again() {
     assert_eq!(failed[0]["attempts"], 3);
     destination.next([Reply::status(500), Reply::status(500), Reply::status(200)]);
     assert_eq!(recover(&admin, &webhook, LONG_AGO).await, 1);
-    let taken = until_status(&admin, &event, "delivered").await;
-    assert_eq!(taken[0]["attempts"], 6);
+    let delivered = until_status(&admin, &event, "delivered").await;
+    assert_eq!(delivered[0]["attempts"], 6);
     let numbers: Vec<u32> = destination.received().iter().map(|request| request.attempt()).collect();
     assert_eq!(numbers, [1, 2, 3, 4, 5, 6]);
 
@@ -147,8 +147,8 @@ async fn a_recovered_delivery_has_all_its_retries_again() {
         (json!({"since": 5}), "/since"),
         (json!({"since": LONG_AGO, "until": LONG_AGO}), "/until"),
     ] {
-        let answer = admin.post(&format!("/webhooks/{webhook}/recover"), &body).await;
-        let problem = answer.problem(422, "invalid_fields").json();
+        let response = admin.post(&format!("/webhooks/{webhook}/recover"), &body).await;
+        let problem = response.problem(422, "invalid_fields").json();
         assert_eq!(problem["errors"][0]["pointer"], pointer, "{problem}");
     }
 }
@@ -180,7 +180,7 @@ async fn an_old_secret_signs_beside_the_new_one_until_the_overlap_ends() {
     }
     assert_eq!(received[1].header("x-webhook-signature"), body_signature("second", &received[1].body));
 
-    // One that the host makes; a restart keeps what overlaps; setting a secret ends it.
+    // A secret generated by the host; a restart keeps the overlap; setting a secret ends it.
     let made = admin.post(&rotate, &json!({})).await.expect(200).json();
     assert!(made["secret"].as_str().expect("a text").starts_with("whsec_"), "{made}");
     let host = host.restart().await;

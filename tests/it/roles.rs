@@ -1,14 +1,14 @@
-//! Who may do what, and in which order a request is refused.
+//! Permissions of the roles, and the order in which a request is checked.
 
 use serde_json::{Value, json};
 
 use crate::support::{Answer, Client, Host, events};
 
-/// An id that nothing has.
-const NOBODY: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
+/// An id that does not exist.
+const UNKNOWN_ID: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
 const NOWHERE: &str = "http://127.0.0.1:9/";
 
-/// A host with somebody of each role, a webhook and an event of the ingest token.
+/// A host with a client of each role, a webhook and an event of the ingest token.
 struct Cast {
     host: Host,
     admin: Client,
@@ -39,13 +39,13 @@ async fn each_role_may_do_what_the_table_says_and_nothing_else() {
             let request = if body.is_null() { request } else { request.json(&body) };
             request.send().await
         };
-        // Those who may not come first, so that nothing is gone when they ask.
+        // Clients without the permission come first, before anything is deleted.
         for (client, expected) in [(&cast.ingest, ingest), (&cast.pentester, pentester), (&cast.admin, admin)] {
-            let answer = ask(client).await;
+            let response = ask(client).await;
             if expected == 403 {
-                answer.problem(403, "forbidden");
+                response.problem(403, "forbidden");
             }
-            assert_eq!(answer.status(), expected, "{answer}");
+            assert_eq!(response.status(), expected, "{response}");
         }
         let visitor = cast.host.visitor();
         for client in [visitor.clone(), visitor.with_token("wrong"), visitor.with_token(&"x".repeat(600))] {
@@ -54,8 +54,8 @@ async fn each_role_may_do_what_the_table_says_and_nothing_else() {
     }
 }
 
-/// Method and path, a body, and what admin, pentester and ingest are answered. A path with [`NOBODY`] is 403
-/// all the same for those who may not: that comes before any look-up.
+/// Method and path, a body, and the status for admin, pentester and ingest. A path with [`UNKNOWN_ID`] is 403 for
+/// roles without the permission: it is checked before any look-up.
 fn routes(cast: &Cast) -> Vec<(String, Value, u16, u16, u16)> {
     let Cast { webhook, event, .. } = cast;
     let none = json!(null);
@@ -64,18 +64,18 @@ fn routes(cast: &Cast) -> Vec<(String, Value, u16, u16, u16)> {
         ("GET /webhooks".to_owned(), none.clone(), 200, 200, 403),
         ("POST /webhooks".to_owned(), json!({"name": "n", "url": NOWHERE}), 201, 403, 403),
         (format!("GET /webhooks/{webhook}"), none.clone(), 200, 200, 403),
-        (format!("GET /webhooks/{NOBODY}"), none.clone(), 404, 404, 403),
+        (format!("GET /webhooks/{UNKNOWN_ID}"), none.clone(), 404, 404, 403),
         (format!("PUT /webhooks/{webhook}"), json!({"name": "m"}), 200, 403, 403),
-        (format!("PUT /webhooks/{NOBODY}"), json!({"name": "m"}), 404, 403, 403),
+        (format!("PUT /webhooks/{UNKNOWN_ID}"), json!({"name": "m"}), 404, 403, 403),
         (format!("POST /webhooks/{webhook}/test"), none.clone(), 200, 403, 403),
-        (format!("POST /webhooks/{NOBODY}/test"), none.clone(), 404, 403, 403),
+        (format!("POST /webhooks/{UNKNOWN_ID}/test"), none.clone(), 404, 403, 403),
         (format!("GET /webhooks/{webhook}/deliveries"), none.clone(), 200, 403, 403),
-        (format!("GET /webhooks/{NOBODY}/deliveries"), none.clone(), 404, 403, 403),
+        (format!("GET /webhooks/{UNKNOWN_ID}/deliveries"), none.clone(), 404, 403, 403),
         ("GET /webhooks/event-types".to_owned(), none.clone(), 200, 200, 200),
         ("POST /events".to_owned(), json!([events::minimal("report_ready")]), 422, 403, 202),
         ("POST /events".to_owned(), json!({"type": "report_ready", "data": {"report": {}}}), 202, 403, 202),
         (format!("GET /events/{event}"), none.clone(), 200, 403, 200),
-        (format!("GET /events/{NOBODY}"), none.clone(), 404, 403, 404),
+        (format!("GET /events/{UNKNOWN_ID}"), none.clone(), 404, 403, 404),
         ("GET /formatters".to_owned(), none.clone(), 200, 200, 200),
         ("GET /formatters/json".to_owned(), none.clone(), 200, 200, 200),
         ("GET /formatters/nope".to_owned(), none.clone(), 404, 404, 404),
@@ -84,20 +84,20 @@ fn routes(cast: &Cast) -> Vec<(String, Value, u16, u16, u16)> {
         ("GET /tokens".to_owned(), none.clone(), 200, 403, 403),
         ("GET /audit".to_owned(), none.clone(), 200, 403, 403),
         ("GET /export".to_owned(), none.clone(), 200, 403, 403),
-        (format!("POST /webhooks/{NOBODY}/recover"), json!({"since": "2026-01-01T00:00:00Z"}), 404, 403, 403),
+        (format!("POST /webhooks/{UNKNOWN_ID}/recover"), json!({"since": "2026-01-01T00:00:00Z"}), 404, 403, 403),
         (format!("POST /webhooks/{webhook}/recover"), json!({"since": "2026-01-01T00:00:00Z"}), 202, 403, 403),
         (format!("POST /webhooks/{webhook}/rotate-secret"), json!({}), 200, 403, 403),
-        (format!("POST /webhooks/{webhook}/deliveries/{NOBODY}/redeliver"), none.clone(), 404, 403, 403),
+        (format!("POST /webhooks/{webhook}/deliveries/{UNKNOWN_ID}/redeliver"), none.clone(), 404, 403, 403),
         ("POST /tokens".to_owned(), json!({"name": "n", "role": "ingest"}), 201, 403, 403),
-        (format!("DELETE /tokens/{NOBODY}"), none.clone(), 404, 403, 403),
-        (format!("DELETE /webhooks/{NOBODY}"), none.clone(), 404, 403, 403),
+        (format!("DELETE /tokens/{UNKNOWN_ID}"), none.clone(), 404, 403, 403),
+        (format!("DELETE /webhooks/{UNKNOWN_ID}"), none.clone(), 404, 403, 403),
         (format!("DELETE /webhooks/{webhook}"), none, 204, 403, 403),
     ];
     rows.into()
 }
 
 #[tokio::test]
-async fn a_request_is_refused_for_the_first_thing_that_is_wrong_with_it() {
+async fn a_request_is_rejected_for_its_first_fault_in_a_fixed_order() {
     let cast = Cast::start().await;
     no_good_token(&cast).await;
     order(&cast).await;
@@ -110,11 +110,11 @@ async fn no_good_token(cast: &Cast) {
     let visitor = cast.host.visitor();
     let good = cast.admin.token();
     let deleted = cast.admin.post("/tokens", &json!({"name": "gone", "role": "admin"})).await.expect(201).json();
-    let gone = visitor.with_token(deleted["token"].as_str().expect("a text"));
-    gone.get("/webhooks").await.expect(200);
+    let deleted_token = visitor.with_token(deleted["token"].as_str().expect("a text"));
+    deleted_token.get("/webhooks").await.expect(200);
     cast.admin.delete(&format!("/tokens/{}", deleted["id"].as_str().expect("an id"))).await.expect(204);
 
-    let mut answers = vec![visitor.get("/webhooks").await, gone.get("/webhooks").await];
+    let mut responses = vec![visitor.get("/webhooks").await, deleted_token.get("/webhooks").await];
     for value in [
         "Bearer",
         "Bearer ",
@@ -126,18 +126,18 @@ async fn no_good_token(cast: &Cast) {
         &format!("Bearer {}", &good[..good.len() - 1]),
         &format!("Bearer{good}"),
     ] {
-        answers.push(visitor.request("GET", "/webhooks").header("authorization", value).send().await);
+        responses.push(visitor.request("GET", "/webhooks").header("authorization", value).send().await);
     }
     let twice = visitor.request("GET", "/webhooks").header("authorization", &format!("Bearer {good}"));
-    answers.push(twice.header("authorization", &format!("Bearer {good}")).send().await);
-    answers.push(visitor.get(&format!("/webhooks?token={good}&access_token={good}")).await);
-    let said = |answer: &Answer| {
-        answer.problem(401, "unauthorized");
-        (answer.text().to_owned(), answer.header("www-authenticate").to_owned())
+    responses.push(twice.header("authorization", &format!("Bearer {good}")).send().await);
+    responses.push(visitor.get(&format!("/webhooks?token={good}&access_token={good}")).await);
+    let problem_of = |response: &Answer| {
+        response.problem(401, "unauthorized");
+        (response.text().to_owned(), response.header("www-authenticate").to_owned())
     };
-    let first = said(&answers[0]);
-    for answer in &answers {
-        assert_eq!(said(answer), first, "missing and wrong tokens are answered alike");
+    let first = problem_of(&responses[0]);
+    for response in &responses {
+        assert_eq!(problem_of(response), first, "missing and wrong tokens get the same response");
     }
     let shouted = visitor.request("GET", "/webhooks").header("authorization", &format!("bEaReR {good}"));
     shouted.send().await.expect(200);
@@ -147,34 +147,34 @@ async fn order(cast: &Cast) {
     let Cast { host, admin, pentester, ingest, webhook, .. } = cast;
     let visitor = host.visitor();
     let large = vec![b' '; 4 * 1024 * 1024 + 1];
-    // Who asks, for which webhook, in which type, what, and on which condition.
-    let put = async |who: &Client, id: &str, media_type: &str, body: &[u8], if_match: &str| {
-        let request = who.request("PUT", &format!("/webhooks/{id}")).body(media_type, body.to_vec());
+    // The order: token, role, webhook, content type, body, precondition.
+    let put = async |client: &Client, id: &str, media_type: &str, body: &[u8], if_match: &str| {
+        let request = client.request("PUT", &format!("/webhooks/{id}")).body(media_type, body.to_vec());
         let request = if if_match.is_empty() { request } else { request.header("if-match", if_match) };
         request.send().await
     };
     let json = "application/json";
-    put(&visitor, NOBODY, "text/plain", b"{", "\"r0\"").await.problem(401, "unauthorized");
-    put(pentester, NOBODY, "text/plain", b"{", "\"r0\"").await.problem(403, "forbidden");
+    put(&visitor, UNKNOWN_ID, "text/plain", b"{", "\"r0\"").await.problem(401, "unauthorized");
+    put(pentester, UNKNOWN_ID, "text/plain", b"{", "\"r0\"").await.problem(403, "forbidden");
     put(ingest, webhook, json, &large, "").await.problem(403, "forbidden");
-    put(admin, NOBODY, "text/plain", b"{", "\"r0\"").await.problem(404, "not_found");
-    put(admin, NOBODY, json, &large, "").await.problem(404, "not_found");
+    put(admin, UNKNOWN_ID, "text/plain", b"{", "\"r0\"").await.problem(404, "not_found");
+    put(admin, UNKNOWN_ID, json, &large, "").await.problem(404, "not_found");
     put(admin, webhook, "text/plain", b"{", "\"r0\"").await.problem(415, "unsupported_media_type");
     put(admin, webhook, json, &large, "\"r0\"").await.problem(413, "body_too_large");
     put(admin, webhook, json, b"{", "\"r0\"").await.problem(400, "invalid_json");
     put(admin, webhook, json, b"{\"name\":1}", "\"r0\"").await.problem(412, "precondition_failed");
     put(admin, webhook, json, b"{\"name\":1}", "*").await.fault("/name", "wrong_type");
 
-    // An event over its limit is 413 before it is 422, and 422 before anything is kept.
+    // An event over its limit is 413 before 422; 422 comes before anything is stored.
     let fat = serde_json::json!({"type": 7, "data": "x".repeat(256 * 1024)});
     ingest.post("/events", &fat).await.problem(413, "event_too_large");
     ingest.post_text("/events", format!("{{{}", "x".repeat(256 * 1024))).await.problem(413, "event_too_large");
-    let query = admin.get(&format!("/webhooks/{NOBODY}/deliveries?limit=0")).await;
+    let query = admin.get(&format!("/webhooks/{UNKNOWN_ID}/deliveries?limit=0")).await;
     query.problem(404, "not_found");
-    pentester.get(&format!("/webhooks/{NOBODY}/deliveries?limit=0")).await.problem(403, "forbidden");
+    pentester.get(&format!("/webhooks/{UNKNOWN_ID}/deliveries?limit=0")).await.problem(403, "forbidden");
 }
 
-/// What every route with a body refuses before it looks at any field.
+/// Checks of every route with a body that come before those of the fields.
 async fn bodies(cast: &Cast) {
     let Cast { admin, webhook, .. } = cast;
     let routes = [
@@ -208,9 +208,9 @@ async fn bodies(cast: &Cast) {
     for (method, path) in &routes {
         let send = |media_type: &str, body: &[u8]| admin.request(method, path).body(media_type, body.to_vec()).send();
         for (what, body) in &not_json {
-            let answer = send("application/json", body).await;
-            assert_eq!(answer.status(), 400, "{what}: {answer}");
-            answer.problem(400, "invalid_json");
+            let response = send("application/json", body).await;
+            assert_eq!(response.status(), 400, "{what}: {response}");
+            response.problem(400, "invalid_json");
         }
         assert_ne!(send("application/json", &deep(126)).await.status(), 400, "{method} {path}");
         for media_type in ["", "text/plain", "application/x-www-form-urlencoded", "application/json; charset=latin1"] {
@@ -227,7 +227,7 @@ async fn bodies(cast: &Cast) {
         }
         let lines = send("application/x-ndjson", b"{}").await.status();
         assert_eq!(lines == 415, path != "/events", "{method} {path}: NDJSON is for events");
-        // The limit is named, and is the limit: one byte less is read and then refused as it deserves.
+        // The limit is named and exact: a body of one byte less is read, and rejected for its content.
         let fits = format!("7{}", " ".repeat(4 * 1024 * 1024 - 1)).into_bytes();
         send("application/json", &fits).await.fault("", "wrong_type");
         let large = send("application/json", &[fits, b" ".to_vec()].concat()).await;
@@ -236,7 +236,7 @@ async fn bodies(cast: &Cast) {
     }
 }
 
-/// Undeclared methods, undeclared paths, and what later issues bring.
+/// Undeclared methods and undeclared paths.
 async fn undeclared(cast: &Cast) {
     let Cast { host, admin, webhook, event, .. } = cast;
     for (line, allow) in [
@@ -257,18 +257,18 @@ async fn undeclared(cast: &Cast) {
         ("GET /formatters/json/preview".to_owned(), "POST"),
         (format!("GET /webhooks/{webhook}/recover"), "POST"),
         (format!("GET /webhooks/{webhook}/rotate-secret"), "POST"),
-        (format!("GET /webhooks/{webhook}/deliveries/{NOBODY}/redeliver"), "POST"),
+        (format!("GET /webhooks/{webhook}/deliveries/{UNKNOWN_ID}/redeliver"), "POST"),
         ("DELETE /audit".to_owned(), "GET,HEAD"),
         ("POST /export".to_owned(), "GET,HEAD"),
         ("PUT /tokens".to_owned(), "GET,HEAD,POST"),
-        (format!("GET /tokens/{NOBODY}"), "DELETE"),
+        (format!("GET /tokens/{UNKNOWN_ID}"), "DELETE"),
         ("TRACE /webhooks".to_owned(), "GET,HEAD,POST"),
         ("OPTIONS /webhooks".to_owned(), "GET,HEAD,POST"),
     ] {
         let (method, path) = line.split_once(' ').expect("METHOD /path");
-        let answer = admin.request(method, path).json(&json!({})).send().await;
-        answer.problem(405, "method_not_allowed");
-        let mut allowed: Vec<&str> = answer.header("allow").split(',').map(str::trim).collect();
+        let response = admin.request(method, path).json(&json!({})).send().await;
+        response.problem(405, "method_not_allowed");
+        let mut allowed: Vec<&str> = response.header("allow").split(',').map(str::trim).collect();
         allowed.sort_unstable();
         assert_eq!(allowed.join(","), allow, "{line}");
     }
@@ -277,10 +277,10 @@ async fn undeclared(cast: &Cast) {
         "GET /nope".to_owned(),
         "GET /webhooks/".to_owned(),
         format!("GET /webhooks/{webhook}/nope"),
-        format!("POST /webhooks/{webhook}/deliveries/{NOBODY}/redeliver"),
+        format!("POST /webhooks/{webhook}/deliveries/{UNKNOWN_ID}/redeliver"),
         format!("POST /webhooks/{webhook}/deliveries/nope/redeliver"),
         "GET /audit/nope".to_owned(),
-        // What is no id names nothing.
+        // A malformed id is 404.
         "GET /webhooks/nope".to_owned(),
         format!("GET /webhooks/{}", webhook.replace('-', "")),
         "GET /events/7".to_owned(),
@@ -288,7 +288,7 @@ async fn undeclared(cast: &Cast) {
         "DELETE /webhooks/..%2f..".to_owned(),
     ] {
         let (method, path) = line.split_once(' ').expect("METHOD /path");
-        let ask = |who: &Client| who.request(method, path).json(&json!({})).send();
+        let ask = |client: &Client| client.request(method, path).json(&json!({})).send();
         ask(admin).await.problem(404, "not_found");
         ask(&host.visitor()).await.problem(401, "unauthorized");
     }
@@ -305,7 +305,7 @@ async fn six_members(cast: &Cast) {
     });
     let made = admin.post("/webhooks", &full).await.expect(201).json();
     let id = made["id"].as_str().expect("an id");
-    // On the bytes, since a parser would hide a member that stands twice.
+    // On the bytes, since a parser would hide a duplicate member.
     let shown = format!(
         "{{\"id\":\"{id}\",\"name\":\"canary is my name\",\"format\":\"syslog\",\"event_types\":[\"report_ready\"],\
          \"is_active\":true,\"created_at\":{}}}",
@@ -320,11 +320,11 @@ async fn six_members(cast: &Cast) {
         let names: Vec<&String> = webhook.as_object().expect("an object").keys().collect();
         assert_eq!(names, ["created_at", "event_types", "format", "id", "is_active", "name"]);
     }
-    for answer in [one, all] {
+    for response in [one, all] {
         for hidden in
             ["canary-url", "canary-secret", "Canary-Header", "canary-value", "canary-option", "canary-engagement"]
         {
-            assert!(!answer.text().contains(hidden), "{hidden}: {answer}");
+            assert!(!response.text().contains(hidden), "{hidden}: {response}");
         }
     }
 }

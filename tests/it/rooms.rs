@@ -1,9 +1,9 @@
-//! The house's walls (ARCHITECTURE.md, "Rooms"), held against the source.
+//! Checks the source against the module boundaries of ARCHITECTURE.md, "Rooms".
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// What each room may name beside itself. Those that are not listed may name every room.
+/// The rooms that each room may name beside itself. Rooms that are not listed may name every room.
 const MAY_NAME: &[(&str, &[&str])] = &[
     ("json", &[]),
     ("model", &["json"]),
@@ -12,20 +12,23 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("config", &["model"]),
     ("samples", &["model"]),
     ("signature", &["model"]),
-    ("store", &["model"]),
+    ("store", &["keyring", "model"]),
     ("telemetry", &["model"]),
-    ("formatter", &["json", "model"]),
+    ("formatter", &["telemetry", "json", "model"]),
     ("transport", &["model"]),
-    ("scheduler", &["store", "formatter", "signature", "transport", "samples", "telemetry", "model"]),
+    ("keyring", &["model"]),
+    ("delivery", &["store", "formatter", "signature", "transport", "telemetry", "model"]),
+    ("scheduler", &["store", "delivery", "samples", "telemetry", "model"]),
+    ("upkeep", &["store", "formatter", "model"]),
     ("api", &["store", "scheduler", "formatter", "transport", "samples", "telemetry", "json", "model"]),
 ];
-/// These see everything: wiring, the commands, and the crate's own front.
+/// These may name every room: wiring, the commands, and the crate's root.
 const SEE_ALL: &[&str] = &["app", "cli", "fuzzing", "lib", "main"];
 
-/// What only one room may name: the word in its code, the room, and why.
+/// Names that only certain rooms may use: the name, the rooms, the reason.
 const ONLY_IN: &[(&str, &[&str], &str)] = &[
     ("sled", &["store"], "a second engine will stand behind the store's interface"),
-    ("wasmtime", &["formatter"], "one room runs strangers' code"),
+    ("wasmtime", &["formatter"], "one room runs third-party code"),
     ("reqwest", &["cli"], "deliveries have a connector of their own; reqwest is the commands' client"),
     ("hyper_rustls", &["transport"], "one room opens connections to destinations"),
     ("hickory_resolver", &["transport"], "one room looks names up"),
@@ -40,13 +43,20 @@ const ONLY_IN: &[(&str, &[&str], &str)] = &[
 ];
 
 struct Source {
-    /// As in `host/src/store/keys.rs`.
+    /// The path, as in `host/src/store/keys.rs`.
     shown: String,
     room: String,
-    /// What is compiled for the product, with its comments; tests may set up what they like.
+    /// The text with comments and without unit tests, which may use every room.
     text: String,
     /// The same without comments.
     code: String,
+}
+
+impl Source {
+    /// True if the file is in this room, or below this folder of a room.
+    fn is_in(&self, place: &str) -> bool {
+        self.room == place || self.shown.starts_with(&format!("host/src/{place}/"))
+    }
 }
 
 fn root() -> PathBuf {
@@ -86,13 +96,15 @@ fn source(src: &Path, path: &Path) -> Source {
     }
 }
 
-/// Unit tests stand at the end of their file.
+/// Unit tests, and the properties that fuzz targets check, stand at the end of their file.
 fn before_tests(text: &str) -> &str {
-    text.find("#[cfg(test)]\nmod tests {").map_or(text, |start| &text[..start])
+    let starts = ["#[cfg(test)]\nmod tests {", "#[cfg(fuzzing)]\npub(crate) mod fuzzing {"];
+    let start = starts.iter().filter_map(|start| text.find(start)).min();
+    start.map_or(text, |start| &text[..start])
 }
 
-/// Good enough for this source: a `//` within a string literal ends the line too, which hides no name that
-/// these tests look for.
+/// Removes comments. A `//` within a string literal ends the line too, which is good enough: it hides no name that
+/// these tests search for.
 fn without_comments(text: &str) -> String {
     let line = |line: &str| match line.find("//") {
         Some(start) if !line[..start].ends_with(':') => line[..start].to_owned(),
@@ -101,49 +113,18 @@ fn without_comments(text: &str) -> String {
     text.lines().map(line).collect::<Vec<_>>().join("\n")
 }
 
-/// The rooms that a text names: `crate::ROOM`, `crate::{ROOM, ..}`, and `super::ROOM`.
-fn named_rooms<'a>(code: &'a str, rooms: &[String]) -> Vec<&'a str> {
-    let mut named = Vec::new();
-    for way in ["crate::", "super::"] {
-        for (start, _) in code.match_indices(way) {
-            // `crate` is also the end of other words, and a path may begin before it.
-            if code[..start].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == '$') {
-                continue;
-            }
-            let rest = &code[start + way.len()..];
-            match rest.strip_prefix('{') {
-                Some(group) => named.extend(first_words(group)),
-                None => named.push(word(rest)),
-            }
-        }
-    }
-    named.retain(|name| rooms.iter().any(|room| room == name));
+/// The rooms that a module's code names, through `crate::`, `super::` or `self::`.
+fn named_rooms(code: &str, module: &[String], rooms: &[String]) -> Vec<String> {
+    let mut named: Vec<String> =
+        named_paths(code, module).into_iter().filter_map(|path| path.into_iter().next()).collect();
+    named.dedup();
+    named.retain(|name| rooms.contains(name));
     named
 }
 
 fn word(text: &str) -> &str {
     let end = text.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(text.len());
     &text[..end]
-}
-
-/// The first word of each member of a group, up to its closing brace.
-fn first_words(group: &str) -> Vec<&str> {
-    let (mut words, mut depth, mut member) = (Vec::new(), 0, 0);
-    for (at, c) in group.char_indices() {
-        match c {
-            '{' => depth += 1,
-            ',' | '}' if depth == 0 => {
-                words.push(word(group[member..at].trim_start()));
-                member = at + 1;
-                if c == '}' {
-                    break;
-                }
-            }
-            '}' => depth -= 1,
-            _ => {}
-        }
-    }
-    words
 }
 
 #[test]
@@ -160,8 +141,9 @@ fn a_room_names_only_the_rooms_that_it_may() {
     }
     for source in &sources {
         let Some((_, may)) = MAY_NAME.iter().find(|(room, _)| *room == source.room) else { continue };
-        for named in named_rooms(&source.code, &rooms) {
-            if named != source.room && !may.contains(&named) {
+        let module = module_path(&source.shown).expect("a file of the source");
+        for named in named_rooms(&source.code, &module, &rooms) {
+            if named != source.room && !may.contains(&named.as_str()) {
                 wrong.push(format!("{} names {named}; {} may name {may:?}", source.shown, source.room));
             }
         }
@@ -173,8 +155,8 @@ fn a_room_names_only_the_rooms_that_it_may() {
 fn each_engine_has_one_room() {
     let mut wrong = Vec::new();
     for source in sources() {
-        for (name, rooms, why) in ONLY_IN {
-            if !rooms.contains(&source.room.as_str()) && has_path(&source.code, name) {
+        for (name, places, why) in ONLY_IN {
+            if !places.iter().any(|place| source.is_in(place)) && has_path(&source.code, name) {
                 wrong.push(format!("{} names {name}: {why}", source.shown));
             }
         }
@@ -182,15 +164,15 @@ fn each_engine_has_one_room() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// Whether the code has this name, not merely another that contains it.
+/// True if the code has this name, not only a longer one that contains it.
 fn has_path(code: &str, name: &str) -> bool {
     let part = |c: char| c.is_alphanumeric() || c == '_';
     code.match_indices(name)
         .any(|(start, _)| !code[..start].ends_with(part) && !code[start + name.len()..].starts_with(part))
 }
 
-/// The formats are folders; no word of the host, not even in a comment, is about one of them. `json` is also
-/// what events, bodies and logs are made of, and `syslog` a transport, so there only the quoted word counts.
+/// The host names no format, not even in a comment. `json` is also the encoding of events, bodies and logs, and `syslog`
+/// also a transport, so for these only the quoted word counts.
 #[test]
 fn the_host_names_no_format_but_the_default() {
     let formats: Vec<String> = fs::read_dir(root().join("formatters"))
@@ -217,7 +199,7 @@ fn the_host_names_no_format_but_the_default() {
             }
         }
         for line in source.code.lines().filter(|line| line.contains("\"syslog\"")) {
-            // What formatters are told of the transport.
+            // The transport's name in a formatter's context.
             if source.shown != "host/src/model/url.rs" {
                 wrong.push(format!("{} has the word syslog: {}", source.shown, line.trim()));
             }
@@ -233,7 +215,7 @@ fn the_host_names_no_format_but_the_default() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// Every word in lower case; `SlackLike`, `slack_like` and `slack-like` have two.
+/// The words of a text in lower case; `SlackLike`, `slack_like` and `slack-like` have two each.
 fn words(text: &str) -> Vec<String> {
     let mut words = vec![String::new()];
     let mut before = ' ';
@@ -251,14 +233,202 @@ fn words(text: &str) -> Vec<String> {
 }
 
 #[test]
-fn these_tests_see_what_they_look_for() {
+fn the_helpers_of_these_tests_work() {
     let rooms: Vec<String> = ["store", "api", "model"].map(str::to_owned).to_vec();
-    let named = |code| named_rooms(code, &rooms);
+    let named = |code| named_rooms(code, &["app".to_owned()], &rooms);
     assert_eq!(named("use crate::store::{Store};"), ["store"]);
     assert_eq!(named("use crate::{api::{self, x}, model, other};"), ["api", "model"]);
     assert_eq!(named("use super::store;"), ["store"]);
     assert_eq!(named("pub(in crate::api) fn f() -> my_crate::store {}"), ["api"]);
+    let nested = |code| named_rooms(code, &["model".to_owned(), "retry".to_owned()], &rooms);
+    assert_eq!(nested("use super::store::Store; use super::super::api;"), ["model", "api"]);
     assert!(has_path("use sled::Db;", "sled") && !has_path("let sledge = 1;", "sled"));
+    let source = |shown: &str| source(&root().join("host/src"), &root().join(shown));
+    assert!(source("host/src/formatter/runtime/engine.rs").is_in("formatter/runtime"));
+    assert!(!source("host/src/formatter/pool.rs").is_in("formatter/runtime"));
+    assert!(source("host/src/telemetry.rs").is_in("telemetry"));
     assert_eq!(words("SlackLike cef_x"), ["slack", "like", "cef", "x"]);
     assert_eq!(without_comments("a // b\nlet u = \"http://c\";"), "a \nlet u = \"http://c\";");
+}
+
+/// Folders whose files depend on each other in one direction only: a reader can begin at the leaves.
+const NO_CIRCLES: &[&str] = &[
+    "scheduler",
+    "delivery",
+    "transport",
+    "transport/destination",
+    "transport/http",
+    "transport/syslog",
+    "api",
+    "api/webhooks",
+    "formatter",
+    "formatter/catalog",
+    "formatter/admission",
+    "store",
+];
+
+#[test]
+fn files_of_a_room_form_no_circle() {
+    let sources = sources();
+    let mut wrong = Vec::new();
+    for folder in NO_CIRCLES {
+        let edges = edges_within(folder, &sources);
+        assert!(!edges.is_empty(), "nothing found in {folder}");
+        if let Some(circle) = circle(&edges) {
+            wrong.push(format!("{folder}: {}", circle.join(" -> ")));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+type Edges = std::collections::BTreeMap<String, std::collections::BTreeSet<String>>;
+
+/// The modules of a folder and those that each names; `mod` is the folder's own file.
+fn edges_within(folder: &str, sources: &[Source]) -> Edges {
+    let root: Vec<&str> = folder.split('/').collect();
+    let mut modules: Vec<(String, Vec<String>, &Source)> = Vec::new();
+    for source in sources {
+        let Some(path) = module_path(&source.shown) else { continue };
+        if path.len() >= root.len() && path[..root.len()] == root[..] {
+            modules.push((path.get(root.len()).cloned().unwrap_or_else(|| "mod".to_owned()), path, source));
+        }
+    }
+    let names: Vec<String> = modules.iter().map(|(name, ..)| name.clone()).collect();
+    let mut edges = Edges::new();
+    for (name, path, source) in &modules {
+        let named = edges.entry(name.clone()).or_default();
+        for target in named_paths(&source.code, path) {
+            if target.len() <= root.len() || target[..root.len()] != root[..] {
+                continue;
+            }
+            let known = Some(&target[root.len()]).filter(|target| names.contains(target));
+            let target = known.cloned().unwrap_or_else(|| "mod".to_owned());
+            if target != *name {
+                named.insert(target);
+            }
+        }
+    }
+    edges
+}
+
+/// The module of a file: `host/src/store/mod.rs` is `["store"]`.
+fn module_path(shown: &str) -> Option<Vec<String>> {
+    let inside = shown.strip_prefix("host/src/")?.strip_suffix(".rs")?;
+    let inside = inside.strip_suffix("/mod").unwrap_or(inside);
+    Some(inside.split('/').map(str::to_owned).collect())
+}
+
+/// Every path that code names through `crate::`, `super::`, `self::` or a child's name, up to the segment behind the
+/// modules it passes.
+fn named_paths(code: &str, module: &[String]) -> Vec<Vec<String>> {
+    let mut paths = Vec::new();
+    for way in ["crate::", "super::", "self::"] {
+        for (start, _) in code.match_indices(way) {
+            if code[..start].ends_with(|c: char| c.is_alphanumeric() || "_$:".contains(c)) {
+                continue;
+            }
+            let (mut base, mut rest) = match way {
+                "crate::" => (Vec::new(), &code[start + way.len()..]),
+                "self::" => (module.to_vec(), &code[start + way.len()..]),
+                _ => (module.to_vec(), &code[start..]),
+            };
+            while let Some(up) = rest.strip_prefix("super::") {
+                base.pop();
+                rest = up;
+            }
+            expand(&base, rest, &mut paths);
+        }
+    }
+    // Children named by their bare names, as in `use child::Item;` and `child::function()` of a folder's own file.
+    let children = code.match_indices("mod ").filter_map(|(at, way)| {
+        let name = word(&code[at + way.len()..]);
+        code[at + way.len() + name.len()..].starts_with(';').then_some(name)
+    });
+    for child in children.filter(|child| !child.is_empty()) {
+        let is_named = code
+            .match_indices(&format!("{child}::"))
+            .any(|(at, _)| !code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':'));
+        if is_named {
+            paths.push(module.iter().cloned().chain([child.to_owned()]).collect());
+        }
+    }
+    paths
+}
+
+/// Follows a path behind its base, through the braces of a `use`.
+fn expand(base: &[String], rest: &str, paths: &mut Vec<Vec<String>>) {
+    if let Some(group) = rest.strip_prefix('{') {
+        let mut depth = 0;
+        let mut member = 0;
+        for (at, c) in group.char_indices() {
+            match c {
+                '{' => depth += 1,
+                ',' | '}' if depth == 0 => {
+                    expand(base, group[member..at].trim_start(), paths);
+                    member = at + 1;
+                    if c == '}' {
+                        return;
+                    }
+                }
+                '}' => depth -= 1,
+                _ => {}
+            }
+        }
+        return;
+    }
+    let first = word(rest);
+    if first.is_empty() {
+        return;
+    }
+    let path: Vec<String> = base.iter().cloned().chain([first.to_owned()]).collect();
+    match rest[first.len()..].strip_prefix("::") {
+        Some(deeper) if first != "self" => {
+            paths.push(path.clone());
+            expand(&path, deeper, paths);
+        }
+        _ => paths.push(path),
+    }
+}
+
+/// A circle of modules, if there is one, its first module repeated at the end.
+fn circle(edges: &Edges) -> Option<Vec<String>> {
+    fn visit(edges: &Edges, name: &str, way: &mut Vec<String>, done: &mut Vec<String>) -> Option<Vec<String>> {
+        if let Some(start) = way.iter().position(|known| known == name) {
+            return Some(way[start..].iter().cloned().chain([name.to_owned()]).collect());
+        }
+        if done.iter().any(|known| known == name) {
+            return None;
+        }
+        way.push(name.to_owned());
+        for next in edges.get(name).into_iter().flatten() {
+            if let Some(circle) = visit(edges, next, way, done) {
+                return Some(circle);
+            }
+        }
+        way.pop();
+        done.push(name.to_owned());
+        None
+    }
+    let mut done = Vec::new();
+    edges.keys().find_map(|name| visit(edges, name, &mut Vec::new(), &mut done))
+}
+
+#[test]
+fn circles_are_seen() {
+    let path = |text: &str| text.split('/').map(str::to_owned).collect::<Vec<String>>();
+    let named = |code: &str, module: &str| named_paths(code, &path(module));
+    assert_eq!(named("use super::b::C;", "room/a"), [path("room/b"), path("room/b/C")]);
+    assert_eq!(named("use super::{b::C, D};", "room/a"), [path("room/b"), path("room/b/C"), path("room/D")]);
+    assert_eq!(named("use crate::room::b;", "room/a"), [path("room"), path("room/b")]);
+    assert_eq!(named("use super::super::d::E;", "room/b/c"), [path("room/d"), path("room/d/E")]);
+    assert!(named("mod a;\nfn f() { a::g() }", "room").contains(&path("room/a")));
+    let edges = |pairs: &[(&str, &str)]| {
+        let mut edges = Edges::new();
+        for (a, b) in pairs {
+            edges.entry((*a).into()).or_default().insert((*b).into());
+        }
+        edges
+    };
+    assert_eq!(circle(&edges(&[("mod", "a"), ("mod", "b"), ("a", "b")])), None);
+    assert_eq!(circle(&edges(&[("a", "b"), ("b", "c"), ("c", "a")])).map(|circle| circle.len()), Some(4));
 }

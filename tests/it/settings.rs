@@ -1,4 +1,4 @@
-//! How `serve` is told what it should do, and the key that its secrets are encrypted with.
+//! The configuration of `serve`, and the master key.
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
@@ -13,14 +13,14 @@ use crate::support::certificate::Authority;
 use crate::support::host::{self, Options};
 use crate::support::{Destination, Host, events};
 
-/// Asserts that a request of so many events is taken, and that one more is not.
-async fn takes_events(host: &Host, most: usize) {
+/// Asserts that a request of `most` events is accepted, and one of more is rejected.
+async fn accepts_events(host: &Host, most: usize) {
     let many = |count: usize| (0..count).map(|_| events::minimal("phase_changed")).collect::<Value>();
     host.admin().post("/events", &many(most)).await.expect(202);
     host.admin().post("/events", &many(most + 1)).await.problem(413, "too_many_events");
 }
 
-/// Whether a webhook to this address can be saved.
+/// True if a webhook to this address can be saved.
 async fn reaches(host: &Host, address: &str) -> bool {
     let webhook = json!({"name": "n", "url": format!("http://{address}/")});
     host.admin().post("/webhooks", &webhook).await.status() == 201
@@ -36,31 +36,31 @@ async fn a_flag_wins_over_the_environment_that_over_the_file_and_that_over_the_d
         let token = "a-token-of-this-test";
         Host::with(|options| choose(options.folder(&folder).allow_net(&[]).env("HERALDRY_ADMIN_TOKEN", token))).await
     };
-    // The file of the default name is read when it is there.
+    // The file with the default name is read if it exists.
     let mut host = started(&|options| options).await;
-    takes_events(&host, 2).await;
+    accepts_events(&host, 2).await;
     assert!(reaches(&host, "10.0.0.1").await && reaches(&host, "192.168.7.9").await);
     assert!(!reaches(&host, "127.0.0.1").await && !reaches(&host, "192.168.8.9").await);
     assert!(host.terminate().await.success());
 
-    // A variable; networks are separated by commas in it.
+    // Environment variable; networks are separated by commas.
     let variables = |options: Options| {
         options.env("HERALDRY_MAX_EVENTS", "3").env("HERALDRY_ALLOW_NET", "127.0.0.0/8,172.16.0.0/12")
     };
     let mut host = started(&variables).await;
-    takes_events(&host, 3).await;
+    accepts_events(&host, 3).await;
     assert!(
         reaches(&host, "127.0.0.1").await && reaches(&host, "172.16.0.1").await && !reaches(&host, "10.0.0.1").await
     );
     assert!(host.terminate().await.success());
 
-    // A flag; one network each time.
+    // Flag; repeated for each network.
     let flags = |options: Options| {
         let options = variables(options).args(["--allow-net", "10.0.0.0/8", "--allow-net", "fd00::/8"]);
         options.args(["--max-events", "4"])
     };
     let mut host = started(&flags).await;
-    takes_events(&host, 4).await;
+    accepts_events(&host, 4).await;
     assert!(
         reaches(&host, "10.0.0.1").await && reaches(&host, "[fd00::1]").await && !reaches(&host, "127.0.0.1").await
     );
@@ -68,12 +68,12 @@ async fn a_flag_wins_over_the_environment_that_over_the_file_and_that_over_the_d
 
     // Another file, instead of the default one.
     let host = started(&|options| options.args(["--config", "other.toml"])).await;
-    takes_events(&host, 5).await;
+    accepts_events(&host, 5).await;
     assert!(!reaches(&host, "10.0.0.1").await);
 }
 
 #[tokio::test]
-async fn a_configuration_that_cannot_be_used_is_refused_with_every_reason() {
+async fn an_invalid_configuration_is_rejected_with_every_reason() {
     type Choose = fn(Options) -> Options;
     let rows: [(Choose, &[&str]); 5] = [
         (|options| options.args(["--config", "missing.toml"]), &["missing.toml"]),
@@ -92,9 +92,9 @@ async fn a_configuration_that_cannot_be_used_is_refused_with_every_reason() {
     }
 }
 
-/// A file that the configuration names and that is no use: nothing is made, and the file is named.
+/// An unusable file in the configuration: the host names it and creates nothing.
 #[tokio::test]
-async fn a_file_for_tls_that_cannot_be_used_is_named() {
+async fn an_unusable_tls_file_is_named() {
     let files = host::new_folder();
     let file = |name: &str, text: &str, mode: u32| {
         let path = files.path().join(name);
@@ -116,14 +116,14 @@ async fn a_file_for_tls_that_cannot_be_used_is_named() {
         let (code, log) = Host::refused(|options| options.args([flag, &value]).folder(&folder)).await;
         assert_eq!(code, Some(1), "{log}");
         assert!(log.contains(named) && !log.contains("panicked"), "{value}: {log}");
-        assert!(!folder.path().join("data").exists(), "{value}: a store was made");
+        assert!(!folder.path().join("data").exists(), "{value}: a store was created");
     }
 }
 
 #[tokio::test]
-async fn a_store_opens_with_the_key_that_it_was_made_with_and_with_no_other() {
+async fn a_store_opens_with_its_own_master_key_only() {
     let keys = [[1; 32], [2; 32]].map(|bytes| STANDARD.encode(bytes));
-    // The key that the host made for itself.
+    // A key generated by the host.
     let destination = Destination::start().await;
     let host = Host::start().await;
     host.admin().webhook(&destination.url("/"), json!({"secret": "a secret"})).await;
@@ -135,34 +135,34 @@ async fn a_store_opens_with_the_key_that_it_was_made_with_and_with_no_other() {
     destination.wait_for(1).await;
     assert!(host.terminate().await.success());
     let folder = Arc::clone(host.folder());
-    let refused = async |key: Option<&str>| refuses_to_start(&folder, key).await;
-    let kept = std::fs::read(&file).expect("a key");
-    refused(Some(&keys[0])).await;
+    let rejected = async |key: Option<&str>| does_not_start(&folder, key).await;
+    let key_bytes = std::fs::read(&file).expect("a key");
+    rejected(Some(&keys[0])).await;
     std::fs::remove_file(&file).expect("removed");
-    refused(None).await;
-    assert!(!file.exists(), "a lost key is not made anew");
-    std::fs::write(&file, &kept).expect("written");
+    rejected(None).await;
+    assert!(!file.exists(), "a lost key must not be replaced by a new one");
+    std::fs::write(&file, &key_bytes).expect("written");
     std::fs::set_permissions(&file, Permissions::from_mode(0o644)).expect("permissions");
-    refused(None).await;
+    rejected(None).await;
     std::fs::set_permissions(&file, Permissions::from_mode(0o600)).expect("permissions");
     let host = host.start_again().await;
     assert_eq!(host.admin().get("/webhooks").await.expect(200).list().len(), 1);
     drop(host);
 
-    // The key that the environment gave; it is in no file.
+    // A key from the environment; it is in no file.
     let mut host = Host::with(|options| options.env("HERALDRY_MASTER_KEY", &keys[0])).await;
     host.admin().webhook(&destination.url("/"), json!({"secret": "a secret"})).await;
     assert!(!host.data().join("master.key").exists());
     assert!(host.terminate().await.success());
     let folder = Arc::clone(host.folder());
-    refuses_to_start(&folder, None).await;
-    refuses_to_start(&folder, Some(&keys[1])).await;
+    does_not_start(&folder, None).await;
+    does_not_start(&folder, Some(&keys[1])).await;
     let host = host.start_again().await;
     assert_eq!(host.admin().get("/webhooks").await.expect(200).list().len(), 1);
 }
 
-/// Asserts that a host does not start in this folder, with this key in the environment, and says why.
-async fn refuses_to_start(folder: &Arc<TempDir>, key: Option<&str>) {
+/// Asserts that a host does not start in this folder with this key in the environment, and names the cause.
+async fn does_not_start(folder: &Arc<TempDir>, key: Option<&str>) {
     let (code, log) = Host::refused(|options| match key {
         Some(key) => options.folder(folder).env("HERALDRY_MASTER_KEY", key),
         None => options.folder(folder),
@@ -170,5 +170,5 @@ async fn refuses_to_start(folder: &Arc<TempDir>, key: Option<&str>) {
     .await;
     assert_eq!(code, Some(1), "{log}");
     assert!(log.contains("master key") || log.contains("master.key"), "{log}");
-    assert!(key.is_none_or(|key| !log.contains(key)), "the refusal shows the key: {log}");
+    assert!(key.is_none_or(|key| !log.contains(key)), "the message shows the key: {log}");
 }

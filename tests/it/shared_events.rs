@@ -1,4 +1,4 @@
-//! Real events, for whoever has them beside the project.
+//! Real events, if a folder of them is beside the project.
 
 use std::path::Path;
 
@@ -6,11 +6,11 @@ use serde_json::json;
 
 use crate::support::{Destination, Host};
 
-/// The files, and how many events each has.
+/// The files, each with its number of events.
 const FILES: [(&str, usize); 2] = [("scanner-findings.jsonl", 68), ("lifecycle.jsonl", 13)];
 
 #[tokio::test]
-async fn real_events_are_accepted_and_every_format_has_words_for_them() {
+async fn real_events_are_accepted_and_delivered_in_every_format() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/events");
     if !folder.is_dir() {
         println!("skipped: there is no folder ../shared/events beside the project");
@@ -23,10 +23,10 @@ async fn real_events_are_accepted_and_every_format_has_words_for_them() {
     let formats: Vec<&str> = built_in.map(|formatter| formatter["name"].as_str().expect("a name")).collect();
     assert_eq!(formats.len(), 10, "{formats:?}");
     let destination = Destination::start().await;
-    // These speak of findings and alerts only.
-    let speaks_of_all = |format: &str| !["ocsf", "pagerduty"].contains(&format);
-    let takers = || formats.iter().filter(|format| speaks_of_all(format));
-    for format in takers() {
+    // These formats support findings and alerts only.
+    let supports_all = |format: &str| !["ocsf", "pagerduty"].contains(&format);
+    let all_type_formats = || formats.iter().filter(|format| supports_all(format));
+    for format in all_type_formats() {
         admin.webhook(&destination.url(&format!("/{format}")), json!({"format": format})).await;
     }
     let mut expected = 0;
@@ -35,7 +35,7 @@ async fn real_events_are_accepted_and_every_format_has_words_for_them() {
         let events: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
         assert_eq!(events.len(), count, "{file}");
         for (number, event) in events.iter().enumerate() {
-            for format in formats.iter().filter(|format| file == FILES[0].0 || speaks_of_all(format)) {
+            for format in formats.iter().filter(|format| file == FILES[0].0 || supports_all(format)) {
                 let body = format!("{{\"event\":{event}}}");
                 let preview = admin.post_text(&format!("/formatters/{format}/preview"), body).await;
                 let preview = preview.expect(200).json();
@@ -49,7 +49,7 @@ async fn real_events_are_accepted_and_every_format_has_words_for_them() {
         let deliveries = receipts.iter().map(|receipt| receipt["deliveries"].as_u64().expect("a number"));
         expected += usize::try_from(deliveries.sum::<u64>()).expect("not many");
     }
-    assert!(expected >= (68 + 13) * takers().count(), "{expected} deliveries");
+    assert!(expected >= (68 + 13) * all_type_formats().count(), "{expected} deliveries");
     let received = destination.wait_for(expected).await;
     let mut ids: Vec<&str> = received.iter().map(|request| request.delivery()).collect();
     ids.sort_unstable();

@@ -1,4 +1,4 @@
-//! SIGTERM: what is in flight finishes or is parked, and nothing is lost.
+//! SIGTERM: attempts in flight finish or are repeated after the next start, and nothing is lost.
 
 use std::time::Duration;
 
@@ -6,25 +6,25 @@ use serde_json::{Value, json};
 
 use crate::support::{Destination, Host, Reply, events, eventually};
 
-/// The attempts' own time: longer than any grace here.
+/// Timeout of the attempts, longer than any grace period here.
 const TIMEOUT_MS: u64 = 30_000;
 /// Far less than the default `--grace` of 25 s and than [`TIMEOUT_MS`].
 const AT_ONCE: Duration = Duration::from_secs(10);
 
-/// Waits until the host says that it takes no work.
+/// Waits until the host reports that it is not ready.
 async fn not_ready(host: &Host) {
     let anyone = host.visitor().outside();
     eventually("readiness to turn false", async || {
-        let answer = anyone.request("GET", "/readyz").try_send().await?;
-        let refused = answer.status() == 503;
-        assert!(!refused || !answer.header("retry-after").is_empty(), "{answer}");
-        refused.then_some(())
+        let response = anyone.request("GET", "/readyz").try_send().await?;
+        let rejected = response.status() == 503;
+        assert!(!rejected || !response.header("retry-after").is_empty(), "{response}");
+        rejected.then_some(())
     })
     .await;
 }
 
 #[tokio::test]
-async fn what_is_in_flight_finishes_within_the_grace() {
+async fn attempts_in_flight_finish_within_the_grace_period() {
     let mut host = Host::start().await;
     let admin = host.admin();
     let slow = Destination::always(Reply::status(200).after(Duration::from_secs(2))).await;
@@ -34,9 +34,9 @@ async fn what_is_in_flight_finishes_within_the_grace() {
 
     host.ask_to_end();
     not_ready(&host).await;
-    assert!(admin.history(&webhook).await.is_empty(), "readiness turned false only after the attempt had ended");
+    assert!(admin.history(&webhook).await.is_empty(), "readiness turned false too late, after the attempt had ended");
     host.visitor().outside().get("/healthz").await.expect(200);
-    // What is accepted while it stops waits for the next start.
+    // Events accepted during the drain are delivered after the next start.
     let late = events::sample("phase_changed");
     let accepted = admin.post("/events", &late).await;
     assert!(matches!(accepted.status(), 202 | 503), "{accepted}");
@@ -58,7 +58,7 @@ async fn what_is_in_flight_finishes_within_the_grace() {
 }
 
 #[tokio::test]
-async fn what_does_not_finish_is_made_again_under_the_same_number() {
+async fn an_attempt_that_does_not_finish_is_repeated_under_the_same_number() {
     let mut host = Host::with(|options| options.args(["--grace", "500ms"])).await;
     let destination = Destination::always(Reply::silence()).await;
     let fields = json!({"timeout_ms": TIMEOUT_MS, "secret": "a secret"});
@@ -68,12 +68,12 @@ async fn what_does_not_finish_is_made_again_under_the_same_number() {
     host.ask_to_end();
     assert_eq!(host.exited(AT_ONCE).await.code(), Some(0), "{}", host.log());
 
-    // The second life: the first attempt is made again, and a second signal ends even a long grace at once.
+    // Second start: the first attempt is repeated, and a second signal ends even a long grace period at once.
     let mut host = host.start_again_with(|options| options.args(["--retry-base", "1s"])).await;
     destination.wait_for(2).await;
     let _ = host.terminate().await;
 
-    // The third life: it is made again, and taken.
+    // Third start: the attempt is repeated and succeeds.
     destination.from_now_on(Reply::status(200));
     let host = host.start_again().await;
     let admin = host.admin();
@@ -94,7 +94,7 @@ async fn what_does_not_finish_is_made_again_under_the_same_number() {
         assert_eq!(cut["event_type"], "finding_added");
     }
     let webhook = admin.get(&format!("/webhooks/{webhook}")).await.expect(200).json();
-    assert_eq!(webhook["failure_count"], 0, "being cut is nobody's failure");
+    assert_eq!(webhook["failure_count"], 0, "an interrupted attempt is not a failure");
 }
 
 #[tokio::test]

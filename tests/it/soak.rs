@@ -1,4 +1,5 @@
-//! Half an hour of everything at once: failing destinations, formatters that are swapped, kills, and nothing lost.
+//! Half an hour of everything at once: failing destinations, formatter swaps, kills; nothing is lost, memory and disk stay
+//! bounded.
 //!
 //! `HERALDRY_SOAK_MINUTES=30 cargo test --release -p heraldry --test it -- --ignored --nocapture soak`
 
@@ -11,23 +12,23 @@ use serde_json::{Value, json};
 
 use crate::support::{Client, Destination, Handmade, Host, Reply, events, within};
 
-/// Events a second; about 70 % of what a debug build takes on a small machine.
+/// Events per second; about 70 % of the throughput of a debug build on a small machine.
 const RATE: f64 = 150.0;
-/// How long everything may take to arrive after the last event.
+/// Limit for all deliveries to arrive after the last event.
 const DRAIN: Duration = Duration::from_secs(300);
 
 #[tokio::test]
-#[ignore = "takes as long as HERALDRY_SOAK_MINUTES says"]
-#[expect(clippy::disallowed_methods, reason = "how long and how hard is for whoever runs it to say")]
+#[ignore = "takes HERALDRY_SOAK_MINUTES"]
+#[expect(clippy::disallowed_methods, reason = "duration and rate are set by variables")]
 async fn soak() {
     let number = |name: &str, default: f64| {
-        std::env::var(name).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name} is no number")))
+        std::env::var(name).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name} is not a number")))
     };
     run(Duration::from_secs_f64(number("HERALDRY_SOAK_MINUTES", 30.0) * 60.0), number("HERALDRY_SOAK_RATE", RATE))
         .await;
 }
 
-/// The ids that arrived, each with how often.
+/// The ids that arrived, each with its count.
 #[derive(Default)]
 struct Arrived {
     once: Mutex<HashSet<String>>,
@@ -35,7 +36,7 @@ struct Arrived {
 }
 
 impl Arrived {
-    fn note(&self, id: &str) {
+    fn record(&self, id: &str) {
         let mut once = self.once.lock().expect("not poisoned");
         if !once.insert(id.to_owned()) {
             self.again.fetch_add(1, Ordering::Relaxed);
@@ -47,7 +48,7 @@ impl Arrived {
     }
 }
 
-/// Who posts, until told to stop: each event again and again until it is answered.
+/// Posts events until stopped, and retries each until it is acknowledged.
 async fn post(admin: Arc<Mutex<Client>>, stop: Arc<AtomicBool>, rate: f64, accepted: Arc<AtomicU64>) {
     let start = Instant::now();
     let mut sent = 0_u64;
@@ -74,11 +75,11 @@ async fn post(admin: Arc<Mutex<Client>>, stop: Arc<AtomicBool>, rate: f64, accep
                 .json(&body)
                 .try_send()
                 .await
-                .is_some_and(|answer| answer.status() == 202)
+                .is_some_and(|response| response.status() == 202)
             {
                 break;
             }
-            // The host is down or busy: the ids make the repeat harmless.
+            // The host is down or overloaded: the id makes the retry idempotent.
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         accepted.fetch_add(batch.len() as u64, Ordering::Relaxed);
@@ -92,20 +93,20 @@ fn folder_kib(folder: &std::path::Path) -> u64 {
             .map(|entry| match entry.metadata() {
                 Ok(metadata) if metadata.is_dir() => folder_kib(&entry.path()),
                 Ok(metadata) => metadata.len() / 1024,
-                // It went away in between.
+                // The file was removed in the meantime.
                 Err(_) => 0,
             })
             .sum()
     })
 }
 
-#[expect(clippy::print_stdout, reason = "the figures are what it is run for")]
+#[expect(clippy::print_stdout, reason = "the figures are the purpose of the run")]
 async fn run(long: Duration, rate: f64) {
-    // What is kept is bounded by its number, so that memory and disk can be flat: a minute or two of it.
+    // Retention by count, a minute or two of events, so that memory and disk can stay flat.
     let kept = ((rate * 120.0) as u64).max(1000).to_string();
     let host = Host::with(|options| {
         let counts = ["--max-events-kept", &kept, "--max-history", &kept];
-        // The dead destination's webhook is switched off and holds what comes: that goes by its age.
+        // The dead destination's webhook is disabled and its deliveries are held: these expire by age.
         options.retry_every("500ms").args(counts).args(["--retention", "2min", "--cache", "16MiB"])
     })
     .await;
@@ -114,7 +115,7 @@ async fn run(long: Duration, rate: f64) {
     healthy.decide({
         let good = Arc::clone(&good);
         move |request| {
-            good.note(request.delivery());
+            good.record(request.delivery());
             Reply::status(200)
         }
     });
@@ -124,7 +125,7 @@ async fn run(long: Duration, rate: f64) {
             if fastrand::u8(..) < 50 {
                 return Reply::status(503);
             }
-            shaky.note(request.delivery());
+            shaky.record(request.delivery());
             Reply::status(200)
         }
     });
@@ -150,7 +151,7 @@ async fn run(long: Duration, rate: f64) {
         let client = admin.lock().expect("not poisoned").clone();
         swaps += 1;
         client.install("soaked", &versions[swaps % versions.len()]).await.expect(200);
-        // One kill after a third, one after two thirds.
+        // One kill after a third of the time, one after two thirds.
         if kills < 2 && start.elapsed() > long * (kills + 1) / 3 {
             host.kill();
             kills += 1;
@@ -180,8 +181,8 @@ async fn run(long: Duration, rate: f64) {
     let again = good.again.load(Ordering::Relaxed) + shaky.again.load(Ordering::Relaxed);
     println!("accepted {wanted}, delivered {} + {}, lost 0, duplicated {again}", good.count(), shaky.count());
     println!("kills {kills}, swaps {swaps}, webhooks that failed all the time: 1 (switched off by its breaker)");
-    assert_eq!((good.count(), shaky.count()), (wanted, wanted), "each delivery is one event's");
-    // Flat: the last third is not larger than the middle one, give or take what a kill or a checkpoint moves.
+    assert_eq!((good.count(), shaky.count()), (wanted, wanted), "one delivery per event");
+    // Flat: the last third is not larger than the middle one, within the effect of a kill or a checkpoint.
     let third = samples.len() / 3;
     if third >= 3 {
         let mean = |of: &[(u64, u64)], pick: fn(&(u64, u64)) -> u64| of.iter().map(pick).sum::<u64>() / of.len() as u64;

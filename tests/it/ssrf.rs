@@ -1,4 +1,4 @@
-//! No delivery goes to an address outside policy: not when a webhook is saved, not when it is sent.
+//! The SSRF guard: no webhook is saved with, and no delivery is sent to, an address outside the policy.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
@@ -8,11 +8,11 @@ use serde_json::{Value, json};
 
 use crate::support::{Answer, Client, Destination, Host, events, isolated};
 
-/// What a refused address is called in an answer.
+/// The code of a rejected address.
 const DENIED: &str = "denied_address";
 const QUIET: Duration = Duration::from_millis(500);
 
-/// First and last address of what is closed unless `--allow-net` opens it.
+/// First and last address of each network that is closed unless `--allow-net` opens it.
 const OPENABLE: &[(&str, &str)] = &[
     ("10.0.0.0", "10.255.255.255"),
     ("100.64.0.0", "100.127.255.255"),
@@ -25,7 +25,7 @@ const OPENABLE: &[(&str, &str)] = &[
     ("::ffff:127.0.0.0", "::ffff:127.255.255.255"),
 ];
 
-/// First and last address of what nothing opens.
+/// First and last address of each network that cannot be opened.
 const NEVER: &[(&str, &str)] = &[
     ("0.0.0.0", "0.255.255.255"),
     ("169.254.0.0", "169.254.255.255"),
@@ -57,7 +57,7 @@ const NEVER: &[(&str, &str)] = &[
     ("::ffff:0.0.0.0", "::ffff:0.0.0.0"),
 ];
 
-/// The neighbours of all those, which are open.
+/// The neighbouring addresses of all those networks, which are open.
 const OPEN: &[&str] = &[
     "1.0.0.0",
     "9.255.255.255",
@@ -108,7 +108,7 @@ const OPEN: &[&str] = &[
     "::ffff:8.8.8.8",
 ];
 
-/// What the URL standard takes for 127.0.0.1.
+/// Spellings that the URL standard parses as 127.0.0.1.
 const SPELLINGS: &[&str] = &[
     "127.0.0.1",
     "2130706433",
@@ -141,7 +141,7 @@ async fn create(admin: &Client, url: &str) -> Answer {
     admin.post("/webhooks", &json!({"name": "n", "url": url})).await
 }
 
-/// Makes a webhook with this URL or gives it to one that exists: both are judged alike.
+/// Creates a webhook with this URL, and updates an existing one to it: both must be rejected alike.
 async fn assert_denied(admin: &Client, existing: &str, url: &str) {
     create(admin, url).await.fault("/url", DENIED);
     admin.put(&format!("/webhooks/{existing}"), &json!({"url": url})).await.fault("/url", DENIED);
@@ -163,7 +163,7 @@ async fn an_address_outside_policy_is_not_saved_however_it_is_spelled() {
     for open in OPEN {
         create(&admin, &url(open)).await.expect(201);
     }
-    // A name that does not resolve is taken, and judged at each attempt.
+    // A name that does not resolve is accepted, and checked at each attempt.
     let unknown = create(&admin, "http://nowhere.invalid./").await.expect(201).json();
     let id = unknown["id"].as_str().expect("an id");
     let test = admin.post(&format!("/webhooks/{id}/test"), &json!({})).await.expect(200).json();
@@ -185,7 +185,7 @@ async fn some_networks_are_never_opened() {
         create(&admin, &url(first)).await.expect(201);
         create(&admin, &url(last)).await.expect(201);
     }
-    // The host itself, in any spelling and by name; its neighbour port is another's.
+    // The host's own address, in any spelling and by name; another port of the machine is allowed.
     let port: u16 = host.origin().rsplit(':').next().expect("a port").parse().expect("a number");
     for own in ["127.0.0.1", "0x7f.1", "[::ffff:127.0.0.1]", "localhost"] {
         let code = create(&admin, &format!("http://{own}:{port}/api/v1/events")).await;
@@ -196,7 +196,7 @@ async fn some_networks_are_never_opened() {
 }
 
 #[tokio::test]
-async fn what_is_no_destination_is_not_saved() {
+async fn an_invalid_destination_is_not_saved() {
     let host = Host::start().await;
     let admin = host.admin();
     for bad in [
@@ -220,21 +220,21 @@ async fn what_is_no_destination_is_not_saved() {
         "http://[fe80::1%eth0]/",
         "http://256.256.256.256/",
     ] {
-        let answer = create(&admin, bad).await;
-        let errors = answer.problem(422, "invalid_fields").json()["errors"].clone();
+        let response = create(&admin, bad).await;
+        let errors = response.problem(422, "invalid_fields").json()["errors"].clone();
         assert_eq!(errors.as_array().map(Vec::len), Some(1), "{bad}: {errors}");
         assert_eq!(errors[0]["pointer"], "/url", "{bad}");
     }
-    // Shown as the URL standard writes it: no homograph passes for another name.
+    // Shown as the URL standard serialises it (Punycode), against homographs.
     let shown = create(&admin, "HTTP://0x7F.1:80/a b").await.expect(201).json();
     assert_eq!(shown["url"], "http://127.0.0.1/a%20b");
-    let answer = create(&admin, "https://\u{430}pple.invalid./").await.expect(201).json();
-    assert_eq!(answer["url"], "https://xn--pple-43d.invalid./");
+    let response = create(&admin, "https://\u{430}pple.invalid./").await.expect(201).json();
+    assert_eq!(response["url"], "https://xn--pple-43d.invalid./");
 }
 
-/// The webhook was saved when its network was open; it is judged again at each attempt.
+/// The webhook was saved while its network was open; the address is checked again at each attempt.
 #[tokio::test]
-async fn an_address_that_was_closed_since_gets_nothing_more() {
+async fn a_network_that_was_closed_later_gets_no_more_deliveries() {
     let host = Host::with(|options| options.retry_every("50ms")).await;
     let destination = Destination::start().await;
     let by_address = host.admin().webhook(&destination.url("/address"), json!({})).await;
@@ -253,8 +253,8 @@ async fn an_address_that_was_closed_since_gets_nothing_more() {
         assert_eq!((&delivery["status"], &delivery["attempts"]), (&json!("failed"), &json!(1)));
     }
     for webhook in [&by_address, &by_name] {
-        let refused = admin.history(webhook).await.remove(0);
-        assert_policy(&refused);
+        let rejected = admin.history(webhook).await.remove(0);
+        assert_policy(&rejected);
         let test = admin.post(&format!("/webhooks/{webhook}/test"), &json!({})).await.expect(200).json();
         assert_policy(&test);
     }
@@ -267,13 +267,13 @@ fn assert_policy(attempt: &Value) {
     let error = attempt["error"].as_str().expect("an error");
     assert!(error.starts_with("policy: ") && error.split(' ').count() > 5, "{error}");
     assert_eq!((&attempt["success"], &attempt["status_code"]), (&json!(false), &Value::Null));
-    assert_eq!(attempt["next_attempt_at"], Value::Null, "another try would end alike");
+    assert_eq!(attempt["next_attempt_at"], Value::Null, "a retry would have the same result");
 }
 
 const INSIDE_NAME: &str = "ssrf::in_a_network_of_its_own_no_closed_address_is_contacted";
-/// An address of the internet, which here is on this machine.
+/// A public address, which is on this machine inside the namespace.
 const PUBLIC: &str = "8.8.8.8";
-/// Addresses of closed networks, all of them this machine's in the namespace; first those that can be opened.
+/// Addresses of closed networks, all of them on this machine inside the namespace; these can be opened.
 const OPENABLE_HERE: &[&str] = &["10.1.0.1", "10.2.0.1", "172.16.0.1", "192.168.7.7", "100.64.0.1", "fd00::1"];
 const NEVER_HERE: &[&str] = &[
     "169.254.169.254",
@@ -300,8 +300,8 @@ const NEVER_HERE: &[&str] = &[
     "fec0::1",
 ];
 
-/// A machine on which every closed network has a listener that would answer: a broken guard reaches nobody
-/// else, and is seen.
+/// A network namespace in which every closed network has a listener that would respond: a broken guard is detected, and
+/// cannot reach another machine. The names change their addresses later, as in DNS rebinding.
 #[tokio::test]
 #[ignore = "needs root: makes a network namespace"]
 async fn in_a_network_of_its_own_no_closed_address_is_contacted() {
@@ -310,7 +310,7 @@ async fn in_a_network_of_its_own_no_closed_address_is_contacted() {
     }
     let addresses = OPENABLE_HERE.iter().chain(NEVER_HERE).chain([&PUBLIC]);
     let addresses: String = addresses.map(|ip| format!("ip address add {ip} dev lo\n")).collect();
-    // Nobody answers at that name server: names of the hosts file need no answer.
+    // No name server runs at that address: names of the hosts file need none.
     let script = format!(
         "ip link set lo up\n{addresses}cd \"$HERALDRY_TEST_INSIDE\"\necho 127.0.0.1 localhost > hosts\n\
          echo nameserver 127.0.0.1 > resolv.conf\nmount --bind hosts /etc/hosts\n\
@@ -323,11 +323,11 @@ struct Row {
     ip: IpAddr,
     name: String,
     listener: Destination,
-    /// Webhooks to it: by its name, and by its address where one can be saved.
+    /// Webhooks to it: by name, and by address where one can be saved.
     webhooks: Vec<String>,
 }
 
-/// Posts an event for all rows; every row's attempts, the newest of each webhook.
+/// Posts an event for all rows; returns the newest attempt of each row's webhooks.
 async fn round(admin: &Client, rows: &[Row], mixed: &str) -> (Vec<Vec<Value>>, Value) {
     let event = admin.event(&events::minimal("phase_changed")).await;
     admin.settled(&event).await;
@@ -359,12 +359,12 @@ async fn inside(hosts: &Path) {
     for (number, ip) in OPENABLE_HERE.iter().chain(NEVER_HERE).enumerate() {
         let ip: IpAddr = ip.parse().expect("an address");
         let listener = Destination::at(&SocketAddr::new(ip, port).to_string()).await;
-        // It would answer: the guard is all that stands between.
+        // The listener would respond: only the guard prevents it.
         tokio::net::TcpStream::connect((ip, port)).await.expect("a connection");
         listener.wait_until("the connection", |_| listener.connections() == 1).await;
         rows.push(Row { ip, name: format!("row-{number}.test"), listener, webhooks: Vec::new() });
     }
-    // Every name is a public one's and every network is open: all is saved, and all that may be is sent.
+    // Every name has a public address and every network is open: everything is saved, and sent where allowed.
     let public_ip: IpAddr = PUBLIC.parse().expect("an address");
     write_hosts(hosts, rows.iter().map(|row| (public_ip, row.name.as_str())).chain([(public_ip, "mixed.test")]));
     let all = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7", "127.0.0.0/8"];
@@ -390,7 +390,7 @@ async fn inside(hosts: &Path) {
     }
     assert_eq!(public.received().len(), rows.len() + 1);
 
-    // The names move to the closed addresses, and nothing is open: nobody is contacted.
+    // DNS rebinding: the names move to closed addresses and no network is open. No connection is made.
     let moved = rows.iter().map(|row| (row.ip, row.name.as_str()));
     write_hosts(hosts, moved.chain([(public_ip, "mixed.test"), (rows[0].ip, "mixed.test")]));
     let connections = |rows: &[Row]| rows.iter().map(|row| row.listener.connections()).collect::<Vec<_>>();
@@ -407,9 +407,9 @@ async fn inside(hosts: &Path) {
     }
     create(&admin, &format!("http://mixed.test:{port}/")).await.fault("/url", DENIED);
     tokio::time::sleep(QUIET).await;
-    assert_eq!((connections(&rows), public.connections()), before, "somebody was contacted");
+    assert_eq!((connections(&rows), public.connections()), before, "a closed address was contacted");
 
-    // One network is opened: that one and no other.
+    // One network is opened: only that one is contacted.
     assert!(host.terminate().await.success());
     let host = host.start_again_with(|options| options.allow_net(&["10.1.0.0/16"])).await;
     let (attempts, of_mixed) = round(&host.admin(), &rows, &mixed).await;
@@ -417,6 +417,6 @@ async fn inside(hosts: &Path) {
     assert!(opened.iter().flatten().chain([&of_mixed]).all(|attempt| attempt["success"] == true), "{opened:?}");
     closed.iter().flatten().for_each(assert_policy);
     let after = connections(&rows);
-    assert!(after[0] > before.0[0], "what was opened was not contacted");
-    assert_eq!(after[1..], before.0[1..], "somebody else was contacted");
+    assert!(after[0] > before.0[0], "the opened network was not contacted");
+    assert_eq!(after[1..], before.0[1..], "a closed network was contacted");
 }

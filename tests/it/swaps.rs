@@ -1,4 +1,4 @@
-//! A thousand swaps of a module under steady traffic.
+//! A thousand swaps of a component under steady traffic.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,14 +22,14 @@ async fn a_thousand_swaps_lose_and_fail_nothing_and_memory_stays_flat() {
     swap(LONG).await;
 }
 
-#[expect(clippy::print_stdout, reason = "the tally is what somebody runs the long one for")]
+#[expect(clippy::print_stdout, reason = "the tally is the purpose of the long run")]
 async fn swap(swaps: usize) {
-    // The store's cache and what was rendered a moment ago grow with the events, not with the swaps: the one is kept
-    // small, the other (4,096 payloads) is filled before anything is measured.
+    // The store's cache and the cache of rendered payloads grow with the events, not with the swaps: the first is kept
+    // small, the second (4,096 payloads) is filled before anything is measured.
     let host = Host::with(|options| options.args(["--cache", "1MiB"])).await;
     let admin = host.admin();
     let destination = Destination::start().await;
-    // Ten versions, in turn: what is swapped in is compiled code from the disk after the first round.
+    // Ten versions in turn: after the first round, compiled code comes from the disk cache.
     let versions: Vec<Vec<u8>> = (0..10)
         .map(|number| Handmade::new("swapped", &format!("1.0.{number}"), &format!("version {number}")).build())
         .collect();
@@ -75,7 +75,7 @@ async fn swap(swaps: usize) {
     println!(
         "{swaps} swaps, {sent} deliveries, failed 0, lost 0; resident {warm} KiB after a fifth, {now} KiB at the end"
     );
-    // A short run is still filling its caches; the long one has filled them after a fifth.
+    // A short run is still filling caches; in the long one they are full after a fifth.
     if swaps == LONG {
         assert!(now * 100 <= warm * 105, "resident memory grew from {warm} to {now} KiB");
     }

@@ -1,4 +1,4 @@
-//! Tokens: made, shown once, listed, deleted; and the first one of a host.
+//! Tokens: created, shown once, listed, deleted; and the first token of a host.
 
 use serde_json::json;
 
@@ -6,7 +6,7 @@ use crate::support::{Client, Host, is_id, is_time};
 use crate::webhooks::files_with;
 
 #[tokio::test]
-async fn a_tokens_text_is_shown_once_and_works_until_it_is_deleted() {
+async fn a_token_is_shown_once_and_works_until_it_is_deleted() {
     let host = Host::start().await;
     let admin = host.admin();
     made_and_listed(&admin).await;
@@ -18,11 +18,11 @@ async fn a_tokens_text_is_shown_once_and_works_until_it_is_deleted() {
 async fn made_and_listed(admin: &Client) {
     let mut made = Vec::new();
     for role in ["admin", "pentester", "ingest"] {
-        let answer = admin.post("/tokens", &json!({"name": format!("the {role}"), "role": role})).await.expect(201);
-        let mut token = answer.json();
+        let response = admin.post("/tokens", &json!({"name": format!("the {role}"), "role": role})).await.expect(201);
+        let mut token = response.json();
         let names: Vec<&String> = token.as_object().expect("an object").keys().collect();
         assert_eq!(names, ["created_at", "id", "name", "role", "token"]);
-        assert!(is_id(&token["id"]) && is_time(&token["created_at"]), "{answer}");
+        assert!(is_id(&token["id"]) && is_time(&token["created_at"]), "{response}");
         assert_eq!((&token["name"], &token["role"]), (&json!(format!("the {role}")), &json!(role)));
         let text = token["token"].as_str().expect("a text").to_owned();
         assert!((16..=256).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic()), "{text}");
@@ -33,7 +33,7 @@ async fn made_and_listed(admin: &Client) {
     let listed = admin.get("/tokens").await.expect(200);
     let newest_first: Vec<_> = made.iter().rev().map(|(token, _)| token.clone()).collect();
     assert_eq!(listed.list()[..3], newest_first[..]);
-    assert_eq!(listed.list()[3]["role"], "admin", "the first token is one like any other");
+    assert_eq!(listed.list()[3]["role"], "admin", "the first token is listed like any other");
     assert!(made.iter().all(|(_, text)| !listed.text().contains(text)), "a text is shown again: {listed}");
 }
 
@@ -63,7 +63,7 @@ async fn fields(admin: &Client) {
     ] {
         admin.post("/tokens", &body).await.faults(&faults);
     }
-    assert_eq!(admin.get("/tokens").await.list().len(), before, "a refused token was made");
+    assert_eq!(admin.get("/tokens").await.list().len(), before, "a rejected token was created");
 }
 
 async fn deleted(admin: &Client) {
@@ -71,7 +71,7 @@ async fn deleted(admin: &Client) {
     let bearer = admin.with_token(made["token"].as_str().expect("a text"));
     let path = format!("/tokens/{}", made["id"].as_str().expect("an id"));
     bearer.get("/webhooks").await.expect(200);
-    // The last thing that it may do is to end itself; the very next request is refused.
+    // A token may delete itself; the next request with it is rejected.
     let gone = bearer.delete(&path).await.expect(204);
     assert_eq!(gone.text(), "");
     bearer.get("/webhooks").await.problem(401, "unauthorized");
@@ -80,7 +80,7 @@ async fn deleted(admin: &Client) {
     assert!(admin.get("/tokens").await.list().iter().all(|token| token["id"] != made["id"]));
 }
 
-/// What was made and deleted stays so over a restart, and no text is on the disk or in the log.
+/// Creation and deletion survive a restart, and no token is on the disk or in the log.
 async fn kept(host: Host) {
     let admin = host.admin();
     let ingest = admin.new_token("ingest").await;
@@ -110,13 +110,13 @@ async fn a_given_admin_token_is_the_first_and_never_printed() {
         let (code, log) = Host::refused(|options| options.env("HERALDRY_ADMIN_TOKEN", text)).await;
         assert_eq!(code, Some(64), "{text}: {log}");
         assert!(log.contains("HERALDRY_ADMIN_TOKEN"), "{log}");
-        assert!(text.is_empty() || !log.contains(text), "the refusal shows the token: {log}");
+        assert!(text.is_empty() || !log.contains(text), "the message shows the token: {log}");
     }
     let host = Host::with(|options| options.env("HERALDRY_ADMIN_TOKEN", shortest)).await;
     host.admin().get("/tokens").await.expect(200);
     assert!(!host.log().contains(shortest) && !host.log().contains("admin token: "), "{}", host.log());
 
-    // The store has tokens now: another text changes nothing.
+    // The store has tokens now: another value of the variable changes nothing.
     let mut host = host;
     assert!(host.terminate().await.success());
     let host = host.start_again_with(|options| options.env("HERALDRY_ADMIN_TOKEN", &longest)).await;

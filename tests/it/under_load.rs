@@ -1,9 +1,8 @@
-//! Bad destinations beside a healthy one that is in steady use: each fails as it must, in its own time, and the healthy
-//! one neither loses anything nor waits.
+//! Misbehaving destinations beside a healthy one in steady use: each fails as documented, within its own timeout, and the
+//! healthy one loses nothing and is not delayed.
 //!
-//! The cases are HOSTILE's D1 to D16. Each run prints a table: how long a delivery to the healthy webhook takes, from
-//! the answer to the POST to the arrival, alone and beside each case. The long runs; on a machine that does nothing
-//! else, with HOSTILE's own times:
+//! The cases are numbered D1 to D16. Each run prints a table of the latency of the healthy webhook, from the response to
+//! the POST to the arrival, alone and beside each case. The long runs, on an idle machine and with strict limits:
 //! `HERALDRY_QUIET=1 cargo test --locked -p heraldry --test it -- --ignored --nocapture --test-threads 1 under_load::`
 
 use std::collections::HashMap;
@@ -19,38 +18,38 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::support::{Client, Destination, Host, PATIENCE, Received, Reply, events, eventually, within};
 
-/// Between two events of the healthy webhook: about eighty a second.
+/// Pause between two events of the healthy webhook: about eighty events per second.
 const PACE: Duration = Duration::from_millis(12);
 /// The wait before a retry, before jitter.
 const RETRY: &str = "200ms";
 const RETRY_SECONDS: f64 = 0.2;
-/// The longest that a `Retry-After` is obeyed.
+/// Cap on `Retry-After`.
 const LONGEST_WAIT_SECONDS: f64 = 3600.0;
 
-/// Says that nothing else runs on this machine.
+/// Set when nothing else runs on this machine.
 const QUIET: &str = "HERALDRY_QUIET";
-/// How exactly a webhook's time is kept then (P4).
+/// Allowed deviation from a webhook's timeout then.
 const QUIET_SLACK_MS: u64 = 250;
 
-#[expect(clippy::disallowed_methods, reason = "how whoever runs the long test says how exact it can be")]
+#[expect(clippy::disallowed_methods, reason = "the accuracy of the long run is set by a variable")]
 fn is_quiet() -> bool {
     std::env::var_os(QUIET).is_some()
 }
 
-/// How thorough a run is.
+/// The size and the limits of a run.
 struct Size {
-    /// What a bad webhook has for a whole attempt.
+    /// Timeout of an attempt to a misbehaving destination.
     timeout_ms: u64,
-    /// How exactly it is kept when other tests run beside this one.
+    /// Allowed deviation from the timeout when other tests run beside this one.
     slack_ms: u64,
-    /// Events for each bad webhook.
+    /// Events for each misbehaving destination.
     bad: usize,
     /// Events of the healthy webhook beside each case, at least.
     beside: usize,
     /// Dead destinations beside one healthy one.
     dead: usize,
-    /// How many times the healthy webhook's p99 alone it may be beside them; and what comes on top on a machine that
-    /// others use.
+    /// Largest ratio of the healthy webhook's p99 beside them to its p99 alone; and an allowance on a machine that is not
+    /// idle.
     times: u32,
     on_top: Duration,
 }
@@ -68,13 +67,13 @@ const LONG: Size = Size {
 };
 
 #[tokio::test]
-async fn bad_destinations_fail_as_they_must_and_cost_the_healthy_one_nothing() {
+async fn misbehaving_destinations_fail_as_documented_and_do_not_delay_a_healthy_one() {
     each_case(&SHORT).await;
 }
 
 #[tokio::test]
 #[ignore = "takes minutes"]
-async fn bad_destinations_fail_as_they_must_through_a_long_run() {
+async fn misbehaving_destinations_fail_as_documented_in_a_long_run() {
     each_case(&LONG).await;
 }
 
@@ -84,33 +83,33 @@ async fn a_hundred_dead_destinations_do_not_delay_a_healthy_one() {
 }
 
 #[tokio::test]
-#[ignore = "takes minutes and wants a quiet machine: a thousand of them"]
+#[ignore = "takes minutes and needs an idle machine"]
 async fn a_thousand_dead_destinations_do_not_delay_a_healthy_one() {
     dead(&LONG).await;
 }
 
-/// How the first attempts of a case must end.
+/// The expected outcome of the first attempts of a case.
 #[derive(Clone, Copy)]
-enum End {
-    /// Delivered, well before its time is over.
+enum Expected {
+    /// Delivered, well before the timeout.
     Taken(u16),
-    /// Failed, well before its time is over: status, class, words of the sentence.
+    /// Failed well before the timeout: status, class, words of the message.
     Fails(Option<u16>, &'static str, &'static str),
-    /// Failed when its time is over.
+    /// Failed at the timeout.
     TimesOut(Option<u16>),
-    /// Cut without an answer, and made again: the second attempt is taken, under the same id.
+    /// The connection was closed without a response; the second attempt succeeds, under the same id.
     Retried,
-    /// Failed with this status; the next attempt comes after so many seconds, or as usual.
+    /// Failed with this status; the next attempt comes after so many seconds, or after the usual backoff.
     Waits(u16, Option<f64>),
-    /// The webhook is off after the first.
+    /// The first attempt disables the webhook.
     SwitchedOff,
 }
-use End::{Fails, Retried, SwitchedOff, Taken, TimesOut, Waits};
+use Expected::{Fails, Retried, SwitchedOff, Taken, TimesOut, Waits};
 
 type Answer = Box<dyn Fn(&Received) -> Reply + Send + Sync>;
 
-/// Every case, with what its destination answers.
-fn cases(trap: &str) -> Vec<(&'static str, Answer, End)> {
+/// Every case, with its destination's response.
+fn cases(trap: &str) -> Vec<(&'static str, Answer, Expected)> {
     let drop = Duration::from_secs(1);
     let often = Duration::from_millis(20);
     let always = |reply: Reply| -> Answer { Box::new(move |_| reply.clone()) };
@@ -162,9 +161,9 @@ struct Book(Mutex<Pages>);
 
 #[derive(Default)]
 struct Pages {
-    /// In their order: the event, and when it was answered.
+    /// The events in order, with the time of the response to their POST.
     posted: Vec<(String, Instant)>,
-    /// When each event arrived first, and how often.
+    /// Time of each event's first arrival, and the number of arrivals.
     arrived: HashMap<String, (Instant, usize)>,
 }
 
@@ -173,14 +172,14 @@ impl Book {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What of the events from this one on has not arrived.
+    /// Number of events, from this index on, that have not arrived.
     fn missing(&self, from: usize) -> usize {
         let pages = self.pages();
         pages.posted[from..].iter().filter(|(event, _)| !pages.arrived.contains_key(event)).count()
     }
 }
 
-/// How long deliveries took, from the answer to the arrival.
+/// Latency of deliveries, from the response to the POST to the arrival.
 #[derive(Clone, Copy)]
 struct Latency {
     count: usize,
@@ -216,17 +215,17 @@ impl Traffic {
         Self { book, destination, stop, posting }
     }
 
-    /// Where the next event will stand.
+    /// Index of the next event.
     fn now(&self) -> usize {
         assert!(!self.posting.is_finished(), "an event of the healthy webhook was not accepted");
         self.book.pages().posted.len()
     }
 
-    /// How the events from this one on fared, once there are so many and all have arrived.
+    /// Latency of the events from this index on, once `count` of them have arrived.
     async fn latency(&self, from: usize, count: usize) -> Latency {
         eventually("steady traffic", async || (self.now() >= from + count).then_some(())).await;
         let until = self.now();
-        // What does not arrive in a long time counts with that time; that it does at last is asserted at the end.
+        // An event that has not arrived yet counts with its waiting time; its arrival is asserted at the end.
         let deadline = Instant::now() + PATIENCE;
         while self.book.missing(from) > 0 && Instant::now() < deadline {
             tokio::time::sleep(PACE).await;
@@ -242,13 +241,14 @@ impl Traffic {
         Latency { count: all.len(), median: part(50), p99: part(99), longest: all[all.len() - 1] }
     }
 
-    /// Ends it; asserts that everything arrived, once.
+    /// Stops the traffic; asserts that every event arrived exactly once.
     async fn end(self) {
         self.stop.store(true, Ordering::Relaxed);
         self.posting.await.expect("every event was accepted");
-        eventually("everything healthy to arrive", async || (self.book.missing(0) == 0).then_some(())).await;
+        eventually("every event of the healthy webhook to arrive", async || (self.book.missing(0) == 0).then_some(()))
+            .await;
         let pages = self.book.pages();
-        assert!(pages.arrived.values().all(|(_, times)| *times == 1), "something healthy arrived twice");
+        assert!(pages.arrived.values().all(|(_, times)| *times == 1), "an event of the healthy webhook arrived twice");
         assert_eq!(pages.arrived.len(), pages.posted.len());
         drop(pages);
         drop(self.destination);
@@ -266,8 +266,8 @@ async fn post(admin: Client, book: Arc<Book>, stop: Arc<AtomicBool>) {
     }
 }
 
-/// A bad webhook that takes only the events that go to bad ones.
-fn bad(size: &Size, name: &str, end: End) -> Value {
+/// A webhook for the event type that goes to misbehaving destinations only.
+fn misbehaving(size: &Size, name: &str, end: Expected) -> Value {
     let retries = match end {
         Retried | Waits(..) => 1,
         _ => 0,
@@ -275,24 +275,24 @@ fn bad(size: &Size, name: &str, end: End) -> Value {
     json!({"name": name, "event_types": ["report_ready"], "timeout_ms": size.timeout_ms, "retry_count": retries})
 }
 
-#[expect(clippy::print_stdout, reason = "the table is what somebody runs the long one for")]
+#[expect(clippy::print_stdout, reason = "the table is the purpose of the long run")]
 async fn each_case(size: &Size) {
     let host = Host::with(|options| options.retry_every(RETRY).args(["--breaker-threshold", "1000000"])).await;
     let admin = host.admin();
     let trap = Destination::start().await;
     let size = &Size { slack_ms: if is_quiet() { QUIET_SLACK_MS } else { size.slack_ms }, ..*size };
     let traffic = Traffic::start(&admin).await;
-    // The first ones find everything cold.
+    // The first events warm up caches and connections.
     traffic.latency(0, size.beside).await;
     let alone = traffic.latency(traffic.now(), 4 * size.beside).await;
     println!("{:34} {:>6} {:>9} {:>9} {:>9}", "beside", "events", "p50 ms", "p99 ms", "most ms");
-    println!("{:34} {alone}", "nobody");
+    println!("{:34} {alone}", "alone");
     let mut wrong = Vec::new();
-    for (name, answer, end) in cases(&trap.url("/trap")) {
+    for (name, response, end) in cases(&trap.url("/trap")) {
         let from = traffic.now();
         let destination = Destination::start().await;
-        destination.decide(answer);
-        let webhook = admin.webhook(&destination.url("/hook"), bad(size, name, end)).await;
+        destination.decide(response);
+        let webhook = admin.webhook(&destination.url("/hook"), misbehaving(size, name, end)).await;
         let count = if matches!(end, SwitchedOff) { 1 } else { size.bad };
         for _ in 0..count {
             admin.event(&events::minimal("report_ready")).await;
@@ -300,7 +300,7 @@ async fn each_case(size: &Size) {
         let history = first_attempts(&admin, &webhook, count).await;
         println!("{name:34} {}", traffic.latency(from, size.beside).await);
         for attempt in &history {
-            if let Err(what) = judge(attempt, end, size) {
+            if let Err(what) = compare(attempt, end, size) {
                 wrong.push(format!("{name}: {what}: {attempt}"));
             }
         }
@@ -314,7 +314,7 @@ async fn each_case(size: &Size) {
     assert_eq!(trap.connections(), 0, "a redirect was followed");
 }
 
-/// The first attempt of each delivery, once there are so many.
+/// The first attempt of each delivery, once `count` have been made.
 async fn first_attempts(admin: &Client, webhook: &str, count: usize) -> Vec<Value> {
     eventually(&format!("{count} first attempts"), async || {
         let history = admin.history(webhook).await;
@@ -324,8 +324,8 @@ async fn first_attempts(admin: &Client, webhook: &str, count: usize) -> Vec<Valu
     .await
 }
 
-/// Whether an attempt ended as it must; what is wrong otherwise.
-fn judge(attempt: &Value, end: End, size: &Size) -> Result<(), String> {
+/// Compares an attempt with the expected outcome; the error says how it differs.
+fn compare(attempt: &Value, end: Expected, size: &Size) -> Result<(), String> {
     let (status, class, words) = match end {
         Taken(status) => (Some(status), None, ""),
         Fails(status, class, words) => (status, Some(class), words),
@@ -355,7 +355,7 @@ fn judge(attempt: &Value, end: End, size: &Size) -> Result<(), String> {
         Some(seconds) => (seconds, seconds),
         None => (RETRY_SECONDS / 2.0, RETRY_SECONDS),
     };
-    // The end is known to the millisecond, and was decided upon a moment later.
+    // The end is recorded in milliseconds, the next attempt is scheduled shortly after it.
     must((least - 0.1..most + 2.0).contains(&waits), &format!("the next attempt comes after {waits} s"))
 }
 
@@ -364,13 +364,13 @@ fn time(value: &Value) -> Result<OffsetDateTime, String> {
     OffsetDateTime::parse(text, &Rfc3339).map_err(|error| error.to_string())
 }
 
-/// What must be true of a case beyond its first attempts.
+/// Checks of a case beyond its first attempts.
 async fn afterwards(
     admin: &Client,
     webhook: &str,
     destination: &Destination,
     count: usize,
-    end: End,
+    end: Expected,
 ) -> Result<(), String> {
     match end {
         Retried => {
@@ -381,8 +381,8 @@ async fn afterwards(
             for request in &received {
                 ids.entry(request.delivery()).or_default().push(request);
             }
-            // A connection that was kept open may have been closed before the request came: then it is sent once more
-            // on a new one, at once and under the same number.
+            // A reused connection may be closed before the request arrives: then the request is repeated at once on a new
+            // connection, under the same number.
             let fine = |tries: &Vec<&Received>| {
                 let numbers: Vec<u32> = tries.iter().map(|request| request.attempt()).collect();
                 matches!(numbers[..], [1, 2] | [1, 1, 2]) && tries.iter().all(|request| request.body == tries[0].body)
@@ -409,8 +409,8 @@ async fn afterwards(
     Ok(())
 }
 
-/// D16: half of the dead ones refuse connections, half take them and say nothing until the time is over.
-#[expect(clippy::print_stdout, reason = "the table is what somebody runs the long one for")]
+/// D16: half of the dead destinations refuse connections, half accept them and stay silent until the timeout.
+#[expect(clippy::print_stdout, reason = "the table is the purpose of the long run")]
 async fn dead(size: &Size) {
     let host = Host::with(|options| options.retry_every("1s").args(["--breaker-threshold", "1000000"])).await;
     let admin = host.admin();
@@ -419,16 +419,16 @@ async fn dead(size: &Size) {
     let alone = traffic.latency(traffic.now(), 8 * size.beside).await;
     let silent = Destination::always(Reply::silence()).await;
     silent.keep_nothing();
-    let refusing = Destination::start().await.url("/");
+    let closed = Destination::start().await.url("/");
     let mut dead = Vec::new();
     for number in 0..size.dead {
-        let url = if number % 2 == 0 { silent.url(&format!("/{number}")) } else { refusing.clone() };
+        let url = if number % 2 == 0 { silent.url(&format!("/{number}")) } else { closed.clone() };
         let fields = json!({"name": "dead", "event_types": ["report_ready"], "timeout_ms": size.timeout_ms});
         dead.push(admin.webhook(&url, fields).await);
     }
     let from = traffic.now();
     let (connections, mut rounds) = (silent.connections(), 0);
-    // Work for the dead ones all the time, far more than they get done.
+    // A constant backlog for the dead ones, far more than is attempted.
     while traffic.now() < from + 8 * size.beside {
         admin.event(&events::minimal("report_ready")).await;
         rounds += 1;
@@ -437,10 +437,10 @@ async fn dead(size: &Size) {
     }
     let beside = traffic.latency(from, 8 * size.beside).await;
     println!("{:34} {:>6} {:>9} {:>9} {:>9}", "beside", "events", "p50 ms", "p99 ms", "most ms");
-    println!("{:34} {alone}", "nobody");
+    println!("{:34} {alone}", "alone");
     println!("{:34} {beside}", format!("D16 {} dead, {rounds} events each", size.dead));
-    assert!(silent.connections() >= connections + size.dead / 4, "hardly a dead one was tried");
-    // What waited for the dead ones arrives once they are gone.
+    assert!(silent.connections() >= connections + size.dead / 4, "too few attempts to dead destinations");
+    // Events that waited behind the dead ones arrive once these are deleted.
     for webhook in dead {
         admin.delete(&format!("/webhooks/{webhook}")).await.expect(204);
     }

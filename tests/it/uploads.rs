@@ -1,4 +1,4 @@
-//! Formatters over the API: install, versions, activate, roll back, delete, and going back by itself.
+//! Formatters over the API: install, versions, activate, roll back, delete; and the automatic rollback (canary).
 
 use serde_json::{Value, json};
 
@@ -31,18 +31,18 @@ fn pairs(expected: &[(&str, bool)]) -> Vec<(String, bool)> {
 }
 
 #[tokio::test]
-async fn a_component_is_installed_replaced_and_brought_back_and_survives_a_restart() {
+async fn a_component_is_installed_replaced_and_rolled_back_and_survives_a_restart() {
     let host = Host::start().await;
     let admin = host.admin();
-    let answer = admin.install("mine", &version(1)).await.expect(201);
-    assert_eq!(answer.header("location"), "/api/v1/formatters/mine");
-    let info = answer.json();
+    let response = admin.install("mine", &version(1)).await.expect(201);
+    assert_eq!(response.header("location"), "/api/v1/formatters/mine");
+    let info = response.json();
     assert_eq!(
         (&info["origin"], &info["state"], &info["version"]),
         (&json!("upload"), &json!("ready"), &json!("1.1.0"))
     );
     assert_eq!(admin.install("mine", &version(2)).await.expect(200).json()["version"], "1.2.0");
-    // The same again changes nothing.
+    // Installing the same component again changes nothing.
     admin.install("mine", &version(2)).await.expect(200);
     assert_eq!(versions(&admin).await, pairs(&[("1.2.0", true), ("1.1.0", false)]));
     assert_eq!(body_now(&admin, "mine").await, "version 2");
@@ -74,7 +74,7 @@ async fn a_component_is_installed_replaced_and_brought_back_and_survives_a_resta
 }
 
 #[tokio::test]
-async fn what_does_not_fit_is_refused_with_code_and_reason_and_changes_nothing() {
+async fn a_rejected_upload_has_code_and_reason_and_changes_nothing() {
     let host = Host::start().await;
     let admin = host.admin();
     admin.install("mine", &version(1)).await.expect(201);
@@ -89,12 +89,12 @@ async fn what_does_not_fit_is_refused_with_code_and_reason_and_changes_nothing()
         (breaks, "sample_failed"),
         (loops, "sample_failed"),
     ] {
-        let answer = admin.install("mine", &bytes).await;
-        assert_eq!(answer.status(), 422, "{code}: {answer}");
-        let problem = answer.json();
-        assert_eq!(problem["code"], code, "{answer}");
+        let response = admin.install("mine", &bytes).await;
+        assert_eq!(response.status(), 422, "{code}: {response}");
+        let problem = response.json();
+        assert_eq!(problem["code"], code, "{response}");
         let reason = problem["reason"].as_str().expect("a reason");
-        assert!(reason.split(' ').count() > 5 && problem["detail"] == problem["reason"], "{answer}");
+        assert!(reason.split(' ').count() > 5 && problem["detail"] == problem["reason"], "{response}");
     }
     assert_eq!(body_now(&admin, "mine").await, "version 1");
     for name in ["json", "syslog"] {
@@ -102,8 +102,8 @@ async fn what_does_not_fit_is_refused_with_code_and_reason_and_changes_nothing()
         admin.install(name, &taken).await.problem(409, "conflict");
         admin.delete(&format!("/formatters/{name}")).await.problem(409, "conflict");
         for path in ["rollback", "activate"] {
-            let answer = admin.post(&format!("/formatters/{name}/{path}"), &json!({"version": "0.1.0"})).await;
-            answer.problem(409, "conflict");
+            let response = admin.post(&format!("/formatters/{name}/{path}"), &json!({"version": "0.1.0"})).await;
+            response.problem(409, "conflict");
         }
     }
     let wrong_type = admin.request("PUT", "/formatters/mine").body("application/octet-stream", version(2)).send().await;
@@ -116,7 +116,7 @@ async fn what_does_not_fit_is_refused_with_code_and_reason_and_changes_nothing()
         who.delete("/formatters/mine").await.problem(403, "forbidden");
         who.post("/formatters/mine/rollback", &json!({})).await.problem(403, "forbidden");
         who.get("/formatters/mine/versions").await.expect(200);
-        // What a formatter said of somebody's events is for admins.
+        // A formatter's log may quote events, so it is for admins only.
         let info = who.formatter("mine").await;
         assert_eq!((&info["log"], &info["last_error"]), (&Value::Null, &Value::Null));
     }
@@ -132,9 +132,9 @@ async fn a_formatter_that_a_webhook_names_is_not_deleted() {
     let destination = Destination::start().await;
     admin.install("mine", &version(1)).await.expect(201);
     let webhook = admin.webhook(&destination.url("/"), json!({"format": "mine"})).await;
-    let answer = admin.delete("/formatters/mine").await;
-    answer.problem(409, "conflict");
-    assert!(answer.text().contains(&webhook), "{answer}");
+    let response = admin.delete("/formatters/mine").await;
+    response.problem(409, "conflict");
+    assert!(response.text().contains(&webhook), "{response}");
     admin.put(&format!("/webhooks/{webhook}"), &json!({"format": "json"})).await.expect(200);
     admin.delete("/formatters/mine").await.expect(204);
     admin.get("/formatters/mine").await.problem(404, "not_found");
@@ -143,9 +143,9 @@ async fn a_formatter_that_a_webhook_names_is_not_deleted() {
     host.admin().get("/formatters/mine").await.problem(404, "not_found");
 }
 
-/// Fails on whatever mentions the word, in this way; the samples do not.
+/// A formatter that fails in this way on events that contain a certain word, which no sample does.
 fn fails_on_the_word(number: u32, how: &str) -> Vec<u8> {
-    // The event's JSON is the fourth string of the parameters: its place at 24, its length at 28.
+    // The event's JSON is the fourth string of the parameters: its address at 24, its length at 28.
     let code = format!(
         r#"(local $at i32) (local $end i32)
         (local.set $at (i32.load offset=24 (local.get 0)))
@@ -161,7 +161,7 @@ fn fails_on_the_word(number: u32, how: &str) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_version_that_fails_where_the_one_before_did_not_is_rolled_back() {
+async fn a_version_that_fails_where_its_predecessor_works_is_rolled_back() {
     let host = Host::start().await;
     let admin = host.admin();
     let destination = Destination::start().await;
@@ -198,7 +198,7 @@ async fn a_version_that_fails_where_the_one_before_did_not_is_rolled_back() {
     }
     let webhook = admin.get(&format!("/webhooks/{webhook}")).await.expect(200).json();
     assert_eq!((&webhook["failure_count"], &webhook["is_active"]), (&json!(0), &json!(true)));
-    // Where the version before fails as well, nobody is rolled back: the event is at fault.
+    // If the previous version fails too, the event is at fault and nothing is rolled back.
     admin.install("mine", &fails_on_the_word(4, "(unreachable)")).await.expect(200);
     admin.install("mine", &fails_on_the_word(5, "(unreachable)")).await.expect(200);
     let loud = admin.event(&events::finding("Boom", "high")).await;
@@ -211,7 +211,7 @@ async fn a_version_that_fails_where_the_one_before_did_not_is_rolled_back() {
 }
 
 #[tokio::test]
-async fn limits_are_the_operators_and_the_same_wherever_they_are_shown() {
+async fn limits_are_settings_and_shown_consistently() {
     let settings = [
         ("--large-formatters", "off"),
         ("--formatter-headers", "1"),
@@ -253,16 +253,16 @@ async fn limits_are_the_operators_and_the_same_wherever_they_are_shown() {
         ("long", long, "sample_failed", "the limit on output, which is 32768 bytes"),
         ("large", large, "large_off", "--large-formatters on"),
     ] {
-        let answer = admin.install(name, &made.build()).await;
-        assert_eq!((answer.status(), &answer.json()["code"]), (422, &json!(code)), "{answer}");
-        assert!(answer.text().contains(words), "{answer}");
+        let response = admin.install(name, &made.build()).await;
+        assert_eq!((response.status(), &response.json()["code"]), (422, &json!(code)), "{response}");
+        assert!(response.text().contains(words), "{response}");
     }
     let padded = [plain.build(), vec![0; 1 << 20]].concat();
     admin.install("plain", &padded).await.problem(413, "body_too_large");
-    // An event within its limit, with options that bring it over the formatter's.
+    // An event within its own limit, with options that exceed the formatter's input limit.
     let options = json!({"x": "y".repeat(8000)});
     let preview = json!({"event": events::finding(&"x".repeat(1000), "low"), "options": options});
-    let answer = admin.post("/formatters/plain/preview", &preview).await;
-    answer.problem(422, "not_formatted");
-    assert!(answer.text().contains("the limit on input, which is 8192 bytes"), "{answer}");
+    let response = admin.post("/formatters/plain/preview", &preview).await;
+    response.problem(422, "not_formatted");
+    assert!(response.text().contains("the limit on input, which is 8192 bytes"), "{response}");
 }

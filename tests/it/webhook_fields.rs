@@ -1,20 +1,20 @@
-//! What each field of a webhook takes: both ends of each range, and each refusal.
+//! Values of each field of a webhook: both ends of each range, and each rejection.
 
 use serde_json::{Value, json};
 
 use crate::support::{Answer, Client, Host};
 
-/// Nothing listens there; a webhook to it can be saved.
+/// An address on which nothing listens; a webhook to it can be saved.
 const NOWHERE: &str = "http://127.0.0.1:9/";
 
-/// A body that makes a webhook, with this field too.
+/// A body for a new webhook, with this field.
 fn body_with(field: &str, value: &Value) -> Value {
     let mut body = json!({"name": "a webhook", "url": NOWHERE});
     body[field] = value.clone();
     body
 }
 
-/// The same field in a new webhook and in a change of one that is there.
+/// The same field in a new webhook and in an update of an existing one.
 async fn both_ways(admin: &Client, id: &str, field: &str, value: &Value) -> [Answer; 2] {
     let created = admin.post("/webhooks", &body_with(field, value)).await;
     let changed = admin.put(&format!("/webhooks/{id}"), &json!({ field: value })).await;
@@ -22,31 +22,31 @@ async fn both_ways(admin: &Client, id: &str, field: &str, value: &Value) -> [Ans
 }
 
 #[tokio::test]
-async fn each_field_takes_both_ends_of_its_range_and_nothing_beyond() {
+async fn each_field_accepts_both_ends_of_its_range_and_nothing_beyond() {
     let host = Host::start().await;
     let admin = host.admin();
     let id = admin.webhook(NOWHERE, json!({})).await;
     for (field, value, shown) in good_values() {
-        for answer in both_ways(&admin, &id, field, &value).await {
-            assert!(matches!(answer.status(), 200 | 201), "{field}: {answer}");
-            let body = answer.json();
+        for response in both_ways(&admin, &id, field, &value).await {
+            assert!(matches!(response.status(), 200 | 201), "{field}: {response}");
+            let body = response.json();
             for (name, value) in shown.as_object().expect("an object") {
-                assert_eq!(&body[name], value, "{field}: {answer}");
+                assert_eq!(&body[name], value, "{field}: {response}");
             }
         }
     }
     let before = admin.get(&format!("/webhooks/{id}")).await.json();
     for (field, value, pointer, code) in bad_values() {
-        for answer in both_ways(&admin, &id, field, &value).await {
-            answer.fault(&pointer, code);
+        for response in both_ways(&admin, &id, field, &value).await {
+            response.fault(&pointer, code);
         }
     }
-    assert_eq!(admin.get(&format!("/webhooks/{id}")).await.json(), before, "a refused change changed something");
+    assert_eq!(admin.get(&format!("/webhooks/{id}")).await.json(), before, "a rejected update changed something");
     every_fault_at_once(&admin, &id).await;
     options_belong_to_the_format(&admin).await;
 }
 
-/// Field, value, and what a read shows of it.
+/// Field, value, and the value in the response.
 fn good_values() -> Vec<(&'static str, Value, Value)> {
     let headers =
         |count: usize| (0..count).map(|n| (format!("X-{n:02}"), json!("v"))).collect::<serde_json::Map<_, _>>();
@@ -106,7 +106,7 @@ fn good_values() -> Vec<(&'static str, Value, Value)> {
     rows
 }
 
-/// Field, value, and how it is refused.
+/// Field, value, and the expected error.
 fn bad_values() -> Vec<(&'static str, Value, String, &'static str)> {
     let headers =
         |count: usize| (0..count).map(|n| (format!("X-{n:02}"), json!("v"))).collect::<serde_json::Map<_, _>>();
@@ -164,7 +164,7 @@ fn bad_values() -> Vec<(&'static str, Value, String, &'static str)> {
         ("batch", json!(7), "/batch", "wrong_type"),
         ("tls", json!({"verify": false}), "/tls/verify", "unknown_field"),
         ("tls", json!({"ca": 7}), "/tls/ca", "wrong_type"),
-        // Of nobody.
+        // Unknown names.
         ("Name", json!("n"), "/Name", "unknown_field"),
     ];
     let mut rows: Vec<_> = rows.map(|(field, value, pointer, code)| (field, value, pointer.to_owned(), code)).into();
@@ -260,18 +260,18 @@ async fn options_belong_to_the_format(admin: &Client) {
         (json!({"facility": "nope", "app_name": 1}), vec!["/format_options/facility", "/format_options/app_name"]),
         (json!({"nope": 1}), vec!["/format_options/nope"]),
     ] {
-        let refused = admin.post("/webhooks", &syslog(options.clone())).await;
-        refused.problem(422, "invalid_fields");
-        let errors = refused.json()["errors"].clone();
+        let rejected = admin.post("/webhooks", &syslog(options.clone())).await;
+        rejected.problem(422, "invalid_fields");
+        let errors = rejected.json()["errors"].clone();
         let mut found: Vec<&str> =
             errors.as_array().expect("errors").iter().filter_map(|e| e["pointer"].as_str()).collect();
         found.sort_unstable();
         found.dedup();
         let mut pointers = pointers;
         pointers.sort_unstable();
-        assert_eq!(found, pointers, "{options}: {refused}");
+        assert_eq!(found, pointers, "{options}: {rejected}");
     }
-    // Options that the other format does not know do not survive a change of the format alone.
+    // A change of the format alone drops options that the new format does not know.
     let path = format!("/webhooks/{}", id.as_str().expect("an id"));
     admin.put(&path, &json!({"format": "slack"})).await.problem(422, "invalid_fields");
     admin.put(&path, &json!({"format": "slack", "format_options": {}})).await.expect(200);

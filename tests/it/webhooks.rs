@@ -1,5 +1,4 @@
-//! Webhooks: what they default to, what a change changes, and what is never shown. What each field takes is in
-//! `webhook_fields.rs`.
+//! Webhooks: defaults, updates, and write-only fields. The values of each field are in `webhook_fields.rs`.
 
 use std::path::Path;
 
@@ -7,11 +6,11 @@ use serde_json::{Value, json};
 
 use crate::support::{Client, Destination, Host, Reply, events, eventually, is_id, is_time};
 
-/// Nothing listens there; a webhook to it can be saved.
+/// An address on which nothing listens; a webhook to it can be saved.
 const NOWHERE: &str = "http://127.0.0.1:9/";
 
 #[tokio::test]
-async fn webhooks_are_made_listed_read_and_deleted() {
+async fn webhooks_are_created_listed_read_and_deleted() {
     let host = Host::start().await;
     let admin = host.admin();
     defaults(&admin).await;
@@ -58,14 +57,14 @@ async fn newest_first_and_gone(admin: &Client) {
     let path = format!("/webhooks/{}", made[1]);
     let gone = admin.delete(&path).await.expect(204);
     assert_eq!(gone.text(), "");
-    for answer in [
+    for response in [
         admin.get(&path).await,
         admin.put(&path, &json!({})).await,
         admin.delete(&path).await,
         admin.post(&format!("{path}/test"), &json!({})).await,
         admin.get(&format!("{path}/deliveries")).await,
     ] {
-        answer.problem(404, "not_found");
+        response.problem(404, "not_found");
     }
     let listed = admin.get("/webhooks").await.expect(200).list();
     assert!(listed.iter().all(|webhook| webhook["id"] != json!(made[1])), "still listed");
@@ -107,7 +106,7 @@ async fn urls(admin: &Client) {
         ("http://0x7f000001/x", "http://127.0.0.1/x"),
         ("https://[0:0::1]:443/", "https://[::1]/"),
         ("http://LOCALHOST:9/@you", "http://localhost:9/@you"),
-        // Taken, and judged again at each attempt.
+        // Accepted, and checked again at each attempt.
         ("https://does-not-exist.invalid/hook", "https://does-not-exist.invalid/hook"),
     ] {
         let created = admin.post("/webhooks", &json!({"name": "n", "url": given})).await.expect(201);
@@ -132,7 +131,7 @@ async fn urls(admin: &Client) {
         ("http://a..b/", "host"),
         ("https://example.com/#x", "fragment"),
         (&format!("{longest}a"), "too_long"),
-        // Outside what this host was opened for.
+        // Networks that are not opened on this host.
         ("http://10.0.0.1/", "denied_address"),
         ("http://169.254.169.254/latest/meta-data/", "denied_address"),
         ("http://0.0.0.0/", "denied_address"),
@@ -152,7 +151,7 @@ async fn versions(admin: &Client) {
     let first = admin.get(&path).await.expect(200).header("etag").to_owned();
     assert!(first.starts_with('"') && first.len() > 2, "a strong tag: {first}");
 
-    // Counters are no part of the configuration.
+    // Counters do not change the ETag.
     admin.event(&events::minimal("phase_changed")).await;
     eventually("a success to be counted", async || {
         (!admin.get(&path).await.json()["last_success_at"].is_null()).then_some(())
@@ -199,7 +198,7 @@ async fn changes(admin: &Client) {
     };
     same(admin.put(&path, &json!({})).await.expect(200).json(), created.clone());
 
-    // Each alone; what is absent stays.
+    // Each field alone; absent ones stay.
     let mut expected = created;
     for (body, shown) in [
         (json!({"name": "other"}), json!({"name": "other"})),
@@ -224,7 +223,7 @@ async fn changes(admin: &Client) {
         same(admin.get(&path).await.expect(200).json(), expected.clone());
     }
 
-    // The set of headers is replaced, not added to.
+    // The set of headers is replaced as a whole.
     let headers = async || admin.get(&path).await.json()["header_names"].clone();
     assert_eq!(headers().await, json!(["X-One", "X-Two"]));
     admin.put(&path, &json!({"headers": {"X-Three": "3"}})).await.expect(200);
@@ -232,7 +231,7 @@ async fn changes(admin: &Client) {
     admin.put(&path, &json!({"headers": {}})).await.expect(200);
     assert_eq!(headers().await, json!([]));
 
-    // Null is a value for the secret only.
+    // Only the secret may be null.
     for field in [
         "name",
         "url",
@@ -247,7 +246,7 @@ async fn changes(admin: &Client) {
     ] {
         admin.put(&path, &json!({ field: null })).await.fault(&format!("/{field}"), "wrong_type");
     }
-    // A refused change changes nothing.
+    // A rejected update changes nothing.
     let before = admin.get(&path).await.json();
     admin.put(&path, &json!({"name": "half", "retry_count": 11})).await.fault("/retry_count", "out_of_range");
     assert_eq!(admin.get(&path).await.json(), before);
@@ -270,7 +269,7 @@ async fn counters(admin: &Client) {
 }
 
 #[tokio::test]
-async fn what_is_secret_is_in_no_answer_no_log_line_and_no_file() {
+async fn secrets_are_in_no_response_no_log_line_and_no_file() {
     let destination = Destination::start().await;
     let host = Host::with(|options| options.args(["--log-level", "trace", "--retry-base", "50ms"])).await;
     let admin = host.admin();
@@ -287,14 +286,14 @@ async fn what_is_secret_is_in_no_answer_no_log_line_and_no_file() {
     assert!(received.iter().all(|request| request.header("authorization") == "Bearer canary-value"));
     assert!(received.iter().all(|request| !request.header("x-webhook-signature").is_empty()));
     admin.settled(&event).await;
-    // What cannot be used is not repeated either.
+    // Rejected values are not echoed either.
     let bad_secret = admin.put(&path, &json!({"secret": "whsec_canary-secret!"})).await;
     let bad_header = admin.put(&path, &json!({"headers": {"X-A": "canary-value\n"}})).await;
     let bad_json = admin.request("PUT", &path).body("application/json", "{\"secret\":\"canary-secret\",}").send().await;
     let duplicate =
         admin.request("PUT", &path).body("application/json", "{\"secret\":\"canary-secret\",\"secret\":\"x\"}");
     let pentester = admin.new_token("pentester").await;
-    let answers = [
+    let responses = [
         created,
         tested,
         bad_secret,
@@ -312,12 +311,12 @@ async fn what_is_secret_is_in_no_answer_no_log_line_and_no_file() {
         pentester.get("/webhooks").await.expect(200),
         host.visitor().outside().get("/metrics").await.expect(200),
     ];
-    for answer in &answers {
+    for response in &responses {
         for canary in ["canary-secret", "canary-value"] {
-            assert!(!answer.text().contains(canary), "{canary}: {answer}");
+            assert!(!response.text().contains(canary), "{canary}: {response}");
         }
     }
-    assert!(!answers[11].text().contains("canary"), "a pentester sees no URL: {}", answers[11]);
+    assert!(!responses[11].text().contains("canary"), "a pentester sees no URL: {}", responses[11]);
     stored_encrypted(host).await;
 }
 
@@ -331,7 +330,7 @@ async fn stored_encrypted(mut host: Host) {
     assert_eq!(files, [] as [String; 0], "secrets in the clear");
 }
 
-/// The files below a folder that hold these bytes.
+/// The files below a folder that contain these bytes.
 pub(crate) fn files_with(folder: &Path, needle: &[u8]) -> Vec<String> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).expect("a folder") {

@@ -1,4 +1,4 @@
-"""What both checks do: read golden files, check each, and see that the check can fail."""
+"""Common part of the Python checks: read the golden files, check each, and verify that the check can fail."""
 
 import copy
 import json
@@ -7,36 +7,36 @@ import sys
 
 
 def bodies(folder):
-    """The name and the body of every golden file, which must be a payload."""
+    """Yields the name and the body of every golden file; each must be a JSON payload."""
     files = sorted(pathlib.Path(folder).iterdir())
     if not files:
-        sys.exit(f"{folder} holds nothing")
+        sys.exit(f"{folder} is empty")
     for file in files:
         if file.suffix != ".json":
-            sys.exit(f"{file} is no JSON payload")
+            sys.exit(f"{file} is not a JSON payload")
         yield file.name, json.loads(file.read_text(encoding="utf-8"))["body"]
 
 
 def run(what, folder, faults, good, bad):
-    """Checks every body with `faults`, which gives a list of what is wrong. Before that, each of `bad`, a function that
-    spoils a copy of the body named `good`, must be found out."""
+    """Checks every body with `faults`, which returns a list of errors. First verifies that `faults` detects each change
+    that the functions in `bad` make to a copy of the body named `good`."""
     payloads = dict(bodies(folder))
     for spoil in bad:
         body = copy.deepcopy(payloads[good])
         spoil(body)
         if not faults(body):
-            sys.exit(f"{what}: a bad payload passed: {spoil.__doc__}")
+            sys.exit(f"{what}: an invalid payload passed: {spoil.__doc__}")
     wrong = [f"{name}: {fault}" for name, body in payloads.items() for fault in faults(body)]
     if wrong:
         sys.exit(f"{what}:\n" + "\n".join(wrong))
-    print(f"{what}: {len(payloads)} payloads pass, {len(bad)} bad ones are refused")
+    print(f"{what}: {len(payloads)} payloads pass, {len(bad)} invalid ones are rejected")
 
 
-def spoiler(says, change):
-    """A function for `run`, with its name for people."""
+def spoiler(description, change):
+    """Makes a function for `bad` from a change and its description."""
 
     def spoil(body):
         change(body)
 
-    spoil.__doc__ = says
+    spoil.__doc__ = description
     return spoil

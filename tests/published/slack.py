@@ -1,5 +1,5 @@
-"""Slack's messages against slack_sdk's models of Block Kit: each block is known, within its limits, and made of nothing
-that the model does not have."""
+"""Checks Slack messages against slack_sdk's models of Block Kit: each block is of a known type, within its limits, and
+without members that the model does not have."""
 
 import sys
 
@@ -11,22 +11,22 @@ MEMBERS = {"text", "mrkdwn", "unfurl_links", "unfurl_media", "blocks", "attachme
 
 
 def faults(body):
-    found = [f"{name} is no member of a message" for name in body.keys() - MEMBERS]
+    found = [f"{name} is not a member of a message" for name in body.keys() - MEMBERS]
     if not isinstance(body.get("text"), str) or not body["text"]:
         found.append("text is missing")
     blocks = list(body.get("blocks", []))
     if len(blocks) > 50:
         found.append(f"{len(blocks)} blocks")
     for attachment in body.get("attachments", []):
-        found += [f"{name} is no member of an attachment" for name in attachment.keys() - {"color", "blocks"}]
+        found += [f"{name} is not a member of an attachment" for name in attachment.keys() - {"color", "blocks"}]
         blocks += attachment["blocks"]
     if not blocks:
-        found.append("there is no block")
+        found.append("there are no blocks")
     for block in blocks:
         found += block_faults(block)
     ids = [element["action_id"] for block in blocks for element in buttons(block)]
     if len(ids) != len(set(ids)):
-        found.append(f"an action_id twice: {ids}")
+        found.append(f"duplicate action_id: {ids}")
     return found
 
 
@@ -39,15 +39,15 @@ def block_faults(block):
     try:
         model = Block.parse(block)
         if model is None:
-            return [f"no such block: {block.get('type')}"]
+            return [f"unknown block type: {block.get('type')}"]
         model.validate_json()
         shown = model.to_dict()
     except SlackObjectFormationError as error:
         return [str(error)]
     except (TypeError, ValueError, KeyError, AttributeError) as error:
-        return [f"{block.get('type')} cannot be read: {error!r}"]
-    # What the model does not know is lost on the way.
-    return [] if shown == block else [f"{block} is read as {shown}"]
+        return [f"{block.get('type')} cannot be parsed: {error!r}"]
+    # The model drops members that it does not know.
+    return [] if shown == block else [f"{block} is parsed as {shown}"]
 
 
 def heading(body):
@@ -70,14 +70,14 @@ run(
     [
         spoiler("a header of 151 characters", lambda body: heading(body).update(text="x" * 151)),
         spoiler("a header of mrkdwn", lambda body: heading(body).update(type="mrkdwn")),
-        spoiler("a member that is none", lambda body: details(body)[0].update(colour="red")),
-        spoiler("a block that is none", lambda body: details(body)[0].update(type="paragraph")),
+        spoiler("an unknown member", lambda body: details(body)[0].update(colour="red")),
+        spoiler("an unknown block type", lambda body: details(body)[0].update(type="paragraph")),
         spoiler("a section without text", lambda body: details(body)[0].pop("text")),
         spoiler("a text of 3001 characters", lambda body: details(body)[0]["text"].update(text="x" * 3001)),
         spoiler("11 elements in a context", lambda body: details(body)[-1].update(elements=details(body)[-1]["elements"][:1] * 11)),
         spoiler("a label of 76 characters", lambda body: actions(body)[0]["text"].update(text="x" * 76)),
         spoiler("a URL of 3001 characters", lambda body: actions(body)[0].update(url="https://a.example/" + "x" * 2983)),
-        spoiler("the same button twice", lambda body: actions(body).append(actions(body)[0])),
+        spoiler("a duplicate button", lambda body: actions(body).append(actions(body)[0])),
         spoiler("51 blocks", lambda body: body.update(blocks=body["blocks"][:1] * 51)),
         spoiler("no text", lambda body: body.pop("text")),
     ],

@@ -1,4 +1,4 @@
-// Teams' cards through the parser of Microsoft's renderer, which says what it does not know and what is missing.
+// Checks Teams cards with the parser of Microsoft's renderer, which reports unknown and missing members.
 "use strict";
 const fs = require("node:fs");
 const path = require("node:path");
@@ -10,12 +10,12 @@ function faults(content) {
   card.parse(content, context);
   const events = Array.from({ length: context.eventCount }, (_, at) => context.getEventAt(at));
   const found = [...events, ...card.validateProperties().validationEvents].map((event) => event.message);
-  // An element that was not understood is left out without a word.
+  // The parser drops an unknown element without an error.
   const elements = (value) =>
     Array.isArray(value) ? value.reduce((sum, item) => sum + elements(item), 0)
     : value && typeof value === "object" ? (typeof value.type === "string") + elements(Object.values(value)) : 0;
   const [sent, read] = [elements(content), elements(card.toJSON())];
-  if (sent !== read) found.push(`of ${sent} elements ${read} were read`);
+  if (sent !== read) found.push(`${read} of ${sent} elements were parsed`);
   return found;
 }
 
@@ -25,18 +25,18 @@ const cards = new Map(fs.readdirSync(folder).sort().map((name) => {
   return [name, body.attachments[0].content];
 }));
 const bad = {
-  "a style that is none": (card) => { card.body[0].style = "pink"; },
-  "an element that is none": (card) => { card.body[0].type = "Box"; },
-  "a run that is none": (card) => { card.body[0].items[0].inlines[1].type = "Run"; },
-  "an action without an address": (card) => { delete card.actions[0].url; },
-  "a spacing that is none": (card) => { card.body[0].items[1].spacing = "Wide"; },
-  "a version that is none": (card) => { card.version = "1.9"; },
+  "an unknown style": (card) => { card.body[0].style = "pink"; },
+  "an unknown element type": (card) => { card.body[0].type = "Box"; },
+  "an unknown run type": (card) => { card.body[0].items[0].inlines[1].type = "Run"; },
+  "an action without a URL": (card) => { delete card.actions[0].url; },
+  "an unknown spacing": (card) => { card.body[0].items[1].spacing = "Wide"; },
+  "an unknown version": (card) => { card.version = "1.9"; },
 };
-for (const [says, spoil] of Object.entries(bad)) {
+for (const [description, spoil] of Object.entries(bad)) {
   const card = structuredClone(cards.get("critical_finding.json"));
   spoil(card);
   if (faults(card).length === 0) {
-    console.error(`adaptivecards' parser: a bad payload passed: ${says}`);
+    console.error(`adaptivecards' parser: an invalid payload passed: ${description}`);
     process.exit(1);
   }
 }
@@ -45,4 +45,4 @@ if (wrong.length > 0) {
   console.error(`adaptivecards' parser:\n${wrong.join("\n")}`);
   process.exit(1);
 }
-console.log(`adaptivecards' parser: ${cards.size} payloads pass, ${Object.keys(bad).length} bad ones are refused`);
+console.log(`adaptivecards' parser: ${cards.size} payloads pass, ${Object.keys(bad).length} invalid ones are rejected`);

@@ -1,4 +1,4 @@
-"""Teams' cards against Microsoft's JSON Schema of Adaptive Cards 1.4, which knows no member but its own."""
+"""Checks Teams cards against Microsoft's JSON Schema of Adaptive Cards 1.4, which allows no additional members."""
 
 import importlib.util
 import json
@@ -17,20 +17,20 @@ VALIDATOR = Draft6Validator(SCHEMA)
 def faults(body):
     attachments = body.get("attachments", [])
     if body.keys() != {"type", "attachments"} or body["type"] != "message" or len(attachments) != 1:
-        return ["the envelope is none"]
+        return ["the envelope is invalid"]
     envelope = dict(attachments[0])
     card = dict(envelope.pop("content"))
-    found = [] if envelope == ENVELOPE else [f"the attachment is none: {envelope}"]
-    # Teams' own, beside the schema.
+    found = [] if envelope == ENVELOPE else [f"the attachment is invalid: {envelope}"]
+    # An extension of Teams that the schema does not contain.
     if card.pop("msteams", {"width": "Full"}) != {"width": "Full"}:
-        found.append("msteams is none")
+        found.append("msteams is invalid")
     if card.get("version") != "1.4":
         found.append("the version is not 1.4")
     return found + [f"{list(error.absolute_path)}: {error.validator}" for error in map(deepest, VALIDATOR.iter_errors(card))]
 
 
 def deepest(error):
-    """Of the ways in which none of the kinds of element fits, the one that came furthest."""
+    """The error with the longest path: the alternative of a union that matched furthest."""
     inner = [deepest(inner) for inner in error.context or []]
     return max([error, *inner], key=lambda error: len(error.absolute_path))
 
@@ -53,14 +53,14 @@ run(
     faults,
     "critical_finding.json",
     [
-        spoiler("a style that is none", lambda body: head(body).update(style="pink")),
-        spoiler("a member that is none", lambda body: head(body).update(colour="red")),
-        spoiler("an element that is none", lambda body: head(body).update(type="Box")),
-        spoiler("a run that is none", lambda body: run_of(body).update(type="Run")),
-        spoiler("a size that is none", lambda body: run_of(body).update(size="Huge")),
-        spoiler("an action without an address", lambda body: card(body)["actions"][0].pop("url")),
-        spoiler("a body that is no list", lambda body: card(body).update(body={})),
-        spoiler("a width that is none", lambda body: card(body).update(msteams={"width": "Wide"})),
+        spoiler("an unknown style", lambda body: head(body).update(style="pink")),
+        spoiler("an unknown member", lambda body: head(body).update(colour="red")),
+        spoiler("an unknown element type", lambda body: head(body).update(type="Box")),
+        spoiler("an unknown run type", lambda body: run_of(body).update(type="Run")),
+        spoiler("an unknown size", lambda body: run_of(body).update(size="Huge")),
+        spoiler("an action without a URL", lambda body: card(body)["actions"][0].pop("url")),
+        spoiler("a body that is not a list", lambda body: card(body).update(body={})),
+        spoiler("an unknown width", lambda body: card(body).update(msteams={"width": "Wide"})),
         spoiler("no attachment", lambda body: body.update(attachments=[])),
         spoiler("another content type", lambda body: body["attachments"][0].update(contentType="text/plain")),
     ],

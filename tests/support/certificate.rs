@@ -1,11 +1,11 @@
-//! Certificates of a test's own authority.
+//! Certificates of a test's own certificate authority.
 
 use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair};
 use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use std::sync::Arc;
 
-/// Who signs certificates. A host trusts it when `SSL_CERT_FILE` names a file with [`Authority::pem`].
+/// A certificate authority. A host trusts it when `SSL_CERT_FILE` names a file with [`Authority::pem`].
 pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
     certificate: rcgen::Certificate,
@@ -22,17 +22,17 @@ impl Authority {
         Self { issuer: Issuer::new(params, key), certificate }
     }
 
-    /// Its own certificate, as a file of trusted ones has it.
+    /// The authority's own certificate, as a PEM file of trusted roots has it.
     pub(crate) fn pem(&self) -> String {
         self.certificate.pem()
     }
 
-    /// A server's certificate for these names, valid now.
+    /// A server configuration with a valid certificate for these names.
     pub(crate) fn issue(&self, names: &[&str]) -> Arc<ServerConfig> {
         self.issue_until(names, 2100)
     }
 
-    /// A certificate for these names and its key, as files have them.
+    /// A certificate for these names and its key, as PEM text.
     pub(crate) fn issue_pem(&self, names: &[&str]) -> (String, String) {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let key = KeyPair::generate().expect("a key");
@@ -40,7 +40,7 @@ impl Authority {
         (params.signed_by(&key, &self.issuer).expect("a certificate").pem(), key.serialize_pem())
     }
 
-    /// A server's certificate for these names, valid from 1990 until the beginning of a year.
+    /// A server configuration with a certificate for these names, valid from 1990 until the beginning of a year.
     pub(crate) fn issue_until(&self, names: &[&str], year: i32) -> Arc<ServerConfig> {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let mut params = CertificateParams::new(names).expect("names");
@@ -52,7 +52,7 @@ impl Authority {
     }
 }
 
-/// A certificate that nobody but its owner has signed.
+/// A server configuration with a self-signed certificate.
 pub(crate) fn self_signed(names: &[&str]) -> Arc<ServerConfig> {
     let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
     let key = KeyPair::generate().expect("a key");

@@ -1,4 +1,4 @@
-//! Talks to a host as its users do.
+//! An HTTP client for the host's API.
 
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap};
 use reqwest::{Method, StatusCode};
@@ -6,11 +6,11 @@ use serde_json::{Value, json};
 
 use super::eventually;
 
-/// Where everything that needs a token stands.
+/// The path prefix of everything that requires a token.
 const ROOT: &str = "/api/v1";
 
-/// Somebody with a token, or without one. Paths are those below `/api/v1`, as in `/webhooks`, unless it
-/// was made with [`Client::outside`].
+/// A client with or without a token. Paths are relative to `/api/v1`, as in `/webhooks`, unless it was made by
+/// [`Client::outside`].
 #[derive(Clone, Debug)]
 pub(crate) struct Client {
     http: reqwest::Client,
@@ -20,36 +20,36 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// Somebody without a token at an origin, as in `http://127.0.0.1:8080`.
+    /// A client without a token for an origin, as in `http://127.0.0.1:8080`.
     pub(crate) fn new(origin: &str) -> Self {
-        // A second install is refused, which is fine: then there is one.
+        // A second installation returns an error, which is fine: the first one stays.
         drop(rustls::crypto::ring::default_provider().install_default());
         let http = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build();
         let http = http.expect("an HTTP client");
         Self { http, origin: origin.to_owned(), root: ROOT, token: None }
     }
 
-    /// The same place, with this token.
+    /// The same client with this token.
     pub(crate) fn with_token(&self, token: &str) -> Self {
         Self { token: Some(token.to_owned()), ..self.clone() }
     }
 
-    /// The same host without a token; paths begin at its root, as in `/healthz`.
+    /// A client of the same host without a token; paths are relative to its root, as in `/healthz`.
     pub(crate) fn outside(&self) -> Self {
         Self { token: None, root: "", ..self.clone() }
     }
 
-    /// Where the host listens, as in `http://127.0.0.1:40123`.
+    /// The host's origin, as in `http://127.0.0.1:40123`.
     pub(crate) fn origin(&self) -> &str {
         &self.origin
     }
 
-    /// The token's text.
+    /// The text of the token.
     pub(crate) fn token(&self) -> &str {
         self.token.as_deref().expect("a client with a token")
     }
 
-    /// A request to be filled.
+    /// A request without headers and body.
     pub(crate) fn request(&self, method: &str, path: &str) -> Request {
         let method = Method::from_bytes(method.as_bytes()).expect("a method");
         let what = format!("{method} {}{path}", self.root);
@@ -70,7 +70,7 @@ impl Client {
         request.body("application/wasm", component.to_vec()).send().await
     }
 
-    /// A formatter as it is now.
+    /// The current representation of a formatter.
     pub(crate) async fn formatter(&self, name: &str) -> Value {
         self.get(&format!("/formatters/{name}")).await.expect(200).json()
     }
@@ -87,24 +87,24 @@ impl Client {
         self.request("PUT", path).json(body).send().await
     }
 
-    /// Posts a JSON text as it stands.
+    /// Posts JSON text verbatim.
     pub(crate) async fn post_text(&self, path: &str, text: impl Into<String>) -> Answer {
         self.request("POST", path).body("application/json", text.into()).send().await
     }
 
-    /// Posts one value a line.
+    /// Posts NDJSON: one value per line.
     pub(crate) async fn post_lines(&self, path: &str, text: impl Into<String>) -> Answer {
         self.request("POST", path).body("application/x-ndjson", text.into()).send().await
     }
 
-    /// Makes a token with this role; somebody with it.
+    /// Creates a token with this role; returns a client with it.
     pub(crate) async fn new_token(&self, role: &str) -> Self {
         let answer = self.post("/tokens", &json!({"name": role, "role": role})).await;
         self.with_token(answer.expect(201).json()["token"].as_str().expect("a token's text"))
     }
 
-    /// Makes a webhook to `url` with these further fields; its id. Takes every event type unless `fields`
-    /// says otherwise.
+    /// Creates a webhook to `url` with these further fields; returns its id. It subscribes to every event type unless
+    /// `fields` says otherwise.
     pub(crate) async fn webhook(&self, url: &str, fields: Value) -> String {
         let mut body = json!({"name": "a webhook", "url": url, "event_types": ["*"]});
         for (name, value) in fields.as_object().expect("fields are an object") {
@@ -114,23 +114,23 @@ impl Client {
         answer.json()["id"].as_str().expect("an id").to_owned()
     }
 
-    /// Posts one event that must be accepted; its id.
+    /// Posts one event that must be accepted; returns its id.
     pub(crate) async fn event(&self, event: &Value) -> String {
         self.post("/events", event).await.expect(202).json()["id"].as_str().expect("an id").to_owned()
     }
 
-    /// The attempts of a webhook's history, the newest first, up to 200.
+    /// The attempts in a webhook's history, newest first, at most 200.
     pub(crate) async fn history(&self, webhook: &str) -> Vec<Value> {
         self.get(&format!("/webhooks/{webhook}/deliveries?limit=200")).await.expect(200).list()
     }
 
-    /// A webhook's history once it has at least so many attempts.
+    /// A webhook's history once it has at least this many attempts.
     pub(crate) async fn history_of(&self, webhook: &str, attempts: usize) -> Vec<Value> {
         let what = format!("{attempts} attempts in the history of {webhook}");
         eventually(&what, async || Some(self.history(webhook).await).filter(|history| history.len() >= attempts)).await
     }
 
-    /// An event's deliveries, once none of them is pending.
+    /// The deliveries of an event, once none of them is pending.
     pub(crate) async fn settled(&self, event: &str) -> Vec<Value> {
         eventually(&format!("the deliveries of {event} to settle"), async || {
             let deliveries = self.get(&format!("/events/{event}")).await.expect(200).json()["deliveries"].clone();
@@ -141,20 +141,20 @@ impl Client {
     }
 }
 
-/// A request that is being filled.
+/// A request under construction.
 pub(crate) struct Request {
     what: String,
     builder: reqwest::RequestBuilder,
 }
 
 impl Request {
-    /// Adds a header; one that is there already stays beside it.
+    /// Adds a header, without replacing an earlier one of that name.
     pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
         self.builder = self.builder.header(name, value);
         self
     }
 
-    /// Sets the body, and its type unless that is empty.
+    /// Sets the body, and its content type unless that is empty.
     pub(crate) fn body(mut self, content_type: &str, body: impl Into<reqwest::Body>) -> Self {
         if !content_type.is_empty() {
             self.builder = self.builder.header(CONTENT_TYPE, content_type);
@@ -168,10 +168,10 @@ impl Request {
         self.body("application/json", body.to_string())
     }
 
-    /// Sends it.
+    /// Sends the request.
     ///
     /// # Panics
-    /// When no whole answer comes back.
+    /// If the response is incomplete or missing.
     pub(crate) async fn send(self) -> Answer {
         let Self { what, builder } = self;
         let response = builder.send().await.unwrap_or_else(|error| panic!("{what}: no answer: {error:?}"));
@@ -180,7 +180,7 @@ impl Request {
         Answer { what, status, headers, body: body.to_vec() }
     }
 
-    /// Sends it to a host that may be killed meanwhile; `None` when no whole answer comes back.
+    /// Sends the request to a host that may be killed meanwhile; `None` if the response is incomplete or missing.
     pub(crate) async fn try_send(self) -> Option<Answer> {
         let Self { what, builder } = self;
         let response = builder.send().await.ok()?;
@@ -190,10 +190,10 @@ impl Request {
     }
 }
 
-/// What came back.
+/// A response of the host.
 #[derive(Clone, Debug)]
 pub(crate) struct Answer {
-    /// Method and path, for messages.
+    /// Method and path, for failure messages.
     what: String,
     status: StatusCode,
     headers: HeaderMap,
@@ -205,7 +205,7 @@ impl Answer {
         self.status.as_u16()
     }
 
-    /// Itself, when it has this status.
+    /// Asserts the status; returns the response.
     #[track_caller]
     pub(crate) fn expect(self, status: u16) -> Self {
         assert_eq!(self.status(), status, "{self}");
@@ -223,7 +223,7 @@ impl Answer {
         std::str::from_utf8(&self.body).expect("a body is text")
     }
 
-    /// The body's bytes.
+    /// The body as bytes.
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.body
     }
@@ -233,7 +233,7 @@ impl Answer {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("not JSON ({error}): {self}"))
     }
 
-    /// The body's elements.
+    /// The elements of the JSON array in the body.
     #[track_caller]
     pub(crate) fn list(&self) -> Vec<Value> {
         match self.json() {
@@ -242,7 +242,7 @@ impl Answer {
         }
     }
 
-    /// Asserts that it is a refusal as RFC 9457 writes it, with this status and code.
+    /// Asserts that the response is a problem document (RFC 9457) with this status and code.
     #[track_caller]
     pub(crate) fn problem(&self, status: u16, code: &str) -> &Self {
         assert_eq!(self.status(), status, "{self}");
@@ -257,19 +257,19 @@ impl Answer {
         self
     }
 
-    /// Asserts that it is a 422 that names exactly this field.
+    /// Asserts that the response is a 422 that names exactly this field.
     #[track_caller]
     pub(crate) fn fault(&self, pointer: &str, code: &str) -> &Self {
         self.faults(&[(pointer, code)])
     }
 
-    /// Asserts that it is a 422 that names exactly these fields, in any order.
+    /// Asserts that the response is a 422 that names exactly these fields, in any order.
     #[track_caller]
     pub(crate) fn faults(&self, expected: &[(&str, &str)]) -> &Self {
         self.problem(422, "invalid_fields").errors(expected)
     }
 
-    /// Asserts that a refusal's `errors` are exactly these, in any order.
+    /// Asserts that the `errors` of a problem document are exactly these, in any order.
     #[track_caller]
     pub(crate) fn errors(&self, expected: &[(&str, &str)]) -> &Self {
         let body = self.json();

@@ -1,16 +1,16 @@
-//! Formatters written by hand in WebAssembly's text form: what no compiler would make, in milliseconds.
+//! Formatters written by hand in WebAssembly's text form: modules that no compiler would emit, built in milliseconds.
 
 use std::fmt::Write as _;
 
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
-/// The contract as it is.
+/// The current contract.
 const CONTRACT: &str = include_str!("../../wit/formatter.wit");
-/// The contract as it was first published; modules built from it must load for ever.
+/// The first published version of the contract; modules built from it must load forever.
 pub(crate) const FIRST_CONTRACT: &str = include_str!("../fixtures/wit-1.0.0/formatter.wit");
 
-/// A formatter to be assembled. As it is, it makes the same line of every event.
+/// A formatter under construction. Without further calls it renders every event as the same line.
 #[derive(Clone, Debug)]
 pub(crate) struct Handmade {
     contract: String,
@@ -21,20 +21,20 @@ pub(crate) struct Handmade {
     describe: String,
     format: String,
     interpret: Option<String>,
-    /// What the module imports.
+    /// The module's imports.
     imports: String,
     /// Further fields of the module.
     more: String,
     pages: u32,
 }
 
-/// Where the module keeps its data.
+/// Addresses of the module's data in its memory.
 const MANIFEST: usize = 1024;
 const TYPE: usize = 40_000;
 const BODY: usize = 40_100;
 
 impl Handmade {
-    /// A formatter of this name and version whose payload is this text.
+    /// A formatter with this name and version whose payload is this text.
     pub(crate) fn new(name: &str, version: &str, body: &str) -> Self {
         Self {
             contract: CONTRACT.into(),
@@ -53,46 +53,46 @@ impl Handmade {
         }
     }
 
-    /// Built from another version of the contract.
+    /// Builds it from another version of the contract.
     pub(crate) fn contract(mut self, text: &str, version: &str) -> Self {
         self.contract = text.into();
         self.version = version.into();
         self
     }
 
-    /// Says this of itself.
+    /// Sets the manifest.
     pub(crate) fn manifest(mut self, manifest: &str) -> Self {
         self.manifest = manifest.into();
         self
     }
 
-    /// Does this when it is asked what it is, and leaves the place of the answer on the stack.
+    /// Sets the code of `describe`, which leaves the address of the result on the stack.
     pub(crate) fn describe(mut self, code: &str) -> Self {
         self.describe = code.into();
         self
     }
 
-    /// Does this with an event (its parameters are at local 0), and leaves the place of the result on the stack:
-    /// 528 is a payload.
+    /// Sets the code of `format` (the event's parameters start at local 0), which leaves the address of the result on
+    /// the stack; 528 is the address of a payload.
     pub(crate) fn format(mut self, code: &str) -> Self {
         self.format = code.into();
         self
     }
 
-    /// Reads answers: leaves the place of a verdict on the stack.
+    /// Adds `interpret` with this code, which leaves the address of a verdict on the stack.
     pub(crate) fn interpret(mut self, code: &str) -> Self {
         self.interpret = Some(code.into());
         self.world = "two-way-formatter";
         self
     }
 
-    /// Imports this function: interface, name, and type.
+    /// Adds an import: interface, function name, and type.
     pub(crate) fn import(mut self, interface: &str, name: &str, of_type: &str) -> Self {
         writeln!(self.imports, r#"  (import "{interface}" "{name}" (func {of_type}))"#).expect("a string");
         self
     }
 
-    /// Its payload has these headers, and its body is `body_len` bytes from `body_at` on.
+    /// Sets the payload's headers, and its body to `body_len` bytes from address `body_at` on.
     pub(crate) fn payload(self, headers: &[(&str, &str)], body_at: usize, body_len: usize) -> Self {
         let mut fields = String::new();
         let (mut list, mut at) = (Vec::new(), 50_000);
@@ -106,19 +106,19 @@ impl Handmade {
         self.with(&fields).format("(i32.const 700)")
     }
 
-    /// Has these fields beside.
+    /// Adds fields to the module.
     pub(crate) fn with(mut self, fields: &str) -> Self {
         self.more.push_str(fields);
         self
     }
 
-    /// Begins with so many pages of memory.
+    /// Sets the initial memory size, in pages.
     pub(crate) fn pages(mut self, pages: u32) -> Self {
         self.pages = pages;
         self
     }
 
-    /// The core module's text.
+    /// The text of the core module.
     pub(crate) fn text(&self) -> String {
         let (version, pages) = (&self.version, self.pages);
         let mut text = format!(
@@ -150,7 +150,7 @@ impl Handmade {
         }
         text.push_str(&self.more);
         let content_type = b"text/plain";
-        // The answer of `describe`, then a result: ok, content type, no headers, body.
+        // The result of `describe`, then a result of `format`: ok, content type, no headers, body.
         data(&mut text, 512, &words(&[MANIFEST, self.manifest.len()]));
         let result = [0, TYPE, content_type.len(), 4, 0, BODY, self.body.len()];
         data(&mut text, 528, &words(&result));
@@ -161,7 +161,7 @@ impl Handmade {
         text
     }
 
-    /// The core module.
+    /// The binary core module.
     pub(crate) fn core(&self) -> Vec<u8> {
         let mut module = wat::parse_str(self.text()).expect("WebAssembly text");
         let mut resolve = Resolve::default();
@@ -171,7 +171,7 @@ impl Handmade {
         module
     }
 
-    /// The component.
+    /// The component built from the module.
     pub(crate) fn build(&self) -> Vec<u8> {
         let mut encoder = ComponentEncoder::default();
         let encoder = encoder.validate(true).module(&self.core()).expect("a core module");
@@ -179,16 +179,16 @@ impl Handmade {
     }
 }
 
-/// A data segment.
+/// Appends a data segment.
 pub(crate) fn data(text: &mut String, at: usize, bytes: &[u8]) {
     let escaped: String = bytes.iter().map(|byte| format!("\\{byte:02x}")).collect();
     writeln!(text, "  (data (i32.const {at}) \"{escaped}\")").expect("a string");
 }
 
-/// Numbers as the canonical ABI lays them out.
+/// 32-bit integers in the layout of the canonical ABI.
 pub(crate) fn words(numbers: &[usize]) -> Vec<u8> {
     numbers.iter().flat_map(|number| u32::try_from(*number).expect("32 bits").to_le_bytes()).collect()
 }
 
-/// Code that never ends.
+/// Code that loops forever.
 pub(crate) const LOOP: &str = "(loop (br 0)) (unreachable)";

@@ -1,4 +1,4 @@
-//! A destination that does what a test tells it: written on bare sockets, so that it can misbehave.
+//! A scripted destination, written on bare sockets, so that it can misbehave in any way a test needs.
 
 use std::collections::VecDeque;
 use std::io;
@@ -19,29 +19,29 @@ use tokio_rustls::TlsAcceptor;
 
 use super::eventually;
 
-/// Heads longer than this are nothing that a host sends.
+/// A request head longer than this is an error: no host sends one.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
 
-/// One request as it arrived.
+/// One request as received.
 #[derive(Clone, Debug)]
 pub(crate) struct Received {
     pub(crate) method: String,
-    /// Path and query.
+    /// The request target: path and query.
     pub(crate) path: String,
-    /// In their order, names as sent.
+    /// All headers in their order, with names as sent.
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
-    /// When the last byte was there.
+    /// The time at which the last byte was received.
     pub(crate) at: Instant,
-    /// Which connection it came on, from 0.
+    /// The number of the connection, from 0.
     pub(crate) connection: usize,
 }
 
 impl Received {
-    /// The value of a header, in any case of its name; empty when it is absent.
+    /// The value of a header, ignoring the case of its name; empty if it is absent.
     ///
     /// # Panics
-    /// When it is there more than once.
+    /// If the header is there more than once.
     #[track_caller]
     pub(crate) fn header(&self, name: &str) -> &str {
         let mut values = self.headers.iter().filter(|(given, _)| given.eq_ignore_ascii_case(name));
@@ -62,13 +62,14 @@ impl Received {
         serde_json::from_slice(&self.body).expect("a body is JSON")
     }
 
-    /// The delivery's id.
+    /// The id of the delivery.
     #[track_caller]
     pub(crate) fn delivery(&self) -> &str {
         self.header("webhook-id")
     }
 
-    /// Whether `webhook-signature` holds this secret's, by an implementation that is not the host's.
+    /// Returns true if `webhook-signature` contains a signature with this secret, computed by an implementation
+    /// independent of the host's.
     pub(crate) fn is_signed_with(&self, secret: &str) -> bool {
         let verifier = match secret.strip_prefix("whsec_") {
             Some(_) => standardwebhooks::Webhook::new(secret),
@@ -81,14 +82,14 @@ impl Received {
         verifier.expect("a key").verify(&self.body, &headers).is_ok()
     }
 
-    /// Which attempt it says to be.
+    /// The number of the attempt, from its header.
     #[track_caller]
     pub(crate) fn attempt(&self) -> u32 {
         self.header("x-webhook-attempt").parse().expect("an attempt's number")
     }
 }
 
-/// The value of `X-Webhook-Signature`, from the contract's words.
+/// The value of `X-Webhook-Signature`, computed as the contract documents it.
 pub(crate) fn body_signature(secret: &str, body: &[u8]) -> String {
     let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("any key");
     mac.update(body);
@@ -96,7 +97,7 @@ pub(crate) fn body_signature(secret: &str, body: &[u8]) -> String {
     format!("sha256={hex}")
 }
 
-/// What is done about one request, step by step.
+/// A scripted response to one request, step by step.
 #[derive(Clone, Debug)]
 pub(crate) struct Reply(Vec<Step>);
 
@@ -104,92 +105,92 @@ pub(crate) struct Reply(Vec<Step>);
 enum Step {
     Wait(Duration),
     Write(Vec<u8>),
-    /// The bytes again and again, as fast as they are taken or once in a while.
+    /// Repeats the bytes, as fast as they are read or at an interval.
     Repeat(Vec<u8>, Duration),
-    /// Nothing more, ever; the connection stays.
+    /// Sends nothing more; keeps the connection open.
     Silence,
-    /// The end, as a TCP FIN.
+    /// Closes the connection with a TCP FIN.
     Close,
-    /// The end of what it says, as a TCP FIN; it goes on listening.
+    /// Closes the sending half with a TCP FIN; keeps reading.
     HalfClose,
-    /// The end, as a TCP RST.
+    /// Resets the connection with a TCP RST.
     Reset,
 }
 
 impl Reply {
-    /// A short answer with this status.
+    /// A short response with this status.
     pub(crate) fn status(status: u16) -> Self {
         Self::full(status, &[], b"")
     }
 
-    /// A whole answer. `Content-Length` is added.
+    /// A complete response. `Content-Length` is added.
     pub(crate) fn full(status: u16, headers: &[(&str, &str)], body: &[u8]) -> Self {
         let mut bytes = head(status, headers, &format!("Content-Length: {}\r\n", body.len()));
         bytes.extend_from_slice(body);
         Self(vec![Step::Write(bytes)])
     }
 
-    /// An answer that sends elsewhere.
+    /// A redirect to another URL.
     pub(crate) fn redirect(status: u16, to: &str) -> Self {
         Self::full(status, &[("Location", to)], b"")
     }
 
-    /// The same after a while.
+    /// The same response after a delay.
     pub(crate) fn after(mut self, wait: Duration) -> Self {
         self.0.insert(0, Step::Wait(wait));
         self
     }
 
-    /// No answer, ever.
+    /// Never responds.
     pub(crate) fn silence() -> Self {
         Self(vec![Step::Silence])
     }
 
-    /// The connection ends without an answer (FIN).
+    /// Closes the connection without a response (FIN).
     pub(crate) fn close() -> Self {
         Self(vec![Step::Close])
     }
 
-    /// As [`Reply::close`], but the other direction stays open.
+    /// Like [`Reply::close`], but the other direction stays open.
     pub(crate) fn half_closed() -> Self {
         Self(vec![Step::HalfClose])
     }
 
-    /// The connection is reset without an answer (RST).
+    /// Resets the connection without a response (RST).
     pub(crate) fn reset() -> Self {
         Self(vec![Step::Reset])
     }
 
-    /// These bytes, whatever they are, and the end of the connection.
+    /// Arbitrary bytes, then the end of the connection.
     pub(crate) fn raw(bytes: impl Into<Vec<u8>>) -> Self {
         Self(vec![Step::Write(bytes.into()), Step::Close])
     }
 
-    /// These bytes, whatever they are, and then nothing more.
+    /// Arbitrary bytes, then silence.
     pub(crate) fn raw_then_silence(bytes: impl Into<Vec<u8>>) -> Self {
         Self(vec![Step::Write(bytes.into()), Step::Silence])
     }
 
-    /// An answer that promises more than it brings before the connection ends.
+    /// A response that ends before its announced length.
     pub(crate) fn half(status: u16) -> Self {
         let mut bytes = head(status, &[], "Content-Length: 1000\r\n");
         bytes.extend_from_slice(b"not all of it");
         Self(vec![Step::Write(bytes), Step::Close])
     }
 
-    /// An answer that promises more than it brings and never ends.
+    /// A response that stalls before its announced length.
     pub(crate) fn stalled(status: u16) -> Self {
         let mut bytes = head(status, &[], "Content-Length: 1000\r\n");
         bytes.extend_from_slice(b"not all of it");
         Self(vec![Step::Write(bytes), Step::Silence])
     }
 
-    /// An answer whose body goes on for ever, as fast as it is taken.
+    /// A response with an endless body, as fast as it is read.
     pub(crate) fn endless_body(status: u16) -> Self {
         Self::body_without_end(status, Duration::ZERO)
     }
 
-    /// An answer whose body comes byte by byte, without end.
+    /// A response with an endless body, one byte at a time.
     pub(crate) fn dripping_body(status: u16, every: Duration) -> Self {
         Self::body_without_end(status, every)
     }
@@ -199,24 +200,24 @@ impl Reply {
         Self(vec![Step::Write(head(status, &[], "")), Step::Repeat(piece, every)])
     }
 
-    /// A head that goes on for ever, as fast as it is taken.
+    /// An endless response head, as fast as it is read.
     pub(crate) fn endless_head(status: u16) -> Self {
         let start = format!("HTTP/1.1 {status} Without End\r\n").into_bytes();
         Self(vec![Step::Write(start), Step::Repeat(b"X-More: and more\r\n".repeat(256), Duration::ZERO)])
     }
 
-    /// A head that comes byte by byte, without end.
+    /// An endless response head, one byte at a time.
     pub(crate) fn dripping_head(status: u16, every: Duration) -> Self {
         let start = format!("HTTP/1.1 {status} Drop By Drop\r\nX-Drops: ").into_bytes();
         Self(vec![Step::Write(start), Step::Repeat(b"x".to_vec(), every)])
     }
 
-    /// `100 Continue` again and again.
+    /// Endless `100 Continue` responses.
     pub(crate) fn endless_continue(every: Duration) -> Self {
         Self::endless_interim("100 Continue\r\n", every)
     }
 
-    /// `103 Early Hints` again and again.
+    /// Endless `103 Early Hints` responses.
     pub(crate) fn endless_hints(every: Duration) -> Self {
         Self::endless_interim("103 Early Hints\r\nLink: </style.css>; rel=preload\r\n", every)
     }
@@ -241,12 +242,12 @@ type Decide = dyn Fn(&Received) -> Reply + Send + Sync;
 
 struct State {
     received: Vec<Received>,
-    /// Whether requests are only handed to [`Destination::decide`].
+    /// True if requests are passed to [`Destination::decide`] without being kept.
     keeps_nothing: bool,
     connections: usize,
-    /// What the next requests are answered, one each.
+    /// The responses to the next requests, one each.
     next: VecDeque<Reply>,
-    /// What all others are answered.
+    /// Decides the response to all other requests.
     otherwise: Arc<Decide>,
 }
 
@@ -258,7 +259,7 @@ impl Shared {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keeps a request; what it is answered.
+    /// Keeps a request; returns its response.
     fn record(&self, request: Received) -> Reply {
         let (queued, decide) = {
             let mut state = self.lock();
@@ -271,8 +272,7 @@ impl Shared {
     }
 }
 
-/// Takes requests on a free port of this machine, keeps every one, and answers as told: 200 unless told
-/// otherwise.
+/// An HTTP server on a free local port that records every request and responds as scripted: 200 by default.
 pub(crate) struct Destination {
     address: SocketAddr,
     scheme: &'static str,
@@ -285,26 +285,26 @@ impl Destination {
         Self::listen("127.0.0.1:0", None).await
     }
 
-    /// One that answers these first, one a request, then 200.
+    /// Starts a destination with these first responses, then 200.
     pub(crate) async fn answering(replies: impl IntoIterator<Item = Reply>) -> Self {
         let destination = Self::start().await;
         destination.next(replies);
         destination
     }
 
-    /// One that answers every request so.
+    /// Starts a destination with the same response to every request.
     pub(crate) async fn always(reply: Reply) -> Self {
         let destination = Self::start().await;
         destination.from_now_on(reply);
         destination
     }
 
-    /// One that speaks TLS; see [`super::Authority`].
+    /// Starts a destination that speaks TLS; see [`super::Authority`].
     pub(crate) async fn tls(config: Arc<ServerConfig>) -> Self {
         Self::listen("127.0.0.1:0", Some(TlsAcceptor::from(config))).await
     }
 
-    /// One on this address, as in `[::1]:0`.
+    /// Starts a destination on this address, as in `[::1]:0`.
     pub(crate) async fn at(address: &str) -> Self {
         Self::listen(address, None).await
     }
@@ -321,24 +321,24 @@ impl Destination {
         Self { address, scheme, shared, server }
     }
 
-    /// The next requests are answered so, one each.
+    /// Sets the responses to the next requests, one each.
     pub(crate) fn next(&self, replies: impl IntoIterator<Item = Reply>) {
         self.shared.lock().next.extend(replies);
     }
 
-    /// Every request that [`Destination::next`] says nothing about is answered so from now on.
+    /// Sets the response to every request from now on that [`Destination::next`] does not cover.
     #[expect(clippy::wrong_self_convention, reason = "it is no conversion; tests read it as a sentence")]
     pub(crate) fn from_now_on(&self, reply: Reply) {
         self.decide(move |_| reply.clone());
     }
 
-    /// As [`Destination::from_now_on`], each request on its own.
+    /// Like [`Destination::from_now_on`], with a decision per request.
     pub(crate) fn decide(&self, decide: impl Fn(&Received) -> Reply + Send + Sync + 'static) {
         self.shared.lock().otherwise = Arc::new(decide);
     }
 
-    /// Requests are only shown to [`Destination::decide`] from now on: for those who keep their own books of
-    /// more than fits into memory.
+    /// From now on passes requests to [`Destination::decide`] without keeping them: for tests with more requests than
+    /// fit into memory.
     pub(crate) fn keep_nothing(&self) {
         self.shared.lock().keeps_nothing = true;
     }
@@ -347,38 +347,38 @@ impl Destination {
         self.address
     }
 
-    /// Its URL with this path.
+    /// The destination's URL with this path.
     pub(crate) fn url(&self, path: &str) -> String {
         format!("{}://{}{path}", self.scheme, self.address)
     }
 
-    /// Its URL with this path, by the name `localhost`.
+    /// The destination's URL with this path and the host name `localhost`.
     pub(crate) fn url_by_name(&self, path: &str) -> String {
         format!("{}://localhost:{}{path}", self.scheme, self.address.port())
     }
 
-    /// What has arrived.
+    /// All requests received so far.
     pub(crate) fn received(&self) -> Vec<Received> {
         self.shared.lock().received.clone()
     }
 
-    /// How many connections were opened, whether or not a request came on them.
+    /// The number of connections opened, with or without a request.
     pub(crate) fn connections(&self) -> usize {
         self.shared.lock().connections
     }
 
-    /// Waits until at least so many requests are here; all that are.
+    /// Waits for at least this many requests; returns all.
     pub(crate) async fn wait_for(&self, requests: usize) -> Vec<Received> {
         self.wait_until(&format!("{requests} requests"), |received| received.len() >= requests).await
     }
 
-    /// Waits until what has arrived is enough; all of it.
+    /// Waits until the received requests satisfy a condition; returns all.
     pub(crate) async fn wait_until(&self, what: &str, enough: impl Fn(&[Received]) -> bool) -> Vec<Received> {
         let what = format!("{what} at {}", self.address);
         eventually(&what, async || Some(self.received()).filter(|received| enough(received))).await
     }
 
-    /// Asserts that nothing more arrives for a while.
+    /// Asserts that no request arrives for a while.
     pub(crate) async fn stays_quiet(&self, quiet: Duration) {
         let before = self.received().len();
         tokio::time::sleep(quiet).await;
@@ -386,7 +386,7 @@ impl Destination {
         assert_eq!(after.len(), before, "arrived meanwhile: {:?}", &after[before..]);
     }
 
-    /// Waits until nothing has arrived for a while.
+    /// Waits until no request has arrived for a while.
     pub(crate) async fn until_quiet(&self, quiet: Duration) -> Vec<Received> {
         eventually("silence", async || {
             let last = self.received().last().map(|request| request.at);
@@ -403,7 +403,7 @@ impl Drop for Destination {
 }
 
 async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, shared: Shared) {
-    // Connections end with the destination.
+    // Dropping the set ends all connections with the destination.
     let mut serving = tokio::task::JoinSet::new();
     while let Ok((stream, _)) = listener.accept().await {
         let connection = {
@@ -412,7 +412,7 @@ async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, shared: Shared)
             state.connections - 1
         };
         while serving.try_join_next().is_some() {}
-        // A peer that goes away ends its connection and nothing else.
+        // A peer that disconnects ends only its own connection.
         let (shared, tls) = (shared.clone(), tls.clone());
         serving.spawn(async move {
             let _ = match tls {
@@ -426,9 +426,9 @@ async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, shared: Shared)
     }
 }
 
-/// What a step needs beyond reading and writing.
+/// Access to the TCP connection beneath TLS.
 trait Connection: AsyncRead + AsyncWrite + Unpin {
-    /// The TCP connection below.
+    /// The underlying TCP connection.
     fn tcp(&self) -> &TcpStream;
 }
 
@@ -465,7 +465,7 @@ async fn serve(mut stream: impl Connection, shared: Shared, connection: usize) -
                     return Ok(());
                 }
                 Step::Reset => {
-                    // Closing with a linger of zero sends RST (tcp(7), SO_LINGER).
+                    // Closing with a linger time of zero sends an RST (tcp(7), SO_LINGER).
                     stream.tcp().set_zero_linger()?;
                     return Ok(());
                 }
@@ -476,8 +476,8 @@ async fn serve(mut stream: impl Connection, shared: Shared, connection: usize) -
     Ok(())
 }
 
-/// The next request; `None` at the end of the connection. Knows bodies with a `Content-Length` only: a host
-/// has its body whole before it sends.
+/// Reads the next request; `None` at the end of the connection. Supports only bodies with a `Content-Length`: the host
+/// always knows the body's length before it sends.
 async fn read(
     stream: &mut (impl AsyncRead + Unpin),
     buffer: &mut Vec<u8>,

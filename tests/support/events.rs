@@ -1,25 +1,25 @@
-//! Events to post.
+//! Test events.
 
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-/// One of the project's samples (`wit/samples`), by its file's stem, byte for byte without the last line feed.
+/// A sample event (`wit/samples`) by its file's stem, byte for byte, without the last line feed.
 ///
 /// # Panics
-/// When there is no such sample.
+/// If there is no such sample.
 fn text(name: &str) -> &'static str {
     let found = heraldry::samples::all().iter().find(|sample| sample.name == name);
     found.unwrap_or_else(|| panic!("wit/samples has no {name}.json")).json.trim_end()
 }
 
-/// One of the project's samples with an id of its own, so that it can be posted again and again.
+/// A sample event with a fresh id, so that it can be posted repeatedly.
 pub(crate) fn sample(name: &str) -> Value {
     let mut event: Value = serde_json::from_str(text(name)).expect("a sample is JSON");
     event["id"] = json!(new_id());
     event
 }
 
-/// The smallest event of a type.
+/// The minimal event of a type.
 pub(crate) fn minimal(event_type: &str) -> Value {
     sample(&format!("{event_type}--minimal"))
 }
@@ -36,18 +36,18 @@ pub(crate) fn finding(title: &str, severity: &str) -> Value {
     event
 }
 
-/// So many findings without a severity, each with its own title.
+/// This many findings without a severity, with distinct titles.
 pub(crate) fn findings(count: usize) -> Vec<Value> {
     (0..count).map(|number| finding(&format!("finding {number}"), "")).collect()
 }
 
-/// The event as one that happened in this engagement.
+/// The event, moved to this engagement.
 pub(crate) fn in_engagement(mut event: Value, id: &str) -> Value {
     event["engagement"] = json!({"id": id, "name": format!("Engagement {id}")});
     event
 }
 
-/// An id that no other event has.
+/// A fresh event id.
 pub(crate) fn new_id() -> String {
     Uuid::now_v7().to_string()
 }

@@ -11,10 +11,10 @@ use tempfile::TempDir;
 
 use super::{Client, PATIENCE, eventually, within};
 
-/// Lines of a host's log that are shown when its test fails: so many errors, and so many at the end.
+/// The most log lines shown when a test fails: this many errors, and this many of the last lines.
 const LAST_LINES: usize = 30;
 
-/// How a host is started.
+/// The start options of a host.
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
     arguments: Vec<OsString>,
@@ -30,53 +30,53 @@ impl Options {
         Self { arguments: Vec::new(), environment: Vec::new(), allow_net, folder: None, under: Vec::new() }
     }
 
-    /// Adds words to the command line, as in `["--retry-base", "50ms"]`.
+    /// Adds arguments to the command line, as in `["--retry-base", "50ms"]`.
     pub(crate) fn args<W: Into<OsString>>(mut self, words: impl IntoIterator<Item = W>) -> Self {
         self.arguments.extend(words.into_iter().map(Into::into));
         self
     }
 
-    /// Sets a variable.
+    /// Sets an environment variable.
     pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    /// Opens these networks instead of loopback.
+    /// Allows deliveries to these networks instead of loopback.
     pub(crate) fn allow_net(mut self, nets: &[&str]) -> Self {
         self.allow_net = nets.iter().map(|net| (*net).to_owned()).collect();
         self
     }
 
-    /// Every wait between two attempts is this long (less the jitter).
+    /// Fixes the wait between attempts (before jitter).
     pub(crate) fn retry_every(self, wait: &str) -> Self {
         self.args(["--retry-base", wait, "--retry-factor", "1", "--retry-cap", wait])
     }
 
-    /// Starts in a folder that the test has filled or another host has left: data in `data`, drop-in
-    /// formatters in `formatters.d`.
+    /// Uses a folder that the test has filled or that another host has left: data in `data`, drop-in formatters in
+    /// `formatters.d`.
     pub(crate) fn folder(mut self, folder: &Arc<TempDir>) -> Self {
         self.folder = Some(Arc::clone(folder));
         self
     }
 
-    /// Is started by this command line, which must become the host and not stay its parent.
+    /// Starts the host through this command line, which must exec it and not stay its parent.
     pub(crate) fn under<W: Into<OsString>>(mut self, words: impl IntoIterator<Item = W>) -> Self {
         self.under = words.into_iter().map(Into::into).collect();
         self
     }
 }
 
-/// How a host ended that was not to.
+/// The result of a host that exited unexpectedly.
 #[derive(Debug)]
 pub(crate) struct Ended {
-    /// Its exit code; none after a signal.
+    /// The exit code; `None` after a signal.
     pub(crate) code: Option<i32>,
-    /// What it had printed.
+    /// All output of the process.
     pub(crate) log: String,
 }
 
-/// A running host; killed when it is dropped.
+/// A running host, killed on drop.
 #[derive(Debug)]
 pub(crate) struct Host {
     child: Child,
@@ -86,24 +86,24 @@ pub(crate) struct Host {
     origin: String,
     /// The first admin token; a restarted host prints none.
     admin: String,
-    /// Whether its log may tell of a panic.
+    /// True if the log may contain a panic.
     may_panic: bool,
 }
 
 impl Host {
-    /// A host with an empty store that may deliver to this machine.
+    /// Starts a host with an empty store that may deliver to this machine.
     pub(crate) async fn start() -> Self {
         Self::with(|options| options).await
     }
 
-    /// A host with these options, ready to take work.
+    /// Starts a host with these options and waits until it is ready.
     pub(crate) async fn with(choose: impl FnOnce(Options) -> Options) -> Self {
         let options = choose(Options::new());
         let folder = options.folder.clone().unwrap_or_else(|| Arc::new(new_folder()));
         Self::launch(options, folder, String::new()).await
     }
 
-    /// A host with these options as soon as it listens, ready or not; how it ended, if it did before.
+    /// Starts a host with these options and waits until it listens, ready or not; an error if it exits before.
     pub(crate) async fn attempt(choose: impl FnOnce(Options) -> Options) -> Result<Self, Ended> {
         let options = choose(Options::new());
         let folder = options.folder.clone().unwrap_or_else(|| Arc::new(new_folder()));
@@ -128,7 +128,7 @@ impl Host {
         Self { child, output, folder, options, origin: String::new(), admin, may_panic: false }
     }
 
-    /// Itself, once it has said where it listens.
+    /// Waits until the host has printed its address.
     async fn listening(mut self) -> Result<Self, Ended> {
         let found = eventually("the line that says where it listens", async || {
             let ended = self.child.try_wait().expect("a child").is_some();
@@ -153,18 +153,18 @@ impl Host {
         Ok(self)
     }
 
-    /// What stands behind these words in what the process has printed.
+    /// The rest of the first output line that contains these words.
     fn line_after(&self, words: &str) -> Option<String> {
         let log = self.output.text();
         log.lines().find_map(|line| line.split_once(words)).map(|(_, rest)| rest.trim().to_owned())
     }
 
-    /// Its log may tell of a panic from now on: what it works on was broken on purpose.
+    /// Allows panics in the log from now on, for tests that damage the host's files.
     pub(crate) fn may_panic(&mut self) {
         self.may_panic = true;
     }
 
-    /// Runs `serve` with these options where it must not start; its exit code and what it printed.
+    /// Runs `serve` with these options, which must fail to start; returns its exit code and output.
     pub(crate) async fn refused(choose: impl FnOnce(Options) -> Options) -> (Option<i32>, String) {
         let options = choose(Options::new());
         let folder = options.folder.clone().unwrap_or_else(|| Arc::new(new_folder()));
@@ -174,38 +174,38 @@ impl Host {
         (status.code(), host.log())
     }
 
-    /// Where it listens, as in `http://127.0.0.1:40123`.
+    /// The host's origin, as in `http://127.0.0.1:40123`.
     pub(crate) fn origin(&self) -> &str {
         &self.origin
     }
 
-    /// The host's own folder: `data` and `formatters.d` are in it.
+    /// The host's folder, which contains `data` and `formatters.d`.
     pub(crate) fn folder(&self) -> &Arc<TempDir> {
         &self.folder
     }
 
-    /// Its data folder.
+    /// The host's data folder.
     pub(crate) fn data(&self) -> PathBuf {
         self.folder.path().join("data")
     }
 
-    /// Somebody with the first admin token.
+    /// A client with the first admin token.
     pub(crate) fn admin(&self) -> Client {
         assert!(!self.admin.is_empty(), "the host printed no admin token and was given none:\n{}", self.log());
         self.visitor().with_token(&self.admin)
     }
 
-    /// Somebody without a token.
+    /// A client without a token.
     pub(crate) fn visitor(&self) -> Client {
         Client::new(&self.origin)
     }
 
-    /// Everything that the process has printed so far, on both streams.
+    /// All output of the process so far, from both streams.
     pub(crate) fn log(&self) -> String {
         self.output.text()
     }
 
-    /// Waits until it has printed a line with these words; the line.
+    /// Waits for an output line with these words; returns the line.
     pub(crate) async fn logged(&self, words: &str) -> String {
         eventually(&format!("{words:?} in the log"), async || {
             self.log().lines().find(|line| line.contains(words)).map(str::to_owned)
@@ -213,20 +213,20 @@ impl Host {
         .await
     }
 
-    /// Ends it at once (SIGKILL).
+    /// Kills the process (SIGKILL).
     pub(crate) fn kill(&mut self) {
         self.child.kill().expect("the signal is sent");
         self.child.wait().expect("the child ends");
     }
 
-    /// The memory that it has now, in KiB.
+    /// The resident memory of the process, in KiB.
     pub(crate) fn resident_kib(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("the process");
         let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("a line");
         line.split_whitespace().nth(1).and_then(|number| number.parse().ok()).expect("a number")
     }
 
-    /// Asks it to end (SIGTERM) without waiting for it.
+    /// Sends SIGTERM without waiting for the exit.
     pub(crate) fn ask_to_end(&self) {
         let id = libc::pid_t::try_from(self.child.id()).expect("a process id");
         // SAFETY: no memory is involved. The child was not waited for (that takes `&mut self` and ends the
@@ -235,30 +235,30 @@ impl Host {
         assert_eq!(sent, 0, "SIGTERM could not be sent");
     }
 
-    /// Asks it to end (SIGTERM) and waits until it has.
+    /// Sends SIGTERM and waits for the exit.
     pub(crate) async fn terminate(&mut self) -> ExitStatus {
         self.ask_to_end();
         self.exited(PATIENCE).await
     }
 
-    /// Waits until it has ended by itself.
+    /// Waits for the process to exit by itself.
     pub(crate) async fn exited(&mut self, patience: Duration) -> ExitStatus {
         within(patience, "the process to end", async || self.child.try_wait().expect("a child")).await
     }
 
-    /// The next life of a host that has ended: the same folder and options, another port.
+    /// Starts the host again after its exit: the same folder and options, another port.
     pub(crate) async fn start_again(self) -> Self {
         self.start_again_with(|options| options).await
     }
 
-    /// As [`Host::start_again`], with other options.
+    /// Like [`Host::start_again`], with changed options.
     pub(crate) async fn start_again_with(mut self, change: impl FnOnce(Options) -> Options) -> Self {
         assert!(self.child.try_wait().expect("a child").is_some(), "end it first: terminate() or kill()");
         let (options, folder) = (change(self.options.clone()), Arc::clone(&self.folder));
         Self::launch(options, folder, std::mem::take(&mut self.admin)).await
     }
 
-    /// As [`Host::start_again`], but it is killed (SIGKILL) this long after its birth, ready or not.
+    /// Like [`Host::start_again`], but kills the process (SIGKILL) this long after its start, ready or not.
     pub(crate) async fn start_again_and_kill(mut self, after: Duration) -> Self {
         assert!(self.child.try_wait().expect("a child").is_some(), "end it first: terminate() or kill()");
         self.child = command(&self.options, self.folder.path()).spawn().expect("the binary starts");
@@ -268,7 +268,7 @@ impl Host {
         self
     }
 
-    /// Ends it as an operator does (SIGTERM) and starts it again.
+    /// Terminates the host gracefully (SIGTERM) and starts it again.
     pub(crate) async fn restart(mut self) -> Self {
         let status = self.terminate().await;
         assert!(status.success(), "{status}:\n{}", self.log());
@@ -279,11 +279,11 @@ impl Host {
 impl Drop for Host {
     #[expect(clippy::print_stderr, reason = "the end of its log is half of why a test failed")]
     fn drop(&mut self) {
-        // An error says that it has ended already.
+        // An error means that the process has exited already.
         let _ = self.child.kill();
         let _ = self.child.wait();
         let log = self.log();
-        // A test that fails already has its own message.
+        // A failing test already has its own message.
         if std::thread::panicking() {
             let lines: Vec<&str> = log.lines().collect();
             let errors = lines.iter().copied().filter(|line| line.contains(" ERROR ") || line.contains("panicked at"));
@@ -296,17 +296,17 @@ impl Drop for Host {
     }
 }
 
-/// A folder for one host.
+/// A temporary folder for one host.
 pub(crate) fn new_folder() -> TempDir {
     TempDir::with_prefix("heraldry-it-").expect("a temporary folder")
 }
 
-/// The project's binary, with nothing of this process's environment that it would listen to.
+/// The project's binary, without environment variables of this process that would affect it.
 pub(crate) fn binary(folder: &Path) -> Command {
     run(&[], folder)
 }
 
-/// The binary, started by this command line if it has words.
+/// The binary, started through the command line `under` unless that is empty.
 fn run(under: &[OsString], folder: &Path) -> Command {
     let words = under.iter().map(OsString::as_os_str).chain([OsStr::new(env!("CARGO_BIN_EXE_heraldry"))]);
     let words: Vec<&OsStr> = words.collect();
@@ -334,14 +334,14 @@ fn command(options: &Options, folder: &Path) -> Command {
     command
 }
 
-/// What a process prints, collected by one thread a stream.
+/// The output of a process, collected by one thread per stream.
 #[derive(Clone, Debug)]
 struct Output(Arc<Mutex<Printed>>);
 
 #[derive(Debug, Default)]
 struct Printed {
     text: String,
-    /// Streams that have come to their end; there are two.
+    /// The number of streams that have ended, of two.
     ended: usize,
 }
 

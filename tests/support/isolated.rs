@@ -1,22 +1,22 @@
-//! Tests that need a machine of their own: a copy of the test's process in namespaces that nobody else sees.
+//! Tests that need a machine of their own: the test runs in a copy of its process, in separate namespaces.
 
 use std::path::PathBuf;
 use std::process::Command;
 
-/// Says to a copy that it is one; the value is a folder that its parent has made for it.
+/// Set in the copy; the value is a folder that its parent has created for it.
 const INSIDE: &str = "HERALDRY_TEST_INSIDE";
 
-/// In the copy, its folder.
+/// In the copy: its folder.
 #[expect(clippy::disallowed_methods, reason = "how a test tells its copy where it is")]
 pub(crate) fn inside() -> Option<PathBuf> {
     std::env::var_os(INSIDE).map(PathBuf::from)
 }
 
-/// Runs the test of this name once more, in namespaces of these kinds (`--mount`, `--net`), after a shell script
-/// in which `$HERALDRY_TEST_INSIDE` is the copy's folder. What is mounted there goes with the copy.
+/// Runs the test of this name again, in namespaces of these kinds (`--mount`, `--net`), after a shell script in which
+/// `$HERALDRY_TEST_INSIDE` is the copy's folder. Mounts disappear with the copy.
 ///
 /// # Panics
-/// When the copy's test fails, with all that it printed.
+/// If the copy's test fails, with all of its output.
 #[expect(clippy::print_stdout, reason = "what the copy prints is this test's")]
 pub(crate) async fn again(test: &str, namespaces: &[&str], script: &str) {
     let folder = tempfile::tempdir().expect("a folder");

@@ -1,4 +1,4 @@
-//! Which part of an event goes under which key.
+//! The mapping of an event to extension keys.
 
 use std::borrow::Cow;
 
@@ -9,11 +9,11 @@ use heraldry_formatter::{Event, EventType};
 
 use crate::options::Labels;
 
-/// What may stand in front of a description in `msg` for each thing that has no key: half of it.
+/// The longest text without a key of its own, put before the description in `msg`, in bytes: half of `msg`.
 const MAX_ASIDE_BYTES: usize = 511;
 
-/// Adds what `event` has to `record`, those pairs first that matter most. `target` is the group's; the owner's
-/// `labels` stand in the place of ours.
+/// Adds the event's content to `record`, the most important pairs first. `target` is the target of the event's group;
+/// the owner's `labels` override the defaults.
 pub(crate) fn fill<'a>(record: &mut Record<'a>, event: &'a Event<'_>, target: Option<&'a str>, labels: &'a Labels) {
     let group = event.group();
     record.time(Time::Rt, Some(event.occurred_at));
@@ -22,7 +22,7 @@ pub(crate) fn fill<'a>(record: &mut Record<'a>, event: &'a Event<'_>, target: Op
     let parts = target.map(Target::parse).unwrap_or_default();
     record.text(Text::Dhost, parts.host);
     record.port(Port::Dpt, parts.port);
-    // `dst` takes IPv4 only, `c6a3` is for IPv6.
+    // `dst` accepts IPv4 only; `c6a3` is for IPv6.
     let (v4, v6) = addresses(event, parts.host);
     record.ipv4(Ipv4::Dst, v4);
     record.ipv6(Ipv6::C6a3, "Destination IPv6 Address", v6);
@@ -48,7 +48,7 @@ pub(crate) fn fill<'a>(record: &mut Record<'a>, event: &'a Event<'_>, target: Op
     let proof = verification.text("poc_url");
     let link = group.text("url").or_else(|| group.text("report_url"));
     let has_link = link.is_some();
-    // A target that no other key holds whole.
+    // A target that no other key contains as a whole.
     let loose_target = target.filter(|whole| parts.url.is_none() && parts.host != Some(whole.trim()));
     match (link.or_else(|| proof.clone()), loose_target) {
         (Some(link), _) => record.custom(Custom::Cs6, or(&labels.cs6, "link"), Some(link)),
@@ -72,13 +72,13 @@ pub(crate) fn fill<'a>(record: &mut Record<'a>, event: &'a Event<'_>, target: Op
     record.message(message(event, asides));
 }
 
-/// The owner's label, else ours.
+/// The owner's label, or the default.
 fn or<'a>(label: &'a Option<Label>, ours: &'static str) -> &'a str {
     label.as_ref().map_or(ours, Label::as_str)
 }
 
-/// `msg`: what the finding or monitor says of itself, else the event in a sentence. In front of it, each
-/// on its line, what found no key.
+/// `msg`: the description or the monitor's message, else the event in a sentence. Before it, one per line, the values
+/// that have no key of their own.
 fn message<'a>(event: &'a Event<'_>, asides: [(&str, Option<Cow<'a, str>>); 2]) -> Cow<'a, str> {
     let text = match prose(event) {
         Some(text) => text,
@@ -115,7 +115,7 @@ fn weakness<'a>(event: &Event<'a>) -> Option<Cow<'a, str>> {
     }
 }
 
-/// A number without a fraction, exactly, within what both a double and a long hold.
+/// The number as an integer, if that is exact in both a double and a long.
 fn whole(number: f64) -> Option<i64> {
     const EXACT: f64 = 9_007_199_254_740_992.0;
     (number.fract() == 0.0 && number.abs() <= EXACT).then_some(number as i64)

@@ -1,9 +1,9 @@
-//! `cef`: one event as one record of the Common Event Format, version 0,
+//! The format `cef`: one event as one record of the Common Event Format, version 0,
 //! `CEF:0|Vendor|Product|Version|Signature|Name|Severity|key=value key=value`.
 //!
-//! FORMATS, section 3, has the rules and says where each part of an event goes. Over HTTP the record stands alone, over
-//! syslog behind a header of RFC 5424, or where the owner says so of RFC 3164: with a tag for relays, which take `CEF`
-//! for a program's name and eat it where there is none, and without for ArcSight itself.
+//! FORMATS, section 3, has the rules and the mapping. Over HTTP the record stands alone; over syslog it follows a
+//! header of RFC 5424, or optionally of RFC 3164: with a tag for relays, which otherwise parse `CEF` as a program name
+//! and strip it, and without one for ArcSight itself.
 
 mod extension;
 mod options;
@@ -11,12 +11,12 @@ mod options;
 use std::borrow::Cow;
 
 use heraldry_formatter::cef::{Device, Record};
-use heraldry_formatter::syslog::{Choice, max_bytes};
+use heraldry_formatter::syslog::{HeaderOptions, max_bytes};
 use heraldry_formatter::{Context, Error, Event, EventType, Formatter, Join, Kind, Manifest, Payload};
 
 pub use options::Options;
 
-/// The format.
+/// The format `cef`; see the crate's documentation.
 #[derive(Debug)]
 pub struct Cef;
 
@@ -27,7 +27,7 @@ impl Formatter for Cef {
         Manifest {
             title: Some("CEF (Common Event Format)"),
             description: Some(
-                "One line an event in CEF:0 for ArcSight, QRadar, Sentinel and others; over syslog with a header of RFC 5424 or RFC 3164.",
+                "One line per event in CEF:0 for ArcSight, QRadar, Sentinel and others; over syslog with a header of RFC 5424 or RFC 3164.",
             ),
             kind: Kind::Line,
             join: Join::Newline,
@@ -37,7 +37,7 @@ impl Formatter for Cef {
     }
 
     fn render(event: &Event<'_>, context: &Context, options: &Options) -> Result<Payload, Error> {
-        let choice = Choice {
+        let header_options = HeaderOptions {
             protocol: options.syslog_header,
             facility: options.facility,
             utc_offset: options.utc_offset,
@@ -51,11 +51,11 @@ impl Formatter for Cef {
         let target = event.group().text("target");
         let mut record = Record::new(device, event.kind.name(), name(event), event.level());
         extension::fill(&mut record, event, target.as_deref(), &options.labels);
-        record.payload(choice.head(event, context), max_bytes(context))
+        record.payload(header_options.head(event, context), max_bytes(context))
     }
 }
 
-/// Name: the finding's title, else what happened, and of whom when nothing else in the record says so.
+/// Name: the finding's title, else the event type in words, with the engagement's name if no other pair contains it.
 fn name<'a>(event: &Event<'a>) -> Cow<'a, str> {
     let phrase = event.kind.phrase();
     let who = match event.kind {

@@ -1,4 +1,4 @@
-//! What a webhook may choose: the names under which a receiver files the events, and the header over syslog.
+//! The webhook's options: vendor, product and labels of the record, and the header over syslog.
 
 use heraldry_formatter::cef::Label;
 use heraldry_formatter::options::{Printable, given};
@@ -7,10 +7,10 @@ use heraldry_formatter::rfc5424::Facility;
 use heraldry_formatter::syslog::Protocol;
 use serde::Deserialize;
 
-/// The JSON Schema of [`Options`]; the checks of the SDK's type say the same.
+/// The JSON Schema of [`Options`]; the SDK's types check the same rules.
 pub(crate) const SCHEMA: &str = include_str!("options.schema.json");
 
-/// Device Vendor and Device Product where the webhook names none.
+/// The default Device Vendor and Device Product.
 pub(crate) const DEVICE: &str = "Heraldry";
 
 /// The webhook's `format_options`.
@@ -22,16 +22,16 @@ pub struct Options {
     #[serde(deserialize_with = "given")]
     pub(crate) product: Option<DeviceName>,
     pub(crate) labels: Labels,
-    /// This and what follows matters over syslog only.
+    /// Syslog only, as are the options below.
     pub(crate) syslog_header: Protocol,
     pub(crate) facility: Facility,
-    /// RFC 3164 only.
+    /// Applies to RFC 3164 only: the zone of the timestamp.
     pub(crate) utc_offset: UtcOffset,
-    /// RFC 3164 only.
+    /// Applies to RFC 3164 only: the tag before the record.
     pub(crate) tag: Tag,
 }
 
-/// What stands in the place of our labels; each that is absent stays ours.
+/// Labels that override the defaults.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Labels {
@@ -55,5 +55,5 @@ pub(crate) struct Labels {
     pub(crate) device_custom_date1: Option<Label>,
 }
 
-/// Device Vendor or Device Product.
+/// A Device Vendor or Device Product.
 type DeviceName = Printable<63>;

@@ -1,12 +1,12 @@
-//! Whole outputs for the shared samples: bare over HTTP, in one UDP datagram, on a stream for ArcSight itself and for
-//! a relay before it.
+//! Golden files of the shared samples: bare over HTTP, in one UDP datagram, on a stream for ArcSight itself, and on a
+//! stream for a relay.
 
 use heraldry_format_cef::Cef;
 use heraldry_formatter::testing::golden::{Case, check, check_cuts};
 use heraldry_formatter::testing::samples;
 
 #[test]
-fn outputs_are_the_golden_ones() {
+fn outputs_match_the_golden_files() {
     let case = |name, options, max_bytes| Case { name, options, context: samples::syslog(max_bytes) };
     let cases = [
         Case::http("", "{}"),
@@ -22,9 +22,9 @@ fn outputs_are_the_golden_ones() {
     check::<Cef>(env!("CARGO_MANIFEST_DIR"), &cases);
 }
 
-/// What is too long for a datagram or a stream is cut between two characters and two escapes, and says so.
+/// Text too long for a datagram or a stream is truncated between characters and escapes, and marked.
 #[test]
-fn cuts_are_the_golden_ones() {
+fn truncated_outputs_match_the_golden_files() {
     let case = |name, options, max_bytes| Case { name, options, context: samples::syslog(max_bytes) };
     let cases = [case("udp", "{}", 2048), case("stream", r#"{"syslog_header":"rfc3164","tag":"heraldry"}"#, 8000)];
     check_cuts::<Cef>(env!("CARGO_MANIFEST_DIR"), &cases);

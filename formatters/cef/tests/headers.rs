@@ -1,5 +1,5 @@
-//! Whatever header the owner wants, behind it stands the very record that goes over HTTP, and labels of the owner's
-//! stand where ours would. Read back by strict readers of RFC 5424, RFC 3164 and CEF.
+//! Property tests of the options: after any header follows exactly the record that goes over HTTP, and the owner's
+//! labels replace the defaults. Read back by strict parsers of RFC 5424, RFC 3164 and CEF.
 
 use heraldry_format_cef::Cef;
 use heraldry_formatter::testing::cef_reader;
@@ -9,7 +9,7 @@ use heraldry_formatter::{Context, Error, RawEvent, format};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
-const MARK: &str = "[truncated]";
+const TRUNCATED: &str = "[truncated]";
 const LABELLED: [&str; 9] = ["cs1", "cs2", "cs3", "cs4", "cs5", "cs6", "cn1", "cfp1", "deviceCustomDate1"];
 
 fn render(event: &RawEvent, context: &Context, options: &Value) -> String {
@@ -17,7 +17,7 @@ fn render(event: &RawEvent, context: &Context, options: &Value) -> String {
     String::from_utf8(payload.body).expect("UTF-8")
 }
 
-/// PRI as facility and severity, TIMESTAMP, HOSTNAME, tag, and the record behind them.
+/// Facility and severity of PRI, TIMESTAMP, HOSTNAME, tag, and the record after them.
 #[derive(Debug, PartialEq)]
 struct Read<'a> {
     priority: (u8, u8),
@@ -27,7 +27,7 @@ struct Read<'a> {
     record: &'a str,
 }
 
-fn newer(line: &str) -> Read<'_> {
+fn read_rfc5424(line: &str) -> Read<'_> {
     let message = rfc5424_reader::read(line.as_bytes()).unwrap_or_else(|e| panic!("{e}\n{line}"));
     assert!(message.elements.is_empty(), "the structured data is nil");
     Read {
@@ -39,7 +39,7 @@ fn newer(line: &str) -> Read<'_> {
     }
 }
 
-fn older(line: &str, tagged: bool) -> Read<'_> {
+fn read_rfc3164(line: &str, tagged: bool) -> Read<'_> {
     let message = rfc3164_reader::read(line.as_bytes()).unwrap_or_else(|e| panic!("{e}\n{line}"));
     let (tag, record) = if tagged {
         let (tag, record) = message.tagged().unwrap_or_else(|e| panic!("{e}\n{line}"));
@@ -65,36 +65,36 @@ proptest! {
         facility in 0_u8..24,
         tag in prop::option::of("[A-Za-z0-9]{1,32}"),
         host in text(),
-        is_older: bool,
+        is_rfc3164: bool,
     ) {
-        let mut options = json!({"syslog_header": if is_older { "rfc3164" } else { "rfc5424" }, "facility": facility});
+        let mut options = json!({"syslog_header": if is_rfc3164 { "rfc3164" } else { "rfc5424" }, "facility": facility});
         if let Some(tag) = &tag {
             options["tag"] = json!(tag);
         }
         let context = Context { host_name: host, ..samples::syslog(1 << 24) };
         let line = render(&event, &context, &options);
-        let read = if is_older { older(&line, tag.is_some()) } else { newer(&line) };
+        let read = if is_rfc3164 { read_rfc3164(&line, tag.is_some()) } else { read_rfc5424(&line) };
         let bare = render(&event, &samples::http(), &options);
         prop_assert_eq!(read.record, &bare);
         prop_assert_eq!(read.priority.0, facility);
         prop_assert!((2..=6).contains(&read.priority.1));
-        prop_assert_eq!(read.timestamp, if is_older { "Nov 17 10:12:45" } else { "2026-11-17T10:12:45.120Z" });
-        prop_assert_eq!(read.tag, tag.as_deref().filter(|_| is_older));
+        prop_assert_eq!(read.timestamp, if is_rfc3164 { "Nov 17 10:12:45" } else { "2026-11-17T10:12:45.120Z" });
+        prop_assert_eq!(read.tag, tag.as_deref().filter(|_| is_rfc3164));
     }
 
     #[test]
-    fn any_room_is_kept_or_refused(event in legal_event(), max in prop_oneof![Just(2048_u32), Just(8000), 0_u32..3000], tag in "(heraldry)?") {
+    fn any_limit_is_kept_or_rejected(event in legal_event(), max in prop_oneof![Just(2048_u32), Just(8000), 0_u32..3000], tag in "(heraldry)?") {
         let options = json!({"syslog_header": "rfc3164", "tag": tag});
         let context = samples::syslog(max);
         match format::<Cef>(&event, &context, &options.to_string()) {
             Ok(payload) => {
                 prop_assert!(payload.body.len() <= max as usize);
                 let line = String::from_utf8(payload.body).expect("UTF-8");
-                let record = older(&line, !tag.is_empty()).record;
+                let record = read_rfc3164(&line, !tag.is_empty()).record;
                 cef_reader::read(record).unwrap_or_else(|e| panic!("{e}\n{line}"));
                 let bare = render(&event, &samples::http(), &options);
-                // Nothing goes without a word.
-                prop_assert!(record == bare || max < 400 || record.contains(MARK), "{}", line);
+                // A shortened record contains a truncation mark.
+                prop_assert!(record == bare || max < 400 || record.contains(TRUNCATED), "{}", line);
             }
             Err(Error::Internal(_)) => prop_assert!(max < 180, "refused at {}", max),
             Err(other) => prop_assert!(false, "{:?}", other),
@@ -112,7 +112,7 @@ proptest! {
         let ours = cef_reader::read(&render(&event, &samples::http(), &json!({}))).expect("a record");
         let line = render(&event, &samples::syslog(max), &options);
         prop_assert!(line.len() <= max as usize);
-        let mut record = cef_reader::read(newer(&line).record).unwrap_or_else(|e| panic!("{e}\n{line}"));
+        let mut record = cef_reader::read(read_rfc5424(&line).record).unwrap_or_else(|e| panic!("{e}\n{line}"));
         for (key, label) in LABELLED.iter().zip(labels) {
             let name = format!("{key}Label");
             prop_assert_eq!(record.get(key).is_some(), record.get(&name).is_some());
@@ -127,7 +127,7 @@ proptest! {
     }
 
     #[test]
-    fn any_option_is_legal_or_refused(text in text()) {
+    fn any_option_is_legal_or_rejected(text in text()) {
         let event = &samples::all()[0].event;
         for options in [
             json!({"syslog_header": text}), json!({"utc_offset": text}), json!({"tag": text}), json!({"facility": text}),
@@ -202,7 +202,7 @@ fn the_longest_labels_leave_a_legal_record() {
         for max in [700, 2048, 8000] {
             let line = render(&sample.event, &samples::syslog(max), &json!({"labels": labels}));
             assert!(line.len() <= max as usize);
-            cef_reader::read(newer(&line).record).unwrap_or_else(|e| panic!("{e}\n{line}"));
+            cef_reader::read(read_rfc5424(&line).record).unwrap_or_else(|e| panic!("{e}\n{line}"));
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Whatever is in an event, the line is one legal CEF record and says what the event says. Read back by
-//! a strict reader of CEF, and over syslog first by one of RFC 5424; both know nothing of the formatter.
+//! Property tests: any event gives one legal CEF record with the event's content. Read back by a strict parser of CEF,
+//! over syslog after one of RFC 5424; both are independent of the formatter.
 
 use heraldry_format_cef::Cef;
 use heraldry_formatter::testing::cef_reader::{self, Record};
@@ -10,10 +10,10 @@ use heraldry_formatter::{Context, Error, RawEvent, format};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-const MARK: &str = "[truncated]";
+const TRUNCATED: &str = "[truncated]";
 
-/// What FORMATS, section 9, makes of a string here, with `line_break` for CR, LF, CR LF, U+2028 and
-/// U+2029: written down once more, one character at a time.
+/// The expected value of a string (FORMATS, section 9), with `line_break` for CR, LF, CR LF, U+2028 and U+2029: a
+/// second implementation, one character at a time.
 fn expected(text: &str, line_break: char) -> String {
     let mut out = String::new();
     let mut after_cr = false;
@@ -37,7 +37,7 @@ fn render(event: &RawEvent, context: &Context, options: &str) -> String {
     String::from_utf8(payload.body).expect("UTF-8")
 }
 
-/// Reads a line as it travels on the context's transport.
+/// Parses a line as sent over the context's transport.
 fn read(event: &RawEvent, context: &Context, line: &str) -> Record {
     let record = if context.transport == "syslog" {
         let message = rfc5424_reader::read(line.as_bytes()).unwrap_or_else(|e| panic!("{e}\n{line}"));
@@ -53,13 +53,13 @@ fn read(event: &RawEvent, context: &Context, line: &str) -> Record {
     cef_reader::read(record).unwrap_or_else(|e| panic!("{e}\n{line}"))
 }
 
-/// A value that was read back is the one that was sent, or its beginning and the mark.
+/// Checks that a value is the one that was sent, or its beginning and the truncation mark.
 fn check_value(sent: &str, read: &str, max: usize, whole: bool, what: &str) {
     let sent = expected(sent, '\n');
     if read == sent {
         return;
     }
-    let kept = read.strip_suffix(MARK).unwrap_or_else(|| panic!("{what}: sent {sent:?}, read {read:?}"));
+    let kept = read.strip_suffix(TRUNCATED).unwrap_or_else(|| panic!("{what}: sent {sent:?}, read {read:?}"));
     assert!(!whole || sent.len() > max, "{what} was cut without need: sent {sent:?}, read {read:?}");
     assert!(sent.starts_with(kept), "{what}: sent {sent:?}, read {read:?}");
 }
@@ -71,7 +71,7 @@ fn check(event: &RawEvent, context: &Context, line: &str) {
         (None, _) => usize::MAX,
     };
     assert!(line.len() <= max_bytes, "{} bytes, {max_bytes} allowed", line.len());
-    // Where nothing but a value's own limit may have cut it.
+    // Only the limits of single values can have truncated it.
     let whole = max_bytes == usize::MAX;
     let record = read(event, context, line);
     let posted: Value = serde_json::from_str(&event.json).expect("JSON");
@@ -89,7 +89,7 @@ fn check(event: &RawEvent, context: &Context, line: &str) {
     };
     if let Some(title) = of_finding("title") {
         let title = expected(title, ' ');
-        let kept = record.name.strip_suffix(MARK).unwrap_or(&record.name);
+        let kept = record.name.strip_suffix(TRUNCATED).unwrap_or(&record.name);
         assert!(record.name == title || title.starts_with(kept), "{title:?} {:?}", record.name);
         assert!(!whole || record.name == title || title.len() > 512, "the title was cut without need");
     }
@@ -118,7 +118,7 @@ fn check(event: &RawEvent, context: &Context, line: &str) {
     if let Some(description) = of_finding("description").filter(|_| whole) {
         let description = expected(description, '\n');
         let has_aside = ["Target: ", "Proof of concept: "].iter().any(|aside| message.starts_with(aside));
-        let cut = message.strip_suffix(MARK).is_some_and(|kept| has_aside || description.starts_with(kept));
+        let cut = message.strip_suffix(TRUNCATED).is_some_and(|kept| has_aside || description.starts_with(kept));
         assert!(message.contains(&description) || cut, "{description:?} {message:?}");
     }
     let (low, high) = match (is_finding, group["severity"].as_str().map(str::to_lowercase).as_deref()) {
@@ -132,14 +132,14 @@ fn check(event: &RawEvent, context: &Context, line: &str) {
     assert!((low..=high).contains(&record.severity), "{} is not in {low}..={high}", record.severity);
 }
 
-/// The target stands whole somewhere, or its beginning does where a limit was in the way.
+/// Checks that the whole target is in some value, or its beginning if a limit truncated it.
 fn check_target(target: &str, record: &Record) {
     let message = record.get("msg").unwrap_or_default();
     let aside = message.strip_prefix("Target: ").unwrap_or_default();
     let places = [record.get("request"), record.get("cs6"), record.get("dhost"), Some(aside)];
-    let holds = |place: &str| {
-        let first = place.get(..place.find(MARK).unwrap_or(place.len())).unwrap_or_default();
-        place == target || place.starts_with(target) || (place.contains(MARK) && target.starts_with(first))
+    let holds = |value: &str| {
+        let first = value.get(..value.find(TRUNCATED).unwrap_or(value.len())).unwrap_or_default();
+        value == target || value.starts_with(target) || (value.contains(TRUNCATED) && target.starts_with(first))
     };
     assert!(places.into_iter().flatten().any(holds), "{target:?} is in none of {places:?}");
     if let Some(request) = record.get("request") {
@@ -163,12 +163,12 @@ proptest! {
         let line = render(&event, &context, "{}");
         check(&event, &context, &line);
         prop_assert_eq!(&line, &render(&event, &context, "{}"));
-        // Nothing goes without a word, and nothing without need.
+        // Truncation is always marked, and never happens without need.
         if context.transport == "syslog" {
             let most = context.max_bytes.map_or(8000, |max| max as usize);
             let all = render(&event, &samples::syslog(1 << 24), "{}");
-            // The builder keeps one byte, for a space before the first pair.
-            prop_assert!(if all.len() < most { line == all } else { line.contains(MARK) || (all.len() == most && line == all) }, "{}", line);
+            // The builder reserves one byte, for a space before the first pair.
+            prop_assert!(if all.len() < most { line == all } else { line.contains(TRUNCATED) || (all.len() == most && line == all) }, "{}", line);
         }
     }
 
@@ -184,7 +184,7 @@ proptest! {
     }
 
     #[test]
-    fn any_room_is_kept_or_refused(max in 0_u32..2048, event in legal_event()) {
+    fn any_limit_is_kept_or_rejected(max in 0_u32..2048, event in legal_event()) {
         let context = samples::syslog(max);
         match format::<Cef>(&event, &context, "{}") {
             Ok(payload) => {
@@ -197,7 +197,7 @@ proptest! {
     }
 
     #[test]
-    fn any_option_is_legal_or_refused(name in text(), version in text()) {
+    fn any_option_is_legal_or_rejected(name in text(), version in text()) {
         let event = &samples::all()[0].event;
         let context = Context { product_version: version, ..samples::http() };
         for options in [json!({}), json!({"vendor": name}), json!({"product": name})] {
@@ -225,7 +225,7 @@ fn record(members: Value) -> Record {
 }
 
 #[test]
-fn a_spoof_is_data() {
+fn a_forged_record_stays_data() {
     let title = "a|b\\|c\\\\|10|dst=1.2.3.4 src=6.6.6.6\nCEF:0|evil|evil|1|x|y|10|\0\u{2028}z";
     let message = "kept act=blocked \\= dst=9.9.9.9\r\nCEF:0|e|e|1|1|n|0|x=y\u{2029}\\n \\";
     let record = record(json!({"title": title, "description": message, "severity": "low", "tool": " dst=1.1.1.1 "}));
@@ -245,19 +245,19 @@ fn every_limit_is_kept_and_used() {
         ("url", "cs6", 4000),
         ("cwe", "cs5", 4000),
     ] {
-        // With a link and so nothing but the description in msg.
+        // With a link, so that `msg` holds the description alone.
         let at = record(json!({"url": "https://a.example/", member: long(max)}));
         assert_eq!(at.get(key), Some(&*long(max)), "{member}");
         let over = record(json!({"url": "https://a.example/", member: long(max + 1)}));
-        assert_eq!(over.get(key), Some(&*format!("{}{MARK}", long(max - MARK.len()))), "{member}");
+        assert_eq!(over.get(key), Some(&*format!("{}{TRUNCATED}", long(max - TRUNCATED.len()))), "{member}");
         let escaped = record(json!({"url": "https://a.example/", member: "=".repeat(max)}));
         assert_eq!(escaped.get(key), Some(&*"=".repeat(max)), "cut before escaping: {member}");
     }
     let url = |length: usize| format!("https://a.example/{}", long(length - 18));
     assert_eq!(record(json!({"target": url(1023)})).get("request"), Some(&*url(1023)));
-    assert_eq!(record(json!({"target": url(1024)})).get("request"), Some(&*format!("{}{MARK}", url(1012))));
+    assert_eq!(record(json!({"target": url(1024)})).get("request"), Some(&*format!("{}{TRUNCATED}", url(1012))));
     assert_eq!(record(json!({"title": "|".repeat(512)})).name, "|".repeat(512));
-    assert_eq!(record(json!({"title": "|".repeat(513)})).name, format!("{}{MARK}", "|".repeat(501)));
+    assert_eq!(record(json!({"title": "|".repeat(513)})).name, format!("{}{TRUNCATED}", "|".repeat(501)));
 
     let phase = |status: String| {
         let json = json!({"type": "phase_changed", "id": "019a8f00-0000-7000-8000-000000000001", "occurred_at": "2026-11-17T10:12:45.120Z",
@@ -266,7 +266,7 @@ fn every_limit_is_kept_and_used() {
         read(&event, &samples::http(), &render(&event, &samples::http(), "{}"))
     };
     assert_eq!(phase(long(63)).get("act"), Some(&*long(63)));
-    assert_eq!(phase(long(64)).get("act"), Some(&*format!("{}{MARK}", long(52))));
+    assert_eq!(phase(long(64)).get("act"), Some(&*format!("{}{TRUNCATED}", long(52))));
     assert_eq!(phase(long(1)).get("cn1"), Some("3"));
 }
 
@@ -374,7 +374,7 @@ fn the_largest_event_fits() {
     for context in [samples::http(), samples::syslog(2048), samples::syslog(8000)] {
         let line = render(&event, &context, "{}");
         check(&event, &context, &line);
-        assert!(line.ends_with(MARK));
+        assert!(line.ends_with(TRUNCATED));
     }
 }
 
@@ -384,12 +384,12 @@ fn every_type_has_content_of_its_own() {
         let record = read(&sample.event, &samples::http(), &render(&sample.event, &samples::http(), "{}"));
         assert!(record.get("msg").is_some_and(|message| message.len() > 20), "{}", sample.name);
         assert!(record.get("cs3").is_some() && record.name.len() > 10, "{}", sample.name);
-        let said: String = record.extension.values().cloned().collect::<Vec<_>>().join(" ") + &record.name;
-        samples::assert_told(sample, &[], &said);
+        let output: String = record.extension.values().cloned().collect::<Vec<_>>().join(" ") + &record.name;
+        samples::assert_shown(sample, &[], &output);
     }
 }
 
 #[test]
-fn the_manifest_is_a_line_that_joins() {
+fn the_manifest_is_a_line_that_can_be_joined() {
     manifest::assert_defaults(&manifest::checked::<Cef>("cef", "line", "newline"));
 }

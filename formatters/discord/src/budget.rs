@@ -1,27 +1,27 @@
-//! How long things may be, so that the message arrives. All lengths are UTF-16 units, escapes counted.
+//! Length budgets, by which a message is kept within Discord's limits. All lengths are UTF-16 units, including escapes.
 
-/// What one embed may have.
+/// The maximum lengths of the parts of one embed.
 pub(crate) struct Budget {
-    /// A fact's value.
+    /// The value of a fact.
     pub(crate) fact: usize,
-    /// The target.
+    /// The affected target.
     pub(crate) target: usize,
     /// A description or another passage.
     pub(crate) passage: usize,
-    /// The evidence, without its fence.
+    /// The evidence, without its code fence.
     pub(crate) evidence: usize,
-    /// A list's item.
+    /// One item of a list.
     pub(crate) item: usize,
-    /// How many items of a list are shown.
+    /// The number of list items shown.
     pub(crate) items: usize,
-    /// A link's address; a longer one is shown as text.
+    /// The URL of a link; a longer one is shown as text.
     pub(crate) address: usize,
     /// Each part of the footer.
     pub(crate) footer: usize,
 }
 
-/// The first is what a reader gets; each further one is for what did not fit. The last fits whatever the event is:
-/// an embed has 11 facts, 3 passages, 3 lists and 2 links at most.
+/// The budgets, the most generous first; each further one is tried if the previous did not fit. The last fits any
+/// event: an embed has at most 11 facts, 3 passages, 3 lists and 2 links.
 pub(crate) const LEVELS: [Budget; 3] = [
     Budget { fact: 300, target: 400, passage: 600, evidence: 500, item: 90, items: 10, address: 1000, footer: 200 },
     Budget { fact: 150, target: 300, passage: 400, evidence: 300, item: 60, items: 10, address: 500, footer: 150 },

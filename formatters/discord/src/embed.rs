@@ -1,4 +1,5 @@
-//! What is posted, and what Discord limits in it ("Execute Webhook", "Embed Limits" in discord/discord-api-docs).
+//! The request body, and Discord's limits on it ("Execute Webhook", "Embed Limits" in discord/discord-api-docs). All
+//! lengths are in UTF-16 units.
 
 use serde::Serialize;
 
@@ -14,12 +15,12 @@ pub(crate) const FIELD_NAME: usize = 256;
 pub(crate) const FIELD_VALUE: usize = 1024;
 /// The longest footer.
 pub(crate) const FOOTER: usize = 2048;
-/// The most that title, description, fields and footer may have together.
+/// The most that title, description, field names and values, and footer may have in total.
 pub(crate) const EMBED: usize = 6000;
 /// The longest content.
 pub(crate) const CONTENT: usize = 2000;
 
-/// The message flag that keeps Discord from fetching what a text links to, which may be the weak spot itself.
+/// The message flag that stops Discord from fetching linked pages, which may be the vulnerable ones.
 const SUPPRESS_EMBEDS: u32 = 1 << 2;
 
 /// The body of the request.
@@ -36,17 +37,17 @@ pub(crate) struct Message<'a> {
     allowed_mentions: AllowedMentions,
 }
 
-/// Nobody: whatever looks like a mention pings no one.
+/// An empty list of mentions: nothing in a message notifies anyone.
 #[derive(Serialize)]
 struct AllowedMentions {
     parse: [&'static str; 0],
 }
 
-/// One embed. All texts but the footer are markdown, already escaped.
+/// One embed. All texts except the footer are Markdown, already escaped.
 #[derive(Serialize)]
 pub(crate) struct Embed<'a> {
     pub(crate) title: String,
-    /// Where the title leads.
+    /// The link of the title.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) url: Option<String>,
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -56,21 +57,21 @@ pub(crate) struct Embed<'a> {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) fields: Vec<Field>,
     pub(crate) footer: Footer,
-    /// When it happened; shown in the reader's own time zone.
+    /// The time of the event; Discord shows it in the reader's time zone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) timestamp: Option<&'a str>,
 }
 
-/// A name and a value, neither empty.
+/// A labelled value; neither part is empty.
 #[derive(Serialize)]
 pub(crate) struct Field {
     pub(crate) name: &'static str,
     pub(crate) value: String,
-    /// Whether others may stand beside it.
+    /// True if other fields may stand beside it.
     pub(crate) inline: bool,
 }
 
-/// The small print: plain text, in which no markdown works.
+/// The small print: plain text, in which Discord interprets no Markdown.
 #[derive(Serialize)]
 pub(crate) struct Footer {
     pub(crate) text: String,
@@ -87,7 +88,7 @@ impl<'a> Message<'a> {
         }
     }
 
-    /// `content` has at most [`CONTENT`].
+    /// A message of one line; `content` has at most [`CONTENT`] units.
     pub(crate) fn line(username: Option<&'a str>, content: String) -> Self {
         Self {
             username,
@@ -100,7 +101,8 @@ impl<'a> Message<'a> {
 }
 
 impl Embed<'_> {
-    /// Whether Discord takes it. Counted in UTF-16 units: no way of counting that Discord may use gives more.
+    /// Returns true if the embed is within Discord's limits. Lengths are counted in UTF-16 units, an upper bound of any
+    /// unit that Discord may count in.
     pub(crate) fn fits(&self) -> bool {
         let fields_fit = self.fields.len() <= FIELDS
             && self
@@ -150,7 +152,7 @@ mod tests {
             (FOOTER, |embed, n| embed.footer.text = "f".repeat(n)),
             (FIELDS, |embed, n| embed.fields = (0..n).map(|_| field(1)).collect()),
             (FIELD_VALUE, |embed, n| embed.fields = vec![field(n)]),
-            // Title, footer and five names.
+            // Title, footer and five field names.
             (EMBED - 7 - 4 * FIELD_VALUE, |embed, n| {
                 embed.description = "d".repeat(n - 500);
                 embed.fields = [FIELD_VALUE, FIELD_VALUE, FIELD_VALUE, FIELD_VALUE, 500].map(field).into();

@@ -1,18 +1,18 @@
-//! Which part of an event goes where in the message.
+//! The layout: which part of an event goes where in the message.
 
 use heraldry_formatter::link::web_url;
 use heraldry_formatter::outline::{Fact, Link, List, Outline};
-use heraldry_formatter::text::{MARK, Rule, bare, is_blank, tidy, utf16};
+use heraldry_formatter::text::{ELLIPSIS, Rule, bare, is_blank, tidy, utf16};
 use heraldry_formatter::{Event, EventType};
 
 use crate::budget::Budget;
 use crate::embed::{CONTENT, Embed, FIELDS, Field, Footer, TITLE};
 use crate::markdown::{code, link, literal};
 
-/// Of the address behind the title, in bytes: other products found 2048 to be taken.
+/// The longest URL of the title, in bytes: other products report that 2048 is accepted.
 const URL_BYTES: usize = 2000;
 
-// Of the parts of a line, which together stay below CONTENT.
+// The lengths of the parts of a line; their sum stays below CONTENT.
 const LINE_TITLE: usize = 300;
 const LINE_TEXT: usize = 280;
 const LINE_NAME: usize = 160;
@@ -23,7 +23,7 @@ pub(crate) fn embed<'a>(event: &Event<'a>, outline: &Outline<'_>, budget: &Budge
     let severity = event.severity();
     let room = TITLE - severity.emoji().encode_utf16().count() - 1;
     let title = title(event, room);
-    let fields = fields(event, outline, budget, title.ends_with(MARK));
+    let fields = fields(event, outline, budget, title.ends_with(ELLIPSIS));
     Embed {
         title: format!("{} {title}", severity.emoji()),
         url: outline.links.first().and_then(|link| web_url(&link.address, URL_BYTES)),
@@ -35,20 +35,20 @@ pub(crate) fn embed<'a>(event: &Event<'a>, outline: &Outline<'_>, budget: &Budge
     }
 }
 
-/// One line, two for a monitor: how bad, what, where, whose, and where to read on.
+/// One line, two for a monitor: severity, event, target, engagement, and a link.
 pub(crate) fn line(event: &Event<'_>, outline: &Outline<'_>) -> String {
     let severity = event.severity();
     let title = title(event, LINE_TITLE);
     let mut line = format!("{} **{}** {title}", severity.emoji(), severity.upper());
-    let is_cut = title.ends_with(MARK);
+    let is_cut = title.ends_with(ELLIPSIS);
     let mut push = |between: &str, part: String| {
         if !part.is_empty() {
             line.push_str(between);
             line.push_str(&part);
         }
     };
-    // A phase's status may have taken the place of its name.
-    if let Some(about) = outline.told.first().filter(|_| is_cut && !event.kind.is_finding()) {
+    // A long status of a phase may have displaced its name in the title.
+    if let Some(about) = outline.title_facts.first().filter(|_| is_cut && !event.kind.is_finding()) {
         push(" · ", literal(&about.value, Rule::ONE_LINE, LINE_NAME));
     }
     push(" · ", literal(outline.target.as_deref().unwrap_or_default(), Rule::ONE_LINE, LINE_TEXT));
@@ -64,13 +64,13 @@ pub(crate) fn line(event: &Event<'_>, outline: &Outline<'_>) -> String {
     line
 }
 
-/// The headline, or where nothing of it would be seen what happened.
+/// The headline; the event type in words if the headline has no visible text.
 fn title(event: &Event<'_>, limit: usize) -> String {
     let title = literal(&event.headline(), Rule::ONE_LINE, limit);
     if title.is_empty() { event.kind.phrase().into() } else { title }
 }
 
-/// Passages, evidence and links, a paragraph each.
+/// Passages, evidence and links, one paragraph each.
 fn description(outline: &Outline<'_>, budget: &Budget) -> String {
     let mut paragraphs: Vec<String> =
         outline.passages.iter().map(|passage| literal(passage, Rule::LINES, budget.passage)).collect();
@@ -79,7 +79,7 @@ fn description(outline: &Outline<'_>, budget: &Budget) -> String {
     for Link { label, address } in &outline.links {
         match link(label, address, budget.address) {
             Some(link) => links.push(link),
-            // It may not be pressed, but it may be read.
+            // An address that is unsafe as a link is shown as text.
             None => paragraphs.push(labelled(label, address, budget.passage)),
         }
     }
@@ -106,11 +106,11 @@ fn fields(event: &Event<'_>, outline: &Outline<'_>, budget: &Budget, title_is_cu
     let is_weakness = |fact: &&Fact<'_>| matches!(fact.label, "CVSS" | "CWE" | "CVE");
     let table = outline.table();
     if title_is_cut {
-        fields.extend(outline.told.iter().filter(|told| told.label != "Title").map(fact));
+        fields.extend(outline.title_facts.iter().filter(|fact| fact.label != "Title").map(fact));
     }
     fields.extend(table.iter().filter(is_weakness).map(fact));
     if let Some(target) = &outline.target {
-        // A target is often long, and read as a whole.
+        // A target is often long, and must be readable as a whole.
         let value = literal(target, Rule::ONE_LINE, budget.target);
         fields.push(Field { name: "Target", value, inline: false });
     }
@@ -125,7 +125,7 @@ fn fields(event: &Event<'_>, outline: &Outline<'_>, budget: &Budget, title_is_cu
     fields
 }
 
-/// How many there are, an item a line, and how many more.
+/// The total, one item per line, and the number of items left out.
 fn list(list: &List<'_>, budget: &Budget) -> Field {
     let mut lines = vec![list.total.to_string()];
     let shown = list.shown.iter().take(budget.items);
@@ -137,11 +137,11 @@ fn list(list: &List<'_>, budget: &Budget) -> Field {
     Field { name: list.label, value: lines.join("\n"), inline: false }
 }
 
-/// Of what kind the event is and whose. Plain text: what is escaped would show its backslashes.
+/// The event type and the engagement. Plain text: escapes would show their backslashes.
 fn footer(event: &Event<'_>, budget: &Budget) -> Footer {
     let mut parts = vec![event.kind.phrase().to_owned()];
     for part in [engagement(event), event.engagement_client().unwrap_or_default()] {
-        let part = tidy(bare(part), Rule::ONE_LINE, budget.footer, utf16, MARK);
+        let part = tidy(bare(part), Rule::ONE_LINE, budget.footer, utf16, ELLIPSIS);
         if !is_blank(&part) {
             parts.push(part.into_owned());
         }

@@ -1,25 +1,25 @@
-//! The format `discord`: one embed an event for a webhook of a Discord channel, or one line (FORMATS, section 13).
+//! The format `discord`: one embed per event for the webhook of a Discord channel, or one line (FORMATS, section 13).
 //!
-//! Whatever comes from the event is shown to the letter: every character that Discord's markdown reads is escaped
-//! ([`markdown`]), nobody is mentioned (`allowed_mentions`), and links go only where a browser may go. A message over
-//! one of Discord's limits is refused as a whole, so each is made with the budget of [`budget::LEVELS`] that first
-//! gives one within all of them.
+//! Text of the event is shown verbatim: every character that Discord's Markdown interprets is escaped ([`markdown`]),
+//! mentions are disabled (`allowed_mentions`), and only web URLs become links. Discord rejects a message that exceeds
+//! one of its limits as a whole, so each message is made with the first budget of [`budget::LEVELS`] that keeps it
+//! within all of them.
 //!
-//! Discord takes a webhook's message without saying whether it was saved, unless the URL ends in `?wait=true`.
+//! Discord accepts a webhook's message without reporting whether it was saved, unless the URL ends in `?wait=true`.
 
-mod answer;
 mod budget;
 mod embed;
 mod layout;
 mod markdown;
 mod options;
+mod response;
 
 use heraldry_formatter::{Answer, Context, Error, Event, Formatter, Interpreter, Manifest, Payload, Verdict};
 
 use embed::Message;
 pub use options::Options;
 
-/// The format.
+/// The format `discord`; see the crate's documentation.
 #[derive(Debug)]
 pub struct Discord;
 
@@ -30,7 +30,7 @@ impl Formatter for Discord {
         Manifest {
             title: Some("Discord"),
             description: Some(
-                "An embed for a webhook of a Discord channel, coloured by severity; put ?wait=true behind the webhook's URL, so that Discord says when it could not save a message.",
+                "An embed for a webhook of a Discord channel, coloured by severity; add ?wait=true to the webhook's URL, so that Discord reports messages that it could not save.",
             ),
             options_schema: Some(options::SCHEMA),
             ..Manifest::new("discord", env!("CARGO_PKG_VERSION"))
@@ -54,7 +54,7 @@ impl Formatter for Discord {
             }
             last = Some(made);
         }
-        // The last level fits whatever the event is; only the transport can take less.
+        // The last level fits any event; only a lower limit of the transport can fail here.
         last.ok_or_else(|| Error::Internal("there is no budget".into()))
     }
 }
@@ -68,7 +68,7 @@ fn payload(message: &Message<'_>) -> Result<Payload, Error> {
 
 impl Interpreter for Discord {
     fn interpret(answer: &Answer) -> Verdict {
-        answer::verdict(answer)
+        response::verdict(answer)
     }
 }
 

@@ -1,26 +1,26 @@
-//! Text from an event in Discord's markdown: cleaned, cut, escaped, in this order, so that it shows as it is.
+//! Text of an event in Discord's Markdown: cleaned, truncated, then escaped, so that it shows verbatim.
 
 use std::borrow::Cow;
 
 use heraldry_formatter::link::web_url;
-use heraldry_formatter::text::{MARK, Rule, bare, is_blank, separate, tidy, utf16};
+use heraldry_formatter::text::{ELLIPSIS, Rule, bare, is_blank, separate, tidy, utf16};
 
-/// What begins some markup of Discord's wherever it stands: emphasis, code, spoilers, links, mentions, emoji, time
-/// stamps, and with the colon what becomes a link by itself. A backslash before ASCII punctuation is never shown.
+/// Characters that start markup anywhere: emphasis, code, spoilers, links, mentions, emoji, timestamps, and with the
+/// colon automatic links. Discord does not show a backslash before ASCII punctuation.
 const MARKUP: &[u8] = br"\`*_~|<[]@:";
-/// What does so at the start of a line: lists, headings, quotes.
+/// Characters that start markup at the beginning of a line: lists, headings, quotes.
 const LINE_MARKUP: &[u8] = b"-+#>";
 
-/// The text to the letter, with at most `limit` UTF-16 units, escapes counted. Empty when nothing would be seen.
+/// The text verbatim, at most `limit` UTF-16 units, including escapes. Empty if none of it is visible.
 pub(crate) fn literal(text: &str, rule: Rule, limit: usize) -> String {
-    let out = escape(&tidy(bare(text), rule, limit, cost, MARK));
+    let out = escape(&tidy(bare(text), rule, limit, cost, ELLIPSIS));
     if is_blank(&out) { String::new() } else { out }
 }
 
 fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + text.len() / 8);
     let mut line = Line::Start;
-    // Noncharacters go: Discord drops them, and a value of which nothing is left makes it refuse the message.
+    // Drop noncharacters: Discord does, and then rejects a message in which a value has become empty.
     for (at, c) in text.char_indices().filter(|(_, c)| !is_noncharacter(*c)) {
         let byte = u8::try_from(c).unwrap_or_default();
         let is_markup = MARKUP.contains(&byte)
@@ -35,8 +35,7 @@ fn escape(text: &str) -> String {
     out
 }
 
-/// What stands on the line so far. Characters beyond ASCII count as nothing there: Discord drops some of those that
-/// nobody sees.
+/// The content of the line so far. Non-ASCII characters count as nothing: Discord drops some of the invisible ones.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Line {
     Start,
@@ -55,7 +54,7 @@ impl Line {
     }
 }
 
-/// Whether nothing of the word follows, as behind the number of a list's item.
+/// Returns true if the word ends here, as after the number of a list item.
 fn ends_word(rest: &str) -> bool {
     !rest.starts_with(|c: char| c.is_ascii_graphic())
 }
@@ -65,30 +64,32 @@ fn is_noncharacter(c: char) -> bool {
     (0xFDD0..=0xFDEF).contains(&code) || code & 0xFFFE == 0xFFFE
 }
 
-/// Whether a dot could make an invitation of it, for which Discord shows a card: `discord.gg`, `discordapp.com`.
+/// Returns true if a following dot could form an invite domain, for which Discord shows a card: `discord.gg`,
+/// `discordapp.com`.
 fn names_discord(before: &str) -> bool {
     const NAMES: [&str; 2] = ["discord", "discordapp"];
     let ascii = || before.bytes().rev().filter(u8::is_ascii).map(|b| b.to_ascii_lowercase());
     NAMES.iter().any(|name| name.bytes().rev().eq(ascii().take(name.len())))
 }
 
-/// A code block with at most `limit` UTF-16 units between its fences: no backticks in it touch, so none ends it.
-/// `None` when nothing would be seen.
+/// A code block with at most `limit` UTF-16 units between its fences. Consecutive backticks are separated, so none ends
+/// the fence. `None` if none of the text is visible.
 pub(crate) fn code(text: &str, limit: usize) -> Option<String> {
-    let cut = |text: &str| tidy(text, Rule::LINES, limit, utf16, MARK).into_owned();
-    // What separates has a length, too.
+    let cut = |text: &str| tidy(text, Rule::LINES, limit, utf16, ELLIPSIS).into_owned();
+    // The separators have a length, too, so truncate again.
     let text = cut(&separate(Cow::Owned(cut(text)), '`'));
     (!is_blank(&text)).then(|| format!("```\n{text}\n```"))
 }
 
-/// A link with a label of our own. `None` when the address is none that may be pressed, or has more than `limit` bytes.
+/// A link with a fixed label. `None` if the address is not a web URL that is safe to open, or is longer than `limit`
+/// bytes.
 pub(crate) fn link(label: &'static str, address: &str, limit: usize) -> Option<String> {
-    // A bracket would end the link.
+    // A parenthesis would end the link.
     let url = web_url(address, limit)?.replace('(', "%28").replace(')', "%29");
     (url.len() <= limit).then(|| format!("[{label}]({url})"))
 }
 
-/// What one character has at most once it is escaped.
+/// The maximum cost of a character once escaped.
 fn cost(c: char) -> usize {
     if is_noncharacter(c) {
         return 0;

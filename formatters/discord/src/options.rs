@@ -1,10 +1,10 @@
-//! What a webhook may choose: under which name the messages come, and how much they say.
+//! The webhook's options: the sender's name, and a full or a compact message.
 
 use heraldry_formatter::options::given;
 use heraldry_formatter::text::{Rule, clean, is_blank};
 use serde::Deserialize;
 
-/// The JSON Schema of [`Options`]; what it cannot say is checked in this file.
+/// The JSON Schema of [`Options`]; rules that it cannot express are checked in this file.
 pub(crate) const SCHEMA: &str = include_str!("options.schema.json");
 
 /// The longest name, in UTF-16 units ("Create Webhook" in discord/discord-api-docs).
@@ -19,7 +19,7 @@ pub struct Options {
     pub(crate) compact: bool,
 }
 
-/// A name that Discord takes for a webhook.
+/// A name that Discord accepts for a webhook.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(try_from = "String")]
 pub(crate) struct Username(String);
@@ -40,7 +40,7 @@ impl TryFrom<String> for Username {
         if name.trim() != name || clean(&name, Rule::ONE_LINE) != name {
             return Err("no control character is expected, and no space at either end");
         }
-        // Discord refuses each message under such a name.
+        // Discord rejects every message under such a name.
         let lower = name.to_lowercase();
         if lower.contains("clyde") || lower.contains("discord") {
             return Err("Discord takes no name that holds `clyde` or `discord`");

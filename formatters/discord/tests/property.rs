@@ -1,5 +1,5 @@
-//! Any legal event gives a message that Discord takes, in which nothing of the event works as markup. The reader
-//! below knows Discord's limits and its markdown, and nothing of the formatter.
+//! Property tests: any legal event gives a message that Discord accepts and in which no text of the event acts as
+//! markup. The reader below is written from Discord's limits and Markdown, independently of the formatter.
 
 use heraldry_format_discord::Discord;
 use heraldry_formatter::golden::is_compact;
@@ -48,7 +48,7 @@ fn members(object: &Value, allowed: &[&str]) {
     }
 }
 
-/// No control but the line feed, nothing that changes directions, no noncharacter; something to be seen.
+/// No control except for the line feed, no bidirectional control, no noncharacter, and at least one visible character.
 fn check_characters(text: &str) {
     assert!(!text.trim().is_empty(), "blank");
     for c in text.chars() {
@@ -65,8 +65,8 @@ fn check_url(url: &str) {
     assert!(url.bytes().all(|b| b.is_ascii_graphic() && !b"<>\"\\|`".contains(&b)), "{url}");
 }
 
-/// What a reader sees of a text in Discord's markdown. Of markup there may be code blocks on lines of their own and
-/// links with a label of [`LINKS`], nothing else.
+/// The text that a reader sees. The only markup allowed is code blocks on lines of their own and links with a label of
+/// [`LINKS`].
 fn read(markdown: &str) -> String {
     check_characters(markdown);
     let mut shown = String::new();
@@ -88,7 +88,7 @@ fn read(markdown: &str) -> String {
 }
 
 fn read_line(line: &str, shown: &mut String) {
-    // Lists, headings, quotes, small print: also where Discord dropped what nobody sees.
+    // Lists, headings, quotes, small print: also after invisible characters that Discord drops.
     let start = line.trim_start_matches(|c: char| !c.is_ascii_graphic());
     assert!(!start.starts_with(['-', '+', '#', '>']), "{line}");
     let behind_number = start.trim_start_matches(|c: char| c.is_ascii_digit());
@@ -113,7 +113,7 @@ fn read_line(line: &str, shown: &mut String) {
             shown.push_str(label);
             rest = behind;
         } else {
-            // A colon before a space begins neither an emoji nor an address.
+            // A colon before a space starts neither an emoji nor a URL.
             let is_markup = "`*_~|<]@:".contains(c) && !rest.starts_with(": ");
             assert!(!is_markup, "{c} works as markup in {line}");
             shown.push(c);
@@ -122,7 +122,7 @@ fn read_line(line: &str, shown: &mut String) {
     }
 }
 
-/// What is seen of a text of which Discord drops nothing.
+/// The text as a reader sees it if Discord drops nothing.
 fn sent(text: &str) -> String {
     let is_character = |c: &char| {
         let code = u32::from(*c);
@@ -131,7 +131,7 @@ fn sent(text: &str) -> String {
     cleaned(text, "", " ").trim().chars().filter(is_character).collect()
 }
 
-/// The most that a text may take once it is escaped.
+/// The longest that a text may be once escaped.
 fn escaped(text: &str) -> usize {
     units(text) + text.chars().filter(char::is_ascii_punctuation).count()
 }
@@ -213,8 +213,8 @@ fn posted_title(event: &RawEvent) -> Option<String> {
     if event.type_.contains("finding") { posted["data"]["finding"]["title"].as_str().map(str::to_owned) } else { None }
 }
 
-/// The values that every output for people must show, as far as they are strings: their beginning, up to
-/// the first character that may not stay as it is.
+/// The string values that every output for people must contain: each up to its first character that may have to be
+/// changed.
 fn check_carries(event: &RawEvent, shown: &str) {
     let event: Value = serde_json::from_str(&event.json).expect("an event");
     for pointer in [
@@ -257,15 +257,15 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_event_gives_a_message_that_discord_takes(event in strategy::legal_event()) {
+    fn any_event_gives_a_message_that_discord_accepts(event in strategy::legal_event()) {
         check_embed(&event);
         check_line(&event);
     }
 
-    /// Every text is long: the worst that the budgets have to hold.
+    /// All texts long: the worst case for the budgets.
     #[test]
-    fn the_longest_event_fits(piece in strategy::text(), verified in any::<bool>()) {
-        let long = piece.repeat(3000 / piece.len().max(1) + 1);
+    fn the_longest_event_fits(part in strategy::text(), verified in any::<bool>()) {
+        let long = part.repeat(3000 / part.len().max(1) + 1);
         let names = ["title", "cvss", "cwe", "cve", "target", "parameter", "ip", "tool", "occurrences", "id", "description",
             "evidence", "remediation"];
         let mut finding: serde_json::Map<String, Value> = names.iter().map(|name| ((*name).into(), json!(long))).collect();
@@ -282,7 +282,7 @@ proptest! {
     }
 
     #[test]
-    fn any_answer_has_a_verdict(
+    fn any_response_has_a_verdict(
         status in 200_u16..600,
         body in prop_oneof![
             vec(any::<u8>(), 0..200),
@@ -308,7 +308,7 @@ proptest! {
 }
 
 #[test]
-fn every_sample_gives_a_message_that_discord_takes() {
+fn every_sample_gives_a_message_that_discord_accepts() {
     for sample in samples::all() {
         check_embed(&sample.event);
         check_line(&sample.event);
@@ -318,7 +318,7 @@ fn every_sample_gives_a_message_that_discord_takes() {
 }
 
 #[test]
-fn what_is_short_is_whole() {
+fn short_text_is_complete() {
     let sample = samples::all().into_iter().find(|sample| sample.name == "finding_verified").expect("the sample");
     let shown = read(text(&message(&sample.event, "{}")["embeds"][0], "description"));
     assert_eq!(
@@ -333,7 +333,7 @@ fn what_is_short_is_whole() {
 }
 
 #[test]
-fn what_was_cut_says_so() {
+fn truncated_text_ends_with_an_ellipsis() {
     let sample = samples::all().into_iter().find(|sample| sample.name == "finding_added--long");
     let message = message(&sample.expect("the sample").event, "{}");
     let embed = &message["embeds"][0];
@@ -343,7 +343,7 @@ fn what_was_cut_says_so() {
 }
 
 #[test]
-fn a_wrong_time_is_text() {
+fn an_invalid_time_is_shown_as_text() {
     let mut event = samples::all()[0].event.clone();
     event.occurred_at = "<@1> yesterday".into();
     let message = message(&event, "{}");
@@ -354,7 +354,7 @@ fn a_wrong_time_is_text() {
 }
 
 #[test]
-fn a_transport_that_takes_less_gets_less() {
+fn a_lower_transport_limit_is_kept() {
     let sample = samples::all().into_iter().find(|sample| sample.name == "finding_added--long").expect("the sample");
     let bytes = |max: Option<u32>| {
         let context = Context { max_bytes: max, ..samples::http() };
@@ -398,6 +398,6 @@ fn options_at_their_limits() {
 }
 
 #[test]
-fn the_manifest_says_what_it_is() {
+fn the_manifest_is_complete() {
     manifest::checked::<Discord>("discord", "document", "none");
 }

@@ -8,8 +8,8 @@ use heraldry_formatter::{Event, EventType};
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
-/// An event's attributes (CloudEvents 1.0.2, "Context Attributes"). The last three are extensions: their
-/// names have only `a-z0-9` and at most 20 characters.
+/// An event's attributes (CloudEvents 1.0.2, "Context Attributes"). The last three are extensions: their names consist
+/// of `a-z0-9`, at most 20 characters.
 #[derive(Serialize)]
 pub(crate) struct CloudEvent<'a> {
     specversion: &'static str,
@@ -38,7 +38,7 @@ impl<'a> CloudEvent<'a> {
             source: source(event),
             kind: event.kind,
             time: event.occurred_at,
-            // What the event is about; phases, summaries, authorizations and surfaces have no id.
+            // The id of the finding, report, retest or monitor; the groups of other event types have no id.
             subject: event.group().text("id").and_then(attribute),
             datacontenttype: "application/json",
             causedby: event.caused_by.clone().and_then(attribute),
@@ -53,13 +53,13 @@ fn reverse_dns<S: Serializer>(kind: &EventType, to: S) -> Result<S::Ok, S::Error
     to.collect_str(&format_args!("com.heraldry.{}", kind.name()))
 }
 
-/// A URI reference that is the same for all events of an engagement.
+/// The source: a URI reference that is the same for all events of an engagement.
 fn source(event: &Event<'_>) -> String {
     let mut source = String::from("/engagements");
     if let Some(id) = event.engagement_id() {
         source.push('/');
         for byte in id.bytes() {
-            // RFC 3986, section 2.3: unreserved characters stand for themselves.
+            // Unreserved characters need no encoding (RFC 3986, section 2.3).
             if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
                 source.push(char::from(byte));
             } else {
@@ -70,8 +70,8 @@ fn source(event: &Event<'_>) -> String {
     source
 }
 
-/// A text as an attribute's value: "Type System" forbids control characters and noncharacters, and an
-/// attribute may not be empty.
+/// A text as an attribute's value: the section "Type System" forbids control characters and noncharacters, and an
+/// attribute must not be empty.
 fn attribute<'a>(text: impl Into<Cow<'a, str>>) -> Option<String> {
     let text = text.into();
     let mut text = clean(&text, Rule::ONE_LINE).into_owned();

@@ -1,8 +1,7 @@
-//! The format `json`: one JSON document an event, for receivers that read it with a program
-//! (FORMATS, section 6).
+//! The format `json`: one JSON document per event, for receivers that process it with a program (FORMATS, section 6).
 //!
-//! What the platform posted in `data` and `engagement` goes out byte for byte, so key order and the
-//! digits of numbers stay; only the envelope round it is ours. [`Shape`] says which.
+//! `data` and `engagement` are copied from the posted event byte for byte, which preserves key order and the digits of
+//! numbers; only the envelope around them is added. [`Shape`] selects the envelope.
 
 mod cloudevents;
 
@@ -10,34 +9,33 @@ use heraldry_formatter::{Context, Error, Event, Formatter, Join, Manifest, Paylo
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-/// The format.
+/// The format `json`; see the crate's documentation.
 #[derive(Debug)]
 pub struct Json;
 
-/// A webhook's `format_options`.
+/// The webhook's `format_options`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Options {
-    /// Which envelope.
+    /// The envelope to send.
     #[serde(default)]
     pub shape: Shape,
 }
 
-/// The envelope.
+/// The envelope around an event's data.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Shape {
-    /// `type`, `timestamp` and `data` as Standard Webhooks 1.0 has them, with `id`, `version` and
-    /// `engagement` beside.
+    /// `type`, `timestamp` and `data` as in Standard Webhooks 1.0, with `id`, `version` and `engagement` in addition.
     #[default]
     Standard,
-    /// The event as it was posted.
+    /// The event as it was posted, without an envelope.
     Plain,
     /// CloudEvents 1.0, structured mode.
     CloudEvents,
 }
 
-/// The options' JSON Schema, as the manifest has it.
+/// The JSON Schema of the options, as in the manifest.
 pub const OPTIONS_SCHEMA: &str = r#"{
 "$schema":"https://json-schema.org/draft/2020-12/schema",
 "type":"object",
@@ -47,10 +45,10 @@ pub const OPTIONS_SCHEMA: &str = r#"{
 "type":"string",
 "enum":["standard","plain","cloudevents"],
 "default":"standard",
-"description":"The envelope: standard (type, timestamp, id, version, engagement, data; as Standard Webhooks has it), plain (the event as it was posted) or cloudevents (CloudEvents 1.0, structured mode)."
+"description":"The envelope: standard (type, timestamp, id, version, engagement, data; as in Standard Webhooks), plain (the event as it was posted) or cloudevents (CloudEvents 1.0, structured mode)."
 }}}"#;
 
-/// The version of the `standard` envelope; it grows when a member changes its meaning.
+/// The version of the `standard` envelope, incremented when a member changes its meaning.
 const ENVELOPE_VERSION: u32 = 1;
 
 impl Formatter for Json {
@@ -60,7 +58,7 @@ impl Formatter for Json {
         Manifest {
             title: Some("JSON"),
             description: Some(
-                "One JSON document an event: the Standard Webhooks envelope, the event as posted, or a CloudEvent.",
+                "One JSON document per event: the Standard Webhooks envelope, the event as posted, or a CloudEvent.",
             ),
             join: Join::Newline,
             options_schema: Some(OPTIONS_SCHEMA),
@@ -82,12 +80,12 @@ impl Formatter for Json {
 
 heraldry_formatter::export_formatter!(Json);
 
-/// The shape `standard`.
+/// The envelope of the shape `standard`.
 #[derive(Serialize)]
 struct Envelope<'a> {
     #[serde(rename = "type")]
     kind: &'static str,
-    /// When it happened; the time of the attempt is in the header `webhook-timestamp`.
+    /// The time of the event; the header `webhook-timestamp` has the time of the attempt.
     timestamp: &'a str,
     id: &'a str,
     version: u32,

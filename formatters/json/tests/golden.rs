@@ -1,10 +1,10 @@
-//! Whole outputs for the shared samples.
+//! Golden files of the shared samples.
 
 use heraldry_format_json::Json;
 use heraldry_formatter::testing::golden::{Case, check};
 
 #[test]
-fn outputs_are_the_golden_ones() {
+fn outputs_match_the_golden_files() {
     check::<Json>(
         env!("CARGO_MANIFEST_DIR"),
         &[

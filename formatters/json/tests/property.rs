@@ -1,5 +1,5 @@
-//! Any legal event gives a document that parses, holds the data to the byte and the envelope to the
-//! letter of FORMATS, section 6.
+//! Property tests: any legal event gives a document that parses, with the posted data byte for byte and the envelope of
+//! FORMATS, section 6.
 
 use heraldry_format_json::{Json, OPTIONS_SCHEMA};
 use heraldry_formatter::golden::is_compact;
@@ -24,7 +24,7 @@ fn keys(document: &Value) -> Vec<&str> {
     document.as_object().expect("an object").keys().map(String::as_str).collect()
 }
 
-/// The text of `data` in the event as it was posted: it is the last member of our own making.
+/// The text of `data` in the posted event: the last member of the generated events.
 fn data_as_posted(event: &RawEvent) -> &str {
     #[derive(serde::Deserialize)]
     struct Posted<'a> {
@@ -66,7 +66,7 @@ fn check_all_shapes(event: &RawEvent) {
     assert_eq!(cloud["data"], posted["data"]);
 }
 
-/// CloudEvents 1.0.2: names, and strings that are not empty and free of what "Type System" forbids.
+/// CloudEvents 1.0.2: legal attribute names, and non-empty values without the characters that "Type System" forbids.
 fn check_attributes(cloud: &Value) {
     for (name, value) in cloud.as_object().expect("an object") {
         if name == "data" {
@@ -114,7 +114,7 @@ fn key_order_and_digits_stay() {
 }
 
 #[test]
-fn options_are_what_the_schema_says() {
+fn options_match_the_schema() {
     let event = &samples::all()[0].event;
     assert!(format::<Json>(event, &samples::http(), "{}").is_ok());
     for (options, pointer) in
@@ -134,7 +134,7 @@ fn options_are_what_the_schema_says() {
 }
 
 #[test]
-fn a_limit_of_the_transport_is_an_error_that_says_so() {
+fn a_body_over_the_transport_limit_is_an_error() {
     let context = samples::syslog(100);
     match format::<Json>(&samples::all()[0].event, &context, "{}") {
         Err(Error::Internal(message)) => assert!(message.contains("100"), "{message}"),

@@ -1,6 +1,6 @@
-//! Which part of an event goes under which key.
+//! The mapping of an event to attributes.
 //!
-//! `src` stays free: nobody tells us the tester's address, and QRadar would draw an attacker at whatever stood there.
+//! `src` stays unset: events do not contain the tester's address, and QRadar would treat any value as an attacker's.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -10,8 +10,8 @@ use heraldry_formatter::line::{Target, addresses, prose, sentence};
 use heraldry_formatter::outline::item_text;
 use heraldry_formatter::{Event, EventType, Severity};
 
-/// Adds what `event` has to `record`, those attributes first that hold no text of the event, then those that the format
-/// defines, then ours. `target` is the group's.
+/// Adds the event's content to `record`: first the attributes without text of the event, then predefined ones, then
+/// custom ones. `target` is the target of the event's group.
 pub(crate) fn fill<'a>(record: &mut Record<'a>, event: &'a Event<'_>, target: Option<&'a str>) {
     let group = event.group();
     let parts = target.map(Target::parse).unwrap_or_default();
@@ -19,9 +19,9 @@ pub(crate) fn fill<'a>(record: &mut Record<'a>, event: &'a Event<'_>, target: Op
     let address = v4.map(IpAddr::V4).or(v6.map(IpAddr::V6));
     record.address(Address::Dst, address);
     record.port(Port::DstPort, parts.port);
-    record.whole_own("eventUid", Some(event.id));
+    record.whole_custom("eventUid", Some(event.id));
     if event.kind.is_finding() || event.kind == EventType::MonitorAlert {
-        record.whole_own("severity", Some(event.severity().word()));
+        record.whole_custom("severity", Some(event.severity().word()));
     }
 
     let verification = event.verification();
@@ -31,41 +31,41 @@ pub(crate) fn fill<'a>(record: &mut Record<'a>, event: &'a Event<'_>, target: Op
     record.text(Text::Role, group.text("role").filter(|_| is_signed));
     record.text(Text::Url, parts.url);
 
-    record.own("objectId", group.text("id"));
+    record.custom("objectId", group.text("id"));
     if event.kind.is_finding() {
-        record.own("cvss", event.cvss().map(|cvss| cvss.text));
-        record.own("cve", joined(&event.cve()));
-        record.own("cwe", joined(&event.cwe()));
+        record.custom("cvss", event.cvss().map(|cvss| cvss.text));
+        record.custom("cve", joined(&event.cve()));
+        record.custom("cwe", joined(&event.cwe()));
     }
-    record.own("target", target);
-    record.own("targetHost", parts.host);
-    // What `dst` does not say already.
+    record.custom("target", target);
+    record.custom("targetHost", parts.host);
+    // The addresses, unless `dst` is the only one.
     let addresses = group.text("ip").filter(|text| address.is_none_or(|address| text.trim() != address.to_string()));
-    record.own("targetIps", addresses);
-    record.own("title", Some(event.headline()));
-    record.own("engagementId", event.engagement_id());
-    record.own("engagementName", event.engagement_name());
-    record.own("client", event.engagement_client());
-    record.own_url("link", group.text("url").or_else(|| group.text("report_url")));
-    record.own("tool", group.text("tool"));
-    particulars(record, event);
+    record.custom("targetIps", addresses);
+    record.custom("title", Some(event.headline()));
+    record.custom("engagementId", event.engagement_id());
+    record.custom("engagementName", event.engagement_name());
+    record.custom("client", event.engagement_client());
+    record.custom_url("link", group.text("url").or_else(|| group.text("report_url")));
+    record.custom("tool", group.text("tool"));
+    fill_type_specific(record, event);
     record.message(prose(event).unwrap_or_else(|| sentence(event)));
 }
 
-/// What only some types have.
-fn particulars<'a>(record: &mut Record<'a>, event: &'a Event<'_>) {
+/// Attributes that only some event types have.
+fn fill_type_specific<'a>(record: &mut Record<'a>, event: &'a Event<'_>) {
     let group = event.group();
     match event.kind {
         EventType::FindingVerified => {
             let verification = event.verification();
-            record.own("method", verification.text("method"));
-            record.own_url("pocUrl", verification.text("poc_url"));
+            record.custom("method", verification.text("method"));
+            record.custom_url("pocUrl", verification.text("poc_url"));
         }
         EventType::PhaseChanged => {
             for (name, member) in
                 [("phaseName", "name"), ("phaseStatus", "status"), ("phaseIndex", "index"), ("phaseTotal", "total")]
             {
-                record.own(name, group.text(member));
+                record.custom(name, group.text(member));
             }
         }
         EventType::EngagementCompleted => {
@@ -77,26 +77,26 @@ fn particulars<'a>(record: &mut Record<'a>, event: &'a Event<'_>) {
                     Severity::Low => "findingsLow",
                     Severity::Info => "findingsInfo",
                 };
-                record.own(name, count.text());
+                record.custom(name, count.text());
             }
-            record.own("startedAt", group.text("started_at"));
-            record.own("completedAt", group.text("completed_at"));
+            record.custom("startedAt", group.text("started_at"));
+            record.custom("completedAt", group.text("completed_at"));
         }
-        EventType::EngagementSigned => record.own("signedAt", group.text("signed_at")),
+        EventType::EngagementSigned => record.custom("signedAt", group.text("signed_at")),
         EventType::RetestCompleted => {
             for (name, member) in
                 [("retestFixed", "fixed"), ("retestStillOpen", "still_open"), ("retestRegressed", "regressed")]
             {
                 let items: Vec<_> = group.items(member).into_iter().map(item_text).collect();
-                record.own(name, joined(&items));
+                record.custom(name, joined(&items));
             }
         }
-        EventType::FindingAdded | EventType::CriticalFinding => record.own("occurrences", group.text("occurrences")),
+        EventType::FindingAdded | EventType::CriticalFinding => record.custom("occurrences", group.text("occurrences")),
         EventType::ReportReady | EventType::SurfaceChanged | EventType::MonitorAlert => {}
     }
 }
 
-/// Lists go into one value: of two attributes with one key QRadar may take one.
+/// A list becomes one value: of two attributes with the same key QRadar may read only one.
 fn joined<'a>(items: &[Cow<'a, str>]) -> Option<Cow<'a, str>> {
     match items {
         [] => None,

@@ -1,19 +1,19 @@
-//! `leef`: one event as one record of IBM's Log Event Extended Format 2.0, for QRadar:
+//! The format `leef`: one event as one record of IBM's Log Event Extended Format 2.0, for QRadar:
 //! `LEEF:2.0|Vendor|Product|Version|EventID|x09|key=value<TAB>key=value`.
 //!
-//! FORMATS, section 11, has the rules and says where each part of an event goes. Over HTTP the record stands alone, over
-//! syslog behind a header by whose host name QRadar finds the log source.
+//! FORMATS, section 11, has the rules and the mapping. Over HTTP the record stands alone; over syslog it follows a
+//! header whose host name identifies the log source to QRadar.
 
 mod attributes;
 mod options;
 
 use heraldry_formatter::leef::{Device, Headline, Record};
-use heraldry_formatter::syslog::{Choice, Head, max_bytes};
+use heraldry_formatter::syslog::{Head, HeaderOptions, max_bytes};
 use heraldry_formatter::{Context, Error, Event, Formatter, Join, Kind, Manifest, Payload, rfc5424};
 
 pub use options::Options;
 
-/// The format.
+/// The format `leef`; see the crate's documentation.
 #[derive(Debug)]
 pub struct Leef;
 
@@ -24,7 +24,7 @@ impl Formatter for Leef {
         Manifest {
             title: Some("LEEF 2.0 (IBM QRadar)"),
             description: Some(
-                "One line an event in LEEF 2.0 for IBM QRadar; over syslog with a header of RFC 3164 or RFC 5424.",
+                "One line per event in LEEF 2.0 for IBM QRadar; over syslog with a header of RFC 3164 or RFC 5424.",
             ),
             kind: Kind::Line,
             join: Join::Newline,
@@ -34,13 +34,13 @@ impl Formatter for Leef {
     }
 
     fn render(event: &Event<'_>, context: &Context, options: &Options) -> Result<Payload, Error> {
-        let choice = Choice {
+        let header_options = HeaderOptions {
             protocol: options.syslog_header,
             facility: options.facility,
             utc_offset: options.utc_offset,
             tag: None,
         };
-        let head = choice.head(event, context).map(without_ipv6);
+        let head = header_options.head(event, context).map(without_ipv6);
         let limit = if head.is_some() { options.max_bytes.get() } else { usize::MAX };
         let device = Device {
             vendor: options.vendor.as_str(),
@@ -60,8 +60,8 @@ impl Formatter for Leef {
     }
 }
 
-/// QRadar routes no event by an IPv6 address; without a host name it takes the address that the event came from. (A
-/// header of RFC 3164 holds none anyway.)
+/// QRadar cannot route an event by an IPv6 address; without a host name it uses the address that the event came from.
+/// (An RFC 3164 header never contains an IPv6 address.)
 fn without_ipv6(head: Head<'_>) -> Head<'_> {
     match head {
         Head::Rfc5424(header) if header.host_name.contains(':') => {

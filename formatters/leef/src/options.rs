@@ -1,5 +1,4 @@
-//! What a webhook may choose: the names under which QRadar files the events, what stands between two attributes, and
-//! the header over syslog.
+//! The webhook's options: vendor and product of the record, its delimiter, and the header over syslog.
 
 use heraldry_formatter::leef::Delimiter;
 use heraldry_formatter::rfc3164::UtcOffset;
@@ -7,7 +6,7 @@ use heraldry_formatter::rfc5424::Facility;
 use heraldry_formatter::syslog::Protocol;
 use serde::Deserialize;
 
-/// The JSON Schema of [`Options`]; the checks in this file and of the SDK's types say the same.
+/// The JSON Schema of [`Options`]; this file and the SDK's types check the same rules.
 pub(crate) const SCHEMA: &str = include_str!("options.schema.json");
 
 /// The webhook's `format_options`.
@@ -17,16 +16,16 @@ pub struct Options {
     pub(crate) vendor: DeviceName,
     pub(crate) product: DeviceName,
     pub(crate) delimiter: Delimiter,
-    /// This and what follows matters over syslog only.
+    /// Syslog only, as are the options below.
     pub(crate) syslog_header: Protocol,
     pub(crate) facility: Facility,
-    /// RFC 3164 only.
+    /// RFC 3164 only: the zone of the timestamp.
     pub(crate) utc_offset: UtcOffset,
     pub(crate) max_bytes: MaxBytes,
 }
 
 impl Default for Options {
-    /// The header of RFC 3164 is the first that IBM's guide names.
+    /// RFC 3164 by default: the header that IBM's guide names first.
     fn default() -> Self {
         Self {
             vendor: DeviceName::default(),
@@ -40,7 +39,7 @@ impl Default for Options {
     }
 }
 
-/// 1 to 63 printable ASCII characters, none of them `|` or `^`, no space at an end: Vendor or Product.
+/// A Vendor or Product: 1 to 63 printable ASCII characters except for `|` and `^`, without a space at either end.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(try_from = "String")]
 pub(crate) struct DeviceName(String);
@@ -70,7 +69,7 @@ impl TryFrom<String> for DeviceName {
     }
 }
 
-/// The most bytes of a line over syslog, 1024 to 8000.
+/// The maximum length of a line over syslog, 1024 to 8000 bytes.
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(try_from = "f64")]
 pub(crate) struct MaxBytes(u16);
@@ -82,8 +81,8 @@ impl MaxBytes {
 }
 
 impl Default for MaxBytes {
-    /// What QRadar reads of an event over TCP unless its owner raised that (unverified: no page of IBM's was reached):
-    /// whatever it did not read of an event would be another.
+    /// The default payload length of QRadar over TCP (unverified: no page of IBM's was available). QRadar reads the
+    /// rest of a longer line as another event.
     fn default() -> Self {
         Self(4096)
     }
@@ -92,7 +91,7 @@ impl Default for MaxBytes {
 impl TryFrom<f64> for MaxBytes {
     type Error = &'static str;
 
-    // To a JSON Schema 4096.0 is the same number as 4096.
+    // In a JSON Schema 4096.0 is the same number as 4096.
     fn try_from(number: f64) -> Result<Self, Self::Error> {
         if (1024.0..=8000.0).contains(&number) && number.fract() == 0.0 {
             Ok(Self(number as u16))

@@ -1,12 +1,12 @@
-//! Whole outputs for the shared samples: bare over HTTP, on a stream, in one UDP datagram for a relay that escapes tabs,
-//! and with a header of RFC 5424.
+//! Golden files of the shared samples: bare over HTTP, on a stream, in one UDP datagram for a relay that escapes tabs,
+//! and with an RFC 5424 header.
 
 use heraldry_format_leef::Leef;
 use heraldry_formatter::testing::golden::{Case, check, check_cuts};
 use heraldry_formatter::testing::samples;
 
 #[test]
-fn outputs_are_the_golden_ones() {
+fn outputs_match_the_golden_files() {
     let case = |name, options, max_bytes| Case { name, options, context: samples::syslog(max_bytes) };
     let cases = [
         Case::http("", "{}"),
@@ -17,9 +17,9 @@ fn outputs_are_the_golden_ones() {
     check::<Leef>(env!("CARGO_MANIFEST_DIR"), &cases);
 }
 
-/// What is too long for a datagram or a stream is cut between two characters and two escapes, and says so.
+/// Text too long for a datagram or a stream is truncated between characters and substitutes, and marked.
 #[test]
-fn cuts_are_the_golden_ones() {
+fn truncated_outputs_match_the_golden_files() {
     let case = |name, options, max_bytes| Case { name, options, context: samples::syslog(max_bytes) };
     let cases = [
         case("udp", r#"{"delimiter":"caret"}"#, 2048),

@@ -1,5 +1,5 @@
-//! Whatever is in an event, the line is one legal LEEF record and says what the event says. Read back by a strict
-//! reader of LEEF, and over syslog first by one of RFC 3164 or RFC 5424; all know nothing of the formatter.
+//! Property tests: any event gives one legal LEEF record with the event's content. Read back by a strict parser of
+//! LEEF, over syslog after one of RFC 3164 or RFC 5424; all are independent of the formatter.
 
 use std::collections::BTreeSet;
 
@@ -13,9 +13,9 @@ use heraldry_formatter::{Context, Error, RawEvent, format};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-const MARK: &str = "[truncated]";
+const TRUNCATED: &str = "[truncated]";
 
-/// How a string reads here: on one line, `|` and `^` in full width.
+/// The expected value of a string: on one line, `|` and `^` in full width.
 fn expected(text: &str) -> String {
     cleaned(text, " ", " ").trim().replace('|', "｜").replace('^', "＾")
 }
@@ -27,7 +27,7 @@ fn render(event: &RawEvent, context: &Context, options: &Value) -> String {
     String::from_utf8(payload.body).expect("UTF-8")
 }
 
-/// The record of a line as it travels on the context's transport, with these options.
+/// The record in a line as sent over the context's transport, with these options.
 fn record_of<'a>(event: &RawEvent, context: &Context, options: &Value, line: &'a str) -> &'a str {
     if context.transport != "syslog" {
         return line;
@@ -51,13 +51,13 @@ fn read(event: &RawEvent, context: &Context, options: &Value, line: &str) -> Rec
     leef_reader::read(record).unwrap_or_else(|e| panic!("{e}\n{line}"))
 }
 
-/// A value that was read back is the one that was sent, or its beginning and the mark.
+/// Checks that a value is the one that was sent, or its beginning and the truncation mark.
 fn check_value(sent: &str, read: &str, max: usize, whole: bool, what: &str) {
     let sent = expected(sent);
     if read == sent {
         return;
     }
-    let kept = read.strip_suffix(MARK).unwrap_or_else(|| panic!("{what}: sent {sent:?}, read {read:?}"));
+    let kept = read.strip_suffix(TRUNCATED).unwrap_or_else(|| panic!("{what}: sent {sent:?}, read {read:?}"));
     assert!(!whole || sent.len() > max, "{what} was cut without need: sent {sent:?}, read {read:?}");
     assert!(sent.starts_with(kept), "{what}: sent {sent:?}, read {read:?}");
 }
@@ -100,7 +100,7 @@ fn check(event: &RawEvent, record: &Record, whole: bool) {
     }
     if let Some(description) = of_finding("description").filter(|_| whole) {
         let (description, message) = (expected(description), record.get("msg").expect("a text"));
-        let kept = message.strip_suffix(MARK).unwrap_or(message);
+        let kept = message.strip_suffix(TRUNCATED).unwrap_or(message);
         assert!(message.starts_with(&description) || description.starts_with(kept), "{description:?} {message:?}");
     }
     let (low, high) = match (is_finding, group["severity"].as_str().map(str::to_lowercase).as_deref()) {
@@ -150,9 +150,9 @@ proptest! {
         let most = options["max_bytes"].as_u64().unwrap_or(4096).min(u64::from(max.unwrap_or(8000)));
         prop_assert!(line.len() as u64 <= most);
         check(&event, &read(&event, &context, &options, &line), false);
-        // Nothing goes without a word, and nothing without need.
+        // Truncation is always marked, and never happens without need.
         let record = record_of(&event, &context, &options, &line);
-        prop_assert!(record == bare || record.contains(MARK), "{}", line);
+        prop_assert!(record == bare || record.contains(TRUNCATED), "{}", line);
         prop_assert!(record == bare || (bare.len() + line.len() - record.len()) as u64 > most, "{}", line);
         prop_assert_eq!(&line, &render(&event, &context, &options));
     }
@@ -183,7 +183,7 @@ proptest! {
     }
 
     #[test]
-    fn any_room_is_kept_or_refused(max in 0_u32..2048, event in legal_event(), options in choices()) {
+    fn any_limit_is_kept_or_rejected(max in 0_u32..2048, event in legal_event(), options in choices()) {
         let context = samples::syslog(max);
         match format::<Leef>(&event, &context, &options.to_string()) {
             Ok(payload) => {
@@ -196,7 +196,7 @@ proptest! {
     }
 
     #[test]
-    fn any_option_is_legal_or_refused(name in text(), version in text(), number: f64) {
+    fn any_option_is_legal_or_rejected(name in text(), version in text(), number: f64) {
         let event = &samples::all()[0].event;
         let context = Context { product_version: version, ..samples::http() };
         for options in [
@@ -228,7 +228,7 @@ fn record(members: Value) -> Record {
 }
 
 #[test]
-fn a_spoof_is_data() {
+fn a_forged_record_stays_data() {
     let title = "a|b^c\tsev=10\tdst=1.2.3.4^src=6.6.6.6\nLEEF:2.0|e|e|1|x|^|\0\u{2028}z";
     let text = "kept\tusrName=root^cat=x\r\n<0>Nov  1 00:00:00 evil LEEF:2.0|e|e|1|x|x09|a=b";
     for delimiter in ["tab", "caret"] {
@@ -246,8 +246,8 @@ fn a_spoof_is_data() {
     }
 }
 
-/// A pattern like `sev=([^\t]+)` takes the first place where it fits: no key may end with another, and what holds no
-/// text of an event stands before what does.
+/// A pattern like `sev=([^\t]+)` matches its first occurrence: no key may end with another key, and attributes without
+/// text of the event must precede all others.
 #[test]
 fn a_pattern_finds_the_key_that_it_means() {
     let mut keys = BTreeSet::new();
@@ -281,7 +281,7 @@ fn every_limit_is_kept_and_used() {
         let with_link = |text: String| record(json!({"url": "https://a.example/", member: text}));
         assert_eq!(with_link(long(max)).get(key), Some(&*long(max)), "{member}");
         let over = with_link(long(max + 1));
-        assert_eq!(over.get(key), Some(&*format!("{}{MARK}", long(max - MARK.len()))), "{member}");
+        assert_eq!(over.get(key), Some(&*format!("{}{TRUNCATED}", long(max - TRUNCATED.len()))), "{member}");
     }
     let signed = |signer: String| {
         let json = json!({"type": "engagement_signed", "id": "019a8f00-0000-7000-8000-000000000001", "occurred_at": "2026-11-17T10:12:45.120Z",
@@ -292,7 +292,7 @@ fn every_limit_is_kept_and_used() {
         record.get("usrName").expect("a user").to_owned()
     };
     assert_eq!(signed(long(255)), long(255));
-    assert_eq!(signed(long(256)), format!("{}{MARK}", long(244)));
+    assert_eq!(signed(long(256)), format!("{}{TRUNCATED}", long(244)));
 }
 
 #[test]
@@ -393,7 +393,7 @@ fn options_at_their_limits() {
     }
 }
 
-/// What fits to the byte is not cut, and one byte less is.
+/// A record of exactly the maximum length is not truncated; with one byte less it is.
 #[test]
 fn the_last_byte_is_used() {
     for sample in samples::all() {
@@ -402,7 +402,7 @@ fn the_last_byte_is_used() {
             let line = render(&sample.event, &samples::syslog(most), &json!({"max_bytes": 8000}));
             assert!(line.len() <= most as usize);
             assert_eq!(line == whole, most as usize == whole.len(), "{}", sample.name);
-            assert!(line == whole || line.contains(MARK), "{line}");
+            assert!(line == whole || line.contains(TRUNCATED), "{line}");
         }
     }
 }
@@ -419,7 +419,7 @@ fn the_largest_event_fits() {
     ] {
         let line = render(&event, &context, &options);
         check(&event, &read(&event, &context, &options, &line), false);
-        assert!(line.ends_with(MARK) && line.len() <= most && line.len() > most.min(4100) - 8, "{}", line.len());
+        assert!(line.ends_with(TRUNCATED) && line.len() <= most && line.len() > most.min(4100) - 8, "{}", line.len());
     }
 }
 
@@ -430,12 +430,12 @@ fn every_type_has_content_of_its_own() {
         let line = render(&sample.event, &samples::http(), &options);
         let record = read(&sample.event, &samples::http(), &options, &line);
         assert!(record.get("msg").is_some_and(|message| message.len() > 20), "{}", sample.name);
-        let said: String = record.attributes.values().cloned().collect::<Vec<_>>().join(" ");
-        samples::assert_told(sample, &["/engagement/id", "/engagement/client"], &said);
+        let output: String = record.attributes.values().cloned().collect::<Vec<_>>().join(" ");
+        samples::assert_shown(sample, &["/engagement/id", "/engagement/client"], &output);
     }
 }
 
 #[test]
-fn the_manifest_is_a_line_that_joins() {
+fn the_manifest_is_a_line_that_can_be_joined() {
     manifest::assert_defaults(&manifest::checked::<Leef>("leef", "line", "newline"));
 }

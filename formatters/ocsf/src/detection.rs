@@ -1,19 +1,19 @@
-//! What was noticed, as a Detection Finding (class 2004): a monitor's alert, and surface drift. Each is a finding of
-//! its own, under the event's id: a monitor that alerts twice has found two things.
+//! Detection Findings (class 2004): monitor alerts and surface drift. Each has the event's id as its own: a monitor
+//! that alerts twice has made two findings.
 
 use heraldry_formatter::outline::item_text;
 use heraldry_formatter::value::Value;
 
-use crate::record::{Activity, Analytic, Class, FindingInfo, Maker, Record, Resource, Status};
+use crate::record::{Activity, Analytic, Class, FindingInfo, Record, RecordBuilder, Resource, Status};
 use crate::text::{self, line, lines};
 
-/// Of the assets so many are resources; the event in `unmapped` has all.
+/// The most assets listed as resources; the event in `unmapped` has all.
 const ASSETS: usize = 100;
 
-/// A monitor's alert.
-pub(crate) fn alert<'a>(maker: &Maker<'a, '_>) -> Record<'a> {
-    let monitor = maker.event.group();
-    let mut record = record(maker);
+/// A monitor alert.
+pub(crate) fn alert<'a>(builder: &RecordBuilder<'a, '_>) -> Record<'a> {
+    let monitor = builder.event.group();
+    let mut record = record(builder);
     let (name, uid) = (
         monitor.text("name").and_then(|name| line(&name, text::NAME)),
         monitor.text("id").and_then(|id| text::id(&id)),
@@ -21,7 +21,7 @@ pub(crate) fn alert<'a>(maker: &Maker<'a, '_>) -> Record<'a> {
     record.finding_info = Some(FindingInfo {
         desc: monitor.text("message").and_then(|message| lines(&message, text::DESCRIPTION)),
         analytic: (name.is_some() || uid.is_some()).then_some(Analytic { name, uid, type_id: 0 }),
-        ..maker.finding_info(None, maker.title(), Activity::Create)
+        ..builder.finding_info(None, builder.title(), Activity::Create)
     });
     let targets = monitor.items("target").into_iter().take(ASSETS);
     record.resources = targets.filter_map(|target| Resource::of(&target.text()?)).collect();
@@ -29,16 +29,16 @@ pub(crate) fn alert<'a>(maker: &Maker<'a, '_>) -> Record<'a> {
     record
 }
 
-/// Surface drift: the assets that came, went and changed.
-pub(crate) fn drift<'a>(maker: &Maker<'a, '_>) -> Record<'a> {
-    let mut record = record(maker);
+/// Surface drift: assets that were added, removed and changed.
+pub(crate) fn drift<'a>(builder: &RecordBuilder<'a, '_>) -> Record<'a> {
+    let mut record = record(builder);
     let mut desc = String::new();
     for (member, label) in [("added", "Added"), ("removed", "Removed"), ("changed", "Changed")] {
-        // A bare number in the place of a list says how many there are, which the title tells.
-        if maker.event.group().get(member).is_some_and(Value::is_number) {
+        // A bare number in place of a list is the number of assets, which the title contains.
+        if builder.event.group().get(member).is_some_and(Value::is_number) {
             continue;
         }
-        for item in maker.event.group().items(member) {
+        for item in builder.event.group().items(member) {
             if record.resources.len() == ASSETS {
                 break;
             }
@@ -48,18 +48,18 @@ pub(crate) fn drift<'a>(maker: &Maker<'a, '_>) -> Record<'a> {
     }
     record.finding_info = Some(FindingInfo {
         desc: lines(&desc, text::DESCRIPTION),
-        ..maker.finding_info(None, maker.title(), Activity::Create)
+        ..builder.finding_info(None, builder.title(), Activity::Create)
     });
     record
 }
 
-/// A new finding, without what is particular about it.
-fn record<'a>(maker: &Maker<'a, '_>) -> Record<'a> {
-    let severity = Some(maker.event.severity());
-    maker.record(Class::Detection, Activity::Create, severity, Some(Status::New), maker.sentence())
+/// The common part of a new finding.
+fn record<'a>(builder: &RecordBuilder<'a, '_>) -> Record<'a> {
+    let severity = Some(builder.event.severity());
+    builder.record(Class::Detection, Activity::Create, severity, Some(Status::New), builder.sentence())
 }
 
-/// An asset, which is a name or an object that has one.
+/// An asset: a name, or an object that has one.
 fn asset(item: Value<'_>, label: &'static str) -> Option<Resource> {
     let members = item.object();
     let name = match ["asset", "name", "host", "target", "id"].into_iter().find_map(|name| members.text(name)) {

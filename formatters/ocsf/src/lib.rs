@@ -1,15 +1,16 @@
-//! The format `ocsf`: records of the Open Cybersecurity Schema Framework 1.4.0, one JSON object a line (FORMATS,
+//! The format `ocsf`: records of the Open Cybersecurity Schema Framework 1.4.0, one JSON object per line (FORMATS,
 //! section 15).
 //!
 //! Findings are Vulnerability Findings (class 2002). Monitor alerts and surface drift are Detection Findings (2004):
-//! something was noticed, and no weakness is named. A retest is a Vulnerability Finding for each finding in its lists,
-//! a line each, since a receiver knows a finding by `finding_info.uid`: what is fixed is closed, what is still open or
-//! came back is updated. Phases, signatures, reports and finished engagements are no findings: `unsupported-event`,
-//! unless the option `all_events` is on; then they are Base Events (class 0), which the schema has for what no other
-//! class is for.
+//! something was observed, but no weakness is named. A retest becomes a Vulnerability Finding for each finding in its
+//! lists, one per line, because receivers identify a finding by `finding_info.uid`: fixed findings are closed, findings
+//! still open or regressed are updated. Phases, signatures, reports and completed engagements are not findings:
+//! `unsupported-event`, unless the option `all_events` is on; then they are Base Events (class 0), the schema's class
+//! for everything else.
 //!
-//! OCSF wants each vulnerability to be a CVE, a CWE or an advisory; 1.4.0 is the first version that has advisories. A finding that names neither is its own advisory,
-//! under its own id. What has no place in OCSF (evidence, parameter, engagement ..) is in `unmapped`, as it was posted.
+//! OCSF requires each vulnerability to be a CVE, a CWE or an advisory; 1.4.0 is the first version with advisories. A
+//! finding that names none of them is its own advisory, under its own id. Content without a place in OCSF (evidence,
+//! parameter, engagement ..) is in `unmapped`, as posted.
 
 mod detection;
 mod options;
@@ -21,12 +22,12 @@ mod vulnerability;
 use heraldry_formatter::{Context, Error, Event, EventType, Formatter, Join, Level, Manifest, Payload, Problem, log};
 
 pub use options::Options;
-use record::{Maker, Record};
+use record::{Record, RecordBuilder};
 
-/// The most that the host takes from any formatter.
+/// The host's limit on the output of any formatter.
 const MOST_BYTES: usize = 1 << 20;
 
-/// The format.
+/// The format `ocsf`; see the crate's documentation.
 #[derive(Debug)]
 pub struct Ocsf;
 
@@ -37,7 +38,7 @@ impl Formatter for Ocsf {
         Manifest {
             title: Some("OCSF (Open Cybersecurity Schema Framework)"),
             description: Some(
-                "OCSF 1.4.0, a JSON object a line: findings and retests as Vulnerability Finding (2002), monitor alerts and surface drift as Detection Finding (2004).",
+                "OCSF 1.4.0, one JSON object per line: findings and retests as Vulnerability Finding (2002), monitor alerts and surface drift as Detection Finding (2004).",
             ),
             join: Join::Newline,
             options_schema: Some(options::SCHEMA),
@@ -50,21 +51,22 @@ impl Formatter for Ocsf {
             let message = "a time of RFC 3339 is expected here: OCSF has no record without one".into();
             Error::InvalidEvent(vec![Problem { pointer: "/occurred_at".into(), message }])
         })?;
-        let maker = Maker { event, context, options, time_ms: time.unix_timestamp_nanos().div_euclid(1_000_000) };
+        let builder =
+            RecordBuilder { event, context, options, time_ms: time.unix_timestamp_nanos().div_euclid(1_000_000) };
         let mut records = match event.kind {
             EventType::FindingAdded | EventType::CriticalFinding | EventType::FindingVerified => {
-                vec![vulnerability::record(&maker)]
+                vec![vulnerability::record(&builder)]
             }
-            EventType::MonitorAlert => vec![detection::alert(&maker)],
-            EventType::SurfaceChanged => vec![detection::drift(&maker)],
-            EventType::RetestCompleted => retest::records(&maker),
+            EventType::MonitorAlert => vec![detection::alert(&builder)],
+            EventType::SurfaceChanged => vec![detection::drift(&builder)],
+            EventType::RetestCompleted => retest::records(&builder),
             _ => Vec::new(),
         };
         if records.is_empty() {
             if !options.all_events {
                 return Err(Error::UnsupportedEvent(event.kind.name().into()));
             }
-            records.push(maker.base_event());
+            records.push(builder.base_event());
         }
         let most = context.max_bytes.map_or(MOST_BYTES, |max| MOST_BYTES.min(max as usize));
         let mut body = lines(&records)?;
@@ -73,7 +75,7 @@ impl Formatter for Ocsf {
             records.iter_mut().for_each(Record::leave_out_posted);
             body = lines(&records)?;
         }
-        // Only a retest has more than one.
+        // Only a retest has several records.
         while body.len() > most && records.len() > 1 {
             let left_out = records.split_off(records.len() / 2).len();
             records[0].leave_out_findings(left_out);
@@ -83,9 +85,9 @@ impl Formatter for Ocsf {
     }
 }
 
-/// The records, a line each, without a line feed at the end.
+/// One record per line, without a trailing line feed.
 fn lines(records: &[Record<'_>]) -> Result<Vec<u8>, Error> {
-    // Most records take 2 KiB more than the event.
+    // Most records are 2 KiB larger than the event.
     let mut body = Vec::with_capacity(8192);
     for record in records {
         if !body.is_empty() {

@@ -1,12 +1,12 @@
-//! What a webhook may choose: who reports, and what the events do not say.
+//! The webhook's options: product and vendor of the records, the CVSS version, and whether to send all events.
 
 use heraldry_formatter::options::{Printable, given};
 use serde::Deserialize;
 
-/// The JSON Schema of [`Options`]; the checks in this file and of the SDK's type say the same.
+/// The JSON Schema of [`Options`]; this file and the SDK's type check the same rules.
 pub(crate) const SCHEMA: &str = include_str!("options.schema.json");
 
-/// The product and its vendor where the webhook names none.
+/// The default product and vendor.
 const PRODUCT: &str = "Heraldry";
 
 /// The webhook's `format_options`.
@@ -21,7 +21,7 @@ pub struct Options {
     vendor_name: Option<Printable<255>>,
 }
 
-/// The version of a score whose vector the event does not have.
+/// The CVSS version of a score without a vector.
 #[derive(Debug, Clone, Copy, Default, Deserialize)]
 enum CvssVersion {
     #[serde(rename = "2.0")]

@@ -1,4 +1,4 @@
-//! What every record has, and the objects in it: names, types and numbers as in the schema (ocsf/ocsf-schema, 1.4.0).
+//! The record with its objects: names, types and numbers as in the schema (ocsf/ocsf-schema, 1.4.0).
 
 use std::net::IpAddr;
 
@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use crate::options::Options;
 use crate::text::{self, line};
 
-/// The version of the schema.
+/// The OCSF schema version.
 const SCHEMA_VERSION: &str = "1.4.0";
 
 /// An event class.
@@ -21,17 +21,17 @@ pub(crate) enum Class {
     Detection,
 }
 
-/// What happened to a finding.
+/// The change to a finding.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Activity {
     Create,
     Update,
     Close,
-    /// Of an event that is no finding.
+    /// For an event that is not a finding.
     Other,
 }
 
-/// Where a finding stands.
+/// The state of a finding.
 #[derive(Clone, Copy)]
 pub(crate) enum Status {
     New,
@@ -50,7 +50,7 @@ pub(crate) struct Record<'a> {
     class_name: &'static str,
     type_uid: u32,
     type_name: String,
-    /// Milliseconds since 1970.
+    /// The time of the event, in milliseconds since 1970.
     time: i128,
     severity_id: u8,
     severity: &'static str,
@@ -62,7 +62,7 @@ pub(crate) struct Record<'a> {
     pub(crate) confidence_id: Option<u8>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) confidence: Option<&'static str>,
-    /// Whether somebody should look at it now.
+    /// True if the record calls for immediate attention.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) is_alert: Option<bool>,
     pub(crate) message: String,
@@ -79,16 +79,16 @@ pub(crate) struct Record<'a> {
     pub(crate) unmapped: Option<Unmapped<'a>>,
 }
 
-/// Whence the record comes.
+/// The origin of the record.
 #[derive(Serialize)]
 pub(crate) struct Metadata<'a> {
     version: &'static str,
     product: Product<'a>,
-    /// Of this record, and no other.
+    /// Unique to this record.
     pub(crate) uid: String,
     event_code: &'static str,
     original_time: &'a str,
-    /// The same in all records of an engagement.
+    /// Common to all records of an engagement.
     #[serde(skip_serializing_if = "Option::is_none")]
     correlation_uid: Option<String>,
 }
@@ -100,7 +100,7 @@ struct Product<'a> {
     version: &'a str,
 }
 
-/// What the finding is.
+/// The identity and description of the finding.
 #[derive(Serialize)]
 pub(crate) struct FindingInfo {
     pub(crate) uid: String,
@@ -119,7 +119,7 @@ pub(crate) struct FindingInfo {
     pub(crate) analytic: Option<Analytic>,
 }
 
-/// What found it; its type is not known.
+/// The tool or method that made the finding; its type is unknown.
 #[derive(Serialize)]
 pub(crate) struct Analytic {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -129,7 +129,7 @@ pub(crate) struct Analytic {
     pub(crate) type_id: u8,
 }
 
-/// A weakness, by what it is known.
+/// A weakness, with its identifier.
 #[derive(Serialize)]
 pub(crate) struct Vulnerability {
     #[serde(flatten)]
@@ -146,7 +146,7 @@ pub(crate) struct Vulnerability {
     pub(crate) remediation: Option<Remediation>,
 }
 
-/// Exactly one of these, as the schema wants.
+/// The identifier of a weakness; the schema requires exactly one of these.
 #[derive(Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum KnownAs {
@@ -163,7 +163,7 @@ pub(crate) enum KnownAs {
     },
 }
 
-/// A score.
+/// A CVSS score.
 #[derive(Serialize)]
 pub(crate) struct Cvss {
     pub(crate) base_score: f64,
@@ -177,7 +177,7 @@ pub(crate) struct Remediation {
     pub(crate) desc: String,
 }
 
-/// What is affected.
+/// An affected resource.
 #[derive(Serialize)]
 pub(crate) struct Resource {
     pub(crate) name: String,
@@ -193,8 +193,8 @@ pub(crate) struct Resource {
 }
 
 impl Resource {
-    /// Of a URL, a host with or without a port, an address, or a name of anything else. `None` when nothing of it
-    /// would be seen.
+    /// Makes a resource from a URL, a host with or without a port, an address, or any other name. `None` if none of the
+    /// text is visible.
     pub(crate) fn of(whole: &str) -> Option<Self> {
         let uid = line(whole, text::NAME)?;
         let parts = Target::parse(&uid);
@@ -216,22 +216,22 @@ impl Resource {
     }
 }
 
-/// What the schema has no place for.
+/// Content that the schema has no attribute for.
 #[derive(Serialize)]
 pub(crate) struct Unmapped<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     engagement: Option<Posted<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     data: Option<Posted<'a>>,
-    /// Set where the two had to be left out: the record would be larger than what can be sent.
+    /// Set if the two members above were left out, because the record would exceed the size limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     truncated: Option<bool>,
-    /// How many findings of a retest have no record.
+    /// The number of findings of a retest without a record.
     #[serde(skip_serializing_if = "Option::is_none")]
     findings_left_out: Option<usize>,
 }
 
-/// JSON as it was posted, on one line: a line feed may stand between its tokens, and never within one.
+/// JSON as posted, on one line: line feeds occur only between tokens, never within one.
 struct Posted<'a>(&'a RawValue);
 
 impl Serialize for Posted<'_> {
@@ -245,16 +245,16 @@ impl Serialize for Posted<'_> {
     }
 }
 
-/// Makes records of one event.
-pub(crate) struct Maker<'a, 'e> {
+/// Builds the records of one event.
+pub(crate) struct RecordBuilder<'a, 'e> {
     pub(crate) event: &'a Event<'e>,
     pub(crate) context: &'a Context,
     pub(crate) options: &'a Options,
     pub(crate) time_ms: i128,
 }
 
-impl<'a> Maker<'a, '_> {
-    /// A record without what its class adds. `severity` is `None` where nobody knows it.
+impl<'a> RecordBuilder<'a, '_> {
+    /// The common part of a record. `severity` is `None` if it is unknown.
     pub(crate) fn record(
         &self,
         class: Class,
@@ -309,22 +309,22 @@ impl<'a> Maker<'a, '_> {
         }
     }
 
-    /// For an event that is no finding.
+    /// The record of an event that is not a finding.
     pub(crate) fn base_event(&self) -> Record<'a> {
         self.record(Class::Base, Activity::Other, Some(self.event.severity()), None, self.sentence())
     }
 
-    /// The event in a sentence. It may go through long lists: not for each of many records.
+    /// The event in a sentence. May traverse long lists: do not call it for each of many records.
     pub(crate) fn sentence(&self) -> String {
         line(&sentence(self.event), text::MESSAGE).unwrap_or_else(|| self.event.kind.phrase().into())
     }
 
-    /// The event's headline; as [`Maker::sentence`].
+    /// The event's headline. May be slow, like [`RecordBuilder::sentence`].
     pub(crate) fn title(&self) -> String {
         line(&self.event.headline(), text::NAME).unwrap_or_else(|| self.event.kind.phrase().into())
     }
 
-    /// The part of `finding_info` that all findings have.
+    /// The common part of `finding_info`.
     pub(crate) fn finding_info(&self, uid: Option<String>, title: String, activity: Activity) -> FindingInfo {
         let is_new = activity == Activity::Create;
         FindingInfo {
@@ -339,7 +339,7 @@ impl<'a> Maker<'a, '_> {
         }
     }
 
-    /// The first address in a member of the event's group, if it is one of the web.
+    /// The first address in a member of the event's group, if it is a web URL.
     fn address(&self, member: &str) -> Option<String> {
         let first = self.event.group().items(member).first().and_then(|address| address.text())?;
         heraldry_formatter::link::web_url(&first, text::ADDRESS)
@@ -347,14 +347,14 @@ impl<'a> Maker<'a, '_> {
 }
 
 impl Record<'_> {
-    /// Says that so many more findings of a retest have no record.
+    /// Records that `count` further findings of a retest have no record.
     pub(crate) fn leave_out_findings(&mut self, count: usize) {
         if let Some(unmapped) = &mut self.unmapped {
             *unmapped.findings_left_out.get_or_insert_default() += count;
         }
     }
 
-    /// Without what was posted, and saying so.
+    /// Removes the posted JSON, and sets the flag that says so.
     pub(crate) fn leave_out_posted(&mut self) {
         if let Some(unmapped) = &mut self.unmapped {
             (unmapped.engagement, unmapped.data, unmapped.truncated) = (None, None, Some(true));
@@ -363,7 +363,7 @@ impl Record<'_> {
 }
 
 impl Class {
-    /// `class_uid`, `class_name`, `category_uid`, `category_name`.
+    /// Returns `class_uid`, `class_name`, `category_uid` and `category_name`.
     const fn names(self) -> (u16, &'static str, u8, &'static str) {
         match self {
             Self::Base => (0, "Base Event", 0, "Uncategorized"),
@@ -394,7 +394,7 @@ impl Status {
     }
 }
 
-/// FORMATS, section 8.
+/// The mapping of FORMATS, section 8.
 const fn severity_names(severity: Option<Severity>) -> (u8, &'static str) {
     match severity {
         None => (0, "Unknown"),

@@ -1,19 +1,20 @@
-//! A retest: a Vulnerability Finding (class 2002) for each finding in its lists.
+//! Retests: a Vulnerability Finding (class 2002) for each finding in the lists.
 
 use heraldry_formatter::value::Value;
 use heraldry_formatter::{Level, log};
 
-use crate::record::{Activity, Class, KnownAs, Maker, Record, Status, Vulnerability};
+use crate::record::{Activity, Class, KnownAs, Record, RecordBuilder, Status, Vulnerability};
 use crate::text::{self, line};
 
-/// The most findings that one retest has records for: each takes 3 KiB at most where ids and titles are sane.
+/// The most findings of one retest that get records: each record takes at most 3 KiB with ids and titles of usual
+/// length.
 const FINDINGS: usize = 200;
-/// Of a title in a list, in bytes.
+/// The longest title of a list item, in bytes.
 const TITLE: usize = 300;
 
-/// Empty where the retest names no finding. The event as it was posted is in the first record only.
-pub(crate) fn records<'a>(maker: &Maker<'a, '_>) -> Vec<Record<'a>> {
-    let retest = maker.event.group();
+/// The records; none if the retest names no finding. Only the first contains the event as posted.
+pub(crate) fn records<'a>(builder: &RecordBuilder<'a, '_>) -> Vec<Record<'a>> {
+    let retest = builder.event.group();
     let mut records = Vec::new();
     let mut left_out = 0;
     for (member, words, activity, status) in [
@@ -21,7 +22,7 @@ pub(crate) fn records<'a>(maker: &Maker<'a, '_>) -> Vec<Record<'a>> {
         ("still_open", "Still open", Activity::Update, Status::InProgress),
         ("regressed", "Open again", Activity::Update, Status::New),
     ] {
-        // A bare number says how many there are, and not which.
+        // A bare number is the number of findings, without their ids.
         if retest.get(member).is_some_and(Value::is_number) {
             continue;
         }
@@ -32,8 +33,8 @@ pub(crate) fn records<'a>(maker: &Maker<'a, '_>) -> Vec<Record<'a>> {
             }
             let what = title.clone().unwrap_or_else(|| uid.clone());
             let message = line(&format!("{words} after a retest: {what}"), text::MESSAGE).unwrap_or_default();
-            let mut record = maker.record(Class::Vulnerability, activity, None, Some(status), message);
-            record.finding_info = Some(maker.finding_info(Some(uid.clone()), what, activity));
+            let mut record = builder.record(Class::Vulnerability, activity, None, Some(status), message);
+            record.finding_info = Some(builder.finding_info(Some(uid.clone()), what, activity));
             record.vulnerabilities.push(Vulnerability {
                 known_as: KnownAs::Advisory { uid },
                 title,
@@ -45,8 +46,8 @@ pub(crate) fn records<'a>(maker: &Maker<'a, '_>) -> Vec<Record<'a>> {
             if !records.is_empty() {
                 record.unmapped = None;
             }
-            // Each record is one of its own.
-            record.metadata.uid = format!("{}/{}", maker.event.id, records.len() + 1);
+            // Each record needs a unique id.
+            record.metadata.uid = format!("{}/{}", builder.event.id, records.len() + 1);
             records.push(record);
         }
     }
@@ -59,7 +60,7 @@ pub(crate) fn records<'a>(maker: &Maker<'a, '_>) -> Vec<Record<'a>> {
     records
 }
 
-/// The id of a finding and its title: an item is an id, or an object that has one.
+/// The id and the title of a list item, which is an id, or an object that has one.
 fn finding(item: Value<'_>) -> Option<(String, Option<String>)> {
     if !item.is_object() {
         return Some((text::id(&item.text()?)?, None));

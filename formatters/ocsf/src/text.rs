@@ -1,29 +1,30 @@
-//! Text from an event in a record: without controls, and cut, so that a record has a size. The whole is in `unmapped`.
+//! Text in a record: without control characters, and truncated to limit the record's size. `unmapped` has the full
+//! text.
 
-use heraldry_formatter::text::{MARK, Rule, bare, bytes, is_blank, tidy};
+use heraldry_formatter::text::{ELLIPSIS, Rule, bare, bytes, is_blank, tidy};
 
-/// Of names, titles and ids, in bytes.
+/// The longest name, title or id, in bytes, as are all lengths below.
 pub(crate) const NAME: usize = 1_000;
-/// Of a sentence.
+/// The longest sentence.
 pub(crate) const MESSAGE: usize = 2_000;
-/// Of a description.
+/// The longest description.
 pub(crate) const DESCRIPTION: usize = 32_000;
-/// Of a remediation or a comment.
+/// The longest remediation or comment.
 pub(crate) const PASSAGE: usize = 8_000;
-/// Of an address.
+/// The longest URL.
 pub(crate) const ADDRESS: usize = 2_000;
 
-/// All on one line; `None` when nothing would be seen.
+/// The text on one line; `None` if none of it is visible.
 pub(crate) fn line(text: &str, limit: usize) -> Option<String> {
-    seen(tidy(bare(text), Rule::ONE_LINE, limit, bytes, MARK).into_owned())
+    seen(tidy(bare(text), Rule::ONE_LINE, limit, bytes, ELLIPSIS).into_owned())
 }
 
-/// Lines stay lines; `None` when nothing would be seen.
+/// The text with its line breaks; `None` if none of it is visible.
 pub(crate) fn lines(text: &str, limit: usize) -> Option<String> {
-    seen(tidy(bare(text), Rule::LINES, limit, bytes, MARK).into_owned())
+    seen(tidy(bare(text), Rule::LINES, limit, bytes, ELLIPSIS).into_owned())
 }
 
-/// An id: the same wherever it comes from, so without a mark where it was cut.
+/// An id. Truncated without a mark, so that it is the same in every record.
 pub(crate) fn id(text: &str) -> Option<String> {
     seen(tidy(bare(text), Rule::ONE_LINE, NAME, bytes, "").into_owned())
 }

@@ -1,5 +1,6 @@
-//! Any legal event gives records that the OCSF schema allows, or is left out on purpose. The checker below is written
-//! from the schema (ocsf/ocsf-schema, classes 2002 and 2004, version 1.4.0) and knows nothing of the formatter.
+//! Property tests: any legal event gives records that the OCSF schema allows, or is skipped on purpose. The checker
+//! below is written from the schema (ocsf/ocsf-schema, classes 2002 and 2004, version 1.4.0), independently of the
+//! formatter.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +15,8 @@ use serde_json::{Value, json};
 const ALL: &str = r#"{"all_events":true}"#;
 const MOST_BYTES: usize = 1 << 20;
 
-/// Of each object its attributes that we use: `name type`, `!` for required, `[]` for a list. `any` is not looked into.
+/// The attributes in use, by object: `name type`, `!` for required, `[]` for a list. Values of type `any` are not
+/// checked.
 const SCHEMA: &[(&str, &str)] = &[
     (
         "base_event",
@@ -128,14 +130,14 @@ fn check_type(kind: &str, value: &Value, path: &str) {
     }
 }
 
-/// The prefix and so many numbers.
+/// Returns true if the id is the prefix followed by this many numbers.
 fn is_id(object: &Value, prefix: &str, numbers: usize) -> bool {
     let rest = object["uid"].as_str().and_then(|uid| uid.strip_prefix(prefix)).unwrap_or_default();
     let parts: Vec<&str> = rest.split('-').collect();
     parts.len() == numbers && parts.iter().all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit()))
 }
 
-/// Holds one record against the schema.
+/// Checks one record against the schema.
 fn check_record(record: &Value) {
     let number = |name: &str| record[name].as_i64().unwrap_or_else(|| panic!("{name} is a number"));
     let text = |name: &str| record[name].as_str().unwrap_or_else(|| panic!("{name} is a string"));
@@ -221,7 +223,7 @@ fn check_event(event: &RawEvent) {
     }
 }
 
-/// What the posted finding says, as far as it says it plainly.
+/// Checks the content of the posted finding, for members of the expected types.
 fn check_finding(record: &Value, posted: &Value) {
     let finding = &posted["data"]["finding"];
     if let Some(word) = finding["severity"].as_str() {
@@ -254,7 +256,7 @@ proptest! {
     }
 
     #[test]
-    fn a_retest_speaks_of_each_finding(lists in prop::array::uniform3(vec(("F-[0-9]{1,4}", any::<bool>()), 0..8))) {
+    fn a_retest_has_a_record_for_each_finding(lists in prop::array::uniform3(vec(("F-[0-9]{1,4}", any::<bool>()), 0..8))) {
         let item = |(id, is_object): &(String, bool)| if *is_object { json!({"id": id, "title": "t"}) } else { json!(id) };
         let [fixed, still_open, regressed] = lists.each_ref().map(|list| list.iter().map(item).collect::<Vec<_>>());
         let event = event("retest_completed", json!({"retest": {"fixed": fixed, "still_open": still_open, "regressed": regressed}}));
@@ -303,7 +305,7 @@ fn every_sample_gives_records_that_the_schema_allows() {
 }
 
 #[test]
-fn a_retest_of_very_many_findings_says_what_it_leaves_out() {
+fn a_huge_retest_counts_the_findings_left_out() {
     for (count, left_out) in [(200, json!(null)), (201, json!(1)), (250, json!(50))] {
         let ids: Vec<_> = (0..count).map(|n| format!("F-{n}")).collect();
         let event = event("retest_completed", json!({"retest": {"still_open": ids}}));
@@ -314,7 +316,7 @@ fn a_retest_of_very_many_findings_says_what_it_leaves_out() {
 }
 
 #[test]
-fn what_was_posted_with_line_feeds_is_one_line() {
+fn posted_json_with_line_feeds_becomes_one_line() {
     let mut posted = event("report_ready", json!({"report": {"title": "a\nb\u{2028}c"}}));
     posted.json =
         serde_json::to_string_pretty(&serde_json::from_str::<Value>(&posted.json).expect("JSON")).expect("JSON");
@@ -324,7 +326,7 @@ fn what_was_posted_with_line_feeds_is_one_line() {
 }
 
 #[test]
-fn a_weakness_is_what_it_is_known_as() {
+fn a_vulnerability_has_exactly_one_identifier() {
     for (members, expected) in [
         (
             json!({"cve": "2021-44228", "cwe": [89, "CWE-89", "odd"], "cvss": 9.8}),
@@ -356,7 +358,7 @@ fn a_weakness_is_what_it_is_known_as() {
 }
 
 #[test]
-fn what_is_affected() {
+fn affected_resources() {
     let resources = |members: Value| finding(members)["resources"].clone();
     assert_eq!(
         resources(
@@ -373,7 +375,7 @@ fn what_is_affected() {
 }
 
 #[test]
-fn a_finding_lives() {
+fn finding_activities_and_states() {
     let of = |kind: &str, event: RawEvent| {
         let event = RawEvent { type_: kind.into(), json: event.json.replace("finding_added", kind), ..event };
         let record = render(&event, "{}").expect("a record").remove(0);
@@ -408,14 +410,14 @@ fn the_longest_events_stay_below_the_limit() {
     ] {
         let event = event(kind, data);
         check_event(&event);
-        // What was posted is the first that goes.
+        // The posted JSON is left out first.
         let record = render(&event, ALL).expect("a record").remove(0);
         assert_eq!(record["unmapped"]["truncated"], true, "{kind}");
     }
 }
 
 #[test]
-fn a_transport_that_takes_less_gets_less() {
+fn a_lower_transport_limit_is_kept() {
     let event =
         event("retest_completed", json!({"retest": {"fixed": (0..100).map(|n| format!("F-{n}")).collect::<Vec<_>>()}}));
     let render = |max: u32| format::<Ocsf>(&event, &Context { max_bytes: Some(max), ..samples::http() }, "{}");

@@ -1,31 +1,31 @@
-//! What an event does to an alert, and to which.
+//! The action of an event on an alert: trigger or resolve, and the alert's key.
 
 use heraldry_formatter::text::{Rule, bare, is_blank, tidy, utf16};
 use heraldry_formatter::value::{Object, Value};
 use heraldry_formatter::{Event, EventType, Severity};
 
-/// The longest `dedup_key`, in UTF-16 units: PagerDuty says "characters", and no way of counting gives more.
+/// The longest `dedup_key`, in UTF-16 units: PagerDuty limits "characters", and this is the upper bound of any unit.
 const DEDUP_KEY: usize = 255;
 
-/// For a retest that fixed what one request cannot resolve.
+/// The note for a retest whose fixes one request cannot resolve.
 const RESOLVE_BY_HAND: &str =
     "The alerts of the fixed findings are still open: one request can resolve one alert only. Resolve them by hand.";
 
-/// What to do to which alert.
+/// An action on an alert.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Action {
-    /// Opens an alert, or adds to the open one with this key.
+    /// Opens an alert, or updates the open one with this key.
     Trigger {
         dedup_key: String,
         severity: Level,
-        /// What the alert asks for beside what the event says.
+        /// Instructions for the reader, in addition to the event's content.
         note: Option<&'static str>,
     },
-    /// Closes the open alert with this key; where there is none nothing happens.
+    /// Closes the open alert with this key; does nothing if there is none.
     Resolve { dedup_key: String },
 }
 
-/// PagerDuty's words for how bad it is.
+/// PagerDuty's severities.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Level {
@@ -36,7 +36,7 @@ pub(crate) enum Level {
 }
 
 impl From<Severity> for Level {
-    /// FORMATS, section 8.
+    /// The mapping of FORMATS, section 8.
     fn from(severity: Severity) -> Self {
         match severity {
             Severity::Info | Severity::Low => Self::Info,
@@ -48,7 +48,7 @@ impl From<Severity> for Level {
 }
 
 impl Action {
-    /// `None` for an event that is no alert.
+    /// The action for an event; `None` for an event that is not an alert.
     pub(crate) fn of(event: &Event<'_>) -> Option<Self> {
         match event.kind {
             kind if kind.is_finding() => {
@@ -61,12 +61,12 @@ impl Action {
         }
     }
 
-    /// For an event that is no alert, and is wanted all the same.
-    pub(crate) fn news(event: &Event<'_>) -> Self {
+    /// An alert for an event that normally is not one, for the option `all_events`.
+    pub(crate) fn informational(event: &Event<'_>) -> Self {
         Self::trigger(event, None, event.severity().into())
     }
 
-    /// See the head of this crate.
+    /// The action for a retest, as described in the crate's documentation.
     fn retest(event: &Event<'_>) -> Option<Self> {
         let (fixed, regressed) = (Listed::of(event.group(), "fixed"), Listed::of(event.group(), "regressed"));
         match (fixed, regressed) {
@@ -74,8 +74,8 @@ impl Action {
             (Listed::One(dedup_key), Listed::None) => Some(Self::Resolve { dedup_key }),
             (Listed::None, Listed::One(dedup_key)) => Some(Self::trigger(event, Some(dedup_key), Level::Warning)),
             (Listed::None, _) => Some(Self::trigger(event, None, Level::Warning)),
-            (_, Listed::None) => Some(Self::trigger(event, None, Level::Info).noting(RESOLVE_BY_HAND)),
-            (_, _) => Some(Self::trigger(event, None, Level::Warning).noting(RESOLVE_BY_HAND)),
+            (_, Listed::None) => Some(Self::trigger(event, None, Level::Info).with_note(RESOLVE_BY_HAND)),
+            (_, _) => Some(Self::trigger(event, None, Level::Warning).with_note(RESOLVE_BY_HAND)),
         }
     }
 
@@ -83,7 +83,7 @@ impl Action {
         Self::Trigger { dedup_key: dedup_key.unwrap_or_else(|| event.id.into()), severity, note: None }
     }
 
-    fn noting(mut self, words: &'static str) -> Self {
+    fn with_note(mut self, words: &'static str) -> Self {
         if let Self::Trigger { note, .. } = &mut self {
             *note = Some(words);
         }
@@ -91,19 +91,19 @@ impl Action {
     }
 }
 
-/// The findings in one of a retest's lists.
+/// The findings in one list of a retest.
 enum Listed {
     None,
-    /// Exactly one, and its id.
+    /// Exactly one, with its id.
     One(String),
-    /// Several, or one that cannot be told.
+    /// Several, or one without an id.
     Some,
 }
 
 impl Listed {
     fn of(retest: &Object<'_>, member: &str) -> Self {
         let Some(list) = retest.get(member) else { return Self::None };
-        // A bare number in the place of a list says how many there are.
+        // A bare number in place of a list is the number of findings.
         if list.is_number() {
             return if list.number() == Some(0.0) { Self::None } else { Self::Some };
         }
@@ -115,13 +115,13 @@ impl Listed {
     }
 }
 
-/// The id of a finding, which is an id or an object that has one.
+/// The id of a list item: the item itself, or the object's member `id`.
 fn id(finding: Value<'_>) -> Option<String> {
     let id = if finding.is_object() { finding.object().text("id") } else { finding.text() };
     key(&id?)
 }
 
-/// A finding's id as a key: the same for the alert and for what closes it.
+/// A finding's id as a key: the same for the alert and for the request that closes it.
 fn key(id: &str) -> Option<String> {
     let key = tidy(bare(id), Rule::ONE_LINE, DEDUP_KEY, utf16, "");
     (!is_blank(&key)).then(|| key.into_owned())
@@ -147,10 +147,10 @@ mod tests {
     }
 
     #[test]
-    fn a_retest_speaks_of_one_alert() {
+    fn a_retest_acts_on_one_alert() {
         let resolve = |key: &str| Some(Action::Resolve { dedup_key: key.into() });
-        let by_hand = |action: Option<Action>| action.map(|action| action.noting(RESOLVE_BY_HAND));
-        let news = || by_hand(trigger("019a", Level::Info));
+        let by_hand = |action: Option<Action>| action.map(|action| action.with_note(RESOLVE_BY_HAND));
+        let informational = || by_hand(trigger("019a", Level::Info));
         let warning = |key: &str| trigger(key, Level::Warning);
         for (lists, expected) in [
             (r#""fixed":["F-1"]"#, resolve("F-1")),
@@ -158,10 +158,10 @@ mod tests {
             (r#""fixed":[7]"#, resolve("7")),
             (r#""fixed":[{"id":"F-1","title":"t"}],"still_open":["F-2"],"regressed":[]"#, resolve("F-1")),
             (r#""fixed":[null,"F-1",""],"regressed":0"#, resolve("F-1")),
-            (r#""fixed":["F-1","F-2"]"#, news()),
-            (r#""fixed":[{"title":"t"}]"#, news()),
-            (r#""fixed":[" \u0000"]"#, news()),
-            (r#""fixed":1"#, news()),
+            (r#""fixed":["F-1","F-2"]"#, informational()),
+            (r#""fixed":[{"title":"t"}]"#, informational()),
+            (r#""fixed":[" \u0000"]"#, informational()),
+            (r#""fixed":1"#, informational()),
             (r#""regressed":["F-3"]"#, warning("F-3")),
             (r#""fixed":["F-1"],"regressed":["F-3"]"#, by_hand(warning("019a"))),
             (r#""fixed":[],"regressed":["F-3","F-4"]"#, warning("019a")),
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_alert() {
+    fn events_that_are_not_alerts() {
         for (kind, group) in [
             ("phase_changed", "phase"),
             ("engagement_completed", "summary"),

@@ -1,20 +1,20 @@
-//! `custom_details`: what a person on call reads, as a flat table.
+//! `custom_details`: a flat table for the person on call.
 
 use heraldry_formatter::Event;
 use heraldry_formatter::link::web_url;
 use heraldry_formatter::outline::{List, Outline};
-use heraldry_formatter::text::{MARK, Rule, bare, is_blank, tidy, utf16};
+use heraldry_formatter::text::{ELLIPSIS, Rule, bare, is_blank, tidy, utf16};
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
-// In UTF-16 units (FORMATS, section 14).
+// Maximum lengths in UTF-16 units (FORMATS, section 14).
 const FACT: usize = 500;
 const TARGET: usize = 2000;
 const PASSAGE: usize = 3000;
 const EVIDENCE: usize = 3000;
 const ITEM: usize = 300;
 
-/// Rows of the table, in order: a name, and a text or a list.
+/// The rows of the table, in order: a label, and a text or a list.
 pub(crate) struct Details<'a> {
     rows: Vec<(&'a str, Row)>,
 }
@@ -27,7 +27,8 @@ enum Row {
 }
 
 impl<'a> Details<'a> {
-    /// Addresses that may be pressed and have at most `address_bytes` are links of the alert and not in here.
+    /// The details of an event. URLs of at most `address_bytes` that are safe to open are links of the alert and not
+    /// repeated here.
     pub(crate) fn of(event: &'a Event<'_>, outline: &'a Outline<'_>, note: Option<&str>, address_bytes: usize) -> Self {
         let mut details = Self { rows: Vec::with_capacity(20) };
         details.line("Event", event.kind.phrase(), FACT);
@@ -36,9 +37,9 @@ impl<'a> Details<'a> {
             details.line("Severity", event.severity().title(), FACT);
         }
         details.line("Target", outline.target.as_deref().unwrap_or_default(), TARGET);
-        // The alert's summary has the title, and a row below the engagement.
-        let told = outline.told.iter().filter(|told| !["Title", "Engagement"].contains(&told.label));
-        for fact in told.chain(&outline.table()) {
+        // The alert's summary contains the title, and a row below the engagement.
+        let in_title = outline.title_facts.iter().filter(|fact| !["Title", "Engagement"].contains(&fact.label));
+        for fact in in_title.chain(&outline.table()) {
             details.line(fact.label, &fact.value, FACT);
         }
         let passages: Vec<_> = outline.passages.iter().filter_map(|passage| lines(passage, PASSAGE)).collect();
@@ -57,7 +58,7 @@ impl<'a> Details<'a> {
     }
 
     fn line(&mut self, name: &'a str, value: &str, limit: usize) {
-        let value = tidy(bare(value), Rule::ONE_LINE, limit, utf16, MARK);
+        let value = tidy(bare(value), Rule::ONE_LINE, limit, utf16, ELLIPSIS);
         self.text(name, (!is_blank(&value)).then(|| value.into_owned()));
     }
 
@@ -66,9 +67,9 @@ impl<'a> Details<'a> {
     }
 }
 
-/// The first items, and how many more there are.
+/// The first items, and the number of items left out.
 fn items(list: &List<'_>) -> Vec<String> {
-    let shown = list.shown.iter().map(|item| tidy(bare(item), Rule::ONE_LINE, ITEM, utf16, MARK).into_owned());
+    let shown = list.shown.iter().map(|item| tidy(bare(item), Rule::ONE_LINE, ITEM, utf16, ELLIPSIS).into_owned());
     let mut items: Vec<String> = shown.collect();
     match list.total - list.shown.len() {
         0 => {}
@@ -78,7 +79,7 @@ fn items(list: &List<'_>) -> Vec<String> {
 }
 
 fn lines(text: &str, limit: usize) -> Option<String> {
-    let text = tidy(bare(text), Rule::LINES, limit, utf16, MARK);
+    let text = tidy(bare(text), Rule::LINES, limit, utf16, ELLIPSIS);
     (!is_blank(&text)).then(|| text.into_owned())
 }
 

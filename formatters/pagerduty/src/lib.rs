@@ -1,24 +1,24 @@
 //! The format `pagerduty`: alerts for PagerDuty's Events API v2, `https://events.pagerduty.com/v2/enqueue` (FORMATS,
 //! section 14).
 //!
-//! A pager is not a log: findings and monitor alerts open an alert, a retest may close one, and everything else is
-//! left out (`unsupported-event`: the delivery is skipped, which is no failure) unless the option `all_events` is on.
-//! A finding's alert has the finding's id as its `dedup_key`, so that whatever is said of it later, in this engagement
-//! or a retest, comes to the same alert.
+//! A pager is not a log: findings and monitor alerts open an alert, a retest may close one, and all other events are
+//! left out (`unsupported-event`: the delivery is skipped, which is not a failure) unless the option `all_events` is
+//! on. A finding's alert has the finding's id as its `dedup_key`, so that later events about the finding, in this
+//! engagement or a retest, update the same alert.
 //!
-//! One event is one request, and one request speaks of one alert. A retest that fixed exactly one finding resolves that
-//! finding's alert. One that fixed several cannot resolve them all: it opens an alert of its own, severity info, that
-//! names them, for somebody to close by hand. Findings that came back open an alert of severity warning (a retest does
-//! not say how bad they are), under the finding's own key when it is only one. A retest in which nothing changed is no
+//! One event is one request, and one request acts on one alert. A retest that fixed exactly one finding resolves that
+//! finding's alert. A retest that fixed several cannot resolve them all: it opens an alert of its own, severity info,
+//! that lists them for a person to close by hand. Regressed findings open an alert of severity warning (a retest does
+//! not include their severities), under the finding's own key if there is only one. A retest without changes is not an
 //! alert.
 //!
-//! Not by way of change events: they have another address, and page nobody.
+//! Change events are not used: they have another endpoint and page no one.
 
 mod action;
-mod answer;
 mod details;
 mod options;
 mod request;
+mod response;
 
 use heraldry_formatter::{Answer, Context, Error, Event, Formatter, Interpreter, Manifest, Payload, Verdict};
 
@@ -26,7 +26,7 @@ use action::Action;
 pub use options::Options;
 use request::Request;
 
-/// The format.
+/// The format `pagerduty`; see the crate's documentation.
 #[derive(Debug)]
 pub struct PagerDuty;
 
@@ -47,7 +47,7 @@ impl Formatter for PagerDuty {
     fn render(event: &Event<'_>, context: &Context, options: &Options) -> Result<Payload, Error> {
         let action = match Action::of(event) {
             Some(action) => action,
-            None if options.all_events => Action::news(event),
+            None if options.all_events => Action::informational(event),
             None => return Err(Error::UnsupportedEvent(event.kind.name().into())),
         };
         let outline = event.outline();
@@ -61,7 +61,7 @@ impl Formatter for PagerDuty {
 
 impl Interpreter for PagerDuty {
     fn interpret(answer: &Answer) -> Verdict {
-        answer::verdict(answer)
+        response::verdict(answer)
     }
 }
 

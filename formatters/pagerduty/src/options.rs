@@ -1,9 +1,9 @@
-//! What a webhook may say: whose alerts they are, where no header says it, and whether all events are.
+//! The webhook's options: the integration key, if no header has it, and whether all events open alerts.
 
 use heraldry_formatter::options::given;
 use serde::Deserialize;
 
-/// The JSON Schema of [`Options`]; the checks in this file say the same.
+/// The JSON Schema of [`Options`]; this file checks the same rules.
 pub(crate) const SCHEMA: &str = include_str!("options.schema.json");
 
 /// The webhook's `format_options`.
@@ -15,7 +15,7 @@ pub struct Options {
     pub(crate) all_events: bool,
 }
 
-/// An integration's key: 32 letters and digits. A credential: whoever has it can page people.
+/// An integration key: 32 letters and digits. A credential: anyone who has it can page people.
 #[derive(Clone, Deserialize)]
 #[serde(try_from = "String")]
 pub(crate) struct RoutingKey(String);
@@ -39,7 +39,7 @@ impl TryFrom<String> for RoutingKey {
         if key.len() == 32 && key.bytes().all(|b| b.is_ascii_alphanumeric()) {
             Ok(Self(key))
         } else {
-            // Without the key itself: an error is shown and logged.
+            // Without the key itself: errors are shown and logged.
             Err("an integration key is expected: 32 letters and digits")
         }
     }

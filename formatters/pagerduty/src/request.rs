@@ -1,10 +1,10 @@
-//! The request, and what PagerDuty limits in it ("Send an Alert Event" in PagerDuty/developer-docs). The whole of it
-//! may have 512 KB: with what each part may have here it stays below a fifth of that.
+//! The request body, and PagerDuty's limits on it ("Send an Alert Event" in PagerDuty/developer-docs). A request may
+//! have 512 KB in total: the limits per part below keep it under a fifth of that.
 
 use heraldry_formatter::line::Target;
 use heraldry_formatter::link::web_url;
 use heraldry_formatter::outline::Outline;
-use heraldry_formatter::text::{MARK, Rule, bare, is_blank, tidy, utf16};
+use heraldry_formatter::text::{ELLIPSIS, Rule, bare, is_blank, tidy, utf16};
 use heraldry_formatter::{Context, Event, EventType};
 use serde::Serialize;
 
@@ -12,26 +12,26 @@ use crate::action::{Action, Level};
 use crate::details::Details;
 use crate::options::{Options, RoutingKey};
 
-// In UTF-16 units. PagerDuty's own limit is only that of the summary, 1024; its parts stay below it.
+// Maximum lengths in UTF-16 units. PagerDuty limits only the whole summary, to 1024; the sum of its parts stays below.
 const SUMMARY_TITLE: usize = 500;
 const SUMMARY_TARGET: usize = 300;
 const SUMMARY_ENGAGEMENT: usize = 150;
 const _: () = assert!(SUMMARY_TITLE + SUMMARY_TARGET + SUMMARY_ENGAGEMENT + 2 * " · ".len() <= 1024);
-/// Of source, component and group.
+/// The longest source, component and group, in UTF-16 units.
 const NAME: usize = 255;
-/// Of a link's address, in bytes.
+/// The longest URL of a link, in bytes.
 const ADDRESS: usize = 2000;
 
-/// The body of the request.
+/// The request body.
 #[derive(Serialize)]
 pub(crate) struct Request<'a> {
-    /// Absent where the owner gives it as the header `X-Routing-Key`, which PagerDuty's own client sends
-    /// (PagerDuty/pdpyras, `EventsAPISession`).
+    /// Absent if the webhook sends it as the header `X-Routing-Key`, as PagerDuty's own client does (PagerDuty/pdpyras,
+    /// `EventsAPISession`).
     #[serde(skip_serializing_if = "Option::is_none")]
     routing_key: Option<&'a str>,
     event_action: &'static str,
     dedup_key: &'a str,
-    /// All that a resolve does is said above.
+    /// Absent from a resolve, which needs only the members above.
     #[serde(skip_serializing_if = "Option::is_none")]
     payload: Option<Alert<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -39,7 +39,7 @@ pub(crate) struct Request<'a> {
     client: &'static str,
 }
 
-/// The alert (PD-CEF).
+/// The alert, in PD-CEF (PagerDuty's Common Event Format).
 #[derive(Serialize)]
 struct Alert<'a> {
     summary: String,
@@ -117,7 +117,7 @@ impl<'a> Alert<'a> {
     }
 }
 
-/// What happened, to what, and of whose test: `SQL injection · https://shop.contoso.example/ · Customer portal`.
+/// Event, target and engagement: `SQL injection · https://shop.contoso.example/ · Customer portal`.
 fn summary(event: &Event<'_>, outline: &Outline<'_>) -> String {
     let parts = [
         line(&event.headline(), SUMMARY_TITLE).or_else(|| Some(event.kind.phrase().into())),
@@ -127,7 +127,7 @@ fn summary(event: &Event<'_>, outline: &Outline<'_>) -> String {
     parts.into_iter().flatten().collect::<Vec<_>>().join(" · ")
 }
 
-/// The target's host, else the target as it is, else the address; of an event without any of them who sends it.
+/// The target's host, else the target, else the event's IP address, else the name of the sending host.
 fn source(event: &Event<'_>, outline: &Outline<'_>, context: &Context) -> String {
     let target = outline.target.as_deref();
     let host = target.and_then(|target| Target::parse(target).host).and_then(|host| line(host, NAME));
@@ -142,8 +142,8 @@ fn engagement<'a>(event: &'a Event<'_>) -> Option<&'a str> {
     event.engagement_name().or(event.engagement_id())
 }
 
-/// The text on one line, cut; `None` when nothing of it would be seen.
+/// The text on one line, truncated; `None` if none of it is visible.
 fn line(text: &str, limit: usize) -> Option<String> {
-    let line = tidy(bare(text), Rule::ONE_LINE, limit, utf16, MARK);
+    let line = tidy(bare(text), Rule::ONE_LINE, limit, utf16, ELLIPSIS);
     (!is_blank(&line)).then(|| line.into_owned())
 }

@@ -1,5 +1,5 @@
-//! Any legal event gives a request that PagerDuty takes, or is left out on purpose. The checker below knows the page
-//! "Send an Alert Event" and nothing of the formatter.
+//! Property tests: any legal event gives a request that PagerDuty accepts, or is skipped on purpose. The checker below
+//! is written from the page "Send an Alert Event", independently of the formatter.
 
 use heraldry_format_pagerduty::PagerDuty;
 use heraldry_formatter::golden::is_compact;
@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 const KEY: &str = "0123456789abcdefghijklmnopqrstuv";
-/// A fifth of 512 KB, whichever way that is counted.
+/// A fifth of 512 KB, in either meaning of KB.
 const MOST_BYTES: usize = 102_400;
 
 fn render(event: &RawEvent, all_events: bool) -> Result<Value, Error> {
@@ -30,7 +30,7 @@ fn units(text: &str) -> usize {
     text.encode_utf16().count()
 }
 
-/// A string member of 1 to `most` UTF-16 units, with nothing in it that would not be seen.
+/// A string member of 1 to `most` UTF-16 units, visible and without stray control characters.
 fn text<'a>(object: &'a Value, member: &str, most: usize) -> &'a str {
     let text = object[member].as_str().unwrap_or_else(|| panic!("{member} is a string: {object}"));
     assert!((1..=most).contains(&units(text)), "{member}: {}", units(text));
@@ -53,7 +53,7 @@ fn members(object: &Value, required: &[&str], optional: &[&str]) {
     assert!(names.iter().all(|name| required.contains(name) || optional.contains(name)), "{names:?}");
 }
 
-/// Holds a request against the page and the event.
+/// Checks a request against PagerDuty's rules and the event.
 fn check(event: &RawEvent, request: &Value) {
     members(request, &["routing_key", "event_action", "dedup_key", "client"], &["payload", "links"]);
     assert_eq!(request["routing_key"], KEY);
@@ -128,7 +128,7 @@ fn check_alert(event: &RawEvent, request: &Value) {
     }
 }
 
-/// All strings of a document, one a line.
+/// All strings of a document, one per line.
 fn all_text(document: &Value) -> String {
     match document {
         Value::String(text) => text.clone() + "\n",
@@ -138,8 +138,8 @@ fn all_text(document: &Value) -> String {
     }
 }
 
-/// The values that every output for people must show, as far as they are strings: their beginning, up to
-/// the first character that may not stay as it is.
+/// The string values that every output for people must contain: each up to its first character that may have to be
+/// changed.
 fn check_carries(event: &RawEvent, shown: &str) {
     let event: Value = serde_json::from_str(&event.json).expect("an event");
     for (kind, pointer) in [
@@ -182,7 +182,7 @@ fn check_event(event: &RawEvent) {
     }
 }
 
-/// A finding of a retest's list: an id, or an object with one.
+/// An item of a retest's list: an id, or an object with one.
 fn listed() -> impl Strategy<Value = Value> {
     prop_oneof!["F-[0-9]{1,3}".prop_map(Value::from), "F-[0-9]{1,3}".prop_map(|id| json!({"id": id, "title": "t"}))]
 }
@@ -201,12 +201,12 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_event_gives_a_request_that_pagerduty_takes(event in strategy::legal_event()) {
+    fn any_event_gives_a_request_that_pagerduty_accepts(event in strategy::legal_event()) {
         check_event(&event);
     }
 
     #[test]
-    fn a_retest_resolves_what_it_can(
+    fn a_retest_resolves_a_single_fixed_finding(
         fixed in vec(listed(), 0..4),
         open in vec(listed(), 0..3),
         regressed in vec(listed(), 0..3),
@@ -236,7 +236,7 @@ proptest! {
     }
 
     #[test]
-    fn any_answer_has_a_verdict(
+    fn any_response_has_a_verdict(
         status in 200_u16..600,
         body in prop_oneof![
             vec(any::<u8>(), 0..200),
@@ -261,7 +261,7 @@ proptest! {
 }
 
 #[test]
-fn every_sample_gives_a_request_that_pagerduty_takes() {
+fn every_sample_gives_a_request_that_pagerduty_accepts() {
     for sample in samples::all() {
         check_event(&sample.event);
     }
@@ -270,9 +270,9 @@ fn every_sample_gives_a_request_that_pagerduty_takes() {
 
 #[test]
 fn the_longest_event_stays_below_the_limit() {
-    // One character of each width, and what JSON escapes.
-    for piece in ["x", "é", "漢", "😀", "\"", "\\"] {
-        let long = piece.repeat(5_000);
+    // One character of each UTF-8 length, and characters that JSON escapes.
+    for part in ["x", "é", "漢", "😀", "\"", "\\"] {
+        let long = part.repeat(5_000);
         let list = vec![&long; 20];
         let data = json!({
             "finding": {"title": long, "id": long, "severity": "critical", "cvss": long, "cwe": list, "cve": list, "target": list,
@@ -287,7 +287,7 @@ fn the_longest_event_stays_below_the_limit() {
 }
 
 #[test]
-fn what_the_affected_system_is() {
+fn source_is_the_affected_system() {
     let source = |finding: Value| {
         let event = json!({"type": "finding_added", "id": "i", "occurred_at": "2026-11-17T10:12:45.120Z",
             "data": {"finding": finding}});
@@ -310,7 +310,7 @@ fn what_the_affected_system_is() {
 }
 
 #[test]
-fn a_wrong_time_is_left_to_pagerduty() {
+fn an_invalid_time_is_left_out() {
     let mut event = samples::finding_of_length(10);
     event.occurred_at = "yesterday".into();
     assert!(render(&event, false).expect("an alert")["payload"].get("timestamp").is_none());
@@ -337,7 +337,7 @@ fn options_at_their_limits() {
         match render(bad.clone()) {
             Err(Error::InvalidOptions(problems)) => {
                 assert_eq!(problems[0].pointer, pointer, "{bad}");
-                // It is shown and logged, and the key is a credential.
+                // Errors are shown and logged, and the key is a credential.
                 let given = bad["routing_key"].as_str().filter(|key| key.len() > 20).unwrap_or("nothing");
                 assert!(!problems[0].message.contains(given), "{}", problems[0].message);
             }
@@ -347,7 +347,7 @@ fn options_at_their_limits() {
 }
 
 #[test]
-fn the_manifest_says_what_the_key_is() {
+fn the_manifest_describes_the_routing_key() {
     let manifest = manifest::checked::<PagerDuty>("pagerduty", "document", "none");
     let schema = &manifest["options_schema"];
     assert_eq!(schema["required"], json!(null));

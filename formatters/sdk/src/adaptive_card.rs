@@ -1,9 +1,9 @@
-//! Adaptive Cards: messages that Teams takes and shows, whatever text goes in (FORMATS, section 2).
+//! Adaptive Cards: messages that Teams accepts and shows regardless of the input text (FORMATS, section 2).
 //!
-//! Every constructor takes raw text and cleans, cuts and escapes it; what nothing is left of is left out. Lengths
-//! are UTF-16 units of the text before escaping, and never counted again: what Teams limits is the whole card,
-//! in bytes. A card that is too large never arrives, and nobody hears of it, so [`payload`] makes smaller ones
-//! until one fits. Which part of an event goes where is the format's own business.
+//! Every constructor takes raw text and cleans, truncates and escapes it; an element without visible text is left out.
+//! Lengths are UTF-16 units of the text before escaping and are not counted again: Teams limits the whole card, in
+//! bytes. A card that is too large is dropped by Teams without an error, so [`payload`] makes smaller ones until one
+//! fits. The format decides which part of an event goes where.
 //!
 //! ```
 //! use heraldry_formatter::adaptive_card::{Action, Card, Element, Run, Style, Width, payload};
@@ -14,7 +14,7 @@
 //!     card.push(Element::container(Style::Warning, [Element::text([Run::line("HIGH: a < b", 200).bold()])]));
 //!     card.push(Element::row(Run::line("CVSS", 20).bold(), Run::line("7.4", 20)));
 //!     card.extend(Element::lines(&text, limit, 10, |run| run));
-//!     card.act(Action::open("Open finding", "https://platform.example/findings/F-0101", 2_000));
+//!     card.add_action(Action::open("Open finding", "https://platform.example/findings/F-0101", 2_000));
 //!     card
 //! })?;
 //! assert!(payload.body.len() < 2_000);
@@ -35,14 +35,13 @@ pub use text::{Compose, Fact, Run};
 
 use crate::link::web_url;
 
-/// The most actions of one card; what comes after is left out. Teams shows six.
+/// The most actions of one card; further ones are left out. Teams shows six.
 pub const ACTIONS: usize = 6;
 
-/// The longest title of an action.
+/// The longest title of an action, in UTF-16 units.
 pub const ACTION_TITLE: usize = 80;
 
-/// One card, in the envelope of a message: without exactly this envelope a workflow takes the post and then
-/// fails unseen.
+/// One card, in the envelope of a message. A workflow accepts any other envelope and then fails without an error.
 #[derive(Debug, Serialize)]
 pub struct Card<'a> {
     #[serde(rename = "type")]
@@ -54,7 +53,7 @@ pub struct Card<'a> {
 #[serde(rename_all = "camelCase")]
 struct Attachment<'a> {
     content_type: &'static str,
-    /// Always null.
+    /// Always null; Teams requires the member.
     content_url: Option<&'static str>,
     content: Content<'a>,
 }
@@ -73,7 +72,7 @@ struct Content<'a> {
     actions: Vec<Action>,
 }
 
-/// How wide Teams shows a card. A `default` one is as narrow as a message.
+/// The width of a card in Teams.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all(deserialize = "lowercase"))]
 #[serde(into = "MsTeams")]
@@ -81,11 +80,11 @@ pub enum Width {
     /// As wide as the channel.
     #[default]
     Full,
-    /// As Teams has it.
+    /// As narrow as a message: the default of Teams.
     Default,
 }
 
-/// [`Width`], as Teams' own member of a card says it.
+/// [`Width`] in the card's `msteams` member.
 #[derive(Debug, Serialize)]
 struct MsTeams {
     width: &'static str,
@@ -104,7 +103,7 @@ impl Width {
 }
 
 impl<'a> Card<'a> {
-    /// A card of the version 1.4, without anything on it.
+    /// An empty card of version 1.4.
     pub fn new(width: Width) -> Self {
         Self {
             kind: "message",
@@ -123,21 +122,21 @@ impl<'a> Card<'a> {
         }
     }
 
-    /// Adds an element under the last one, unless there is nothing in it.
+    /// Appends an element to the body. An element without visible content is ignored.
     pub fn push(&mut self, element: Element<'a>) {
         if !element.is_empty() {
             self.attachments[0].content.body.push(element);
         }
     }
 
-    /// [`Card::push`] for each.
+    /// Calls [`Card::push`] for each element.
     pub fn extend(&mut self, elements: impl IntoIterator<Item = Element<'a>>) {
         elements.into_iter().for_each(|element| self.push(element));
     }
 
-    /// Adds a button under the card. `false` when there is none, or the card has [`ACTIONS`] already: then show
-    /// the address as text.
-    pub fn act(&mut self, action: Option<Action>) -> bool {
+    /// Adds a button under the card. Returns `false` when there is no action or the card has [`ACTIONS`] already; the
+    /// caller then shows the address as text.
+    pub fn add_action(&mut self, action: Option<Action>) -> bool {
         let actions = &mut self.attachments[0].content.actions;
         match action {
             Some(action) if actions.len() < ACTIONS => {
@@ -148,13 +147,13 @@ impl<'a> Card<'a> {
         }
     }
 
-    /// How many buttons the card has.
+    /// The number of buttons.
     pub fn actions(&self) -> usize {
         self.attachments[0].content.actions.len()
     }
 }
 
-/// A part of the card's body.
+/// One element of the card's body.
 #[derive(Debug, Serialize)]
 #[serde(transparent)]
 pub struct Element<'a>(Kind<'a>);
@@ -191,7 +190,7 @@ struct Column<'a> {
     items: Vec<Element<'a>>,
 }
 
-/// How far an element is from the one above it; in Teams 0, 8, 12 or 16 pixels.
+/// The distance to the element above: 0, 8, 12 or 16 pixels in Teams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 enum Spacing {
     None,
@@ -200,43 +199,43 @@ enum Spacing {
 }
 
 impl<'a> Element<'a> {
-    /// Elements on a coloured ground, from edge to edge.
+    /// Elements on a coloured background that reaches from edge to edge.
     pub fn container(style: Style, items: impl IntoIterator<Item = Element<'a>>) -> Self {
         let items = items.into_iter().filter(|item| !item.is_empty()).collect();
         Self(Kind::Container { spacing: None, style, bleed: true, items })
     }
 
-    /// Elements on a ground of their own, set off from what stands around them.
+    /// Elements on a background of their own, set off from those around them.
     pub fn panel(items: impl IntoIterator<Item = Element<'a>>) -> Self {
         let items = items.into_iter().filter(|item| !item.is_empty()).collect();
         Self(Kind::Container { spacing: None, style: Style::Emphasis, bleed: false, items })
     }
 
-    /// One paragraph of runs.
+    /// One paragraph, made of runs.
     pub fn text(runs: impl IntoIterator<Item = Run<'a>>) -> Self {
         let inlines = runs.into_iter().filter(|run| !run.is_empty()).collect();
         Self(Kind::RichTextBlock { spacing: None, inlines })
     }
 
-    /// A text of lines: a paragraph for each, since what a line feed in a run becomes differs from client to client
-    /// (microsoft/AdaptiveCards#4914). Cut at `limit`, and after `most` lines; an empty line is only a gap. `dress`
-    /// says how the runs look.
-    pub fn lines(text: &str, limit: usize, most: usize, dress: impl Fn(Run<'a>) -> Run<'a>) -> Vec<Self> {
+    /// A multi-line text, one paragraph per line, because clients disagree on how to show a line feed inside a run
+    /// (microsoft/AdaptiveCards#4914). Truncated at `limit` UTF-16 units and after `most` lines; consecutive empty
+    /// lines make one gap. `style` sets the look of each run.
+    pub fn lines(text: &str, limit: usize, most: usize, style: impl Fn(Run<'a>) -> Run<'a>) -> Vec<Self> {
         let mut elements = Vec::new();
         let mut spacing = None;
         for run in text::lines(text, limit, most) {
             if run.is_empty() {
                 spacing = Some(Spacing::Small);
             } else {
-                elements.push(Self(Kind::RichTextBlock { spacing, inlines: vec![dress(run)] }));
+                elements.push(Self(Kind::RichTextBlock { spacing, inlines: vec![style(run)] }));
                 spacing = Some(Spacing::None);
             }
         }
         elements
     }
 
-    /// A name and a value beside it, in columns that stand under those of the row above. Neither passes a Markdown
-    /// step, as the values of [`Element::facts`] do. Nothing without a value.
+    /// A name with its value, in columns aligned with those of the row above. Unlike the values of [`Element::facts`],
+    /// neither goes through Markdown. Empty without a value.
     pub fn row(name: Run<'a>, value: Run<'a>) -> Self {
         let columns = if value.is_empty() {
             Vec::new()
@@ -247,7 +246,7 @@ impl<'a> Element<'a> {
         Self(Kind::ColumnSet { spacing: Some(Spacing::Small), columns })
     }
 
-    /// Elements side by side, all of one width.
+    /// Elements side by side, in columns of equal width.
     pub fn columns(columns: impl IntoIterator<Item = Vec<Element<'a>>>) -> Self {
         let filled = |items: &Vec<Element<'_>>| items.iter().any(|item| !item.is_empty());
         let column = |items| Column { width: "stretch", items };
@@ -259,19 +258,19 @@ impl<'a> Element<'a> {
         Self(Kind::FactSet { facts: facts.into_iter().filter(|fact| !fact.is_empty()).collect() })
     }
 
-    /// Right under the element above.
+    /// Places the element directly under the one above.
     #[must_use]
-    pub fn close(self) -> Self {
+    pub fn no_spacing(self) -> Self {
         Self(self.0.spaced(Spacing::None))
     }
 
-    /// Further away from the element above than usual.
+    /// Sets a larger distance to the element above than usual.
     #[must_use]
-    pub fn apart(self) -> Self {
+    pub fn wide_spacing(self) -> Self {
         Self(self.0.spaced(Spacing::Medium))
     }
 
-    /// Whether nothing would be seen.
+    /// Returns true if the element shows nothing.
     pub fn is_empty(&self) -> bool {
         match &self.0 {
             Kind::Container { items, .. } => items.is_empty(),
@@ -288,22 +287,22 @@ impl Kind<'_> {
             Self::Container { spacing, .. } | Self::RichTextBlock { spacing, .. } | Self::ColumnSet { spacing, .. } => {
                 *spacing = Some(wanted);
             }
-            // A table is never set off.
+            // A `FactSet` keeps its default spacing.
             Self::FactSet { .. } => {}
         }
         self
     }
 }
 
-/// A container's colour, as the reader's theme has it.
+/// A container's background colour; the reader's theme decides the shade.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Style {
-    /// None.
+    /// No colour.
     Default,
-    /// Something to look at.
+    /// Light grey.
     Emphasis,
-    /// All is well.
+    /// Green.
     Good,
     /// Blue.
     Accent,
@@ -313,7 +312,7 @@ pub enum Style {
     Attention,
 }
 
-/// A button that opens an address.
+/// A button that opens a URL.
 #[derive(Debug, Serialize)]
 #[serde(tag = "type", rename = "Action.OpenUrl")]
 pub struct Action {
@@ -322,8 +321,9 @@ pub struct Action {
 }
 
 impl Action {
-    /// `None` when `address` is none that may be pressed ([`web_url`]), is longer than `max_bytes`, or when
-    /// nothing of the title is left: then show the address as text. The title is cut at [`ACTION_TITLE`].
+    /// Returns `None` when `address` is not a web URL that is safe to open ([`web_url`]) or is longer than `max_bytes`,
+    /// or when the title has no visible text; the caller then shows the address as text. The title is truncated at
+    /// [`ACTION_TITLE`].
     pub fn open(title: &str, address: &str, max_bytes: usize) -> Option<Self> {
         let title = text::line(title, ACTION_TITLE);
         if title.is_empty() {
@@ -333,7 +333,7 @@ impl Action {
         Some(Self { title: Cow::Owned(title.into_owned()), url })
     }
 
-    /// The address as it is sent.
+    /// The URL as it is sent.
     pub fn url(&self) -> &str {
         &self.url
     }

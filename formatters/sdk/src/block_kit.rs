@@ -1,8 +1,8 @@
-//! Block Kit: messages that Slack takes, whatever text goes in (FORMATS, section 1).
+//! Block Kit: messages that Slack accepts regardless of the input text (FORMATS, section 1).
 //!
-//! Every constructor takes raw text and cleans, cuts and escapes it; a text of which nothing is left takes its
-//! block with it. What Slack limits is limited here, lengths in UTF-16 units of the escaped text: no way of
-//! counting that Slack may use gives more. Which part of an event goes where is the format's own business.
+//! Every constructor takes raw text and cleans, truncates and escapes it; a block without visible text is left out.
+//! Every limit of Slack's is enforced here. Lengths are UTF-16 units of the escaped text, an upper bound of every unit
+//! that Slack may count in. The format decides which part of an event goes where.
 //!
 //! ```
 //! use heraldry_formatter::block_kit::{Button, Color, Message, PlainText};
@@ -29,16 +29,16 @@ pub use text::{Compose, Mrkdwn, PlainText, Text};
 use crate::link::web_url;
 use crate::{Error, Payload};
 
-/// The most blocks of a message; what comes after is left out, and the last one says so.
+/// The most blocks of a message; further ones are left out, and the last block says so.
 pub const BLOCKS: usize = 50;
-/// The most blocks beside the coloured bar, likewise: Slack has refused more as `invalid_attachments`
-/// (slackapi/bolt-python#914, a user's report; the documents name no number).
+/// The most blocks beside the coloured bar; further ones are left out, and the last block says so. Slack has rejected
+/// more as `invalid_attachments` (slackapi/bolt-python#914, a user's report; the documentation names no number).
 pub const COLORED_BLOCKS: usize = 20;
-/// The longest text of a header.
+/// The longest text of a header, in UTF-16 units, as are all lengths below.
 pub const HEADER_TEXT: usize = 150;
-/// The longest text of a section or in a context, and of any text object.
+/// The longest text of a section, of a context element, and of any text object.
 pub const TEXT: usize = 3000;
-/// The longest of a section's fields.
+/// The longest text of one field of a section.
 pub const FIELD_TEXT: usize = 2000;
 /// The most fields of one section.
 pub const SECTION_FIELDS: usize = 10;
@@ -48,22 +48,22 @@ pub const CONTEXT_ELEMENTS: usize = 10;
 pub const ACTIONS: usize = 25;
 /// The longest label of a button.
 pub const BUTTON_TEXT: usize = 75;
-/// The longest address of a button.
+/// The longest URL of a button.
 pub const BUTTON_URL: usize = 3000;
 
-/// What is posted: a line for notifications, blocks, and more blocks beside a coloured bar.
+/// A message: a line for notifications, blocks, and further blocks beside a coloured bar.
 ///
-/// Only an attachment has a colour, and what stands in one "may be wrapped, truncated, or hidden behind a show more"
-/// (Slack's documents, as grafana-cold-storage/oncall#323 has them); a mention there is shown and notifies nobody
-/// (fingerprintjs/fingerprintjs-pro-use-cases#242). So what matters goes to [`Message::blocks`], the rest to
-/// [`Message::colored`].
+/// Only an attachment has a colour, and its content "may be wrapped, truncated, or hidden behind a show more" (Slack's
+/// documentation, as quoted in grafana-cold-storage/oncall#323); a mention in an attachment is shown but notifies
+/// no one (fingerprintjs/fingerprintjs-pro-use-cases#242). Important content therefore goes to [`Message::blocks`], the
+/// rest to [`Message::colored`].
 #[derive(Debug, Serialize)]
 pub struct Message<'a> {
     text: Line<'a>,
-    /// Off, or absent: `text` holds words of the event, which are no markup.
+    /// Off, or absent: `text` holds words of the event, which are not markup.
     #[serde(skip_serializing_if = "Option::is_none")]
     mrkdwn: Option<bool>,
-    /// Off: else Slack would fetch every address in `text`, which may be the weak spot itself.
+    /// Off: otherwise Slack would fetch every URL in `text`, including the vulnerable one.
     unfurl_links: bool,
     unfurl_media: bool,
     #[serde(skip_serializing_if = "Blocks::is_empty")]
@@ -72,7 +72,7 @@ pub struct Message<'a> {
     attachments: Vec<Attachment<'a>>,
 }
 
-/// A plain text where Slack wants a bare string, and perhaps somebody who is to be told.
+/// Plain text where Slack expects a bare string, optionally with mentions.
 #[derive(Debug)]
 struct Line<'a> {
     text: PlainText<'a>,
@@ -81,7 +81,7 @@ struct Line<'a> {
 
 impl Serialize for Line<'_> {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        // Without any text Slack refuses the message.
+        // Slack rejects a message without text.
         let text = if self.text.is_empty() { "-" } else { self.text.as_str() };
         match &self.mentions {
             Some(mentions) => to.collect_str(&format_args!("{text} {}", mentions.as_str())),
@@ -96,15 +96,15 @@ struct Attachment<'a> {
     blocks: Blocks<'a>,
 }
 
-/// Blocks, one under the other; the last says so when there were too many.
+/// A column of blocks. When there are too many, the last one says so.
 #[derive(Debug, Serialize)]
 #[serde(transparent)]
 pub struct Blocks<'a> {
     blocks: Vec<Block<'a>>,
-    /// How many there may be.
+    /// The most blocks allowed.
     #[serde(skip)]
     most: usize,
-    /// Stands before the number of a button, which a message may have only once.
+    /// Prefix of the `action_id` of each button, which must be unique within a message.
     #[serde(skip)]
     buttons: &'static str,
 }
@@ -114,7 +114,7 @@ pub struct Blocks<'a> {
 pub struct Color([u8; 7]);
 
 impl Color {
-    /// `0xRRGGBB`; the highest byte is ignored.
+    /// A colour from `0xRRGGBB`; the highest byte is ignored.
     pub const fn rgb(rgb: u32) -> Self {
         const HEX: &[u8; 16] = b"0123456789ABCDEF";
         let mut text = *b"#000000";
@@ -143,13 +143,13 @@ enum Block<'a> {
     Header {
         text: PlainText<'a>,
     },
-    /// Has a text or fields.
+    /// Has a text, fields, or both.
     Section {
         #[serde(skip_serializing_if = "Option::is_none")]
         text: Option<Text<'a>>,
         #[serde(skip_serializing_if = "Vec::is_empty")]
         fields: Vec<Text<'a>>,
-        /// At the right.
+        /// Shown at the right.
         #[serde(skip_serializing_if = "Option::is_none")]
         accessory: Option<Button>,
     },
@@ -162,8 +162,8 @@ enum Block<'a> {
 }
 
 impl<'a> Message<'a> {
-    /// A message without blocks yet. `text` is what notifications show and, once there are blocks, nobody else; a few
-    /// hundred characters are enough.
+    /// A message without blocks. Slack shows `text` in notifications only, once there are blocks; a few hundred
+    /// characters are enough.
     pub fn new(text: PlainText<'a>) -> Self {
         Self {
             text: Line { text, mentions: None },
@@ -175,8 +175,8 @@ impl<'a> Message<'a> {
         }
     }
 
-    /// Has the notification mention somebody, too. Never what an event says: there is no such thing as a
-    /// [`Mention`] out of it.
+    /// Makes the notification mention people. A [`Mention`] comes from a webhook's options and cannot be made from an
+    /// event.
     pub fn mention(&mut self, mentions: Mrkdwn) {
         if !mentions.is_empty() {
             self.text.mentions = Some(mentions);
@@ -184,13 +184,13 @@ impl<'a> Message<'a> {
         }
     }
 
-    /// What is always seen.
+    /// The blocks that are always visible.
     pub fn blocks(&mut self) -> &mut Blocks<'a> {
         &mut self.blocks
     }
 
-    /// What stands beside a bar of this colour, and may have to be opened to be seen. There is one bar; the colour is
-    /// the last that was asked for.
+    /// The blocks beside a bar of this colour, which the reader may have to expand. There is one bar; it takes the last
+    /// colour that was set.
     pub fn colored(&mut self, color: Color) -> &mut Blocks<'a> {
         self.attachments.truncate(1);
         match self.attachments.len() {
@@ -200,13 +200,13 @@ impl<'a> Message<'a> {
         &mut self.attachments[0].blocks
     }
 
-    /// The message as what a delivery carries. A bar beside nothing is left out.
+    /// Serializes the message as a delivery's payload. An attachment without blocks is left out.
     ///
     /// # Errors
-    /// None that anybody has seen: what is serialised has no keys but names.
+    /// `internal` if serialization fails, which no known input causes: all keys are field names.
     pub fn payload(mut self) -> Result<Payload, Error> {
         self.attachments.retain(|attachment| !attachment.blocks.is_empty());
-        // Most messages have 1 to 3 KiB; doubling from nothing would copy as much again.
+        // Most messages have 1 to 3 KiB; growing the buffer from nothing would copy as much again.
         let mut body = Vec::with_capacity(4096);
         serde_json::to_writer(&mut body, &self).map_err(|e| Error::Internal(e.to_string()))?;
         Ok(Payload { content_type: "application/json; charset=utf-8".into(), headers: Vec::new(), body })
@@ -218,12 +218,12 @@ impl<'a> Blocks<'a> {
         Self { blocks: Vec::with_capacity(8), most, buttons }
     }
 
-    /// Whether there is none.
+    /// Returns true if there are no blocks.
     pub fn is_empty(&self) -> bool {
         self.blocks.is_empty()
     }
 
-    /// Adds a heading, cut at [`HEADER_TEXT`].
+    /// Adds a heading, truncated at [`HEADER_TEXT`].
     pub fn header(&mut self, text: PlainText<'a>) {
         if !text.is_empty() {
             self.push(Block::Header { text: text.within(HEADER_TEXT) });
@@ -238,8 +238,8 @@ impl<'a> Blocks<'a> {
         }
     }
 
-    /// Adds a paragraph with a line under it, cut at [`FIELD_TEXT`], and a button at the right: all that one block
-    /// can hold.
+    /// Adds a paragraph with a line under it, truncated at [`FIELD_TEXT`], and a button at the right: the most that one
+    /// block can hold.
     pub fn summary(&mut self, text: PlainText<'a>, line: Option<Mrkdwn>, button: Option<Button>) {
         let accessory = button.map(|button| self.named(button));
         let fields = line.into_iter().map(|line| Text::from(line).within(FIELD_TEXT)).filter(|line| !line.is_empty());
@@ -248,19 +248,19 @@ impl<'a> Blocks<'a> {
         }
     }
 
-    /// Adds a table of two columns, each field cut at [`FIELD_TEXT`], in as many sections as it takes.
+    /// Adds a two-column table, each field truncated at [`FIELD_TEXT`], in as many sections as needed.
     pub fn fields<T: Into<Text<'a>>>(&mut self, fields: impl IntoIterator<Item = T>) {
         let fields = fields.into_iter().map(|field| field.into().within(FIELD_TEXT)).filter(|field| !field.is_empty());
         self.chunks(fields, SECTION_FIELDS, |fields| Block::Section { text: None, fields, accessory: None });
     }
 
-    /// Adds a line of small print, in as many blocks as it takes.
+    /// Adds a line of small print, in as many blocks as needed.
     pub fn context<T: Into<Text<'a>>>(&mut self, elements: impl IntoIterator<Item = T>) {
         let elements = elements.into_iter().map(Into::into).filter(|element| !element.is_empty());
         self.chunks(elements, CONTEXT_ELEMENTS, |elements| Block::Context { elements });
     }
 
-    /// Adds a row of buttons, in as many blocks as it takes.
+    /// Adds a row of buttons, in as many blocks as needed.
     pub fn actions(&mut self, buttons: impl IntoIterator<Item = Button>) {
         let mut buttons = buttons.into_iter().peekable();
         while buttons.peek().is_some() {
@@ -276,7 +276,7 @@ impl<'a> Blocks<'a> {
         Button { action_id: self.action_id(0), ..button }
     }
 
-    /// Different for each button of a message, as Slack wants it.
+    /// An id that is unique within the message, as Slack requires.
     fn action_id(&self, beside: usize) -> String {
         let count = |block: &Block<'_>| match block {
             Block::Actions { elements } => elements.len(),
@@ -303,7 +303,7 @@ impl<'a> Blocks<'a> {
     }
 }
 
-/// A button that opens an address.
+/// A button that opens a URL.
 #[derive(Debug, Serialize)]
 pub struct Button {
     #[serde(rename = "type")]
@@ -314,8 +314,9 @@ pub struct Button {
 }
 
 impl Button {
-    /// `None` when `address` is none that may be pressed ([`web_url`]), is longer than [`BUTTON_URL`], or when
-    /// nothing of the label is left: then show the address as text. The label is cut at [`BUTTON_TEXT`].
+    /// Returns `None` when `address` is not a web URL that is safe to open ([`web_url`]) or is longer than
+    /// [`BUTTON_URL`], or when the label has no visible text; the caller then shows the address as text. The label is
+    /// truncated at [`BUTTON_TEXT`].
     pub fn open(label: &str, address: &str) -> Option<Self> {
         let text = PlainText::line(label, BUTTON_TEXT);
         if text.is_empty() {

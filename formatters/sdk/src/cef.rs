@@ -1,9 +1,9 @@
-//! Records of the Common Event Format, version 0, in which no text becomes a field
+//! Records of the Common Event Format, version 0, in which no text can forge a field
 //! (`CEF:0|Vendor|Product|Version|Signature|Name|Severity|key=value key=value`; FORMATS, section 3).
 //!
-//! A key goes with one type of value and one longest value, what needs a label has one, and a key stands once.
-//! What does not fit is cut and says so: `msg` first, then the longest values, then pairs from the last one on.
-//! Which part of an event goes under which key is the format's own business.
+//! Each key has one type and one maximum length, keys without a meaning of their own carry a label, and no key appears
+//! twice. A record over its limit is truncated visibly: first `msg`, then the longest values, then whole pairs from the
+//! last one on. The format decides which part of an event goes under which key.
 //!
 //! ```
 //! use heraldry_formatter::cef::{Custom, Device, Record, Text, Time};
@@ -41,22 +41,22 @@ use crate::syslog::Head;
 use crate::text::Rule;
 use crate::{Error, Payload};
 
-/// The longest Device Vendor and Device Product, in bytes: so that they are not too long in any unit.
+/// The longest Device Vendor and Device Product, in bytes: an upper bound of the limit in characters.
 pub const DEVICE: usize = 63;
-/// The longest Device Version.
+/// The longest Device Version, in bytes.
 pub const VERSION: usize = 31;
-/// The longest Signature.
+/// The longest Signature, in bytes.
 pub const SIGNATURE: usize = 1023;
-/// The longest Name.
+/// The longest Name, in bytes.
 pub const NAME: usize = 512;
-/// The longest `msg`, and of most other strings.
+/// The longest `msg` and most other strings, in bytes.
 pub const TEXT: usize = 1023;
-/// The longest `cs1` to `cs6`.
+/// The longest `cs1` to `cs6`, in bytes.
 pub const CUSTOM_TEXT: usize = 4000;
 /// The highest Severity.
 const MAX_SEVERITY: u8 = 10;
 
-/// What sends the record. Each is cleaned and cut; of what nothing is left a `-` goes out.
+/// The sender of the record. Each field is cleaned and truncated; an empty one is sent as `-`.
 #[derive(Debug, Clone, Copy)]
 pub struct Device<'a> {
     /// At most [`DEVICE`] bytes.
@@ -67,22 +67,22 @@ pub struct Device<'a> {
     pub version: &'a str,
 }
 
-/// One record. Add first what matters most: where there is too little room the last pairs go.
+/// One record. Add the most important pairs first: the last ones are dropped when the record is too long.
 #[derive(Debug)]
 pub struct Record<'a> {
     device: Device<'a>,
     signature: Cow<'a, str>,
     severity: u8,
-    /// The Name, then the pairs.
+    /// The Name, followed by the pairs.
     fields: Vec<Field<'a>>,
     message: Field<'a>,
-    /// The keys that stand in the record, a bit each.
-    taken: u64,
+    /// The keys in use, one bit each.
+    used_keys: u64,
 }
 
 impl<'a> Record<'a> {
-    /// A record without any pair. `signature` says what kind of event this is and is cut at [`SIGNATURE`]; `name`,
-    /// for people, at [`NAME`] (without one, the signature is shown); a severity above 10 is 10.
+    /// A record without pairs. `signature` identifies the kind of event and is truncated at [`SIGNATURE`]. `name`, for
+    /// people, is truncated at [`NAME`] and defaults to the signature. A severity above 10 becomes 10.
     pub fn new(
         device: Device<'a>,
         signature: impl Into<Cow<'a, str>>,
@@ -106,27 +106,27 @@ impl<'a> Record<'a> {
         let mut fields = Vec::with_capacity(24);
         fields.push(name);
         let message = pair("msg", None, Cow::Borrowed(""), false);
-        Self { device, signature, severity: severity.min(MAX_SEVERITY), fields, message, taken: 0 }
+        Self { device, signature, severity: severity.min(MAX_SEVERITY), fields, message, used_keys: 0 }
     }
 
-    /// Adds a text, cut at [`Text::max_bytes`]. Here and below: nothing is added where nothing of the value is left,
-    /// and of two values for one key the first stays.
+    /// Adds a text, truncated at [`Text::max_bytes`]. Here and below: an empty value is ignored, and the first of two
+    /// values for one key wins.
     pub fn text(&mut self, key: Text, text: Option<impl Into<Cow<'a, str>>>) {
         if let Some(text) = text {
             self.push(key.key(), None, value(text, LINE_FEEDS, key.max_bytes()), false);
         }
     }
 
-    /// Adds a text of which half would be of no use, as of an id: where there is too little room in the record it
-    /// may go, but it is not cut further than [`Text::max_bytes`].
+    /// Adds a text that is useless when shortened, such as an id: in a record that is too long it may be dropped, but
+    /// it is never truncated below [`Text::max_bytes`].
     pub fn whole_text(&mut self, key: Text, text: Option<impl Into<Cow<'a, str>>>) {
         if let Some(text) = text {
             self.push(key.key(), None, value(text, LINE_FEEDS, key.max_bytes()), true);
         }
     }
 
-    /// Adds a text without a key of its own, cut at [`CUSTOM_TEXT`]. A label is what [`Label`] takes; in the place of
-    /// another the key labels itself.
+    /// Adds a text under one of the `cs` keys, truncated at [`CUSTOM_TEXT`]. An invalid `label` (see [`Label`]) is
+    /// replaced by the key's own name.
     pub fn custom(&mut self, key: Custom, label: &'a str, text: Option<impl Into<Cow<'a, str>>>) {
         if let Some(text) = text {
             self.push(key.key(), Some(label), value(text, LINE_FEEDS, CUSTOM_TEXT), false);
@@ -138,12 +138,12 @@ impl<'a> Record<'a> {
         self.number(key.key(), Some(label), number);
     }
 
-    /// Adds a number, unless it is infinite or none at all.
+    /// Adds a number, unless it is infinite or NaN.
     pub fn double(&mut self, key: Double, label: &'a str, number: Option<f64>) {
         self.number(key.key(), Some(label), number.filter(|number| number.is_finite()));
     }
 
-    /// Adds `cnt`: how often it happened. What is below 0 or above 2147483647 is left out.
+    /// Adds `cnt`, the number of occurrences. Values outside 0 to 2147483647 are left out.
     pub fn count(&mut self, count: Option<i64>) {
         self.number(keys::CNT, None, count.filter(|count| (0..=i64::from(i32::MAX)).contains(count)));
     }
@@ -153,27 +153,27 @@ impl<'a> Record<'a> {
         self.number(key.key(), None, port);
     }
 
-    /// Adds an address.
+    /// Adds an IPv4 address.
     pub fn ipv4(&mut self, key: Ipv4, address: Option<Ipv4Addr>) {
         self.number(key.key(), None, address);
     }
 
-    /// Adds an address.
+    /// Adds an IPv6 address, with its label.
     pub fn ipv6(&mut self, key: Ipv6, label: &'a str, address: Option<Ipv6Addr>) {
         self.number(key.key(), Some(label), address);
     }
 
-    /// Adds a time, as milliseconds since 1970, from one in RFC 3339; what is none, or was before, is left out.
+    /// Adds an RFC 3339 time, converted to milliseconds since 1970. Anything else, and times before 1970, are left out.
     pub fn time(&mut self, key: Time, time: Option<&str>) {
         self.number(key.key(), None, time.and_then(milliseconds));
     }
 
-    /// Adds a time with a label.
+    /// Adds a time with a label; see [`Record::time`].
     pub fn custom_time(&mut self, key: CustomTime, label: &'a str, time: Option<&str>) {
         self.number(key.key(), Some(label), time.and_then(milliseconds));
     }
 
-    /// Sets `msg`, cut at [`TEXT`]: the last pair, and the first that gives way.
+    /// Sets `msg`, truncated at [`TEXT`]: the last pair, and the first to be shortened.
     pub fn message(&mut self, text: impl Into<Cow<'a, str>>) {
         self.message.value = value(text, LINE_FEEDS, TEXT);
     }
@@ -186,17 +186,17 @@ impl<'a> Record<'a> {
 
     fn push(&mut self, key: Key, label: Option<&'a str>, value: Cow<'a, str>, atomic: bool) {
         let bit = 1 << key.number;
-        if value.is_empty() || self.taken & bit != 0 {
+        if value.is_empty() || self.used_keys & bit != 0 {
             return;
         }
-        self.taken |= bit;
+        self.used_keys |= bit;
         let label = label.map(|label| if label::is_label(label) { label } else { key.name });
         self.fields.push(pair(key.name, label, value, atomic));
     }
 
-    /// The record as what a delivery carries: one line of at most `max_bytes`, behind `head` over syslog. Relays take
-    /// `CEF` for a program's name and eat it unless it stands behind a header of RFC 5424, or behind a tag in one of
-    /// RFC 3164.
+    /// Serializes the record as a delivery's payload: one line of at most `max_bytes`, after `head` over syslog. A
+    /// relay parses a bare `CEF:` as a program name and strips it, unless the record follows an RFC 5424 header or a
+    /// tag of an RFC 3164 header.
     ///
     /// # Errors
     /// `internal` when the header alone is too long.
@@ -206,14 +206,14 @@ impl<'a> Record<'a> {
             head.push_to(&mut line);
         }
         self.push_device(&mut line);
-        // Behind the Name: two pipes and the severity.
+        // After the Name come two pipes and the severity (at most two digits).
         let head_bytes = line.len() + 4;
         let room = max_bytes.checked_sub(head_bytes);
         if !room.is_some_and(|room| fit(&mut self.message, &mut self.fields, 1, room)) {
             return Err(too_long(head_bytes, max_bytes));
         }
         push_escaped(&mut line, &self.fields[0].value, ends_a_field);
-        // Writing into a string does not fail.
+        // Writing into a `String` cannot fail.
         let _ = write!(line, "|{}|", self.severity);
         push_pairs(&mut line, self.fields[1..].iter().chain([&self.message]));
         Ok(line_payload(line))
@@ -236,7 +236,7 @@ fn or_nil(text: Cow<'_, str>) -> Cow<'_, str> {
     if text.is_empty() { Cow::Borrowed("-") } else { text }
 }
 
-/// A pair: beside its value a space, its key and `=`, and once more for the label.
+/// A pair takes, besides its value, a space, the key and `=`; and the same again for its label.
 fn pair<'a>(name: &'static str, label: Option<&'a str>, value: Cow<'a, str>, atomic: bool) -> Field<'a> {
     let escaped = |label: &str| label.len() + label.bytes().filter(|byte| must_be_escaped(*byte)).count();
     let label_bytes = label.map_or(0, |label| " Label=".len() + name.len() + escaped(label));
@@ -251,17 +251,17 @@ fn pair<'a>(name: &'static str, label: Option<&'a str>, value: Cow<'a, str>, ato
     }
 }
 
-/// What a header field escapes; `=` stays.
+/// The characters escaped in a header field; `=` is not one of them.
 fn ends_a_field(byte: u8) -> bool {
     matches!(byte, b'\\' | b'|')
 }
 
-/// What a value escapes; `|` stays.
+/// The characters escaped in a value; `|` is not one of them.
 fn must_be_escaped(byte: u8) -> bool {
     matches!(byte, b'\\' | b'=' | b'\n')
 }
 
-/// Appends the pairs, one space between two.
+/// Appends the pairs, separated by one space.
 fn push_pairs<'f, 'a: 'f>(line: &mut String, fields: impl Iterator<Item = &'f Field<'a>>) {
     let begin = line.len();
     for field in fields.filter(|field| !field.value.is_empty()) {
@@ -280,7 +280,7 @@ fn push_pairs<'f, 'a: 'f>(line: &mut String, fields: impl Iterator<Item = &'f Fi
     }
 }
 
-/// Backslash and `=` take a backslash, a line feed becomes one and an `n`.
+/// Escapes backslash and `=` with a backslash, and a line feed as `\n`.
 fn push_value(line: &mut String, value: &str) {
     let mut from = 0;
     for (at, byte) in value.bytes().enumerate().filter(|(_, byte)| must_be_escaped(*byte)) {

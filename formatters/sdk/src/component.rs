@@ -1,4 +1,4 @@
-//! Between the WIT's types and a formatter written in Rust: the trait, the manifest, the glue.
+//! The layer between the WIT's types and a formatter written in Rust: trait, manifest, glue code.
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize, Serializer};
@@ -6,41 +6,40 @@ use serde_json::value::RawValue;
 
 use crate::{Context, Error, Event, Level, Payload, Problem, RawEvent};
 
-/// A format: what it is called and how it turns one event into one payload.
+/// A format: its manifest, and the function that turns one event into one payload.
 pub trait Formatter {
-    /// The webhook's `format_options`. Give every member a default: what the webhook does not set is
-    /// absent. `#[serde(deny_unknown_fields)]`, as the host refuses what the schema does not name.
+    /// The webhook's `format_options`. Give every member a default: an option that the webhook does not set is absent.
+    /// Use `#[serde(deny_unknown_fields)]`: the host rejects options that the schema does not name.
     type Options: DeserializeOwned;
 
-    /// What the formatter tells the host about itself.
+    /// The manifest, which describes the formatter to the host.
     fn manifest() -> Manifest;
 
-    /// Turns one event into what one delivery carries. The same arguments give the same bytes.
+    /// Turns one event into the payload of one delivery. The same arguments give the same bytes.
     ///
     /// # Errors
-    /// Whatever of [`Error`] fits; unknown event types, unreadable events and unreadable options never
-    /// come this far.
+    /// Any [`Error`]. Unknown event types, unreadable events and invalid options are rejected before this is called.
     fn render(event: &Event<'_>, context: &Context, options: &Self::Options) -> Result<Payload, Error>;
 }
 
-/// The manifest that `describe` answers with; the WIT says what each member means.
+/// The manifest that `describe` returns; the WIT defines each member.
 #[derive(Debug, Clone, Serialize)]
 pub struct Manifest {
     /// The format's name, `[a-z][a-z0-9-]{0,62}`.
     pub name: &'static str,
     /// The formatter's own version, semantic.
     pub version: &'static str,
-    /// A person's name for the format, at most 80 characters.
+    /// A display name for the format, at most 80 characters.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub title: Option<&'static str>,
-    /// One sentence, at most 500 characters.
+    /// A description in one sentence, at most 500 characters.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<&'static str>,
-    /// Document or line.
+    /// The transports that the payload is made for.
     pub kind: Kind,
-    /// How several payloads make one.
+    /// The joining of a batch's payloads.
     pub join: Join,
-    /// The sandbox that the component needs. What is written in Rust is small.
+    /// The sandbox size that the component needs; Rust formatters fit the small one.
     #[serde(skip_serializing_if = "Size::is_small")]
     pub size: Size,
     /// The JSON Schema (2020-12) of the options, as JSON text. `None`: the format has no options.
@@ -49,7 +48,7 @@ pub struct Manifest {
 }
 
 impl Manifest {
-    /// A document that cannot be joined and has no options: the WIT's defaults.
+    /// A manifest with the WIT's defaults: a document that cannot be joined and has no options.
     pub const fn new(name: &'static str, version: &'static str) -> Self {
         Self {
             name,
@@ -68,37 +67,37 @@ fn json_as_it_is<S: Serializer>(schema: &Option<&str>, to: S) -> Result<S::Ok, S
     schema.map(serde_json::from_str::<&RawValue>).transpose().map_err(serde::ser::Error::custom)?.serialize(to)
 }
 
-/// What a payload is to a transport.
+/// The transports that a payload is made for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
-    /// A body for HTTP.
+    /// A body for HTTP only.
     Document,
-    /// One line of text without a line feed, for HTTP and for syslog.
+    /// One line of text without a line feed, for HTTP and syslog.
     Line,
 }
 
-/// How several payloads make one.
+/// The rule that makes one request body of a batch's payloads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Join {
-    /// Not at all.
+    /// They do not: each payload is a request of its own.
     None,
-    /// With a line feed between them.
+    /// Joined with a line feed.
     Newline,
-    /// One after the other.
+    /// Concatenated without a separator.
     Concatenate,
 }
 
-/// How much of a sandbox the component needs (since contract 1.1.0).
+/// The sandbox that the component needs (since contract 1.1.0).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Size {
-    /// What every host gives.
+    /// The standard sandbox, which every host has.
     #[default]
     Small,
-    /// For a component that carries an interpreter (JavaScript, Python): more memory, tables and instances. An
-    /// operator may have switched it off.
+    /// A sandbox with more memory, tables and instances, for a component that carries an interpreter (JavaScript,
+    /// Python). An operator can disable it.
     Large,
 }
 
@@ -108,31 +107,31 @@ impl Size {
     }
 }
 
-/// The options of a format that has none; its schema is [`NoOptions::SCHEMA`].
+/// The options of a format without options; its schema is [`NoOptions::SCHEMA`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NoOptions {}
 
 impl NoOptions {
-    /// An object without members.
+    /// The schema of an object without members.
     pub const SCHEMA: &'static str = r#"{"$schema":"https://json-schema.org/draft/2020-12/schema","type":"object","additionalProperties":false,"properties":{}}"#;
 }
 
-/// What the component answers to `describe`: the manifest as JSON.
+/// The component's `describe`: the manifest as JSON.
 ///
 /// # Panics
-/// When `options_schema` is not JSON; the shared tests call this, so a formatter finds out at home.
+/// When `options_schema` is not valid JSON. The shared tests call this, so the error shows before a component is built.
 pub fn describe<F: Formatter>() -> String {
     serde_json::to_string(&F::manifest()).expect("options_schema is JSON")
 }
 
-/// What the component answers to `format`: reads the options and the event, renders, and holds the
-/// payload against the transport's limit. The sandbox runs exactly this and nothing else.
+/// The component's `format`: parses the options and the event, renders, and enforces the transport's size limit. The
+/// sandbox runs exactly this function.
 ///
 /// # Errors
-/// `invalid-options` with a pointer to the member; `invalid-event` for what is no event;
-/// `unsupported-event` for a type that the SDK does not know; `internal` for a body over
-/// `context.max-bytes`; and what `render` returns.
+/// `invalid-options` with a pointer to the member; `invalid-event` for an event that cannot be parsed;
+/// `unsupported-event` for a type that the SDK does not know; `internal` for a body over `context.max-bytes`; and any
+/// error of `render`.
 pub fn format<F: Formatter>(event: &RawEvent, context: &Context, options: &str) -> Result<Payload, Error> {
     let options = parse_options::<F::Options>(options)?;
     let event = Event::parse(event)?;
@@ -146,7 +145,7 @@ pub fn format<F: Formatter>(event: &RawEvent, context: &Context, options: &str) 
     }
 }
 
-/// Adds a line to the call's log, which only a preview shows. Outside of a component it goes nowhere.
+/// Adds a line to the call's log, for the formatter's author; a preview shows it. Does nothing outside of a component.
 /// A formatter that never calls this imports nothing at all.
 pub fn log(level: Level, message: &str) {
     #[cfg(target_arch = "wasm32")]
@@ -159,7 +158,7 @@ fn parse_options<T: DeserializeOwned>(options: &str) -> Result<T, Error> {
     if let Ok(options) = serde_json::from_str(options) {
         return Ok(options);
     }
-    // Once more, slowly, to say where.
+    // Parse again with the slower deserializer that tracks the path of the error.
     let mut reader = serde_json::Deserializer::from_str(options);
     let problem = match serde_path_to_error::deserialize::<_, T>(&mut reader) {
         Ok(_) => Problem { pointer: String::new(), message: "the options are not one JSON object".into() },
@@ -168,7 +167,7 @@ fn parse_options<T: DeserializeOwned>(options: &str) -> Result<T, Error> {
     Err(Error::InvalidOptions(vec![problem]))
 }
 
-/// RFC 6901, sections 3 and 4.
+/// The path as a JSON pointer (RFC 6901, sections 3 and 4).
 fn pointer(path: &serde_path_to_error::Path) -> String {
     use serde_path_to_error::Segment;
     let mut pointer = String::new();
@@ -185,8 +184,8 @@ fn pointer(path: &serde_path_to_error::Path) -> String {
     pointer
 }
 
-/// Makes the type, a [`Formatter`], what the crate exports as a component. Only where components are
-/// built: natively the crate stays an ordinary library, of which one program may hold several.
+/// Exports the type, a [`Formatter`], as the crate's component. Has an effect only when a component is built: natively
+/// the crate stays an ordinary library, several of which can be linked into one program.
 #[macro_export]
 macro_rules! export_formatter {
     ($formatter:ty) => {
@@ -234,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_options_say_where() {
+    fn invalid_options_are_located() {
         assert!(parse_options::<Options>(r#"{"_list":[1]}"#).is_ok());
         assert_eq!(pointer_of(r#"{"_list":[1,"x"]}"#), "/_list/1");
         assert_eq!(pointer_of(r#"{"a/b~c":1}"#), "/a~1b~0c");

@@ -1,11 +1,11 @@
-//! Points in time in words, for people who read them in a place that knows no time zone of theirs: always UTC, and
-//! saying so. No destination's own dates are used (`{{DATE()}}` does not work in Teams, FORMATS, section 2).
+//! Dates in words, for readers in any time zone: always in UTC, and labelled so. A destination's own date markup is not
+//! used (`{{DATE()}}` does not work in Teams; FORMATS, section 2).
 
 use serde::Deserialize;
 use time::{OffsetDateTime, UtcOffset};
 
-/// How a language writes a date. The patterns are those of the Unicode CLDR (`long` date, `short` time) with a comma
-/// between date and time in every language; so are the names of the months.
+/// The date format of a language. Patterns and month names are those of the Unicode CLDR (`long` date, `short` time),
+/// with a comma between date and time in every language.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 pub enum Locale {
     /// `17 November 2026, 12:58 UTC`.
@@ -18,7 +18,7 @@ pub enum Locale {
     /// `17. November 2026, 12:58 UTC`.
     #[serde(rename = "de")]
     De,
-    /// `17 novembre 2026, 12:58 UTC`; the first of a month is `1er`.
+    /// `17 novembre 2026, 12:58 UTC`; the first day of a month is `1er`.
     #[serde(rename = "fr")]
     Fr,
     /// `17 de noviembre de 2026, 12:58 UTC`.
@@ -30,11 +30,11 @@ pub enum Locale {
 }
 
 impl Locale {
-    /// All of them.
+    /// All locales.
     pub const ALL: [Self; 6] = [Self::EnGb, Self::EnUs, Self::De, Self::Fr, Self::Es, Self::Nl];
 
-    /// The point in time to the minute, in UTC. `None` when it has no year of four digits there.
-    pub fn moment(self, time: OffsetDateTime) -> Option<String> {
+    /// The date and time to the minute, in UTC. `None` when the year does not have four digits.
+    pub fn date_time(self, time: OffsetDateTime) -> Option<String> {
         let time = time.checked_to_offset(UtcOffset::UTC)?;
         let year = u32::try_from(time.year()).ok().filter(|year| (1000..=9999).contains(year))?;
         let month = self.months().split(' ').nth(usize::from(u8::from(time.month()) - 1))?;
@@ -73,8 +73,8 @@ mod tests {
     use super::*;
     use crate::event::instant;
 
-    fn said(locale: Locale, text: &str) -> Option<String> {
-        locale.moment(instant(text).expect("RFC 3339"))
+    fn written(locale: Locale, text: &str) -> Option<String> {
+        locale.date_time(instant(text).expect("RFC 3339"))
     }
 
     #[test]
@@ -87,24 +87,24 @@ mod tests {
             (Locale::Es, "1 de marzo de 2026, 0:05 UTC", "17 de noviembre de 2026, 12:58 UTC"),
             (Locale::Nl, "1 maart 2026, 00:05 UTC", "17 november 2026, 12:58 UTC"),
         ] {
-            assert_eq!(said(locale, "2026-03-01T00:05:59.999Z").as_deref(), Some(morning));
-            // Whatever its zone is.
-            assert_eq!(said(locale, "2026-11-17T18:28:30.771+05:30").as_deref(), Some(afternoon));
+            assert_eq!(written(locale, "2026-03-01T00:05:59.999Z").as_deref(), Some(morning));
+            // The offset of the input does not matter.
+            assert_eq!(written(locale, "2026-11-17T18:28:30.771+05:30").as_deref(), Some(afternoon));
         }
-        assert_eq!(said(Locale::EnUs, "2026-11-17T23:00:00Z").as_deref(), Some("November 17, 2026, 11:00 PM UTC"));
-        assert_eq!(said(Locale::EnUs, "2026-11-17T01:00:00Z").as_deref(), Some("November 17, 2026, 1:00 AM UTC"));
+        assert_eq!(written(Locale::EnUs, "2026-11-17T23:00:00Z").as_deref(), Some("November 17, 2026, 11:00 PM UTC"));
+        assert_eq!(written(Locale::EnUs, "2026-11-17T01:00:00Z").as_deref(), Some("November 17, 2026, 1:00 AM UTC"));
     }
 
     #[test]
     fn a_year_of_four_digits_or_nothing() {
-        for (text, is_said) in [
+        for (text, is_written) in [
             ("0000-01-01T00:00:00+23:59", false),
             ("0999-12-31T23:59:59Z", false),
             ("1000-01-01T00:00:00Z", true),
             ("9999-12-31T23:59:59Z", true),
             ("9999-12-31T23:59:59-23:59", false),
         ] {
-            assert_eq!(said(Locale::default(), text).is_some(), is_said, "{text}");
+            assert_eq!(written(Locale::default(), text).is_some(), is_written, "{text}");
         }
     }
 

@@ -1,5 +1,5 @@
-//! One event, read leniently: the host has checked the envelope, nothing else is sure to be there or to
-//! be of the usual type.
+//! One event, parsed leniently: the host has checked the envelope; every other member may be absent or of an unexpected
+//! type.
 
 use std::borrow::Cow;
 use std::cell::OnceCell;
@@ -38,7 +38,7 @@ pub enum EventType {
 }
 
 impl EventType {
-    /// All of them.
+    /// All event types.
     pub const ALL: [Self; 10] = [
         Self::FindingAdded,
         Self::FindingVerified,
@@ -52,12 +52,12 @@ impl EventType {
         Self::MonitorAlert,
     ];
 
-    /// The type with this name.
+    /// The type with this name, if there is one.
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|known| known.name() == name)
     }
 
-    /// The name in events and subscriptions: `finding_added`.
+    /// The name used in events and subscriptions: `finding_added`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::FindingAdded => "finding_added",
@@ -73,7 +73,7 @@ impl EventType {
         }
     }
 
-    /// What happened, in words and without any value of the event: `New finding`.
+    /// The type in words, without any value of the event: `New finding`.
     pub const fn phrase(self) -> &'static str {
         match self {
             Self::FindingAdded => "New finding",
@@ -89,7 +89,7 @@ impl EventType {
         }
     }
 
-    /// The group in `data` that belongs to the type: `finding`.
+    /// The member of `data` that holds the event's content: `finding`.
     pub const fn group(self) -> &'static str {
         match self {
             Self::FindingAdded | Self::FindingVerified | Self::CriticalFinding => "finding",
@@ -103,46 +103,45 @@ impl EventType {
         }
     }
 
-    /// Whether the event is about one finding.
+    /// Returns true if the event is about one finding.
     pub const fn is_finding(self) -> bool {
         matches!(self, Self::FindingAdded | Self::FindingVerified | Self::CriticalFinding)
     }
 
-    /// Whether such events say how bad things are; the severity of all others is info, and a reader need not be
-    /// told.
+    /// Returns true if events of this type carry a severity. The severity of all others is info and need not be shown.
     pub const fn is_rated(self) -> bool {
         self.is_finding() || matches!(self, Self::MonitorAlert | Self::EngagementCompleted)
     }
 }
 
-/// One event. The parts of `data` are read when they are first asked for.
+/// One event. The parts of `data` are parsed on first use.
 #[derive(Debug)]
 pub struct Event<'a> {
-    /// The event's id, a UUID.
+    /// The event id, a UUID.
     pub id: &'a str,
-    /// The event's type.
+    /// The event type.
     pub kind: EventType,
-    /// When it happened: RFC 3339, UTC, milliseconds.
+    /// The time of the event: RFC 3339, UTC, milliseconds.
     pub occurred_at: &'a str,
-    /// The whole event as posted, without the white space around it.
+    /// The whole event as posted, without surrounding white space.
     pub json: &'a str,
-    /// The test that it belongs to; `None` where the event has none.
+    /// The engagement that the event belongs to, if it has one.
     pub engagement: Option<Engagement<'a>>,
-    /// The id of the event from which the host derived this one.
+    /// The id of the event that the host derived this one from.
     pub caused_by: Option<Cow<'a, str>>,
     data: Value<'a>,
     groups: OnceCell<Object<'a>>,
     group: OnceCell<Object<'a>>,
 }
 
-/// The test that an event belongs to.
+/// The engagement (a penetration test) that an event belongs to.
 #[derive(Debug)]
 pub struct Engagement<'a> {
-    /// The platform's id for it.
+    /// The platform's id of the engagement.
     pub id: Option<Cow<'a, str>>,
-    /// What people call it.
+    /// The engagement's display name.
     pub name: Option<Cow<'a, str>>,
-    /// For whom it is done.
+    /// The client that the engagement is done for.
     pub client: Option<Cow<'a, str>>,
     /// The object as posted.
     pub json: &'a RawValue,
@@ -151,18 +150,18 @@ pub struct Engagement<'a> {
 /// A CVSS score.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Cvss<'a> {
-    /// As posted: `9.8`, or whatever stands there.
+    /// The score as posted: `9.8`, or any other text.
     pub text: Cow<'a, str>,
-    /// Its value, when it is one of 0 to 10.
+    /// The numeric value, if it is from 0 to 10.
     pub score: Option<f64>,
 }
 
 impl<'a> Event<'a> {
-    /// Reads the envelope.
+    /// Parses the envelope.
     ///
     /// # Errors
-    /// `unsupported-event` for a type that is none of [`EventType`]; `invalid-event` when the text is not
-    /// a JSON object with an object `data`.
+    /// `unsupported-event` for a type that is not in [`EventType`]; `invalid-event` when the text is not a JSON object
+    /// with an object `data`.
     pub fn parse(event: &'a RawEvent) -> Result<Self, Error> {
         let kind = EventType::parse(&event.type_).ok_or_else(|| Error::UnsupportedEvent(event.type_.clone()))?;
         let json = event.json.trim_ascii();
@@ -198,12 +197,12 @@ impl<'a> Event<'a> {
         self.data.raw()
     }
 
-    /// The groups in `data`.
+    /// The members of `data`, as an object.
     pub fn groups(&self) -> &Object<'a> {
         self.groups.get_or_init(|| self.data.object())
     }
 
-    /// The group of the event's type (`finding` in `finding_added`); empty if it is no object.
+    /// The group of the event's type (`finding` in `finding_added`); empty if it is not an object.
     pub fn group(&self) -> &Object<'a> {
         self.group.get_or_init(|| self.groups().get(self.kind.group()).map(Value::object).unwrap_or_default())
     }
@@ -226,13 +225,13 @@ impl<'a> Event<'a> {
         self.engagement.as_ref()?.id.as_deref()
     }
 
-    /// For whom the engagement is done.
+    /// The client that the engagement is done for.
     pub fn engagement_client(&self) -> Option<&str> {
         self.engagement.as_ref()?.client.as_deref()
     }
 
-    /// How bad it is, by FORMATS, section 8: the word of the finding or monitor, else the finding's
-    /// score; of a finished engagement the worst that it counts more than none of; info for all else.
+    /// The severity by the rules of FORMATS, section 8: the word of the finding or monitor, else derived from the
+    /// finding's score; of a completed engagement the worst severity with a non-zero count; info for all other events.
     pub fn severity(&self) -> Severity {
         let word = || self.group().get("severity").and_then(Value::string).and_then(|word| Severity::parse(&word));
         let score = || self.cvss()?.score.and_then(Severity::from_score);
@@ -249,13 +248,13 @@ impl<'a> Event<'a> {
         }
     }
 
-    /// How bad it is on a scale of 0 to 10, see [`Severity::of_ten`]; of a finding its score counts, too.
+    /// The severity on a scale of 0 to 10, see [`Severity::of_ten`]; for a finding its CVSS score counts, too.
     pub fn level(&self) -> u8 {
         let score = if self.kind.is_finding() { self.cvss().and_then(|cvss| cvss.score) } else { None };
         self.severity().of_ten(score)
     }
 
-    /// The finding's CVSS: of a list the first that is a score, else whatever comes first.
+    /// The finding's CVSS score: in a list the first valid score, else the first item.
     pub fn cvss(&self) -> Option<Cvss<'a>> {
         let items = self.group().items("cvss");
         let score = |item: &Value<'a>| item.number().filter(|score| (0.0..=10.0).contains(score));
@@ -263,12 +262,12 @@ impl<'a> Event<'a> {
         Some(Cvss { text: item.text()?, score: score(item) })
     }
 
-    /// The finding's weaknesses, each as `CWE-89`, however they are written.
+    /// The finding's CWE identifiers, normalized to the form `CWE-89`.
     pub fn cwe(&self) -> Vec<Cow<'a, str>> {
         self.identifiers("cwe", "CWE-")
     }
 
-    /// The finding's vulnerabilities, each as `CVE-2021-44228`, however they are written.
+    /// The finding's CVE identifiers, normalized to the form `CVE-2021-44228`.
     pub fn cve(&self) -> Vec<Cow<'a, str>> {
         self.identifiers("cve", "CVE-")
     }
@@ -277,7 +276,7 @@ impl<'a> Event<'a> {
         self.group().items(member).into_iter().filter_map(Value::text).map(|text| with_prefix(text, prefix)).collect()
     }
 
-    /// The counts of a finished engagement's findings, worst first; only those that it has.
+    /// The finding counts of a completed engagement, worst severity first; absent ones are left out.
     pub fn counts(&self) -> Vec<(Severity, Value<'a>)> {
         let Some(findings) = self.group().get("findings") else {
             return Vec::new();
@@ -292,34 +291,34 @@ impl<'a> Event<'a> {
         Severity::ALL.into_iter().rev().filter_map(count).collect()
     }
 
-    /// The finding's title; `None` where there is no finding, or nothing of its title would be seen.
+    /// The finding's title; `None` for other events, or if none of the title is visible.
     pub fn title(&self) -> Option<Cow<'a, str>> {
         if self.kind.is_finding() { self.group().text("title") } else { None }
     }
 
-    /// What happened, as a title for people: a finding's own title, or a phrase with what is particular
-    /// about it: `Phase started: reconnaissance`. Holds text of the event, as it came.
+    /// A title for people: the finding's own title, or a phrase with the details of the event:
+    /// `Phase started: reconnaissance`. Contains raw text of the event.
     pub fn headline(&self) -> Cow<'a, str> {
         outline::headline(self)
     }
 
-    /// Everything that a person needs to know of the event, before any layout.
+    /// The content of the event for people, independent of any layout.
     pub fn outline(&self) -> Outline<'a> {
         Outline::of(self)
     }
 
-    /// [`Event::occurred_at`] as a point in time; `None` if the host sent no such thing.
+    /// [`Event::occurred_at`], parsed; `None` if it is not RFC 3339.
     pub fn time(&self) -> Option<OffsetDateTime> {
         instant(self.occurred_at)
     }
 }
 
-/// A time of an event, RFC 3339 with any offset.
+/// Parses an RFC 3339 time with any offset.
 pub fn instant(text: &str) -> Option<OffsetDateTime> {
     OffsetDateTime::parse(text, &Rfc3339).ok()
 }
 
-/// Milliseconds since 1970 of a time in RFC 3339; `None` of what is none, or was before.
+/// An RFC 3339 time in milliseconds since 1970; `None` if it cannot be parsed or is before 1970.
 pub(crate) fn milliseconds(text: &str) -> Option<i128> {
     let time = instant(text)?.unix_timestamp_nanos().div_euclid(1_000_000);
     (time >= 0).then_some(time)
@@ -329,7 +328,7 @@ fn invalid(pointer: &str, message: String) -> Error {
     Error::InvalidEvent(vec![Problem { pointer: pointer.into(), message }])
 }
 
-/// `89`, `cwe-89`, `CWE 89`, `CWE-89` are all `CWE-89`; what is none of these stays as it is.
+/// Normalizes `89`, `cwe-89`, `CWE 89` and `CWE-89` to `CWE-89`; other text is returned unchanged.
 fn with_prefix<'a>(text: Cow<'a, str>, prefix: &str) -> Cow<'a, str> {
     if text.starts_with(prefix) {
         return text;
@@ -393,7 +392,7 @@ mod tests {
     }
 
     #[test]
-    fn identifiers_however_they_are_written() {
+    fn identifiers_are_normalized() {
         for (cwe, expected) in [
             ("89", &["CWE-89"][..]),
             (r#""89""#, &["CWE-89"]),
@@ -410,7 +409,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_event() {
+    fn invalid_events_are_rejected() {
         let error = |kind: &str, json: &str| {
             let mut raw = raw(kind, "{}");
             raw.json = json.into();

@@ -1,19 +1,19 @@
-//! How a golden file is written, for a formatter in any language: `cargo test` in a formatter's crate
-//! (`testing::golden`) and the host's `heraldry formatter test` write the very same files.
+//! The golden file format, for formatters in any language: `cargo test` in a formatter's crate (`testing::golden`) and
+//! the host's `heraldry formatter test` write identical files.
 //!
-//! For the sample `SAMPLE` in the case `CASE` the file is `SAMPLE--CASE.EXT`, or `SAMPLE.EXT` when
-//! the case has no name. All are UTF-8, and all end with a line feed that belongs to the file.
+//! The file of sample `SAMPLE` in case `CASE` is `SAMPLE--CASE.EXT`, or `SAMPLE.EXT` when the case has no name. Files
+//! are UTF-8 and end with a line feed.
 //!
-//! A payload whose content type holds `json`, and whose body is one JSON document, is in `.json`: one object with
-//! the members `content_type` (a string), `headers` (a list of strings, `NAME: VALUE`) and `body` (the document),
-//! written by [`indent`]. Nothing in the body changes but the space between its tokens: members stay in their
-//! order, numbers and strings as they were written.
+//! A payload whose content type contains `json` and whose body is one JSON document is written as `.json`: one object
+//! with the members `content_type` (a string), `headers` (a list of strings, `NAME: VALUE`) and `body` (the document),
+//! laid out by [`indent`]. Only the white space between tokens changes: members keep their order, numbers and strings
+//! their spelling.
 //!
-//! Every other payload is in `.txt`: a line `Content-Type: ` with the content type, a line `NAME: VALUE` for each
-//! header, an empty line, the body to the byte, and a line feed. The place of a body that is no UTF-8 takes a line
-//! `body-base64: ` with the body in base64 (RFC 4648, section 4, with padding).
+//! Every other payload is written as `.txt`: a line `Content-Type: ` with the content type, a line `NAME: VALUE` for
+//! each header, an empty line, the exact body, and a line feed. A body that is not UTF-8 is replaced by a line
+//! `body-base64: ` with its base64 (RFC 4648, section 4, with padding).
 //!
-//! An error is in `.txt`, too. It is one of
+//! An error is written as `.txt`, too, in one of these forms:
 //!
 //! ```text
 //! error: unsupported-event TYPE
@@ -24,14 +24,14 @@
 //! error: internal: MESSAGE
 //! ```
 //!
-//! with a line of two spaces, pointer and message for each problem, in their order. Line breaks and other controls
-//! in a type, a pointer or a message are written as JSON would escape them (`\n`, `\u0007`).
+//! Each problem has a line: two spaces, pointer and message, in the given order. Line breaks and other control
+//! characters in a type, a pointer or a message are escaped as in JSON (`\n`, `\u0007`).
 
 use std::fmt::Write as _;
 
 use crate::{Error, Payload};
 
-/// A file's extension and text, as the head of this module has it.
+/// The extension and the text of a golden file, in the format described in this module.
 pub fn show(output: &Result<Payload, Error>) -> (&'static str, String) {
     let payload = match output {
         Ok(payload) => payload,
@@ -46,7 +46,7 @@ pub fn show(output: &Result<Payload, Error>) -> (&'static str, String) {
             payload.headers.iter().map(|header| format!("{}: {}", header.name, header.value)).collect();
         let content_type = serde_json::to_string(&payload.content_type).expect("a string");
         let headers = serde_json::to_string(&headers).expect("strings");
-        // One JSON document, so that any tool can read it.
+        // One JSON document, so that standard tools can read it.
         let document = format!(r#"{{"content_type":{content_type},"headers":{headers},"body":{body}}}"#);
         return ("json", indent(&document) + "\n");
     }
@@ -78,7 +78,7 @@ fn show_error(error: &Error) -> String {
     text
 }
 
-/// The text with its controls as JSON escapes them, and nothing else.
+/// Escapes control characters as JSON does, and nothing else.
 fn one_line(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
@@ -95,7 +95,7 @@ fn one_line(text: &str) -> String {
     out
 }
 
-/// RFC 4648, section 4, with padding.
+/// Base64 with padding (RFC 4648, section 4).
 fn base64(bytes: &[u8]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
@@ -109,7 +109,7 @@ fn base64(bytes: &[u8]) -> String {
     out
 }
 
-/// JSON text with one member or item a line; nothing but space outside of strings changes.
+/// Lays out JSON text with one member or item per line. Only white space outside of strings changes.
 pub fn indent(json: &str) -> String {
     let mut out = String::with_capacity(json.len() * 2);
     let mut depth = 0;
@@ -158,7 +158,7 @@ pub fn indent(json: &str) -> String {
     out
 }
 
-/// A filter that drops white space between tokens and keeps it in strings.
+/// A filter that drops white space between tokens and keeps it inside strings.
 fn kept_outside_strings() -> impl FnMut(&char) -> bool {
     let mut in_string = false;
     let mut escaped = false;
@@ -177,7 +177,7 @@ fn kept_outside_strings() -> impl FnMut(&char) -> bool {
     }
 }
 
-/// Whether the JSON text has no space between its tokens.
+/// Returns true if the JSON text has no white space between its tokens.
 pub fn is_compact(json: &str) -> bool {
     let mut kept = kept_outside_strings();
     json.chars().all(|c| kept(&c))
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn files_say_nothing_of_rust() {
+    fn golden_files_do_not_depend_on_rust() {
         let problem = |pointer: &str, message: &str| Problem { pointer: pointer.into(), message: message.into() };
         let rows = [
             (

@@ -1,5 +1,5 @@
-//! The second half of a formatter, for destinations that say in words what the status does not: it reads
-//! what was answered and says what that means (interface `interpret`, since contract 1.1.0).
+//! The optional second half of a formatter: interprets a destination's response, for services that report in the body
+//! what the status code does not tell (interface `interpret`, since contract 1.1.0).
 //!
 //! ```
 //! use heraldry_formatter::{Answer, Interpreter, Verdict};
@@ -10,7 +10,7 @@
 //!     fn interpret(answer: &Answer) -> Verdict {
 //!         match (answer.status, answer.text().trim()) {
 //!             (200..300, "queued") => Verdict::delivered(),
-//!             (_, "maintenance") => Verdict::retry("maintenance: the pager takes nothing at the moment"),
+//!             (_, "maintenance") => Verdict::retry("maintenance: the pager accepts no messages for now"),
 //!             (_, "no such key") => Verdict::failed("no such key: put the service's current key into the URL"),
 //!             _ => Verdict::by_status(),
 //!         }
@@ -30,86 +30,85 @@ pub use crate::interpreter_bindings::exports::heraldry::formatter::interpret::{
     Again, Answer, Header, Refusal, Verdict,
 };
 
-/// A type that knows what a destination's answers mean. Usually the one that is the
+/// Interprets the responses of a destination. Usually implemented by the type that is the
 /// [`Formatter`](crate::Formatter), too.
 pub trait Interpreter {
-    /// What the answer means; [`Verdict::by_status`] whenever you are not sure. The same answer gives the
-    /// same verdict.
+    /// The meaning of a response; [`Verdict::by_status`] whenever in doubt. The same response gives the same verdict.
     ///
-    /// Called after an attempt that was answered, never after one that was not (no connection, no answer
-    /// in time). The answer is the destination's text: whatever of it goes into a reason should be cut and
-    /// put on one line ([`crate::text::tidy`]).
+    /// Called after an attempt that got a response, never after a connection error or a timeout. The response is
+    /// third-party text: truncate any part of it that goes into a reason, and put it on one line
+    /// ([`crate::text::tidy`]).
     fn interpret(answer: &Answer) -> Verdict;
 }
 
 impl Answer {
-    /// An answer without headers, as a test needs it.
+    /// A response without headers, for tests.
     pub fn new(status: u16, body: impl Into<Vec<u8>>) -> Self {
         Self { status, headers: Vec::new(), body: body.into() }
     }
 
-    /// Whether the status is 200 to 299.
+    /// Returns true if the status is 200 to 299.
     pub fn is_success(&self) -> bool {
         (200..300).contains(&self.status)
     }
 
-    /// The value of the first header of that name, in any case.
+    /// The value of the first header with that name, ignoring case.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|header| header.name.eq_ignore_ascii_case(name)).map(|header| &*header.value)
     }
 
-    /// The body as text, at most 8 KiB of it; what is no UTF-8 is U+FFFD.
+    /// The body as text, at most 8 KiB of it; invalid UTF-8 becomes U+FFFD.
     pub fn text(&self) -> Cow<'_, str> {
         String::from_utf8_lossy(&self.body)
     }
 
-    /// How long the destination wants to be left alone, in milliseconds, from a body `{"retry_after": SECONDS}`;
-    /// `None` when it does not say so in a sane way.
+    /// The wait that a body `{"retry_after": SECONDS}` asks for, in milliseconds; `None` if it is missing or not a
+    /// non-negative number.
     pub fn retry_after_ms(&self) -> Option<u32> {
         let seconds = Object::parse(self.text().trim()).ok()?.get("retry_after")?.number()?;
         let ms = (seconds * 1000.0).ceil();
-        // A conversion saturates: what is longer than 49 days becomes 49 days, and the host cuts at an hour.
+        // The cast saturates: more than 49 days becomes 49 days, and the host caps the wait at an hour.
         (ms >= 0.0).then_some(ms as u32)
     }
 }
 
 impl Verdict {
-    /// What the status says.
+    /// Lets the HTTP status decide.
     pub const fn by_status() -> Self {
         Self::ByStatus
     }
 
-    /// The destination took it.
+    /// The destination accepted the delivery.
     pub const fn delivered() -> Self {
         Self::Delivered
     }
 
-    /// It did not, and may take it later: when, the webhook's own waits and `Retry-After` say.
+    /// A temporary failure: try again, when the webhook's backoff and `Retry-After` say.
     pub fn retry(reason: impl Into<String>) -> Self {
         Self::Retry(Again { after_ms: None, reason: reason.into() })
     }
 
-    /// It did not, and takes nothing before `after_ms` milliseconds are over. The host waits an hour at
-    /// most. `None` is [`Verdict::retry`].
+    /// A temporary failure: try again, but not before `after_ms` milliseconds have passed; the host caps this at an
+    /// hour. `None` is the same as [`Verdict::retry`].
     pub fn retry_after(after_ms: Option<u32>, reason: impl Into<String>) -> Self {
         Self::Retry(Again { after_ms, reason: reason.into() })
     }
 
-    /// It did not take this one and never will; the next one may pass.
+    /// A permanent failure of this delivery; later ones may succeed.
     pub fn failed(reason: impl Into<String>) -> Self {
         Self::Failed(Refusal { reason: reason.into(), deactivate: false })
     }
 
-    /// It will never take anything again: the webhook is switched off. Only where the destination says
-    /// that for certain; the owner has to switch it on by hand.
+    /// A permanent failure of the destination: the host deactivates the webhook, and its owner has to activate it by
+    /// hand. Use this only if the destination says so unambiguously.
     pub fn gone(reason: impl Into<String>) -> Self {
         Self::Failed(Refusal { reason: reason.into(), deactivate: true })
     }
 }
 
-/// Makes the type, an [`Interpreter`], what the component exports as `interpret`, beside
-/// [`export_formatter!`](crate::export_formatter). A crate that does not call this exports `format` alone and
-/// is never asked. Natively the crate stays an ordinary library.
+/// Exports the type, an [`Interpreter`], as the component's `interpret`, in addition to
+/// [`export_formatter!`](crate::export_formatter). A crate that does not call this exports `format` alone, and the HTTP
+/// status decides. Natively the crate stays an ordinary library.
 #[macro_export]
 macro_rules! export_interpreter {
     ($interpreter:ty) => {
@@ -135,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_is_easy_to_ask() {
+    fn response_accessors() {
         let header = |name: &str, value: &str| Header { name: name.into(), value: value.into() };
         let answer = Answer {
             headers: vec![header("retry-after", "7"), header("retry-after", "8")],
@@ -149,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn verdicts_say_what_they_are_called() {
+    fn verdict_constructors() {
         let failed = |deactivate| Verdict::Failed(Refusal { reason: "r".into(), deactivate });
         assert_eq!((Verdict::failed("r"), Verdict::gone("r")), (failed(false), failed(true)));
         assert_eq!(Verdict::retry("r"), Verdict::retry_after(None, "r"));

@@ -1,15 +1,16 @@
-//! Records of the Log Event Extended Format 2.0, as IBM QRadar reads it, in which no text becomes an attribute
+//! Records of the Log Event Extended Format 2.0, as IBM QRadar reads it, in which no text can forge an attribute
 //! (`LEEF:2.0|Vendor|Product|Version|EventID|x09|key=value<TAB>key=value`; FORMATS, section 11).
 //!
-//! The format has no escape. What its guide tells senders to avoid in a value is therefore written otherwise: the
-//! delimiter as a space, `|` and `^` as their full-width forms `｜` and `＾` (which Unicode's compatibility
-//! normalisation turns back), in an address of the web as `%7C` and `%5E`. A key stands once, one that the format
-//! defines goes with its type of value, and an own one is none of these.
+//! The format has no escapes. Characters that IBM's guide tells senders to avoid are therefore substituted: the
+//! delimiter by a space, `|` and `^` by their full-width forms `｜` and `＾` (which Unicode compatibility normalization
+//! maps back), in a web address by `%7C` and `%5E`. No key appears twice, a predefined key has its own value type, and
+//! a custom key cannot be a predefined one.
 //!
-//! A custom property of QRadar is a pattern like `key=([^\t]+)` that takes the first place where it fits, also one
-//! inside of a value: so attributes without any text of the event stand first, and `msg` last.
+//! A custom property of QRadar is a pattern like `key=([^\t]+)` that matches its first occurrence, which may be inside
+//! a value. Attributes without text of the event therefore come first, and `msg` last.
 //!
-//! What does not fit is cut and says so: `msg` first, then the longest values, then attributes from the last one on.
+//! A record over its limit is truncated visibly: first `msg`, then the longest values, then whole attributes from the
+//! last one on.
 //!
 //! ```
 //! use heraldry_formatter::leef::{Delimiter, Device, Headline, Port, Record, Text};
@@ -19,7 +20,7 @@
 //! let mut record = Record::new(device, headline, Delimiter::Caret);
 //! record.port(Port::DstPort, Some(443));
 //! record.text(Text::Url, Some("https://a.example/?x=1|2"));
-//! record.own("objectId", Some("F-0102"));
+//! record.custom("objectId", Some("F-0102"));
 //! record.message("a|b\nsev=1");
 //! let line = String::from_utf8(record.payload(None, 8000)?.body).unwrap_or_default();
 //! assert_eq!(
@@ -46,59 +47,61 @@ use crate::syslog::Head;
 use crate::text::{Rule, bare, tidy};
 use crate::{Error, Payload};
 
-/// The longest EventID, in bytes, so that it is not too long in characters; here also of vendor, product and version.
+/// The longest EventID, in bytes, an upper bound of the limit in characters; applied to vendor, product and version,
+/// too.
 pub const HEADER_FIELD: usize = 255;
-/// The longest value of most attributes: ours, the format names no limit.
+/// The longest value of most attributes, in bytes. Our choice: the format names no limit.
 pub const TEXT: usize = 1023;
-/// The longest `msg`: ours.
+/// The longest `msg`, in bytes. Our choice, too.
 pub const MESSAGE: usize = 4000;
 
-/// What sends the record. Each is cleaned and cut at [`HEADER_FIELD`]; of what nothing is left a `-` goes out.
+/// The sender of the record. Each field is cleaned and truncated at [`HEADER_FIELD`]; an empty one is sent as `-`.
 #[derive(Debug, Clone, Copy)]
 pub struct Device<'a> {
-    /// Who makes it.
+    /// The vendor's name.
     pub vendor: &'a str,
-    /// What it is; vendor and product together are unique.
+    /// The product's name; vendor and product together identify the log source type.
     pub product: &'a str,
-    /// Which of it.
+    /// The product's version.
     pub version: &'a str,
 }
 
-/// What QRadar files every event by. None of it may be the event's own text: these words are mapped once and for all.
+/// The fields by which QRadar classifies an event. They must not contain text of the event: QRadar maps each value
+/// once.
 #[derive(Debug, Clone, Copy)]
 pub struct Headline<'a> {
-    /// EventID: what kind of event this is, cut at [`HEADER_FIELD`].
+    /// EventID: the kind of event, truncated at [`HEADER_FIELD`].
     pub event_id: &'a str,
-    /// `cat`: which larger kind it belongs to.
+    /// `cat`: the category of the kind.
     pub category: &'a str,
-    /// `sev`: 1, the lowest, to 10; what is beyond is put to the nearest.
+    /// `sev`: 1 (lowest) to 10; other values are clamped.
     pub severity: u8,
-    /// `devTime`, RFC 3339. It goes out in milliseconds since 1970, of which QRadar takes 13 digits (from September
-    /// 2001 on, for some centuries); any other is left out, and then the time of the syslog header counts.
+    /// `devTime`, an RFC 3339 time. It is sent in milliseconds since 1970, of which QRadar accepts 13 digits (September
+    /// 2001 to the year 2286); any other time is left out, and the time of the syslog header applies.
     pub time: &'a str,
 }
 
-/// What stands between two attributes; as JSON `tab` and `caret`.
+/// The separator of attributes; as JSON `tab` and `caret`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Delimiter {
-    /// A tab, `x09`. A relay may change it: rsyslog makes `#011` of it unless it is told not to.
+    /// A tab, `x09`. A relay may change it: rsyslog replaces it by `#011` by default.
     #[default]
     Tab,
-    /// `^`, which passes everywhere.
+    /// `^`, which relays leave unchanged.
     Caret,
 }
 
 impl Delimiter {
-    /// The character.
-    const fn sign(self) -> char {
+    /// The delimiter character.
+    const fn character(self) -> char {
         match self {
             Self::Tab => '\t',
             Self::Caret => '^',
         }
     }
 
-    /// As the header names it.
+    /// The delimiter as the record's header names it.
     const fn name(self) -> &'static str {
         match self {
             Self::Tab => "x09",
@@ -107,23 +110,23 @@ impl Delimiter {
     }
 }
 
-/// One record. Add first what matters most: where there is too little room the last attributes go.
+/// One record. Add the most important attributes first: the last ones are dropped when the record is too long.
 #[derive(Debug)]
 pub struct Record<'a> {
     device: Device<'a>,
     event_id: Cow<'a, str>,
     delimiter: Delimiter,
-    /// Values in which `|` and `^` still stand.
+    /// Values in which `|` and `^` are not substituted yet.
     fields: Vec<Field<'a>>,
-    /// The keys of those that are addresses of the web.
+    /// The keys whose values are web addresses.
     web: Vec<&'static str>,
-    /// How many of the fields, the first ones, never go.
+    /// The number of leading fields that are never dropped.
     essential: usize,
     message: Field<'a>,
 }
 
 impl<'a> Record<'a> {
-    /// A record with its headline.
+    /// A record with its classification fields only.
     pub fn new(device: Device<'a>, headline: Headline<'a>, delimiter: Delimiter) -> Self {
         let event_id = header_field(headline.event_id);
         let message = field("msg", Cow::Borrowed(""), false);
@@ -137,8 +140,7 @@ impl<'a> Record<'a> {
         record
     }
 
-    /// Adds an address. Here and below: nothing is added where nothing of the value is left, and of two values for one
-    /// key the first stays.
+    /// Adds an IP address. Here and below: an empty value is ignored, and the first of two values for one key wins.
     pub fn address(&mut self, key: Address, address: Option<impl Into<IpAddr>>) {
         if let Some(address) = address {
             self.push(key.name(), Cow::Owned(address.into().to_string()), true);
@@ -152,7 +154,7 @@ impl<'a> Record<'a> {
         }
     }
 
-    /// Adds a text under a key that the format defines, cut at [`Text::max_bytes`].
+    /// Adds a text under a predefined key, truncated at [`Text::max_bytes`].
     pub fn text(&mut self, key: Text, text: Option<impl Into<Cow<'a, str>>>) {
         if let Some(text) = text {
             if key == Text::Url {
@@ -162,32 +164,32 @@ impl<'a> Record<'a> {
         }
     }
 
-    /// Adds a text under an own key, cut at [`TEXT`]. A name that is not ASCII letters and digits with a letter first,
-    /// or one that the format defines, is left out with its value.
-    pub fn own(&mut self, name: &'static str, text: Option<impl Into<Cow<'a, str>>>) {
-        self.add_own(name, text, false);
+    /// Adds a text under a custom key, truncated at [`TEXT`]. Ignored if the name is predefined, or not ASCII letters
+    /// and digits with a letter first.
+    pub fn custom(&mut self, name: &'static str, text: Option<impl Into<Cow<'a, str>>>) {
+        self.add_custom(name, text, false);
     }
 
-    /// Adds an own key's text of which half would be of no use, as of an id: where there is too little room in the
-    /// record it may go, but it is not cut further than [`TEXT`].
-    pub fn whole_own(&mut self, name: &'static str, text: Option<impl Into<Cow<'a, str>>>) {
-        self.add_own(name, text, true);
+    /// Adds a custom text that is useless when shortened, such as an id: in a record that is too long it may be
+    /// dropped, but it is never truncated below [`TEXT`].
+    pub fn whole_custom(&mut self, name: &'static str, text: Option<impl Into<Cow<'a, str>>>) {
+        self.add_custom(name, text, true);
     }
 
-    /// Adds an own key's address of the web: what must not stand in a value is percent-encoded.
-    pub fn own_url(&mut self, name: &'static str, text: Option<impl Into<Cow<'a, str>>>) {
+    /// Adds a web address under a custom key; characters not allowed in a value are percent-encoded.
+    pub fn custom_url(&mut self, name: &'static str, text: Option<impl Into<Cow<'a, str>>>) {
         self.web.push(name);
-        self.add_own(name, text, false);
+        self.add_custom(name, text, false);
     }
 
-    fn add_own(&mut self, name: &'static str, text: Option<impl Into<Cow<'a, str>>>, atomic: bool) {
-        debug_assert!(keys::is_own(name), "{name:?} is no key of one's own");
-        if let Some(text) = text.filter(|_| keys::is_own(name)) {
+    fn add_custom(&mut self, name: &'static str, text: Option<impl Into<Cow<'a, str>>>, atomic: bool) {
+        debug_assert!(keys::is_custom_name(name), "{name:?} is no key of one's own");
+        if let Some(text) = text.filter(|_| keys::is_custom_name(name)) {
             self.push(name, value(text, TEXT), atomic);
         }
     }
 
-    /// Sets `msg`, cut at [`MESSAGE`]: the last attribute, and the first that gives way.
+    /// Sets `msg`, truncated at [`MESSAGE`]: the last attribute, and the first to be shortened.
     pub fn message(&mut self, text: impl Into<Cow<'a, str>>) {
         self.message.value = value(text, MESSAGE);
     }
@@ -198,17 +200,17 @@ impl<'a> Record<'a> {
         }
     }
 
-    /// The record as what a delivery carries: one line of at most `max_bytes`, behind `head` over syslog.
+    /// Serializes the record as a delivery's payload: one line of at most `max_bytes`, after `head` over syslog.
     ///
     /// # Errors
-    /// `internal` when the header with the headline is too long.
+    /// `internal` when the header with the classification fields is too long.
     pub fn payload(mut self, head: Option<Head<'_>>, max_bytes: usize) -> Result<Payload, Error> {
         let mut line = String::with_capacity(2048);
         if let Some(head) = head {
             head.push_to(&mut line);
         }
         self.push_header(&mut line);
-        // The first attribute, and there is one, needs no delimiter.
+        // The first attribute needs no delimiter before it, which leaves one byte more.
         let room = max_bytes.saturating_add(1).checked_sub(line.len());
         if !room.is_some_and(|room| fit(&mut self.message, &mut self.fields, self.essential, room)) {
             return Err(too_long(line.len(), max_bytes));
@@ -216,11 +218,15 @@ impl<'a> Record<'a> {
         let begin = line.len();
         for field in self.fields.iter().chain([&self.message]).filter(|field| !field.value.is_empty()) {
             if line.len() > begin {
-                line.push(self.delimiter.sign());
+                line.push(self.delimiter.character());
             }
             line.push_str(field.name);
             line.push('=');
-            push_otherwise(&mut line, &field.value, if self.web.contains(&field.name) { percent } else { full_width });
+            push_substituted(
+                &mut line,
+                &field.value,
+                if self.web.contains(&field.name) { percent } else { full_width },
+            );
         }
         Ok(line_payload(line))
     }
@@ -239,7 +245,7 @@ impl<'a> Record<'a> {
     }
 }
 
-/// A field of the header, which stays whole whatever room there is.
+/// A header field; the header is never shortened to fit the record's limit.
 fn header_field(text: &str) -> Cow<'_, str> {
     let text = value(text, HEADER_FIELD);
     if text.is_empty() {
@@ -249,47 +255,46 @@ fn header_field(text: &str) -> Cow<'_, str> {
         return text;
     }
     let mut out = String::with_capacity(text.len() + 16);
-    push_otherwise(&mut out, &text, full_width);
+    push_substituted(&mut out, &text, full_width);
     Cow::Owned(out)
 }
 
-/// Beside its value an attribute has its key, `=` and a delimiter.
+/// An attribute takes, besides its value, the key, `=` and a delimiter.
 fn field<'a>(name: &'static str, value: Cow<'a, str>, atomic: bool) -> Field<'a> {
     let frame_bytes = name.len() + 2;
-    Field { name, label: None, value, frame_bytes, is_special: is_unwanted, escape_bytes: OTHERWISE - 1, atomic }
+    Field { name, label: None, value, frame_bytes, is_special: is_unwanted, escape_bytes: SUBSTITUTE_BYTES - 1, atomic }
 }
 
-/// What stands for `|` and `^` has three bytes, in either way of writing them.
-const OTHERWISE: usize = 3;
+/// The length of each substitute of `|` and `^`, in bytes.
+const SUBSTITUTE_BYTES: usize = 3;
 
-/// What the guide tells senders to avoid, but for the tab, which is a space by now.
+/// The characters that IBM's guide tells senders to avoid, except for the tab, which is a space by now.
 fn is_unwanted(byte: u8) -> bool {
     matches!(byte, b'|' | b'^')
 }
 
-/// For a text: what `|` and `^` look like.
+/// The substitute in a text: the full-width form.
 const fn full_width(unwanted: u8) -> &'static str {
     if unwanted == b'|' { "\u{FF5C}" } else { "\u{FF3E}" }
 }
 
-/// For an address of the web: what they mean (RFC 3986, section 2.1; neither may stand in one as it is).
+/// The substitute in a web address: percent-encoded (RFC 3986, section 2.1; neither character is legal in a URL).
 const fn percent(unwanted: u8) -> &'static str {
     if unwanted == b'|' { "%7C" } else { "%5E" }
 }
 
-/// Appends a value with what stands for `|` and `^`.
-fn push_otherwise(line: &mut String, value: &str, otherwise: fn(u8) -> &'static str) {
+/// Appends a value with the substitutes of `|` and `^`.
+fn push_substituted(line: &mut String, value: &str, substitute: fn(u8) -> &'static str) {
     let mut from = 0;
     for (at, byte) in value.bytes().enumerate().filter(|(_, byte)| is_unwanted(*byte)) {
         line.push_str(&value[from..at]);
-        line.push_str(otherwise(byte));
+        line.push_str(substitute(byte));
         from = at + 1;
     }
     line.push_str(&value[from..]);
 }
 
-/// `text` on one line, without the blanks around it, and at most `max_bytes` long once `|` and `^` are written
-/// otherwise, the mark included.
+/// `text` on one line, trimmed, and at most `max_bytes` long after substitution, truncation mark included.
 fn value<'a>(text: impl Into<Cow<'a, str>>, max_bytes: usize) -> Cow<'a, str> {
     match text.into() {
         Cow::Borrowed(text) => clean(text, max_bytes),
@@ -298,7 +303,7 @@ fn value<'a>(text: impl Into<Cow<'a, str>>, max_bytes: usize) -> Cow<'a, str> {
 }
 
 fn clean(text: &str, max_bytes: usize) -> Cow<'_, str> {
-    let cost = |c: char| if matches!(c, '|' | '^') { OTHERWISE } else { c.len_utf8() };
+    let cost = |c: char| if matches!(c, '|' | '^') { SUBSTITUTE_BYTES } else { c.len_utf8() };
     tidy(bare(text), Rule::SPACES, max_bytes, cost, TRUNCATED)
 }
 
@@ -308,9 +313,9 @@ mod tests {
 
     #[test]
     fn values() {
-        let written = |text: &str, max_bytes: usize, otherwise: fn(u8) -> &'static str| {
+        let written = |text: &str, max_bytes: usize, substitute: fn(u8) -> &'static str| {
             let mut out = String::new();
-            push_otherwise(&mut out, &value(text, max_bytes), otherwise);
+            push_substituted(&mut out, &value(text, max_bytes), substitute);
             assert!(out.len() <= max_bytes, "{out}");
             out
         };
@@ -330,12 +335,12 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_leaves_no_half_of_an_escape() {
+    fn truncation_keeps_substitutes_whole() {
         let headline = Headline { event_id: "e", category: "c", severity: 5, time: "" };
         let device = Device { vendor: "v", product: "p", version: "1" };
         for max_bytes in 100..400 {
             let mut record = Record::new(device, headline, Delimiter::Tab);
-            record.own_url("link", Some("|".repeat(300)));
+            record.custom_url("link", Some("|".repeat(300)));
             let line = String::from_utf8(record.payload(None, max_bytes).expect("fits").body).expect("UTF-8");
             assert!(line.len() <= max_bytes && line.len() + 4 > max_bytes, "{line}");
             let link = line.split_once("link=").expect("a link").1.strip_suffix(TRUNCATED).expect("the mark");

@@ -1,4 +1,4 @@
-//! What formatters share: everything that is not one destination's own business.
+//! The formatter SDK: what all formats share, and none of what is specific to one destination.
 //!
 //! A formatter is a type that implements [`Formatter`] and a line that exports it as a component:
 //!
@@ -26,12 +26,11 @@
 //! heraldry_formatter::export_formatter!(Headlines);
 //! ```
 //!
-//! `render` is plain Rust and runs wherever Rust runs; [`format()`] is the whole of what the component
-//! does, so that a test or a benchmark on the host calls exactly what the sandbox calls.
+//! `render` is plain Rust and runs anywhere; [`format()`] is all that the component does, so a native test or benchmark
+//! runs exactly what the sandbox runs.
 //!
-//! A destination that says in words what its status does not (a 200 that tells of a failure) is read by a second
-//! trait, [`Interpreter`], exported with [`export_interpreter!`]; who leaves it out is never asked, and the status
-//! decides:
+//! Some services report failures in the body of a response that has a success status. A second trait, [`Interpreter`],
+//! exported with [`export_interpreter!`], interprets responses. It is optional: without it the HTTP status decides.
 //!
 //! ```
 //! use heraldry_formatter::{Answer, Interpreter, Verdict};
@@ -41,7 +40,7 @@
 //! impl Interpreter for Headlines {
 //!     fn interpret(answer: &Answer) -> Verdict {
 //!         match answer.text().trim() {
-//!             "paper jam" => Verdict::retry_after(Some(60_000), "paper jam: somebody has to open the printer"),
+//!             "paper jam" => Verdict::retry_after(Some(60_000), "paper jam: open the printer"),
 //!             _ => Verdict::by_status(),
 //!         }
 //!     }
@@ -52,25 +51,25 @@
 //!
 //! Between the host and these traits:
 //!
-//! - [`component`]: the trait, the manifest, what lies between the WIT's types and the trait.
-//! - [`interpreter`]: what a destination's answer means.
-//! - [`options`]: option values that several formats have.
+//! - [`component`]: the trait, the manifest, and the glue between the WIT's types and the trait.
+//! - [`interpreter`]: the meaning of a destination's response.
+//! - [`options`]: option types that several formats use.
 //!
-//! What an event says:
+//! The content of an event:
 //!
 //! - [`event`]: a lenient view of one event; [`value`]: of any JSON inside it.
-//! - [`outline`]: what a person needs to know of an event, before any layout.
-//! - [`line`](mod@line): an event in one sentence, a target taken apart, values for formats of one line.
+//! - [`outline`]: the content for people, independent of any layout.
+//! - [`line`](mod@line): an event in one sentence, the parts of a target, values for single-line formats.
 //! - [`severity`], [`text`], [`link`], [`date`]: one rule each, the same in every format.
 //!
-//! Builders, which take raw text and from which nothing comes out that the destination refuses or misreads:
+//! Builders, which take raw text and never produce output that the destination rejects or misreads:
 //!
 //! - [`block_kit`]: Slack; [`adaptive_card`]: Teams.
-//! - [`cef`], [`leef`]: records of the Common Event Format and of IBM's; [`rfc5424`], [`rfc3164`]: messages of the newer and the older
-//!   syslog, between which [`syslog`] lets an owner choose.
+//! - [`cef`], [`leef`]: records of the Common Event Format and of IBM's LEEF; [`rfc5424`], [`rfc3164`]: messages of the
+//!   current and the legacy syslog protocol; [`syslog`] lets a webhook choose between them.
 //!
-//! For a formatter's own tests, behind the feature `testing`: golden files over the shared samples, events from a
-//! generator, strict readers.
+//! For a formatter's own tests, behind the feature `testing`: golden files over the shared samples, generated events,
+//! and strict parsers of the output formats.
 
 pub mod adaptive_card;
 #[cfg(all(target_arch = "wasm32", feature = "bump-allocator"))]
@@ -97,7 +96,7 @@ pub mod testing;
 pub mod text;
 pub mod value;
 
-/// What `wit/formatter.wit` says, as Rust. Generated; use the names that the crate re-exports.
+/// The bindings of `wit/formatter.wit`. Generated; use the names that the crate re-exports.
 #[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated from the WIT, whose documentation it carries")]
 pub mod bindings {
     wit_bindgen::generate!({
@@ -109,8 +108,8 @@ pub mod bindings {
     });
 }
 
-/// The interface `interpret` as Rust, in a world of its own: a crate that does not use it exports nothing of
-/// it. Generated; use [`interpreter`].
+/// The bindings of the interface `interpret`, in a world of their own, so that a crate that does not use it does not
+/// export it. Generated; use [`interpreter`].
 #[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated from the WIT, whose documentation it carries")]
 pub mod interpreter_bindings {
     wit_bindgen::generate!({

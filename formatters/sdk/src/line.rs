@@ -1,4 +1,4 @@
-//! What the formats of one line share: values without control characters, lines that fit, an event in one
+//! Common parts of the single-line formats: values without control characters, truncation to a limit, an event in one
 //! sentence, and the parts of a target.
 
 mod content;
@@ -17,17 +17,17 @@ use crate::outline::List;
 use crate::text::{Rule, bare, bytes, tidy};
 use crate::{Error, Payload};
 
-/// Stands at the end of every value and message that was cut.
+/// The truncation mark at the end of a shortened value or message.
 pub const TRUNCATED: &str = "[truncated]";
 
 /// The content type of every line format.
 pub const CONTENT_TYPE: &str = "text/plain; charset=utf-8";
 
-/// A value of several lines, for a format that can escape a line feed; elsewhere [`Rule::SPACES`].
+/// The rule for multi-line values in a format that can escape a line feed; other formats use [`Rule::SPACES`].
 pub const LINE_FEEDS: Rule = Rule { control: " ", line_break: "\n" };
 
-/// `text` as a value of a line: without the blanks around it, with `rule` put to it, and at most
-/// `max_bytes` long, [`TRUNCATED`] included. Empty when nothing is left.
+/// `text` as a value: trimmed, cleaned by `rule`, and at most `max_bytes` long, [`TRUNCATED`] included. Empty when
+/// nothing visible is left.
 pub fn value<'a>(text: impl Into<Cow<'a, str>>, rule: Rule, max_bytes: usize) -> Cow<'a, str> {
     match text.into() {
         Cow::Borrowed(text) => clean(text, rule, max_bytes),
@@ -45,21 +45,21 @@ fn clean(text: &str, rule: Rule, max_bytes: usize) -> Cow<'_, str> {
     tidy(bare(text), rule, max_bytes, bytes, TRUNCATED)
 }
 
-/// A finished line as what a delivery carries.
+/// A finished line as a delivery's payload.
 pub(crate) fn line_payload(line: String) -> Payload {
     Payload { content_type: CONTENT_TYPE.into(), headers: Vec::new(), body: line.into_bytes() }
 }
 
-/// Why there is no line: what has to stand in it, `head_bytes` of it, is more than the transport takes.
+/// The error for a header of `head_bytes` that exceeds the transport's limit by itself.
 pub(crate) fn too_long(head_bytes: usize, max_bytes: usize) -> Error {
     Error::Internal(format!("the header alone has {head_bytes} bytes, the transport takes {max_bytes}"))
 }
 
-/// Appends `text` with a backslash in front of each ASCII character that `special` names.
+/// Appends `text` with a backslash before each ASCII character that `special` selects.
 pub(crate) fn push_escaped(out: &mut String, text: &str, special: impl Fn(u8) -> bool) {
     let mut from = 0;
     for (at, &byte) in text.as_bytes().iter().enumerate() {
-        // Every byte below 0x80 is a character of its own in UTF-8.
+        // In UTF-8 a byte below 0x80 is a whole character.
         if byte < 0x80 && special(byte) {
             out.push_str(&text[from..at]);
             out.push('\\');
@@ -69,16 +69,15 @@ pub(crate) fn push_escaped(out: &mut String, text: &str, special: impl Fn(u8) ->
     out.push_str(&text[from..]);
 }
 
-/// The event in one sentence: its headline and what is particular about it. Holds text of the event, as
-/// it came.
+/// The event in one sentence: its headline and details. Contains raw text of the event.
 pub fn sentence<'a>(event: &Event<'a>) -> Cow<'a, str> {
     let headline = event.headline();
-    let particulars = particulars(event);
-    if particulars.is_empty() { headline } else { Cow::Owned(format!("{headline} ({particulars})")) }
+    let details = details(event);
+    if details.is_empty() { headline } else { Cow::Owned(format!("{headline} ({details})")) }
 }
 
-/// The running text that an event brings: a monitor's message, a finding's description; of a finding
-/// without a link also what one would read behind it. Text of the event, as it came.
+/// The prose of an event: a monitor's message, or a finding's description; for a finding without a link also the texts
+/// that the linked page would show. Raw text of the event.
 pub fn prose<'a>(event: &Event<'a>) -> Option<Cow<'a, str>> {
     let group = event.group();
     match event.kind {
@@ -102,8 +101,8 @@ pub fn prose<'a>(event: &Event<'a>) -> Option<Cow<'a, str>> {
     }
 }
 
-/// What the headline leaves out and no field of its own says.
-fn particulars(event: &Event<'_>) -> String {
+/// Details that neither the headline nor a separate field contains.
+fn details(event: &Event<'_>) -> String {
     let group = event.group();
     let text = |member| group.text(member);
     match event.kind {
@@ -162,7 +161,7 @@ fn push_lists(out: &mut String, lists: &[List<'_>]) {
             out.push_str(item);
         }
         if list.total > list.shown.len() {
-            // Writing into a string does not fail.
+            // Writing into a `String` cannot fail.
             let _ = write!(out, " and {} more", list.total - list.shown.len());
         }
     }

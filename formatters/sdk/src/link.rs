@@ -1,11 +1,12 @@
-//! Which texts become links that a person can press.
+//! The rule for text that becomes a clickable link.
 
-/// The text as a link's address, when it is one that may be pressed: an absolute `http` or `https` URL
-/// with a host and without userinfo, at most `max_len` bytes. Narrower than the URL standard on purpose,
-/// since what a receiver reads otherwise than we do is either refused, with the whole message, or a trap
-/// for the reader: a host is ASCII letters, digits, `-`, `.`, `_` or a bracketed IPv6 address. In what
-/// follows the host, everything that is not a printable ASCII character, and each of
-/// ``"<>\^`{|}`` and a stray `%`, is percent-encoded; a control character means that it is no URL.
+/// Returns the text as a URL if it is safe to click: an absolute `http` or `https` URL with a host and without
+/// userinfo, at most `max_len` bytes.
+///
+/// Stricter than the URL standard on purpose: where a receiver parses a URL differently, it either rejects the whole
+/// message or sends the reader to another host. A host is ASCII letters, digits, `-`, `.`, `_` or a bracketed IPv6
+/// address. After the host, every character that is not printable ASCII, each of ``"<>\^`{|}`` and a stray `%` are
+/// percent-encoded. Text with a control character is rejected.
 pub fn web_url(text: &str, max_len: usize) -> Option<String> {
     let text = text.trim();
     if text.len() > max_len || text.chars().any(char::is_control) {
@@ -26,7 +27,7 @@ pub fn web_url(text: &str, max_len: usize) -> Option<String> {
     (url.len() <= max_len).then_some(url)
 }
 
-/// A host and perhaps a port; `@` is in neither.
+/// Returns true for a host with an optional port; userinfo is not allowed.
 fn is_authority(authority: &str) -> bool {
     let (host, port) = match authority.rsplit_once(':') {
         Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
@@ -49,7 +50,7 @@ fn is_host(host: &str) -> bool {
         && !host.contains("..")
 }
 
-/// Percent-encodes (RFC 3986, section 2.1) what no component of a URL holds as it is.
+/// Percent-encodes (RFC 3986, section 2.1) the characters that no URL component allows.
 fn encode(tail: &str, url: &mut String) {
     const HEX: &[u8; 16] = b"0123456789ABCDEF";
     let bytes = tail.as_bytes();
@@ -73,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_becomes_a_link() {
+    fn safe_urls_become_links() {
         for (text, url) in [
             ("https://platform.example/f/1?a=b&c#d", "https://platform.example/f/1?a=b&c#d"),
             (" HTTPS://Platform.example ", "https://Platform.example"),
@@ -91,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not() {
+    fn unsafe_urls_do_not_become_links() {
         for text in [
             "",
             "platform.example",

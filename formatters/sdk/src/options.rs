@@ -1,24 +1,24 @@
-//! Option values that several formats have: read once, and then they cannot be wrong.
+//! Option types that several formats use. They are validated when they are parsed.
 
 use serde::{Deserialize, Deserializer};
 
-/// Reads a value that a webhook may leave out, but may not set to null, as the schemas say:
+/// Parses an option that may be absent but not null, as the schemas require:
 /// `#[serde(default, deserialize_with = "options::given")]`.
 ///
 /// # Errors
-/// When it is not a `T`.
+/// When the value is not a valid `T`.
 pub fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(from: D) -> Result<Option<T>, D::Error> {
     T::deserialize(from).map(Some)
 }
 
-/// 1 to `MAX` printable ASCII characters, none of them a space at an end: a name under which a receiver files
-/// something. In a JSON Schema: `minLength` 1, `maxLength` `MAX`, and the pattern `^[!-~]([ -~]*[!-~])?$`.
+/// A name of 1 to `MAX` printable ASCII characters, without a space at either end. In a JSON Schema: `minLength` 1,
+/// `maxLength` `MAX`, and the pattern `^[!-~]([ -~]*[!-~])?$`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct Printable<const MAX: usize>(String);
 
 impl<const MAX: usize> Printable<MAX> {
-    /// The name.
+    /// The name as given.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -42,8 +42,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_and_what_is_none() {
-        for (name, taken) in [
+    fn printable_names() {
+        for (name, is_valid) in [
             ("a", true),
             ("a b~!", true),
             ("12345", true),
@@ -55,7 +55,7 @@ mod tests {
             ("\u{7f}", false),
             ("é", false),
         ] {
-            assert_eq!(Printable::<5>::try_from(name.to_owned()).is_ok(), taken, "{name:?}");
+            assert_eq!(Printable::<5>::try_from(name.to_owned()).is_ok(), is_valid, "{name:?}");
         }
         #[derive(Debug, Deserialize)]
         struct Options {

@@ -1,7 +1,7 @@
-//! What a person needs to know of an event, before any layout: which facts, in which order, under which
-//! names. Formats for people lay it out; none decides again what matters.
+//! The content of an event for people, independent of any layout: which facts, in which order, with which labels.
+//! Formats for people lay it out and do not choose the content again.
 //!
-//! All text in here is the event's, as it came: cleaning, cutting and escaping are the format's.
+//! All text is the event's raw text: the format cleans, truncates and escapes it.
 
 #[cfg(test)]
 mod tests;
@@ -12,152 +12,151 @@ use std::borrow::Cow;
 use time::{Duration, OffsetDateTime};
 
 pub(crate) use self::title::headline;
-use self::title::{has_long_status, has_no_findings, has_status, is_good, sign, title};
+use self::title::{has_long_status, has_no_findings, has_status, is_good_news, symbol, title};
 use crate::Severity;
 use crate::event::{Event, EventType, instant};
 use crate::link::web_url;
 use crate::text::is_blank;
 use crate::value::{Object, Value};
 
-/// Of a list so many items are shown; the rest is counted (FORMATS, section 1).
+/// The most items of a list that are shown; the rest is counted (FORMATS, section 1).
 pub const LIST_SHOWN: usize = 10;
 
-/// What is longer, in bytes, needs its name and a line of its own.
+/// A longer value, in bytes, is shown as a labelled fact instead of in the summary.
 const BRIEF: usize = 60;
 
-/// The items of a list of one line, together, in bytes.
+/// The longest list, in bytes, whose items share one line.
 const SHORT_LIST: usize = 100;
 
 const ENGAGEMENT: &str = "Engagement";
 
-/// The most steps that are drawn.
-const STEPS_DRAWN: u32 = 12;
+/// The most steps that are shown as dots.
+const MAX_DOTS: u32 = 12;
 
-/// One event's content in the order in which a person wants it.
+/// The content of one event in the order of importance for a reader.
 #[derive(Debug)]
 pub struct Outline<'a> {
-    /// Stands before the title: how bad it is, else what kind of news.
-    pub sign: &'static str,
-    /// Whether it is good news: something is signed, done or mended.
-    pub is_good: bool,
-    /// What happened, or what was found.
+    /// A symbol shown before the title: the severity, else the kind of event.
+    pub symbol: &'static str,
+    /// True for good news: something is signed, done or fixed.
+    pub is_good_news: bool,
+    /// The headline: what happened, or what was found.
     pub title: Cow<'a, str>,
-    /// Values that the title holds: of use only where it had to be cut.
-    pub told: Vec<Fact<'a>>,
-    /// What is said in a few words each, without names: `Critical finding`, `CVSS 9.8`.
+    /// Values contained in the title; needed only if the title is truncated.
+    pub title_facts: Vec<Fact<'a>>,
+    /// Short statements without labels: `Critical finding`, `CVSS 9.8`.
     pub summary: Vec<Brief<'a>>,
-    /// How many findings of which severity, worst first.
+    /// The number of findings of each severity, worst first.
     pub tally: Vec<Count<'a>>,
-    /// How far the work is.
+    /// The progress of the engagement.
     pub step: Option<Step>,
-    /// What it is about: `finding.target` or `monitor.target`.
+    /// The affected target: `finding.target` or `monitor.target`.
     pub target: Option<Cow<'a, str>>,
-    /// Values with their names.
+    /// Labelled values.
     pub facts: Vec<Fact<'a>>,
-    /// Running text, perhaps of many lines: the description, a monitor's message, how a finding was
-    /// verified.
+    /// Prose, possibly of several lines: the description, a monitor's message, the verification of a finding.
     pub passages: Vec<Cow<'a, str>>,
-    /// What was seen, to be shown to the letter.
+    /// The evidence, to be shown verbatim.
     pub evidence: Option<Cow<'a, str>>,
-    /// Things that come in numbers.
+    /// Lists of assets or findings.
     pub lists: Vec<List<'a>>,
-    /// Where to read on: what the event offers, which may not be a web address at all.
+    /// Links to further details, as the event has them; they may not be web addresses at all.
     pub links: Vec<Link<'a>>,
-    /// Small print: what one needs to find it again, and how it was found.
+    /// Small print: identifiers, and how the finding was made.
     pub notes: Vec<Fact<'a>>,
 }
 
-/// A value and its name.
+/// A labelled value.
 #[derive(Debug, Clone)]
 pub struct Fact<'a> {
-    /// What the value is: `Parameter`.
+    /// The label: `Parameter`.
     pub label: &'static str,
-    /// The value, as it came.
+    /// The value, raw.
     pub value: Cow<'a, str>,
-    /// The value as a point in time, where it is meant to be one and is.
+    /// The value as a time, if it is meant to be one and can be parsed.
     pub time: Option<OffsetDateTime>,
 }
 
-/// A few words.
+/// A short statement.
 #[derive(Debug)]
 pub struct Brief<'a> {
-    /// The words: `61 pages`.
-    pub said: Cow<'a, str>,
-    /// The value in them and its name, for a table; `None` where that is the event's type or severity.
+    /// The statement: `61 pages`.
+    pub text: Cow<'a, str>,
+    /// The value in it with its label, for a table; `None` if the value is the event's type or severity.
     pub fact: Option<Fact<'a>>,
 }
 
-/// How many findings have one severity.
+/// The number of findings of one severity.
 #[derive(Debug)]
 pub struct Count<'a> {
-    /// Which.
+    /// The severity that is counted.
     pub severity: Severity,
-    /// How many, as it came: a number, or whatever stands there.
+    /// The count as posted: a number, or any other text.
     pub count: Cow<'a, str>,
 }
 
-/// One step of several.
+/// A step of a process with several steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Step {
-    /// Which it is: 1 to `total`.
+    /// The step's number, 1 to `total`.
     pub index: u32,
-    /// How many there are.
+    /// The number of steps.
     pub total: u32,
-    /// Whether it is behind us.
+    /// True if the step is completed.
     pub is_done: bool,
 }
 
 impl Step {
-    /// A disc for each step, full for what is done: `●◐○○○`. `None` where there are too many to draw.
-    pub fn drawn(self) -> Option<String> {
+    /// A progress bar of discs, filled for completed steps: `●◐○○○`. `None` if there are too many steps.
+    pub fn dots(self) -> Option<String> {
         let disc = |step: u32| match step.cmp(&self.index) {
             std::cmp::Ordering::Less => '●',
             std::cmp::Ordering::Equal if self.is_done => '●',
             std::cmp::Ordering::Equal => '◐',
             std::cmp::Ordering::Greater => '○',
         };
-        (self.total <= STEPS_DRAWN).then(|| (1..=self.total).map(disc).collect())
+        (self.total <= MAX_DOTS).then(|| (1..=self.total).map(disc).collect())
     }
 }
 
-/// The first items of a list, and how many it has.
+/// The first items of a list, with the total.
 #[derive(Debug)]
 pub struct List<'a> {
-    /// What the items are: `Still open`.
+    /// The label of the items: `Still open`.
     pub label: &'static str,
-    /// The same as a sign.
-    pub sign: &'static str,
-    /// How many there are.
+    /// A symbol for the label.
+    pub symbol: &'static str,
+    /// The number of items.
     pub total: usize,
-    /// At most [`LIST_SHOWN`].
+    /// The first items, at most [`LIST_SHOWN`].
     pub shown: Vec<Cow<'a, str>>,
 }
 
 impl List<'_> {
-    /// Whether one line holds what is shown, and commas between the items are enough to tell them apart.
+    /// Returns true if the items shown fit on one line and can be separated by commas.
     pub fn is_short(&self) -> bool {
         let is_word = |item: &Cow<'_, str>| !item.contains([' ', ',']);
         self.shown.iter().all(is_word) && self.shown.iter().map(|item| item.len()).sum::<usize>() <= SHORT_LIST
     }
 }
 
-/// Where to read on.
+/// A link to further details.
 #[derive(Debug)]
 pub struct Link<'a> {
-    /// What a button would say: `Open finding`.
+    /// The label of a button: `Open finding`.
     pub label: &'static str,
-    /// The address as it came; [`web_url`] says whether it may be pressed.
+    /// The address as posted; [`web_url`] decides whether it may become a link.
     pub address: Cow<'a, str>,
 }
 
 impl<'a> Outline<'a> {
-    /// Whether `told` has the engagement's name, so that nothing else need say it.
-    pub fn tells_engagement(&self) -> bool {
-        self.told.iter().any(|fact| fact.label == ENGAGEMENT)
+    /// Returns true if the title contains the engagement's name, so that it need not be shown again.
+    pub fn title_has_engagement(&self) -> bool {
+        self.title_facts.iter().any(|fact| fact.label == ENGAGEMENT)
     }
 
-    /// All values with their names but the target and those that the title tells, for formats that lay out tables and
-    /// say nothing of them elsewhere. No name stands twice, also not beside those of `told`.
+    /// All labelled values except for the target and those in the title, for formats that lay out tables and show these
+    /// values nowhere else. No label appears twice, nor does one of `title_facts`.
     pub fn table(&self) -> Vec<Fact<'a>> {
         let mut table: Vec<_> = self.summary.iter().filter_map(|brief| brief.fact.clone()).collect();
         let counts: Vec<_> =
@@ -174,13 +173,13 @@ impl<'a> Outline<'a> {
         table
     }
 
-    /// The outline of an event.
+    /// Builds the outline of an event.
     pub fn of(event: &Event<'a>) -> Self {
         let mut outline = Self {
-            sign: sign(event),
-            is_good: is_good(event),
+            symbol: symbol(event),
+            is_good_news: is_good_news(event),
             title: title(event),
-            told: Vec::new(),
+            title_facts: Vec::new(),
             summary: Vec::new(),
             tally: Vec::new(),
             step: None,
@@ -198,7 +197,7 @@ impl<'a> Outline<'a> {
             EventType::FindingVerified => {
                 outline.verification(&event.verification());
                 outline.finding(event);
-                // The proof is the news: its button is the second, after the finding's.
+                // The proof of concept is the news, but its button comes second, after the finding's.
                 outline.link("Open proof of concept", &event.verification(), "poc_url");
             }
             EventType::PhaseChanged => outline.phase(event),
@@ -215,15 +214,15 @@ impl<'a> Outline<'a> {
     fn finding(&mut self, event: &Event<'a>) {
         let finding = event.group();
         let severity = event.severity();
-        self.told("Title", event.title());
-        self.say(event.kind.phrase());
-        // A critical finding that is critical need not be called so twice.
+        self.title_fact("Title", event.title());
+        self.state(event.kind.phrase());
+        // A critical finding with severity critical is called so once.
         if event.kind != EventType::CriticalFinding || severity != Severity::Critical {
-            self.say(severity.title());
+            self.state(severity.title());
         }
         self.brief("CVSS", event.cvss().map(|cvss| cvss.text), |score| format!("CVSS {score}").into());
         for (label, identifiers) in [("CWE", event.cwe()), ("CVE", event.cve())] {
-            // `CWE-89` says what it is; what is written otherwise does not.
+            // `CWE-89` is self-explanatory; an identifier in any other form needs its label.
             if identifiers.iter().all(|identifier| identifier.starts_with(label)) {
                 self.brief(label, joined(&identifiers), |identifiers| identifiers);
             } else {
@@ -238,9 +237,9 @@ impl<'a> Outline<'a> {
         self.link("Open finding", finding, "url");
         self.note("Finding", finding.text("id"));
         self.note("Tool", finding.text("tool"));
-        // Once is what a reader expects.
+        // One occurrence is what a reader expects.
         self.note("Occurrences", finding.text("occurrences").filter(|times| times != "1"));
-        // With a link to the whole of it, these are one click away.
+        // With a link to the full finding, these values are one click away.
         let reachable = self.links.iter().any(|link| web_url(&link.address, usize::MAX).is_some());
         if !reachable {
             let remediation = finding.text("remediation");
@@ -260,10 +259,10 @@ impl<'a> Outline<'a> {
 
     fn phase(&mut self, event: &Event<'a>) {
         let phase = event.group();
-        self.told("Phase", phase.text("name"));
+        self.title_fact("Phase", phase.text("name"));
         match phase.text("status") {
             status if has_long_status(event) => self.fact("Status", status),
-            status => self.told("Status", status),
+            status => self.title_fact("Status", status),
         }
         let whole = |member| phase.text(member)?.trim().parse().ok();
         self.step = match (whole("index"), whole("total")) {
@@ -283,40 +282,40 @@ impl<'a> Outline<'a> {
 
     fn summary_of_findings(&mut self, event: &Event<'a>) {
         let summary = event.group();
-        self.told(ENGAGEMENT, event.engagement_name().map(|name| name.to_owned().into()));
+        self.title_fact(ENGAGEMENT, event.engagement_name().map(|name| name.to_owned().into()));
         let count = |(severity, count): (Severity, Value<'a>)| Some(Count { severity, count: count.text()? });
         let counts = event.counts();
         if counts.is_empty() {
             self.fact("Findings", summary.text("findings"));
         } else if has_no_findings(event) {
-            self.summary.push(Brief { said: "No findings".into(), fact: Fact::new("Findings", "none".into()) });
+            self.summary.push(Brief { text: "No findings".into(), fact: Fact::new("Findings", "none".into()) });
         } else {
             self.tally = counts.into_iter().filter_map(count).collect();
         }
-        self.moment("Started", summary.text("started_at"), event);
-        self.moment("Completed", summary.text("completed_at"), event);
+        self.time("Started", summary.text("started_at"), event);
+        self.time("Completed", summary.text("completed_at"), event);
         self.link("Open report", summary, "report_url");
     }
 
     fn authorization(&mut self, event: &Event<'a>) {
         let authorization = event.group();
-        self.told("Signer", authorization.text("signer"));
+        self.title_fact("Signer", authorization.text("signer"));
         self.brief("Role", authorization.text("role"), |role| role);
-        self.moment("Signed", authorization.text("signed_at"), event);
+        self.time("Signed", authorization.text("signed_at"), event);
         self.list("Scope", "🎯", authorization);
         self.link("Open authorization", authorization, "url");
     }
 
     fn retest(&mut self, retest: &Object<'a>) {
-        for (label, sign) in [("Fixed", "✅"), ("Still open", "❌"), ("Regressed", "⚠️")] {
-            self.list_unless_counted(label, sign, retest);
+        for (label, symbol) in [("Fixed", "✅"), ("Still open", "❌"), ("Regressed", "⚠️")] {
+            self.list_unless_counted(label, symbol, retest);
         }
         self.link("Open retest", retest, "url");
         self.note("Retest", retest.text("id"));
     }
 
     fn report(&mut self, report: &Object<'a>) {
-        self.told("Report", report.text("title"));
+        self.title_fact("Report", report.text("title"));
         self.brief("Kind", report.text("kind"), |kind| kind);
         self.brief("Framework", report.text("framework"), |framework| framework);
         self.brief("Format", report.text("format"), |format| format.to_ascii_uppercase().into());
@@ -328,40 +327,40 @@ impl<'a> Outline<'a> {
     }
 
     fn surface(&mut self, surface: &Object<'a>) {
-        for (label, sign) in [("Added", "➕"), ("Removed", "➖"), ("Changed", "✏️")] {
-            self.list_unless_counted(label, sign, surface);
+        for (label, symbol) in [("Added", "➕"), ("Removed", "➖"), ("Changed", "✏️")] {
+            self.list_unless_counted(label, symbol, surface);
         }
         self.link("Open surface", surface, "url");
     }
 
     fn monitor(&mut self, event: &Event<'a>) {
         let monitor = event.group();
-        self.told("Monitor", monitor.text("name"));
-        self.say(format!("{} severity", event.severity().title()));
+        self.title_fact("Monitor", monitor.text("name"));
+        self.state(format!("{} severity", event.severity().title()));
         self.target = monitor.text("target");
         self.passages.extend(monitor.text("message"));
         self.link("Open monitor", monitor, "url");
         self.note("Monitor", monitor.text("id"));
     }
 
-    fn say(&mut self, said: impl Into<Cow<'a, str>>) {
-        self.summary.push(Brief { said: said.into(), fact: None });
+    fn state(&mut self, text: impl Into<Cow<'a, str>>) {
+        self.summary.push(Brief { text: text.into(), fact: None });
     }
 
     fn fact(&mut self, label: &'static str, value: Option<Cow<'a, str>>) {
         self.facts.extend(value.and_then(|value| Fact::new(label, value)));
     }
 
-    fn told(&mut self, label: &'static str, value: Option<Cow<'a, str>>) {
-        self.told.extend(value.and_then(|value| Fact::new(label, value)));
+    fn title_fact(&mut self, label: &'static str, value: Option<Cow<'a, str>>) {
+        self.title_facts.extend(value.and_then(|value| Fact::new(label, value)));
     }
 
     fn note(&mut self, label: &'static str, value: Option<Cow<'a, str>>) {
         self.notes.extend(value.and_then(|value| Fact::new(label, value)));
     }
 
-    /// Left out where the event's own time says as much.
-    fn moment(&mut self, label: &'static str, value: Option<Cow<'a, str>>, event: &Event<'a>) {
+    /// Adds a time, unless it is the event's own.
+    fn time(&mut self, label: &'static str, value: Option<Cow<'a, str>>, event: &Event<'a>) {
         let Some(fact) = value.and_then(|value| Fact::new(label, value)) else {
             return;
         };
@@ -370,37 +369,42 @@ impl<'a> Outline<'a> {
         self.facts.extend((!at_once).then_some(Fact { time, ..fact }));
     }
 
-    /// In the summary, as `said` has it; a fact where it is longer than a few words.
-    fn brief(&mut self, label: &'static str, value: Option<Cow<'a, str>>, said: impl Fn(Cow<'a, str>) -> Cow<'a, str>) {
+    /// Adds a value to the summary, phrased by `phrase`; a value that is too long for it becomes a fact.
+    fn brief(
+        &mut self,
+        label: &'static str,
+        value: Option<Cow<'a, str>>,
+        phrase: impl Fn(Cow<'a, str>) -> Cow<'a, str>,
+    ) {
         match value.filter(|value| !is_blank(value)) {
             Some(value) if value.len() <= BRIEF => {
                 let fact = Fact::new(label, value.clone());
-                self.summary.push(Brief { said: said(value), fact });
+                self.summary.push(Brief { text: phrase(value), fact });
             }
             value => self.fact(label, value),
         }
     }
 
-    /// Of several addresses the first: a button has one.
+    /// Adds a link. Of several addresses the first is used: a button has one.
     fn link(&mut self, label: &'static str, group: &Object<'a>, member: &str) {
         let first = group.items(member).first().and_then(|address| address.text());
         self.links.extend(first.map(|address| Link { label, address }));
     }
 
-    /// A bare number in the place of a list says how many there are, which the title tells.
-    fn list_unless_counted(&mut self, label: &'static str, sign: &'static str, group: &Object<'a>) {
+    /// Adds a list, unless a bare number stands in its place: the title contains that count.
+    fn list_unless_counted(&mut self, label: &'static str, symbol: &'static str, group: &Object<'a>) {
         if !group.get(&member_name(label)).is_some_and(Value::is_number) {
-            self.list(label, sign, group);
+            self.list(label, symbol, group);
         }
     }
 
-    /// The list in the member that is called like the label: `Still open` is `still_open`.
-    fn list(&mut self, label: &'static str, sign: &'static str, group: &Object<'a>) {
+    /// Adds the list in the member named like the label: `Still open` is `still_open`.
+    fn list(&mut self, label: &'static str, symbol: &'static str, group: &Object<'a>) {
         let items = group.items(&member_name(label));
         if !items.is_empty() {
             self.lists.push(List {
                 label,
-                sign,
+                symbol,
                 total: items.len(),
                 shown: items.iter().take(LIST_SHOWN).map(|item| item_text(*item)).collect(),
             });
@@ -426,23 +430,23 @@ fn joined<'a>(items: &[Cow<'a, str>]) -> Option<Cow<'a, str>> {
     }
 }
 
-/// A list's item for people. Assets and findings come as a name or as an object: of one, what names it
-/// comes first, then what is said of it: `staging.contoso.example:8443 (service: nginx 1.25)`.
+/// A list item for people. Assets and findings are names or objects; for an object its name comes first, then its other
+/// members: `staging.contoso.example:8443 (service: nginx 1.25)`.
 pub fn item_text<'a>(item: Value<'a>) -> Cow<'a, str> {
     let members = item.object();
     let name =
         ["asset", "id", "name", "title", "host", "target", "url"].into_iter().find_map(|member| members.text(member));
     let Some(mut name) = name else {
-        // A text of which nothing would be seen still counts: its JSON shows what it is.
+        // An item without visible text still counts: show its JSON.
         return item.text().unwrap_or_else(|| Cow::Borrowed(item.json()));
     };
-    let said: Vec<_> = ["title", "kind", "detail"]
+    let details: Vec<_> = ["title", "kind", "detail"]
         .into_iter()
         .filter_map(|member| members.text(member))
-        .filter(|said| *said != name)
+        .filter(|detail| *detail != name)
         .collect();
-    if !said.is_empty() {
-        name = Cow::Owned(format!("{name} ({})", said.join(": ")));
+    if !details.is_empty() {
+        name = Cow::Owned(format!("{name} ({})", details.join(": ")));
     }
     name
 }

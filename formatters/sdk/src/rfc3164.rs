@@ -1,8 +1,8 @@
-//! The older syslog, `<PRI>Mmm dd hh:mm:ss HOST TAG: MSG` (RFC 3164, section 4.1), for collectors that read nothing
-//! newer. The header has neither a year nor a zone: [`UtcOffset`] says whose clock it shows.
+//! The legacy syslog protocol, `<PRI>Mmm dd hh:mm:ss HOST TAG: MSG` (RFC 3164, section 4.1), for collectors that do not
+//! read RFC 5424. The header has neither a year nor a time zone: [`UtcOffset`] sets the zone of its time.
 //!
-//! There is no structured data, so that facts go as `name="value"` behind the text. In both `"` and `\` take a
-//! backslash: an unescaped quote is never the event's, and no text becomes a fact.
+//! There is no structured data, so parameters follow the text as `name="value"`. In both, `"` and `\` are escaped by a
+//! backslash: an unescaped quote never comes from the event, so that no text can forge a parameter.
 //!
 //! ```
 //! use heraldry_formatter::Severity;
@@ -26,14 +26,14 @@
 //! # Ok::<(), heraldry_formatter::Error>(())
 //! ```
 
-mod choices;
+mod options;
 #[cfg(test)]
 mod property;
 
 use std::fmt::Write as _;
 use std::net::Ipv4Addr;
 
-pub use choices::{Tag, UtcOffset};
+pub use options::{Tag, UtcOffset};
 use time::OffsetDateTime;
 
 use crate::event::instant;
@@ -50,35 +50,35 @@ pub const MAX_TAG: usize = 32;
 /// The longest HOSTNAME, in characters: the longest label of a name (RFC 1035, section 2.3.4).
 const MAX_HOST: usize = 63;
 
-/// What stands for a host or a tag of which nothing is left: there is no nil, and rsyslog takes `-` for a tag.
+/// Replaces an empty host or tag: the protocol has no nil value, and rsyslog parses `-` as a tag.
 const NO_NAME: &str = "heraldry";
 
-/// The header of an RFC 3164 message and the space behind it, with or without the tag.
+/// The header of an RFC 3164 message with the trailing space, with or without a tag.
 #[derive(Clone, Copy, Debug)]
 pub struct Header<'a> {
-    /// What kind of sender this is.
+    /// The syslog facility.
     pub facility: Facility,
-    /// How bad it is.
+    /// The severity, which becomes part of PRI.
     pub severity: Severity,
-    /// The time of the event, RFC 3339. Of what is none, neither TIMESTAMP nor HOSTNAME goes out: such a message is
+    /// The time of the event, RFC 3339. If it cannot be parsed, TIMESTAMP and HOSTNAME are left out: such a message is
     /// legal, and its first receiver fills in both (section 4.3.2).
     pub timestamp: &'a str,
-    /// The zone in which the time is shown.
+    /// The time zone in which the time is written.
     pub utc_offset: UtcOffset,
-    /// The sender's name. An IPv4 address goes out as it is, of a name the first label: the domain must not be part
-    /// of it (section 4.1.2), at most 63 characters. What is no ASCII letter, digit, `-` or `_` becomes `-`, and none
-    /// of these two stands at an end: rsyslog 8.2302 takes such a name for a tag. So it does with an IPv6 address,
-    /// which QRadar could not route either: its colons become `-`, too.
+    /// The sender's name. An IPv4 address is sent as it is; of a name the first label, because the domain must not be
+    /// part of it (section 4.1.2), at most 63 characters. Characters other than ASCII letters, digits, `-` and `_`
+    /// become `-`, and neither of these two stands at an end: rsyslog 8.2302 parses such a name as a tag. It does the
+    /// same with an IPv6 address, which QRadar cannot route by either: its colons become `-`, too.
     pub host_name: &'a str,
-    /// The program, of which the ASCII letters and digits go out, at most [`MAX_TAG`], and a colon and a space behind
-    /// them. Without a tag the message follows the host's name at once; relays take its first word for one.
+    /// The program name, reduced to its ASCII letters and digits, at most [`MAX_TAG`], and followed by a colon and a
+    /// space. Without a tag the message directly follows the host name; relays parse its first word as the tag.
     pub tag: Option<&'a str>,
 }
 
 impl Header<'_> {
-    /// Appends the header and the space behind it.
+    /// Appends the header and a trailing space.
     pub fn push_to(&self, out: &mut String) {
-        // Writing into a string does not fail.
+        // Writing into a `String` cannot fail.
         let _ = write!(out, "<{}>", self.facility.priority(self.severity));
         if let Some(time) = instant(self.timestamp).and_then(|time| self.utc_offset.local(time)) {
             push_time(out, time);
@@ -91,8 +91,8 @@ impl Header<'_> {
         }
     }
 
-    /// The message with that content as what a delivery carries: one line of at most [`MAX_BYTES`], or of fewer where
-    /// the content's own limit is lower.
+    /// The message as a delivery's payload: one line of at most [`MAX_BYTES`], or the content's own limit if that is
+    /// lower.
     ///
     /// # Errors
     /// `internal` when the header alone is too long.
@@ -112,12 +112,12 @@ impl Header<'_> {
     }
 }
 
-/// Ours: RFC 3164 leaves CONTENT free (section 4.1.3).
+/// Our choice: RFC 3164 leaves CONTENT free (section 4.1.3).
 fn must_be_escaped(byte: u8) -> bool {
     matches!(byte, b'"' | b'\\')
 }
 
-/// `Mmm dd hh:mm:ss ` (section 4.1.2): a day below 10 has a space before it.
+/// `Mmm dd hh:mm:ss ` (section 4.1.2): a day below 10 is padded with a space.
 fn push_time(out: &mut String, time: OffsetDateTime) {
     const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
     let month = MONTHS[usize::from(u8::from(time.month())) - 1];
@@ -146,7 +146,7 @@ fn push_tag(out: &mut String, tag: &str) {
     }
 }
 
-/// `name="value"`, a space before each but where nothing stands before the first.
+/// `name="value"`, each after a space, except for the first if nothing precedes it.
 fn push_facts(line: &mut String, at_begin: bool, params: &[Field<'_>]) {
     for (index, param) in params.iter().filter(|param| !param.value.is_empty()).enumerate() {
         if index > 0 || !at_begin {
@@ -186,12 +186,12 @@ mod tests {
         for none in ["", "now", "2026-11-17", "2026-13-17T10:12:45.120Z", "Nov 17 10:12:45"] {
             assert_eq!(header(none, "Z", "h", Some("t")), "<130>t: ", "{none}");
         }
-        // A year that no RFC 3339 time has.
+        // Year 10000 in this zone, which RFC 3339 cannot express.
         assert_eq!(header("9999-12-31T23:59:59.999Z", "+14:00", "h", None), "<130>");
     }
 
     #[test]
-    fn a_host_is_one_word_without_domain() {
+    fn a_host_is_its_first_label() {
         for (name, expected) in [
             ("heraldry.example", "heraldry"),
             ("heraldry", "heraldry"),

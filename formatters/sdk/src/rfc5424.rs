@@ -1,8 +1,8 @@
-//! Syslog messages of RFC 5424 that no receiver misreads, whatever text goes in (FORMATS, section 4).
+//! Syslog messages of RFC 5424 that no receiver misreads, regardless of the input text (FORMATS, section 4).
 //!
-//! Nothing in a text can end a value, a message or a line: a receiver that splits lines or runs out of room
-//! would believe what comes after. What does not fit is cut and says so: MSG first, then the longest values,
-//! then parameters from the last one on.
+//! No text can end a value, a message or a line: a receiver that splits at lines or has a shorter limit would read the
+//! rest as another message. A message over its limit is truncated visibly: first MSG, then the longest values, then
+//! whole parameters from the last one on.
 //!
 //! ```
 //! use heraldry_formatter::Severity;
@@ -38,35 +38,35 @@ pub use names::{AppName, Facility, SdId};
 use crate::line::{Content, Field, fit, line_payload, push_escaped, too_long};
 use crate::{Error, Payload, Severity};
 
-/// The most bytes of a whole line over syslog when the transport names no limit of its own: what a
-/// TLS receiver should take is 8192 (RFC 5425, section 4.3.1), and rsyslog reads what comes after
-/// 8096 as a new message.
+/// The most bytes of a line over syslog when the transport names no limit. A TLS receiver should accept 8192 (RFC 5425,
+/// section 4.3.1), but rsyslog reads everything after 8096 as a new message.
 pub const MAX_BYTES: usize = 8000;
 
-/// The HEADER of an RFC 5424 message and the space behind it (section 6.2). PROCID is always nil:
-/// what speaks is not a process whose restarts matter to the reader.
+/// The HEADER of an RFC 5424 message with the trailing space (section 6.2). PROCID is always nil: a restart of this
+/// host means nothing to the reader of a finding.
 #[derive(Clone, Copy, Debug)]
 pub struct Header<'a> {
-    /// What kind of sender this is.
+    /// The syslog facility.
     pub facility: Facility,
-    /// How bad it is (FORMATS, section 8, has the numbers).
+    /// The severity, which becomes part of PRI (FORMATS, section 8).
     pub severity: Severity,
-    /// The time of the event; nil goes out when it is not `YYYY-MM-DDTHH:MM:SS.mmmZ`.
+    /// The time of the event; sent as nil unless it is `YYYY-MM-DDTHH:MM:SS.mmmZ`.
     pub timestamp: &'a str,
-    /// The sender's name, at most 255 characters go out; here and below, what is no printable ASCII becomes `-`.
+    /// The sender's name, truncated at 255 characters. Here and below, characters that are not printable ASCII become
+    /// `-`.
     pub host_name: &'a str,
-    /// At most 48 characters go out.
+    /// APP-NAME, truncated at 48 characters.
     pub app_name: &'a str,
-    /// At most 32 characters go out.
+    /// MSGID, truncated at 32 characters.
     pub msgid: &'a str,
 }
 
 impl Header<'_> {
-    /// Appends the header and the space behind it.
+    /// Appends the header and a trailing space.
     pub fn push_to(&self, out: &mut String) {
         let priority = self.facility.priority(self.severity);
         let timestamp = if is_timestamp(self.timestamp) { self.timestamp } else { "-" };
-        // Writing into a string does not fail.
+        // Writing into a `String` cannot fail.
         let _ = write!(out, "<{priority}>1 {timestamp} ");
         push_name(out, self.host_name, 255);
         out.push(' ');
@@ -77,7 +77,7 @@ impl Header<'_> {
     }
 }
 
-/// Appends a header field: at most `max` characters of 33 to 126, nil when there is none.
+/// Appends a header field: at most `max` characters from 33 to 126, or nil if it is empty.
 fn push_name(out: &mut String, name: &str, max: usize) {
     let name = name.trim();
     if name.is_empty() {
@@ -86,8 +86,8 @@ fn push_name(out: &mut String, name: &str, max: usize) {
     out.extend(name.chars().take(max).map(|c| if c.is_ascii_graphic() { c } else { '-' }));
 }
 
-/// Whether `text` is a TIMESTAMP of RFC 5424 (section 6.2.3) in the one form that the host gives:
-/// milliseconds, UTC, no leap second.
+/// Returns true for a TIMESTAMP of RFC 5424 (section 6.2.3) in the form that the host sends: milliseconds, UTC, no leap
+/// second.
 fn is_timestamp(text: &str) -> bool {
     const FORM: &[u8; 24] = b"0000-00-00T00:00:00.000Z";
     let bytes = text.as_bytes();
@@ -104,23 +104,23 @@ fn is_timestamp(text: &str) -> bool {
         && number(17) <= 59
 }
 
-/// What stands in front of MSG when it begins with a byte order mark (section 6.4): U+FEFF.
+/// The byte order mark before a UTF-8 MSG (section 6.4).
 const BOM: &str = "\u{FEFF}";
 
 /// One message: header, one element of structured data, text.
 #[derive(Clone, Copy, Debug)]
 pub struct Message<'a> {
-    /// What stands first.
+    /// The message's HEADER.
     pub header: Header<'a>,
-    /// The name of the element.
+    /// SD-ID: the name of the element.
     pub sd_id: &'a SdId,
-    /// Whether MSG, where there is one, begins with the byte order mark that section 6.4 wants of UTF-8. Most
-    /// receivers do not: some keep it as part of the text.
+    /// True to start a non-empty MSG with the byte order mark that section 6.4 requires for UTF-8. Most receivers do
+    /// not expect it: some keep it as part of the text.
     pub bom: bool,
 }
 
 impl Message<'_> {
-    /// The message with that content as what a delivery carries: one line.
+    /// The message as a delivery's payload: one line.
     ///
     /// # Errors
     /// `internal` when the header alone is too long.
@@ -129,7 +129,7 @@ impl Message<'_> {
         self.header.push_to(&mut line);
         let (mut text, mut params, max_bytes) = content.parts(must_be_escaped, |_| false);
         let bom = if self.bom { BOM } else { "" };
-        // A space before MSG.
+        // The space before MSG.
         text.frame_bytes = 1 + bom.len();
         let sd_id = self.sd_id.as_str();
         let head_bytes = line.len() + sd_id.len() + 2;
@@ -147,7 +147,7 @@ impl Message<'_> {
     }
 }
 
-/// RFC 5424, section 6.3.3: these three and nothing else.
+/// The bytes to escape in a value (RFC 5424, section 6.3.3).
 fn must_be_escaped(byte: u8) -> bool {
     matches!(byte, b'"' | b'\\' | b']')
 }

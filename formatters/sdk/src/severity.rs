@@ -1,21 +1,21 @@
-//! How bad it is: five words, and one rule for finding the one that an event means (FORMATS, section 8).
+//! The five severities, and the rules that map an event to one of them (FORMATS, section 8).
 
 use serde::Serialize;
 
-/// A severity, mildest first.
+/// A severity; the order is from mildest to worst.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
-    /// Also what an event without a severity, or with one that nobody knows, counts as.
+    /// Informational; also the severity of an event without a severity or with an unknown one.
     #[default]
     Info,
-    /// CVSS 0.1 to 3.9.
+    /// Low: CVSS 0.1 to 3.9.
     Low,
-    /// CVSS 4.0 to 6.9.
+    /// Medium: CVSS 4.0 to 6.9.
     Medium,
-    /// CVSS 7.0 to 8.9.
+    /// High: CVSS 7.0 to 8.9.
     High,
-    /// CVSS 9.0 to 10.0.
+    /// Critical: CVSS 9.0 to 10.0.
     Critical,
 }
 
@@ -23,14 +23,13 @@ impl Severity {
     /// All of them, mildest first.
     pub const ALL: [Self; 5] = [Self::Info, Self::Low, Self::Medium, Self::High, Self::Critical];
 
-    /// The word in any case, with space around it: `Critical`. Anything else is none of the five.
+    /// Parses a severity's name, ignoring case and surrounding space. `None` for any other text.
     pub fn parse(word: &str) -> Option<Self> {
         let word = word.trim();
         Self::ALL.into_iter().find(|severity| word.eq_ignore_ascii_case(severity.word()))
     }
 
-    /// The band of a CVSS base score (the qualitative scale of CVSS 3.1 and 4.0); `None` outside of
-    /// 0 to 10.
+    /// The severity of a CVSS base score (the qualitative scale of CVSS 3.1 and 4.0); `None` outside of 0 to 10.
     pub fn from_score(score: f64) -> Option<Self> {
         match score {
             0.0 => Some(Self::Info),
@@ -42,8 +41,8 @@ impl Severity {
         }
     }
 
-    /// The same on a scale of 0 to 10, as SIEMs have it (FORMATS, section 3): `score`, a CVSS base score, where there
-    /// is one, rounded and within what the word means; else the word's usual number.
+    /// The severity on the scale of 0 to 10 that SIEMs use (FORMATS, section 3): the CVSS base score, rounded and
+    /// clamped to the range of the severity; without a score the severity's usual number.
     pub fn of_ten(self, score: Option<f64>) -> u8 {
         let (lowest, highest, usual) = match self {
             Self::Info => (0, 1, 1),
@@ -52,12 +51,12 @@ impl Severity {
             Self::High => (7, 8, 8),
             Self::Critical => (9, 10, 10),
         };
-        // The steps below a half and above are counted: no conversion that could go wrong.
+        // Rounds by counting steps, which avoids a lossy conversion.
         let rounded = score.map(|score| (0_u8..10).filter(|step| score >= f64::from(*step) + 0.5).count());
         rounded.and_then(|rounded| u8::try_from(rounded).ok()).map_or(usual, |rounded| rounded.clamp(lowest, highest))
     }
 
-    /// `critical`.
+    /// The name in lower case: `critical`.
     pub const fn word(self) -> &'static str {
         match self {
             Self::Info => "info",
@@ -68,7 +67,7 @@ impl Severity {
         }
     }
 
-    /// `Critical`.
+    /// The name in title case: `Critical`.
     pub const fn title(self) -> &'static str {
         match self {
             Self::Info => "Info",
@@ -79,7 +78,7 @@ impl Severity {
         }
     }
 
-    /// `CRITICAL`.
+    /// The name in upper case: `CRITICAL`.
     pub const fn upper(self) -> &'static str {
         match self {
             Self::Info => "INFO",
@@ -90,7 +89,7 @@ impl Severity {
         }
     }
 
-    /// The colour that stands for it, `0xRRGGBB` (FORMATS, section 8).
+    /// The severity's colour, `0xRRGGBB` (FORMATS, section 8).
     pub const fn rgb(self) -> u32 {
         match self {
             Self::Info => 0x6B_72_80,
@@ -101,7 +100,7 @@ impl Severity {
         }
     }
 
-    /// A coloured disc, for people (FORMATS, section 8).
+    /// The severity as a coloured disc (FORMATS, section 8).
     pub const fn emoji(self) -> &'static str {
         match self {
             Self::Info => "⚪",

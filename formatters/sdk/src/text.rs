@@ -1,6 +1,6 @@
-//! Text from an event on its way into a format: what must not pass is taken out, what is too long is
-//! cut and says so (FORMATS, section 9). Escaping is each format's own and comes last; the cost function
-//! of [`tidy`] is how a limit can count what escaping will add.
+//! Cleaning and truncation of an event's text: unsafe characters are removed, long text is truncated with an ellipsis
+//! (FORMATS, section 9). Escaping is the format's own and comes last; the cost function of [`tidy`] lets a limit
+//! account for the escapes.
 
 mod composer;
 
@@ -8,56 +8,56 @@ use std::borrow::Cow;
 
 pub(crate) use composer::{Composer, Cost};
 
-/// What stands where something was cut.
-pub const MARK: &str = "...";
+/// The truncation mark.
+pub const ELLIPSIS: &str = "...";
 
-/// Breaks up what would otherwise be read as one token: seen by no reader, enough for every parser.
+/// Breaks up character sequences that a parser would treat as markup; invisible to a reader.
 const ZERO_WIDTH_SPACE: char = '\u{200B}';
 
-/// What becomes of the characters that a format does not take as they are. Bidirectional controls
-/// (U+202A to 202E, 2066 to 2069, 200E, 200F) always go: they make text read as what it is not.
+/// The replacements for characters that a format does not accept. Bidirectional controls (U+202A to 202E, 2066 to 2069,
+/// 200E, 200F) are always removed: they make text read as something it is not.
 #[derive(Debug, Clone, Copy)]
 pub struct Rule {
-    /// Instead of a control character: C0, DEL or C1, but for the line breaks. A tab is always a space.
+    /// Replaces a control character (C0, DEL or C1) other than a line break. A tab always becomes a space.
     pub control: &'static str,
-    /// Instead of one line break: CR LF, CR, LF, U+2028 or U+2029.
+    /// Replaces a line break: CR LF, CR, LF, U+2028 or U+2029.
     pub line_break: &'static str,
 }
 
 impl Rule {
-    /// Paragraphs: lines stay lines, controls go.
+    /// For paragraphs: keeps line breaks, removes controls.
     pub const LINES: Self = Self { control: "", line_break: "\n" };
-    /// A title or a table's cell: all on one line, controls go.
+    /// For titles and table cells: one line, removes controls.
     pub const ONE_LINE: Self = Self { control: "", line_break: " " };
-    /// A log line: a control or a line break is a space.
+    /// For log lines: controls and line breaks become spaces.
     pub const SPACES: Self = Self { control: " ", line_break: " " };
 }
 
-/// What one character costs in code points: one.
+/// The cost of a character in code points: one.
 pub fn chars(_: char) -> usize {
     1
 }
 
-/// What one character costs in UTF-8 bytes.
+/// The cost of a character in UTF-8 bytes.
 pub fn bytes(c: char) -> usize {
     c.len_utf8()
 }
 
-/// What one character costs in UTF-16 code units.
+/// The cost of a character in UTF-16 code units.
 pub fn utf16(c: char) -> usize {
     c.len_utf16()
 }
 
-/// Puts `rule` to the text and cuts it so that its characters cost at most `limit`. What was cut ends
-/// with `mark`, which counts too (a limit too small for the mark leaves the mark out). The cut is between
-/// two characters, and leaves no space and no joiner before the mark. Reads no more of a long text than
-/// what it keeps; text that passes as it is, is not copied.
+/// Applies `rule` to the text and truncates it so that its characters cost at most `limit`. Truncated text ends with
+/// `mark`, whose cost counts too (a limit below the mark's cost omits the mark). The cut falls between two characters,
+/// and no space and no joiner precedes the mark. Reads no more of a long text than it keeps, and copies only if
+/// something changes.
 pub fn tidy<'a>(text: &'a str, rule: Rule, limit: usize, cost: impl Fn(char) -> usize, mark: &str) -> Cow<'a, str> {
     let mut used = 0;
     let mut passes = true;
     for c in text.chars() {
         used += cost(c);
-        // Nearly every character is one of the first.
+        // Fast path: nearly all characters are printable ASCII.
         if used > limit || !(matches!(c, ' '..='~') || passes_as_is(c) || c == '\n' && rule.line_break == "\n") {
             passes = false;
             break;
@@ -79,12 +79,12 @@ fn rebuild(text: &str, rule: Rule, limit: usize, cost: &impl Fn(char) -> usize, 
     let (mark, mark_cost) = if mark_cost > limit { ("", 0) } else { (mark, mark_cost) };
     let mut out = String::with_capacity(text.len().min(limit.saturating_mul(2)) + mark.len());
     let mut used = 0;
-    // How much of `out` leaves room for the mark.
+    // The length of `out` that leaves room for the mark.
     let mut keep = 0;
     let mut rest = text.chars().peekable();
     while let Some(c) = rest.next() {
         let mut own = [0; 4];
-        let piece = match c {
+        let part = match c {
             '\r' => {
                 rest.next_if_eq(&'\n');
                 rule.line_break
@@ -95,7 +95,7 @@ fn rebuild(text: &str, rule: Rule, limit: usize, cost: &impl Fn(char) -> usize, 
             c if is_bidi(c) => "",
             c => c.encode_utf8(&mut own),
         };
-        for c in piece.chars() {
+        for c in part.chars() {
             used += cost(c);
             if used > limit {
                 out.truncate(keep);
@@ -117,18 +117,17 @@ fn passes_as_is(c: char) -> bool {
     !(c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') || is_bidi(c))
 }
 
-/// The bidirectional controls of FORMATS, section 9.
+/// Returns true for a bidirectional control (FORMATS, section 9).
 pub fn is_bidi(c: char) -> bool {
     matches!(c, '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
 }
 
-/// The text without what stands around it and would not be seen, or as a space: space, controls and bidirectional
-/// controls.
+/// The text without leading and trailing space, controls and bidirectional controls.
 pub fn bare(text: &str) -> &str {
     text.trim_matches(|c: char| c.is_whitespace() || c.is_control() || is_bidi(c))
 }
 
-/// Whether nothing of the text would be seen: it is empty, or all space, controls and zero width.
+/// Returns true if none of the text is visible: it consists of space, controls and zero-width characters only.
 pub fn is_blank(text: &str) -> bool {
     text.chars().all(|c| {
         c.is_whitespace()
@@ -138,9 +137,9 @@ pub fn is_blank(text: &str) -> bool {
     })
 }
 
-/// Puts U+200B between each two `c` that touch: no run of them is left, and a reader sees no difference.
+/// Inserts U+200B between adjacent `c`, which leaves no run of them and is invisible to a reader.
 pub fn separate(text: Cow<'_, str>, c: char) -> Cow<'_, str> {
-    // Most texts hold none at all, which is quickly seen.
+    // Fast path: most texts do not contain `c`.
     if !text.contains(c) {
         return text;
     }
@@ -165,7 +164,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_must_not_pass() {
+    fn unsafe_characters_are_replaced() {
         for (text, lines, one_line, spaces) in [
             ("plain", "plain", "plain", "plain"),
             ("a\0b\x1b\x7f\u{85}c", "abc", "abc", "a b   c"),
@@ -182,8 +181,8 @@ mod tests {
     }
 
     #[test]
-    fn cuts_at_the_limit_and_says_so() {
-        let cut = |text, limit| tidy(text, Rule::LINES, limit, utf16, MARK).into_owned();
+    fn truncates_at_the_limit_with_an_ellipsis() {
+        let cut = |text, limit| tidy(text, Rule::LINES, limit, utf16, ELLIPSIS).into_owned();
         assert_eq!(cut("abcdef", 6), "abcdef");
         assert_eq!(cut("abcdefg", 6), "abc...");
         assert_eq!(cut("ab 😀😀", 6), "ab...");
@@ -195,26 +194,26 @@ mod tests {
     }
 
     #[test]
-    fn a_replacement_counts_as_what_it_becomes() {
+    fn a_replacement_costs_its_own_length() {
         let double = Rule { control: "", line_break: "\n\n" };
-        assert_eq!(tidy("a\nb", double, 4, utf16, MARK), "a\n\nb");
-        assert_eq!(tidy("a\nbc", double, 4, utf16, MARK), "a...");
+        assert_eq!(tidy("a\nb", double, 4, utf16, ELLIPSIS), "a\n\nb");
+        assert_eq!(tidy("a\nbc", double, 4, utf16, ELLIPSIS), "a...");
     }
 
     #[test]
-    fn no_run_is_left() {
+    fn adjacent_characters_are_separated() {
         assert_eq!(separate("a```b".into(), '`'), "a`\u{200B}`\u{200B}`b");
         assert!(matches!(separate("a`b`".into(), '`'), Cow::Borrowed(_)));
     }
 
     #[test]
-    fn around_a_text_there_is_nothing() {
+    fn text_is_trimmed() {
         assert_eq!(bare("\0\t a\0 b\u{202E} \u{7f}\r\n"), "a\0 b");
         assert_eq!(bare(" \0 "), "");
     }
 
     #[test]
-    fn blank_is_what_nobody_sees() {
+    fn blank_text_is_invisible() {
         assert!(is_blank(" \0\u{202E}\u{200B}\n"));
         assert!(!is_blank("\0."));
     }

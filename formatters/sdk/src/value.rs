@@ -1,5 +1,5 @@
-//! Any JSON inside an event, read only where it is looked at and never refused: a member that should be
-//! a string may be a number, a list or missing, and the message still has to be made.
+//! Lenient access to any JSON inside an event. Values are parsed on access and never rejected: a member that should be
+//! a string may be a number, a list or missing, and the event must still be rendered.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -9,55 +9,55 @@ use serde_json::value::RawValue;
 
 use crate::text::is_blank;
 
-/// One JSON value, as the text that was posted. Numbers keep their digits: `9.80` stays `9.80`.
+/// One JSON value, as posted. Numbers keep their digits: `9.80` stays `9.80`.
 #[derive(Debug, Clone, Copy)]
 pub struct Value<'a>(&'a RawValue);
 
-/// The members of one JSON object, in order. Looked up by going through them: they are few.
+/// The members of one JSON object, in order. Lookup is linear: objects in events are small.
 #[derive(Debug, Clone, Default)]
 pub struct Object<'a> {
     members: Vec<(Text<'a>, Value<'a>)>,
 }
 
 impl<'a> Value<'a> {
-    /// The JSON text.
+    /// The value's JSON text.
     pub fn json(self) -> &'a str {
         self.0.get()
     }
 
-    /// The value as it was read.
+    /// The value as `serde_json` holds it.
     pub fn raw(self) -> &'a RawValue {
         self.0
     }
 
-    /// Whether it says nothing: `null`, `""`, `[]` or `{}`.
+    /// Returns true for `null`, `""`, `[]` and `{}`.
     pub fn is_empty(self) -> bool {
         match self.first() {
             b'n' => true,
             b'"' => self.json() == "\"\"",
-            // Between the brackets nothing but space.
+            // Only white space between the brackets.
             b'[' | b'{' => self.json()[1..self.json().len() - 1].trim().is_empty(),
             _ => false,
         }
     }
 
-    /// Whether it is an object.
+    /// Returns true for an object.
     pub fn is_object(self) -> bool {
         self.first() == b'{'
     }
 
-    /// Whether it is a number.
+    /// Returns true for a number.
     pub fn is_number(self) -> bool {
         matches!(self.first(), b'-' | b'0'..=b'9')
     }
 
-    /// The string that it is, if it is one. A lone surrogate is U+FFFD.
+    /// The string's text, if the value is a string. A lone surrogate becomes U+FFFD.
     pub fn string(self) -> Option<Cow<'a, str>> {
         (self.first() == b'"').then(|| decode(self.json()))
     }
 
-    /// What a person would read: a string's text, a number or truth value as written, a list's items
-    /// with commas between, an object's JSON. `None` for what says nothing or shows nothing.
+    /// The value as text for people: a string's text, a number or boolean as written, a list's items separated by
+    /// commas, an object's JSON. `None` if the value is empty or has no visible text.
     pub fn text(self) -> Option<Cow<'a, str>> {
         let text = match self.first() {
             b'n' => return None,
@@ -72,7 +72,7 @@ impl<'a> Value<'a> {
         (!is_blank(&text)).then_some(text)
     }
 
-    /// The number that it is, or that its text is. Not a number, too large for one: `None`.
+    /// The value as a number, also from a string. `None` if it is not one, or if it is not finite.
     pub fn number(self) -> Option<f64> {
         let text = match self.first() {
             b'"' => decode(self.json()),
@@ -82,8 +82,7 @@ impl<'a> Value<'a> {
         text.trim().parse().ok().filter(|n: &f64| n.is_finite())
     }
 
-    /// A list's items; of anything else itself, as a list of one; of `null` none. Items that say nothing
-    /// are left out.
+    /// A list's items; any other value as a list of one; none for `null`. Empty items are left out.
     pub fn items(self) -> Vec<Self> {
         let mut items = match self.first() {
             b'[' => serde_json::from_str::<Items<'a>>(self.json()).map(|items| items.0).unwrap_or_default(),
@@ -93,7 +92,7 @@ impl<'a> Value<'a> {
         items
     }
 
-    /// An object's members; of anything else none.
+    /// An object's members; none for any other value.
     pub fn object(self) -> Object<'a> {
         match self.first() {
             b'{' => Object::parse(self.json()).unwrap_or_default(),
@@ -107,36 +106,36 @@ impl<'a> Value<'a> {
 }
 
 impl<'a> Object<'a> {
-    /// Reads the text of one JSON object, one level deep.
+    /// Parses one JSON object, one level deep.
     ///
     /// # Errors
-    /// When the text is not one JSON object.
+    /// When the text is not exactly one JSON object.
     pub fn parse(json: &'a str) -> Result<Self, serde_json::Error> {
         serde_json::from_str(json)
     }
 
-    /// A member, also a `null`.
+    /// The member of that name; it may be `null`.
     pub fn get(&self, name: &str) -> Option<Value<'a>> {
         self.members.iter().find(|(key, _)| key.0 == name).map(|(_, value)| *value)
     }
 
-    /// A member as a person would read it, see [`Value::text`].
+    /// The member as text, see [`Value::text`].
     pub fn text(&self, name: &str) -> Option<Cow<'a, str>> {
         self.get(name)?.text()
     }
 
-    /// A member's items, see [`Value::items`].
+    /// The member's items, see [`Value::items`].
     pub fn items(&self, name: &str) -> Vec<Value<'a>> {
         self.get(name).map(Value::items).unwrap_or_default()
     }
 
-    /// All members in the order of the text.
+    /// All members in the order of the JSON text.
     pub fn iter(&self) -> impl Iterator<Item = (&str, Value<'a>)> {
         self.members.iter().map(|(key, value)| (&*key.0, *value))
     }
 }
 
-/// A string that is copied only where it holds escapes.
+/// A string that is copied only if it contains escapes.
 #[derive(Debug, Clone)]
 struct Text<'a>(Cow<'a, str>);
 
@@ -144,7 +143,7 @@ struct Text<'a>(Cow<'a, str>);
 fn decode(literal: &str) -> Cow<'_, str> {
     match serde_json::from_str::<Text<'_>>(literal) {
         Ok(text) => text.0,
-        // Only a lone surrogate brings us here: the literal has been read once already.
+        // Only a lone surrogate can fail here: the literal has been parsed once already.
         Err(_) => decode_with_surrogates(literal).into(),
     }
 }
@@ -210,7 +209,7 @@ impl<'de> Deserialize<'de> for Object<'de> {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object<'de>, A::Error> {
-                // As many as a rich finding has; doubling from nothing would copy four times.
+                // Typical for a finding; growing the vector from nothing would copy four times.
                 let mut members = Vec::with_capacity(16);
                 while let Some((key, value)) = map.next_entry::<Text<'de>, &'de RawValue>()? {
                     members.push((key, Value(value)));
@@ -255,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn any_type_has_a_text_or_none() {
+    fn values_of_any_type_as_text() {
         for (json, text) in [
             (r#""a\nb""#, Some("a\nb")),
             ("9.80", Some("9.80")),

@@ -1,22 +1,22 @@
-//! Which part of an event goes into which block.
+//! The layout: which part of an event goes into which block.
 
 mod compact;
 mod details;
-mod sheet;
+mod line_builder;
 
 use heraldry_formatter::block_kit::{Button, Color, HEADER_TEXT, Message, Mrkdwn, PlainText};
 use heraldry_formatter::outline::{Fact, Outline};
 use heraldry_formatter::{Event, Severity};
 
-use self::sheet::Sheet;
+use self::line_builder::LineBuilder;
 use crate::options::Options;
 
-// Ours (FORMATS, section 1): what a reader takes in at a glance, far below what Slack would take.
+// Maximum lengths, our choice (FORMATS, section 1): what a reader can scan, far below Slack's limits.
 const FALLBACK: usize = 300;
 const FALLBACK_TITLE: usize = 200;
-/// Of a value that stands beside others in a line.
-const PIECE: usize = 80;
-/// Of a name that has to be recognised.
+/// A value that shares its line with others.
+const INLINE_VALUE: usize = 80;
+/// A name, long enough to be recognised.
 const NAME: usize = 150;
 const TARGET: usize = 1000;
 const FACT: usize = 300;
@@ -31,7 +31,7 @@ pub(crate) fn message<'a>(event: &'a Event<'_>, outline: &'a Outline<'_>, option
     } else {
         fill(&mut message, event, outline, mentions);
         let title_may_be_cut = title(outline, HEADER_TEXT).may_be_cut();
-        let color = if outline.is_good { GOOD } else { color(severity) };
+        let color = if outline.is_good_news { GOOD } else { color(severity) };
         details::fill(message.colored(color), event, outline, title_may_be_cut);
     }
     message
@@ -42,20 +42,20 @@ fn fallback(event: &Event<'_>, severity: Severity) -> PlainText<'static> {
     let headline = event.headline();
     let text = PlainText::compose(FALLBACK).words(severity.upper()).words(": ").value(&headline, FALLBACK_TITLE);
     match event.engagement_name() {
-        Some(name) => text.words(" (").value(name, PIECE).words(")").finish(),
+        Some(name) => text.words(" (").value(name, INLINE_VALUE).words(")").finish(),
         None => text.finish(),
     }
 }
 
-/// What is always seen: what happened, to whom it matters, what it is about, and where to read on.
+/// The part that is always visible: event, mentions, target, and links.
 fn fill<'a>(message: &mut Message<'a>, event: &Event<'_>, outline: &'a Outline<'_>, mentions: Mrkdwn) {
     let blocks = message.blocks();
     blocks.header(title(outline, HEADER_TEXT));
     blocks.section(mentions);
     blocks.section(lead(outline));
-    blocks.context(outline.facts.iter().filter_map(moment));
+    blocks.context(outline.facts.iter().filter_map(localized_date));
     if !event.kind.is_rated() {
-        // There are no details that matter less than these.
+        // For an event without a severity the lists are the news.
         details::lists(blocks, outline);
     }
     blocks.actions(outline.links.iter().filter_map(|link| Button::open(link.label, &link.address)));
@@ -63,38 +63,38 @@ fn fill<'a>(message: &mut Message<'a>, event: &Event<'_>, outline: &'a Outline<'
 
 /// `🔴 SQL injection`.
 fn title(outline: &Outline<'_>, limit: usize) -> PlainText<'static> {
-    PlainText::compose(limit).words(outline.sign).words(" ").value(&outline.title, limit).finish()
+    PlainText::compose(limit).words(outline.symbol).words(" ").value(&outline.title, limit).finish()
 }
 
-/// In a line what needs no names, then a line for each value that does.
+/// One line of values that need no labels, then one line per labelled value.
 fn lead(outline: &Outline<'_>) -> PlainText<'static> {
-    let mut sheet = glance(Sheet::new(), outline);
+    let mut lines = summary_line(LineBuilder::new(), outline);
     if let Some(target) = &outline.target {
-        sheet = sheet.fact("Target", target, TARGET);
+        lines = lines.fact("Target", target, TARGET);
     }
-    for fact in outline.facts.iter().filter(|fact| moment(fact).is_none()) {
-        sheet = sheet.fact(fact.label, &fact.value, FACT);
+    for fact in outline.facts.iter().filter(|fact| localized_date(fact).is_none()) {
+        lines = lines.fact(fact.label, &fact.value, FACT);
     }
-    sheet.finish()
+    lines.finish()
 }
 
-/// All that needs no names: `Critical finding · CVSS 9.8`, `🔴 1 critical · 🟠 3 high`, `●◐○○○ Step 2 of 5`.
-fn glance(mut sheet: Sheet, outline: &Outline<'_>) -> Sheet {
+/// The values that need no labels: `Critical finding · CVSS 9.8`, `🔴 1 critical · 🟠 3 high`, `●◐○○○ Step 2 of 5`.
+fn summary_line(mut lines: LineBuilder, outline: &Outline<'_>) -> LineBuilder {
     for brief in &outline.summary {
-        sheet = sheet.piece("", &brief.said, PIECE);
+        lines = lines.value("", &brief.text, INLINE_VALUE);
     }
     for count in &outline.tally {
         let disc = format!("{} ", count.severity.emoji());
-        sheet = sheet.piece(&disc, &format!("{} {}", cut(&count.count), count.severity.word()), PIECE);
+        lines = lines.value(&disc, &format!("{} {}", cut(&count.count), count.severity.word()), INLINE_VALUE);
     }
     if let Some(step) = outline.step {
-        let drawn = step.drawn().map(|drawn| drawn + "  ").unwrap_or_default();
-        sheet = sheet.piece(&drawn, &format!("Step {} of {}", step.index, step.total), PIECE);
+        let dots = step.dots().map(|dots| dots + "  ").unwrap_or_default();
+        lines = lines.value(&dots, &format!("Step {} of {}", step.index, step.total), INLINE_VALUE);
     }
-    sheet
+    lines
 }
 
-/// A count is a few digits; whatever else stands in its place must not push the next one out.
+/// A count is a few digits; any other text in its place must not displace the next count.
 fn cut(count: &str) -> String {
     let mut digits: String = count.chars().take(12).collect();
     if digits.len() < count.len() {
@@ -103,16 +103,16 @@ fn cut(count: &str) -> String {
     digits
 }
 
-/// `Started` and when, in the reader's own time zone; `None` when the fact is no point in time that can be told so.
-fn moment(fact: &Fact<'_>) -> Option<Mrkdwn> {
+/// `Started` and the time, in the reader's time zone; `None` if the fact is not a time that Slack can show so.
+fn localized_date(fact: &Fact<'_>) -> Option<Mrkdwn> {
     let time = fact.time?;
-    Mrkdwn::dated(fact.label, time.unix_timestamp(), fact.value.trim())
+    Mrkdwn::labelled_date(fact.label, time.unix_timestamp(), fact.value.trim())
 }
 
-/// For good news.
+/// The colour of good news.
 const GOOD: Color = Color::rgb(0x15_80_3D);
 
-/// FORMATS, section 8.
+/// The colours of FORMATS, section 8.
 const fn color(severity: Severity) -> Color {
     match severity {
         Severity::Info => Color::rgb(0x6B_72_80),

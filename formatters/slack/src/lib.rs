@@ -1,19 +1,19 @@
 //! The format `slack`: Block Kit messages for an incoming webhook (FORMATS, section 1).
 //!
-//! What has to be seen (the title, what it is about, the buttons, who is called) stands in the message's own blocks;
-//! the details stand in one attachment, since only attachments have a colour, and Slack may fold them. A `text` is for
-//! notifications. What comes from the event stands in `plain_text` objects, where no markup works; of `mrkdwn` there
-//! are three: the code fence round the evidence, dates, and the mentions of the webhook's options.
+//! The important part (title, target, buttons, mentions) is in the message's own blocks; the details are in one
+//! attachment, because only attachments have a colour, and Slack may fold them. A `text` is for notifications. Text of
+//! the event is put into `plain_text` objects, in which Slack interprets no markup; `mrkdwn` is used in three places:
+//! the code fence around the evidence, dates, and the mentions of the webhook's options.
 
-mod answer;
 mod layout;
 mod options;
+mod response;
 
 use heraldry_formatter::{Answer, Context, Error, Event, Formatter, Interpreter, Manifest, Payload, Verdict};
 
 pub use options::Options;
 
-/// The format.
+/// The format `slack`; see the crate's documentation.
 #[derive(Debug)]
 pub struct Slack;
 
@@ -36,7 +36,7 @@ impl Formatter for Slack {
 
 impl Interpreter for Slack {
     fn interpret(answer: &Answer) -> Verdict {
-        answer::verdict(answer)
+        response::verdict(answer)
     }
 }
 

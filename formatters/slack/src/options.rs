@@ -1,10 +1,10 @@
-//! What a webhook may choose: whom a message calls, and how much it says.
+//! The webhook's options: mentions by severity, and a full or a compact message.
 
 use heraldry_formatter::Severity;
 use heraldry_formatter::block_kit::Mention;
 use serde::Deserialize;
 
-/// The JSON Schema of [`Options`]; the checks in this file say the same.
+/// The JSON Schema of [`Options`]; this file checks the same rules.
 pub(crate) const SCHEMA: &str = include_str!("options.schema.json");
 
 /// The webhook's `format_options`.
@@ -12,12 +12,12 @@ pub(crate) const SCHEMA: &str = include_str!("options.schema.json");
 #[serde(deny_unknown_fields, default)]
 pub struct Options {
     mentions: BySeverity,
-    /// One short block instead of the whole.
+    /// True for one short block instead of the full message.
     pub(crate) compact: bool,
 }
 
 impl Options {
-    /// Who is to be called by an event of this severity.
+    /// The mentions for an event of this severity.
     pub(crate) fn mentions(&self, severity: Severity) -> &[Mention] {
         let list = match severity {
             Severity::Info => &self.mentions.info,
@@ -40,7 +40,7 @@ struct BySeverity {
     info: Mentions,
 }
 
-/// At most 20, none twice.
+/// At most 20 mentions, without duplicates.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(try_from = "Vec<Mention>")]
 struct Mentions(Vec<Mention>);

@@ -1,5 +1,5 @@
-//! Any legal event gives a message that Slack takes and in which nothing of the event works as markup.
-//! The validator below knows FORMATS, sections 1 and 9, and nothing of the formatter.
+//! Property tests: any legal event gives a message that Slack accepts and in which no text of the event acts as markup.
+//! The validator below is written from FORMATS, sections 1 and 9, independently of the formatter.
 
 use heraldry_format_slack::Slack;
 use heraldry_formatter::golden::is_compact;
@@ -8,16 +8,16 @@ use heraldry_formatter::{Error, RawEvent, format};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-/// What a webhook chose, and what it means for one event.
+/// The options of a webhook, and their effect on one event.
 #[derive(Debug)]
 struct Chosen {
     options: String,
     compact: bool,
-    /// What is to stand in the message for each severity, mildest first.
+    /// The mentions expected in the message for each severity, mildest first.
     mentions: [Vec<&'static str>; 5],
 }
 
-/// A name in the options, and the markup that it stands for (Slack, "Formatting text").
+/// A name in the options with its markup (Slack, "Formatting text").
 const MENTIONS: [(&str, &str); 5] = [
     ("here", "<!here>"),
     ("channel", "<!channel>"),
@@ -43,12 +43,12 @@ impl Chosen {
         Self { options: options.to_string(), compact: compact.unwrap_or(false), mentions }
     }
 
-    /// Nothing.
+    /// No options.
     fn defaults() -> Self {
         Self::new(None, &[])
     }
 
-    /// Each way of layout with everybody mentioned, somebody, and nobody.
+    /// Each layout with all mentions, some, and none.
     fn all() -> Vec<Self> {
         let lists = [vec![vec![0, 1, 2, 3, 4]; 5], vec![vec![], vec![0], vec![1], vec![2], vec![3, 4]], vec![]];
         let each = |compact| lists.iter().map(move |lists| Self::new(compact, lists));
@@ -89,7 +89,7 @@ fn members(object: &Value, allowed: &[&str]) {
     }
 }
 
-/// No control but the line feed, no bidirectional control.
+/// No control except for the line feed, no bidirectional control.
 fn check_characters(text: &str) {
     for c in text.chars() {
         assert!(c == '\n' || !c.is_control(), "{c:?} in {text}");
@@ -111,8 +111,8 @@ fn check_escaped(text: &str) {
     }
 }
 
-/// A text object: `plain_text` with escaped text, or `mrkdwn` that is a fence, a date behind a word of our own, or
-/// who is to be mentioned.
+/// A text object: `plain_text` with escaped text, or `mrkdwn` that is a code fence, a date after fixed words, or
+/// mentions.
 fn check_text<'a>(object: &'a Value, most: usize, mentions: &str) -> &'a str {
     let text = text(object, "text");
     let length = units(text);
@@ -126,15 +126,15 @@ fn check_text<'a>(object: &'a Value, most: usize, mentions: &str) -> &'a str {
         Some("mrkdwn") => {
             members(object, &["type", "text", "verbatim"]);
             assert_eq!(object["verbatim"], true);
-            let dated = text
+            let date_markup = text
                 .split_once("<!date^")
                 .filter(|(word, _)| ["", "· ", "Started ", "Completed ", "Signed "].contains(word));
-            if let Some((_, date)) = dated {
+            if let Some((_, date)) = date_markup {
                 let (epoch, rest) = date.split_once('^').expect("a format");
                 assert!(epoch.bytes().all(|b| b.is_ascii_digit()));
-                let otherwise =
+                let fallback =
                     rest.strip_prefix("{date_short} {time}|").and_then(|rest| rest.strip_suffix('>')).expect(text);
-                assert!(otherwise.bytes().all(|b| b.is_ascii_digit() || b"TZ:.+-".contains(&b)), "{text}");
+                assert!(fallback.bytes().all(|b| b.is_ascii_digit() || b"TZ:.+-".contains(&b)), "{text}");
             } else if let Some(code) = text.strip_prefix("```\n") {
                 let code = code.strip_suffix("\n```").expect("the fence's end");
                 check_escaped(code);
@@ -221,7 +221,7 @@ fn check_message(event: &RawEvent, chosen: &Chosen) {
     let word = fallback.split(':').next().unwrap_or_default();
     let severity = SEVERITIES.iter().position(|severity| severity.to_uppercase() == word).expect(fallback);
     let mentions = chosen.mentions[severity].join(" ");
-    // Markup in it is the options' alone.
+    // Its only markup is the mentions of the options.
     let words = if mentions.is_empty() {
         assert_eq!(message["mrkdwn"], false);
         fallback
@@ -265,7 +265,7 @@ fn check_message(event: &RawEvent, chosen: &Chosen) {
     check_carries(event, &(all_text(&message["blocks"]) + &all_text(&message["attachments"])));
 }
 
-/// All strings of a document, unescaped, one a line.
+/// All strings of a document, unescaped, one per line.
 fn all_text(document: &Value) -> String {
     match document {
         Value::String(text) => text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&") + "\n",
@@ -275,8 +275,8 @@ fn all_text(document: &Value) -> String {
     }
 }
 
-/// The values that every output for people must show, as far as they are strings: their beginning, up to
-/// the first character that may not stay as it is.
+/// The string values that every output for people must contain: each up to its first character that may have to be
+/// changed.
 fn check_carries(event: &RawEvent, shown: &str) {
     let event: Value = serde_json::from_str(&event.json).expect("an event");
     for pointer in [
@@ -315,13 +315,13 @@ fn check_carries(event: &RawEvent, shown: &str) {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
-    fn any_event_gives_a_message_that_slack_takes(event in strategy::legal_event(), chosen in Chosen::any()) {
+    fn any_event_gives_a_message_that_slack_accepts(event in strategy::legal_event(), chosen in Chosen::any()) {
         check_message(&event, &chosen);
     }
 }
 
 #[test]
-fn every_sample_gives_a_message_that_slack_takes() {
+fn every_sample_gives_a_message_that_slack_accepts() {
     for chosen in Chosen::all() {
         for sample in samples::all() {
             check_message(&sample.event, &chosen);
@@ -335,7 +335,7 @@ fn sample(name: &str) -> RawEvent {
 }
 
 #[test]
-fn what_was_cut_says_so() {
+fn truncated_text_ends_with_an_ellipsis() {
     let message = Chosen::defaults().message(&sample("finding_added--long"));
     let texts = |blocks: &Value| -> Vec<String> {
         let blocks = blocks.as_array().expect("a list");
@@ -345,12 +345,12 @@ fn what_was_cut_says_so() {
     assert_eq!(texts(&message["blocks"]).iter().filter(is_cut).count(), 1, "header");
     let details = texts(&message["attachments"][0]["blocks"]);
     assert_eq!(details.iter().filter(is_cut).count(), 2, "description, evidence");
-    // What the header had no room for.
+    // The part of the title that the header had no room for.
     assert!(details[0].starts_with("Title: A title that does not end & goes on".replace('&', "&amp;").as_str()));
 }
 
 #[test]
-fn nothing_is_said_twice() {
+fn nothing_is_repeated() {
     for (name, once) in [
         ("phase_changed", "reconnaissance"),
         ("engagement_completed", "Customer portal, autumn test"),
@@ -371,7 +371,7 @@ fn nothing_is_said_twice() {
 }
 
 #[test]
-fn a_wrong_time_is_text() {
+fn an_invalid_time_is_shown_as_text() {
     let mut event = samples::all()[0].event.clone();
     for time in ["2026-11-17T10:12:45.120Z|<!channel>", "yesterday", "1969-12-31T23:59:59.000Z"] {
         event.occurred_at = time.into();
@@ -381,7 +381,7 @@ fn a_wrong_time_is_text() {
 }
 
 #[test]
-fn options_that_are_none() {
+fn invalid_options_are_rejected() {
     for (options, pointer) in [
         (r#"{"mentions":{"critical":["everyone"]}}"#, "/mentions/critical"),
         (r#"{"mentions":{"critical":["<!here>"]}}"#, "/mentions/critical"),
@@ -406,7 +406,7 @@ fn options_that_are_none() {
 }
 
 #[test]
-fn the_manifest_says_what_it_is() {
+fn the_manifest_is_complete() {
     let manifest = manifest::checked::<Slack>("slack", "document", "none");
     let schema = &manifest["options_schema"];
     let names: Vec<_> = schema["properties"].as_object().expect("options").keys().collect();

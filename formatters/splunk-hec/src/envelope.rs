@@ -1,4 +1,4 @@
-//! The envelope: Splunk's metadata round the event.
+//! The envelope: Splunk's metadata around the event.
 
 use std::borrow::Cow;
 
@@ -10,14 +10,14 @@ use serde_json::value::RawValue;
 
 use crate::options::{Index, Options};
 
-/// Of an indexed field's value, in bytes: a longer one is of no use in a search, and the event has the whole.
+/// The longest value of an indexed field, in bytes: a longer one is useless in a search, and the event has the full
+/// value.
 const FIELD_BYTES: usize = 1000;
 
-/// One event as the event endpoint takes it ("Format events for HTTP Event Collector").
+/// One event as the event endpoint accepts it ("Format events for HTTP Event Collector").
 #[derive(Serialize)]
 pub(crate) struct Envelope<'a> {
-    /// When it happened, in seconds since 1970, with the milliseconds behind the point. Where the event has no such
-    /// time Splunk takes the time of arrival.
+    /// The time of the event, in seconds since 1970 with three decimals. Without it Splunk uses the time of arrival.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "seconds")]
     time: Option<i128>,
     host: &'a str,
@@ -29,11 +29,11 @@ pub(crate) struct Envelope<'a> {
     fields: Fields<'a>,
 }
 
-/// The event to the byte.
+/// The event as posted, byte for byte.
 struct Posted<'a>(&'a str);
 
-/// What is indexed beside the event. Names that the event itself does not have: Splunk finds those at search time,
-/// and a field with two sources would have two values. Only strings: what is nested is refused with code 15.
+/// The indexed fields. Their names do not occur in the event itself: Splunk extracts those at search time, and a field
+/// from two sources would have two values. Strings only: Splunk rejects nested values with code 15.
 #[derive(Serialize)]
 struct Fields<'a> {
     event_id: &'a str,
@@ -73,7 +73,7 @@ impl Serialize for Posted<'_> {
     }
 }
 
-/// Milliseconds as seconds: exactly, where a floating point number would round.
+/// Milliseconds as seconds, exactly: a floating-point number would round.
 fn seconds<S: Serializer>(ms: &Option<i128>, to: S) -> Result<S::Ok, S::Error> {
     let number = ms.map(|ms| RawValue::from_string(format!("{}.{:03}", ms / 1000, ms % 1000)));
     number.transpose().map_err(serde::ser::Error::custom)?.serialize(to)

@@ -1,15 +1,15 @@
-//! The format `splunk-hec`: one envelope an event for Splunk's HTTP Event Collector, endpoint
+//! The format `splunk-hec`: one envelope per event for Splunk's HTTP Event Collector, endpoint
 //! `/services/collector/event` (FORMATS, section 5).
 //!
-//! `{"time":1794910365.120,"host","source","sourcetype","index"?,"event":{..},"fields":{..}}`: `event` holds the event
-//! as it was posted, byte for byte, so that numbers keep their digits; `fields` is indexed, and flat.
+//! `{"time":1794910365.120,"host","source","sourcetype","index"?,"event":{..},"fields":{..}}`: `event` is the event as
+//! posted, byte for byte, so that numbers keep their digits; `fields` is indexed, and flat.
 //!
-//! The token goes into a header of the webhook, `Authorization: Splunk TOKEN`: headers are kept encrypted and never
+//! The token belongs in a header of the webhook, `Authorization: Splunk TOKEN`: headers are stored encrypted and never
 //! shown, options are not. A success means that Splunk accepted the event, not that it is indexed yet.
 
-mod answer;
 mod envelope;
 mod options;
+mod response;
 
 use heraldry_formatter::{
     Answer, Context, Error, Event, Formatter, Header, Interpreter, Join, Manifest, Payload, Verdict,
@@ -18,7 +18,7 @@ use heraldry_formatter::{
 use envelope::Envelope;
 pub use options::Options;
 
-/// The format.
+/// The format `splunk-hec`; see the crate's documentation.
 #[derive(Debug)]
 pub struct SplunkHec;
 
@@ -29,7 +29,7 @@ impl Formatter for SplunkHec {
         Manifest {
             title: Some("Splunk HTTP Event Collector"),
             description: Some(
-                "One envelope an event for Splunk's HTTP Event Collector (/services/collector/event); the token goes into the header Authorization. Delivered means accepted, not yet indexed.",
+                "One envelope per event for Splunk's HTTP Event Collector (/services/collector/event); the token goes into the header Authorization. Delivered means accepted, not yet indexed.",
             ),
             join: Join::Concatenate,
             options_schema: Some(options::SCHEMA),
@@ -56,7 +56,7 @@ impl Formatter for SplunkHec {
 
 impl Interpreter for SplunkHec {
     fn interpret(answer: &Answer) -> Verdict {
-        answer::verdict(answer)
+        response::verdict(answer)
     }
 }
 

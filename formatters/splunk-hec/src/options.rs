@@ -1,9 +1,9 @@
-//! What a webhook may choose: where Splunk files the events, and under which names.
+//! The webhook's options: Splunk's index, source, source type, host, and channel.
 
 use heraldry_formatter::options::{Printable, given};
 use serde::Deserialize;
 
-/// The JSON Schema of [`Options`]; the checks in this file and of the SDK's type say the same.
+/// The JSON Schema of [`Options`]; this file and the SDK's type check the same rules.
 pub(crate) const SCHEMA: &str = include_str!("options.schema.json");
 
 /// The webhook's `format_options`.
@@ -22,12 +22,13 @@ pub struct Options {
     pub(crate) channel: Option<Channel>,
 }
 
-/// An index's name: 1 to 255 of `a-z`, `0-9`, `_` and `-`, the first a letter or a digit ("Create custom indexes").
+/// The name of an index: 1 to 255 of `a-z`, `0-9`, `_` and `-`, the first a letter or a digit ("Create custom
+/// indexes").
 #[derive(Debug, Clone, Deserialize)]
 #[serde(try_from = "String")]
 pub(crate) struct Index(String);
 
-/// A channel's id: a GUID, as in `FE0ECFAD-13D5-401B-847D-77833BD77131`.
+/// The id of a channel: a GUID, as in `FE0ECFAD-13D5-401B-847D-77833BD77131`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(try_from = "String")]
 pub(crate) struct Channel(String);

@@ -1,6 +1,6 @@
-//! Any legal event gives an envelope that the event endpoint takes, with the event in it to the byte, and envelopes
-//! one after another read back as what they were. The reader below knows Splunk's page "Format events for HTTP Event
-//! Collector" and nothing of the formatter.
+//! Property tests: any legal event gives an envelope that the event endpoint accepts, with the event byte for byte, and
+//! concatenated envelopes can be read back. The reader below is written from Splunk's page "Format events for HTTP
+//! Event Collector", independently of the formatter.
 
 use heraldry_format_splunk_hec::SplunkHec;
 use heraldry_formatter::testing::{manifest, samples, strategy};
@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-/// The longest value of an indexed field that we allow ourselves, in bytes.
+/// The formatter's own limit on the value of an indexed field, in bytes.
 const FIELD_BYTES: usize = 1000;
 
 #[derive(Debug, Deserialize)]
@@ -28,7 +28,7 @@ struct Envelope<'a> {
     fields: Map<String, Value>,
 }
 
-/// Reads a body: objects one after another, each held against the rules.
+/// Parses a body: concatenated objects, each checked against the rules.
 fn read(body: &str) -> Vec<Envelope<'_>> {
     let envelopes: Result<Vec<Envelope<'_>>, _> = serde_json::Deserializer::from_str(body).into_iter().collect();
     let envelopes = envelopes.unwrap_or_else(|e| panic!("{e} in {body}"));
@@ -44,7 +44,7 @@ fn read(body: &str) -> Vec<Envelope<'_>> {
         }
         assert!(!["", "null", "\"\"", "{}"].contains(&envelope.event.get()), "a blank event is code 13");
         for (name, value) in &envelope.fields {
-            // Nested is code 15; a list of strings would be legal.
+            // A nested value is code 15; a list of strings would be legal.
             let value = value.as_str().unwrap_or_else(|| panic!("{name} is no string"));
             assert!((1..=FIELD_BYTES).contains(&value.len()), "{name}: {}", value.len());
             assert!(!value.chars().any(char::is_control), "{name}: {value:?}");
@@ -87,7 +87,7 @@ fn check(event: &RawEvent, envelope: &Envelope<'_>) {
     }
     let known = ["event_id", "event_type", "severity", "engagement_id"];
     assert!(envelope.fields.keys().all(|name| known.contains(&name.as_str())), "{:?}", envelope.fields);
-    // Whole where it is one plain short word.
+    // A short, plain id must be complete.
     let plain = |id: &&str| id.len() <= FIELD_BYTES && id.bytes().all(|b| b.is_ascii_graphic()) && !id.is_empty();
     if let Some(id) = posted["engagement"]["id"].as_str().filter(plain) {
         assert_eq!(field("engagement_id"), Some(id));
@@ -112,13 +112,13 @@ proptest! {
     }
 
     #[test]
-    fn any_answer_has_a_verdict(
+    fn any_response_has_a_verdict(
         status in 200_u16..600,
         body in prop_oneof![
             vec(any::<u8>(), 0..200),
             strategy::any_json().prop_map(|any| any.to_string().into_bytes()),
-            (strategy::any_json(), strategy::any_json(), strategy::any_json()).prop_map(|(text, code, place)| {
-                json!({"text": text, "code": code, "invalid-event-number": place}).to_string().into_bytes()
+            (strategy::any_json(), strategy::any_json(), strategy::any_json()).prop_map(|(text, code, index)| {
+                json!({"text": text, "code": code, "invalid-event-number": index}).to_string().into_bytes()
             }),
             (strategy::text(), 0..32_u8).prop_map(|(text, code)| {
                 json!({"text": text, "code": code}).to_string().into_bytes()

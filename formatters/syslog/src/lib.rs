@@ -1,9 +1,9 @@
-//! `syslog`: one event as one message of RFC 5424, `<PRI>1 TIMESTAMP HOSTNAME APP-NAME - MSGID SD MSG`, or for old
-//! collectors of RFC 3164, `<PRI>Mmm dd hh:mm:ss HOST TAG: MSG`.
+//! The format `syslog`: one event as one message of RFC 5424, `<PRI>1 TIMESTAMP HOSTNAME APP-NAME - MSGID SD MSG`, or
+//! for legacy collectors of RFC 3164, `<PRI>Mmm dd hh:mm:ss HOST TAG: MSG`.
 //!
-//! What a machine looks for stands in the structured data, in the older form as `name="value"` behind the sentence;
-//! what a person reads stands in MSG. Nothing in an event can end a value, a message or a line (FORMATS, sections 4
-//! and 9): a receiver that splits lines or runs out of room would believe what comes after.
+//! Values for machines are in the structured data, with RFC 3164 as `name="value"` after the sentence; text for people
+//! is in MSG. Nothing in an event can end a value, a message or a line (FORMATS, sections 4 and 9): a receiver that
+//! splits at lines or has a shorter limit would read the rest as another message.
 
 mod options;
 
@@ -19,7 +19,7 @@ use heraldry_formatter::{
 
 pub use options::Options;
 
-/// The format.
+/// The format `syslog`; see the crate's documentation.
 #[derive(Debug)]
 pub struct Syslog;
 
@@ -30,7 +30,7 @@ impl Formatter for Syslog {
         Manifest {
             title: Some("Syslog (RFC 5424, RFC 3164)"),
             description: Some(
-                "One line an event: severity and type in the header, the facts as structured data, a sentence to read.",
+                "One line per event: severity and type in the header, values as structured data, a sentence as the message.",
             ),
             kind: Kind::Line,
             join: Join::Newline,
@@ -42,16 +42,16 @@ impl Formatter for Syslog {
     fn render(event: &Event<'_>, context: &Context, options: &Options) -> Result<Payload, Error> {
         let severity = event.severity();
         let mut content = Content::new(context.max_bytes.map_or(MAX_BYTES, |max| max as usize));
-        params(&mut content, event, severity);
-        say(&mut content, event, severity);
+        add_params(&mut content, event, severity);
+        add_sentence(&mut content, event, severity);
         match options.protocol {
-            Protocol::Rfc5424 => newer(event, context, options).payload(content),
-            Protocol::Rfc3164 => older(event, context, options).payload(content),
+            Protocol::Rfc5424 => rfc5424_message(event, context, options).payload(content),
+            Protocol::Rfc3164 => rfc3164_header(event, context, options).payload(content),
         }
     }
 }
 
-fn newer<'a>(event: &'a Event<'_>, context: &'a Context, options: &'a Options) -> Message<'a> {
+fn rfc5424_message<'a>(event: &'a Event<'_>, context: &'a Context, options: &'a Options) -> Message<'a> {
     let header = rfc5424::Header {
         facility: options.facility,
         severity: event.severity(),
@@ -63,7 +63,7 @@ fn newer<'a>(event: &'a Event<'_>, context: &'a Context, options: &'a Options) -
     Message { header, sd_id: &options.structured_data_id, bom: options.bom }
 }
 
-fn older<'a>(event: &'a Event<'_>, context: &'a Context, options: &'a Options) -> rfc3164::Header<'a> {
+fn rfc3164_header<'a>(event: &'a Event<'_>, context: &'a Context, options: &'a Options) -> rfc3164::Header<'a> {
     rfc3164::Header {
         facility: options.facility,
         severity: event.severity(),
@@ -74,8 +74,8 @@ fn older<'a>(event: &'a Event<'_>, context: &'a Context, options: &'a Options) -
     }
 }
 
-/// `CRITICAL SQL injection: what the description says`: one sentence for people.
-fn say<'a, 'e: 'a>(content: &mut Content<'a>, event: &Event<'e>, severity: Severity) {
+/// One sentence for people: `CRITICAL SQL injection: the description`.
+fn add_sentence<'a, 'e: 'a>(content: &mut Content<'a>, event: &Event<'e>, severity: Severity) {
     if has_severity(event.kind) {
         content.text("", severity.upper());
     }
@@ -85,13 +85,13 @@ fn say<'a, 'e: 'a>(content: &mut Content<'a>, event: &Event<'e>, severity: Sever
     }
 }
 
-/// Whether a severity is the event's own and not what its kind of event always has.
+/// Returns true if the severity comes from the event, and is not fixed by its type.
 fn has_severity(kind: EventType) -> bool {
     kind.is_finding() || kind == EventType::MonitorAlert
 }
 
-/// The facts of one event, the ones that matter most first.
-fn params<'a>(content: &mut Content<'a>, event: &'a Event<'_>, severity: Severity) {
+/// The parameters of one event, the most important ones first.
+fn add_params<'a>(content: &mut Content<'a>, event: &'a Event<'_>, severity: Severity) {
     let group = event.group();
     content.whole_param("id", Some(event.id));
     let object_id = match event.kind {
@@ -118,11 +118,11 @@ fn params<'a>(content: &mut Content<'a>, event: &'a Event<'_>, severity: Severit
     content.param("engagement_name", event.engagement_name());
     content.param("tool", group.text("tool"));
     content.param("url", group.text("url").or_else(|| group.text("report_url")));
-    particulars(content, event);
+    add_type_params(content, event);
 }
 
-/// What only one type has.
-fn particulars<'a>(content: &mut Content<'a>, event: &'a Event<'_>) {
+/// Parameters that only some event types have.
+fn add_type_params<'a>(content: &mut Content<'a>, event: &'a Event<'_>) {
     let group = event.group();
     match event.kind {
         EventType::FindingVerified => {
@@ -161,7 +161,7 @@ fn particulars<'a>(content: &mut Content<'a>, event: &'a Event<'_>) {
     }
 }
 
-/// Lists go into one value, with commas: a repeated name would lose all but the last.
+/// A list becomes one value, separated by commas: of a repeated name receivers keep only the last.
 fn joined<'a>(items: &[Cow<'a, str>]) -> Option<Cow<'a, str>> {
     match items {
         [] => None,

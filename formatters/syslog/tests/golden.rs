@@ -1,12 +1,12 @@
-//! Whole outputs for the shared samples: with room, in one UDP datagram, and where there is the least that a receiver
-//! must take (RFC 5424, section 6.1); for old collectors, in a zone of their own and with as little room.
+//! Golden files of the shared samples: without a limit, in one UDP datagram, and with the minimum that a receiver must
+//! accept (RFC 5424, section 6.1); for legacy collectors, in another time zone and with the same limit.
 
 use heraldry_format_syslog::Syslog;
 use heraldry_formatter::testing::golden::{Case, check, check_cuts};
 use heraldry_formatter::testing::samples;
 
 #[test]
-fn outputs_are_the_golden_ones() {
+fn outputs_match_the_golden_files() {
     let case = |name, options, max_bytes| Case { name, options, context: samples::syslog(max_bytes) };
     let cases = [
         case("", "{}", 8000),
@@ -18,9 +18,9 @@ fn outputs_are_the_golden_ones() {
     check::<Syslog>(env!("CARGO_MANIFEST_DIR"), &cases);
 }
 
-/// What is too long for a datagram or a stream is cut between two characters and two escapes, and says so.
+/// Text too long for a datagram or a stream is truncated between characters and escapes, and marked.
 #[test]
-fn cuts_are_the_golden_ones() {
+fn truncated_outputs_match_the_golden_files() {
     let case = |name, options, max_bytes| Case { name, options, context: samples::syslog(max_bytes) };
     let cases = [
         case("udp", "{}", 2048),

@@ -1,5 +1,5 @@
-//! Whatever is in an event, the line is one legal message of RFC 5424 and says what the event says. Read
-//! back twice: by the crate `syslog_rfc5424`, and by a stricter reader written from the RFC.
+//! Property tests: any event gives one legal message of RFC 5424 with the event's content. Read back twice: by the
+//! crate `syslog_rfc5424`, and by a stricter parser written from the RFC.
 
 use heraldry_format_syslog::Syslog;
 use heraldry_formatter::testing::strategy::{legal_event, text};
@@ -8,9 +8,9 @@ use heraldry_formatter::{Context, Error, RawEvent, format};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-const MARK: &str = "[truncated]";
+const TRUNCATED: &str = "[truncated]";
 
-/// What FORMATS, section 9, makes of a string here: written down once more, one character at a time.
+/// The expected value of a string (FORMATS, section 9): a second implementation, one character at a time.
 fn expected(text: &str) -> String {
     let mut out = String::new();
     let mut after_cr = false;
@@ -33,7 +33,7 @@ fn render(event: &RawEvent, context: &Context, options: &str) -> String {
     String::from_utf8(payload.body).expect("UTF-8")
 }
 
-/// Reads a line with both readers and holds them against each other.
+/// Parses a line with both parsers and compares the results.
 fn read(line: &str) -> rfc5424_reader::Message<'_> {
     let message = rfc5424_reader::read(line.as_bytes()).unwrap_or_else(|e| panic!("{e}\n{line}"));
     let other = syslog_rfc5424::parse_message(line).unwrap_or_else(|e| panic!("{e}\n{line}"));
@@ -51,13 +51,13 @@ fn read(line: &str) -> rfc5424_reader::Message<'_> {
     message
 }
 
-/// A value that was read back is the one that was sent, or its beginning and the mark.
+/// Checks that a value is the one that was sent, or its beginning and the truncation mark.
 fn check_value(sent: &str, read: &str, whole: bool, what: &str) {
     let sent = expected(sent);
     if read == sent {
         return;
     }
-    let kept = read.strip_suffix(MARK).unwrap_or_else(|| panic!("{what}: sent {sent:?}, read {read:?}"));
+    let kept = read.strip_suffix(TRUNCATED).unwrap_or_else(|| panic!("{what}: sent {sent:?}, read {read:?}"));
     assert!(!whole, "{what} was cut without need");
     assert!(sent.starts_with(kept), "{what}: sent {sent:?}, read {read:?}");
 }
@@ -68,7 +68,7 @@ fn check(event: &RawEvent, line: &str, max_bytes: usize) {
     assert_eq!(message.timestamp, event.occurred_at);
     assert_eq!((message.proc_id, message.msg_id), ("-", event.type_.as_str()));
     assert!(message.severity >= 2 && message.severity <= 6);
-    // Where nothing can have been cut, however long the host's name is.
+    // Nothing can have been truncated, however long the host's name is.
     let whole = render(event, &samples::syslog(1 << 24), "{}").len() + 255 < max_bytes;
     let posted: Value = serde_json::from_str(&event.json).expect("JSON");
     let Some(element) = message.elements.first() else {
@@ -94,7 +94,7 @@ fn check(event: &RawEvent, line: &str, max_bytes: usize) {
         ("report_id", report.as_str().filter(|_| event.type_ == "report_ready")),
     ] {
         match (sent, element.get(name)) {
-            // Where there is no address of its own, that of a report or a proof is taken.
+            // Without a URL of its own, that of the report or the proof is used.
             (Some(sent), Some(_)) if name == "url" && invisible(sent) => {}
             (Some(sent), Some(read)) => check_value(sent, read, whole, name),
             (Some(sent), None) => assert!(!whole || invisible(sent), "{name} {sent:?} is missing"),
@@ -104,15 +104,15 @@ fn check(event: &RawEvent, line: &str, max_bytes: usize) {
     let msg = message.msg.unwrap_or_default();
     if let Some(title) = of_finding("title").filter(|title| !invisible(title)) {
         let words = ["INFO ", "LOW ", "MEDIUM ", "HIGH ", "CRITICAL "];
-        let said = words.iter().find_map(|word| msg.strip_prefix(word)).unwrap_or_else(|| panic!("{msg:?}"));
+        let output = words.iter().find_map(|word| msg.strip_prefix(word)).unwrap_or_else(|| panic!("{msg:?}"));
         let title = expected(title);
-        let kept = said.strip_suffix(MARK).unwrap_or(said);
-        assert!(said.starts_with(&title) || title.starts_with(kept), "{title:?}\n{msg:?}");
-        assert!(!whole || said.starts_with(&title), "the title was cut without need");
+        let kept = output.strip_suffix(TRUNCATED).unwrap_or(output);
+        assert!(output.starts_with(&title) || title.starts_with(kept), "{title:?}\n{msg:?}");
+        assert!(!whole || output.starts_with(&title), "the title was cut without need");
     }
 }
 
-/// Whether nothing of the text would be seen; the SDK leaves such a member out.
+/// Returns true if none of the text is visible; the SDK leaves such a member out.
 fn invisible(text: &str) -> bool {
     heraldry_formatter::text::is_blank(text)
 }
@@ -127,7 +127,7 @@ proptest! {
         let most = max.map_or(8000, |max| max as usize);
         check(&event, &line, most);
         prop_assert_eq!(&line, &render(&event, &context, "{}"));
-        // Nothing goes without a word, and nothing without need.
+        // Truncation is always marked, and never happens without need.
         let all = render(&event, &samples::syslog(1 << 24), "{}");
         prop_assert!(if all.len() <= most { line == all } else { line.contains("[truncated]") || line.contains("[truncated\\]") }, "{}", line);
     }
@@ -151,7 +151,7 @@ proptest! {
     }
 
     #[test]
-    fn any_room_is_kept_or_refused(max in 0_u32..700, event in legal_event()) {
+    fn any_limit_is_kept_or_rejected(max in 0_u32..700, event in legal_event()) {
         match format::<Syslog>(&event, &samples::syslog(max), "{}") {
             Ok(payload) => {
                 prop_assert!(payload.body.len() <= max as usize);
@@ -163,7 +163,7 @@ proptest! {
     }
 
     #[test]
-    fn any_option_is_legal_or_refused(app in text(), id in text(), facility in any::<i64>()) {
+    fn any_option_is_legal_or_rejected(app in text(), id in text(), facility in any::<i64>()) {
         let event = &samples::all()[0].event;
         for options in [json!({"app_name": app}), json!({"structured_data_id": id}), json!({"facility": facility}), json!({"facility": app})] {
             match format::<Syslog>(event, &samples::syslog(8000), &options.to_string()) {
@@ -176,7 +176,7 @@ proptest! {
 }
 
 #[test]
-fn a_spoof_is_data() {
+fn a_forged_record_stays_data() {
     let title = "x\n<0>1 2026-11-17T10:12:45.120Z evil evil - - - forged\r\n\0\u{2028}<0>1 - - - - - -";
     let target = "https://a.example/?q=\"] [evil@1 x=\"y\"] \\\" \\";
     let json = json!({"type": "finding_added", "id": "019a8f00-0000-7000-8000-000000000001", "occurred_at": "2026-11-17T10:12:45.120Z",
@@ -275,7 +275,7 @@ fn the_largest_event_fits() {
     for max in [480, 2048, 8000] {
         let line = render(&event, &samples::syslog(max), "{}");
         check(&event, &line, max as usize);
-        assert!(line.ends_with(MARK) && line.len() > max as usize - 8, "{}", line.len());
+        assert!(line.ends_with(TRUNCATED) && line.len() > max as usize - 8, "{}", line.len());
     }
     assert!(render(&event, &samples::http(), "{}").len() <= 8000);
 }
@@ -288,12 +288,12 @@ fn every_type_has_content_of_its_own() {
         let msg = message.msg.unwrap_or_default();
         assert!(msg.len() > 20, "{msg}");
         let values = message.elements[0].params.iter().map(|(_, value)| value.as_str());
-        let said: String = values.chain([msg]).collect::<Vec<_>>().join(" ");
-        samples::assert_told(sample, &[], &said);
+        let output: String = values.chain([msg]).collect::<Vec<_>>().join(" ");
+        samples::assert_shown(sample, &[], &output);
     }
 }
 
 #[test]
-fn the_manifest_is_a_line_that_joins() {
+fn the_manifest_is_a_line_that_can_be_joined() {
     manifest::assert_defaults(&manifest::checked::<Syslog>("syslog", "line", "newline"));
 }

@@ -1,5 +1,5 @@
-//! Whatever is in an event, the older form is one legal message of RFC 3164 and says what the event says: read back
-//! by a reader written from the RFC, the facts by one written from our own rule.
+//! Property tests: any event gives one legal message of RFC 3164 with the event's content, read back by a parser
+//! written from the RFC; the parameters by one written from the formatter's own rule.
 
 use heraldry_format_syslog::Syslog;
 use heraldry_formatter::testing::cleaned::{assert_whole_or_cut, cleaned};
@@ -11,8 +11,8 @@ use heraldry_formatter::{Context, Error, RawEvent, format};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-const MARK: &str = "[truncated]";
-const OLDER: &str = r#"{"protocol":"rfc3164"}"#;
+const TRUNCATED: &str = "[truncated]";
+const RFC3164: &str = r#"{"protocol":"rfc3164"}"#;
 
 fn render(event: &RawEvent, context: &Context, options: &str) -> String {
     let payload = format::<Syslog>(event, context, options).expect("a payload");
@@ -21,7 +21,7 @@ fn render(event: &RawEvent, context: &Context, options: &str) -> String {
     String::from_utf8(payload.body).expect("UTF-8")
 }
 
-/// One message of ours, apart.
+/// One parsed message of the formatter.
 #[derive(Debug)]
 struct Read {
     facility: u8,
@@ -29,7 +29,7 @@ struct Read {
     timestamp: String,
     host_name: String,
     tag: String,
-    said: String,
+    text: String,
     facts: Vec<(String, String)>,
 }
 
@@ -42,7 +42,7 @@ impl Read {
 fn read(line: &str) -> Read {
     let message = rfc3164_reader::read(line.as_bytes()).unwrap_or_else(|e| panic!("{e}\n{line}"));
     let (tag, content) = message.tagged().unwrap_or_else(|e| panic!("{e}\n{line}"));
-    let (said, facts) = facts(content).unwrap_or_else(|e| panic!("{e}\n{line}"));
+    let (text, facts) = facts(content).unwrap_or_else(|e| panic!("{e}\n{line}"));
     let Message { facility, severity, timestamp, host_name, .. } = message;
     Read {
         facility,
@@ -50,45 +50,45 @@ fn read(line: &str) -> Read {
         timestamp: timestamp.expect("a time").into(),
         host_name: host_name.into(),
         tag: tag.into(),
-        said,
+        text,
         facts,
     }
 }
 
-/// The facts of the newer form, in which nothing had to be cut.
-fn newer(event: &RawEvent) -> (u8, Vec<(String, String)>, String) {
+/// The content of the RFC 5424 message, without truncation.
+fn rfc5424_content(event: &RawEvent) -> (u8, Vec<(String, String)>, String) {
     let line = render(event, &Context { max_bytes: Some(1 << 20), ..samples::http() }, "{}");
     let message = rfc5424_reader::read(line.as_bytes()).expect("a message");
     let facts = message.elements.into_iter().flat_map(|element| element.params).collect();
     (message.severity, facts, message.msg.unwrap_or_default().to_owned())
 }
 
-/// Both forms say the same, the older one as much of it as there is room for.
+/// Checks that both protocols carry the same content, the older one as much as fits.
 fn check(event: &RawEvent, line: &str, max_bytes: usize) {
     assert!(line.len() <= max_bytes, "{} bytes", line.len());
     let message = read(line);
-    let (severity, sent, said) = newer(event);
+    let (severity, sent, text) = rfc5424_content(event);
     assert_eq!((message.facility, message.severity), (16, severity));
     assert_eq!((&*message.timestamp, &*message.tag, &*message.host_name), ("Nov 17 10:12:45", "heraldry", "heraldry"));
-    // What is said and the facts in the order of the newer form: what is left out is left out from the end.
+    // The content is in the same order as with RFC 5424: parameters are dropped from the end.
     let mut cut = false;
     for (index, (name, value)) in message.facts.iter().enumerate() {
         assert_eq!(*name, sent[index].0);
-        assert_whole_or_cut(&sent[index].1, value, name == "id", MARK);
+        assert_whole_or_cut(&sent[index].1, value, name == "id", TRUNCATED);
         cut |= *value != sent[index].1;
     }
     cut |= message.facts.len() < sent.len();
-    if message.said != said {
-        let kept = message.said.strip_suffix(MARK).unwrap_or_else(|| panic!("{:?} has no mark", message.said));
-        assert!(said.starts_with(kept), "sent {said:?}, read {:?}", message.said);
+    if message.text != text {
+        let kept = message.text.strip_suffix(TRUNCATED).unwrap_or_else(|| panic!("{:?} has no mark", message.text));
+        assert!(text.starts_with(kept), "sent {text:?}, read {:?}", message.text);
         cut = true;
     }
-    // Nothing goes without a word, and nothing without need.
+    // Truncation is always marked, and never happens without need.
     let escaped = |text: &str| text.len() + text.matches(['"', '\\']).count();
     let facts: usize = sent.iter().map(|(name, value)| name.len() + 4 + escaped(value)).sum();
-    let whole = line.find("heraldry: ").expect("a tag") + 10 + escaped(&said) + facts;
+    let whole = line.find("heraldry: ").expect("a tag") + 10 + escaped(&text) + facts;
     assert_eq!(cut, whole > max_bytes, "{whole} of {max_bytes} bytes: {line}");
-    assert!(!cut || line.contains(MARK), "{line}");
+    assert!(!cut || line.contains(TRUNCATED), "{line}");
 }
 
 proptest! {
@@ -97,9 +97,9 @@ proptest! {
     #[test]
     fn any_event_is_one_legal_message(event in legal_event(), max in prop::option::of(prop_oneof![Just(2048_u32), Just(8000), 400_u32..1100])) {
         let context = Context { max_bytes: max, ..samples::syslog(1) };
-        let line = render(&event, &context, OLDER);
+        let line = render(&event, &context, RFC3164);
         check(&event, &line, max.map_or(1024, |max| (max as usize).min(1024)));
-        prop_assert_eq!(line, render(&event, &context, OLDER));
+        prop_assert_eq!(line, render(&event, &context, RFC3164));
     }
 
     #[test]
@@ -107,19 +107,19 @@ proptest! {
         prop_assume!(!title.is_empty());
         let json = json!({"type": "finding_added", "id": "019a8f00-0000-7000-8000-000000000001", "occurred_at": "2026-11-17T10:12:45.120Z",
             "data": {"finding": {"title": title, "severity": "high", "target": target, "url": "https://a.example/", "description": description}}});
-        let line = render(&samples::event(&json.to_string()), &samples::http(), OLDER);
+        let line = render(&samples::event(&json.to_string()), &samples::http(), RFC3164);
         let message = read(&line);
         let [title, target, description] = [title, target, description].map(|text| if is_blank(&text) { String::new() } else { cleaned(&text, " ", " ").trim().to_owned() });
-        let said = match (&*title, &*description) {
+        let text = match (&*title, &*description) {
             ("", _) => return Ok(()),
             (title, "") => format!("HIGH {title}"),
             (title, description) => format!("HIGH {title}: {description}"),
         };
         let escapes = |text: &str| text.len() + text.matches(['"', '\\']).count();
-        let fits = escapes(&said) + escapes(&target) < 800;
-        assert_whole_or_cut(&said, &message.said, fits, MARK);
+        let fits = escapes(&text) + escapes(&target) < 800;
+        assert_whole_or_cut(&text, &message.text, fits, TRUNCATED);
         if !target.is_empty() {
-            assert_whole_or_cut(&target, message.get("target").unwrap_or_default(), fits, MARK);
+            assert_whole_or_cut(&target, message.get("target").unwrap_or_default(), fits, TRUNCATED);
         }
     }
 
@@ -133,8 +133,8 @@ proptest! {
     }
 
     #[test]
-    fn any_room_is_kept_or_refused(max in 0_u32..700, event in legal_event()) {
-        match format::<Syslog>(&event, &samples::syslog(max), OLDER) {
+    fn any_limit_is_kept_or_rejected(max in 0_u32..700, event in legal_event()) {
+        match format::<Syslog>(&event, &samples::syslog(max), RFC3164) {
             Ok(payload) => {
                 prop_assert!(payload.body.len() <= max as usize);
                 read(std::str::from_utf8(&payload.body).expect("UTF-8"));
@@ -155,17 +155,17 @@ fn finding(members: Value) -> RawEvent {
 }
 
 #[test]
-fn a_spoof_is_data() {
+fn a_forged_record_stays_data() {
     let title = "x severity=\"info\" target=\"evil\\\"\n<0>Nov  1 00:00:00 evil evil: forged\r\n\0\u{2028}<0>su: x";
     let target = "https://a.example/?q=\" finding_id=\"F-9\" \\\" \\";
     let event = finding(json!({"title": title, "target": target, "id": "a\" b=\"c"}));
-    let message = read(&render(&event, &samples::http(), OLDER));
+    let message = read(&render(&event, &samples::http(), RFC3164));
     assert_eq!((message.facility, message.severity), (16, 5));
     let names: Vec<_> = message.facts.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, ["id", "finding_id", "severity", "target"]);
     assert_eq!((message.get("target"), message.get("finding_id")), (Some(target), Some("a\" b=\"c")));
-    let said = "LOW x severity=\"info\" target=\"evil\\\" <0>Nov  1 00:00:00 evil evil: forged   <0>su: x";
-    assert_eq!(message.said, said);
+    let text = "LOW x severity=\"info\" target=\"evil\\\" <0>Nov  1 00:00:00 evil evil: forged   <0>su: x";
+    assert_eq!(message.text, text);
 }
 
 #[test]
@@ -182,16 +182,16 @@ fn the_example_of_the_format() {
 fn a_message_has_at_most_1024_bytes() {
     let at = |length: usize| {
         let event = finding(json!({"description": "é".repeat(length), "url": "https://a.example/"}));
-        render(&event, &samples::syslog(8000), OLDER)
+        render(&event, &samples::syslog(8000), RFC3164)
     };
-    let (shortest, longest) = ((1..).find(|length| at(*length).contains(MARK)), at(200_000));
+    let (shortest, longest) = ((1..).find(|length| at(*length).contains(TRUNCATED)), at(200_000));
     let shortest = shortest.expect("cut some time");
     let [whole, cut] = [at(shortest - 1), at(shortest)];
-    assert!((1023..=1024).contains(&whole.len()) && !whole.contains(MARK), "{}", whole.len());
+    assert!((1023..=1024).contains(&whole.len()) && !whole.contains(TRUNCATED), "{}", whole.len());
     for cut in [cut, longest] {
         assert!((1023..=1024).contains(&cut.len()), "{}", cut.len());
         let message = read(&cut);
-        assert!(message.said.ends_with(&format!("é{MARK}")), "{}", message.said);
+        assert!(message.text.ends_with(&format!("é{TRUNCATED}")), "{}", message.text);
         assert_eq!(message.facts.len(), 3);
     }
 }
@@ -232,13 +232,13 @@ fn options_at_their_limits() {
 #[test]
 fn a_byte_order_mark_stands_before_the_text() {
     for sample in samples::all() {
-        let (_, facts, said) = newer(&sample.event);
+        let (_, facts, text) = rfc5424_content(&sample.event);
         for max_bytes in [300, 480, 2048, 8000] {
             let line = render(&sample.event, &samples::syslog(max_bytes), r#"{"bom":true}"#);
             assert!(line.len() <= max_bytes as usize);
             let message = rfc5424_reader::read(line.as_bytes()).unwrap_or_else(|e| panic!("{e}\n{line}"));
             let msg = message.msg.expect("a text").strip_prefix('\u{FEFF}').expect("a byte order mark");
-            assert_whole_or_cut(&said, msg.trim_start(), false, MARK);
+            assert_whole_or_cut(&text, msg.trim_start(), false, TRUNCATED);
             assert!(message.elements.iter().all(|element| element.params.len() <= facts.len()));
         }
     }
@@ -247,8 +247,8 @@ fn a_byte_order_mark_stands_before_the_text() {
 #[test]
 fn every_type_has_content_of_its_own() {
     for sample in samples::all().iter().filter(|sample| !sample.name.contains("--")) {
-        let message = read(&render(&sample.event, &samples::http(), OLDER));
-        let (_, facts, said) = newer(&sample.event);
-        assert_eq!((message.said, message.facts), (said, facts), "{}", sample.name);
+        let message = read(&render(&sample.event, &samples::http(), RFC3164));
+        let (_, facts, text) = rfc5424_content(&sample.event);
+        assert_eq!((message.text, message.facts), (text, facts), "{}", sample.name);
     }
 }

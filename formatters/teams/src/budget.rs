@@ -1,26 +1,26 @@
-//! How long things may be, so that the card arrives.
+//! Length budgets, by which a card is kept within Teams' size limit.
 
-/// Lengths in UTF-16 units.
+/// The maximum lengths of the parts of a card, in UTF-16 units.
 pub(crate) struct Budget {
-    /// The card's title.
+    /// The title of the card.
     pub(crate) title: usize,
-    /// A value with a name, or one beside others in a line.
+    /// The value of a fact, or one value of several in a line.
     pub(crate) fact: usize,
-    /// The target; a description or another passage.
+    /// The target, the description, or another passage.
     pub(crate) passage: usize,
-    /// The evidence.
+    /// The evidence text.
     pub(crate) evidence: usize,
-    /// How many lines of a passage or of the evidence are shown.
+    /// The number of lines shown of a passage or of the evidence.
     pub(crate) lines: usize,
-    /// A list's item.
+    /// One item of a list.
     pub(crate) item: usize,
-    /// How many items of a list are shown.
+    /// The number of list items shown.
     pub(crate) items: usize,
 }
 
-/// The first is what a reader gets; each further one is for what did not fit, taking first from evidence,
-/// description and lists. The last fits whatever the event is: no unit takes more than 3 bytes or, re-encoded, 6,
-/// and no element more than 350 around its text.
+/// The budgets, the most generous first; each further one is tried if the previous did not fit, and shortens evidence,
+/// description and lists first. The last fits any event: a unit takes at most 3 bytes (6 re-encoded), and an element at
+/// most 350 bytes in addition to its text.
 pub(crate) const LEVELS: [Budget; 5] = [
     Budget { title: 256, fact: 300, passage: 800, evidence: 500, lines: 16, item: 120, items: 10 },
     Budget { title: 256, fact: 200, passage: 400, evidence: 250, lines: 10, item: 80, items: 10 },

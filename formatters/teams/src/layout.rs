@@ -1,4 +1,4 @@
-//! Which part of an event goes where in the card.
+//! The layout: which part of an event goes where in the card.
 
 mod compact;
 mod full;
@@ -10,15 +10,15 @@ use heraldry_formatter::{Event, Severity};
 use crate::budget::Budget;
 use crate::options::Options;
 
-/// Of a button's address, in bytes; [`URL_REENCODED`] holds as well.
+/// The longest URL of a button, in bytes; [`URL_REENCODED`] applies, too.
 const URL_BYTES: usize = 2000;
-/// Of a button's address as Teams may write it: a card has two at most, and they cannot be cut.
+/// The longest URL of a button in Teams' own encoding: a card has at most two, and a URL cannot be truncated.
 const URL_REENCODED: usize = 4000;
-/// Of words of our own, which nothing has to shorten.
+/// The longest fixed text; never reached.
 const WORDS: usize = 80;
-/// Of a line of values, none of which is longer than its budget.
+/// The longest line of values, each of which is within its budget.
 const LINE: usize = 2000;
-/// Between values in a line.
+/// The separator of values in a line.
 const DOT: &str = " · ";
 
 pub(crate) fn card<'a>(event: &'a Event<'_>, outline: &'a Outline<'_>, options: &Options, budget: &Budget) -> Card<'a> {
@@ -31,22 +31,22 @@ pub(crate) fn card<'a>(event: &'a Event<'_>, outline: &'a Outline<'_>, options: 
     card
 }
 
-/// The title behind its sign.
+/// The title with its symbol.
 fn title<'a>(outline: &'a Outline<'_>, limit: usize) -> [Run<'a>; 2] {
-    [Run::compose(WORDS).words(outline.sign).words(" ").finish(), Run::line(&*outline.title, limit).bold()]
+    [Run::compose(WORDS).words(outline.symbol).words(" ").finish(), Run::line(&*outline.title, limit).bold()]
 }
 
-/// All that needs no names, in the order in which it matters: `Critical finding`, `CVSS 9.8`, `Step 2 of 5`.
-fn glance(outline: &Outline<'_>) -> Vec<String> {
-    let mut pieces: Vec<_> = outline.summary.iter().map(|brief| brief.said.to_string()).collect();
+/// The values that need no labels, the most important first: `Critical finding`, `CVSS 9.8`, `Step 2 of 5`.
+fn summary_values(outline: &Outline<'_>) -> Vec<String> {
+    let mut parts: Vec<_> = outline.summary.iter().map(|brief| brief.text.to_string()).collect();
     if let Some(step) = outline.step {
-        let drawn = step.drawn().map(|drawn| drawn + "  ").unwrap_or_default();
-        pieces.push(format!("{drawn}Step {} of {}", step.index, step.total));
+        let dots = step.dots().map(|dots| dots + "  ").unwrap_or_default();
+        parts.push(format!("{dots}Step {} of {}", step.index, step.total));
     }
-    pieces
+    parts
 }
 
-/// Values in a line, with dots between them, each cut at `limit`.
+/// Values in one line, separated by dots, each truncated at `limit`.
 fn line<'v>(values: impl IntoIterator<Item = &'v str>, limit: usize) -> Run<'static> {
     let mut text = Run::compose(LINE);
     for (n, value) in values.into_iter().enumerate() {
@@ -55,20 +55,20 @@ fn line<'v>(values: impl IntoIterator<Item = &'v str>, limit: usize) -> Run<'sta
     text.finish()
 }
 
-/// When it happened, in words if it can be told so.
+/// The time of the event, in words if it can be parsed.
 fn when(event: &Event<'_>, options: &Options) -> String {
-    event.time().and_then(|time| options.locale.moment(time)).unwrap_or_else(|| event.occurred_at.to_owned())
+    event.time().and_then(|time| options.locale.date_time(time)).unwrap_or_else(|| event.occurred_at.to_owned())
 }
 
-/// A button, where the address may be pressed and leaves room for the rest.
+/// A button, if the URL is safe to open and leaves room for the rest of the card.
 fn action(link: &Link<'_>) -> Option<Action> {
     let action = Action::open(link.label, &link.address, URL_BYTES)?;
     (reencoded(action.url().as_bytes()) <= URL_REENCODED).then_some(action)
 }
 
-/// The ground of the card's top: FORMATS, section 8, where the event is rated.
+/// The background of the card's top: by severity (FORMATS, section 8) if the event has one.
 fn style(event: &Event<'_>, outline: &Outline<'_>) -> Style {
-    if outline.is_good {
+    if outline.is_good_news {
         return Style::Good;
     }
     if !event.kind.is_rated() {
@@ -82,12 +82,12 @@ fn style(event: &Event<'_>, outline: &Outline<'_>) -> Style {
     }
 }
 
-/// The engagement, by its name or its id; not where the title says it.
+/// The engagement's name or id, unless the title contains it.
 fn engagement<'a>(event: &'a Event<'_>, outline: &Outline<'_>) -> Option<&'a str> {
-    event.engagement_name().or(event.engagement_id()).filter(|_| !outline.tells_engagement())
+    event.engagement_name().or(event.engagement_id()).filter(|_| !outline.title_has_engagement())
 }
 
-/// A paragraph of one run.
+/// A paragraph with one run.
 fn paragraph(run: Run<'_>) -> Element<'_> {
     Element::text([run])
 }

@@ -1,13 +1,13 @@
-//! The format `teams`: an Adaptive Card in the envelope that Teams workflows take, and the old connectors
-//! took (FORMATS, section 2).
+//! The format `teams`: an Adaptive Card in the envelope that Teams workflows accept, as did the retired connectors
+//! (FORMATS, section 2).
 //!
-//! A card that is too large never arrives, and nobody hears of it: so each card is made with the budget
-//! of `budget::LEVELS` that first gives a body within the limits.
+//! Teams drops a card that is too large without an error, so each card is made with the first budget of
+//! `budget::LEVELS` that keeps the body within the limits.
 
-mod answer;
 mod budget;
 mod layout;
 mod options;
+mod response;
 
 use budget::LEVELS;
 use heraldry_formatter::adaptive_card::payload;
@@ -15,7 +15,7 @@ use heraldry_formatter::{Answer, Context, Error, Event, Formatter, Interpreter, 
 
 pub use options::Options;
 
-/// The format.
+/// The format `teams`; see the crate's documentation.
 #[derive(Debug)]
 pub struct Teams;
 
@@ -39,7 +39,7 @@ impl Formatter for Teams {
 
 impl Interpreter for Teams {
     fn interpret(answer: &Answer) -> Verdict {
-        answer::verdict(answer)
+        response::verdict(answer)
     }
 }
 

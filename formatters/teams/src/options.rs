@@ -1,4 +1,4 @@
-//! What a webhook may choose: how wide a card is, how dates are written, and how much it says.
+//! The webhook's options: the card's width, the language of dates, and a full or a compact card.
 
 use heraldry_formatter::adaptive_card::Width;
 use heraldry_formatter::date::Locale;
@@ -13,6 +13,6 @@ pub(crate) const SCHEMA: &str = include_str!("options.schema.json");
 pub struct Options {
     pub(crate) width: Width,
     pub(crate) locale: Locale,
-    /// A few lines instead of the whole.
+    /// True for a few lines instead of the full card.
     pub(crate) compact: bool,
 }

@@ -1,10 +1,10 @@
-//! Whole outputs for the shared samples.
+//! Golden files of the shared samples.
 
 use heraldry_format_teams::Teams;
 use heraldry_formatter::testing::golden::{Case, check};
 
 #[test]
-fn outputs_are_the_golden_ones() {
+fn outputs_match_the_golden_files() {
     let german = r#"{"locale":"de","width":"default"}"#;
     let compact = r#"{"compact":true,"locale":"en-US"}"#;
     let cases = [Case::http("", "{}"), Case::http("german", german), Case::http("compact", compact)];

@@ -1,5 +1,5 @@
-//! Any legal event gives a card that arrives and in which nothing of the event works as markup. The
-//! validator below knows FORMATS, sections 2 and 9, and nothing of the formatter.
+//! Property tests: any legal event gives a card that Teams accepts and in which no text of the event acts as markup.
+//! The validator below is written from FORMATS, sections 2 and 9, independently of the formatter.
 
 use heraldry_format_teams::Teams;
 use heraldry_formatter::golden::is_compact;
@@ -8,7 +8,7 @@ use heraldry_formatter::{Context, Error, RawEvent, format};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-/// What a webhook chose.
+/// The options of a webhook.
 #[derive(Debug, Clone, Copy)]
 struct Chosen {
     width: Option<&'static str>,
@@ -17,7 +17,7 @@ struct Chosen {
 }
 
 const WIDTHS: [Option<&str>; 3] = [None, Some("full"), Some("default")];
-/// Each with how it writes the time of the generated events.
+/// The locales, with the expected time of the generated events.
 const LOCALES: [(Option<&str>, &str); 7] = [
     (None, "17 November 2026, 10:12 UTC"),
     (Some("en-GB"), "17 November 2026, 10:12 UTC"),
@@ -103,7 +103,7 @@ fn check_url(url: &str) {
     assert!(url.bytes().all(|b| b.is_ascii_graphic() && !b"|<>\"\\{}".contains(&b)), "{url}");
 }
 
-/// Of all elements only these, in which no text passes a Markdown step.
+/// The only element types allowed, in which no text goes through Markdown.
 fn check_element(element: &Value) {
     if let Some(spacing) = element.get("spacing") {
         assert!(["None", "Small", "Medium"].contains(&spacing.as_str().unwrap_or_default()), "{element}");
@@ -143,7 +143,7 @@ fn check_card(event: &RawEvent, chosen: Chosen) {
     let body = body(event, &samples::http(), chosen);
     assert!(body.len() <= 18_000, "{} bytes", body.len());
     assert!(is_compact(&body));
-    // As a .NET writer would encode it anew, at its most careful.
+    // The worst case of re-encoding by a .NET serializer.
     let careful: usize =
         body.chars().map(|c| if c.is_ascii() && !"<>&'+".contains(c) { 1 } else { 6 * c.len_utf16() }).sum();
     assert!(careful <= 28_672, "{careful} bytes");
@@ -184,7 +184,7 @@ fn check_card(event: &RawEvent, chosen: Chosen) {
     let shown = all_text(card);
     if event.occurred_at == "2026-11-17T10:12:45.120Z" {
         let (_, when) = LOCALES.into_iter().find(|(locale, _)| *locale == chosen.locale).expect("a locale");
-        // It ends the small print, which may have been cut at the smallest levels.
+        // The time ends the small print, which the smallest levels may have truncated.
         let small = shown.lines().filter(|line| line.contains(when)).count();
         assert!(small == 1 || shown.contains("..."), "{when} is not in\n{shown}");
     }
@@ -192,7 +192,7 @@ fn check_card(event: &RawEvent, chosen: Chosen) {
     check_carries(event, title, &shown);
 }
 
-/// All texts of a card, one a line.
+/// All texts of a card, one per line.
 fn all_text(document: &Value) -> String {
     match document {
         Value::String(text) => format!("{text}\n"),
@@ -202,8 +202,8 @@ fn all_text(document: &Value) -> String {
     }
 }
 
-/// The values that every output for people must show, as far as they are strings: their beginning, up to
-/// the first character that may not stay as it is.
+/// The string values that every output for people must contain: each up to its first character that may have to be
+/// changed.
 fn check_carries(event: &RawEvent, title: &str, shown: &str) {
     let posted: Value = serde_json::from_str(&event.json).expect("an event");
     let group = |pointer: &str| pointer.split('/').nth(2).unwrap_or_default().to_owned();
@@ -244,14 +244,14 @@ fn check_carries(event: &RawEvent, title: &str, shown: &str) {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
-    fn any_event_gives_a_card_that_arrives(event in strategy::legal_event(), chosen in Chosen::any()) {
+    fn any_event_gives_an_acceptable_card(event in strategy::legal_event(), chosen in Chosen::any()) {
         check_card(&event, chosen);
     }
 }
 
 #[test]
-fn every_sample_gives_a_card_that_arrives() {
-    // What says the default is the default.
+fn every_sample_gives_an_acceptable_card() {
+    // Options that set a default equal no options.
     let is_own = |chosen: &Chosen| chosen.compact != Some(false) && chosen.width != Some("full");
     for chosen in Chosen::all().filter(is_own) {
         for sample in samples::all() {
@@ -261,11 +261,11 @@ fn every_sample_gives_a_card_that_arrives() {
     }
 }
 
-/// Everything as long as it gets, of what takes most bytes: the last level has to hold it.
+/// The longest event, made of the characters that take most bytes: the last level has to hold it.
 #[test]
-fn the_worst_event_gives_a_card_that_arrives() {
-    for piece in ["\\", "{", "<", "&", "\"", "漢", "😀", "\n", "'+", "漢\n"] {
-        let long = piece.repeat(900);
+fn the_longest_event_gives_an_acceptable_card() {
+    for part in ["\\", "{", "<", "&", "\"", "漢", "😀", "\n", "'+", "漢\n"] {
+        let long = part.repeat(900);
         let links = [
             format!("https://a.example/?{}", "&".repeat(660)),
             format!("https://a.example/{}", "x".repeat(1_980)),
@@ -322,7 +322,7 @@ fn a_smaller_limit_is_kept_too() {
 }
 
 #[test]
-fn nothing_is_said_twice() {
+fn nothing_is_repeated() {
     for (name, once) in [
         ("phase_changed", "reconnaissance"),
         ("engagement_completed", "Customer portal, autumn test"),
@@ -344,7 +344,7 @@ fn nothing_is_said_twice() {
 }
 
 #[test]
-fn a_time_that_is_none_is_shown_as_it_is() {
+fn an_invalid_time_is_shown_verbatim() {
     let mut event = sample("finding_added--minimal");
     event.occurred_at = "yesterday {{DATE()}}".into();
     let shown = body(&event, &samples::http(), Chosen::DEFAULTS);
@@ -352,7 +352,7 @@ fn a_time_that_is_none_is_shown_as_it_is() {
 }
 
 #[test]
-fn options_that_are_none() {
+fn invalid_options_are_rejected() {
     for (options, pointer) in [
         (r#"{"width":"Full"}"#, "/width"),
         (r#"{"locale":"en"}"#, "/locale"),
@@ -368,7 +368,7 @@ fn options_that_are_none() {
 }
 
 #[test]
-fn the_manifest_says_what_it_is() {
+fn the_manifest_is_complete() {
     let manifest = manifest::checked::<Teams>("teams", "document", "none");
     let schema = &manifest["options_schema"];
     let locales: Vec<_> = LOCALES.into_iter().filter_map(|(locale, _)| locale).collect();

@@ -1,8 +1,7 @@
 // The format `{{name}}`: one line of text for each event. Change `render` to make it yours.
 //
-// It runs on QuickJS in a sandbox: no clock, no randomness, no network, no modules of Node's. `new Date()` without
-// an argument ends the call, and `Math.random()` gives the same number each time. The same event must give the same
-// bytes.
+// It runs on QuickJS in a sandbox without clock, randomness, network and Node.js modules: `new Date()` without an argument
+// ends the call, and `Math.random()` returns the same number each time. The same event must give the same bytes.
 
 import { log } from "heraldry:formatter/log@1.1.0";
 
@@ -11,7 +10,7 @@ const MANIFEST = {
   version: "0.1.0",
   title: "{{name}}",
   description: "One line of text for each event.",
-  // A line may also go over syslog; a document (a JSON body, say) may not.
+  // A line can go over HTTP and syslog; a document (such as a JSON body) over HTTP only.
   kind: "line",
   join: "newline",
   // An interpreter needs the host's large sandbox.
@@ -21,12 +20,12 @@ const MANIFEST = {
     type: "object",
     additionalProperties: false,
     properties: {
-      prefix: { type: "string", maxLength: 40, default: "", description: "Stands in front of each line." },
+      prefix: { type: "string", maxLength: 40, default: "", description: "Text before each line." },
     },
   },
 };
 
-// The member of `data` that each event type is about.
+// The member of `data` that holds the content of each event type.
 const GROUPS = {
   finding_added: "finding",
   finding_verified: "finding",
@@ -40,7 +39,7 @@ const GROUPS = {
   monitor_alert: "monitor",
 };
 
-// Turns one event into a line. To leave an event type out, throw unsupported(type).
+// Turns one event into a line. To skip an event type, throw unsupported(type).
 function render(type, event, options) {
   if (!Object.hasOwn(GROUPS, type)) throw unsupported(type);
   const group = event.data[GROUPS[type]];
@@ -57,12 +56,12 @@ function render(type, event, options) {
 function severity(type, group) {
   const rated = GROUPS[type] === "finding" || type === "monitor_alert";
   const word = rated ? (string(group, "severity") ?? "") : "";
-  // Not `toUpperCase`, which makes an "I" of more letters than "i".
+  // Compared without `toUpperCase`, which also turns other letters, such as a dotless i, into an "I".
   if (/^(info|low|medium|high|critical)$/i.test(word)) return word.toUpperCase();
   return type === "critical_finding" ? "CRITICAL" : "INFO";
 }
 
-// The finding's title; of other events their type in words and what they are about.
+// The finding's title; for other events the type in words, with the title, name or message.
 function what(type, group) {
   if (GROUPS[type] === "finding") return clean(string(group, "title"));
   const words = type.replaceAll("_", " ");
@@ -70,27 +69,27 @@ function what(type, group) {
   return about ? `${words}: ${about}` : words;
 }
 
-// A member, if it is a string: platforms differ, so expect nothing.
+// A member, if it is a string. Members may be absent or of another type.
 function string(object, name) {
   const value = object?.[name];
   return typeof value === "string" ? value : undefined;
 }
 
-// At most 200 characters, none of which ends the line, moves a cursor or turns the reading direction.
+// The text on one line, at most 200 characters, without control and bidirectional formatting characters.
 function clean(text) {
-  const steers = /[\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/g;
-  const spaced = (text ?? "").replace(steers, " ");
-  // Loops and a short slice, as a text may be long and a call's time is not. (`trim` would take more than spaces.)
+  const controls = /[\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/g;
+  const spaced = (text ?? "").replace(controls, " ");
+  // Loops and a short slice, because a text may be long and the call's time is limited. (`trim` removes more than spaces.)
   let start = 0;
   let end = spaced.length;
   while (start < end && spaced[start] === " ") start++;
   while (end > start && spaced[end - 1] === " ") end--;
   const trimmed = spaced.slice(start, end);
-  const characters = Array.from(trimmed.slice(0, 402)); // a character is one or two units of a string
+  const characters = Array.from(trimmed.slice(0, 402)); // a character has one or two UTF-16 units
   return characters.length <= 200 ? trimmed : characters.slice(0, 197).join("") + "...";
 }
 
-// QuickJS has no TextEncoder. A half of a surrogate pair becomes U+FFFD.
+// QuickJS has no TextEncoder. A lone surrogate becomes U+FFFD.
 function utf8(text) {
   const bytes = [];
   for (const character of text) {
@@ -104,17 +103,17 @@ function utf8(text) {
   return new Uint8Array(bytes);
 }
 
-class Refusal extends Error {
+class FormatError extends Error {
   constructor(payload) {
-    super("refused");
+    super(payload.tag);
     this.payload = payload;
   }
 }
 
-const unsupported = (type) => new Refusal({ tag: "unsupported-event", val: type });
+const unsupported = (type) => new FormatError({ tag: "unsupported-event", val: type });
 
-// What the host calls. Whatever is thrown must leave as one of the contract's errors: anything else ends the call
-// without words.
+// The exports that the host calls. Turn every exception into an error of the contract: any other exception ends the call
+// without a message.
 export const format = {
   describe() {
     return JSON.stringify(MANIFEST);
@@ -123,12 +122,12 @@ export const format = {
   format(event, context, options) {
     try {
       const body = utf8(render(event.type, JSON.parse(event.json), JSON.parse(options)));
-      // Only you see this, in `heraldry formatter preview`. Never log what is in the event.
+      // Shown by `heraldry formatter preview` only. Never log content of the event: it is confidential.
       log("debug", `rendered ${body.length} bytes`);
       return { contentType: "text/plain; charset=utf-8", headers: [], body };
     } catch (error) {
-      if (error instanceof Refusal) throw error;
-      throw new Refusal({ tag: "internal", val: String(error) });
+      if (error instanceof FormatError) throw error;
+      throw new FormatError({ tag: "internal", val: String(error) });
     }
   },
 };

@@ -1,7 +1,7 @@
 """The format `{{name}}`: one line of text for each event. Change `render` to make it yours.
 
-It runs in a sandbox: no clock, no randomness, no network, no files. `time.time()` ends the call. The same event must
-give the same bytes.
+It runs in a sandbox without clock, randomness, network and files: `time.time()` ends the call. The same event must give
+the same bytes.
 """
 
 import json
@@ -16,7 +16,7 @@ MANIFEST = {
     "version": "0.1.0",
     "title": "{{name}}",
     "description": "One line of text for each event.",
-    # A line may also go over syslog; a document (a JSON body, say) may not.
+    # A line can go over HTTP and syslog; a document (such as a JSON body) over HTTP only.
     "kind": "line",
     "join": "newline",
     # An interpreter needs the host's large sandbox.
@@ -30,13 +30,13 @@ MANIFEST = {
                 "type": "string",
                 "maxLength": 40,
                 "default": "",
-                "description": "Stands in front of each line.",
+                "description": "Text before each line.",
             }
         },
     },
 }
 
-# The member of `data` that each event type is about.
+# The member of `data` that holds the content of each event type.
 GROUPS = {
     "finding_added": "finding",
     "finding_verified": "finding",
@@ -50,16 +50,16 @@ GROUPS = {
     "monitor_alert": "monitor",
 }
 
-# What ends a line, moves a cursor or turns the reading direction, as a table for `str.translate`.
-STEERS = [*range(0x20), *range(0x7F, 0xA0), 0x61C, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A)]
-SPACES = {code: " " for code in STEERS}
-# Half of a surrogate pair, which JSON can write and UTF-8 cannot, becomes the replacement character.
-WHOLE = {code: "\ufffd" for code in range(0xD800, 0xE000)}
-MOST = 200
+# Line breaks, control and bidirectional formatting characters, each replaced by a space (a table for `str.translate`).
+CONTROLS = [*range(0x20), *range(0x7F, 0xA0), 0x61C, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A)]
+SPACES = {code: " " for code in CONTROLS}
+# Lone surrogates, which JSON can express and UTF-8 cannot, become the replacement character.
+SURROGATES = {code: "\ufffd" for code in range(0xD800, 0xE000)}
+MAX_LENGTH = 200
 
 
 def render(kind, event, options):
-    """Turns one event into a line. To leave an event type out, raise `Err(contract.Error_UnsupportedEvent(kind))`."""
+    """Turns one event into a line. To skip an event type, raise `Err(contract.Error_UnsupportedEvent(kind))`."""
     if kind not in GROUPS:
         raise Err(contract.Error_UnsupportedEvent(kind))
     group = event["data"][GROUPS[kind]]
@@ -79,7 +79,7 @@ def render(kind, event, options):
 
 def severity(kind, group):
     rated = GROUPS[kind] == "finding" or kind == "monitor_alert"
-    # By way of `lower`, as `upper` makes an "I" of more letters than "i".
+    # Compared in lower case: `upper` also turns other letters, such as a dotless i, into an "I".
     word = (string(group, "severity") or "").lower() if rated else ""
     if word in ("info", "low", "medium", "high", "critical"):
         return word.upper()
@@ -87,7 +87,7 @@ def severity(kind, group):
 
 
 def what(kind, group):
-    """The finding's title; of other events their type in words and what they are about."""
+    """The finding's title; for other events the type in words, with the title, name or message."""
     if GROUPS[kind] == "finding":
         return clean(string(group, "title"))
     words = kind.replace("_", " ")
@@ -96,30 +96,30 @@ def what(kind, group):
 
 
 def string(group, name):
-    """A member, if it is a string: platforms differ, so expect nothing."""
+    """A member, if it is a string. Members may be absent or of another type."""
     value = group.get(name) if isinstance(group, dict) else None
-    return value.translate(WHOLE) if isinstance(value, str) else None
+    return value.translate(SURROGATES) if isinstance(value, str) else None
 
 
 def clean(text):
-    """At most 200 characters on one line."""
+    """The text on one line, at most 200 characters."""
     spaced = (text or "").translate(SPACES).strip(" ")
-    return spaced if len(spaced) <= MOST else spaced[: MOST - 3] + "..."
+    return spaced if len(spaced) <= MAX_LENGTH else spaced[: MAX_LENGTH - 3] + "..."
 
 
 class Format(exports.Format):
-    """What the host calls. Whatever is raised must leave as one of the contract's errors: anything else ends the
-    call without words."""
+    """The exports that the host calls. Turn every exception into an error of the contract: any other exception ends
+    the call without a message."""
 
     def describe(self):
         return json.dumps(MANIFEST)
 
     def format(self, event, context, options):
         try:
-            # `parse_int`: Python reads no whole number of more than 4300 digits.
+            # `parse_int`: by default Python rejects integers of more than 4300 digits.
             posted = json.loads(event.json, parse_int=float)
             body = render(event.type, posted, json.loads(options)).encode()
-            # Only you see this, in `heraldry formatter preview`. Never log what is in the event.
+            # Shown by `heraldry formatter preview` only. Never log content of the event: it is confidential.
             log.log(log.Level.DEBUG, f"rendered {len(body)} bytes")
             return contract.Payload("text/plain; charset=utf-8", [], body)
         except Err:

@@ -13,7 +13,7 @@ serde_json = { version = "1", features = ["raw_value"] }
 [dev-dependencies]
 heraldry-formatter = { path = "vendor/heraldry-formatter", features = ["testing"] }
 
-# What `heraldry formatter build` uses: small and fast, no unwinding; names stay, so that a backtrace shows functions.
+# The profile of `heraldry formatter build`: optimized, without unwinding; function names stay, so that backtraces are readable.
 [profile.formatter]
 inherits = "release"
 opt-level = 3

@@ -1,4 +1,4 @@
-//! What the benchmarks share: a host as a child process, a sink, a bare client, a table.
+//! Shared parts of the benchmarks: a host as a child process, a sink, a bare client, a table.
 #![allow(dead_code, reason = "each benchmark uses its part")]
 #![allow(missing_docs, clippy::print_stdout, reason = "a benchmark's own parts; it prints its table")]
 
@@ -25,17 +25,17 @@ use tokio::sync::Notify;
 
 pub const ADMIN: &str = "benchmark-admin-token";
 
-/// A destination that reads a request and answers 200. It counts events: a batch says how many it has.
+/// A destination that reads requests and responds with 200. Counts events: a batch names its size in a header.
 pub struct Sink {
     pub address: SocketAddr,
     counter: Counter,
 }
 
-/// What arrived at a destination.
+/// Count of the events that arrived at a destination.
 #[derive(Clone, Default)]
 pub struct Counter {
     count: Arc<AtomicUsize>,
-    /// Bytes of what arrived last.
+    /// Size of the last request or message in bytes.
     size: Arc<AtomicUsize>,
     arrived: Arc<Notify>,
 }
@@ -47,22 +47,22 @@ impl Counter {
         self.arrived.notify_one();
     }
 
-    pub fn taken(&self) -> usize {
+    pub fn received(&self) -> usize {
         self.count.load(Ordering::Relaxed)
     }
 
-    /// Bytes of what arrived last.
+    /// Size of the last request or message in bytes.
     pub fn size(&self) -> usize {
         self.size.load(Ordering::Relaxed)
     }
 
-    /// Waits until so many arrived since `from`; how many came when `patience` ran out.
-    pub async fn wait(&self, from: usize, wanted: usize, patience: Duration) -> usize {
-        let deadline = Instant::now() + patience;
-        while self.taken() - from < wanted && Instant::now() < deadline {
+    /// Waits until `wanted` events have arrived since `from`, or for `timeout`; returns the number that arrived.
+    pub async fn wait(&self, from: usize, wanted: usize, timeout: Duration) -> usize {
+        let deadline = Instant::now() + timeout;
+        while self.received() - from < wanted && Instant::now() < deadline {
             let _ = tokio::time::timeout(Duration::from_millis(100), self.arrived.notified()).await;
         }
-        self.taken() - from
+        self.received() - from
     }
 }
 
@@ -110,7 +110,7 @@ impl std::ops::Deref for Sink {
     }
 }
 
-/// A syslog collector over TCP: it reads octet-counted messages (RFC 6587, section 3.4.1) and counts them.
+/// A syslog collector over TCP that counts octet-counted messages (RFC 6587, section 3.4.1).
 pub struct Collector {
     pub address: SocketAddr,
     counter: Counter,
@@ -147,12 +147,12 @@ impl Collector {
         }
     }
 
-    /// Messages a second, as long as the last one, that a loop writes into one connection, each by a call of its own.
+    /// The floor: messages per second, of the size of the last one, that a loop writes to one connection, one write each.
     pub async fn bare(&self, messages: usize) -> f64 {
         let size = self.size();
         let length = (1..size).find(|length| length + length.to_string().len() + 1 == size).expect("a length");
         let frame = format!("{length} {}", "x".repeat(length));
-        let (from, start) = (self.taken(), Instant::now());
+        let (from, start) = (self.received(), Instant::now());
         let mut stream = TcpStream::connect(self.address).await.expect("the collector");
         stream.set_nodelay(true).expect("an option of every socket");
         for _ in 0..messages {
@@ -171,7 +171,7 @@ impl std::ops::Deref for Collector {
     }
 }
 
-/// A hyper client without anything of ours.
+/// A plain hyper client.
 pub type Bare = Client<HttpConnector, Full<Bytes>>;
 
 pub fn bare() -> Bare {
@@ -180,7 +180,7 @@ pub fn bare() -> Bare {
     Client::builder(TokioExecutor::new()).pool_max_idle_per_host(512).build(connector)
 }
 
-/// Sends `bodies` to `url` over `clients` tasks; the time that all together took.
+/// Sends `bodies` to `url` from `clients` concurrent tasks; returns the total time.
 pub async fn send(client: &Bare, url: &str, token: Option<&str>, clients: usize, bodies: Arc<Vec<Bytes>>) -> Duration {
     let next = Arc::new(AtomicUsize::new(0));
     let start = Instant::now();
@@ -208,7 +208,7 @@ async fn post(client: &Bare, url: &str, token: Option<&str>, body: Bytes) -> Sta
     if let Some(token) = token {
         request = request.header("authorization", token);
     }
-    let response = client.request(request.body(Full::new(body)).expect("a request")).await.expect("an answer");
+    let response = client.request(request.body(Full::new(body)).expect("a request")).await.expect("a response");
     let status = response.status();
     let _ = response.into_body().collect().await;
     status
@@ -259,10 +259,10 @@ impl Host {
         assert_eq!(status, StatusCode::CREATED);
     }
 
-    /// The processor time that it has taken so far, in user and kernel mode.
+    /// CPU time of the host so far, user and system.
     pub fn cpu(&self) -> Duration {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).expect("the process");
-        // The name, in parentheses, may hold anything; utime and stime are the 12th and 13th field behind it.
+        // The process name, in parentheses, may contain anything; utime and stime are the 12th and 13th field after it.
         let fields: Vec<u64> = stat
             .rsplit(')')
             .next()
@@ -295,14 +295,14 @@ impl Drop for Host {
     }
 }
 
-/// Posts at a steady rate until it is stopped.
+/// Posts events at a steady rate until stopped.
 pub struct Load {
     stop: Arc<std::sync::atomic::AtomicBool>,
     task: tokio::task::JoinHandle<()>,
 }
 
 impl Load {
-    pub fn start(client: &Bare, url: &str, a_second: f64) -> Self {
+    pub fn start(client: &Bare, url: &str, per_second_rate: f64) -> Self {
         let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
         let (stopped, client, url) = (Arc::clone(&stop), client.clone(), url.to_owned());
         let task = tokio::spawn(async move {
@@ -311,7 +311,7 @@ impl Load {
             let mut owed = 0.0;
             while !stopped.load(Ordering::Relaxed) {
                 ticks.tick().await;
-                owed += a_second * 0.005;
+                owed += per_second_rate * 0.005;
                 while owed >= 1.0 {
                     owed -= 1.0;
                     let (client, url, token, body) = (client.clone(), url.clone(), token.clone(), body.clone());
@@ -328,7 +328,7 @@ impl Load {
     }
 }
 
-/// A destination that accepts and never answers.
+/// A destination that accepts connections and never responds.
 pub struct Silent(SocketAddr);
 
 impl Silent {
@@ -375,7 +375,7 @@ pub fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime")
 }
 
-/// The rows of one run: printed as they come, and drawn at the end.
+/// The rows of one run: printed as they are measured, and drawn as bars at the end.
 pub struct Table(Vec<(String, f64, String)>);
 
 impl Table {
@@ -384,7 +384,7 @@ impl Table {
         Self(Vec::new())
     }
 
-    /// What, how much of it, the floor and the goal of the ratio (without a floor: of the figure itself).
+    /// Adds a row: name, figure, floor, and the goal of the ratio (without a floor, of the figure itself).
     pub fn row(&mut self, what: &str, figure: f64, floor: Option<f64>, goal: &str) {
         let text = |figure: f64| if figure >= 100.0 { format!("{figure:.0}") } else { format!("{figure:.2}") };
         let ratio = floor.map(|floor| figure / floor);
@@ -406,7 +406,7 @@ impl Table {
     }
 }
 
-/// Prints one row: what, how much, the floor, the ratio and the goal.
+/// Prints one row: name, figure, floor, ratio and goal.
 pub fn row(what: &str, figure: &str, floor: &str, ratio: Option<f64>, goal: &str) {
     let ratio = ratio.map(|ratio| format!("{ratio:.2}")).unwrap_or_default();
     println!("| {what:<62} | {figure:>16} | {floor:>16} | {ratio:>6} | {goal:>7} |");

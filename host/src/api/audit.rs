@@ -1,4 +1,4 @@
-//! The audit log: who changed what, when.
+//! The audit log: actor, action and time of every management change.
 
 use axum::extract::State;
 use axum::response::Response;
@@ -6,10 +6,10 @@ use http::Uri;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::Shared;
 use super::auth::Admin;
 use super::page;
 use super::problem::{ApiError, Code};
+use super::state::Shared;
 use crate::model::audit::AuditEntry;
 use crate::model::id::AuditId;
 
@@ -17,7 +17,8 @@ pub(super) fn router() -> OpenApiRouter<Shared> {
     OpenApiRouter::new().routes(routes!(list))
 }
 
-/// Every management change, newest first. Secrets, addresses, headers and options are named, never shown.
+/// Every management change, newest first. Changed secrets, URLs, headers and options are named, but their values are
+/// not shown.
 #[utoipa::path(get, operation_id = "list_audit", path = "/api/v1/audit", tag = "audit", security(("bearer" = [])),
     params(
         ("limit" = Option<u32>, Query, description = "Entries of a page; 50 by default", minimum = 1, maximum = 200),
@@ -30,10 +31,11 @@ async fn list(_: Admin, uri: Uri, State(api): State<Shared>) -> Result<Response,
     let query = parse_query(uri.query().unwrap_or(""));
     let (limit, before) = query.map_err(|detail| ApiError::new(Code::InvalidQuery, detail))?;
     let page = api.store.audit_page(limit, before).await?;
-    let (entries, more) =
-        page.ok_or_else(|| ApiError::new(Code::InvalidQuery, "before: the audit log has no such entry"))?;
+    let (entries, more) = page.ok_or_else(|| {
+        ApiError::new(Code::InvalidQuery, "before names no entry of the audit log; use the id of an entry")
+    })?;
     let last = entries.last().filter(|_| more).map(|entry| entry.id);
-    Ok(page::answer(entries, last.map(|last| format!("/api/v1/audit?limit={limit}&before={last}"))))
+    Ok(page::response(entries, last.map(|last| format!("/api/v1/audit?limit={limit}&before={last}"))))
 }
 
 fn parse_query(query: &str) -> Result<(usize, Option<AuditId>), String> {

@@ -1,25 +1,25 @@
-//! Who asks, and whether that role may: extractors, so that no handler can forget them.
+//! Authentication and authorisation as extractors: a handler names the role it requires, and cannot run without it.
 //!
-//! Each comes first among a handler's arguments: 401 and 403 are answered before anything is looked up.
+//! Each comes first among a handler's arguments, so that 401 and 403 precede every look-up.
 
 use axum::extract::FromRequestParts;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use http::request::Parts;
 
-use super::Shared;
 use super::problem::{ApiError, Code};
+use super::state::Shared;
 use crate::model::token::{Role, Token};
 
-/// Longer texts are no token of ours; not worth hashing.
+/// Longer texts cannot be tokens and are rejected without hashing them.
 const MAX_TOKEN_BYTES: usize = 512;
 
-/// The token that a request carries.
+/// Identifies the caller by the token of the request.
 ///
 /// # Errors
 /// 401 without exactly one `Authorization: Bearer` with a token that exists.
 pub fn authenticate(api: &Shared, headers: &HeaderMap) -> Result<Token, ApiError> {
-    // Whoever brings nothing is looked up too, so that the answer takes as long.
+    // A request without a token is looked up too, so that the response time does not tell it from a wrong one.
     let text = bearer(headers).filter(|text| text.len() <= MAX_TOKEN_BYTES).unwrap_or_default();
     api.store.find_token(text).filter(|_| !text.is_empty()).ok_or_else(ApiError::unauthorized)
 }
@@ -35,7 +35,7 @@ macro_rules! bearers {
     ($($(#[$doc:meta])* $name:ident: $($role:ident)|+, $may:literal;)*) => {$(
         $(#[$doc])*
         #[derive(Debug)]
-        pub struct $name(#[allow(dead_code, reason = "not every handler asks whose token it is")] pub Token);
+        pub struct $name(#[allow(dead_code, reason = "not every handler uses the token")] pub Token);
 
         impl FromRequestParts<Shared> for $name {
             type Rejection = ApiError;
@@ -45,7 +45,7 @@ macro_rules! bearers {
                 match token.role {
                     $(Role::$role)|+ => Ok(Self(token)),
                     #[allow(unreachable_patterns, reason = "one of them names every role")]
-                    _ => Err(ApiError::new(Code::Forbidden, concat!("this takes a token with the role ", $may))),
+                    _ => Err(ApiError::new(Code::Forbidden, concat!("this requires a token with the role ", $may))),
                 }
             }
         }
@@ -55,7 +55,7 @@ macro_rules! bearers {
 bearers! {
     /// A token that may manage the host.
     Admin: Admin, "admin";
-    /// A token that may see that webhooks exist.
+    /// A token that may see webhooks, if only in part.
     Viewer: Admin | Pentester, "admin or pentester";
     /// A token that may post events.
     Poster: Admin | Ingest, "admin or ingest";

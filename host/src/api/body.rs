@@ -1,8 +1,7 @@
-//! Reading a request's body, with every limit kept before anything is buffered.
+//! Reads request bodies. Every limit is enforced before anything is buffered: type, declared length, then the byte
+//! budget ([`super::budget`]), then time.
 
 use std::convert::Infallible;
-use std::sync::Arc;
-use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{FromRequest, Request};
@@ -10,51 +9,27 @@ use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http_body_util::BodyExt as _;
 use hyper::body::Body as _;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OwnedSemaphorePermit;
 
-use super::Shared;
 use super::problem::{ApiError, Code};
+use super::state::Shared;
 use crate::json::{self, Document};
 
-/// How long a body may take to arrive.
-pub const BODY_TIMEOUT: Duration = Duration::from_secs(30);
-/// What bodies under way may hold together, in KiB; who comes then is told to come back.
-const IN_FLIGHT_KIB: usize = 256 * 1024;
-/// Reserved before the first byte is there; a length that is only declared costs no more.
+/// Initial capacity of the buffer at most, in bytes: a large declared length alone must not allocate memory.
 const FIRST_BYTES: usize = 16 * 1024;
 
-/// Room for bodies and the patience for them, shared by all requests.
-pub struct Room {
-    kib: Arc<Semaphore>,
-    timeout: Duration,
-}
-
-impl Room {
-    /// Room for bodies that each arrive within `timeout`.
-    pub fn new(timeout: Duration) -> Self {
-        Self { kib: Arc::new(Semaphore::new(IN_FLIGHT_KIB)), timeout }
-    }
-
-    fn take(&self, bytes: usize) -> Result<OwnedSemaphorePermit, ApiError> {
-        let kib = u32::try_from(bytes.div_ceil(1024).clamp(1, IN_FLIGHT_KIB)).unwrap_or(u32::MAX);
-        Arc::clone(&self.kib)
-            .try_acquire_many_owned(kib)
-            .map_err(|_| ApiError::new(Code::Busy, "too many bodies are under way").retry_after(Duration::from_secs(1)))
-    }
-}
-
-/// What a body may be.
+/// The media types that the API accepts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum MediaType {
-    /// `application/json`
+    /// `application/json`, in UTF-8.
     Json,
     /// `application/x-ndjson`: one JSON value a line.
     NdJson,
-    /// `application/wasm`: a component.
+    /// `application/wasm`: a WebAssembly component.
     Wasm,
 }
 
-/// A body that was not read yet, so that what is not there is said before what is wrong with the body.
+/// A body that is not read yet: handlers read it themselves, after the look-ups that end in 404.
 pub struct Unread {
     headers: HeaderMap,
     body: Body,
@@ -69,19 +44,19 @@ impl FromRequest<Shared> for Unread {
     }
 }
 
-/// A body that was read. Its room is free again when this goes.
+/// A body that was read; it holds its part of the byte budget until it is dropped.
 pub struct Payload {
-    /// What it says it is.
+    /// The declared media type; one of those that the handler allowed.
     pub media_type: MediaType,
     bytes: Vec<u8>,
-    _room: OwnedSemaphorePermit,
+    _permit: OwnedSemaphorePermit,
 }
 
 impl Payload {
     /// The body as text.
     ///
     /// # Errors
-    /// 400 when it is not UTF-8 or begins with a byte order mark.
+    /// 400 if it is not UTF-8 or begins with a byte order mark.
     pub fn text(&self) -> Result<&str, ApiError> {
         Ok(json::decode(&self.bytes)?)
     }
@@ -89,7 +64,7 @@ impl Payload {
     /// The body as one JSON value.
     ///
     /// # Errors
-    /// 400 when it is none that we take.
+    /// 400 if it is not strict JSON: malformed, duplicate members, nested too deeply.
     pub fn json(&self) -> Result<Document<'_>, ApiError> {
         Ok(json::check(self.text()?)?)
     }
@@ -104,8 +79,8 @@ impl Unread {
     /// Reads a JSON body.
     ///
     /// # Errors
-    /// 415 for another type or any encoding, 413 over the limit, 408 when it does not arrive in time, 400
-    /// when it breaks off, 503 when too many bodies are under way.
+    /// 415 for another type or any content encoding, 413 over the limit, 503 if the byte budget is used up, 408 if it
+    /// does not arrive in time, 400 if it ends early.
     pub async fn read_json(self, api: &Shared) -> Result<Payload, ApiError> {
         self.read(api, &[MediaType::Json]).await
     }
@@ -118,7 +93,7 @@ impl Unread {
         self.read_within(api, allowed, api.limits.max_body_bytes).await
     }
 
-    /// Reads a component's bytes.
+    /// Reads a component's bytes, up to the limit on components.
     ///
     /// # Errors
     /// As [`Unread::read_json`].
@@ -135,22 +110,23 @@ impl Unread {
             return Err(over());
         }
         let most = hint.upper().and_then(|upper| usize::try_from(upper).ok()).unwrap_or(limit).min(limit);
-        let room = api.room().take(most)?;
+        let permit = api.bodies().acquire(most)?;
         let reading = collect(self.body, limit, most.min(FIRST_BYTES));
-        let read = tokio::time::timeout(api.room().timeout, reading).await.map_err(|_| {
-            let detail = format!("the body was not here after {:?}", api.room().timeout);
+        let read = tokio::time::timeout(api.bodies().timeout(), reading).await.map_err(|_| {
+            let detail = format!("the body did not arrive within {:?}", api.bodies().timeout());
             ApiError::new(Code::RequestTimeout, detail)
         })?;
         let bytes = read?.ok_or_else(over)?;
-        Ok(Payload { media_type, bytes, _room: room })
+        Ok(Payload { media_type, bytes, _permit: permit })
     }
 }
 
-/// The whole body, or nothing when it is longer than the limit.
+/// Collects the whole body; `None` if it is longer than the limit.
 async fn collect(mut body: Body, limit: usize, first: usize) -> Result<Option<Vec<u8>>, ApiError> {
     let mut bytes = Vec::with_capacity(first);
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|_| ApiError::new(Code::InvalidBody, "the body broke off or is framed wrongly"))?;
+        let frame =
+            frame.map_err(|_| ApiError::new(Code::InvalidBody, "the body ended early or its framing is invalid"))?;
         let Some(data) = frame.data_ref() else { continue };
         if bytes.len() + data.len() > limit {
             return Ok(None);
@@ -161,9 +137,9 @@ async fn collect(mut body: Body, limit: usize, first: usize) -> Result<Option<Ve
 }
 
 fn media_type(headers: &HeaderMap, allowed: &[MediaType]) -> Result<MediaType, ApiError> {
-    let refused = |detail: String| Err(ApiError::new(Code::UnsupportedMediaType, detail));
+    let rejected = |detail: String| Err(ApiError::new(Code::UnsupportedMediaType, detail));
     if headers.contains_key(CONTENT_ENCODING) {
-        return refused("a body is taken as it is, without any Content-Encoding".into());
+        return rejected("a body must not have a Content-Encoding; send it uncompressed".into());
     }
     let mut values = headers.get_all(CONTENT_TYPE).iter();
     let given = match (values.next(), values.next()) {
@@ -173,10 +149,10 @@ fn media_type(headers: &HeaderMap, allowed: &[MediaType]) -> Result<MediaType, A
     match given.filter(|given| allowed.contains(given)) {
         Some(given) => Ok(given),
         None if allowed.contains(&MediaType::NdJson) => {
-            refused("Content-Type must be application/json or application/x-ndjson, in UTF-8".into())
+            rejected("Content-Type must be application/json or application/x-ndjson, in UTF-8".into())
         }
-        None if allowed == [MediaType::Wasm] => refused("Content-Type must be application/wasm".into()),
-        None => refused("Content-Type must be application/json, in UTF-8".into()),
+        None if allowed == [MediaType::Wasm] => rejected("Content-Type must be application/wasm".into()),
+        None => rejected("Content-Type must be application/json, in UTF-8".into()),
     }
 }
 
@@ -206,7 +182,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_json_in_utf_8_is_taken() {
+    fn only_json_in_utf_8_is_accepted() {
         for (value, expected) in [
             ("application/json", Some(MediaType::Json)),
             ("Application/JSON; charset=UTF-8", Some(MediaType::Json)),
@@ -221,14 +197,5 @@ mod tests {
         ] {
             assert_eq!(parse_media_type(value), expected, "{value}");
         }
-    }
-
-    #[test]
-    fn room_for_bodies_ends() {
-        let room = Room::new(BODY_TIMEOUT);
-        let all = room.take(IN_FLIGHT_KIB * 1024).expect("room");
-        assert_eq!(room.take(1).expect_err("full").code(), Code::Busy);
-        drop(all);
-        assert!(room.take(0).is_ok());
     }
 }

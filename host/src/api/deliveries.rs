@@ -1,4 +1,4 @@
-//! A webhook's history, page by page.
+//! A webhook's delivery history: its attempts, page by page.
 
 use axum::extract::State;
 use axum::response::Response;
@@ -6,12 +6,11 @@ use http::Uri;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::Shared;
 use super::auth::Admin;
 use super::page;
 use super::path::PathId;
 use super::problem::{ApiError, Code};
-use super::webhooks::find;
+use super::state::Shared;
 use crate::model::delivery::Attempt;
 use crate::model::event::EventType;
 use crate::model::id::{AttemptId, WebhookId};
@@ -27,8 +26,8 @@ pub(super) fn router() -> OpenApiRouter<Shared> {
         ("id" = uuid::Uuid, Path, description = "The webhook"),
         ("limit" = Option<u32>, Query, description = "Attempts of a page; 50 by default", minimum = 1, maximum = 200),
         ("before" = Option<uuid::Uuid>, Query, description = "Only attempts before this one; its id"),
-        ("success" = Option<bool>, Query, description = "Only those that succeeded, or only those that did not"),
-        ("event_type" = Option<String>, Query, description = "Only those of events of this type")),
+        ("success" = Option<bool>, Query, description = "Only attempts that succeeded, or only those that failed"),
+        ("event_type" = Option<String>, Query, description = "Only attempts for events of this type")),
     responses(
         (status = 200, description = "A page", body = Vec<Attempt>,
             headers(("Link" = String, description = "The next page (`rel=\"next\"`), when there is one"))),
@@ -40,17 +39,20 @@ async fn list(
     uri: Uri,
     State(api): State<Shared>,
 ) -> Result<Response, ApiError> {
-    find(&api, id)?;
+    api.webhook(id)?;
     let query = parse_query(uri.query().unwrap_or("")).map_err(|detail| ApiError::new(Code::InvalidQuery, detail))?;
     let found = match api.store.attempts(id, query).await {
         Ok(page) => page,
         Err(AttemptsError::BadCursor) => {
-            return Err(ApiError::new(Code::InvalidQuery, "before: this webhook has no such attempt"));
+            return Err(ApiError::new(
+                Code::InvalidQuery,
+                "before names no attempt of this webhook; use the id of an attempt",
+            ));
         }
         Err(AttemptsError::Store(error)) => return Err(error.into()),
     };
     let last = found.attempts.last().filter(|_| found.more).map(|last| last.id);
-    Ok(page::answer(found.attempts, last.map(|last| next_page(id, query, last))))
+    Ok(page::response(found.attempts, last.map(|last| next_page(id, query, last))))
 }
 
 fn parse_query(query: &str) -> Result<AttemptQuery, String> {
@@ -91,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_query_is_read_whole_or_refused() {
+    fn a_query_is_read_whole_or_rejected() {
         let id = "01890a5d-ac96-774b-bcce-b302099a8057";
         let query =
             parse_query(&format!("limit=200&before={id}&success=false&event_type=report_ready")).expect("a query");
@@ -122,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn the_next_page_keeps_the_question() {
+    fn the_next_page_keeps_the_filters() {
         let webhook: WebhookId = "01890a5d-ac96-774b-bcce-b302099a8057".parse().expect("an id");
         let last: AttemptId = "01890a5d-ac96-774b-bcce-b302099a8058".parse().expect("an id");
         let query =

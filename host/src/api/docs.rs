@@ -1,26 +1,27 @@
-//! The page to read and try the API: Swagger UI, served by the host alone. Nothing is loaded from anywhere
-//! else, and the browser is told to see to it.
+//! The API documentation in the browser: Swagger UI, with all of its assets embedded in the binary. A content security
+//! policy makes sure that nothing is loaded from elsewhere.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
 
 use axum::Json;
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::HeaderValue;
 use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::Shared;
 use super::path::PathText;
 use super::problem::{ApiError, Code};
+use super::state::Shared;
 
-/// The parts of Swagger UI that the page uses, and one of our own.
+/// The files of Swagger UI that the page uses.
 const ASSETS: [&str; 3] = ["swagger-ui.css", "swagger-ui-bundle.js", "favicon-32x32.png"];
-/// Our own part: starts Swagger UI without the badge that asks an online validator.
+/// Starts Swagger UI, without the badge that would contact an online validator.
 const START_JS: &str = "window.ui = SwaggerUIBundle({ url: 'openapi.json', dom_id: '#swagger-ui', deepLinking: false, \
     validatorUrl: null, queryConfigEnabled: false, supportedSubmitMethods: ['get', 'put', 'post', 'delete'] });\n";
-/// Only from this host; Swagger UI sets styles and uses `data:` images.
+/// Allows this origin only. Swagger UI needs inline styles and `data:` images.
 const POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; \
      base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -30,7 +31,7 @@ pub(super) fn router() -> OpenApiRouter<Shared> {
     OpenApiRouter::new().routes(routes!(docs)).routes(routes!(openapi)).route("/docs/{file}", axum::routing::get(asset))
 }
 
-/// The API, readable and callable in a browser.
+/// The API documentation, with a form to call each operation.
 #[utoipa::path(get, operation_id = "get_docs", path = "/docs", tag = "host",
     responses((status = 200, description = "A page", body = String, content_type = "text/html")))]
 async fn docs() -> Response {
@@ -42,14 +43,12 @@ async fn docs() -> Response {
 /// This document.
 #[utoipa::path(get, operation_id = "get_openapi", path = "/openapi.json", tag = "host",
     responses((status = 200, description = "OpenAPI 3.1", body = Object, content_type = "application/json")))]
-async fn openapi() -> Json<Arc<utoipa::openapi::OpenApi>> {
-    static DOCUMENT: std::sync::LazyLock<Arc<utoipa::openapi::OpenApi>> =
-        std::sync::LazyLock::new(|| Arc::new(super::openapi::document()));
-    Json(Arc::clone(&DOCUMENT))
+async fn openapi(State(api): State<Shared>) -> Json<Arc<utoipa::openapi::OpenApi>> {
+    Json(Arc::clone(api.openapi()))
 }
 
 async fn asset(PathText(file): PathText) -> Result<Response, ApiError> {
-    let missing = || ApiError::new(Code::NotFound, "there is nothing at this path");
+    let missing = || ApiError::new(Code::NotFound, super::path::NOT_FOUND);
     if file == "start.js" {
         return Ok(([(CONTENT_TYPE, "text/javascript; charset=utf-8")], START_JS).into_response());
     }

@@ -1,4 +1,4 @@
-//! Events: post one or many, read one back.
+//! Events: ingest one or many, read one back.
 
 mod posted;
 mod view;
@@ -11,11 +11,11 @@ use sha2::{Digest as _, Sha256};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::Shared;
 use super::auth::Poster;
 use super::body::{MediaType, Unread};
 use super::path::PathId;
 use super::problem::{ApiError, Code};
+use super::state::Shared;
 use crate::json::fault::Fault;
 use crate::model::delivery::Status;
 use crate::model::id::EventId;
@@ -25,24 +25,24 @@ use crate::store::{AcceptError, Acceptance, EventView, Idempotency};
 use posted::Posted;
 use view::{AcceptedView, EventBody, EventRead, OneOrMany};
 
-/// A key's length, in printable ASCII characters.
+/// The longest `Idempotency-Key`, in printable ASCII characters.
 const MAX_KEY_CHARS: usize = 255;
 
 pub(super) fn router() -> OpenApiRouter<Shared> {
     OpenApiRouter::new().routes(routes!(post)).routes(routes!(get))
 }
 
-/// Posts one event, an array of them, or one a line. All are taken or none; 202 means that they and
-/// their deliveries are safe on disk.
+/// Posts one event, an array of events, or one event a line (NDJSON). All are accepted or none; 202 means that they and
+/// their deliveries are durable on disk.
 #[utoipa::path(post, operation_id = "post_events", path = "/api/v1/events", tag = "events", security(("bearer" = [])),
     params(("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255,
-        description = "The same request under the same key is answered as the first time, for 24 hours")),
+        description = "For 24 hours, repeating the request with the same key returns the first response")),
     request_body(content(
         (OneOrMany<EventBody> = "application/json"),
         (String = "application/x-ndjson"))),
     responses(
         (status = 202, description = "Accepted: an object for one event, else an array", body = OneOrMany<AcceptedView>),
-        (status = 429, description = "More than this token may post; nothing was accepted"),
+        (status = 429, description = "The token exceeds its rate; nothing was accepted"),
         (status = 507, description = "The disk is full; nothing was accepted")))]
 async fn post(Poster(token): Poster, State(api): State<Shared>, body: Unread) -> Result<Response, ApiError> {
     api.ingest_limit().check(token.id, api.clock.steady_ms())?;
@@ -53,7 +53,7 @@ async fn post(Poster(token): Poster, State(api): State<Shared>, body: Unread) ->
     let documents = posted.check()?;
     let idempotency = key.map(|key| {
         let mut hash = Sha256::new();
-        // The same events in another shape are answered in another shape: another body.
+        // The shape decides the shape of the response, so the same events in another shape are another request.
         hash.update([posted.shape as u8]);
         documents.iter().for_each(|document| hash.update(document.digest()));
         Idempotency { key, body_digest: hash.finalize().into() }
@@ -63,7 +63,7 @@ async fn post(Poster(token): Poster, State(api): State<Shared>, body: Unread) ->
     let _admitted = api.ingest_limit().admit(token.id, events.len(), bytes, api.clock.steady_ms())?;
     let types: Vec<_> = events.iter().map(|event| event.event_type).collect();
     let accepted = api.store.accept(Acceptance { token: token.id, idempotency, events }).await;
-    let accepted = accepted.map_err(|error| refused(error, &posted))?;
+    let accepted = accepted.map_err(|error| rejection(error, &posted))?;
     types.into_iter().for_each(|event_type| api.telemetry.event_accepted(event_type));
     let mut views: Vec<AcceptedView> = accepted.into_iter().map(AcceptedView::from).collect();
     if posted.is_single()
@@ -74,11 +74,11 @@ async fn post(Poster(token): Poster, State(api): State<Shared>, body: Unread) ->
     Ok((StatusCode::ACCEPTED, Json(views)).into_response())
 }
 
-/// An event and where its deliveries stand; for admins and for the token that posted it.
+/// An event and the status of its deliveries; for admins and for the token that posted it.
 #[utoipa::path(get, operation_id = "get_event", path = "/api/v1/events/{id}", tag = "events", security(("bearer" = [])),
     params(("id" = uuid::Uuid, Path, description = "The event")),
     responses(
-        (status = 200, description = "The event; `data` and `engagement` byte for byte as posted", body = EventRead<'static>),
+        (status = 200, description = "The event; `data` and `engagement` are byte for byte as posted", body = EventRead<'static>),
         (status = 404, description = "No such event, or another token posted it")))]
 async fn get(
     Poster(token): Poster,
@@ -89,12 +89,12 @@ async fn get(
     let view = view.filter(|view| token.role == Role::Admin || view.token == token.id);
     let mut view = view.ok_or_else(|| ApiError::not_found("event"))?;
     hold_without_formatter(&api, &mut view);
-    let read =
-        EventRead::of(&view).ok_or_else(|| ApiError::new(Code::Internal, format!("event {id} cannot be read back")))?;
+    let read = EventRead::of(&view)
+        .ok_or_else(|| ApiError::new(Code::Internal, format!("the stored event {id} does not parse")))?;
     Ok(Json(read).into_response())
 }
 
-/// The store knows no formatters: what waits for one that is not loaded is held.
+/// Shows pending deliveries as held if their formatter is not loaded; the store does not know formatters.
 fn hold_without_formatter(api: &Shared, view: &mut EventView) {
     let webhooks = api.store.webhooks();
     for delivery in view.deliveries.iter_mut().filter(|delivery| delivery.status == Status::Pending) {
@@ -106,19 +106,19 @@ fn hold_without_formatter(api: &Shared, view: &mut EventView) {
     }
 }
 
-fn refused(error: AcceptError, posted: &Posted<'_>) -> ApiError {
+fn rejection(error: AcceptError, posted: &Posted<'_>) -> ApiError {
     match error {
         AcceptError::IdTaken { indexes } => {
-            let detail = "this id belongs to another event, or to this one with other content";
-            let fault = |place| Fault {
-                pointer: format!("{}/id", posted.pointer(place)),
+            let detail = "another event has this id, or the same event was posted with other content; use a new id";
+            let fault = |index| Fault {
+                pointer: format!("{}/id", posted.pointer(index)),
                 code: Code::EventIdTaken.as_str(),
                 detail: detail.to_owned(),
             };
             ApiError::with_faults(Code::EventIdTaken, indexes.into_iter().map(fault).collect())
         }
         AcceptError::KeyReused => {
-            let detail = "this Idempotency-Key came with another body before; a new request needs a new key";
+            let detail = "this Idempotency-Key was used with another body; use a new key for a new request";
             let code = Code::KeyReused.as_str();
             let fault = Fault { pointer: String::new(), code, detail: detail.to_owned() };
             ApiError::with_faults(Code::KeyReused, vec![fault]).because(detail)
@@ -133,7 +133,8 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
     let key = value.to_str().unwrap_or("");
     let printable = key.bytes().all(|byte| (b' '..=b'~').contains(&byte));
     if key.is_empty() || key.len() > MAX_KEY_CHARS || !printable || values.next().is_some() {
-        let detail = format!("Idempotency-Key must be one text of 1 to {MAX_KEY_CHARS} printable ASCII characters");
+        let detail =
+            format!("Idempotency-Key must be a single value of 1 to {MAX_KEY_CHARS} printable ASCII characters");
         return Err(ApiError::new(Code::InvalidHeader, detail));
     }
     Ok(Some(key.to_owned()))

@@ -1,4 +1,4 @@
-//! Formatters: what is loaded, and what one would make of an event. Uploads are in [`versions`].
+//! Formatters: the loaded ones, and previews of their output. Uploads and versions are in [`versions`].
 
 mod versions;
 
@@ -11,16 +11,16 @@ use serde::{Deserialize, Serialize};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::Shared;
 use super::auth::Anyone;
 use super::body::Unread;
 use super::path::PathText;
 use super::problem::{ApiError, Code};
+use super::state::Shared;
 use crate::formatter::{FormatterInfo, LogLine, RenderError, Run, State as Loaded};
+use crate::json;
 use crate::json::Document;
 use crate::json::fault::{Fault, Faults};
 use crate::json::fields::{self, Field};
-use crate::json::{self};
 use crate::model::event::{Event, NewEvent};
 use crate::model::id::EventId;
 use crate::model::token::Role;
@@ -34,21 +34,21 @@ pub(super) fn router() -> OpenApiRouter<Shared> {
         .merge(versions::router())
 }
 
-/// Every formatter that is loaded, and every component that was refused with the reason.
+/// Every loaded formatter, and every rejected component with the reason.
 #[utoipa::path(get, operation_id = "list_formatters", path = "/api/v1/formatters", tag = "formatters", security(("bearer" = [])),
     responses((status = 200, description = "All formatters", body = Vec<FormatterInfo>)))]
 async fn list(Anyone(token): Anyone, State(api): State<Shared>) -> Json<Vec<FormatterInfo>> {
     Json(api.registry.list().into_iter().map(|info| shown_to(token.role, info)).collect())
 }
 
-/// What a formatter logged or failed on may hold words of an event: that is for admins.
+/// Logs and errors of a formatter may quote events, which only admins may see.
 fn shown_to(role: Role, info: FormatterInfo) -> FormatterInfo {
     if role == Role::Admin { info } else { info.without_diagnostics() }
 }
 
 /// One formatter.
 #[utoipa::path(get, operation_id = "get_formatter", path = "/api/v1/formatters/{name}", tag = "formatters", security(("bearer" = [])),
-    params(("name" = String, Path, description = "The format's name; of a refused component the file's stem")),
+    params(("name" = String, Path, description = "The format's name; of a rejected component the file's stem")),
     responses((status = 200, description = "The formatter", body = FormatterInfo),
         (status = 404, description = "No such formatter")))]
 async fn get(
@@ -60,18 +60,18 @@ async fn get(
     Ok(Json(shown_to(token.role, info)))
 }
 
-/// An event to look at in a format.
+/// An event to render in a format.
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "only its schema is used")]
 struct PreviewInput {
-    /// An event as it would be posted.
+    /// The event, as it would be posted.
     #[schema(example = json!({"type": "report_ready", "data": {"report": {"title": "Final report"}}}))]
     event: BTreeMap<String, serde_json::Value>,
     /// The webhook's `format_options`.
     #[serde(default)]
     options: BTreeMap<String, serde_json::Value>,
-    /// How it would travel: `http`, `syslog+udp` or `syslog+tcp`.
+    /// The transport: `http`, `syslog+udp`, `syslog+tcp` or `syslog+tls`.
     #[serde(default = "transport")]
     #[schema(pattern = "^(http|syslog\\+(udp|tcp|tls))$")]
     transport: String,
@@ -81,53 +81,53 @@ fn transport() -> String {
     TransportKind::Http.name().to_owned()
 }
 
-/// What would be sent.
+/// The payload that would be sent.
 #[derive(Serialize, utoipa::ToSchema)]
 struct PreviewView {
     /// The value of `Content-Type`.
     content_type: String,
-    /// The formatter's extra headers.
+    /// Additional HTTP headers that the formatter sets.
     headers: BTreeMap<String, String>,
-    /// The body, when it is text.
+    /// The body, if it is UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     body: Option<String>,
-    /// The body in base64, when it is not.
+    /// The body in base64, if it is not UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     body_base64: Option<String>,
-    /// What the formatter logged.
+    /// The log lines of the call, up to the limit.
     log: Vec<LogLine>,
-    /// Lines that were one too many and are not in `log`.
+    /// The number of lines beyond the limit, which `log` omits.
     log_dropped: u64,
-    /// How long the call took, in microseconds.
+    /// Duration of the call, in microseconds.
     duration_us: u64,
     /// WebAssembly instructions of the call, the same on every machine.
     instructions: u64,
-    /// The most linear memory that the call had, in bytes.
+    /// Peak of the call's linear memory, in bytes.
     memory_bytes: usize,
-    /// What the formatter was told beside the event and the options.
+    /// The context that the formatter got beside the event and the options.
     context: ContextView,
 }
 
-/// What surrounds the event.
+/// The context of a call.
 #[derive(Serialize, utoipa::ToSchema)]
 struct ContextView {
-    /// How the payload travels.
+    /// The transport: `http` or `syslog`.
     transport: &'static str,
-    /// The most bytes that it may have on this transport; null: only the limit on every output holds.
+    /// Largest payload on this transport, in bytes; null if only the general output limit applies.
     max_bytes: Option<u32>,
-    /// The name of the machine that Heraldry speaks for.
+    /// The host's configured name.
     host_name: String,
     /// Heraldry's version.
     product_version: &'static str,
 }
 
-/// What a delivery of this event would carry. Nothing is sent or kept.
+/// Renders the payload that a delivery of this event would carry. Nothing is sent or stored.
 #[utoipa::path(post, operation_id = "preview_event", path = "/api/v1/formatters/{name}/preview", tag = "formatters", security(("bearer" = [])),
     params(("name" = String, Path, description = "The format's name")),
     request_body = PreviewInput,
-    responses((status = 200, description = "What would be sent", body = PreviewView),
+    responses((status = 200, description = "The payload", body = PreviewView),
         (status = 404, description = "No such formatter")))]
 async fn preview(
     _: Anyone,
@@ -139,14 +139,17 @@ async fn preview(
     let payload = body.read_json(&api).await?;
     let document = payload.json()?;
     if let Loaded::Rejected { reason, .. } = info.state {
-        return Err(ApiError::new(Code::NotFormatted, format!("this component was refused: {reason}")));
+        return Err(ApiError::new(Code::NotFormatted, format!("this component was rejected: {reason}")));
     }
     let (event, options, transport_kind) = read(&api, &name, &document)?;
-    let run = api.registry.preview(&name, &event, &options, transport_kind).await.map_err(not_rendered)?;
-    PreviewView::of(run, api.registry.host_name(), transport_kind).map(Json).map_err(not_rendered)
+    let run = api.registry.preview(&name, &event, &options, transport_kind).await.map_err(render_problem)?;
+    PreviewView::of(run, api.registry.host_name(), transport_kind).map(Json).map_err(render_problem)
 }
 
-/// The event, the options and the transport, or everything that is wrong with them.
+/// Reads the event, the options and the transport.
+///
+/// # Errors
+/// 422 with every fault; 413 for an event over the limit.
 fn read(api: &Shared, name: &str, document: &Document<'_>) -> Result<(Event, String, TransportKind), ApiError> {
     let mut faults = Faults::new();
     let body = Field::new(document.text(), "");
@@ -188,7 +191,11 @@ fn read(api: &Shared, name: &str, document: &Document<'_>) -> Result<(Event, Str
     if transport_kind.is_some_and(|transport_kind| transport_kind != TransportKind::Http)
         && !api.registry.current(name).is_some_and(|component| component.makes_lines())
     {
-        faults.add("/transport", "not_a_line", "this format makes documents, and syslog takes lines");
+        faults.add(
+            "/transport",
+            "not_a_line",
+            "this format does not produce single lines, which syslog requires; use a line format, or http",
+        );
     }
     let faults = faults.into_inner();
     match (event, options, transport_kind) {
@@ -199,7 +206,7 @@ fn read(api: &Shared, name: &str, document: &Document<'_>) -> Result<(Event, Str
     }
 }
 
-/// The event as it would be if it were posted now.
+/// The event as if it were accepted now.
 fn as_accepted(api: &Shared, new: NewEvent) -> Event {
     let now = api.clock.now();
     Event {
@@ -216,7 +223,7 @@ fn below(pointer: &str, fault: Fault) -> Fault {
     Fault { pointer: format!("{pointer}{}", fault.pointer), ..fault }
 }
 
-fn not_rendered(error: RenderError) -> ApiError {
+fn render_problem(error: RenderError) -> ApiError {
     let detail = error.to_string();
     let one = |pointer: &str, code| vec![Fault { pointer: pointer.into(), code, detail: detail.clone() }];
     let faults = match error {

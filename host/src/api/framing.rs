@@ -1,9 +1,12 @@
-//! Framing that two readers could understand in two ways is refused before anything is read from it.
+//! The defence against request smuggling: requests with ambiguous framing are rejected.
 //!
-//! hyper is lenient where RFC 9112 allows it: it takes a bare line feed for the end of a line and lets
-//! `Transfer-Encoding` win over `Content-Length`. A proxy in front of us may decide otherwise, and then the
-//! two disagree about where the next request begins. So each head is looked at as it passes; one with a
-//! fault is replaced by a byte that no request begins with, and hyper answers 400 and closes.
+//! Request smuggling (RFC 9112, section 11.2) needs two servers that disagree about where a request ends. hyper is
+//! lenient where RFC 9112 allows it: it accepts a bare line feed as a line terminator (section 2.2) and lets
+//! `Transfer-Encoding` override `Content-Length` (section 6.3), and a proxy in front of the host may decide otherwise.
+//! So [`Strict`] sits between the socket and hyper and follows the framing. It rejects bare line feeds, folded lines
+//! (section 5.2), white space before a colon (section 5.1), more than one length, a length beside a transfer coding
+//! (section 6.1), any coding but `chunked`, and malformed chunk sizes (section 7.1). From the first fault on hyper gets
+//! bytes that no request begins with, responds with 400 and closes the connection.
 
 use std::io;
 use std::pin::Pin;
@@ -11,29 +14,29 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Heads longer than this are for hyper to refuse, in bytes.
+/// Heads longer than this many bytes are left to hyper, whose own limit is lower and ends in 431.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
-/// What hyper gets instead of a head with a fault, and for ever after: no method has it.
+/// The bytes that hyper gets from the first fault on: no method contains NUL.
 const POISON: &[u8] = b"\0\r\n\r\n";
 
-/// What the next byte belongs to.
+/// The part of a request that the next byte belongs to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Expect {
-    /// A request's head.
+    /// The request line and the headers.
     Head,
-    /// This much of a body.
+    /// The rest of a body with a declared length, in bytes.
     Body(u64),
-    /// A chunked body's next size line.
+    /// The size line of the next chunk.
     ChunkSize,
-    /// This much of a chunk, its line end included.
+    /// The rest of a chunk, in bytes, including its line terminator.
     Chunk(u64),
     /// The trailer section after the last chunk.
     Trailers,
-    /// Nothing that we understand; hyper decides.
+    /// Not followed any more; hyper decides.
     Opaque,
 }
 
-/// A fault in the framing.
+/// The framing is ambiguous or malformed.
 #[derive(Debug, PartialEq, Eq)]
 struct Fault;
 
@@ -49,7 +52,10 @@ impl Framing {
         Self { expect: Expect::Head, text: Vec::new() }
     }
 
-    /// Looks at bytes as they pass.
+    /// Follows the bytes of one read.
+    ///
+    /// # Errors
+    /// If the framing is ambiguous or malformed.
     fn pass(&mut self, mut bytes: &[u8]) -> Result<(), Fault> {
         while !bytes.is_empty() {
             bytes = match self.expect {
@@ -69,7 +75,7 @@ impl Framing {
         &bytes[here..]
     }
 
-    /// Takes bytes up to the end of a line, and judges what is complete with it.
+    /// Consumes bytes up to the end of a line, and checks the head, size line or trailer section that it completes.
     fn line<'a>(&mut self, bytes: &'a [u8]) -> Result<&'a [u8], Fault> {
         let end = bytes.iter().position(|byte| *byte == b'\n').map(|newline| newline + 1);
         let (here, rest) = bytes.split_at(end.unwrap_or(bytes.len()));
@@ -86,7 +92,7 @@ impl Framing {
             return Err(Fault);
         }
         match self.expect {
-            // Empty lines before a request are to be passed over (RFC 9112, section 2.2).
+            // Empty lines before a request are ignored (RFC 9112, section 2.2).
             Expect::Head if self.text == b"\r\n" => self.text.clear(),
             Expect::Head if self.text.ends_with(b"\r\n\r\n") => {
                 self.expect = after_head(&self.text)?;
@@ -106,12 +112,15 @@ impl Framing {
     }
 }
 
-/// What follows a head; a fault when it can be read in two ways.
+/// Determines the body's framing from the head (RFC 9112, section 6.3).
+///
+/// # Errors
+/// If two readers could determine it differently.
 fn after_head(head: &[u8]) -> Result<Expect, Fault> {
     let lines = head.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
     let (mut length, mut chunked) = (None, false);
     for line in lines.skip(1).take_while(|line| !line.is_empty()) {
-        // A folded line, or white space before the colon.
+        // No colon: a folded line.
         let colon = line.iter().position(|byte| *byte == b':').ok_or(Fault)?;
         let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
         if name.is_empty() || line.contains(&b'\r') || name.iter().any(u8::is_ascii_whitespace) {
@@ -123,7 +132,7 @@ fn after_head(head: &[u8]) -> Result<Expect, Fault> {
             }
             length = Some(number(value, 10).ok_or(Fault)?);
         } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
-            // Anything else than one `chunked` would need decoding that we do not do.
+            // Any other coding would need to be decoded to find the end of the body.
             if chunked || !value.eq_ignore_ascii_case(b"chunked") {
                 return Err(Fault);
             }
@@ -138,7 +147,7 @@ fn after_head(head: &[u8]) -> Result<Expect, Fault> {
     }
 }
 
-/// What follows a chunk's size line.
+/// Parses a chunk's size line (RFC 9112, section 7.1); a size of zero ends the body.
 fn after_size(line: &[u8]) -> Result<Expect, Fault> {
     let size = line.split(|byte| matches!(byte, b';' | b'\r')).next().unwrap_or(&[]).trim_ascii_end();
     match number(size, 16).ok_or(Fault)? {
@@ -152,16 +161,16 @@ fn number(digits: &[u8], radix: u32) -> Option<u64> {
     u64::from_str_radix(text, radix).ok()
 }
 
-/// A connection whose requests are framed in one way only.
+/// A connection that passes on only requests with unambiguous framing.
 pub(super) struct Strict<S> {
     stream: S,
     framing: Framing,
-    /// How much of [`POISON`] was handed out; `None` as long as nothing is wrong.
+    /// Bytes of [`POISON`] that were passed on; `None` before the first fault.
     poisoned: Option<usize>,
 }
 
 impl<S> Strict<S> {
-    /// Watches over a new connection.
+    /// Wraps a new connection.
     pub(super) fn new(stream: S) -> Self {
         Self { stream, framing: Framing::new(), poisoned: None }
     }
@@ -180,7 +189,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Strict<S> {
             if this.framing.pass(&buffer.filled()[before..]).is_ok() {
                 return Poll::Ready(Ok(()));
             }
-            // hyper has seen nothing of this read; what it saw of the head before is an unfinished line.
+            // Nothing of this read reaches hyper; it has seen at most an unfinished head.
             buffer.set_filled(before);
             this.poisoned = Some(0);
         }
@@ -369,7 +378,7 @@ pub(crate) mod fuzzing {
 mod tests {
     use super::*;
 
-    /// What is expected after these bytes, however they are cut into reads.
+    /// The state after these bytes; must be the same for every split into reads.
     fn after(text: &str) -> Option<Expect> {
         let pass = |size: usize| {
             let mut framing = Framing::new();
@@ -382,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn requests_that_can_be_read_in_one_way_pass() {
+    fn unambiguous_requests_pass() {
         for (text, expected) in [
             ("GET / HTTP/1.1\r\nHost: a\r\n\r\n", Expect::Head),
             ("\r\nGET / HTTP/1.1\r\n\r\n", Expect::Head),
@@ -399,7 +408,7 @@ mod tests {
     }
 
     #[test]
-    fn requests_that_can_be_read_in_two_ways_do_not() {
+    fn ambiguous_requests_are_rejected() {
         for text in [
             "GET / HTTP/1.1\nHost: a\n\n",
             "GET / HTTP/1.1\r\nHost: a\nX: b\r\n\r\n",
@@ -423,7 +432,7 @@ mod tests {
     }
 
     #[test]
-    fn a_head_without_end_is_left_to_hyper() {
+    fn an_endless_head_is_left_to_hyper() {
         assert_eq!(after(&format!("GET /{}", "a".repeat(MAX_HEAD_BYTES))), Some(Expect::Opaque));
     }
 }

@@ -1,4 +1,4 @@
-//! What a supervisor asks: alive, ready, how busy.
+//! Liveness, readiness and metrics, without a token.
 
 use axum::Json;
 use axum::extract::State;
@@ -8,39 +8,38 @@ use serde::Serialize;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::Shared;
 use super::problem::{ApiError, Code};
+use super::state::Shared;
 use crate::formatter::{FormatterInfo, State as Loaded};
 use crate::model::webhook::Activity;
 use crate::telemetry::{FormatterSnapshot, Snapshot};
 
-/// When to ask again whether the host is ready.
-const ASK_AGAIN: std::time::Duration = std::time::Duration::from_secs(5);
+/// `Retry-After` of a host that is not ready.
+const RETRY_AFTER: std::time::Duration = std::time::Duration::from_secs(5);
 
 pub(super) fn router() -> OpenApiRouter<Shared> {
     OpenApiRouter::new().routes(routes!(healthz)).routes(routes!(readyz)).routes(routes!(metrics))
 }
 
-/// How the host is.
+/// The host's state.
 #[derive(Serialize, utoipa::ToSchema)]
 struct Health {
-    /// `ok` when it lives, `ready` when it takes work.
+    /// `ok` if the process is alive, `ready` if it accepts work.
     status: &'static str,
 }
 
-/// Whether the host lives.
+/// Liveness: succeeds while the process can respond at all.
 #[utoipa::path(get, path = "/healthz", tag = "host",
-    responses((status = 200, description = "It lives", body = Health)))]
+    responses((status = 200, description = "The host is alive", body = Health)))]
 async fn healthz() -> Json<Health> {
     Json(Health { status: "ok" })
 }
 
-/// Whether the host takes work: the store is open and can be written, formatters are loaded, nobody asked
-/// it to stop.
+/// Readiness: the store is open and writable, the formatters are loaded, and no shutdown was requested.
 #[utoipa::path(get, path = "/readyz", tag = "host",
     responses(
-        (status = 200, description = "It takes work", body = Health),
-        (status = 503, description = "It takes none; `detail` says why")))]
+        (status = 200, description = "The host accepts work", body = Health),
+        (status = 503, description = "The host does not accept work; `detail` has the cause")))]
 async fn readyz(State(api): State<Shared>) -> Result<Json<Health>, ApiError> {
     let missing = if api.draining.is_cancelled() {
         "the host is stopping"
@@ -51,10 +50,10 @@ async fn readyz(State(api): State<Shared>) -> Result<Json<Health>, ApiError> {
     } else {
         return Ok(Json(Health { status: "ready" }));
     };
-    Err(ApiError::new(Code::Unavailable, missing).retry_after(ASK_AGAIN))
+    Err(ApiError::new(Code::Unavailable, missing).retry_after(RETRY_AFTER))
 }
 
-/// The host's metrics, as Prometheus reads them.
+/// The host's metrics in the OpenMetrics text format, for Prometheus.
 #[utoipa::path(get, path = "/metrics", tag = "host",
     responses((status = 200, description = "OpenMetrics text", body = String, content_type = "application/openmetrics-text")))]
 async fn metrics(State(api): State<Shared>) -> Response {
@@ -62,25 +61,13 @@ async fn metrics(State(api): State<Shared>) -> Response {
     ([(CONTENT_TYPE, content_type)], api.telemetry.render(snapshot(&api))).into_response()
 }
 
-/// One formatter's numbers, as metrics have them.
+/// One formatter's counters as metrics.
 fn measured(formatter: FormatterInfo) -> FormatterSnapshot {
-    let numbers = formatter.numbers;
-    let errors = [("error", numbers.typed_errors), ("limit", numbers.limits_crossed), ("trap", numbers.traps)];
-    let errors = errors.into_iter().flat_map(|(kind, counts)| counts.into_iter().map(move |(what, n)| (kind, what, n)));
     FormatterSnapshot {
         name: formatter.name,
         version: formatter.version.unwrap_or_default(),
         digest: formatter.digest.unwrap_or_default(),
-        calls: numbers.calls,
-        skipped: numbers.skipped,
-        errors: errors.collect(),
-        mean_us: numbers.timings.mean_us,
-        max_us: numbers.timings.max_us,
-        mean_instructions: numbers.instructions.mean,
-        max_instructions: numbers.instructions.max,
-        memory_peak_bytes: numbers.memory_peak_bytes,
-        output_bytes: numbers.output_bytes,
-        log_lines: numbers.log_lines,
+        memory_peak_bytes: formatter.numbers.memory_peak_bytes,
     }
 }
 

@@ -1,4 +1,5 @@
-//! The OpenAPI document: what the handlers say of themselves, and what holds for all of them, once.
+//! The parts of the OpenAPI document that hold for all operations: head, error schema, common error responses. The rest
+//! is in the attributes of the handlers.
 
 use std::fmt::Write as _;
 
@@ -11,12 +12,7 @@ use utoipa::{PartialSchema, ToSchema};
 
 use super::problem::{Code, FieldProblem, Problem};
 
-/// The whole document.
-pub fn document() -> OpenApi {
-    complete(super::routes().to_openapi())
-}
-
-/// What stands before the routes.
+/// Title, version, security scheme and error schemas.
 pub(super) fn head() -> OpenApi {
     let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some("A token of `/api/v1/tokens`"));
     let components = ComponentsBuilder::new()
@@ -37,7 +33,7 @@ pub(super) fn head() -> OpenApi {
 
 fn description() -> String {
     let mut text = String::from(
-        "Events in, signed deliveries out. Times are RFC 3339 in UTC, ids are UUIDs. Every refusal is \
+        "Events in, signed deliveries out. Times are RFC 3339 in UTC, ids are UUIDs. Every error is \
          `application/problem+json` (RFC 9457) with a stable `code`:\n\n| status | code | |\n| --- | --- | --- |\n",
     );
     for code in Code::ALL {
@@ -47,7 +43,7 @@ fn description() -> String {
     text
 }
 
-/// Adds what every operation of a kind may be answered.
+/// Adds the error responses that every operation of a kind has in common.
 pub(super) fn complete(mut openapi: OpenApi) -> OpenApi {
     for item in openapi.paths.paths.values_mut() {
         for operation in [&mut item.get, &mut item.put, &mut item.post, &mut item.delete].into_iter().flatten() {
@@ -82,15 +78,15 @@ fn complete_operation(operation: &mut Operation) {
 
 fn meaning(status: u16) -> &'static str {
     match status {
-        400 => "Not JSON as it is taken here, or a header that cannot be used",
+        400 => "Not strict JSON, or an invalid header",
         401 => "No token, or a wrong one",
         403 => "The token's role may not do this",
         408 => "The body did not arrive in time",
-        413 => "Over a limit; `code` and `detail` name it",
-        415 => "Another content type, or a content encoding",
-        422 => "Understood and refused; `errors` names each field",
-        503 => "Not ready, or too much to do; see `Retry-After`",
-        _ => "Something went wrong in the host",
+        413 => "Over a limit; `code` and `detail` say which",
+        415 => "Unsupported content type, or a content encoding",
+        422 => "Invalid fields; `errors` lists each",
+        503 => "Not ready or overloaded; see `Retry-After`",
+        _ => "An internal error, which was logged",
     }
 }
 
@@ -106,7 +102,7 @@ mod tests {
     use serde_json::Value;
 
     fn document() -> Value {
-        serde_json::to_value(super::document()).expect("a document")
+        serde_json::to_value(crate::api::document()).expect("a document")
     }
 
     #[test]
@@ -155,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn what_needs_a_token_says_so_and_what_it_may_be_refused_with() {
+    fn guarded_operations_declare_their_security_and_their_errors() {
         for (path, item) in document()["paths"].as_object().expect("paths") {
             for (method, operation) in item.as_object().expect("an item") {
                 let guarded = path.starts_with("/api/v1");
@@ -178,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn operations_have_names_of_their_own() {
+    fn operation_names_are_unique() {
         let document = document();
         let items = document["paths"].as_object().expect("paths").values();
         let operations = items.flat_map(|item| item.as_object().expect("an item").values());
@@ -187,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn every_reference_leads_somewhere() {
+    fn every_reference_resolves() {
         fn walk(value: &Value, root: &Value) {
             match value {
                 Value::Object(members) => {

@@ -1,19 +1,19 @@
-//! Lists that come in pages: how many, and before which.
+//! Pagination by cursor: `limit` and `before` in the query, `Link: rel="next"` (RFC 8288) in the response.
 
 use axum::Json;
 use axum::response::{IntoResponse, Response};
 use http::header::LINK;
 use serde::Serialize;
 
-/// Entries of a page when nobody says how many.
+/// Entries of a page without `limit`.
 pub(super) const DEFAULT_LIMIT: usize = 50;
-/// Entries of a page, at most.
+/// The largest `limit`.
 const MAX_LIMIT: usize = 200;
 
-/// Reads a query's parameters with `read`, which says what is wrong with one.
+/// Passes each parameter of a query to `read`, which returns the error of an invalid one.
 ///
 /// # Errors
-/// Everything that is wrong, in one sentence.
+/// All errors, joined to one sentence.
 pub(super) fn parse_query(
     query: &str,
     mut read: impl FnMut(&str, &str) -> Result<(), &'static str>,
@@ -34,17 +34,17 @@ pub(super) fn parse_query(
     if wrong.is_empty() { Ok(()) } else { Err(wrong.join("; ")) }
 }
 
-/// A page's length.
+/// Parses `limit`.
 ///
 /// # Errors
-/// What it must be.
+/// The expected form.
 pub(super) fn limit(value: &str) -> Result<usize, &'static str> {
     let limit = value.parse().ok().filter(|limit| (1..=MAX_LIMIT).contains(limit));
     limit.ok_or("limit must be a whole number from 1 to 200")
 }
 
-/// The page, with the address of the next one when there is one.
-pub(super) fn answer<T: Serialize>(entries: Vec<T>, next: Option<String>) -> Response {
+/// A page as a response, with the path of the next one if there is one.
+pub(super) fn response<T: Serialize>(entries: Vec<T>, next: Option<String>) -> Response {
     match next {
         Some(next) => ([(LINK, format!("<{next}>; rel=\"next\""))], Json(entries)).into_response(),
         None => Json(entries).into_response(),

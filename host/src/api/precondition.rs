@@ -1,23 +1,23 @@
-//! `ETag` and `If-Match` (RFC 9110, sections 8.8.3 and 13.1.1).
+//! Optimistic concurrency for webhooks: `ETag` and `If-Match` (RFC 9110, sections 8.8.3 and 13.1.1).
 
 use http::{HeaderMap, HeaderName};
 
 use super::problem::{ApiError, Code};
 use crate::model::webhook::Webhook;
 
-/// A webhook's version: changes with its configuration, never with its counters.
+/// A webhook's entity tag: changes with its configuration, never with its counters.
 pub fn etag(webhook: &Webhook) -> String {
     format!("\"r{}\"", webhook.revision)
 }
 
-/// What a request says about the version that it is for.
+/// The precondition of a request.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum IfMatch {
-    /// Nothing.
+    /// No `If-Match`: the change is unconditional.
     Absent,
-    /// `*`: any version, as long as there is one.
+    /// `*`: any version of an existing webhook.
     Any,
-    /// One of these. Weak ones are left out: the comparison is the strong one, which they never pass.
+    /// One of these strong tags. Weak ones are dropped: they never match in the strong comparison of `If-Match`.
     OneOf(Vec<String>),
 }
 
@@ -25,7 +25,7 @@ impl IfMatch {
     /// Reads the header, which may come several times.
     ///
     /// # Errors
-    /// 400 when it is no list of entity tags.
+    /// 400 if it is neither `*` nor a list of entity tags.
     pub fn read(headers: &HeaderMap, name: HeaderName) -> Result<Self, ApiError> {
         let malformed = || ApiError::new(Code::InvalidHeader, format!("{name} must be * or a list of entity tags"));
         let mut values = Vec::new();
@@ -39,23 +39,24 @@ impl IfMatch {
         }
     }
 
-    /// Whether the webhook is at a version that was asked for.
+    /// Checks that the webhook has one of the requested versions.
     ///
     /// # Errors
-    /// 412 when it is not.
+    /// 412 if it has not.
     pub fn check(&self, webhook: &Webhook) -> Result<(), ApiError> {
         match self {
             Self::Absent | Self::Any => Ok(()),
             Self::OneOf(tags) if tags.contains(&etag(webhook)) => Ok(()),
             Self::OneOf(_) => {
-                let detail = "the webhook is no longer what If-Match names; read it again, then change it";
+                let detail =
+                    "the webhook was changed since the version in If-Match; read it again, then send the change again";
                 Err(ApiError::new(Code::PreconditionFailed, detail))
             }
         }
     }
 }
 
-/// The strong tags of a list; `None` when it is none.
+/// The strong tags of a list; `None` if it is malformed.
 fn strong_tags(list: &str) -> Option<Vec<String>> {
     let mut strong = Vec::new();
     let mut rest = list.trim_matches([' ', '\t', ',']);

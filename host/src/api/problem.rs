@@ -1,4 +1,4 @@
-//! Every refusal of the API: one error type, one conversion to `application/problem+json` (RFC 9457).
+//! Errors of the API: one type, and one conversion to `application/problem+json` (RFC 9457).
 
 use std::time::Duration;
 
@@ -11,35 +11,35 @@ use crate::json::SyntaxError;
 use crate::json::fault::Fault;
 use crate::store::StoreError;
 
-/// Faults that one answer lists; who has more learns how many.
+/// Faults listed in one response; beyond it only their number is given.
 const MAX_LISTED: usize = 100;
-/// When to come back after the store was busy.
+/// `Retry-After` if the store is busy or being reopened.
 const BUSY: Duration = Duration::from_secs(1);
-/// When to come back after the store failed or the disk was full.
+/// `Retry-After` if the disk is full or the store is closed: an operator has to act.
 const DOWN: Duration = Duration::from_secs(10);
 
 macro_rules! codes {
     ($($(#[$doc:meta])* $variant:ident = $status:literal, $code:literal, $title:literal;)*) => {
-        /// Why a request was refused.
+        /// The kind of an error: decides status, `code` and title.
         #[derive(Clone, Copy, PartialEq, Eq, Debug)]
         pub enum Code { $($(#[$doc])* $variant,)* }
 
         impl Code {
-            /// Every code, in the order of the documentation.
+            /// Every kind, in the order of the documentation.
             pub const ALL: &'static [Self] = &[$(Self::$variant),*];
 
-            /// The answer's status.
+            /// The HTTP status.
             pub fn status(self) -> StatusCode {
                 let status = match self { $(Self::$variant => $status),* };
                 StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
             }
 
-            /// The stable word for programs.
+            /// The stable `code` for programs.
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $code),* }
             }
 
-            /// The problem in a few words, the same each time.
+            /// A short title, the same for every occurrence.
             pub fn title(self) -> &'static str {
                 match self { $(Self::$variant => $title),* }
             }
@@ -48,59 +48,59 @@ macro_rules! codes {
 }
 
 codes! {
-    /// Not the JSON that we take.
+    /// Not strict JSON: malformed, duplicate members, nested too deeply.
     InvalidJson = 400, "invalid_json", "The body is not valid JSON";
-    /// The body broke off or was framed wrongly.
+    /// The body ended early or its framing is invalid.
     InvalidBody = 400, "invalid_body", "The body could not be read";
-    /// A query parameter.
+    /// An unknown, repeated or invalid query parameter.
     InvalidQuery = 400, "invalid_query", "The query cannot be used";
-    /// A request header.
+    /// An invalid request header, as `If-Match`.
     InvalidHeader = 400, "invalid_header", "A header cannot be used";
-    /// No token, or a wrong one.
+    /// No token, or an unknown one.
     Unauthorized = 401, "unauthorized", "A valid token is required";
-    /// The token's role.
+    /// The token's role does not permit the operation.
     Forbidden = 403, "forbidden", "The token's role may not do this";
-    /// Nothing there, or nothing for this token.
+    /// No such resource, or none that this token may see.
     NotFound = 404, "not_found", "There is nothing at this place";
-    /// The path has other methods.
+    /// The path exists, but not with this method.
     MethodNotAllowed = 405, "method_not_allowed", "The method is not allowed here";
-    /// The body took too long.
+    /// The body did not arrive within its time limit.
     RequestTimeout = 408, "request_timeout", "The request took too long to arrive";
-    /// Something that exists is in the way.
+    /// The operation contradicts the current state.
     Conflict = 409, "conflict", "This is in conflict with what exists";
-    /// `If-Match` names another version.
+    /// The webhook has another version than `If-Match` names.
     PreconditionFailed = 412, "precondition_failed", "It has changed in the meantime";
-    /// The body's size.
+    /// The body exceeds the limit on its size.
     BodyTooLarge = 413, "body_too_large", "The body is too large";
-    /// One event's size.
+    /// One event exceeds the limit on its size.
     EventTooLarge = 413, "event_too_large", "An event is too large";
-    /// The number of events.
+    /// The request exceeds the limit on the number of events.
     TooManyEvents = 413, "too_many_events", "There are too many events in one request";
-    /// Content type or encoding.
-    UnsupportedMediaType = 415, "unsupported_media_type", "The body's type is not taken here";
-    /// Fields; `errors` names each.
+    /// Another content type, or any content encoding.
+    UnsupportedMediaType = 415, "unsupported_media_type", "The body's type is not accepted here";
+    /// Invalid fields; `errors` lists each.
     InvalidFields = 422, "invalid_fields", "Some fields cannot be used";
-    /// An event id that another event has.
+    /// An event id that belongs to another event.
     EventIdTaken = 422, "event_id_taken", "An event's id belongs to another event";
-    /// An idempotency key with another body.
+    /// An idempotency key that was used with another body.
     KeyReused = 422, "idempotency_key_reused", "The idempotency key was used with another body";
-    /// The formatter made nothing of a preview.
+    /// The formatter failed on the event of a preview.
     NotFormatted = 422, "not_formatted", "The formatter gave no payload";
-    /// A component that is no formatter for this host; `code` and `reason` say why.
+    /// A component that this host does not accept; `code` and `reason` say why.
     ComponentRejected = 422, "component_rejected", "The component does not fit";
-    /// A limit on the rate.
+    /// A rate limit; `Retry-After` says when to try again.
     TooManyRequests = 429, "too_many_requests", "There were too many requests";
-    /// Our own fault.
+    /// A bug or a failure inside the host; the detail is logged, not sent.
     Internal = 500, "internal", "Something went wrong in the host";
-    /// Too much is under way.
+    /// Too many requests in flight (backpressure); `Retry-After` says when to try again.
     Busy = 503, "busy", "The host has too much to do";
-    /// The store cannot write, or the host is stopping.
+    /// The store is not writable, or the host is stopping.
     Unavailable = 503, "unavailable", "The host is not ready";
-    /// No space left.
+    /// No space left on the disk of the data folder.
     DiskFull = 507, "disk_full", "The host's disk is full";
 }
 
-/// A refused request.
+/// The error of a request.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{}: {detail}", code.as_str())]
 pub struct ApiError {
@@ -108,60 +108,60 @@ pub struct ApiError {
     detail: String,
     faults: Vec<Fault>,
     retry_after: Option<Duration>,
-    /// A closer word than the code's own.
-    closer: Option<&'static str>,
+    /// Replaces the code's own word, for a component's finding.
+    finding: Option<&'static str>,
 }
 
 impl ApiError {
-    /// A refusal with a sentence for people.
+    /// An error with a detail: the cause, and where there is one the remedy.
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into(), faults: Vec::new(), retry_after: None, closer: None }
+        Self { code, detail: detail.into(), faults: Vec::new(), retry_after: None, finding: None }
     }
 
-    /// Fields that were understood and refused.
+    /// 422 for invalid fields.
     pub fn fields(faults: Vec<Fault>) -> Self {
         Self::with_faults(Code::InvalidFields, faults)
     }
 
-    /// A 422 that is about more than single fields.
+    /// 422 with another code than that of invalid fields.
     pub fn with_faults(code: Code, faults: Vec<Fault>) -> Self {
         let detail = match faults.len() {
             1 => "1 field cannot be used; see errors".to_owned(),
             count if count <= MAX_LISTED => format!("{count} fields cannot be used; see errors"),
             count => format!("{count} fields cannot be used; errors lists the first {MAX_LISTED}"),
         };
-        Self { code, detail, faults, retry_after: None, closer: None }
+        Self { code, detail, faults, retry_after: None, finding: None }
     }
 
-    /// A component that does not fit, with the finding's code and everything that is wrong.
+    /// 422 for a rejected component: the code of the first finding, and the text of all findings.
     pub fn component_rejected(code: &'static str, reason: String) -> Self {
         let faults = vec![Fault { pointer: String::new(), code, detail: reason.clone() }];
-        Self { detail: reason, closer: Some(code), ..Self::with_faults(Code::ComponentRejected, faults) }
+        Self { detail: reason, finding: Some(code), ..Self::with_faults(Code::ComponentRejected, faults) }
     }
 
-    /// The same, said in other words.
+    /// Replaces the detail.
     pub fn because(mut self, detail: impl Into<String>) -> Self {
         self.detail = detail.into();
         self
     }
 
-    /// The same, with the time after which trying again makes sense.
+    /// Adds `Retry-After`.
     pub fn retry_after(mut self, wait: Duration) -> Self {
         self.retry_after = Some(wait);
         self
     }
 
-    /// No token, or a wrong one: always in the same words.
+    /// 401, with the same text for a missing and a wrong token.
     pub fn unauthorized() -> Self {
         Self::new(Code::Unauthorized, "send a valid token as `Authorization: Bearer TOKEN`")
     }
 
-    /// Nothing here.
+    /// 404 for a resource that was looked up.
     pub fn not_found(what: &str) -> Self {
         Self::new(Code::NotFound, format!("there is no such {what}"))
     }
 
-    /// Why.
+    /// The kind of the error.
     #[cfg(test)]
     pub fn code(&self) -> Code {
         self.code
@@ -171,19 +171,26 @@ impl ApiError {
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Full => Self::new(Code::DiskFull, "nothing was changed; free some space").retry_after(DOWN),
-            StoreError::Busy => Self::new(Code::Busy, "nothing was changed; try again").retry_after(BUSY),
+            StoreError::Full => {
+                Self::new(Code::DiskFull, "the disk is full and nothing was changed; free some space").retry_after(DOWN)
+            }
+            StoreError::Busy => {
+                Self::new(Code::Busy, "the store is busy and nothing was changed; try again").retry_after(BUSY)
+            }
             StoreError::Engine => {
-                let detail = "nothing was changed; the store is being opened again";
+                let detail = "the store is being reopened and nothing was changed; try again";
                 Self::new(Code::Unavailable, detail).retry_after(BUSY)
             }
-            StoreError::NoFiles => {
-                Self::new(Code::Unavailable, "nothing was changed; the host has no file descriptors left")
-                    .retry_after(BUSY)
-            }
-            StoreError::Unavailable => {
-                Self::new(Code::Unavailable, "nothing was changed; the store cannot be written now").retry_after(DOWN)
-            }
+            StoreError::NoFiles => Self::new(
+                Code::Unavailable,
+                "the host has no file descriptors left and nothing was changed; raise its limit of open files",
+            )
+            .retry_after(BUSY),
+            StoreError::Unavailable => Self::new(
+                Code::Unavailable,
+                "the store is not writable and nothing was changed; the host's log has the cause",
+            )
+            .retry_after(DOWN),
         }
     }
 }
@@ -194,40 +201,40 @@ impl From<SyntaxError> for ApiError {
     }
 }
 
-/// A refusal, as `application/problem+json` (RFC 9457).
+/// An error, as `application/problem+json` (RFC 9457).
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct Problem {
-    /// Where this kind of problem is described, relative to the host.
+    /// Documentation of this kind of error, relative to the host.
     #[schema(example = "/docs#errors-not_found", format = "uri-reference")]
     r#type: String,
-    /// The kind of problem in a few words.
+    /// The kind of error in a few words.
     title: &'static str,
     /// The HTTP status.
     #[schema(minimum = 400, maximum = 599)]
     status: u16,
-    /// What is wrong with this request.
+    /// The cause for this request, for people.
     detail: String,
-    /// The kind of problem, for programs; of a component that does not fit, what is wrong with it.
+    /// The kind of error, for programs; for a rejected component its first finding.
     code: &'static str,
-    /// Of a component that does not fit: everything that is wrong with it.
+    /// For a rejected component: all findings.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     reason: Option<String>,
-    /// With 422: each field that cannot be used.
+    /// With 422: each invalid field.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     errors: Vec<FieldProblem>,
 }
 
-/// One field that cannot be used.
+/// One invalid field.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct FieldProblem {
     /// JSON pointer (RFC 6901) into the body; empty for the whole of it.
     #[schema(example = "/retry_count")]
     pointer: String,
-    /// What is wrong, for programs.
+    /// The fault, for programs.
     #[schema(example = "out_of_range")]
     code: &'static str,
-    /// What is wrong, for people.
+    /// The fault, for people.
     #[schema(example = "must be from 0 to 10")]
     detail: String,
 }
@@ -243,10 +250,14 @@ impl IntoResponse for ApiError {
             r#type: format!("/docs#errors-{}", self.code.as_str()),
             title: self.code.title(),
             status: status.as_u16(),
-            reason: self.closer.map(|_| self.detail.clone()),
-            // What went wrong inside is for the log.
-            detail: if self.code == Code::Internal { "it was logged".into() } else { self.detail },
-            code: self.closer.unwrap_or(self.code.as_str()),
+            reason: self.finding.map(|_| self.detail.clone()),
+            // Internal details are logged only: they may hold paths or secrets.
+            detail: if self.code == Code::Internal {
+                "an internal error, which was logged".into()
+            } else {
+                self.detail
+            },
+            code: self.finding.unwrap_or(self.code.as_str()),
             errors: self.faults.into_iter().take(MAX_LISTED).map(shown).collect(),
         };
         let body = serde_json::to_vec(&problem).unwrap_or_default();
@@ -266,9 +277,12 @@ impl IntoResponse for ApiError {
     }
 }
 
-/// What an undeclared method is answered; the router adds `Allow`.
+/// The response to an undeclared method; the router adds `Allow`.
 pub async fn method_not_allowed() -> ApiError {
-    ApiError::new(Code::MethodNotAllowed, format!("the header {ALLOW} names the methods of this path"))
+    ApiError::new(
+        Code::MethodNotAllowed,
+        format!("this path does not have this method; the header {ALLOW} lists those that it has"),
+    )
 }
 
 #[cfg(test)]
@@ -282,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_worth_trying_again_says_when() {
+    fn temporary_errors_have_retry_after() {
         for (error, status, retry) in
             [(StoreError::Full, 507, "10"), (StoreError::Busy, 503, "1"), (StoreError::Unavailable, 503, "10")]
         {
@@ -293,7 +307,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_went_wrong_inside_stays_inside() {
+    async fn internal_details_are_not_sent() {
         let response = ApiError::new(Code::Internal, "the secret path /x").into_response();
         let body = axum::body::to_bytes(response.into_body(), 4096).await.expect("a body");
         assert!(!String::from_utf8_lossy(&body).contains("/x"));

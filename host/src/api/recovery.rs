@@ -1,48 +1,33 @@
-//! Sending again and changing secrets: what an admin does after something went wrong at the other end.
-
-use std::ops::RangeInclusive;
-use std::time::Duration;
+//! Redelivery of one delivery, and recovery of all that failed.
+//!
+//! Failed and held deliveries together are a webhook's dead-letter queue; `recover` is how it is replayed.
 
 use axum::Json;
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
-use base64::Engine as _;
 use http::StatusCode;
-use http::header::ETAG;
 use serde::{Deserialize, Serialize};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::Shared;
 use super::auth::Admin;
 use super::body::Unread;
 use super::path::{PathId, PathIds};
-use super::precondition::etag;
 use super::problem::{ApiError, Code};
-use super::webhooks::find;
+use super::state::Shared;
 use crate::json::Document;
 use crate::json::fault::Faults;
 use crate::json::fields::Field;
 use crate::model::delivery::DeliveryView;
 use crate::model::id::{DeliveryId, WebhookId};
-use crate::model::secret::Secret;
 use crate::model::time::Timestamp;
-use crate::model::webhook::input;
-use crate::store::{Cursor, Rotated};
-
-/// How long an old secret may sign beside the new one, in seconds.
-const OVERLAP_SECONDS: RangeInclusive<u32> = 0..=7 * 24 * 60 * 60;
-/// How long it does when nobody says.
-const DEFAULT_OVERLAP_SECONDS: u32 = 24 * 60 * 60;
-/// Random bytes of a secret that the host makes.
-const SECRET_BYTES: usize = 32;
+use crate::store::Cursor;
 
 pub(super) fn router() -> OpenApiRouter<Shared> {
-    OpenApiRouter::new().routes(routes!(redeliver)).routes(routes!(recover)).routes(routes!(rotate_secret))
+    OpenApiRouter::new().routes(routes!(redeliver)).routes(routes!(recover))
 }
 
-/// Makes a new delivery of the same event, with an id of its own, whatever became of the first. To a webhook that is
-/// switched off it is held until it is switched on.
+/// Creates a new delivery of the same event, with its own id, regardless of the outcome of the first. While the webhook
+/// is switched off the delivery is held.
 #[utoipa::path(post, operation_id = "redeliver", path = "/api/v1/webhooks/{id}/deliveries/{delivery_id}/redeliver", tag = "webhooks", security(("bearer" = [])),
     params(("id" = uuid::Uuid, Path, description = "The webhook"),
         ("delivery_id" = uuid::Uuid, Path, description = "The delivery; the history's `delivery_id`")),
@@ -55,134 +40,64 @@ async fn redeliver(
     PathIds(id, delivery): PathIds<WebhookId, DeliveryId>,
     State(api): State<Shared>,
 ) -> Result<(StatusCode, Json<DeliveryView>), ApiError> {
-    find(&api, id)?;
+    api.webhook(id)?;
     let made = api.store.redeliver(id, delivery, (&token).into()).await?;
     let made = made.ok_or_else(|| ApiError::not_found("delivery"))?;
-    tracing::info!(webhook = %id, delivery = %delivery, again = %made.id, by = %token.id, "delivery made again");
+    tracing::info!(webhook = %id, delivery = %delivery, again = %made.id, by = %token.id, "redelivery queued");
     Ok((StatusCode::ACCEPTED, Json(made)))
 }
 
-/// Since when.
+/// The start of the period to recover.
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 struct RecoverInput {
-    /// What failed, or waited for an attempt, at this time or later is sent again.
+    /// Deliveries that failed, or were due, at this time or later are queued again.
     #[schema(value_type = String, format = DateTime)]
     since: Timestamp,
 }
 
-/// What is sent again.
+/// The result of a recovery.
 #[derive(Serialize, utoipa::ToSchema)]
 struct Recovered {
-    /// How many deliveries were queued.
+    /// The number of deliveries that were queued.
     deliveries: usize,
 }
 
-/// Queues again every delivery that failed or is held since then, under its own id and with all of its retries. For a
-/// webhook that is switched off they begin when it is switched on. Repeating it is harmless: what is queued is neither
-/// failed nor held any more.
+/// Replays the dead-letter queue: every delivery that failed or is held since then is queued again, under its own id
+/// and with all of its retries. For a webhook that is switched off they start when it is switched on. The operation is
+/// idempotent: a queued delivery is neither failed nor held any more.
 #[utoipa::path(post, operation_id = "recover_webhook", path = "/api/v1/webhooks/{id}/recover", tag = "webhooks", security(("bearer" = [])),
     params(("id" = uuid::Uuid, Path, description = "The webhook")),
     request_body = RecoverInput,
     responses(
-        (status = 202, description = "How many", body = Recovered),
+        (status = 202, description = "The number of queued deliveries", body = Recovered),
         (status = 404, description = "No such webhook"),
-        (status = 507, description = "The disk is full; a part may have been queued, repeat it")))]
+        (status = 507, description = "The disk is full; some may have been queued, so repeat the request")))]
 async fn recover(
     Admin(token): Admin,
     PathId(id): PathId<WebhookId>,
     State(api): State<Shared>,
     body: Unread,
 ) -> Result<(StatusCode, Json<Recovered>), ApiError> {
-    find(&api, id)?;
+    api.webhook(id)?;
     let payload = body.read_json(&api).await?;
     let RecoverInput { since } = RecoverInput::read(&payload.json()?)?;
     let store = std::sync::Arc::clone(&api.store);
     let by = (&token).into();
-    // A client that does not wait for the end has asked for it all the same.
+    // In a task of its own, so that it completes even if the client disconnects.
     let whole = tokio::spawn(async move {
         let (mut deliveries, mut cursor) = (0, Cursor::Start);
         while cursor != Cursor::Done {
-            let Some(piece) = store.recover(id, since, cursor, Clone::clone(&by)).await? else { return Ok(None) };
-            deliveries += piece.deliveries;
-            cursor = piece.next;
+            let Some(page) = store.recover(id, since, cursor, Clone::clone(&by)).await? else { return Ok(None) };
+            deliveries += page.deliveries;
+            cursor = page.next;
         }
         Ok::<_, ApiError>(Some(deliveries))
     });
-    let whole = whole.await.map_err(|_| ApiError::new(Code::Internal, "the recovery broke off; repeat it"))?;
+    let whole = whole.await.map_err(|_| ApiError::new(Code::Internal, "the recovery task panicked"))?;
     let deliveries = whole?.ok_or_else(|| ApiError::not_found("webhook"))?;
     tracing::info!(webhook = %id, %since, deliveries, by = %token.id, "webhook recovered");
     Ok((StatusCode::ACCEPTED, Json(Recovered { deliveries })))
-}
-
-/// The new secret; both are optional.
-#[derive(Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "only its schema is used")]
-struct RotateInput {
-    /// The new secret; the host makes one when it is absent. After `whsec_` base64.
-    #[schema(nullable = false, min_length = 1, max_length = 256)]
-    secret: Option<String>,
-    /// How long the old secret signs too, in seconds.
-    #[schema(nullable = false, minimum = 0, maximum = 604_800, default = 86_400)]
-    overlap_seconds: Option<u32>,
-}
-
-/// A secret that was just set.
-#[derive(Serialize, utoipa::ToSchema)]
-struct RotatedView {
-    /// The secret, shown this once.
-    secret: String,
-    /// Until when the old one signs too, in `webhook-signature`; null when there was none or no overlap.
-    #[schema(value_type = Option<String>, format = DateTime)]
-    old_secret_valid_until: Option<Timestamp>,
-}
-
-/// Gives the webhook a new secret. Until the overlap ends the old one signs too: `webhook-signature` then has a
-/// signature of each, the new one's first. `X-Webhook-Signature` is the new one's from now on.
-#[utoipa::path(post, operation_id = "rotate_secret", path = "/api/v1/webhooks/{id}/rotate-secret", tag = "webhooks", security(("bearer" = [])),
-    params(("id" = uuid::Uuid, Path, description = "The webhook")),
-    request_body = RotateInput,
-    responses(
-        (status = 200, description = "The new secret", body = RotatedView,
-            headers(("ETag" = String, description = "The webhook's version now"))),
-        (status = 404, description = "No such webhook"),
-        (status = 409, description = "Too many old secrets still sign; wait, or set the secret with PUT"),
-        (status = 507, description = "The disk is full; nothing was changed")))]
-async fn rotate_secret(
-    Admin(token): Admin,
-    PathId(id): PathId<WebhookId>,
-    State(api): State<Shared>,
-    body: Unread,
-) -> Result<Response, ApiError> {
-    find(&api, id)?;
-    let payload = body.read_json(&api).await?;
-    let (given, overlap) = RotateInput::read(&payload.json()?)?;
-    let secret = match given {
-        Some(secret) => secret,
-        None => new_secret().ok_or_else(|| ApiError::new(Code::Unavailable, "the system gave no randomness"))?,
-    };
-    match api.store.rotate_secret(id, secret.clone(), overlap, (&token).into()).await? {
-        Rotated::Done(webhook, until) => {
-            tracing::info!(webhook = %id, by = %token.id, "webhook secret rotated");
-            let view = RotatedView { secret: secret.expose().to_owned(), old_secret_valid_until: until };
-            Ok(([(ETAG, etag(&webhook))], Json(view)).into_response())
-        }
-        Rotated::TooMany => {
-            let detail = "too many old secrets still sign; wait until an overlap ends, rotate with overlap_seconds 0, \
-                          or set the secret with PUT, which ends every overlap";
-            Err(ApiError::new(Code::Conflict, detail))
-        }
-        Rotated::Missing => Err(ApiError::not_found("webhook")),
-    }
-}
-
-/// A new secret in the form that Standard Webhooks gives them.
-fn new_secret() -> Option<Secret> {
-    let mut random = [0; SECRET_BYTES];
-    getrandom::fill(&mut random).ok()?;
-    let encoded = base64::engine::general_purpose::STANDARD.encode(random);
-    Some(Secret::new(format!("{}{encoded}", input::SECRET_PREFIX)))
 }
 
 impl RecoverInput {
@@ -199,26 +114,5 @@ impl RecoverInput {
         });
         let faults = faults.into_inner();
         since.filter(|_| faults.is_empty()).map(|since| Self { since }).ok_or_else(|| ApiError::fields(faults))
-    }
-}
-
-impl RotateInput {
-    fn read(document: &Document<'_>) -> Result<(Option<Secret>, Duration), ApiError> {
-        let mut faults = Faults::new();
-        let body = Field::new(document.text(), "").object(&["secret", "overlap_seconds"], &[], &mut faults);
-        let given = body.as_ref().and_then(|body| body.get("secret")).and_then(|field| {
-            let secret = input::secret(field, &mut faults)?;
-            if secret.is_none() {
-                faults.add(field.pointer(), "wrong_type", "a string is expected here; leave it out and one is made");
-            }
-            secret
-        });
-        let overlap = body.as_ref().and_then(|body| body.get("overlap_seconds"));
-        let overlap = overlap.and_then(|field| field.integer(OVERLAP_SECONDS, &mut faults));
-        let faults = faults.into_inner();
-        if body.is_none() || !faults.is_empty() {
-            return Err(ApiError::fields(faults));
-        }
-        Ok((given, Duration::from_secs(overlap.unwrap_or(DEFAULT_OVERLAP_SECONDS).into())))
     }
 }

@@ -1,4 +1,5 @@
-//! HTTP/1.1 on a listener: time limits that `axum::serve` has not, strict framing, an orderly end.
+//! The accept loop and the HTTP/1.1 connections: time and connection limits that `axum::serve` does not have, strict
+//! framing ([`super::framing`]), graceful shutdown.
 
 use std::convert::Infallible;
 use std::future::poll_fn;
@@ -28,41 +29,41 @@ use tower_service::Service as _;
 use super::framing::Strict;
 use super::problem::{ApiError, Code};
 
-/// How long a request's head may take, the wait for it on a kept connection included.
+/// Time limit for a request's head, including the wait for it on a persistent connection (against slow clients).
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-/// A request's head, in bytes; hyper answers 431 beyond it.
+/// Largest request head, in bytes; beyond it hyper responds with 431.
 const MAX_HEAD_BYTES: usize = 32 * 1024;
-/// Header lines of a request; hyper answers 431 beyond them.
+/// Most header lines of a request; beyond it hyper responds with 431.
 const MAX_HEADERS: usize = 100;
-/// Connections at a time; more wait in the listener's backlog.
+/// Open connections at most; further ones wait in the listener's backlog (backpressure).
 const MAX_CONNECTIONS: usize = 8192;
-/// How long to wait after the system refused a connection, as when no file descriptors are left.
+/// Pause after a failed accept, for example without free file descriptors, so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// What is still read of a body that nobody wants, so that its sender gets to read the answer: more than the largest
-/// upload, since one that is a little too large is refused before any of it is read.
-const LINGER_BYTES: u64 = 40 * 1024 * 1024;
-/// How long that may take.
-const LINGER_TIME: Duration = Duration::from_secs(2);
+/// Bytes read and discarded of a rejected body, so that its sender gets to read the response. More than the largest
+/// upload: one that is slightly too large is rejected before any of it is read.
+const MAX_LINGER_BYTES: u64 = 40 * 1024 * 1024;
+/// Time limit for reading them.
+const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Serves the router on a listener until `shutdown` is cancelled: then no connection is taken, requests
-/// under way are finished, idle connections are closed. Returns when all are gone.
+/// Serves the router on a listener until `shutdown` is cancelled. Then no connection is accepted any more, requests in
+/// flight are finished and idle connections are closed; returns once all connections have ended.
 ///
 /// # Errors
-/// None today; a listener that fails is tried again.
+/// Currently never: a failed accept is logged and retried.
 pub async fn serve(listener: TcpListener, router: Router, shutdown: CancellationToken) -> io::Result<()> {
-    serve_patiently(listener, router, shutdown, HEAD_TIMEOUT).await
+    serve_with(listener, router, shutdown, HEAD_TIMEOUT).await
 }
 
-/// [`serve`], with its patience for a request's head.
-pub(super) async fn serve_patiently(
+/// [`serve`] with another time limit for request heads, for tests.
+pub(super) async fn serve_with(
     listener: TcpListener,
     router: Router,
     shutdown: CancellationToken,
     head_timeout: Duration,
 ) -> io::Result<()> {
     let connections = TaskTracker::new();
-    let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    while let Some((stream, permit)) = accept(&listener, &room, &shutdown).await {
+    let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    while let Some((stream, permit)) = accept(&listener, &permits, &shutdown).await {
         connections.spawn(connection(stream, router.clone(), shutdown.clone(), head_timeout, permit));
     }
     drop(listener);
@@ -71,20 +72,20 @@ pub(super) async fn serve_patiently(
     Ok(())
 }
 
-/// The next connection with its room; nothing once the host is stopping.
+/// The next connection with its permit; `None` on shutdown.
 async fn accept(
     listener: &TcpListener,
-    room: &Arc<Semaphore>,
+    permits: &Arc<Semaphore>,
     shutdown: &CancellationToken,
 ) -> Option<(TcpStream, OwnedSemaphorePermit)> {
     let next = async {
         loop {
-            let permit = Arc::clone(room).acquire_owned().await.ok()?;
+            let permit = Arc::clone(permits).acquire_owned().await.ok()?;
             match listener.accept().await {
                 Ok((stream, _)) => return Some((stream, permit)),
-                Err(error) if is_the_peers(&error) => {}
+                Err(error) if is_peer_abort(&error) => {}
                 Err(error) => {
-                    tracing::warn!(%error, "a connection could not be accepted");
+                    tracing::warn!(%error, "cannot accept a connection; trying again");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }
@@ -96,8 +97,8 @@ async fn accept(
     }
 }
 
-/// Whether a peer went away before it was accepted.
-fn is_the_peers(error: &io::Error) -> bool {
+/// Returns true if the peer closed the connection before it was accepted.
+fn is_peer_abort(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
@@ -107,9 +108,9 @@ async fn connection(
     router: Router,
     shutdown: CancellationToken,
     head_timeout: Duration,
-    _room: OwnedSemaphorePermit,
+    _permit: OwnedSemaphorePermit,
 ) {
-    // Answers are written whole; waiting for more to send with them only costs.
+    // Responses are written whole, so Nagle's algorithm would only delay them.
     let _ = stream.set_nodelay(true);
     let service = hyper::service::service_fn(move |request| respond(router.clone(), request));
     let mut connection = pin!(
@@ -135,28 +136,30 @@ async fn connection(
 async fn respond(mut router: Router, request: Request<Incoming>) -> Result<Response, Infallible> {
     let lingers = !expects_continue(request.headers());
     let request = request.map(|body| Body::new(Lingering { body: Some(body), lingers }));
-    let mut answer = pin!(router.call(request));
-    // A panic in a handler is that request's failure and no other's.
+    let mut response = pin!(router.call(request));
+    // A panic in a handler must fail that request only, not the connection's task.
     let caught =
-        poll_fn(|context| match std::panic::catch_unwind(AssertUnwindSafe(|| answer.as_mut().poll(context))) {
+        poll_fn(|context| match std::panic::catch_unwind(AssertUnwindSafe(|| response.as_mut().poll(context))) {
             Ok(poll) => poll.map(|Ok(response)| response),
             Err(_) => Poll::Ready(ApiError::new(Code::Internal, "a handler panicked").into_response()),
         });
     let mut response = caught.await;
     if response.status() == http::StatusCode::REQUEST_TIMEOUT {
-        // What is left of the body may come at any time: no request can follow it.
+        // The rest of the body may still arrive, so no other request can follow on this connection.
         response.headers_mut().insert(http::header::CONNECTION, HeaderValue::from_static("close"));
     }
     Ok(response)
 }
 
-/// Whether the client waits for `100 Continue`; reading on would tell it to send what nobody wants.
+/// Returns true if the client waits for `100 Continue` (RFC 9110, section 10.1.1): reading on would make it send a body
+/// that was rejected.
 fn expects_continue(headers: &HeaderMap) -> bool {
     headers.get(EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
 }
 
-/// A request's body. When it is dropped before its end, a bounded rest is read and thrown away while the
-/// answer is on its way: closing at once would reset the connection, and the answer would be lost with it.
+/// A request's body with a lingering close (RFC 9112, section 9.6): if it is dropped before its end, a bounded rest is
+/// read and discarded while the response is sent. Closing at once would reset the connection, and the client might
+/// never read the response.
 struct Lingering {
     body: Option<Incoming>,
     lingers: bool,
@@ -189,7 +192,7 @@ impl Drop for Lingering {
     fn drop(&mut self) {
         let unfinished = self.body.take().filter(|body| self.lingers && !body.is_end_stream());
         if let (Some(body), Ok(runtime)) = (unfinished, tokio::runtime::Handle::try_current()) {
-            runtime.spawn(tokio::time::timeout(LINGER_TIME, discard(body)));
+            runtime.spawn(tokio::time::timeout(LINGER_TIMEOUT, discard(body)));
         }
     }
 }
@@ -198,7 +201,7 @@ async fn discard(mut body: Incoming) {
     let mut read = 0;
     while let Some(Ok(frame)) = body.frame().await {
         read += frame.data_ref().map_or(0, |data| data.len() as u64);
-        if read > LINGER_BYTES {
+        if read > MAX_LINGER_BYTES {
             return;
         }
     }

@@ -1,8 +1,8 @@
-//! The API as a client sees it, on a store of its own, without a network.
+//! The API as a client sees it, with a real store in a temporary folder and without a network.
 
 mod events;
 mod others;
-mod refusals;
+mod rejections;
 mod server;
 mod webhooks;
 
@@ -12,19 +12,22 @@ use std::time::Duration;
 use axum::body::Body;
 use http::{HeaderMap, Request};
 use serde_json::Value;
+use tokio_util::sync::CancellationToken;
 use tower_service::Service as _;
 
 use super::*;
 use crate::clock::SystemClock;
-use crate::formatter::{RegistryOptions, Rendered};
+use crate::formatter::{Catalog, CatalogOptions};
 use crate::model::audit::Actor;
 use crate::model::secret::Secret;
-use crate::model::settings::DeliverySettings;
-use crate::model::settings::TlsFiles;
+use crate::model::settings::{DeliverySettings, Limits, TlsFiles};
+use crate::model::time::Clock;
 use crate::model::token::Role;
-use crate::scheduler::{Courier, Ear};
+use crate::scheduler::{Inbox, Scheduler};
+use crate::store::Store;
+use crate::telemetry::Telemetry;
 use crate::transport::{Guard, Tls, Transport, system_resolver};
-use crate::{embedded, store};
+use crate::{delivery, embedded, store};
 
 /// A running API and a token of each role.
 struct Host {
@@ -37,15 +40,15 @@ struct Host {
     _folder: tempfile::TempDir,
 }
 
-/// What a request was answered.
+/// The response to a request, read completely.
 #[derive(Debug)]
-struct Answer {
+struct Reply {
     status: u16,
     headers: HeaderMap,
     text: String,
 }
 
-impl Answer {
+impl Reply {
     #[track_caller]
     fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {}", self.text))
@@ -76,16 +79,16 @@ impl Answer {
     }
 }
 
-/// The formatters are the slow part of a host; the tests share them.
-fn registry() -> Arc<Registry> {
-    static REGISTRY: OnceLock<(Arc<Registry>, tempfile::TempDir)> = OnceLock::new();
+/// Compiling the formatters is slow, so all tests share them.
+fn registry() -> Arc<Catalog> {
+    static REGISTRY: OnceLock<(Arc<Catalog>, tempfile::TempDir)> = OnceLock::new();
     let (registry, _) = REGISTRY.get_or_init(|| {
         let folder = tempfile::tempdir().expect("a folder");
         let clock = Arc::new(SystemClock::start());
         let samples = crate::app::trial_samples();
         let options =
-            RegistryOptions { samples, ..RegistryOptions::in_folder(folder.path(), embedded::COMPONENTS, clock) };
-        (Arc::new(Registry::open(options).expect("formatters")), folder)
+            CatalogOptions { samples, ..CatalogOptions::in_folder(folder.path(), embedded::COMPONENTS, clock) };
+        (Arc::new(Catalog::open(options).expect("formatters")), folder)
     });
     Arc::clone(registry)
 }
@@ -96,12 +99,12 @@ impl Host {
     }
 
     async fn with(limits: Limits) -> Self {
-        Self::patient(limits, body::BODY_TIMEOUT).await
+        Self::with_body_timeout(limits, BODY_TIMEOUT).await
     }
 
-    async fn patient(limits: Limits, body_timeout: Duration) -> Self {
+    async fn with_body_timeout(limits: Limits, body_timeout: Duration) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let ear = Ear::new();
+        let inbox = Inbox::new();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
         let store = Store::open(store::Options {
             folder: folder.path().to_owned(),
@@ -109,7 +112,7 @@ impl Host {
             master_key: None,
             breaker_threshold: 5,
             idempotency_kept: Duration::from_secs(60),
-            changes: ear.changes(),
+            changes: inbox.changes(),
             clock: Arc::clone(&clock),
         });
         let store = Arc::new(store.expect("a store"));
@@ -120,17 +123,15 @@ impl Host {
             Transport::new(guard, resolver, Tls::new(&TlsFiles::default(), &[]).expect("TLS"), None)
                 .expect("a transport"),
         );
-        let courier = Courier {
+        let parts = delivery::Parts {
             store: Arc::clone(&store),
             registry: registry(),
-            rendered: Rendered::default(),
             transport: Arc::clone(&transport),
             clock: Arc::clone(&clock),
             telemetry: Arc::clone(&telemetry),
-            double: None,
         };
         let deliveries = tokio::runtime::Handle::current();
-        let scheduler = Arc::new(Scheduler::start(ear, courier, DeliverySettings::default(), deliveries));
+        let scheduler = Arc::new(Scheduler::start(inbox, parts, DeliverySettings::default(), deliveries));
         let draining = CancellationToken::new();
         let api = Api {
             store: Arc::clone(&store),
@@ -142,7 +143,7 @@ impl Host {
             clock,
             draining: draining.clone(),
         };
-        let router = router_with(api, body::Room::new(body_timeout));
+        let router = router_with(api, BodyBudget::new(body_timeout));
         let mut tokens = Vec::new();
         for role in [Role::Admin, Role::Pentester, Role::Ingest] {
             let (_, text) = store.create_token("test".into(), role, Actor::Host).await.expect("a token");
@@ -152,16 +153,16 @@ impl Host {
         Self { router, store, draining, admin, pentester, ingest, _folder: folder }
     }
 
-    async fn send(&self, request: Request<Body>) -> Answer {
-        let response = self.router.clone().call(request).await.expect("an answer");
+    async fn send(&self, request: Request<Body>) -> Reply {
+        let response = self.router.clone().call(request).await.expect("a reply");
         let (parts, body) = response.into_parts();
         let bytes = axum::body::to_bytes(body, 64 << 20).await.expect("a body");
         let text = String::from_utf8(bytes.to_vec()).unwrap_or_default();
-        Answer { status: parts.status.as_u16(), headers: parts.headers, text }
+        Reply { status: parts.status.as_u16(), headers: parts.headers, text }
     }
 
     /// A request with a token, more headers (`Name: value`) and perhaps a JSON body.
-    async fn call(&self, line: &str, token: &str, headers: &[&str], body: Option<&str>) -> Answer {
+    async fn call(&self, line: &str, token: &str, headers: &[&str], body: Option<&str>) -> Reply {
         let (method, path) = line.split_once(' ').expect("METHOD /path");
         let mut request = Request::builder().method(method).uri(path);
         if !token.is_empty() {
@@ -178,24 +179,24 @@ impl Host {
         self.send(request.body(body).expect("a request")).await
     }
 
-    async fn get(&self, path: &str) -> Answer {
+    async fn get(&self, path: &str) -> Reply {
         self.call(&format!("GET {path}"), &self.admin, &[], None).await
     }
 
-    async fn post(&self, path: &str, body: &str) -> Answer {
+    async fn post(&self, path: &str, body: &str) -> Reply {
         self.call(&format!("POST {path}"), &self.admin, &[], Some(body)).await
     }
 
-    async fn put(&self, path: &str, body: &str) -> Answer {
+    async fn put(&self, path: &str, body: &str) -> Reply {
         self.call(&format!("PUT {path}"), &self.admin, &[], Some(body)).await
     }
 
     /// A new webhook's path.
     async fn webhook(&self) -> String {
-        let answer = self.post("/api/v1/webhooks", r#"{"name":"n","url":"https://hook.invalid/x"}"#).await;
-        answer.header("location").expect("a location").to_owned()
+        let reply = self.post("/api/v1/webhooks", r#"{"name":"n","url":"https://hook.invalid/x"}"#).await;
+        reply.header("location").expect("a location").to_owned()
     }
 }
 
-/// An id that nothing has.
-const NOBODY: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
+/// A valid id that no resource has.
+const UNKNOWN_ID: &str = "01890a5d-ac96-774b-bcce-b302099a8057";

@@ -1,4 +1,4 @@
-//! Tokens: list, make, delete.
+//! API tokens: list, create, delete.
 
 use axum::Json;
 use axum::extract::State;
@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::Shared;
 use super::auth::Admin;
 use super::body::Unread;
 use super::path::PathId;
 use super::problem::ApiError;
+use super::state::Shared;
 use crate::json::Document;
 use crate::json::fault::Faults;
 use crate::json::fields::Field;
@@ -28,38 +28,38 @@ pub(super) fn router() -> OpenApiRouter<Shared> {
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 struct TokenInput {
-    /// What it is called.
+    /// A name for people.
     #[schema(min_length = 1, max_length = 200)]
     name: String,
-    /// What its bearer may do.
+    /// The role: what the token permits.
     role: Role,
 }
 
-/// A token that was just made.
+/// A token that was just created.
 #[derive(Serialize, utoipa::ToSchema)]
 struct NewToken {
     /// The token's id.
     #[schema(value_type = uuid::Uuid)]
     id: TokenId,
-    /// What it is called.
+    /// A name for people.
     name: String,
-    /// What its bearer may do.
+    /// The role: what the token permits.
     role: Role,
-    /// The token itself, shown this once.
+    /// The token itself; it is not shown again.
     token: String,
-    /// When it was made.
+    /// Time of creation.
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
 }
 
-/// All tokens, newest first, without their texts.
+/// All tokens, newest first, without their secret texts.
 #[utoipa::path(get, operation_id = "list_tokens", path = "/api/v1/tokens", tag = "tokens", security(("bearer" = [])),
     responses((status = 200, description = "All tokens", body = Vec<Token>)))]
 async fn list(_: Admin, State(api): State<Shared>) -> Json<Vec<Token>> {
     Json(api.store.tokens())
 }
 
-/// Makes a token. Its text is in this answer and nowhere else.
+/// Creates a token. Its text is only in this response; the host stores a hash.
 #[utoipa::path(post, operation_id = "create_token", path = "/api/v1/tokens", tag = "tokens", security(("bearer" = [])),
     request_body = TokenInput,
     responses(
@@ -78,11 +78,11 @@ async fn create(
     Ok((StatusCode::CREATED, Json(NewToken { id, name, role, token: text.expose().to_owned(), created_at })))
 }
 
-/// Deletes a token; it is refused from this moment.
+/// Deletes a token; requests with it are rejected from now on.
 #[utoipa::path(delete, operation_id = "delete_token", path = "/api/v1/tokens/{id}", tag = "tokens", security(("bearer" = [])),
     params(("id" = uuid::Uuid, Path, description = "The token")),
     responses(
-        (status = 204, description = "It is gone"),
+        (status = 204, description = "Deleted"),
         (status = 404, description = "No such token"),
         (status = 507, description = "The disk is full; nothing was changed")))]
 async fn delete(

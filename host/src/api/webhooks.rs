@@ -1,9 +1,8 @@
-//! Webhooks: create, list, read, change, delete, test.
+//! Webhooks: create, list, read, update, delete, test.
 
 mod schema;
 mod view;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
@@ -19,25 +18,26 @@ use super::body::Unread;
 use super::path::PathId;
 use super::precondition::{IfMatch, etag};
 use super::problem::{ApiError, Code};
-use super::{Shared, deliveries, recovery};
+use super::state::Shared;
 use crate::formatter::Join;
 use crate::json::fault::Faults;
 use crate::model::delivery::Attempt;
 use crate::model::event::EventType;
 use crate::model::id::WebhookId;
 use crate::model::token::Role;
+use crate::model::webhook::WebhookConfig;
 use crate::model::webhook::input::{DEFAULT_FORMAT, Draft};
-use crate::model::webhook::{Webhook, WebhookConfig};
-use crate::scheduler::TestRefused;
+use crate::scheduler::TestRejected;
 use crate::store::Updated;
 
 use schema::{WebhookChange, WebhookInput};
 pub use view::EventTypeView;
 use view::{AnyWebhook, ReducedWebhook, WebhookView};
 
-/// A destination's name is judged again at each attempt, so a slow answer does not keep it from being saved.
+/// Time limit for the SSRF guard on a new URL. A slow DNS server does not prevent saving: the guard checks the address
+/// again at each connection, which also defeats DNS rebinding.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
-/// A change that others overtake so often is given up.
+/// Optimistic concurrency: the number of times that an update is tried while concurrent writes win.
 const MAX_ROUNDS: usize = 100;
 
 pub(super) fn router() -> OpenApiRouter<Shared> {
@@ -46,16 +46,9 @@ pub(super) fn router() -> OpenApiRouter<Shared> {
         .routes(routes!(event_types))
         .routes(routes!(get, update, delete))
         .routes(routes!(test))
-        .merge(deliveries::router())
-        .merge(recovery::router())
 }
 
-/// The webhook with this id.
-pub(super) fn find(api: &Shared, id: WebhookId) -> Result<Arc<Webhook>, ApiError> {
-    api.store.webhooks().get(id).cloned().ok_or_else(|| ApiError::not_found("webhook"))
-}
-
-/// All webhooks, newest first. Pentesters see them reduced.
+/// All webhooks, newest first. Pentesters see fewer fields.
 #[utoipa::path(get, operation_id = "list_webhooks", path = "/api/v1/webhooks", tag = "webhooks", security(("bearer" = [])),
     responses((status = 200, description = "All webhooks", body = Vec<AnyWebhook>)))]
 async fn list(Viewer(token): Viewer, State(api): State<Shared>) -> Response {
@@ -67,7 +60,7 @@ async fn list(Viewer(token): Viewer, State(api): State<Shared>) -> Response {
     }
 }
 
-/// What a webhook may ask for.
+/// The event types that a webhook may subscribe to.
 #[utoipa::path(get, operation_id = "list_event_types", path = "/api/v1/webhooks/event-types", tag = "webhooks", security(("bearer" = [])),
     responses((status = 200, description = "Every event type, and `*`", body = Vec<EventTypeView>)))]
 async fn event_types(_: Anyone) -> Json<Vec<EventTypeView>> {
@@ -76,7 +69,7 @@ async fn event_types(_: Anyone) -> Json<Vec<EventTypeView>> {
     Json(types)
 }
 
-/// Makes a webhook.
+/// Creates a webhook.
 #[utoipa::path(post, operation_id = "create_webhook", path = "/api/v1/webhooks", tag = "webhooks", security(("bearer" = [])),
     request_body = WebhookInput,
     responses(
@@ -101,7 +94,7 @@ async fn create(Admin(token): Admin, State(api): State<Shared>, body: Unread) ->
     Ok((StatusCode::CREATED, headers, Json(WebhookView::of(&webhook))).into_response())
 }
 
-/// One webhook. Pentesters see it reduced.
+/// One webhook. Pentesters see fewer fields.
 #[utoipa::path(get, operation_id = "get_webhook", path = "/api/v1/webhooks/{id}", tag = "webhooks", security(("bearer" = [])),
     params(("id" = uuid::Uuid, Path, description = "The webhook")),
     responses(
@@ -113,23 +106,23 @@ async fn get(
     PathId(id): PathId<WebhookId>,
     State(api): State<Shared>,
 ) -> Result<Response, ApiError> {
-    let webhook = find(&api, id)?;
+    let webhook = api.webhook(id)?;
     Ok(match token.role {
         Role::Admin => ([(ETAG, etag(&webhook))], Json(WebhookView::of(&webhook))).into_response(),
         _ => Json(ReducedWebhook::of(&webhook)).into_response(),
     })
 }
 
-/// Changes what the body names and leaves the rest.
+/// Changes the fields that the body names and keeps the others.
 #[utoipa::path(put, operation_id = "update_webhook", path = "/api/v1/webhooks/{id}", tag = "webhooks", security(("bearer" = [])),
     params(("id" = uuid::Uuid, Path, description = "The webhook"),
-        ("If-Match" = Option<String>, Header, description = "Change it only if it still has this `ETag`")),
+        ("If-Match" = Option<String>, Header, description = "Change the webhook only if it still has this `ETag`")),
     request_body = WebhookChange,
     responses(
         (status = 200, description = "The webhook as it is now", body = WebhookView,
             headers(("ETag" = String, description = "Its version"))),
         (status = 404, description = "No such webhook"),
-        (status = 412, description = "It is no longer what `If-Match` names"),
+        (status = 412, description = "The webhook was changed since the version in `If-Match`"),
         (status = 507, description = "The disk is full; nothing was changed")))]
 async fn update(
     Admin(token): Admin,
@@ -137,7 +130,7 @@ async fn update(
     State(api): State<Shared>,
     body: Unread,
 ) -> Result<Response, ApiError> {
-    let mut current = find(&api, id)?;
+    let mut current = api.webhook(id)?;
     let if_match = IfMatch::read(body.headers(), IF_MATCH);
     let payload = body.read_json(&api).await?;
     let document = payload.json()?;
@@ -156,19 +149,20 @@ async fn update(
             }
             Updated::Missing => return Err(ApiError::not_found("webhook")),
             Updated::Stale => {
-                current = find(&api, id)?;
+                current = api.webhook(id)?;
                 if_match.check(&current)?;
             }
         }
     }
-    Err(ApiError::new(Code::Busy, "others change this webhook all the time").retry_after(Duration::from_secs(1)))
+    Err(ApiError::new(Code::Busy, "concurrent changes of this webhook kept winning; try again")
+        .retry_after(Duration::from_secs(1)))
 }
 
-/// Deletes a webhook with its history. When this is answered nothing more is sent to it.
+/// Deletes a webhook with its history. After the response nothing more is sent to it.
 #[utoipa::path(delete, operation_id = "delete_webhook", path = "/api/v1/webhooks/{id}", tag = "webhooks", security(("bearer" = [])),
     params(("id" = uuid::Uuid, Path, description = "The webhook")),
     responses(
-        (status = 204, description = "It is gone"),
+        (status = 204, description = "Deleted"),
         (status = 404, description = "No such webhook"),
         (status = 507, description = "The disk is full; nothing was changed")))]
 async fn delete(
@@ -184,29 +178,32 @@ async fn delete(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Sends the sample of the first subscribed event type now, once, and answers with the attempt.
+/// Sends the sample of the first subscribed event type once, at once, and returns the attempt.
 #[utoipa::path(post, operation_id = "test_webhook", path = "/api/v1/webhooks/{id}/test", tag = "webhooks", security(("bearer" = [])),
     params(("id" = uuid::Uuid, Path, description = "The webhook")),
     responses(
-        (status = 200, description = "The attempt, whatever came of it", body = Attempt),
+        (status = 200, description = "The attempt, successful or not", body = Attempt),
         (status = 404, description = "No such webhook"),
         (status = 429, description = "More than 60 in a minute"),
         (status = 507, description = "The disk is full; the attempt was made and is not in the history")))]
 async fn test(_: Admin, PathId(id): PathId<WebhookId>, State(api): State<Shared>) -> Result<Json<Attempt>, ApiError> {
-    let webhook = find(&api, id)?;
+    let webhook = api.webhook(id)?;
     match api.scheduler.test(webhook).await {
         Ok(attempt) => Ok(Json(attempt)),
-        Err(TestRefused::TooMany { retry_after }) => {
-            let error = ApiError::new(Code::TooManyRequests, "a webhook can be tested 60 times a minute");
+        Err(TestRejected::TooMany { retry_after }) => {
+            let error = ApiError::new(
+                Code::TooManyRequests,
+                "a webhook can be tested 60 times a minute; wait, then test again",
+            );
             Err(error.retry_after(retry_after))
         }
-        Err(TestRefused::Gone) => Err(ApiError::not_found("webhook")),
-        Err(TestRefused::Store(error)) => Err(error.into()),
+        Err(TestRejected::Gone) => Err(ApiError::not_found("webhook")),
+        Err(TestRejected::Store(error)) => Err(error.into()),
     }
 }
 
-/// Judges what the model cannot: whether the format is loaded, takes the options, and the destination is
-/// within policy.
+/// The checks that need the rest of the host: the format is loaded and accepts the options, the TLS names exist, and
+/// the SSRF guard allows the destination.
 async fn check(api: &Shared, draft: &Draft, current: Option<&WebhookConfig>, faults: &mut Faults) {
     if current.is_none() || draft.touches_format() {
         check_format(api, draft, current, faults);
@@ -223,20 +220,21 @@ fn check_format(api: &Shared, draft: &Draft, current: Option<&WebhookConfig>, fa
     let format = draft.format.as_deref().or(current.map(|config| config.format.as_str())).unwrap_or(DEFAULT_FORMAT);
     let ready = api.registry.ready_names();
     if !ready.iter().any(|name| name == format) {
-        let detail = format!("no formatter of this name is loaded; there are {}", ready.join(", "));
+        let detail = format!("no formatter of this name is loaded; loaded are {}", ready.join(", "));
         return faults.add("/format", "unknown_format", detail);
     }
     if let Some(component) = api.registry.current(format) {
         let url = draft.url.as_ref().or(current.map(|config| &config.url));
         if url.is_some_and(|url| url.scheme().is_syslog()) && !component.makes_lines() {
             let pointer = if draft.url.is_some() { "/url" } else { "/format" };
-            let detail = format!("the format {format} makes documents, and syslog takes lines; {}", lines(api));
+            let detail =
+                format!("the format {format} does not produce single lines, which syslog requires; {}", lines(api));
             faults.add(pointer, "not_a_line", detail);
         }
         let batch = draft.batch.unwrap_or_else(|| current.and_then(|config| config.batch));
         if batch.is_some() && component.manifest().join == Join::None {
             let pointer = if draft.batch.is_some() { "/batch" } else { "/format" };
-            let detail = format!("one request carries one payload of the format {format}: they cannot be joined");
+            let detail = format!("payloads of the format {format} cannot be joined into one request; leave out batch");
             faults.add(pointer, "not_joinable", detail);
         }
     }
@@ -249,14 +247,14 @@ fn check_format(api: &Shared, draft: &Draft, current: Option<&WebhookConfig>, fa
     }
 }
 
-/// The loaded formats that make lines, in words.
+/// A phrase that lists the loaded formats that produce single lines.
 fn lines(api: &Shared) -> String {
     let is_line = |name: &String| api.registry.current(name).is_some_and(|component| component.makes_lines());
     let names: Vec<_> = api.registry.ready_names().into_iter().filter(is_line).collect();
     if names.is_empty() { "no loaded format does".into() } else { format!("{} do", names.join(", ")) }
 }
 
-/// Whether the names for TLS are known, and of use.
+/// Checks that the names for TLS are configured, and that the URL uses TLS at all.
 fn check_tls(api: &Shared, draft: &Draft, current: Option<&WebhookConfig>, faults: &mut Faults) {
     if draft.tls.is_none() && draft.url.is_none() {
         return;

@@ -1,4 +1,4 @@
-//! The API as the client commands call it.
+//! HTTP client of the API, shared by the client commands.
 
 use std::time::Duration;
 
@@ -13,11 +13,11 @@ use crate::config::ClientArgs;
 use crate::model::secret::Secret;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// A whole call; a webhook's test may take 30 s, and a request that waits for another one longer.
+/// Limit of a whole call. A webhook test takes up to 30 s, and a request queued behind another one longer.
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
-/// An answer that comes piece by piece.
+/// Limit of a streamed response, such as an export.
 const STREAM_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
-/// Of an answer that is no problem document, in characters.
+/// Characters shown of an error response that is not a problem document.
 const EXCERPT: usize = 300;
 
 /// A host and the token to call it with.
@@ -27,42 +27,42 @@ pub(crate) struct Api {
     token: Option<Secret>,
 }
 
-/// What the host answered.
-pub(crate) struct Answer {
+/// A whole response of the host.
+pub(crate) struct Response {
     pub(crate) status: StatusCode,
     pub(crate) headers: header::HeaderMap,
     pub(crate) body: String,
 }
 
-/// A refusal by the API (RFC 9457), as far as it could be read.
+/// A problem document (RFC 9457); members that are missing or unreadable are empty.
 #[derive(Deserialize, Default, Debug)]
 #[serde(default)]
 pub(crate) struct Problem {
     title: String,
     detail: String,
-    /// The bad fields of a 422, or of a 413 that knows them.
-    pub(crate) errors: Vec<FieldFault>,
+    /// Field errors of a 422, or of a 413 that can name them.
+    pub(crate) errors: Vec<FieldError>,
 }
 
-/// One bad field.
+/// One field error of a problem document.
 #[derive(Deserialize, Default, Debug)]
 #[serde(default)]
-pub(crate) struct FieldFault {
-    /// JSON pointer into the request's body.
+pub(crate) struct FieldError {
+    /// JSON pointer into the request body.
     pub(crate) pointer: String,
-    /// What is wrong, for people.
+    /// Explanation for people.
     pub(crate) detail: String,
 }
 
 impl Api {
-    /// A client for the host that the arguments name.
+    /// A client for the host named by `--server`.
     ///
     /// # Errors
-    /// When the address is not an origin.
+    /// When the address is not an origin (scheme, host and port).
     pub(crate) fn new(args: &ClientArgs) -> Result<Self, Failure> {
         let base = origin(&args.server).map_err(|why| {
             let error = anyhow::anyhow!("--server (or HERALDRY_URL): `{}` {why}", args.server);
-            Failure::usage(error, "give the origin alone, as in --server http://127.0.0.1:8080")
+            Failure::usage(error, "set it to scheme, host and port only, as in --server http://127.0.0.1:8080")
         })?;
         Self::at(base, args.token.clone())
     }
@@ -70,9 +70,9 @@ impl Api {
     /// A client for the host at an origin.
     ///
     /// # Errors
-    /// When the machine's TLS roots cannot be used.
+    /// When the system's CA certificates cannot be loaded.
     pub(crate) fn at(base: Url, token: Option<Secret>) -> Result<Self, Failure> {
-        // A second install is refused, which is fine: then there is one.
+        // Fails when a provider is installed already, which is just as good.
         drop(rustls::crypto::ring::default_provider().install_default());
         let http = reqwest::Client::builder()
             .user_agent(concat!("heraldry/", env!("CARGO_PKG_VERSION")))
@@ -81,7 +81,9 @@ impl Api {
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .build()
-            .map_err(|error| Failure::failed(error, "are the system's CA certificates installed?"))?;
+            .map_err(|error| {
+                Failure::failed(error, "install the system's CA certificates (package ca-certificates)")
+            })?;
         Ok(Self { http, base, token })
     }
 
@@ -99,23 +101,23 @@ impl Api {
     /// Sends a request once.
     ///
     /// # Errors
-    /// When no whole answer came back.
-    pub(crate) async fn send(&self, request: reqwest::RequestBuilder) -> Result<Answer, reqwest::Error> {
+    /// When no complete response arrived.
+    pub(crate) async fn send(&self, request: reqwest::RequestBuilder) -> Result<Response, reqwest::Error> {
         let response = request.send().await?;
         let (status, headers) = (response.status(), response.headers().clone());
-        Ok(Answer { status, headers, body: response.text().await? })
+        Ok(Response { status, headers, body: response.text().await? })
     }
 
-    /// Sends a request once and takes nothing but success.
+    /// Sends a request once and expects a 2xx status.
     ///
     /// # Errors
-    /// When no answer came back, or a refusal.
-    pub(crate) async fn call(&self, request: reqwest::RequestBuilder) -> Result<Answer, Failure> {
-        let answer = self.send(request).await.map_err(|error| self.unreachable(error))?;
-        if answer.status.is_success() { Ok(answer) } else { Err(answer.refusal()) }
+    /// When no complete response arrived, or its status is not 2xx.
+    pub(crate) async fn call(&self, request: reqwest::RequestBuilder) -> Result<Response, Failure> {
+        let response = self.send(request).await.map_err(|error| self.unreachable(error))?;
+        if response.status.is_success() { Ok(response) } else { Err(response.rejection()) }
     }
 
-    /// Sends a request whose answer may be long and take its time; nothing but success.
+    /// Sends a request whose response is streamed, and expects a 2xx status.
     ///
     /// # Errors
     /// As [`Api::call`].
@@ -126,78 +128,78 @@ impl Api {
         }
         let (status, headers) = (response.status(), response.headers().clone());
         let body = response.text().await.map_err(|error| self.unreachable(error))?;
-        Err(Answer { status, headers, body }.refusal())
+        Err(Response { status, headers, body }.rejection())
     }
 
-    /// Reads a resource.
+    /// GETs a resource.
     ///
     /// # Errors
     /// As [`Api::call`].
-    pub(crate) async fn get(&self, path: &str) -> Result<Answer, Failure> {
+    pub(crate) async fn get(&self, path: &str) -> Result<Response, Failure> {
         self.call(self.request(Method::GET, path)).await
     }
 
-    /// Sends JSON text.
+    /// Sends a JSON body.
     ///
     /// # Errors
     /// As [`Api::call`].
-    pub(crate) async fn send_json(&self, method: Method, path: &str, body: String) -> Result<Answer, Failure> {
+    pub(crate) async fn send_json(&self, method: Method, path: &str, body: String) -> Result<Response, Failure> {
         self.call(self.request(method, path).header(header::CONTENT_TYPE, "application/json").body(body)).await
     }
 
-    /// The failure for a call that got no answer.
+    /// The failure for a call that got no response.
     pub(crate) fn unreachable(&self, error: reqwest::Error) -> Failure {
         let hint = if error.is_connect() {
-            "is `heraldry serve` running there? --server or HERALDRY_URL says where to look"
+            "start `heraldry serve`, or set --server (or HERALDRY_URL) to the address of a running host"
         } else if error.is_timeout() {
-            "the host is there but slow: look into its log"
+            "the host accepted the connection but is slow: check its log"
         } else {
-            "is --server (or HERALDRY_URL) the address of a Heraldry host?"
+            "check that --server (or HERALDRY_URL) is the address of a Heraldry host"
         };
         let host = self.base.as_str().trim_end_matches('/').to_owned();
-        Failure::failed(anyhow::Error::new(error.without_url()).context(format!("no answer from {host}")), hint)
+        Failure::failed(anyhow::Error::new(error.without_url()).context(format!("no response from {host}")), hint)
     }
 }
 
-impl Answer {
-    /// The answer's body.
+impl Response {
+    /// Parses the body.
     ///
     /// # Errors
-    /// When it is not the JSON that this version knows.
+    /// When it is not the JSON that this version expects.
     pub(crate) fn parse<T: DeserializeOwned>(&self) -> Result<T, Failure> {
         serde_json::from_str(&self.body).map_err(unexpected)
     }
 
-    /// The answer's body, with texts that stay in it.
+    /// Parses the body into a value that borrows from it.
     ///
     /// # Errors
-    /// As [`Answer::parse`].
+    /// As [`Response::parse`].
     pub(crate) fn parse_borrowed<'a, T: serde::Deserialize<'a>>(&'a self) -> Result<T, Failure> {
         serde_json::from_str(&self.body).map_err(unexpected)
     }
 
-    /// The refusal's detail.
+    /// The problem document's `detail`.
     pub(crate) fn detail(&self) -> String {
         self.problem().detail
     }
 
-    /// The refusal that the body tells of.
+    /// The problem document in the body; empty when there is none.
     pub(crate) fn problem(&self) -> Problem {
         serde_json::from_str(&self.body).unwrap_or_default()
     }
 
-    /// The failure for an answer that is not a success.
-    pub(crate) fn refusal(&self) -> Failure {
-        Failure::failed(anyhow::anyhow!(self.describe_refusal()), self.refusal_hint())
+    /// The failure for a response whose status is not 2xx.
+    pub(crate) fn rejection(&self) -> Failure {
+        Failure::failed(anyhow::anyhow!(self.describe_rejection()), self.rejection_hint())
     }
 
-    /// What the host refused, in words: title, detail and every field.
-    pub(crate) fn describe_refusal(&self) -> String {
+    /// The rejection as text: status, title, detail and every field error.
+    pub(crate) fn describe_rejection(&self) -> String {
         let problem = self.problem();
-        let mut text = format!("the host answered {}", self.status);
-        let title_is_news =
+        let mut text = format!("the host responded with {}", self.status);
+        let title_adds_something =
             self.status.canonical_reason().is_none_or(|reason| !reason.eq_ignore_ascii_case(&problem.title));
-        let title = Some(problem.title.as_str()).filter(|title| !title.is_empty() && title_is_news);
+        let title = Some(problem.title.as_str()).filter(|title| !title.is_empty() && title_adds_something);
         for part in title.into_iter().chain(Some(problem.detail.as_str()).filter(|detail| !detail.is_empty())) {
             text.push_str(": ");
             text.push_str(&escape(part));
@@ -207,32 +209,32 @@ impl Answer {
             text.push_str(&escape(&cut(&self.body, EXCERPT)));
         }
         for fault in &problem.errors {
-            let place = if fault.pointer.is_empty() { "(whole body)" } else { &fault.pointer };
-            text.push_str(&format!("\n  {}: {}", escape(place), escape(&fault.detail)));
+            let pointer = if fault.pointer.is_empty() { "(whole body)" } else { &fault.pointer };
+            text.push_str(&format!("\n  {}: {}", escape(pointer), escape(&fault.detail)));
         }
         text
     }
 
-    fn refusal_hint(&self) -> String {
+    fn rejection_hint(&self) -> String {
         let retry_after = self.headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
         match (self.status.as_u16(), retry_after) {
-            (401, _) => "set HERALDRY_TOKEN (or --token); `serve` prints an admin token at its first start".to_owned(),
-            (403, _) => "use a token with another role; an admin makes one with `heraldry token create`".to_owned(),
-            (404, _) => "`heraldry webhook list` and `heraldry token list` show the ids there are".to_owned(),
-            (409 | 412, _) => "it was changed meanwhile: look again, then repeat".to_owned(),
-            (413, _) => "send less at once; the limits are settings of `heraldry serve`".to_owned(),
-            (400 | 422, _) => "correct what is named above and try again".to_owned(),
+            (401, _) => "set HERALDRY_TOKEN (or --token) to a valid token; `heraldry serve` prints an admin token on its first start".to_owned(),
+            (403, _) => "use a token with a role that allows this; an admin creates one with `heraldry token create`".to_owned(),
+            (404, _) => "check the id: `heraldry webhook list` and `heraldry token list` show the existing ones".to_owned(),
+            (409 | 412, _) => "the resource changed in the meantime: read it again, then repeat the command".to_owned(),
+            (413, _) => "send less at once, or raise the limit in the settings of `heraldry serve`".to_owned(),
+            (400 | 422, _) => "correct the fields named above and try again".to_owned(),
             (_, Some(seconds)) if seconds.bytes().all(|b| b.is_ascii_digit()) => format!("try again in {seconds} s"),
             (429 | 503 | 507, _) => "try again in a minute".to_owned(),
-            (500..=599, _) => "look into the host's log".to_owned(),
-            _ => "is --server (or HERALDRY_URL) a Heraldry host of this version?".to_owned(),
+            (500..=599, _) => "check the host's log".to_owned(),
+            _ => "check that --server (or HERALDRY_URL) is a Heraldry host of this version".to_owned(),
         }
     }
 }
 
 fn unexpected(error: serde_json::Error) -> Failure {
-    let error = anyhow::Error::new(error).context("the host's answer is not what this version expects");
-    Failure::failed(error, "is --server (or HERALDRY_URL) a Heraldry host of this version?")
+    let error = anyhow::Error::new(error).context("the host's response is not in the form that this version expects");
+    Failure::failed(error, "check that --server (or HERALDRY_URL) is a Heraldry host of this version")
 }
 
 fn origin(text: &str) -> Result<Url, &'static str> {
@@ -241,22 +243,22 @@ fn origin(text: &str) -> Result<Url, &'static str> {
         return Err("is not an http or https URL");
     }
     if !matches!(url.path(), "" | "/") || url.query().is_some() || url.fragment().is_some() {
-        return Err("has more than an origin (the API's path is added by itself)");
+        return Err("has more than scheme, host and port (the path of the API is added automatically)");
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return Err("has a user name: tokens go into HERALDRY_TOKEN");
+        return Err("contains credentials, which belong in HERALDRY_TOKEN");
     }
     Ok(url)
 }
 
-/// A text as one segment of a path: whatever it holds, it cannot name another resource.
+/// Encodes a text as one path segment, so that an id with slashes or dots cannot address another resource.
 pub(crate) fn segment(text: &str) -> String {
     let mut url = Url::parse("http://h").expect("a URL");
     if let Ok(mut segments) = url.path_segments_mut() {
         segments.clear().push(text);
     }
     match url.path() {
-        // `.` and `..` are dropped by the URL standard, in any spelling; an id is never one.
+        // The URL standard drops `.` and `..` in any spelling; no id is one of them.
         "" | "/" => "/-".to_owned(),
         path => path.to_owned(),
     }
@@ -266,8 +268,8 @@ pub(crate) fn segment(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn answer(status: u16, body: &str) -> Answer {
-        Answer {
+    fn response(status: u16, body: &str) -> Response {
+        Response {
             status: StatusCode::from_u16(status).expect("a status"),
             headers: header::HeaderMap::new(),
             body: body.to_owned(),
@@ -275,8 +277,8 @@ mod tests {
     }
 
     #[test]
-    fn only_an_origin_is_taken() {
-        for (text, fits) in [
+    fn only_an_origin_is_accepted() {
+        for (text, valid) in [
             ("http://127.0.0.1:8080", true),
             ("https://heraldry.example/", true),
             ("http://127.0.0.1:8080/api/v1", false),
@@ -284,12 +286,12 @@ mod tests {
             ("127.0.0.1:8080", false),
             ("ftp://127.0.0.1", false),
         ] {
-            assert_eq!(origin(text).is_ok(), fits, "{text}");
+            assert_eq!(origin(text).is_ok(), valid, "{text}");
         }
     }
 
     #[test]
-    fn an_id_stays_one_segment() {
+    fn an_id_stays_one_path_segment() {
         for (text, path) in
             [("a-1", "/a-1"), ("../x", "/..%2Fx"), ("a/b?c#d", "/a%2Fb%3Fc%23d"), ("..", "/-"), ("", "/-")]
         {
@@ -298,14 +300,17 @@ mod tests {
     }
 
     #[test]
-    fn a_problem_reads_as_sentences() {
+    fn a_problem_document_reads_as_sentences() {
         let body = r#"{"title":"Unprocessable Entity","status":422,"detail":"2 fields are wrong",
             "errors":[{"pointer":"/url","code":"x","detail":"is private"},{"pointer":"/name\u001b","code":"x","detail":"is empty"}]}"#;
         assert_eq!(
-            answer(422, body).describe_refusal(),
-            "the host answered 422 Unprocessable Entity: 2 fields are wrong\n  /url: is private\n  /name\\u{1b}: is empty"
+            response(422, body).describe_rejection(),
+            "the host responded with 422 Unprocessable Entity: 2 fields are wrong\n  /url: is private\n  /name\\u{1b}: is empty"
         );
-        assert_eq!(answer(502, "<html>\n").describe_refusal(), "the host answered 502 Bad Gateway: <html>\\n");
-        assert_eq!(answer(500, "").describe_refusal(), "the host answered 500 Internal Server Error");
+        assert_eq!(
+            response(502, "<html>\n").describe_rejection(),
+            "the host responded with 502 Bad Gateway: <html>\\n"
+        );
+        assert_eq!(response(500, "").describe_rejection(), "the host responded with 500 Internal Server Error");
     }
 }

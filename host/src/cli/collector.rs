@@ -1,5 +1,5 @@
-//! A syslog collector: takes messages over UDP and TCP, counted or a line each, and reads what stands in them.
-//! `listen --syslog` puts it behind a port.
+//! A syslog collector: receives messages over UDP and TCP (octet-counted or newline-terminated frames) and
+//! parses them. Run by `listen --syslog`.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -14,15 +14,15 @@ use tokio::sync::mpsc;
 use crate::clock::SystemClock;
 use crate::model::time::{Clock as _, Timestamp};
 
-/// A frame that says that it is longer is none.
+/// Longest accepted frame; a longer one closes the connection.
 const MAX_FRAME_BYTES: usize = 64 * 1024;
-/// What is written in a count: more digits are none.
+/// Most digits in an octet count.
 const MAX_DIGITS: usize = 5;
 
-/// How long to wait when no client can be taken.
-const ACCEPT_AGAIN: std::time::Duration = std::time::Duration::from_millis(50);
+/// Pause after a failed accept.
+const ACCEPT_RETRY_DELAY: std::time::Duration = std::time::Duration::from_millis(50);
 
-/// One message as it arrived.
+/// One message as received.
 #[derive(Debug, Serialize)]
 pub(super) struct Message {
     pub(super) received_at: Timestamp,
@@ -30,12 +30,12 @@ pub(super) struct Message {
     /// `udp`, `tcp, octet-counted` or `tcp, line`.
     pub(super) transport: &'static str,
     pub(super) bytes: usize,
-    /// All of it; what is no UTF-8 became U+FFFD.
+    /// The whole message; bytes that are not UTF-8 are replaced by U+FFFD.
     pub(super) text: String,
     pub(super) parsed: Parsed,
 }
 
-/// What a collector reads in a message.
+/// The fields parsed from a message.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "protocol", rename_all = "snake_case")]
 pub(super) enum Parsed {
@@ -50,13 +50,13 @@ pub(super) enum Parsed {
         structured_data: BTreeMap<String, BTreeMap<String, String>>,
         message: String,
     },
-    /// RFC 3164, as far as it has parts.
+    /// RFC 3164 (BSD syslog), which defines no fields beyond these.
     Rfc3164 { priority: u8, time: String, host: String, message: String },
-    /// Neither.
+    /// Neither of the two; `why` says what is wrong.
     Unknown { why: String },
 }
 
-/// Collects until it is dropped; each message goes into `messages`.
+/// Receives until the future is dropped; each message is sent to `messages`.
 pub(super) async fn serve(
     datagrams: UdpSocket,
     listener: TcpListener,
@@ -67,8 +67,8 @@ pub(super) async fn serve(
         loop {
             match listener.accept().await {
                 Ok((stream, from)) => drop(tokio::spawn(collect_stream(stream, from, messages.clone()))),
-                // A client that has gone again, or too many at once: the next one may do.
-                Err(_) => tokio::time::sleep(ACCEPT_AGAIN).await,
+                // The client has disconnected already, or file descriptors are short: the next accept may succeed.
+                Err(_) => tokio::time::sleep(ACCEPT_RETRY_DELAY).await,
             }
         }
     };
@@ -82,7 +82,7 @@ async fn collect_datagrams(socket: UdpSocket, messages: mpsc::Sender<Message>) -
     let mut datagram = vec![0; MAX_FRAME_BYTES];
     loop {
         let (read, from) = socket.recv_from(&mut datagram).await?;
-        // Whoever printed them has gone.
+        // Fails only while the command is ending.
         drop(messages.send(message(from, "udp", &datagram[..read])).await);
     }
 }
@@ -94,7 +94,7 @@ async fn collect_stream(mut stream: TcpStream, from: SocketAddr, messages: mpsc:
             match next_frame(&mut bytes) {
                 Ok(Some((transport, frame))) => drop(messages.send(message(from, transport, &frame)).await),
                 Ok(None) => break,
-                // What follows cannot be told apart: as a collector does, we close.
+                // The stream cannot be resynchronised: like other collectors, close the connection.
                 Err(why) => {
                     let parsed = Parsed::Unknown { why: why.into() };
                     drop(messages.send(Message { parsed, ..message(from, "tcp, broken", &bytes) }).await);
@@ -109,12 +109,12 @@ async fn collect_stream(mut stream: TcpStream, from: SocketAddr, messages: mpsc:
     }
 }
 
-/// Takes the first whole frame (RFC 6587, section 3.4): counted when it begins with a digit, else a line.
+/// Removes the first complete frame (RFC 6587, section 3.4): octet-counted if it begins with a digit, else a line.
 fn next_frame(bytes: &mut BytesMut) -> Result<Option<(&'static str, Vec<u8>)>, &'static str> {
     let Some(first) = bytes.first() else { return Ok(None) };
     if !first.is_ascii_digit() {
         let Some(end) = bytes.iter().position(|byte| *byte == b'\n') else {
-            return if bytes.len() > MAX_FRAME_BYTES { Err("a line without end") } else { Ok(None) };
+            return if bytes.len() > MAX_FRAME_BYTES { Err("a line is longer than 64 KiB") } else { Ok(None) };
         };
         let line = bytes[..end].to_vec();
         bytes.advance(end + 1);
@@ -129,7 +129,7 @@ fn next_frame(bytes: &mut BytesMut) -> Result<Option<(&'static str, Vec<u8>)>, &
         return Ok(None);
     }
     let count = std::str::from_utf8(&bytes[..digits]).ok().and_then(|digits| digits.parse::<usize>().ok());
-    let count = count.filter(|count| *count <= MAX_FRAME_BYTES).ok_or("a message of more than 64 KiB")?;
+    let count = count.filter(|count| *count <= MAX_FRAME_BYTES).ok_or("a message is longer than 64 KiB")?;
     if bytes.len() < digits + 1 + count {
         return Ok(None);
     }
@@ -144,11 +144,11 @@ fn message(from: SocketAddr, transport: &'static str, bytes: &[u8]) -> Message {
     Message { received_at, from, transport, bytes: bytes.len(), parsed: parse(&text), text }
 }
 
-/// Reads a message as RFC 5424 has it, else as RFC 3164 does.
+/// Parses a message as RFC 5424, else as RFC 3164.
 fn parse(text: &str) -> Parsed {
-    // The parser panics on some texts that are cut, as in a time without its offset.
+    // The parser panics on some truncated texts, such as a timestamp without its offset.
     let read = std::panic::catch_unwind(|| syslog_rfc5424::parse_message(text));
-    let Ok(read) = read else { return Parsed::Unknown { why: "it ends in the middle of its header".into() } };
+    let Ok(read) = read else { return Parsed::Unknown { why: "the message ends in the middle of its header".into() } };
     match read {
         Ok(read) => Parsed::Rfc5424 {
             facility: read.facility.as_str().to_owned(),
@@ -163,12 +163,12 @@ fn parse(text: &str) -> Parsed {
             structured_data: read.sd.iter().map(|(id, params)| (id.clone(), params.clone())).collect(),
             message: read.msg.trim_start_matches('\u{feff}').to_owned(),
         },
-        Err(error) => parse_old(text).unwrap_or_else(|| Parsed::Unknown { why: error.to_string() }),
+        Err(error) => parse_rfc3164(text).unwrap_or_else(|| Parsed::Unknown { why: error.to_string() }),
     }
 }
 
-/// `<PRI>Mmm dd hh:mm:ss HOST MSG`, section 4.1.
-fn parse_old(text: &str) -> Option<Parsed> {
+/// `<PRI>Mmm dd hh:mm:ss HOST MSG` (RFC 3164, section 4.1).
+fn parse_rfc3164(text: &str) -> Option<Parsed> {
     let (priority, rest) = text.strip_prefix('<')?.split_once('>')?;
     let priority = priority.parse().ok().filter(|priority| *priority <= 191)?;
     let (time, rest) = rest.split_at_checked("Mmm dd hh:mm:ss".len())?;
@@ -195,7 +195,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn frames_are_told_apart() {
+    fn both_kinds_of_frame_are_split() {
         let mut bytes = BytesMut::from(&b"5 <1>ab<2>line\n6 <3>x\ny12 <4>"[..]);
         let mut next = || next_frame(&mut bytes).expect("frames").map(|(how, frame)| (how, String::from_utf8(frame)));
         assert_eq!(next(), Some(("tcp, octet-counted", Ok("<1>ab".into()))));
@@ -208,12 +208,12 @@ mod tests {
     }
 
     #[test]
-    fn both_protocols_are_read() {
+    fn both_protocols_are_parsed() {
         let text =
             r#"<130>1 2026-11-17T10:12:45.120Z heraldry.example heraldry - finding_added [h@1 a="\]x"] CRITICAL it"#;
         let Parsed::Rfc5424 { facility, severity, time, host, app, msgid, structured_data, message } = parse(text)
         else {
-            panic!("no message of RFC 5424")
+            panic!("not parsed as RFC 5424")
         };
         assert_eq!((facility.as_str(), severity.as_str()), ("local0", "crit"));
         assert_eq!(time.as_deref(), Some("2026-11-17T10:12:45.120Z"));

@@ -1,85 +1,85 @@
-//! How a command ends when it does not end well.
+//! The failure of a command: message, hint and exit code.
 
 use std::process::ExitCode;
 
-/// `EX_USAGE` of sysexits: the command line or the configuration is wrong.
+/// `EX_USAGE` of sysexits(3): the command line or the configuration is invalid.
 const EXIT_USAGE: u8 = 64;
-/// The command understood what it should do and could not.
+/// The command was valid and could not be completed.
 const EXIT_FAILURE: u8 = 1;
 
-/// Why a command stops, and what its user can do about it.
+/// The reason why a command stops, and a hint how to fix it.
 #[derive(Debug)]
 pub struct Failure(Kind);
 
 #[derive(Debug)]
 enum Kind {
-    Told { error: anyhow::Error, hint: String, exit: u8 },
-    AlreadySaid { exit: u8 },
+    Message { error: anyhow::Error, hint: String, exit: u8 },
+    AlreadyPrinted { exit: u8 },
     OutputClosed,
 }
 
 impl Failure {
-    /// The command line or the configuration is wrong.
+    /// An invalid command line or configuration (exit code 64).
     pub(crate) fn usage(error: impl Into<anyhow::Error>, hint: impl Into<String>) -> Self {
-        Self(Kind::Told { error: error.into(), hint: hint.into(), exit: EXIT_USAGE })
+        Self(Kind::Message { error: error.into(), hint: hint.into(), exit: EXIT_USAGE })
     }
 
-    /// Something else went wrong.
+    /// Any other failure (exit code 1).
     pub(crate) fn failed(error: impl Into<anyhow::Error>, hint: impl Into<String>) -> Self {
-        Self(Kind::Told { error: error.into(), hint: hint.into(), exit: EXIT_FAILURE })
+        Self(Kind::Message { error: error.into(), hint: hint.into(), exit: EXIT_FAILURE })
     }
 
-    /// What went wrong stands in the output already; only the exit code is left to say.
-    pub(crate) fn already_said() -> Self {
-        Self(Kind::AlreadySaid { exit: EXIT_FAILURE })
+    /// A failure that the command has printed already; only the exit code remains (1).
+    pub(crate) fn already_printed() -> Self {
+        Self(Kind::AlreadyPrinted { exit: EXIT_FAILURE })
     }
 
-    /// As [`Failure::already_said`], with an exit code of its own.
-    pub(crate) fn already_said_with(exit: u8) -> Self {
-        Self(Kind::AlreadySaid { exit })
+    /// As [`Failure::already_printed`], with the given exit code.
+    pub(crate) fn already_printed_with(exit: u8) -> Self {
+        Self(Kind::AlreadyPrinted { exit })
     }
 
-    /// As [`Failure::already_said`], of a wrong command line.
-    pub(crate) fn already_said_usage() -> Self {
-        Self(Kind::AlreadySaid { exit: EXIT_USAGE })
+    /// As [`Failure::already_printed`], for an invalid command line (exit code 64).
+    pub(crate) fn already_printed_usage() -> Self {
+        Self(Kind::AlreadyPrinted { exit: EXIT_USAGE })
     }
 
-    /// The system does not let the runtime start.
+    /// The async runtime could not be started.
     pub fn no_runtime(error: std::io::Error) -> Self {
-        let error = anyhow::Error::new(error).context("the runtime cannot start");
-        Self::failed(error, "are threads or file descriptors short on this machine (`ulimit -a`)?")
+        let error = anyhow::Error::new(error).context("cannot start the async runtime");
+        Self::failed(error, "check the limits of threads and file descriptors (`ulimit -a`)")
     }
 
-    /// Whoever read standard output has enough (`| head`). Not an error: the command just ends.
+    /// The reader of standard output has closed it (`| head`). Not an error: the command ends with exit code 0.
     pub(crate) fn output_closed() -> Self {
         Self(Kind::OutputClosed)
     }
 
-    /// Whether nobody reads standard output any more.
+    /// True if standard output has been closed by its reader.
     pub(crate) fn is_output_closed(&self) -> bool {
         matches!(self.0, Kind::OutputClosed)
     }
 
-    /// The error and the hint, unless there is nothing to say.
+    /// The error with its causes, and the hint; `None` when there is nothing left to print.
     pub fn message(&self) -> Option<(String, &str)> {
         match &self.0 {
-            Kind::Told { error, hint, .. } => Some((format!("{error:#}"), hint)),
-            Kind::AlreadySaid { .. } | Kind::OutputClosed => None,
+            Kind::Message { error, hint, .. } => Some((format!("{error:#}"), hint)),
+            Kind::AlreadyPrinted { .. } | Kind::OutputClosed => None,
         }
     }
 
     /// The process's exit code.
     pub fn exit_code(&self) -> ExitCode {
         match self.0 {
-            Kind::Told { exit, .. } | Kind::AlreadySaid { exit } => ExitCode::from(exit),
+            Kind::Message { exit, .. } | Kind::AlreadyPrinted { exit } => ExitCode::from(exit),
             Kind::OutputClosed => ExitCode::SUCCESS,
         }
     }
 }
 
-/// Turns an error into a failure by adding what to do next.
+/// Turns an error into a [`Failure`] by adding a hint.
 pub(crate) trait OrHint<T> {
-    /// The value, or a failure with this hint.
+    /// The value, or a failure (exit code 1) with this hint.
     fn or_hint(self, hint: &str) -> Result<T, Failure>;
 }
 

@@ -1,4 +1,4 @@
-//! `heraldry listen`: a local destination to look at deliveries with.
+//! `heraldry listen`: a local test destination that prints deliveries.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -20,17 +20,17 @@ use crate::model::secret::Secret;
 pub(super) const HELP: &str = "\
 Examples:
   heraldry listen                                     print what arrives on port 9000
-  heraldry listen --secret whsec_...                  and whether both signatures verify
-  heraldry listen --fail-first 2                      500 twice, then 200: see retries
-  heraldry listen --respond 410                       always 410: the webhook is switched off
+  heraldry listen --secret whsec_...                  and verify both signatures
+  heraldry listen --fail-first 2                      500 twice, then 200: shows retries
+  heraldry listen --respond 410                       always 410: the host disables the webhook
   heraldry listen --delay 3s --json | jq .event
-  heraldry listen --syslog                            and syslog on port 5514, read as a collector would
+  heraldry listen --syslog                            and parse syslog messages on port 5514
 
-The host delivers to this machine only when it runs with --allow-net 127.0.0.0/8";
+The host delivers to this machine only if it runs with --allow-net 127.0.0.0/8";
 
-/// Deliveries that wait for the terminal; a full queue delays answers, it loses none.
+/// Deliveries queued for the terminal. A full queue delays responses (backpressure); none is lost.
 pub(super) const QUEUE: usize = 256;
-/// JSON bodies are laid out for so many columns.
+/// Columns that JSON bodies are laid out for.
 const WIDTH: usize = 98;
 
 #[derive(clap::Args)]
@@ -41,19 +41,19 @@ pub(super) struct Args {
     /// Address to listen on
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
     bind: IpAddr,
-    /// The webhook's secret: tell for each delivery whether its signatures verify
+    /// The webhook's secret: verify the signatures of each delivery with it
     #[arg(long, value_name = "SECRET", value_parser = |text: &str| Ok::<_, std::convert::Infallible>(Secret::new(text)))]
     secret: Option<Secret>,
-    /// Answer with this status, 200 to 599 [default: 200; with --fail-first: 500]
-    #[arg(long, value_name = "STATUS", value_parser = status)]
+    /// Respond with this status, 200 to 599 [default: 200; with --fail-first: 500]
+    #[arg(long, value_name = "STATUS", value_parser = parse_status)]
     respond: Option<StatusCode>,
-    /// Give the bad answer to the first so many requests only, then 200
+    /// Respond with the failure status to the first COUNT requests only, then with 200
     #[arg(long, value_name = "COUNT")]
     fail_first: Option<u64>,
-    /// Wait before each answer, as in 500ms or 3s [default: 0s]
+    /// Wait before each response, as in 500ms or 3s [default: 0s]
     #[arg(long, value_name = "DURATION", value_parser = units::duration)]
     delay: Option<Duration>,
-    /// Take syslog messages as well, over UDP and TCP on --syslog-port, and show what stands in them
+    /// Receive syslog messages too, over UDP and TCP on --syslog-port, and print their parsed fields
     #[arg(long)]
     syslog: bool,
     /// Port for syslog; 0 lets the system choose
@@ -64,7 +64,7 @@ pub(super) struct Args {
     json: bool,
 }
 
-fn status(text: &str) -> Result<StatusCode, String> {
+fn parse_status(text: &str) -> Result<StatusCode, String> {
     let code = text.parse::<u16>().ok().filter(|code| (200..=599).contains(code));
     code.and_then(|code| StatusCode::from_u16(code).ok()).ok_or_else(|| "expected a status from 200 to 599".to_owned())
 }
@@ -86,12 +86,12 @@ pub(super) async fn run(args: &Args) -> Result<(), Failure> {
     let (sender, mut deliveries) = mpsc::channel(QUEUE);
     let mut server = tokio::spawn(receiver::serve(listener, behaviour, sender, std::future::pending()));
     note(format_args!("listening on http://{address}"));
-    let (said, mut messages) = mpsc::channel(QUEUE);
+    let (message_sender, mut messages) = mpsc::channel(QUEUE);
     let mut collector = match args.syslog {
-        true => tokio::spawn(collect(SocketAddr::new(args.bind, args.syslog_port), said).await?),
-        // Never says anything and never ends.
+        true => tokio::spawn(collect(SocketAddr::new(args.bind, args.syslog_port), message_sender).await?),
+        // Sends nothing and never ends, so that the select below needs no second form.
         false => tokio::spawn(async move {
-            let _said = said;
+            let _sender = message_sender;
             std::future::pending().await
         }),
     };
@@ -104,11 +104,11 @@ pub(super) async fn run(args: &Args) -> Result<(), Failure> {
             _ = &mut interrupt => break,
             ended = &mut server => {
                 let ended = ended.map_err(anyhow::Error::new).and_then(|ended| ended.map_err(anyhow::Error::new));
-                return ended.or_hint("start it again");
+                return ended.or_hint("start the command again");
             }
             ended = &mut collector => {
                 let ended = ended.map_err(anyhow::Error::new).and_then(|ended| ended.map_err(anyhow::Error::new));
-                return ended.or_hint("start it again");
+                return ended.or_hint("start the command again");
             }
             message = messages.recv() => {
                 let Some(message) = message else { break };
@@ -130,7 +130,7 @@ pub(super) async fn run(args: &Args) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A collector on this address, over UDP and TCP.
+/// Binds a syslog collector to this address, over UDP and TCP.
 async fn collect(
     address: SocketAddr,
     messages: mpsc::Sender<Message>,
@@ -149,7 +149,7 @@ fn json_of(message: &Message) -> String {
     serde_json::to_string(message).unwrap_or_default()
 }
 
-/// One syslog message, and what a collector reads in it, a line each.
+/// Prints one syslog message and its parsed fields, one a line.
 fn show_message(message: &Message) -> Result<(), Failure> {
     let time = message.received_at.to_string();
     line(format_args!(
@@ -181,13 +181,13 @@ fn show_message(message: &Message) -> Result<(), Failure> {
             part("host", host)?;
             part("message", message)?;
         }
-        Parsed::Unknown { why } => line(format_args!("  {WARN}no syslog message: {}{WARN:#}", escape(why)))?,
+        Parsed::Unknown { why } => line(format_args!("  {WARN}not a syslog message: {}{WARN:#}", escape(why)))?,
     }
     line(format_args!("  {DIM}{}{DIM:#}", escape(&message.text)))?;
     line("")
 }
 
-/// One line about a delivery, its signatures and its body.
+/// Prints one delivery: a summary line, the signature checks, the body.
 fn show(delivery: &Delivery) -> Result<(), Failure> {
     line(headline(delivery))?;
     if let Some(verdicts) = delivery.verdicts {
@@ -203,21 +203,21 @@ fn headline(delivery: &Delivery) -> String {
         escape(if value.is_empty() { fallback } else { &value }).into_owned()
     };
     let time = delivery.at.to_string();
-    let answer_style = if delivery.answer.is_success() { GOOD } else { BAD };
+    let status_style = if delivery.status.is_success() { GOOD } else { BAD };
     format!(
-        "{DIM}{}{DIM:#} {BOLD}{}{BOLD:#} {} attempt {}  {}, {}  {answer_style}{}{answer_style:#}\n  {DIM}delivery {}{DIM:#}",
+        "{DIM}{}{DIM:#} {BOLD}{}{BOLD:#} {} attempt {}  {}, {}  {status_style}{}{status_style:#}\n  {DIM}delivery {}{DIM:#}",
         &time[11..23],
         header("x-webhook-event", "(no event type)"),
         escape(&delivery.path),
         header("x-webhook-attempt", "?"),
         header("content-type", "no content type"),
         size(delivery.body.len()),
-        delivery.answer.as_u16(),
+        delivery.status.as_u16(),
         header("x-webhook-delivery", "(no id)"),
     )
 }
 
-/// Both verdicts, in words and colours.
+/// The results of both signature checks, coloured.
 pub(super) fn signatures(verdicts: Verdicts) -> String {
     let one = |name: &str, verdict: Verdict| {
         let style = match verdict {
@@ -230,7 +230,7 @@ pub(super) fn signatures(verdicts: Verdicts) -> String {
     format!("{}  {}", one("X-Webhook-Signature", verdicts.body), one("webhook-signature", verdicts.standard))
 }
 
-/// The request's head, one header a line.
+/// The request's method, path and headers, one header a line.
 pub(super) fn head(delivery: &Delivery) -> String {
     let mut text = format!("{BOLD}{} {}{BOLD:#}", escape(&delivery.method), escape(&delivery.path));
     for (name, value) in &delivery.headers {
@@ -240,7 +240,7 @@ pub(super) fn head(delivery: &Delivery) -> String {
     text
 }
 
-/// The body as a person reads it: JSON laid out, text as it is, bytes as their number.
+/// The body for display: JSON pretty-printed, other text as it is, binary data as its size.
 pub(super) fn body(delivery: &Delivery) -> String {
     match std::str::from_utf8(&delivery.body) {
         Ok(text) => escape_lines(&pretty::json(text, WIDTH).unwrap_or_else(|| text.to_owned())).into_owned(),
@@ -254,7 +254,7 @@ pub(super) fn size(bytes: usize) -> String {
 }
 
 fn as_json(delivery: &Delivery) -> String {
-    // A name that comes more than once has its values joined, as HTTP lets anyone do.
+    // Values of a repeated header are joined with commas (RFC 9110, section 5.3).
     let mut headers = std::collections::BTreeMap::<&str, String>::new();
     for (name, value) in &delivery.headers {
         let value = String::from_utf8_lossy(value.as_bytes());
@@ -269,7 +269,7 @@ fn as_json(delivery: &Delivery) -> String {
         "attempt": delivery.header("x-webhook-attempt").parse::<u32>().ok(),
         "content_type": delivery.header("content-type"),
         "headers": headers,
-        "answer": delivery.answer.as_u16(),
+        "answer": delivery.status.as_u16(),
     });
     match std::str::from_utf8(&delivery.body) {
         Ok(text) => object["body"] = text.into(),
@@ -302,13 +302,13 @@ mod tests {
             path: "/".to_owned(),
             headers,
             body: Bytes::from_static(body),
-            answer: StatusCode::OK,
+            status: StatusCode::OK,
             verdicts: Some(Verdicts { body: Verdict::Verifies, standard: Verdict::Missing }),
         }
     }
 
     #[test]
-    fn a_hostile_delivery_cannot_steer_the_terminal() {
+    fn a_hostile_delivery_cannot_control_the_terminal() {
         let hostile = delivery(b"head|\x1b[2J\xe2\x80\xae|\rline\nline");
         assert_eq!(body(&hostile), "head|\\u{1b}[2J\\u{202e}|\\rline\nline");
         assert!(head(&hostile).contains("\\u{9b}31m"));
@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn a_delivery_as_json_has_body_and_verdicts() {
+    fn a_delivery_as_json_has_body_and_signature_results() {
         let value = |body| serde_json::from_str::<serde_json::Value>(&as_json(&delivery(body))).expect("JSON");
         let text = value(b"{}");
         assert_eq!((&text["body"], &text["event"]), (&"{}".into(), &"finding_added".into()));
@@ -325,9 +325,9 @@ mod tests {
     }
 
     #[test]
-    fn a_status_is_one_that_ends_a_request() {
-        for (text, fits) in [("199", false), ("200", true), ("599", true), ("600", false), ("ok", false)] {
-            assert_eq!(status(text).is_ok(), fits, "{text}");
+    fn only_a_final_status_is_accepted() {
+        for (text, valid) in [("199", false), ("200", true), ("599", true), ("600", false), ("ok", false)] {
+            assert_eq!(parse_status(text).is_ok(), valid, "{text}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Log lines, on standard error.
+//! The log, on standard error.
 
 use tracing::Level;
 use tracing::level_filters::LevelFilter;
@@ -9,8 +9,8 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::config::LogFormat;
 
-/// Starts the log: our own lines from `level` on, those of libraries only from warnings on, so that
-/// `debug` stays readable. A log that somebody else has started stays.
+/// Installs the log: Heraldry's own lines from `level` up, those of libraries from `warn` up only, so that
+/// `debug` stays readable. A subscriber that is installed already (as in tests) stays.
 pub(crate) fn start(format: LogFormat, level: Level) {
     let libraries = level.min(Level::WARN);
     let wanted = Targets::new().with_target("heraldry", level).with_default(LevelFilter::from_level(libraries));

@@ -1,5 +1,5 @@
-//! The commands, one file each, and what they share: the terminal, the client of the API, failures with
-//! hints. The only room that prints.
+//! The commands, one file each, and their shared parts: the terminal, the API client, failures with hints.
+//! The only room that prints.
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -32,22 +32,22 @@ pub use failure::Failure;
 
 const EXAMPLES: &str = "\
 Examples:
-  heraldry demo                         see it work, in ten seconds
+  heraldry demo                         a working host in ten seconds, with nothing to set up
   heraldry serve                        run a host; its first start prints an admin token
-  heraldry listen --port 9000           a destination to try webhooks with
+  heraldry listen --port 9000           a test destination that prints deliveries
   heraldry webhook create --name ops --url http://127.0.0.1:9000/
-  heraldry send events.jsonl            post events
-  heraldry formatter new hello --lang js    a format of your own
+  heraldry send events.jsonl            post events from a file
+  heraldry formatter new hello --lang js    start a custom formatter
 
 Client commands read HERALDRY_URL and HERALDRY_TOKEN.
-Exit codes: 0 done, 1 failed, 64 wrong command line or configuration.";
+Exit codes: 0 success, 1 failure, 64 invalid command line or configuration.";
 
-/// Takes security-testing events in and delivers them to webhooks, signed, in the format each wants;
-/// every format is a sandboxed WebAssembly component.
+/// Webhook notification host: accepts security-testing events and delivers them to webhooks, signed, in
+/// the format that each one is configured with. Every format is a sandboxed WebAssembly component.
 #[derive(Parser)]
 #[command(name = "heraldry", version, arg_required_else_help = true, after_help = EXAMPLES)]
 pub struct Cli {
-    /// Colours: auto (on a terminal, unless NO_COLOR is set), always or never
+    /// Colour output: auto (on a terminal, unless NO_COLOR is set), always or never
     #[arg(long, global = true, value_enum, default_value = "auto", value_name = "WHEN", hide_possible_values = true)]
     color: Color,
     #[command(subcommand)]
@@ -66,39 +66,39 @@ enum Command {
     /// Run the host: API, storage, scheduling, signing, formatters
     #[command(after_help = serve::HELP)]
     Serve(Box<ServeArgs>),
-    /// See the main job: a host, a destination, one webhook per built-in format, real events
+    /// Run a self-contained demonstration: a host, a destination, one webhook per built-in format, sample events
     #[command(after_help = demo::HELP)]
     Demo,
-    /// Run a local destination that prints each delivery and verifies its signatures
+    /// Run a local test destination that prints each delivery and verifies its signatures
     #[command(after_help = listen::HELP)]
     Listen(listen::Args),
     /// Post events from a file or standard input
     #[command(after_help = send::HELP)]
     Send(send::Args),
-    /// Make, list and delete the tokens that the API is called with
+    /// Create, list and delete API tokens
     #[command(subcommand)]
     Token(token::Command),
-    /// Make, see, change, test and delete webhooks
+    /// Create, show, change, test and delete webhooks
     #[command(subcommand)]
     Webhook(Box<webhook::Command>),
-    /// Write a format of your own: make, build, check, try, measure and install a component
+    /// Develop a formatter: create a project, build, check, test, measure and install the component
     #[command(subcommand)]
     Formatter(Box<formatter::Command>),
-    /// Care of the store: check, export, import, compact
+    /// Maintain the store: check, repair, export, import, compact
     #[command(subcommand)]
     Store(store::Command),
-    /// Compile a component for the process that started this one
+    /// Compile a component for the parent process
     #[command(name = CHILD_COMMAND, hide = true)]
     CompileComponent {
-        /// Processor time, in seconds
+        /// CPU time limit, in seconds
         seconds: u64,
     },
 }
 
-/// Reads the command line.
+/// Parses the command line.
 ///
 /// # Errors
-/// The exit code, after the help or the complaint has been printed.
+/// The exit code, once the help, the version or the usage error has been printed.
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, ExitCode> {
     let args: Vec<OsString> = args.into_iter().collect();
     color_choice(&args).write_global();
@@ -108,15 +108,15 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, ExitCode> 
             return ExitCode::SUCCESS;
         }
         let text = error.render().ansi().to_string();
-        let text = text.replace("For more information, try", "hint: for flags and examples, try");
+        let text = text.replace("For more information, try", "hint: for flags and examples, run");
         terminal::note(text.trim_end());
-        Failure::already_said_usage().exit_code()
+        Failure::already_printed_usage().exit_code()
     })
 }
 
-/// Prints a failure, if there is something to say, and gives its exit code.
+/// Prints the failure, unless the command has printed it already, and returns the exit code.
 pub fn report(failure: &Failure) -> ExitCode {
-    terminal::complain(failure);
+    terminal::print_failure(failure);
     failure.exit_code()
 }
 
@@ -124,7 +124,7 @@ impl Cli {
     /// Runs the command.
     ///
     /// # Errors
-    /// Why it could not do what it should.
+    /// The failure, with its exit code and a hint for the user.
     pub async fn run(self) -> Result<(), Failure> {
         match self.command {
             Command::Serve(args) => serve::run(&args).await,
@@ -140,18 +140,18 @@ impl Cli {
     }
 }
 
-/// What a host's child does; see [`compile_for_parent`].
+/// Body of the hidden child command; see [`compile_for_parent`].
 async fn compile(seconds: u64) -> Result<(), Failure> {
     let compiled = tokio::task::spawn_blocking(move || compile_for_parent(seconds)).await;
     match compiled {
         Ok(Ok(0)) => Ok(()),
-        Ok(Ok(code)) => Err(Failure::already_said_with(code)),
-        Ok(Err(error)) => Err(Failure::failed(error, "this command is for the host's own use")),
-        Err(error) => Err(Failure::failed(error, "this command is for the host's own use")),
+        Ok(Ok(code)) => Err(Failure::already_printed_with(code)),
+        Ok(Err(error)) => Err(Failure::failed(error, "this command is internal: `heraldry serve` runs it")),
+        Err(error) => Err(Failure::failed(error, "this command is internal: `heraldry serve` runs it")),
     }
 }
 
-/// `--color` as it will be parsed: clap's own help and complaints obey it too, and they come first.
+/// Reads `--color` ahead of clap, because clap's own help and error messages must obey it too.
 fn color_choice(args: &[OsString]) -> ColorChoice {
     let mut chosen = None;
     let mut args = args.iter().skip(1).map_while(|arg| arg.to_str().filter(|arg| *arg != "--"));
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn colour_is_known_before_parsing() {
+    fn colour_choice_is_known_before_parsing() {
         let choice = |line: &str| color_choice(&line.split(' ').map(OsString::from).collect::<Vec<_>>());
         assert_eq!(choice("heraldry demo --color never"), ColorChoice::Never);
         assert_eq!(choice("heraldry --color=always demo"), ColorChoice::Always);

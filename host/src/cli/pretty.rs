@@ -1,9 +1,9 @@
-//! JSON laid out for people, token by token as it came: no number, order or escape is changed.
+//! A JSON pretty-printer that works on tokens: no number, member order or escape changes.
 
-/// Lays out a JSON document; what fits into `width` columns stays on one line. None when the text is not
-/// JSON, or is nested deeper than anyone reads ([`MAX_DEPTH`]).
+/// Lays out a JSON document; a value that fits into `width` columns stays on one line. None if the text is
+/// not JSON or is nested deeper than [`MAX_DEPTH`].
 pub(crate) fn json(text: &str, width: usize) -> Option<String> {
-    // Not into a `Value`: numbers beyond f64 are JSON too.
+    // Not parsed into a `Value`, which cannot hold numbers beyond f64.
     serde_json::from_str::<serde::de::IgnoredAny>(text).ok()?;
     let mut rest = text.trim_start();
     let node = Node::parse(&mut rest, MAX_DEPTH)?;
@@ -13,7 +13,7 @@ pub(crate) fn json(text: &str, width: usize) -> Option<String> {
 }
 
 const INDENT: usize = 2;
-/// Lists and objects inside each other; a hostile body could otherwise use up the stack.
+/// Nesting limit: a hostile body could otherwise overflow the stack.
 const MAX_DEPTH: usize = 128;
 
 enum Node<'a> {
@@ -23,7 +23,7 @@ enum Node<'a> {
 }
 
 impl<'a> Node<'a> {
-    /// Takes one value off a text that is known to be JSON.
+    /// Parses one value off the front of a text that is known to be JSON.
     fn parse(rest: &mut &'a str, depth: usize) -> Option<Self> {
         let inside = depth.checked_sub(1)?;
         match rest.as_bytes().first()? {
@@ -47,7 +47,7 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// Steps over the opening bracket or the comma, and over the closing bracket when it follows.
+    /// Skips the opening bracket or the comma, and the closing bracket if it follows. True at the closing bracket.
     fn closes(rest: &mut &'a str, bracket: char) -> bool {
         *rest = rest.trim_start();
         let closed = rest.starts_with(bracket);
@@ -132,7 +132,7 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// The columns that one line takes, or None once they are more than `room`.
+    /// The width of the value on one line, or None if it is more than `room`.
     fn columns(&self, room: usize) -> Option<usize> {
         let mut used = 0;
         match self {
@@ -160,7 +160,7 @@ mod tests {
     use super::json;
 
     #[test]
-    fn what_fits_stays_on_one_line() {
+    fn a_value_that_fits_stays_on_one_line() {
         assert_eq!(
             json(r#" {"b":1.50e+400,"a":[ ],"c":{}} "#, 80).as_deref(),
             Some(r#"{ "b": 1.50e+400, "a": [], "c": {} }"#)
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_stacked() {
+    fn a_value_that_does_not_fit_is_broken_into_lines() {
         let laid = json(r#"{"title":"a, ] } title","list":[1,{"x":"y"}],"n":null}"#, 24).expect("JSON");
         assert_eq!(
             laid,
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_but_space_changes() {
+    fn only_whitespace_changes() {
         let text = r#"[ {"a" : [1 ,2, {"b":"\u001b \\"}]} , [[]], "é" ,true]"#;
         for width in [0, 5, 20, 100] {
             let laid = json(text, width).expect("JSON");
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn other_text_is_left_to_the_caller() {
+    fn text_that_is_not_json_is_left_to_the_caller() {
         for text in ["", "{", "{\"a\"}", "a|b", &format!("{}{}", "[".repeat(500), "]".repeat(500))] {
             assert_eq!(json(text, 80), None, "{text}");
         }

@@ -1,5 +1,5 @@
-//! A destination: takes any HTTP request as a delivery, checks its signatures, answers as told.
-//! `listen` and `demo` put it behind a port.
+//! A test destination: accepts any HTTP request as a delivery, checks its signatures and responds as
+//! configured. Shared by `listen` and `demo`.
 
 use std::io;
 use std::sync::Arc;
@@ -19,25 +19,25 @@ use crate::model::secret::Secret;
 use crate::model::time::{Clock as _, Timestamp};
 use crate::signature;
 
-/// Above the largest payload that a host may be set to take from a formatter.
+/// Above the largest payload that a host can be configured to accept from a formatter.
 const MAX_BODY_BYTES: usize = 32 * 1024 * 1024;
 
-/// How the destination behaves.
+/// Configured behaviour of the destination.
 #[derive(Clone, Default)]
 pub(super) struct Behaviour {
-    /// Signatures are verified with it; absent: they are not looked at.
+    /// Secret that signatures are verified with; None: they are not checked.
     pub(super) secret: Option<Secret>,
-    /// The status of a bad answer; absent: every answer is 200.
+    /// The failure status; None: 200, or 500 together with `fail_first`.
     pub(super) respond: Option<StatusCode>,
-    /// How many requests get the bad answer before all others get 200; absent: every request does.
+    /// Number of requests that get the failure status before all others get 200; None: every request.
     pub(super) fail_first: Option<u64>,
-    /// How long an answer takes.
+    /// Wait before each response.
     pub(super) delay: Duration,
 }
 
 impl Behaviour {
-    /// The status for request number `number`, counted from 1.
-    fn answer(&self, number: u64) -> StatusCode {
+    /// The response status of a request; `number` counts from 1.
+    fn status_for(&self, number: u64) -> StatusCode {
         match (self.respond, self.fail_first) {
             (bad, Some(count)) if number <= count => bad.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
             (_, Some(_)) | (None, None) => StatusCode::OK,
@@ -46,27 +46,27 @@ impl Behaviour {
     }
 }
 
-/// One request as it arrived.
+/// One request as received.
 pub(super) struct Delivery {
     pub(super) at: Timestamp,
     pub(super) method: String,
     pub(super) path: String,
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
-    /// What it is answered with.
-    pub(super) answer: StatusCode,
-    /// Absent without a secret.
+    /// The status that it is responded to with.
+    pub(super) status: StatusCode,
+    /// The signature checks; None without a secret.
     pub(super) verdicts: Option<Verdicts>,
 }
 
 impl Delivery {
-    /// A header's value as text; empty when it is absent.
+    /// A header's value as text; empty if the header is absent.
     pub(super) fn header(&self, name: &str) -> String {
         self.headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()).unwrap_or_default()
     }
 }
 
-/// What the two signatures of a delivery are worth.
+/// The results of checking the two signatures of a delivery.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Verdicts {
     /// `X-Webhook-Signature`, over the body.
@@ -76,25 +76,25 @@ pub(super) struct Verdicts {
 }
 
 impl Verdicts {
-    /// Whether both are there and right.
+    /// True if both signatures are present and valid.
     pub(super) fn all_verify(self) -> bool {
         self.body == Verdict::Verifies && self.standard == Verdict::Verifies
     }
 }
 
-/// What one signature is worth.
+/// The result of checking one signature.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Verdict {
-    /// It is the secret's.
+    /// Valid for the secret.
     Verifies,
-    /// It is not.
+    /// Present, but not valid for the secret.
     Wrong,
-    /// There is none.
+    /// The header is absent.
     Missing,
 }
 
 impl Verdict {
-    /// The word that people and programs read.
+    /// The word in the output, for people and in JSON.
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Verifies => "verifies",
@@ -119,7 +119,7 @@ struct Destination {
     deliveries: mpsc::Sender<Delivery>,
 }
 
-/// Serves until `stop` is done. Each delivery goes into `deliveries` when it arrives, before its answer.
+/// Serves until `stop` completes. Each delivery is sent to `deliveries` before its response.
 ///
 /// # Errors
 /// When the listener fails.
@@ -138,9 +138,9 @@ pub(super) async fn serve(
 async fn receive(State(destination): State<Arc<Destination>>, request: Request) -> (StatusCode, &'static str) {
     let at = destination.clock.now();
     let (head, body) = request.into_parts();
-    let Ok(body) = read(body).await else { return (StatusCode::PAYLOAD_TOO_LARGE, "cannot read this body\n") };
+    let Ok(body) = read(body).await else { return (StatusCode::PAYLOAD_TOO_LARGE, "cannot read the request body\n") };
     let behaviour = &destination.behaviour;
-    let answer = behaviour.answer(destination.requests.fetch_add(1, Ordering::Relaxed) + 1);
+    let status = behaviour.status_for(destination.requests.fetch_add(1, Ordering::Relaxed) + 1);
     let verdicts = behaviour.secret.as_ref().map(|secret| verify(secret, &head.headers, &body));
     let delivery = Delivery {
         at,
@@ -148,15 +148,15 @@ async fn receive(State(destination): State<Arc<Destination>>, request: Request) 
         path: head.uri.path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string),
         headers: head.headers,
         body,
-        answer,
+        status,
         verdicts,
     };
-    // Whoever printed them has gone: the answer is still owed.
+    // Fails only while the command is ending; the sender still gets its response.
     drop(destination.deliveries.send(delivery).await);
     if !behaviour.delay.is_zero() {
         tokio::time::sleep(behaviour.delay).await;
     }
-    (answer, if answer.is_success() { "ok\n" } else { "as told by --respond\n" })
+    (status, if status.is_success() { "ok\n" } else { "failure requested by --respond or --fail-first\n" })
 }
 
 async fn read(body: Body) -> Result<Bytes, axum::Error> {
@@ -185,10 +185,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bad_destination_is_bad_as_long_as_told() {
+    fn a_failing_destination_fails_as_long_as_configured() {
         let of = |respond: Option<StatusCode>, fail_first| {
             let behaviour = Behaviour { respond, fail_first, ..Behaviour::default() };
-            [1, 2, 3].map(|number| behaviour.answer(number).as_u16())
+            [1, 2, 3].map(|number| behaviour.status_for(number).as_u16())
         };
         assert_eq!(of(None, None), [200, 200, 200]);
         assert_eq!(of(Some(StatusCode::GONE), None), [410, 410, 410]);
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_delivery_is_handed_over_whole_and_answered() {
+    async fn a_delivery_is_passed_on_whole_and_responded_to() {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let url = format!("http://{}/in?a=b", listener.local_addr().expect("an address"));
         let (sender, mut deliveries) = mpsc::channel(1);
@@ -208,7 +208,7 @@ mod tests {
         drop(rustls::crypto::ring::default_provider().install_default());
         let client = reqwest::Client::builder().no_proxy().build().expect("a client");
         let response =
-            client.post(url).header("X-Webhook-Event", "finding_added").body("{}").send().await.expect("an answer");
+            client.post(url).header("X-Webhook-Event", "finding_added").body("{}").send().await.expect("a response");
         assert_eq!(response.status().as_u16(), 500);
         let delivery = deliveries.recv().await.expect("a delivery");
         assert_eq!(

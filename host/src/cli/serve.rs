@@ -1,6 +1,7 @@
-//! `heraldry serve`: the host.
+//! `heraldry serve`: runs the host.
 
 use anyhow::Context as _;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 
 use super::failure::{Failure, OrHint as _};
@@ -12,14 +13,14 @@ use crate::formatter::Compiler;
 
 pub(super) const HELP: &str = "\
 Units: durations are whole numbers of ms, s, min, h or d (25s), sizes of B, KiB, MiB or GiB (64MiB).
-The first of flag, environment, file and default that has a setting wins.
+A flag overrides the environment, the environment the file, the file the default.
 
 Environment only:
   HERALDRY_MASTER_KEY   base64 of the 32 bytes that encrypt secrets
-                        [default: the file DATA/master.key, made on the first start]
+                        [default: the file DATA/master.key, created on the first start]
   HERALDRY_ADMIN_TOKEN  the first admin token, 16 to 256 printable ASCII characters; never
                         printed, ignored once the store has tokens
-                        [default: one is made on the first start and printed once]
+                        [default: one is created on the first start and printed once]
 
 Examples:
   heraldry serve
@@ -31,29 +32,29 @@ Examples:
   allow-net = [\"10.20.0.0/16\"]
   retention = \"90d\"
 
-SIGTERM or Ctrl-C: no new attempts, those in flight get --grace; a second signal stops at once.";
+SIGTERM or Ctrl-C starts no new attempts and gives those in flight --grace to finish; a second signal stops at once.";
 
-/// Runs the host until it is told to stop.
+/// Runs the host until a signal stops it.
 pub(super) async fn run(args: &ServeArgs) -> Result<(), Failure> {
     let mut config = config::load(args).map_err(|error| {
         Failure::usage(error, "`heraldry serve --help` lists every setting with its unit and its default")
     })?;
     logging::start(config.log, config.log_level);
-    open_more_files();
+    raise_open_file_limit();
     let listener = TcpListener::bind(config.listen)
         .await
         .with_context(|| format!("cannot listen on {}", config.listen))
-        .or_hint("stop what listens there, or choose another address with --listen")?;
-    // With port 0 only the listener knows; the guard has to know too.
-    config.listen = listener.local_addr().or_hint("this is the system's to answer; try another --listen")?;
+        .or_hint("stop the process that uses the address, or choose another one with --listen")?;
+    // With port 0 only the listener knows the port, which the SSRF guard needs too.
+    config.listen = listener.local_addr().or_hint("choose another address with --listen")?;
     let address = config.listen;
     let data = config.data.display().to_string();
     let app = app::build(config, Parts { compiler: Compiler::Child, ..Parts::default() })
         .await
-        .or_hint(&format!("nothing was served; correct what is named above (the data folder is {data})"))?;
+        .or_hint(&format!("the host did not start; correct the problem named above (the data folder is {data})"))?;
 
     let (handle, shutdown) = Shutdown::new();
-    let signals = Signals::new().or_hint("the system refuses signal handlers")?;
+    let signals = Signals::new().or_hint("check that the system allows signal handlers")?;
     let watcher = tokio::spawn(signals.watch(handle));
     if let Some(token) = app.new_admin_token() {
         note(format_args!("admin token: {}", token.expose()));
@@ -62,22 +63,14 @@ pub(super) async fn run(args: &ServeArgs) -> Result<(), Failure> {
     note(format_args!("API documentation: http://{address}/docs"));
     let outcome = app.run(listener, shutdown).await;
     watcher.abort();
-    outcome.or_hint("the log above says what happened before")
+    outcome.or_hint("see the log above for the cause")
 }
 
-/// Each client and each destination is a file descriptor: as many as the system allows this process, not as few as it
-/// gives it at first (1,024 as a rule).
-fn open_more_files() {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: both calls read or write the one struct that they are given.
-    let raised = unsafe {
-        libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) == 0 && {
-            limit.rlim_cur = limit.rlim_max;
-            libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) == 0
-        }
-    };
-    if !raised {
-        tracing::warn!("the limit of open files could not be raised");
+/// Raises the soft limit of open files (usually 1,024) to the hard limit: each client and each destination takes one.
+fn raise_open_file_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }) {
+        tracing::warn!(%error, "cannot raise the limit of open files; set it before the start (LimitNOFILE= or `ulimit -n`)");
     }
 }
 
@@ -93,10 +86,10 @@ impl Signals {
         Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
     }
 
-    /// The first signal drains, the second stops at once.
+    /// The first signal starts the drain, the second stops at once.
     async fn watch(mut self, handle: ShutdownHandle) {
         self.next().await;
-        terminal::note("stopping: attempts in flight may finish; a second signal stops at once");
+        terminal::note("stopping: waiting for attempts in flight; a second signal stops at once");
         handle.drain();
         self.next().await;
         handle.stop_now();

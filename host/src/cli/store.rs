@@ -1,4 +1,4 @@
-//! `heraldry store`: care of the store.
+//! `heraldry store`: maintenance of the store.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, IsTerminal as _, Write};
@@ -17,63 +17,63 @@ use crate::model::time::Clock as _;
 use crate::store::{Care, CheckReport, Missing, OpenError};
 
 const CHECK_HELP: &str = "\
-The host must be stopped. Every record is read once; --repair queues again what waits and stands in no queue, removes
-what cannot be read and counts anew. Exit code: 0 nothing wrong (or mended), 1 something is.
+The host must be stopped. Reads every record once. --repair requeues pending deliveries that are in no queue, removes
+unreadable records and recomputes the counts. Exit codes: 0 no damage (or all of it repaired), 1 damage.
 
 Example:
   heraldry store check --data /var/lib/heraldry";
 
 const EXPORT_HELP: &str = "\
-Asks the running host when there is one (HERALDRY_URL, HERALDRY_TOKEN of an admin), else reads the data folder. What
-is secret stays encrypted: keep DATA/master.key (or HERALDRY_MASTER_KEY) apart from the export, nothing can be
-imported without it.
+Reads the data folder, or, if a host is running on it, calls that host (HERALDRY_URL, and HERALDRY_TOKEN of an admin).
+Secrets stay encrypted: keep a copy of DATA/master.key (or HERALDRY_MASTER_KEY) in another place than the export, which
+cannot be imported without it.
 
 Example:
   heraldry store export --out backup.ndjson";
 
 const IMPORT_HELP: &str = "\
-Into a data folder without a store; put the master key of the exported host there first (or set
-HERALDRY_MASTER_KEY). An export that was cut or changed makes nothing.
+The data folder must not have a store. Put the master key of the exported host there first (or set
+HERALDRY_MASTER_KEY). A truncated or modified export is rejected as a whole.
 
 Example:
   install -m 600 master.key restored/ && heraldry store import backup.ndjson --data restored";
 
 const COMPACT_HELP: &str = "\
-The host must be stopped, and there must be space for a copy. Space that the store no longer needs is used again by
-itself; this gives it back to the disk.
+The host must be stopped, and the disk needs space for a copy of the store. The store reuses its own free space without
+this command; compacting returns it to the file system.
 
 Example:
   heraldry store compact --data /var/lib/heraldry";
 
 #[derive(Subcommand)]
 pub(super) enum Command {
-    /// Is everything there, and readable?
+    /// Check that every record is present and readable, and repair damage
     #[command(after_help = CHECK_HELP)]
     Check {
         #[command(flatten)]
         data: DataArgs,
-        /// Mend what can be mended
+        /// Repair what can be repaired
         #[arg(long)]
         repair: bool,
         /// Print JSON on standard output, for programs
         #[arg(long)]
         json: bool,
     },
-    /// Write everything into one file, also while the host runs
+    /// Export the whole store to one file, also while the host runs
     #[command(after_help = EXPORT_HELP)]
     Export {
         #[command(flatten)]
         data: DataArgs,
-        /// The file to write; it must not be there yet [default: standard output]
+        /// File to write, which must not exist yet [default: standard output]
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
         #[command(flatten)]
         client: ClientArgs,
     },
-    /// Make a store from an export
+    /// Create a store from an export
     #[command(after_help = IMPORT_HELP)]
     Import {
-        /// The export; - for standard input
+        /// The export; - is standard input
         file: PathBuf,
         #[command(flatten)]
         data: DataArgs,
@@ -81,7 +81,7 @@ pub(super) enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Give back disk space
+    /// Return free space to the file system
     #[command(after_help = COMPACT_HELP)]
     Compact {
         #[command(flatten)]
@@ -104,30 +104,30 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
 
 async fn blocking(work: impl FnOnce() -> Result<(), Failure> + Send + 'static) -> Result<(), Failure> {
     let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|error| Failure::failed(error, "this is a fault of Heraldry's own"))?
+    done.map_err(|error| Failure::failed(error, "this is a bug in Heraldry: report it"))?
 }
 
 fn config(data: &DataArgs) -> Result<Config, Failure> {
     data.load().map_err(|error| Failure::usage(error, "`heraldry serve --help` lists every setting"))
 }
 
-const STOPPED: &str = "the host must be stopped, and HERALDRY_MASTER_KEY set if it is set for the host";
+const STOPPED_HINT: &str = "the host must be stopped, and HERALDRY_MASTER_KEY must be set if the host runs with it";
 
 fn open(config: &Config) -> Result<Care, Failure> {
-    Care::open(&config.data, config.master_key.clone()).or_hint(STOPPED)
+    Care::open(&config.data, config.master_key.clone()).or_hint(STOPPED_HINT)
 }
 
 fn check(config: &Config, repair: bool, json: bool) -> Result<(), Failure> {
     let care = open(config)?;
-    let unread = "the disk cannot be read; restore an export or a copy of the data folder";
-    let report = care.check().or_hint(unread)?;
+    let read_hint = "the store cannot be read from the disk; restore an export or a copy of the data folder";
+    let report = care.check().or_hint(read_hint)?;
     let repaired = if repair && !report.is_clean() {
-        Some(care.repair(SystemClock::start().now()).or_hint(unread)?)
+        Some(care.repair(SystemClock::start().now()).or_hint(read_hint)?)
     } else {
         None
     };
-    let mended = repaired.is_some() && care.check().or_hint(unread)?.is_clean();
-    let good = report.is_clean() || mended;
+    let is_clean_now = repaired.is_some() && care.check().or_hint(read_hint)?.is_clean();
+    let good = report.is_clean() || is_clean_now;
     if json {
         let report = serde_json::json!({ "ok": good, "found": report, "repaired": repaired });
         line(report.to_string())?;
@@ -135,7 +135,7 @@ fn check(config: &Config, repair: bool, json: bool) -> Result<(), Failure> {
         show(&report)?;
         if let Some(repaired) = repaired {
             note(format_args!(
-                "queued again: {}; removed because they cannot be read: {}",
+                "requeued {}; removed {} that cannot be read",
                 plural(repaired.requeued, "delivery"),
                 plural(repaired.removed, "record")
             ));
@@ -145,10 +145,12 @@ fn check(config: &Config, repair: bool, json: bool) -> Result<(), Failure> {
         return Ok(());
     }
     if json || repair {
-        return Err(Failure::already_said());
+        return Err(Failure::already_printed());
     }
-    note("hint: `heraldry store check --repair` mends what can be mended; an export or a copy brings back the rest");
-    Err(Failure::already_said())
+    note(
+        "hint: repair what can be repaired with `heraldry store check --repair`; restore the rest from an export or a copy",
+    );
+    Err(Failure::already_printed())
 }
 
 fn show(report: &CheckReport) -> Result<(), Failure> {
@@ -160,23 +162,23 @@ fn show(report: &CheckReport) -> Result<(), Failure> {
             (style, vec![kind.kind.to_owned(), kind.records.to_string(), kind.damaged.to_string()])
         })
         .collect();
-    terminal::table(&["RECORDS", "THERE", "DAMAGED"], &rows)?;
+    terminal::table(&["KIND", "RECORDS", "DAMAGED"], &rows)?;
     if report.lost > 0 {
-        line(format_args!("{BAD}{} that wait and stand in no queue{BAD:#}", plural(report.lost, "delivery")))?;
+        line(format_args!("{BAD}{} in no queue{BAD:#}", plural(report.lost, "pending delivery")))?;
     }
     let Missing { events, webhooks, tokens, journal } = report.missing;
     for (missing, noun) in [(events, "event"), (webhooks, "webhook"), (tokens, "token")] {
         if missing > 0 {
-            line(format_args!("{BAD}{} missing, by the store's own count{BAD:#}", plural(missing, noun)))?;
+            line(format_args!("{BAD}{} missing, according to the store's own count{BAD:#}", plural(missing, noun)))?;
         }
     }
     if journal > 0 {
-        line(format_args!("{BAD}the journal was damaged in {}{BAD:#}", plural(journal, "place")))?;
+        line(format_args!("{BAD}the journal is damaged at {}{BAD:#}", plural(journal, "position")))?;
     }
     for fault in &report.audit {
         line(format_args!("{BAD}audit log: {fault}{BAD:#}"))?;
     }
-    if report.is_clean() { line(format_args!("{GOOD}nothing is wrong{GOOD:#}")) } else { Ok(()) }
+    if report.is_clean() { line(format_args!("{GOOD}no damage found{GOOD:#}")) } else { Ok(()) }
 }
 
 async fn export(config: Config, out: Option<PathBuf>, client: ClientArgs) -> Result<(), Failure> {
@@ -184,9 +186,9 @@ async fn export(config: Config, out: Option<PathBuf>, client: ClientArgs) -> Res
     let care = match opened {
         Ok(care) => Some(care),
         Err(OpenError::InUse { .. }) => None,
-        // Nothing here, but a host somewhere else was named.
+        // No store here, but a token for a host elsewhere.
         Err(OpenError::Folder { .. }) if client.token.is_some() => None,
-        Err(error) => return Err(Failure::failed(error, STOPPED)),
+        Err(error) => return Err(Failure::failed(error, STOPPED_HINT)),
     };
     let mut sink = Sink::new(out)?;
     match care {
@@ -195,10 +197,12 @@ async fn export(config: Config, out: Option<PathBuf>, client: ClientArgs) -> Res
             sink = tokio::task::spawn_blocking(move || {
                 let now = SystemClock::start().now();
                 let exported = care.export(&files, now, &mut |bytes| sink.put(&bytes));
-                exported.or_hint("the store cannot be read; `heraldry store check` says more").map(|()| sink)
+                exported
+                    .or_hint("check the store with `heraldry store check` (the host must be stopped)")
+                    .map(|()| sink)
             })
             .await
-            .or_hint("this is a fault of Heraldry's own")??;
+            .or_hint("this is a bug in Heraldry: report it")??;
         }
         None => {
             let api = Api::new(&client)?;
@@ -213,11 +217,12 @@ async fn export(config: Config, out: Option<PathBuf>, client: ClientArgs) -> Res
     sink.finish()
 }
 
-/// Where an export goes: a file of its own, readable for its owner, or standard output.
+/// Destination of an export: a new file, readable by its owner only, or standard output.
 struct Sink {
     out: Box<dyn Write + Send>,
-    /// Where the file goes once it is whole.
+    /// The temporary file, and the path that it is renamed to once it is complete.
     file: Option<(PathBuf, PathBuf)>,
+    /// The last line written, which must be the end mark.
     last: Vec<u8>,
     failed: Option<std::io::Error>,
 }
@@ -227,9 +232,9 @@ impl Sink {
         use std::os::unix::fs::OpenOptionsExt as _;
         let (out, file): (Box<dyn Write + Send>, _) = match out {
             Some(path) => {
-                let hint = "name a file that is not there yet, in a folder that can be written";
+                let hint = "name a file that does not exist yet, in a writable folder";
                 if path.exists() {
-                    return Err(Failure::failed(anyhow::anyhow!("{} is there already", path.display()), hint));
+                    return Err(Failure::failed(anyhow::anyhow!("{} exists already", path.display()), hint));
                 }
                 let mut part = path.clone().into_os_string();
                 part.push(".part");
@@ -250,7 +255,7 @@ impl Sink {
         if let Err(error) = self.out.write_all(bytes) {
             self.failed = Some(error);
         }
-        // The last line tells whether the export is whole.
+        // Only a complete export ends with the end mark.
         self.last.extend_from_slice(bytes);
         if let Some(end) = self.last.iter().rposition(|byte| *byte == b'\n') {
             let start = self.last[..end].iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
@@ -266,24 +271,24 @@ impl Sink {
             if error.kind() == std::io::ErrorKind::BrokenPipe {
                 return Err(Failure::output_closed());
             }
-            return Err(Failure::failed(error, "is there space on the disk?"));
+            return Err(Failure::failed(error, "check the free space of the disk"));
         }
         if !self.last.starts_with(b"{\"end\":true") {
-            let error = anyhow::anyhow!("the export broke off before its end");
-            return Err(Failure::failed(error, "look into the host's log, then repeat"));
+            let error = anyhow::anyhow!("the export ended before it was complete");
+            return Err(Failure::failed(error, "check the host's log, then repeat the export"));
         }
         if let Some((part, path)) = &self.file {
-            let hint = "is the folder still there, and writable?";
+            let hint = "check that the folder exists and is writable";
             File::open(part).and_then(|file| file.sync_all()).or_hint(hint)?;
             std::fs::rename(part, path).or_hint(hint)?;
-            note(format_args!("exported to {}; keep the master key apart from it", path.display()));
+            note(format_args!("exported to {}; keep the master key in another place", path.display()));
         }
         Ok(())
     }
 }
 
 impl Drop for Sink {
-    /// A part that did not become an export is of no use. One that did is not there any more.
+    /// Removes an incomplete export; a complete one has been renamed.
     fn drop(&mut self) {
         if let Some((part, _)) = &self.file {
             let _ = std::fs::remove_file(part);
@@ -295,18 +300,18 @@ fn import(config: &Config, file: &Path, json: bool) -> Result<(), Failure> {
     let mut source: Box<dyn BufRead> = if file == Path::new("-") {
         Box::new(std::io::stdin().lock())
     } else {
-        Box::new(BufReader::new(File::open(file).or_hint("the export to import, or - for standard input")?))
+        Box::new(BufReader::new(File::open(file).or_hint("name a readable export, or - for standard input")?))
     };
     let imported =
         crate::store::import(&config.data, config.master_key.clone(), SystemClock::start().now(), &mut source);
     let imported = imported.or_hint(
-        "nothing was made; put the exported host's master.key into the data folder, or set HERALDRY_MASTER_KEY",
+        "nothing was imported; put the exported host's master.key into the data folder, or set HERALDRY_MASTER_KEY",
     )?;
     if json {
         return line(serde_json::json!(imported).to_string());
     }
     note(format_args!(
-        "imported {} and {} into {}; {} queued again",
+        "imported {} and {} into {}; requeued {}",
         plural(imported.records, "record"),
         plural(imported.files, "file"),
         config.data.display(),
@@ -316,10 +321,10 @@ fn import(config: &Config, file: &Path, json: bool) -> Result<(), Failure> {
 }
 
 fn compact(config: &Config, json: bool) -> Result<(), Failure> {
-    let (before, after) = open(config)?.compact().or_hint("is there space for a copy of the store?")?;
+    let (before, after) = open(config)?.compact().or_hint("check that the disk has space for a copy of the store")?;
     if json {
         return line(serde_json::json!({ "before_bytes": before, "after_bytes": after }).to_string());
     }
-    note(format_args!("the store had {before} bytes and has {after}"));
+    note(format_args!("compacted the store from {before} to {after} bytes"));
     Ok(())
 }

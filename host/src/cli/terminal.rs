@@ -1,5 +1,5 @@
-//! What reaches the terminal: data on standard output, everything else on standard error, and no control
-//! character that somebody else wrote.
+//! Output: data on standard output, everything else on standard error, and no control characters from
+//! untrusted text.
 
 use std::borrow::Cow;
 use std::fmt::Display;
@@ -12,15 +12,15 @@ use super::failure::Failure;
 
 /// For headings.
 pub(crate) const BOLD: Style = Style::new().bold();
-/// For what can be skipped while reading.
+/// For details that a reader may skip.
 pub(crate) const DIM: Style = Style::new().dimmed();
-/// For what is well.
+/// For success.
 pub(crate) const GOOD: Style = AnsiColor::Green.on_default();
-/// For what needs somebody.
+/// For failures.
 pub(crate) const BAD: Style = AnsiColor::Red.on_default();
-/// For what is worth a look.
+/// For warnings.
 pub(crate) const WARN: Style = AnsiColor::Yellow.on_default();
-/// For names.
+/// For names of headers, commands and formats.
 pub(crate) const NAME: Style = AnsiColor::Cyan.on_default();
 
 /// Prints one line of data.
@@ -31,54 +31,57 @@ pub(crate) fn line(text: impl Display) -> Result<(), Failure> {
     let mut out = anstream::stdout().lock();
     writeln!(out, "{text}").and_then(|()| out.flush()).map_err(|error| match error.kind() {
         io::ErrorKind::BrokenPipe => Failure::output_closed(),
-        _ => Failure::failed(anyhow::Error::new(error).context("standard output"), "is the disk full?"),
+        _ => Failure::failed(
+            anyhow::Error::new(error).context("cannot write to standard output"),
+            "check that the disk is not full",
+        ),
     })
 }
 
-/// Says something to the person, on standard error; nobody listening is no error.
+/// Prints a line for people on standard error; a closed standard error is ignored.
 pub(crate) fn note(text: impl Display) {
     drop(writeln!(anstream::stderr().lock(), "{text}"));
 }
 
-/// Says why the command stops.
-pub(crate) fn complain(failure: &Failure) {
+/// Prints the failure and its hint on standard error, unless they have been printed already.
+pub(crate) fn print_failure(failure: &Failure) {
     if let Some((message, hint)) = failure.message() {
         let message = escape_lines(&message);
         note(format_args!("{BAD}error:{BAD:#} {message}\n{NAME}hint:{NAME:#} {}", escape_lines(hint)));
     }
 }
 
-/// A foreign text as one line: what could steer the terminal, or show one text as another, is written out
+/// Untrusted text as one line: characters that could control the terminal, or disguise the text, are escaped
 /// (`\n`, `\u{1b}`).
 pub(crate) fn escape(text: &str) -> Cow<'_, str> {
-    escape_but(text, &[])
+    escape_except(text, &[])
 }
 
-/// As [`escape`], but lines stay lines and tabs stay tabs.
+/// As [`escape`], but line feeds and tabs stay.
 pub(crate) fn escape_lines(text: &str) -> Cow<'_, str> {
-    escape_but(text, &['\n', '\t'])
+    escape_except(text, &['\n', '\t'])
 }
 
-fn escape_but<'a>(text: &'a str, kept: &[char]) -> Cow<'a, str> {
-    if !text.chars().any(|c| steers(c) && !kept.contains(&c)) {
+fn escape_except<'a>(text: &'a str, kept: &[char]) -> Cow<'a, str> {
+    if !text.chars().any(|c| controls_terminal(c) && !kept.contains(&c)) {
         return Cow::Borrowed(text);
     }
     let mut safe = String::with_capacity(text.len() + 16);
     for c in text.chars() {
-        if steers(c) && !kept.contains(&c) { safe.extend(c.escape_default()) } else { safe.push(c) }
+        if controls_terminal(c) && !kept.contains(&c) { safe.extend(c.escape_default()) } else { safe.push(c) }
     }
     Cow::Owned(safe)
 }
 
-/// JSON text that cannot steer a terminal and means the same: control characters that JSON allows in a
-/// string as they are (DEL, C1, direction marks) become `\u` escapes. Outside strings JSON has none.
+/// JSON text with the same meaning that cannot control a terminal: the control characters that JSON allows
+/// unescaped in strings (DEL, C1, bidirectional marks) become `\u` escapes. JSON has none outside strings.
 pub(crate) fn escape_json(text: &str) -> Cow<'_, str> {
-    if !text.chars().any(|c| c >= '\x7f' && steers(c)) {
+    if !text.chars().any(|c| c >= '\x7f' && controls_terminal(c)) {
         return Cow::Borrowed(text);
     }
     let mut safe = String::with_capacity(text.len() + 16);
     for c in text.chars() {
-        if c >= '\x7f' && steers(c) {
+        if c >= '\x7f' && controls_terminal(c) {
             for unit in c.encode_utf16(&mut [0; 2]) {
                 safe.push_str(&format!("\\u{unit:04x}"));
             }
@@ -89,16 +92,16 @@ pub(crate) fn escape_json(text: &str) -> Cow<'_, str> {
     Cow::Owned(safe)
 }
 
-/// Whether a character moves the cursor, starts a control sequence, ends a line, turns the reading
-/// direction or is not seen at all.
-fn steers(c: char) -> bool {
+/// True if a character moves the cursor, starts a control sequence, ends a line, changes the reading
+/// direction or is invisible.
+fn controls_terminal(c: char) -> bool {
     c.is_control()
         || matches!(c,
             '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
             | '\u{e0000}'..='\u{e007f}')
 }
 
-/// Cuts a text to so many characters, showing that it did.
+/// Truncates a text to so many characters; the last one is then `…`.
 pub(crate) fn cut(text: &str, characters: usize) -> Cow<'_, str> {
     if text.chars().count() <= characters {
         return Cow::Borrowed(text);
@@ -107,7 +110,7 @@ pub(crate) fn cut(text: &str, characters: usize) -> Cow<'_, str> {
     Cow::Owned(format!("{kept}…"))
 }
 
-/// Prints rows under a heading, columns aligned, each row in its style. Cells are escaped here.
+/// Prints a table with aligned columns, each row in its style. Cells are escaped here.
 ///
 /// # Errors
 /// As [`line`].
@@ -128,7 +131,7 @@ pub(crate) fn table(heading: &[&str], rows: &[(Style, Vec<String>)]) -> Result<(
     Ok(())
 }
 
-/// Prints names with their values, one a line, aligned. Values are escaped here.
+/// Prints names and values, one pair a line, aligned. Values are escaped here.
 ///
 /// # Errors
 /// As [`line`].
@@ -140,7 +143,7 @@ pub(crate) fn facts(rows: &[(&str, String)]) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A number with its noun.
+/// A number with its noun in singular or plural.
 pub(crate) fn plural(count: u64, noun: &str) -> String {
     match (count, noun.strip_suffix('y')) {
         (1, _) => format!("1 {noun}"),
@@ -154,7 +157,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_foreign_steers_the_terminal() {
+    fn untrusted_text_cannot_control_the_terminal() {
         for (hostile, shown) in [
             ("plain é 漢字 😀", "plain é 漢字 😀"),
             ("\x1b[2J\x1b]0;owned\x07", "\\u{1b}[2J\\u{1b}]0;owned\\u{7}"),
@@ -173,19 +176,19 @@ mod tests {
     fn escaped_json_means_the_same() {
         let text = "{\"a\":\"\u{9b}31m\u{202e}\u{e0001}\u{7f} é\"}";
         let safe = escape_json(text);
-        assert!(!safe.chars().any(steers), "{safe}");
+        assert!(!safe.chars().any(controls_terminal), "{safe}");
         let value = |text: &str| serde_json::from_str::<serde_json::Value>(text).expect("JSON");
         assert_eq!(value(&safe), value(text));
     }
 
     #[test]
-    fn a_cut_shows() {
+    fn a_truncated_text_ends_with_an_ellipsis() {
         assert_eq!(cut("webhook", 7), "webhook");
         assert_eq!(cut("webhooks", 7), "webhoo…");
     }
 
     #[test]
-    fn nouns_follow_their_number() {
+    fn nouns_agree_with_their_number() {
         assert_eq!(plural(1, "delivery"), "1 delivery");
         assert_eq!(plural(2, "delivery"), "2 deliveries");
         assert_eq!(plural(0, "event"), "0 events");

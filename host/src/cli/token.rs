@@ -1,4 +1,4 @@
-//! `heraldry token`: who may call the API.
+//! `heraldry token`: API tokens.
 
 use clap::{Subcommand, ValueEnum};
 use reqwest::Method;
@@ -11,49 +11,49 @@ use crate::app;
 use crate::config::{ClientArgs, DataArgs};
 
 const CREATE_HELP: &str = "\
-The token's text alone goes to standard output, this one time; the host keeps only its hash.
+Prints the token alone on standard output. It cannot be shown again: the host stores only its hash.
 
 Example:
   export HERALDRY_TOKEN=$(heraldry token create --name scanner --role ingest)";
 
 const RESET_HELP: &str = "\
-For when every admin token is lost. The host must be stopped. Existing tokens stay as they are.
+Use this when every admin token is lost. The host must be stopped. Existing tokens stay valid.
 
 Example:
   heraldry token reset-admin --data /var/lib/heraldry";
 
 #[derive(Subcommand)]
 pub(super) enum Command {
-    /// Make a token and print its text, this one time
+    /// Create a token and print it, once
     #[command(after_help = CREATE_HELP)]
     Create {
-        /// What the token is for, 1 to 200 characters
+        /// Name that tells what the token is for, 1 to 200 characters
         #[arg(long)]
         name: String,
-        /// What its bearer may do
+        /// Permissions of the token
         #[arg(long, value_enum)]
         role: Role,
         #[command(flatten)]
         client: ClientArgs,
     },
-    /// List tokens, never with their text
+    /// List tokens, without their secret text
     List {
         #[command(flatten)]
         client: ClientArgs,
     },
-    /// Delete a token; it is refused from that moment
+    /// Delete a token; the API rejects it from then on
     Delete {
         /// The token's id, as `list` shows it
         id: String,
         #[command(flatten)]
         client: ClientArgs,
     },
-    /// Make a new admin token on a stopped host
+    /// Create a new admin token on a stopped host
     #[command(after_help = RESET_HELP)]
     ResetAdmin {
         #[command(flatten)]
         data: DataArgs,
-        /// Print a JSON object instead of the text alone
+        /// Print a JSON object instead of the token alone
         #[arg(long)]
         json: bool,
     },
@@ -61,11 +61,11 @@ pub(super) enum Command {
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Role {
-    /// Everything
+    /// All operations
     Admin,
-    /// See that webhooks exist, event types, formatters and previews
+    /// List webhooks (without URL and secrets), event types and formatters; render previews
     Pentester,
-    /// Post events and read back its own
+    /// Post events, and read those posted with this token
     Ingest,
 }
 
@@ -105,13 +105,13 @@ pub(super) async fn run(command: &Command) -> Result<(), Failure> {
 
 async fn create(name: &str, role: Role, client: &ClientArgs) -> Result<(), Failure> {
     let body = serde_json::json!({ "name": name, "role": role.as_str() }).to_string();
-    let answer = Api::new(client)?.send_json(Method::POST, "/tokens", body).await?;
+    let response = Api::new(client)?.send_json(Method::POST, "/tokens", body).await?;
     if client.json {
-        return line(escape_json(&answer.body));
+        return line(escape_json(&response.body));
     }
-    let token: Token = answer.parse()?;
+    let token: Token = response.parse()?;
     note(format_args!(
-        "made token {} ({}, {}); its text is shown this once:",
+        "created token {} ({}, {}); it is shown only once:",
         escape(&token.id),
         escape(&token.name),
         escape(&token.role)
@@ -120,11 +120,11 @@ async fn create(name: &str, role: Role, client: &ClientArgs) -> Result<(), Failu
 }
 
 async fn list(client: &ClientArgs) -> Result<(), Failure> {
-    let answer = Api::new(client)?.get("/tokens").await?;
+    let response = Api::new(client)?.get("/tokens").await?;
     if client.json {
-        return line(escape_json(&answer.body));
+        return line(escape_json(&response.body));
     }
-    let tokens: Vec<Token> = answer.parse()?;
+    let tokens: Vec<Token> = response.parse()?;
     let rows: Vec<_> = tokens
         .into_iter()
         .map(|token| (anstyle::Style::new(), vec![token.id, token.name, token.role, token.created_at]))
@@ -136,15 +136,15 @@ async fn reset_admin(data: &DataArgs, json: bool) -> Result<(), Failure> {
     let config = data.load().map_err(|error| Failure::usage(error, "`heraldry serve --help` lists every setting"))?;
     let folder = config.data.display().to_string();
     if !config.data.is_dir() {
-        let error = anyhow::anyhow!("{folder} is not there");
-        return Err(Failure::failed(error, "--data (or HERALDRY_DATA) names the data folder of the host"));
+        let error = anyhow::anyhow!("the folder {folder} does not exist");
+        return Err(Failure::failed(error, "set --data (or HERALDRY_DATA) to the data folder of the host"));
     }
     let token = app::reset_admin(&config.data, config.master_key)
         .await
-        .or_hint("the host must be stopped, and HERALDRY_MASTER_KEY set if it is set for the host")?;
+        .or_hint("the host must be stopped, and HERALDRY_MASTER_KEY must be set if the host runs with it")?;
     if json {
         return line(escape_json(&serde_json::json!({ "role": "admin", "token": token.expose() }).to_string()));
     }
-    note(format_args!("made an admin token in {folder}; its text is shown this once:"));
+    note(format_args!("created an admin token in {folder}; it is shown only once:"));
     line(token.expose())
 }

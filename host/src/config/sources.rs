@@ -1,22 +1,24 @@
-//! One pass over the settings: each is asked for once, every fault is collected, and what is left in the
-//! file at the end is unknown.
+//! Where the value of a setting comes from: the command line or the environment, else the file. Collects every fault,
+//! and reports the keys of the file that no setting has.
 
 use std::path::Path;
 
-/// The file's keys that nobody has asked for yet, and the faults so far.
+use super::Config;
+use super::table::{self, Setting};
+
+/// The file's keys that are not read yet, and the faults so far.
 #[derive(Default)]
 pub(super) struct Sources {
     file_name: String,
     keys: toml::Table,
-    known: Vec<&'static str>,
     faults: Vec<String>,
 }
 
 impl Sources {
-    /// The settings in a TOML file.
+    /// Parses a TOML file.
     ///
     /// # Errors
-    /// Where the text stops being TOML.
+    /// The first syntax error with its position.
     pub(super) fn parse(path: &Path, text: &str) -> Result<Self, String> {
         let file_name = path.display().to_string();
         let keys =
@@ -24,75 +26,60 @@ impl Sources {
         Ok(Self { file_name, keys, ..Self::default() })
     }
 
-    /// The setting `name`: what the command line or the environment `given`, else the file's key, else
-    /// `default`. A value that `parse` refuses is a fault, and the default goes on in its place.
-    pub(super) fn read<T>(
-        &mut self,
-        name: &'static str,
-        given: Option<&str>,
-        default: T,
-        parse: impl Fn(&str) -> Result<T, String>,
-    ) -> T {
-        self.known.push(name);
-        let in_file = self.keys.remove(name);
-        let text = match (given, in_file) {
-            (Some(text), _) => Ok((text.to_owned(), sources(name))),
-            (None, Some(value)) => scalar(value).map(|text| (text, self.in_file(name))),
-            (None, None) => return default,
+    /// Applies a setting from the first source that has it. `given` is the value of the flag, or else of the variable.
+    /// An invalid value becomes a fault, and `config` keeps the default.
+    pub(super) fn apply(&mut self, setting: &Setting, given: Option<&[String]>, config: &mut Config) {
+        let in_file = self.keys.remove(setting.name);
+        let (texts, origin) = match (given, in_file) {
+            (Some(texts), _) => (texts.to_vec(), format!("--{} (or {})", setting.name, setting.variable())),
+            (None, Some(value)) => {
+                let origin = format!("{} in {}", setting.name, self.file_name);
+                (self.file_texts(setting, value, &origin), origin)
+            }
+            (None, None) => return,
         };
-        let parsed = match text {
-            Ok((text, place)) => one(&text, &place, &parse),
-            Err(why) => Err(format!("{} {why}", self.in_file(name))),
-        };
-        parsed.unwrap_or_else(|fault| {
-            self.faults.push(fault);
-            default
-        })
+        if setting.is_list() {
+            let items = texts.iter().flat_map(|text| text.split(',')).map(str::trim);
+            items.filter(|item| !item.is_empty()).for_each(|item| self.apply_one(setting, item, &origin, config));
+        } else {
+            texts.iter().for_each(|text| self.apply_one(setting, text, &origin, config));
+        }
     }
 
-    /// A setting that is a list: repeated or comma-separated when `given`, an array in the file.
-    pub(super) fn read_list<T>(
-        &mut self,
-        name: &'static str,
-        given: Option<&[String]>,
-        parse: impl Fn(&str) -> Result<T, String>,
-    ) -> Vec<T> {
-        self.known.push(name);
-        let in_file = self.keys.remove(name);
-        let (texts, place) = match (given, in_file) {
-            (Some(texts), _) => (texts.to_vec(), sources(name)),
-            (None, Some(toml::Value::Array(items))) => {
-                let place = self.in_file(name);
-                let (texts, wrong): (Vec<_>, Vec<_>) = items.into_iter().map(scalar).partition(Result::is_ok);
-                self.faults.extend(wrong.into_iter().filter_map(Result::err).map(|why| format!("{place} {why}")));
-                (texts.into_iter().flatten().collect(), place)
-            }
-            (None, Some(_)) => {
-                self.faults.push(format!("{} must be a list of texts", self.in_file(name)));
+    fn apply_one(&mut self, setting: &Setting, text: &str, origin: &str, config: &mut Config) {
+        if text.is_empty() {
+            self.faults.push(format!("{origin} is empty; leave it out for the default"));
+        } else if let Err(why) = setting.apply(config, text) {
+            let shown = if setting.is_secret { String::new() } else { format!("`{}`: ", text.escape_debug()) };
+            self.faults.push(format!("{origin}: {shown}{why}"));
+        }
+    }
+
+    /// The texts of a value in the file: one, or those of a list.
+    fn file_texts(&mut self, setting: &Setting, value: toml::Value, origin: &str) -> Vec<String> {
+        let values = match value {
+            toml::Value::Array(items) if setting.is_list() => items,
+            _ if setting.is_list() => {
+                self.faults.push(format!("{origin} must be a list of texts"));
                 return Vec::new();
             }
-            (None, None) => return Vec::new(),
+            value => vec![value],
         };
-        let mut values = Vec::new();
-        for item in texts.iter().flat_map(|text| text.split(',')).map(str::trim).filter(|item| !item.is_empty()) {
-            match one(item, &place, &parse) {
-                Ok(value) => values.push(value),
-                Err(fault) => self.faults.push(fault),
+        let mut texts = Vec::new();
+        for value in values {
+            match scalar(value) {
+                Ok(text) => texts.push(text),
+                Err(why) => self.faults.push(format!("{origin} {why}")),
             }
         }
-        values
+        texts
     }
 
-    /// Notes a fault that no single value has.
-    pub(super) fn fault(&mut self, fault: String) {
-        self.faults.push(fault);
-    }
-
-    /// Every fault, with the keys that nobody asked for.
+    /// Every fault, including the keys that no setting has.
     pub(super) fn finish(mut self) -> Vec<String> {
         for key in self.keys.keys() {
             let meant = key.to_lowercase().replace('_', "-");
-            let hint = if self.known.contains(&meant.as_str()) {
+            let hint = if table::all().any(|setting| setting.name == meant) {
                 format!("the key is `{meant}`")
             } else {
                 "`heraldry serve --help` lists every setting".to_owned()
@@ -101,27 +88,6 @@ impl Sources {
         }
         self.faults
     }
-
-    fn in_file(&self, name: &str) -> String {
-        format!("{name} in {}", self.file_name)
-    }
-}
-
-/// How the faults name what clap has put together.
-fn sources(name: &str) -> String {
-    format!("--{name} (or {})", variable(name))
-}
-
-/// The variable of a setting.
-pub(super) fn variable(name: &str) -> String {
-    format!("HERALDRY_{}", name.to_uppercase().replace('-', "_"))
-}
-
-fn one<T>(text: &str, place: &str, parse: impl Fn(&str) -> Result<T, String>) -> Result<T, String> {
-    if text.is_empty() {
-        return Err(format!("{place} is empty; leave it out for the default"));
-    }
-    parse(text).map_err(|why| format!("{place}: `{}`: {why}", text.escape_debug()))
 }
 
 fn scalar(value: toml::Value) -> Result<String, String> {

@@ -1,5 +1,7 @@
 use clap::{Args as _, Command};
 
+use std::time::Duration;
+
 use super::*;
 
 fn file(text: &str) -> Sources {
@@ -11,7 +13,7 @@ fn given(args: &ServeArgs, text: &str) -> Result<Config, ConfigError> {
 }
 
 fn faults(args: &ServeArgs, text: &str) -> Vec<String> {
-    given(args, text).expect_err("a refused configuration").faults
+    given(args, text).expect_err("an invalid configuration").faults
 }
 
 fn with_variable(name: &'static str, value: &str) -> Result<Config, ConfigError> {
@@ -28,13 +30,13 @@ fn defaults_are_as_documented() {
     assert_eq!(config.limits, Limits::default());
     assert_eq!(config.delivery, DeliverySettings::default());
     assert_eq!(config.sandbox, SandboxSettings::default());
-    assert_eq!(config.store_cache_bytes, 64 * MIB);
+    assert_eq!(config.store_cache_bytes, 64 << 20);
     assert_eq!((config.log, config.log_level), (LogFormat::Text, tracing::Level::INFO));
 }
 
-/// The help's `[default: …]` texts, given as flags, must make the default configuration.
+/// The help's `[default: …]` texts, given as flags, must result in the default configuration.
 #[test]
-fn the_help_tells_the_true_defaults() {
+fn the_help_shows_the_true_defaults() {
     let command = ServeArgs::augment_args(Command::new("serve"));
     let mut args = vec!["serve".to_owned()];
     for arg in command.get_arguments() {
@@ -42,7 +44,7 @@ fn the_help_tells_the_true_defaults() {
         let (_, rest) =
             help.split_once("[default: ").unwrap_or_else(|| panic!("{}: no default in the help", arg.get_id()));
         let default = rest.strip_suffix(']').expect("the default comes last");
-        if !help.ends_with("[default: none]") && !["config", "host_name"].contains(&arg.get_id().as_str()) {
+        if !help.ends_with("[default: none]") && !["config", "host-name"].contains(&arg.get_id().as_str()) {
             args.extend([format!("--{}", arg.get_long().expect("a long flag")), default.to_owned()]);
         }
     }
@@ -58,7 +60,7 @@ fn every_flag_is_a_variable_and_a_key() {
     for arg in command.get_arguments() {
         let name = arg.get_long().expect("a long flag");
         let variable = arg.get_env().expect(name).to_str().expect("ASCII");
-        assert_eq!(variable, sources::variable(name));
+        assert_eq!(variable, format!("HERALDRY_{}", name.to_uppercase().replace('-', "_")));
         if name != "config" {
             let unknown = faults(&ServeArgs::default(), &format!("{name} = true"));
             assert!(unknown.iter().all(|fault| !fault.contains("unknown key")), "{unknown:?}");
@@ -70,23 +72,19 @@ fn every_flag_is_a_variable_and_a_key() {
 fn the_flag_wins_over_the_file_and_the_file_over_the_default() {
     let text = "concurrency = 7\nretry-base = \"1s\"\nallow-net = [\"10.0.0.0/8\", \"fd00::/8\"]";
     let in_file = given(&ServeArgs::default(), text).expect("in range");
-    assert_eq!((in_file.delivery.concurrency, in_file.delivery.retry.base), (7, SECOND));
+    assert_eq!((in_file.delivery.concurrency, in_file.delivery.retry.base), (7, Duration::from_secs(1)));
     assert_eq!(in_file.allow_net.len(), 2);
 
-    let flags = ServeArgs {
-        concurrency: Some("9".to_owned()),
-        allow_net: Some(vec!["127.0.0.0/8, 192.168.7.9".to_owned()]),
-        ..ServeArgs::default()
-    };
+    let flags = ServeArgs::from([("concurrency", "9"), ("allow-net", "127.0.0.0/8, 192.168.7.9")]);
     let both = given(&flags, text).expect("in range");
-    assert_eq!((both.delivery.concurrency, both.delivery.retry.base), (9, SECOND));
+    assert_eq!((both.delivery.concurrency, both.delivery.retry.base), (9, Duration::from_secs(1)));
     let nets: Vec<_> = both.allow_net.iter().map(ToString::to_string).collect();
     assert_eq!(nets, ["127.0.0.0/8", "192.168.7.9/32"]);
 }
 
 #[test]
 fn all_faults_come_at_once() {
-    let flags = ServeArgs { listen: Some("8080".to_owned()), cache: Some("64".to_owned()), ..ServeArgs::default() };
+    let flags = ServeArgs::from([("listen", "8080"), ("cache", "64")]);
     let text = "concurrency = 0\nallow_net = []\nlog = true\nsurprise = 1\nretention = 30";
     let faults = faults(&flags, text);
     for part in [
@@ -131,7 +129,7 @@ fn a_network_is_written_exactly() {
         ("localhost", false),
         ("10.0.0", false),
     ] {
-        assert_eq!(network(text).is_ok(), fits, "{text}");
+        assert_eq!(values::network(text).is_ok(), fits, "{text}");
     }
 }
 
@@ -162,10 +160,16 @@ fn the_master_key_is_base64_of_32_bytes() {
 }
 
 #[test]
+fn a_fault_of_the_proxys_url_shows_no_password() {
+    let faults = faults(&ServeArgs::from([("proxy", "socks5://user:canary@proxy.invalid")]), "");
+    assert!(faults[0].contains("--proxy") && !faults[0].contains("canary"), "{faults:?}");
+}
+
+#[test]
 fn only_the_default_file_may_be_missing() {
     let folder = tempfile::tempdir().expect("a folder");
     let missing = folder.path().join("none.toml");
-    let refusal = read_file(Some(&missing)).err().expect("refused");
-    assert!(refusal.contains("none.toml"), "{refusal}");
+    let fault = read_file(Some(&missing)).err().expect("a fault");
+    assert!(fault.contains("none.toml"), "{fault}");
     assert!(Sources::parse(Path::new("x.toml"), "listen = ").err().expect("no TOML").starts_with("x.toml: "));
 }

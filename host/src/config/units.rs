@@ -1,4 +1,4 @@
-//! Durations, sizes and counts as people write them: the unit always stands in the value.
+//! Durations, sizes and counts in text. Durations and sizes always carry their unit, so that no number is ambiguous.
 
 use std::time::Duration;
 
@@ -10,16 +10,16 @@ const SIZE_UNITS: [(&str, u64); 4] = [("B", 1), ("KiB", 1 << 10), ("MiB", 1 << 2
 /// A whole number of `ms`, `s`, `min`, `h` or `d`, as in `500ms` or `30d`.
 ///
 /// # Errors
-/// A sentence that says what was expected.
+/// A phrase with the expected form.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     measured(text, &DURATION_UNITS, "a duration such as `500ms`, `25s`, `30min`, `1h` or `30d`")
         .map(Duration::from_millis)
 }
 
-/// A whole number of `B`, `KiB`, `MiB` or `GiB`, as in `64MiB`; the answer is in bytes.
+/// A whole number of `B`, `KiB`, `MiB` or `GiB`, as in `64MiB`; returns bytes.
 ///
 /// # Errors
-/// A sentence that says what was expected.
+/// A phrase with the expected form.
 pub(crate) fn size(text: &str) -> Result<u64, String> {
     measured(text, &SIZE_UNITS, "a size such as `512B`, `256KiB`, `64MiB` or `1GiB`")
 }
@@ -27,12 +27,12 @@ pub(crate) fn size(text: &str) -> Result<u64, String> {
 /// A whole number; `_` may group its digits.
 ///
 /// # Errors
-/// A sentence that says what was expected.
+/// A phrase with the expected form.
 pub(crate) fn count(text: &str) -> Result<u64, String> {
     digits(text).ok_or_else(|| "expected a whole number without a unit".to_owned())
 }
 
-/// Writes a duration in the largest unit that divides it.
+/// Formats a duration in the largest unit that divides it, so that parsing it again gives the same value.
 pub(crate) fn show_duration(duration: Duration) -> String {
     if duration.is_zero() {
         return "0s".to_owned();
@@ -40,7 +40,7 @@ pub(crate) fn show_duration(duration: Duration) -> String {
     show(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX), &DURATION_UNITS)
 }
 
-/// Writes a size in the largest unit that divides it.
+/// Formats a size in the largest unit that divides it.
 pub(crate) fn show_size(bytes: u64) -> String {
     show(bytes, &SIZE_UNITS)
 }
@@ -59,7 +59,7 @@ fn measured(text: &str, units: &[(&str, u64)], expected: &str) -> Result<u64, St
     number.checked_mul(*factor).ok_or_else(|| "too large".to_owned())
 }
 
-/// Digits in groups: `200_000_000`, but neither `_1` nor `1_`.
+/// Parses digits with `_` between groups: `200_000_000`, but neither `_1` nor `1_`.
 fn digits(text: &str) -> Option<u64> {
     if text.split('_').any(|group| group.is_empty() || !group.bytes().all(|b| b.is_ascii_digit())) {
         return None;
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn refusals_say_what_was_expected() {
+    fn errors_say_what_was_expected() {
         for (text, part) in [
             ("", "expected a duration"),
             ("25", "no unit"),
@@ -118,8 +118,8 @@ mod tests {
             ("5S", "`S` is no unit"),
             ("18446744073709551615d", "too large"),
         ] {
-            let refusal = duration(text).expect_err(text);
-            assert!(refusal.contains(part), "{text}: {refusal}");
+            let error = duration(text).expect_err(text);
+            assert!(error.contains(part), "{text}: {error}");
         }
         assert!(size("64MB").expect_err("decimal").contains("`MB` is no unit here"));
     }

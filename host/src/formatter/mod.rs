@@ -1,66 +1,34 @@
-//! Formatters: sandboxed components that turn an event into bytes. The one room that knows wasmtime.
+//! Formatters: sandboxed components that turn an event into bytes.
 //!
-//! Every component, built in or a stranger's, enters by the same door ([`Workbench::check`]) and gets the same
-//! limits; an author's tools stand on the same workbench as the host. Each call runs in a fresh instance on
-//! one of a few threads of its own.
+//! The folders build on one another in this order: [`runtime`] compiles and calls a component, [`admission`] judges it,
+//! [`component_runtime`] joins the two, and [`catalog`] keeps the components that are in use by name. Every component,
+//! built in or from a third party, passes [`ComponentRuntime::check`] and runs within the same limits. Each call gets a
+//! fresh instance, on one of a [`pool`] of threads.
 
-mod bindings;
-mod check;
-mod compile;
-mod error;
-mod folder;
-mod info;
-mod manifest;
+mod admission;
+mod cache;
+mod catalog;
+mod component_runtime;
+mod digest;
 mod pool;
-mod registry;
-mod rendered;
-mod report;
-mod sandbox;
-mod stats;
-mod versions;
-mod watch;
-mod workbench;
+mod runtime;
 
 #[cfg(test)]
 mod tests;
 
-pub use check::exported_contract;
-pub use compile::{CHILD_COMMAND, Compiler, Kept, compile_for_parent, own_key};
-pub use error::{Limit, RenderError};
-pub use folder::read_component;
-pub use info::{
-    FormatterInfo, Instructions, LastError, Limits, LogLevel, LogLine, Numbers, Origin, State, Timings, Traits,
-    VersionInfo,
+pub use admission::{
+    Described, Finding, Join, Kind, Manifest, Rejection, Report, Sample, Severity, Trial, exported_contract, is_name,
 };
-pub use manifest::{Join, Kind, Manifest, Size, is_name};
-pub use registry::{
-    Component, InstallError, Registry, RegistryOptions, Rendering, Which, component_files, forget_unused,
-};
-pub use rendered::{Rendered, RenderedKey};
-pub use report::{Described, Finding, Rejection, Report, Severity, Trial};
-pub use sandbox::{Payload, Verdict};
-pub use versions::Withdrawn;
-pub use workbench::{Loaded, Run, Sample, Workbench, WorkbenchOptions};
-
 #[cfg(fuzzing)]
-pub(crate) use self::{check::fuzzing as fuzz_check, manifest::fuzzing as fuzz_manifest};
-
-/// Lower-case hex.
-fn hex(digest: &[u8; 32]) -> String {
-    use std::fmt::Write as _;
-    digest.iter().fold(String::with_capacity(64), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
-/// `sha256:` and the digest of a component's bytes in lower-case hex.
-pub fn digest_of(bytes: &[u8]) -> String {
-    use sha2::Digest as _;
-    digest_text(&sha2::Sha256::digest(bytes).into())
-}
-
-/// `sha256:` and lower-case hex.
-fn digest_text(digest: &[u8; 32]) -> String {
-    format!("sha256:{}", hex(digest))
-}
+pub(crate) use admission::{fuzz_contract, fuzz_header, fuzz_manifest};
+pub use cache::{RenderCache, RenderKey};
+pub use catalog::{
+    Catalog, CatalogOptions, Component, FormatterInfo, InstallError, Instructions, LastError, Numbers, Origin,
+    Rendering, State, Timings, Traits, VersionInfo, Which, Withdrawn, component_files, read_component,
+};
+pub use component_runtime::{ComponentRuntime, ComponentRuntimeOptions, Loaded, Run};
+pub use digest::digest_of;
+pub use runtime::{
+    CHILD_COMMAND, CodeCache, Compiler, Limit, Limits, LogLevel, LogLine, Payload, RenderError, Size, Verdict,
+    code_cache_key, compile_for_parent,
+};

@@ -1,4 +1,4 @@
-//! The registry with the built-in components, in a folder of its own.
+//! The catalog with the built-in components, in a folder of its own.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::manifest::{Options, is_name};
+use super::admission::Options;
 use super::*;
 use crate::model::event::Event;
 use crate::model::id::EventId;
@@ -14,17 +14,17 @@ use crate::model::settings::SandboxSettings;
 use crate::model::url::TransportKind;
 use crate::{built_in, samples};
 
-fn options(folder: &Path) -> RegistryOptions {
+fn options(folder: &Path) -> CatalogOptions {
     let samples = crate::app::trial_samples();
     let clock = Arc::new(crate::clock::SystemClock::start());
-    RegistryOptions { samples, threads: 2, ..RegistryOptions::in_folder(folder, built_in(), clock) }
+    CatalogOptions { samples, threads: 2, ..CatalogOptions::in_folder(folder, built_in(), clock) }
 }
 
-fn open(folder: &Path) -> Registry {
-    Registry::open(options(folder)).expect("the registry opens")
+fn open(folder: &Path) -> Catalog {
+    Catalog::open(options(folder)).expect("the catalog opens")
 }
 
-/// The plain finding with a description of so many bytes.
+/// The plain sample of a finding, with a description of `bytes` bytes.
 fn finding(bytes: usize) -> Event {
     let plain = samples::plain(crate::model::event::EventType::FindingAdded).expect("the plain sample");
     let mut event: Value = serde_json::from_str(&plain.json).expect("JSON");
@@ -33,14 +33,14 @@ fn finding(bytes: usize) -> Event {
 }
 
 #[tokio::test]
-async fn every_built_in_format_takes_the_largest_event_that_the_api_takes() {
+async fn every_built_in_format_renders_the_largest_event_that_the_api_accepts() {
     let folder = TempDir::new().expect("a folder");
-    let registry = open(folder.path());
+    let catalog = open(folder.path());
     let event = Arc::new(finding(255 * 1024));
-    assert_eq!(registry.ready_names().len(), built_in().len());
-    for name in registry.ready_names() {
-        let component = registry.current(&name).expect("ready");
-        let payload = registry.render(&component, &event, &"{}".into(), TransportKind::Http).await;
+    assert_eq!(catalog.ready_names().len(), built_in().len());
+    for name in catalog.ready_names() {
+        let component = catalog.current(&name).expect("ready");
+        let payload = catalog.render(&component, &event, &"{}".into(), TransportKind::Http).await;
         assert!(payload.is_ok_and(|rendering| !rendering.payload.body.is_empty()), "{name}");
     }
 }
@@ -48,12 +48,12 @@ async fn every_built_in_format_takes_the_largest_event_that_the_api_takes() {
 #[tokio::test]
 async fn the_same_event_gives_the_same_bytes_in_every_call() {
     let folder = TempDir::new().expect("a folder");
-    let registry = open(folder.path());
+    let catalog = open(folder.path());
     for sample in samples::all() {
         let event = samples::event(sample).expect("an event");
-        for name in registry.ready_names() {
-            let first = registry.preview(&name, &event, "{}", TransportKind::Http).await.expect("a run").result;
-            let second = registry.preview(&name, &event, "{}", TransportKind::Http).await.expect("a run").result;
+        for name in catalog.ready_names() {
+            let first = catalog.preview(&name, &event, "{}", TransportKind::Http).await.expect("a run").result;
+            let second = catalog.preview(&name, &event, "{}", TransportKind::Http).await.expect("a run").result;
             assert_eq!(first, second, "{name}, {}", sample.name);
             let fits = matches!(first, Ok(_) | Err(RenderError::Unsupported(_)));
             assert!(fits, "{name}, {}: {first:?}", sample.name);
@@ -64,33 +64,32 @@ async fn the_same_event_gives_the_same_bytes_in_every_call() {
 #[tokio::test]
 async fn a_pinned_component_is_found_again_by_its_digest() {
     let folder = TempDir::new().expect("a folder");
-    let registry = open(folder.path());
-    let name = registry.ready_names().remove(0);
-    let digest = registry.current(&name).expect("ready").digest();
-    assert_eq!(registry.pinned(digest).await.expect("the current one").digest(), digest);
-    assert!(registry.pinned([0; 32]).await.is_none());
-    drop(registry);
-    // As after an upgrade that brought other components: the bytes are in the folder still.
-    let later =
-        Registry::open(RegistryOptions { built_in: &[], ..options(folder.path()) }).expect("the registry opens");
+    let catalog = open(folder.path());
+    let name = catalog.ready_names().remove(0);
+    let digest = catalog.current(&name).expect("ready").digest();
+    assert_eq!(catalog.pinned(digest).await.expect("the current one").digest(), digest);
+    assert!(catalog.pinned([0; 32]).await.is_none());
+    drop(catalog);
+    // As after an upgrade with other components: the bytes are still in the folder.
+    let later = Catalog::open(CatalogOptions { built_in: &[], ..options(folder.path()) }).expect("the catalog opens");
     assert!(later.current(&name).is_none());
-    assert_eq!(later.pinned(digest).await.expect("kept").manifest().name, name);
+    assert_eq!(later.pinned(digest).await.expect("stored").manifest().name, name);
 }
 
 #[tokio::test]
-async fn a_call_that_crosses_a_limit_names_it() {
+async fn a_call_that_exceeds_a_limit_names_it() {
     let folder = TempDir::new().expect("a folder");
     let settings = SandboxSettings { fuel: 10_000, ..SandboxSettings::default() };
     let samples = vec![Sample { name: "a finding".into(), event: finding(10) }];
-    let opened = Registry::open(RegistryOptions { settings, samples, ..options(folder.path()) });
+    let opened = Catalog::open(CatalogOptions { settings, samples, ..options(folder.path()) });
     let error = opened.err().expect("10,000 instructions are too few").to_string();
     assert!(error.contains("limit on instructions, which is 10000"), "{error}");
 }
 
 #[tokio::test]
-async fn who_asks_for_the_same_rendering_shares_one_call() {
-    let rendered = Rendered::default();
-    let key = RenderedKey { event: EventId::generate(), component: [1; 32], rendering: [2; 32] };
+async fn the_same_rendering_is_one_call() {
+    let rendered = RenderCache::default();
+    let key = RenderKey { event: EventId::generate(), component: [1; 32], rendering: [2; 32] };
     let rendering = |body: &'static str| Rendering {
         payload: Payload { content_type: "text/plain".into(), headers: vec![], body: body.into() },
         instead: None,
@@ -99,13 +98,13 @@ async fn who_asks_for_the_same_rendering_shares_one_call() {
     let first = rendered.get_or(key, async { Ok(rendering("first")) }).await.expect("rendered");
     let second = rendered.get_or(key, async { Ok(rendering("second")) }).await.expect("kept");
     assert!(Arc::ptr_eq(&first, &second));
-    let other = RenderedKey { rendering: [3; 32], ..key };
+    let other = RenderKey { rendering: [3; 32], ..key };
     let third = rendered.get_or(other, async { Ok(rendering("third")) }).await.expect("rendered");
     assert_eq!(third.payload.body, "third");
 }
 
 #[test]
-fn a_manifest_is_held_against_its_rules() {
+fn a_manifest_is_checked_against_its_rules() {
     let good = json!({ "name": "x-1", "version": "1.2.3-rc.1", "kind": "line", "join": "newline", "later": true });
     assert_eq!(Manifest::parse(&good.to_string()).expect("good").name, "x-1");
     for (member, value) in [
@@ -128,7 +127,7 @@ fn a_manifest_is_held_against_its_rules() {
 }
 
 #[test]
-fn options_that_the_schema_does_not_name_are_refused() {
+fn options_that_the_schema_does_not_name_are_rejected() {
     let schema = json!({ "type": "object", "properties": { "n": { "type": "integer", "maximum": 3 } } });
     let options = Options::new(&schema).expect("a schema");
     assert!(options.check(&json!({ "n": 3 })).is_empty());

@@ -1,25 +1,30 @@
-//! One walk over a JSON text that refuses members given twice and ends in a digest of the value.
+//! The canonical form of a JSON value and its digest; duplicate members are rejected on the way.
 //!
-//! The value is written into a buffer in a form that has one spelling a value: a tag byte, then the
-//! content with its length before it. A container that is longer than [`INLINE_BYTES`] is replaced by its
-//! SHA-256 as soon as it ends, so that no byte is copied once a level.
+//! One pass over the text writes the value into a buffer in an encoding with exactly one spelling for each value: a tag
+//! byte, the length, the content; members sorted. A container whose encoding is longer than [`INLINE_BYTES`] is
+//! replaced by its SHA-256 as soon as it ends, so that nesting does not copy its bytes once for each level.
 
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use sha2::{Digest as _, Sha256};
 
-use super::{Digest, MAX_DEPTH};
+/// The deepest nesting of arrays and objects.
+pub const MAX_DEPTH: usize = 127;
 
-/// Containers up to this many bytes stay as they are in what is around them.
+/// SHA-256 of a JSON value's canonical form: equal for equal values, whatever their order of members, white space,
+/// escapes and spelling of numbers. Numbers are compared as doubles, or as integers if they fit into 64 bits.
+pub type Digest = [u8; 32];
+
+/// Containers up to this many bytes are embedded in their parent as they are, longer ones as a digest.
 const INLINE_BYTES: usize = 256;
 
-/// How much of a member's name an error repeats, in characters.
+/// An error repeats at most this much of a member's name, in characters.
 const SHOWN_CHARS: usize = 60;
 
-/// A member of an object that is being read: its name, then its value, in the buffer.
+/// A member of an object that is being read; the buffer holds its name, then its value.
 struct Member {
-    /// What members are sorted by first; numbers compare faster than names far apart in memory.
+    /// The first sort key: comparing integers is faster than comparing names scattered in memory.
     hash: u64,
     start: usize,
     name_bytes: usize,
@@ -32,28 +37,28 @@ impl Member {
     }
 }
 
-/// The walk's state.
+/// The state of the pass: the encoding so far and the objects that are still open.
 pub(super) struct Canonical {
     buffer: Vec<u8>,
-    /// Where a container is put together before it replaces its parts in the buffer.
+    /// Scratch space in which a container is assembled before it replaces its parts in `buffer`.
     sorted: Vec<u8>,
-    /// The members of the objects that are open, the innermost last.
+    /// The members of all open objects, those of the innermost last.
     members: Vec<Member>,
     depth: usize,
 }
 
 impl Canonical {
-    /// A walk that begins `depth` levels deep.
+    /// Starts at nesting level `depth`.
     pub(super) fn new(depth: usize) -> Self {
         Self { buffer: Vec::new(), sorted: Vec::new(), members: Vec::new(), depth }
     }
 
-    /// What reads one value.
+    /// The serde seed that reads one value.
     pub(super) fn value(&mut self) -> ValueOf<'_> {
         ValueOf(self)
     }
 
-    /// The digest of the value that was read.
+    /// The digest of the value, once it was read.
     pub(super) fn digest(&self) -> Digest {
         Sha256::digest(&self.buffer).into()
     }
@@ -68,7 +73,7 @@ impl Canonical {
     }
 
     fn number(&mut self, number: f64) {
-        // 2^63 and 2^64 are exact as doubles; what lies below them converts without loss.
+        // 2^63 and 2^64 are exact as doubles, and every whole double below them converts without loss.
         const I64_END: f64 = 9_223_372_036_854_775_808.0;
         const U64_END: f64 = 18_446_744_073_709_551_616.0;
         if number.fract() == 0.0 && (0.0..U64_END).contains(&number) {
@@ -98,7 +103,7 @@ impl Canonical {
         Ok(())
     }
 
-    /// Ends an array whose elements stand in the buffer from `start`.
+    /// Ends an array whose elements are in the buffer from `start`.
     fn end_array(&mut self, start: usize, count: u64) {
         self.sorted.clear();
         Self::tag_and_length(&mut self.sorted, b'[', count);
@@ -106,7 +111,10 @@ impl Canonical {
         self.replace(start);
     }
 
-    /// Ends an object whose members stand in the buffer from `start` and in `members` from `first`.
+    /// Ends an object whose members are in the buffer from `start` and in `members` from `first`.
+    ///
+    /// # Errors
+    /// If two members have the same name.
     fn end_object<E: Error>(&mut self, start: usize, first: usize) -> Result<(), E> {
         let buffer = &self.buffer;
         let members = &mut self.members[first..];
@@ -117,7 +125,7 @@ impl Canonical {
             if pair[0].hash == pair[1].hash && pair[0].name(buffer) == pair[1].name(buffer) {
                 let name = String::from_utf8_lossy(pair[0].name(buffer));
                 let shown: String = name.chars().take(SHOWN_CHARS).collect();
-                return Err(E::custom(format_args!("the member {shown:?} stands twice in one object")));
+                return Err(E::custom(format_args!("duplicate member {shown:?} in one object")));
             }
         }
         self.sorted.clear();
@@ -143,7 +151,7 @@ impl Canonical {
     }
 }
 
-/// FNV-1a, 64 bits: only an order; equal hashes are told apart by the names.
+/// FNV-1a, 64 bits. It only needs to be an order: members with equal hashes are compared by name.
 fn hash(name: &[u8]) -> u64 {
     name.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }

@@ -1,7 +1,7 @@
-//! Reading an object's members one by one, so that one answer can name every fault.
+//! Reads an object member by member and collects faults, so that one response lists everything that is wrong.
 //!
-//! A [`Field`] is a member that was there; one that was not is `None`. So absent, null and a value are
-//! three cases everywhere. Texts that get here passed [`super::check`].
+//! A [`Field`] is a member that is present; an absent one is `None`. So absent, null and a value are three distinct
+//! cases everywhere. The text must have passed [`super::check()`].
 
 use std::borrow::Cow;
 use std::fmt;
@@ -13,20 +13,20 @@ use serde_json::value::RawValue;
 
 use crate::json::fault::{Faults, token};
 
-/// Faults of one kind that one list or object can add; the next ones would tell nothing new.
+/// The most faults of one kind that one list or object adds; further ones would tell the client nothing new.
 pub const MAX_FAULTS: usize = 100;
 
-/// Names longer than this are not repeated in a pointer, in bytes.
+/// Names longer than this many bytes are not repeated in a pointer.
 const MAX_NAME_IN_POINTER: usize = 256;
 
-/// One JSON value with its place in the request.
+/// One JSON value with its JSON pointer into the request.
 #[derive(Clone, Debug)]
 pub struct Field<'a> {
     text: &'a str,
     pointer: String,
 }
 
-/// What kind of value a field has.
+/// The JSON type of a value.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
     /// `null`.
@@ -44,7 +44,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// The kind in a sentence, with its article.
+    /// The type as it reads in a sentence, with its article.
     fn named(self) -> &'static str {
         match self {
             Self::Null => "null",
@@ -58,22 +58,22 @@ impl Kind {
 }
 
 impl<'a> Field<'a> {
-    /// A value and its pointer; the text passed [`super::check`].
+    /// A value and its pointer; the text must have passed [`super::check()`].
     pub fn new(text: &'a str, pointer: impl Into<String>) -> Self {
         Self { text: text.trim_matches([' ', '\t', '\r', '\n']), pointer: pointer.into() }
     }
 
-    /// The value's text as it came in.
+    /// The value's text, unchanged.
     pub fn text(&self) -> &'a str {
         self.text
     }
 
-    /// Where the value is.
+    /// The JSON pointer of the value.
     pub fn pointer(&self) -> &str {
         &self.pointer
     }
 
-    /// What kind of value it is.
+    /// The type, read off the first character: the text is known to be valid.
     pub fn kind(&self) -> Kind {
         match self.text.as_bytes().first() {
             Some(b'{') => Kind::Object,
@@ -85,7 +85,7 @@ impl<'a> Field<'a> {
         }
     }
 
-    /// Whether the value is null.
+    /// Returns true if the value is null.
     pub fn is_null(&self) -> bool {
         self.kind() == Kind::Null
     }
@@ -94,7 +94,7 @@ impl<'a> Field<'a> {
         faults.add(&self.pointer, "wrong_type", format!("{expected} is expected here, not {}", self.kind().named()));
     }
 
-    /// The string; a fault when it is none.
+    /// The string; adds a fault for any other type.
     pub fn string(&self, faults: &mut Faults) -> Option<String> {
         if self.kind() == Kind::String {
             return serde_json::from_str(self.text).ok();
@@ -103,7 +103,7 @@ impl<'a> Field<'a> {
         None
     }
 
-    /// The string, when its length in characters (code points) is in the range, which begins at 1.
+    /// The string, if its length in characters (code points) is in the range, which begins at 1; else adds a fault.
     pub fn bounded_string(&self, length: RangeInclusive<usize>, faults: &mut Faults) -> Option<String> {
         let text = self.string(faults)?;
         let chars = text.chars().count();
@@ -119,7 +119,7 @@ impl<'a> Field<'a> {
         None
     }
 
-    /// The boolean; a fault when it is none.
+    /// The boolean; adds a fault for any other type.
     pub fn boolean(&self, faults: &mut Faults) -> Option<bool> {
         if self.kind() == Kind::Bool {
             return Some(self.text == "true");
@@ -128,7 +128,7 @@ impl<'a> Field<'a> {
         None
     }
 
-    /// The whole number in the range. As in JSON Schema `3.0` is one and `1.5` is not.
+    /// The whole number in the range; else adds a fault. As in JSON Schema, `3.0` is an integer and `1.5` is not.
     pub fn integer(&self, range: RangeInclusive<u32>, faults: &mut Faults) -> Option<u32> {
         let number = match self.kind() {
             Kind::Number => self.text.parse::<f64>().ok(),
@@ -149,25 +149,25 @@ impl<'a> Field<'a> {
         Some(number as u32)
     }
 
-    /// The array's elements; a fault when it is none.
+    /// The array's elements; adds a fault for any other type.
     pub fn elements(&self, faults: &mut Faults) -> Option<Vec<Field<'a>>> {
         if self.kind() != Kind::Array {
             self.wrong_type("a list", faults);
             return None;
         }
         let (elements, _) = super::elements(self.text, usize::MAX).ok()?;
-        let field = |(place, text): (usize, &'a str)| Field::new(text, format!("{}/{place}", self.pointer));
+        let field = |(index, text): (usize, &'a str)| Field::new(text, format!("{}/{index}", self.pointer));
         Some(elements.into_iter().enumerate().map(field).collect())
     }
 
-    /// All members of the object, in their order; a fault when it is none.
+    /// All members of the object in document order; adds a fault for any other type.
     pub fn members(&self, faults: &mut Faults) -> Option<Vec<(String, Field<'a>)>> {
         let mut members = Vec::new();
         self.each_member(faults, |name, text| members.push((name.to_owned(), Field::new(text, self.below(name)))))?;
         Some(members)
     }
 
-    /// The members with these names; any others are passed over.
+    /// The members with these names; any others are ignored.
     pub fn open_object(&self, names: &[&str], faults: &mut Faults) -> Option<Object<'a>> {
         let mut object = Object { pointer: self.pointer.clone(), members: Vec::new() };
         self.each_member(faults, |name, text| {
@@ -178,20 +178,20 @@ impl<'a> Field<'a> {
         Some(object)
     }
 
-    /// The members with these names; any other is a fault, `read_only` or `unknown_field`.
+    /// The members with these names; any other adds a fault, `read_only` or `unknown_field`.
     pub fn object(&self, names: &[&str], read_only: &[&str], faults: &mut Faults) -> Option<Object<'a>> {
         let mut object = Object { pointer: self.pointer.clone(), members: Vec::new() };
-        let mut strays = Faults::new();
-        let mut stray_count = 0;
+        let mut rejected = Faults::new();
+        let mut rejected_count = 0;
         self.each_member(faults, |name, text| {
             if names.contains(&name) {
                 object.members.push((name.to_owned(), Field::new(text, self.below(name))));
-            } else if stray_count < MAX_FAULTS {
-                stray_count += 1;
+            } else if rejected_count < MAX_FAULTS {
+                rejected_count += 1;
                 if read_only.contains(&name) {
-                    strays.add(self.below(name), "read_only", "is set by the host and cannot be given");
+                    rejected.add(self.below(name), "read_only", "is set by the host and cannot be given");
                 } else {
-                    strays.add(
+                    rejected.add(
                         self.below(name),
                         "unknown_field",
                         format!("is not known here; known are {}", list(names)),
@@ -199,11 +199,11 @@ impl<'a> Field<'a> {
                 }
             }
         })?;
-        faults.extend(strays.into_inner());
+        faults.extend(rejected.into_inner());
         Some(object)
     }
 
-    /// The pointer of a member; of this value itself when the name is too long to repeat.
+    /// The pointer of a member, or of this value itself if the name is too long to repeat.
     fn below(&self, name: &str) -> String {
         if name.len() > MAX_NAME_IN_POINTER {
             return self.pointer.clone();
@@ -220,12 +220,12 @@ impl<'a> Field<'a> {
     }
 }
 
-/// Words as a sentence lists them.
+/// Joins words as a sentence lists them.
 pub fn list(names: &[&str]) -> String {
     names.join(", ")
 }
 
-/// The members of an object that somebody asked for.
+/// The members of an object that the caller named.
 #[derive(Debug)]
 pub struct Object<'a> {
     pointer: String,
@@ -233,12 +233,12 @@ pub struct Object<'a> {
 }
 
 impl<'a> Object<'a> {
-    /// The member of this name, if it is there.
+    /// The member of this name, if present.
     pub fn get(&self, name: &str) -> Option<&Field<'a>> {
         self.members.iter().find(|(member, _)| member == name).map(|(_, field)| field)
     }
 
-    /// The member of this name; a fault when it is not there.
+    /// The member of this name; adds the fault `required` if it is absent.
     pub fn require(&self, name: &str, faults: &mut Faults) -> Option<&Field<'a>> {
         let field = self.get(name);
         if field.is_none() {
@@ -273,7 +273,7 @@ impl<'de, F: FnMut(&str, &'de str)> Visitor<'de> for EachMember<F> {
 mod tests {
     use super::*;
 
-    /// What `read` finds wrong, as `pointer code`.
+    /// The faults that `read` adds, as `pointer code`.
     fn faults<T>(text: &str, read: impl FnOnce(&Field<'_>, &mut Faults) -> Option<T>) -> Vec<String> {
         let mut faults = Faults::new();
         read(&Field::new(text, "/x"), &mut faults);
@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn members_that_nobody_knows_are_named_with_escaped_pointers_and_not_without_end() {
+    fn unknown_members_are_listed_with_escaped_pointers_up_to_a_limit() {
         let read = |text: &str| faults(text, |field, faults| field.object(&["a"], &["id"], faults).map(drop));
         assert!(read(r#"{"a":1}"#).is_empty());
         assert_eq!(read(r#"{"b/~":1,"id":2,"a":3}"#), ["/x/b~1~0 unknown_field", "/x/id read_only"]);
@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn elements_and_members_know_their_places() {
+    fn elements_and_members_know_their_pointers() {
         let mut faults = Faults::new();
         let field = Field::new(r#" {"a/b":[1,{"c":2}]} "#, "");
         let members = field.members(&mut faults).expect("an object");

@@ -220,3 +220,49 @@ fn filter(filter: &Filter) -> Value {
         "engagement_ids": filter.engagement_ids,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An entry's text is covered by its authentication code: what an older host wrote has to be read, and read alike.
+    #[test]
+    fn stored_entries_read_as_before() {
+        let actions = [
+            (Action::WebhookCreated, "webhook.created"),
+            (Action::WebhookUpdated, "webhook.updated"),
+            (Action::WebhookDeleted, "webhook.deleted"),
+            (Action::WebhookDisabled, "webhook.disabled"),
+            (Action::SecretRotated, "webhook.secret_rotated"),
+            (Action::WebhookRecovered, "webhook.recovered"),
+            (Action::Redelivered, "delivery.redelivered"),
+            (Action::TokenCreated, "token.created"),
+            (Action::TokenDeleted, "token.deleted"),
+            (Action::FormatterInstalled, "formatter.installed"),
+            (Action::FormatterActivated, "formatter.activated"),
+            (Action::FormatterRolledBack, "formatter.rolled_back"),
+            (Action::FormatterDeleted, "formatter.deleted"),
+            (Action::StoreExported, "store.exported"),
+            (Action::StoreImported, "store.imported"),
+        ];
+        for (action, name) in actions {
+            assert_eq!(serde_json::to_string(&action).expect("encoded"), format!("\"{name}\""));
+            assert_eq!(serde_json::from_str::<Action>(&format!("\"{name}\"")).expect("decoded"), action);
+        }
+        let actors = [r#"{"type":"host"}"#, r#"{"type":"command_line"}"#];
+        assert_eq!(
+            [Actor::Host, Actor::CommandLine].map(|actor| serde_json::to_string(&actor).expect("encoded")),
+            actors
+        );
+        let stored = concat!(
+            r#"{"id":"01020304-0506-7708-890a-0b0c0d0e0f10","sequence":7,"#,
+            r#""actor":{"type":"token","id":"01020304-0506-7708-890a-0b0c0d0e0f11","name":"admin"},"#,
+            r#""action":"webhook.updated","#,
+            r#""target":{"type":"webhook","id":"01020304-0506-7708-890a-0b0c0d0e0f12","name":"team"},"#,
+            r#""changes":[{"field":"retry_count","from":3,"to":5},{"field":"secret"}],"#,
+            r#""created_at":"2026-11-17T10:12:45.120Z"}"#,
+        );
+        let entry: AuditEntry = serde_json::from_str(stored).expect("an entry");
+        assert_eq!(serde_json::to_string(&entry).expect("encoded"), stored);
+    }
+}

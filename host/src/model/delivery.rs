@@ -1,5 +1,7 @@
 //! Deliveries (one event on its way to one webhook) and attempts (one try).
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::id::{AttemptId, DeliveryId, EventId, WebhookId};
@@ -43,6 +45,30 @@ pub struct DeliveryView {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<uuid::Uuid>, nullable = false)]
     pub redelivery_of: Option<DeliveryId>,
+}
+
+/// The next step of a delivery: what the scheduler decided, what the store records, what the circuit breaker looks at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Done: the destination accepted it.
+    Delivered,
+    /// Done: it failed for good. Held and failed deliveries are the dead-letter queue that `recover` reads.
+    Failed {
+        /// The reason to switch the webhook off at once; `None`: the circuit breaker decides.
+        deactivate: Option<String>,
+    },
+    /// Another attempt.
+    Again {
+        /// How long to wait, from the moment at which the step is recorded.
+        after: Duration,
+        /// True if the attempt that was made counts as a retry and for the webhook's health. False for one that was cut
+        /// by a shutdown, was not made, or was a batch that goes out again in halves.
+        counts: bool,
+    },
+    /// Done: the formatter does not render this event type.
+    Skipped,
+    /// The event or the webhook is gone: there is nothing to record.
+    Dropped,
 }
 
 /// The class that an attempt's error begins with.
@@ -110,18 +136,18 @@ pub struct FormatterRef {
     pub digest: String,
 }
 
-/// What a destination answered, as far as a formatter may read it.
+/// A destination's HTTP response, as far as a formatter may read it.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Answer {
+pub struct Response {
     /// The HTTP status.
     pub status: u16,
-    /// At most [`Answer::HEADERS`], their names in lower case; never cookies.
+    /// At most [`Response::HEADERS`], their names in lower case; never cookies.
     pub headers: Vec<(String, String)>,
-    /// The body's first [`Answer::BODY_BYTES`].
+    /// The body's first [`Response::BODY_BYTES`].
     pub body: Vec<u8>,
 }
 
-impl Answer {
+impl Response {
     /// Headers that are kept.
     pub const HEADERS: usize = 64;
     /// Bytes of the body that are kept.

@@ -1,7 +1,7 @@
-//! HTTP headers from outside: which names and values may travel, and text made fit to be shown.
+//! HTTP headers that webhooks and formatters set: the names and values that are accepted, and text cleaned for display.
 
-/// Names that frame the message, belong to one hop or are set by the host (RFC 9110, sections 7.6.1 and
-/// 8.6; the table of delivery headers).
+/// Reserved names: they frame the message (a way to request smuggling), are hop-by-hop (RFC 9110, sections 7.6.1 and
+/// 8.6), or are set by the host.
 const RESERVED: [&str; 12] = [
     "connection",
     "content-encoding",
@@ -17,13 +17,13 @@ const RESERVED: [&str; 12] = [
     "user-agent",
 ];
 
-/// Names that begin so are the host's own, or a proxy's.
+/// Prefixes of names that are the host's own, or a proxy's.
 const RESERVED_PREFIXES: [&str; 3] = ["proxy-", "webhook-", "x-webhook-"];
 
-/// Whether a header of this name may be sent beside the host's own.
+/// Checks that a header of this name may be sent in addition to the host's own.
 ///
 /// # Errors
-/// Why not, to be read after the name.
+/// A clause to stand after the name: the name is not legal, or reserved.
 pub fn check_name(name: &str) -> Result<(), &'static str> {
     let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     if name.is_empty() || !name.bytes().all(token) {
@@ -36,14 +36,15 @@ pub fn check_name(name: &str) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// Whether a header can carry this value: visible ASCII with spaces and tabs between, at most 8 KiB.
+/// True if a header can carry this value: visible ASCII with spaces and tabs in between, at most 8 KiB. Line breaks in
+/// a value would allow header injection.
 pub fn is_legal_value(value: &str) -> bool {
     let legal = |byte: u8| byte == b'\t' || (b' '..=b'~').contains(&byte);
     value.len() <= 8192 && value.bytes().all(legal) && value.trim_matches([' ', '\t']) == value
 }
 
-/// A text from outside made fit for a log line or a message: control and direction characters become
-/// spaces, and it is cut at `most` bytes with a mark.
+/// Third-party text, cleaned for a log line or a message: control characters and bidirectional overrides become spaces,
+/// and text beyond `most` bytes is replaced by `…`.
 pub fn printable(text: &str, most: usize) -> String {
     let mut cut = text.len().min(most);
     while !text.is_char_boundary(cut) {
@@ -64,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn framing_names_and_our_own_are_refused() {
+    fn framing_names_and_the_hosts_own_are_rejected() {
         for name in [
             "Host",
             "content-LENGTH",
@@ -84,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn values_that_end_a_line_are_refused() {
+    fn values_that_end_a_line_are_rejected() {
         for value in ["a\r\nb", "a\0", "é", " padded"] {
             assert!(!is_legal_value(value), "{value:?}");
         }

@@ -5,10 +5,12 @@
 //! a time is always an argument.
 
 pub mod audit;
+pub mod breaker;
 pub mod delivery;
 pub mod event;
 pub mod header;
 pub mod id;
+pub mod retry;
 pub mod secret;
 pub mod settings;
 pub mod time;

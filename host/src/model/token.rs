@@ -31,3 +31,19 @@ pub struct Token {
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stored_token_reads_as_before() {
+        let stored = r#"{"id":"01020304-0506-7708-890a-0b0c0d0e0f10","name":"ci","role":"ingest","created_at":"2026-11-17T10:12:45.120Z"}"#;
+        let token: Token = serde_json::from_str(stored).expect("a token");
+        assert_eq!(token.role, Role::Ingest);
+        assert_eq!(serde_json::to_string(&token).expect("encoded"), stored);
+        let names =
+            [Role::Admin, Role::Pentester, Role::Ingest].map(|role| serde_json::to_string(&role).expect("encoded"));
+        assert_eq!(names, [r#""admin""#, r#""pentester""#, r#""ingest""#]);
+    }
+}

@@ -1,17 +1,19 @@
-//! Where a webhook sends to: a URL that was judged by its parts, never by its text.
+//! Delivery URLs, checked by their parsed parts and never by their text, since one address has many spellings. This is
+//! the first defence against SSRF.
 
 use std::fmt;
 
 use url::{Host, ParseError, Url};
 
-/// The longest URL that is taken, in bytes, as given and as serialised.
+/// The longest URL that is accepted, in bytes, both as given and as serialised.
 pub const MAX_URL_BYTES: usize = 8192;
 
-/// An absolute URL of one of the [`Scheme`]s without userinfo and fragment, as the WHATWG URL Standard serialises
-/// it. Its path and query may be a credential, as with many chats' webhooks: `Debug` shows neither.
+/// An absolute URL of one of the [`Scheme`]s, without userinfo and fragment, as the WHATWG URL Standard serialises it.
+/// Path and query may be a credential, as with the webhooks of many chat services, so `Debug` shows neither.
 ///
-/// That standard leaves the host of a scheme that it does not know as it was written, so the host of a syslog URL is
-/// parsed and written here as it would be for `https`: an address is an address, however it was spelled.
+/// The standard leaves the host of a scheme that it does not know as it was written. The host of a syslog URL is
+/// therefore parsed and serialised here as it would be for `https`, so that every spelling of an IP address is
+/// recognised as one.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct DeliveryUrl {
     url: Url,
@@ -19,47 +21,48 @@ pub struct DeliveryUrl {
     host: Host,
 }
 
-/// How deliveries travel.
+/// The scheme of a delivery URL, and with it the protocol.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Scheme {
     /// HTTP in the clear.
     Http,
     /// HTTP over TLS.
     Https,
-    /// One message a datagram (RFC 5426).
+    /// Syslog over UDP: one message per datagram (RFC 5426).
     SyslogUdp,
-    /// A stream of framed messages (RFC 6587).
+    /// Syslog over TCP: a stream of framed messages (RFC 6587).
     SyslogTcp(Framing),
-    /// The same over TLS. RFC 5425 knows counts only; common collectors take lines there, some nothing else.
+    /// Syslog over TLS. RFC 5425 defines octet counting only, but common collectors accept line feeds too, some only
+    /// these.
     SyslogTls(Framing),
 }
 
-/// How messages are told apart in a stream (RFC 6587, section 3.4).
+/// The framing of messages in a stream (RFC 6587, section 3.4).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Framing {
-    /// The message's length in bytes and a space in front of it.
+    /// Each message is preceded by its length in bytes and a space.
     OctetCounting,
-    /// A line feed after it, for old collectors.
+    /// Each message is followed by a line feed, for old collectors.
     LineFeed,
 }
 
-/// How a payload travels, as far as a formatter is told.
+/// The kind of transport, as a formatter sees it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub enum TransportKind {
-    /// As the body of a request.
+    /// The payload is the body of an HTTP request.
     #[default]
     Http,
-    /// As one syslog message in a datagram.
+    /// The payload is a syslog message, sent in a datagram.
     SyslogDatagram,
-    /// As one syslog message of a stream.
+    /// The payload is a syslog message, sent in a stream.
     SyslogStream,
 }
 
 impl TransportKind {
-    /// Every one.
+    /// Every kind.
     pub const ALL: [Self; 3] = [Self::Http, Self::SyslogDatagram, Self::SyslogStream];
 
-    /// The name by which a preview asks for it.
+    /// The name in the API's previews: `http`, `syslog+udp` or `syslog+tcp`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Http => "http",
@@ -68,13 +71,13 @@ impl TransportKind {
         }
     }
 
-    /// The one of this name; `syslog+tls` is a stream too.
+    /// The kind with this [`name`](Self::name). `syslog+tls` is accepted too, as a stream.
     pub fn from_name(name: &str) -> Option<Self> {
         let name = if name == "syslog+tls" { "syslog+tcp" } else { name };
         Self::ALL.into_iter().find(|transport_kind| transport_kind.name() == name)
     }
 
-    /// What a formatter is told: `http` or `syslog`.
+    /// The `transport` of the formatter's context: `http` or `syslog`.
     pub fn transport(self) -> &'static str {
         match self {
             Self::Http => "http",
@@ -82,8 +85,9 @@ impl TransportKind {
         }
     }
 
-    /// The most bytes that one message may have. Receivers should take 2048 in a datagram (RFC 5426, section 3.2); of a
-    /// stream 8192 (RFC 5425, section 4.3.1), of which common ones read the rest of a longer one as a new message.
+    /// The most bytes that one message may have; `None` without a limit. Receivers should accept 2048 bytes in a
+    /// datagram (RFC 5426, section 3.2) and 8192 in a stream (RFC 5425, section 4.3.1). Common receivers read the rest
+    /// of a longer message as a new one, so a stream's limit stays below theirs.
     pub fn max_bytes(self) -> Option<u32> {
         match self {
             Self::Http => None,
@@ -94,7 +98,7 @@ impl TransportKind {
 }
 
 impl Scheme {
-    /// What stands before `://`.
+    /// The text before `://`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Http => "http",
@@ -105,7 +109,8 @@ impl Scheme {
         }
     }
 
-    /// The port where none is given: IANA's, for syslog over TCP that of RFC 3195, which collectors took over.
+    /// The port of a URL without one: IANA's assignment. For syslog over TCP it is that of RFC 3195, which collectors
+    /// adopted.
     pub fn default_port(self) -> u16 {
         match self {
             Self::Http => 80,
@@ -116,12 +121,12 @@ impl Scheme {
         }
     }
 
-    /// Whether it goes over TLS.
+    /// True for the schemes with TLS.
     pub fn is_tls(self) -> bool {
         matches!(self, Self::Https | Self::SyslogTls(_))
     }
 
-    /// How messages are told apart, where there is a stream of them.
+    /// The framing; `None` for schemes that are not a stream of messages.
     pub fn framing(self) -> Option<Framing> {
         match self {
             Self::SyslogTcp(framing) | Self::SyslogTls(framing) => Some(framing),
@@ -129,12 +134,12 @@ impl Scheme {
         }
     }
 
-    /// Whether it is a syslog transport.
+    /// True for the syslog schemes.
     pub fn is_syslog(self) -> bool {
         self.transport_kind() != TransportKind::Http
     }
 
-    /// What a formatter is told of it.
+    /// The kind of transport, as a formatter sees it.
     pub fn transport_kind(self) -> TransportKind {
         match self {
             Self::Http | Self::Https => TransportKind::Http,
@@ -144,19 +149,19 @@ impl Scheme {
     }
 }
 
-/// Why a text is no destination.
+/// Why a text is not a delivery URL. `Display` is for API clients: the cause, and where there is one, the remedy.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum UrlError {
-    /// It is no absolute URL.
+    /// Not an absolute URL.
     #[error("this is not an absolute URL, as in https://example.com/hook")]
     Invalid,
-    /// More than [`MAX_URL_BYTES`].
+    /// Longer than [`MAX_URL_BYTES`].
     #[error("a URL has at most {MAX_URL_BYTES} bytes")]
     TooLong,
-    /// Another scheme than those that deliveries go over.
+    /// A scheme that deliveries do not use.
     #[error("deliveries go over https://, http://, syslog+tls://, syslog+tcp:// or syslog+udp://")]
     Scheme,
-    /// A name or password before the host.
+    /// A user name or password before the host.
     #[error("a user name or password in the URL is not sent: put it into the Authorization header")]
     Userinfo,
     /// Port 0, or one above 65535.
@@ -165,19 +170,19 @@ pub enum UrlError {
     /// An IPv6 zone, as in `[fe80::1%eth0]`.
     #[error("an IPv6 address with a zone (%) cannot be delivered to")]
     Zone,
-    /// No host, or one that no name server knows.
+    /// No host, or one that is neither a host name nor an IP address.
     #[error("the host is neither a host name nor an IP address")]
     Host,
-    /// Anything after `#`.
+    /// A fragment, the part after `#`.
     #[error("a fragment (what follows #) is never sent: leave it out")]
     Fragment,
-    /// A backslash before the query, which some read as a slash and others do not.
+    /// A backslash before the query. Parsers disagree whether it is a slash, which SSRF attacks exploit.
     #[error("a backslash is no part of a URL: write %5C or /")]
     Backslash,
-    /// A syslog URL with more than a host and a port.
+    /// A syslog URL with a path.
     #[error("a syslog URL has a host and a port and nothing more, as in syslog+tcp://siem.example.com:601")]
     SyslogPath,
-    /// Something after `?` that no syslog transport knows.
+    /// A syslog URL with an unknown query.
     #[error(
         "after ? only framing=octet-counting or framing=lf may stand, and only with syslog+tcp:// and syslog+tls://"
     )]
@@ -185,7 +190,7 @@ pub enum UrlError {
 }
 
 impl UrlError {
-    /// The stable word for programs.
+    /// The API's error code.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Invalid | Self::Backslash => "invalid_url",
@@ -203,16 +208,16 @@ impl UrlError {
 }
 
 impl DeliveryUrl {
-    /// Takes any spelling that the URL Standard understands.
+    /// Parses any spelling that the URL Standard accepts.
     ///
     /// # Errors
-    /// The first thing about it that cannot be delivered to.
+    /// The first reason why the text is not a delivery URL.
     pub fn parse(text: &str) -> Result<Self, UrlError> {
         if text.len() > MAX_URL_BYTES {
             return Err(UrlError::TooLong);
         }
-        let url = Url::parse(text).map_err(|error| refusal(text, error))?;
-        // The scheme first: of another one, the host is not even parsed as an address.
+        let url = Url::parse(text).map_err(|error| parse_error(text, error))?;
+        // The scheme is checked first, since the host of an unknown scheme would not be parsed as an address.
         let scheme = match url.scheme() {
             "http" => Scheme::Http,
             "https" => Scheme::Https,
@@ -241,25 +246,25 @@ impl DeliveryUrl {
         if matches!(&host, Host::Domain(name) if !is_host_name(name)) {
             return Err(UrlError::Host);
         }
-        let url = if scheme.is_syslog() { collector(&url, scheme, &host)? } else { url };
-        // Percent-encoding may have made it longer.
+        let url = if scheme.is_syslog() { syslog_url(&url, scheme, &host)? } else { url };
+        // Percent-encoding may have made the URL longer.
         if url.as_str().len() > MAX_URL_BYTES {
             return Err(UrlError::TooLong);
         }
         Ok(Self { url, scheme, host })
     }
 
-    /// The whole URL, for the request, the store and those who may read it.
+    /// The whole URL, secrets in path and query included: for the request, the store and authorised readers only.
     pub fn expose(&self) -> &str {
         self.url.as_str()
     }
 
-    /// How deliveries travel.
+    /// The scheme, and for syslog streams the framing.
     pub fn scheme(&self) -> Scheme {
         self.scheme
     }
 
-    /// The host: an address where the text spelled one in any way, else a name in lower-case ASCII.
+    /// The host: an address if the text spelled one in any way, otherwise a name in lower-case ASCII.
     pub fn host(&self) -> Host<&str> {
         match &self.host {
             Host::Domain(name) => Host::Domain(name),
@@ -268,7 +273,7 @@ impl DeliveryUrl {
         }
     }
 
-    /// The port, given or the scheme's own.
+    /// The URL's port, or the scheme's default port.
     pub fn port(&self) -> u16 {
         self.url.port().unwrap_or(self.scheme.default_port())
     }
@@ -280,7 +285,7 @@ impl fmt::Debug for DeliveryUrl {
     }
 }
 
-/// The framing that a stream's URL asks for.
+/// The framing in the query of a syslog stream's URL; octet counting by default.
 fn framing(url: &Url) -> Result<Framing, UrlError> {
     match url.query() {
         None | Some("framing=octet-counting") => Ok(Framing::OctetCounting),
@@ -289,8 +294,8 @@ fn framing(url: &Url) -> Result<Framing, UrlError> {
     }
 }
 
-/// A syslog URL in its one spelling.
-fn collector(url: &Url, scheme: Scheme, host: &Host) -> Result<Url, UrlError> {
+/// The canonical form of a syslog URL, with the port always written out.
+fn syslog_url(url: &Url, scheme: Scheme, host: &Host) -> Result<Url, UrlError> {
     if !matches!(url.path(), "" | "/") || url.cannot_be_a_base() {
         return Err(UrlError::SyslogPath);
     }
@@ -302,7 +307,7 @@ fn collector(url: &Url, scheme: Scheme, host: &Host) -> Result<Url, UrlError> {
     Url::parse(&format!("{}://{host}:{port}{query}", scheme.as_str())).map_err(|_| UrlError::Invalid)
 }
 
-fn refusal(text: &str, error: ParseError) -> UrlError {
+fn parse_error(text: &str, error: ParseError) -> UrlError {
     match error {
         ParseError::InvalidPort => UrlError::Port,
         ParseError::InvalidIpv6Address if text.contains('%') => UrlError::Zone,
@@ -315,8 +320,8 @@ fn refusal(text: &str, error: ParseError) -> UrlError {
     }
 }
 
-/// Labels of letters, digits, `-` and `_` (RFC 1123, section 2.1; the underscore is seen in the wild),
-/// perhaps with the root's dot at the end.
+/// True for labels of letters, digits, `-` and `_`, with an optional dot at the end (RFC 1123, section 2.1; underscores
+/// occur in practice).
 fn is_host_name(name: &str) -> bool {
     let name = name.strip_suffix('.').unwrap_or(name);
     let label = |label: &str| {
@@ -330,7 +335,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn is_shown_as_the_url_standard_serialises_it() {
+    fn a_url_is_serialised_as_the_url_standard_says() {
         for (given, shown) in [
             ("https://Example.COM", "https://example.com/"),
             ("HTTP://example.com:80/a b?c=d e", "http://example.com/a%20b?c=d%20e"),
@@ -381,7 +386,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_delivered_to_is_refused_by_name() {
+    fn what_is_not_a_delivery_url_is_rejected_with_its_reason() {
         for (text, error) in [
             ("", UrlError::Invalid),
             ("example.com/hook", UrlError::Invalid),
@@ -433,7 +438,7 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_url_and_one_more() {
+    fn the_longest_url_is_accepted_and_a_longer_one_rejected() {
         let of = |bytes: usize| format!("https://example.com/{}", "a".repeat(bytes - "https://example.com/".len()));
         assert!(DeliveryUrl::parse(&of(MAX_URL_BYTES)).is_ok());
         assert_eq!(DeliveryUrl::parse(&of(MAX_URL_BYTES + 1)), Err(UrlError::TooLong));
@@ -442,7 +447,7 @@ mod tests {
     }
 
     #[test]
-    fn path_and_query_do_not_show_in_debug() {
+    fn debug_shows_neither_path_nor_query() {
         let url = DeliveryUrl::parse("https://hooks.example:8443/services/T0/B0/canary?key=canary").expect("url");
         assert_eq!(format!("{url:?}"), "https://hooks.example/[redacted]");
     }

@@ -1,46 +1,39 @@
-//! One webhook's queue as far as it is in memory. Pure: no clock, no store.
+//! A lane: the in-memory window of one webhook's queue. Pure: no clock, no store.
 //!
-//! The queue itself is on the disk. A lane holds a window on its beginning: everything up to the
-//! horizon, or all of it when it is `complete`. What is queued beyond the horizon stays on the disk until
-//! the window is nearly empty, so a dead destination's backlog costs no memory.
+//! The queue itself is on the disk. The window covers its beginning: everything up to the horizon, or all of it when it is
+//! `complete`. Entries beyond the horizon stay on the disk until the window is nearly empty, so the backlog of a dead
+//! destination costs no memory.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use super::pace::Pace;
+use crate::delivery::Claim;
 use crate::model::event::Event;
 use crate::model::url::DeliveryUrl;
 use crate::model::webhook::Batch;
 use crate::store::{DueEntry, DueItem, DueKey};
 
-/// Deliveries in one window, about.
+/// Deliveries in one window, roughly.
 pub(super) const WINDOW: usize = 1024;
-/// With fewer than these the next piece is loaded.
+/// With fewer deliveries than this the next page is loaded.
 const LOW: usize = 128;
-/// Deliveries that one load asks for, about.
+/// Deliveries in a page, roughly.
 const LOAD: usize = 256;
-
-/// A delivery taken from a lane.
-#[derive(Debug)]
-pub(super) struct Claim {
-    pub(super) key: DueKey,
-    pub(super) item: DueItem,
-    pub(super) event: Option<Arc<Event>>,
-}
 
 type Waiting = VecDeque<(DueItem, Option<Arc<Event>>)>;
 
-/// An entry of which something was claimed.
+/// An entry of which at least one delivery was claimed.
 #[derive(Debug)]
 struct Open {
-    /// Its deliveries that are not done, as far as this lane still has them.
+    /// Its deliveries that are not done, of those that this lane still has.
     left: usize,
-    /// Whether the lane still has all of them: then the entry is done with the last.
+    /// True while the lane has all of them: then the entry is done with the last one.
     whole: bool,
 }
 
-/// The window.
+/// One webhook's window, with its pace and its standing.
 #[derive(Debug)]
 pub(super) struct Lane {
     activation: u32,
@@ -49,28 +42,28 @@ pub(super) struct Lane {
     horizon: Option<DueKey>,
     complete: bool,
     loading: bool,
-    /// Entries of which something was claimed.
+    /// Entries of which at least one delivery was claimed.
     open: HashMap<DueKey, Open>,
-    /// Requests under way.
+    /// Requests in flight.
     pub(super) in_flight: usize,
-    /// What the pace is about.
+    /// The destination that the pace belongs to.
     url: Option<DeliveryUrl>,
-    /// How fast it may be sent to.
+    /// How fast the destination may be sent to.
     pub(super) pace: Pace,
-    /// How many deliveries one request may carry.
+    /// The webhook's batching; `None`: one delivery a request.
     pub(super) batch: Option<Batch>,
-    /// Whether the webhook is active and its formatter loaded.
+    /// True while the webhook is active and its formatter loaded.
     pub(super) runnable: bool,
-    /// Whether its last attempt was taken: then its attempts are not counted among those that may wait in vain.
-    pub(super) proven: bool,
-    /// Whether it stands in the list of ready lanes, or waits for a place among the unproven.
+    /// True if the last attempt was delivered: then attempts need none of the permits that unhealthy webhooks share.
+    pub(super) healthy: bool,
+    /// True while it stands in the list of ready lanes, or waits for a permit among the unproven.
     pub(super) listed: bool,
     /// The earliest timer that is set for it, in milliseconds of the steady clock.
     pub(super) timer: Option<i64>,
 }
 
 impl Lane {
-    /// A lane whose queue is empty, or not looked at yet.
+    /// A lane of an empty queue (`complete`), or of one that was not read yet.
     pub(super) fn new(activation: u32, complete: bool) -> Self {
         Self {
             activation,
@@ -85,7 +78,7 @@ impl Lane {
             pace: Pace::default(),
             batch: None,
             runnable: false,
-            proven: false,
+            healthy: false,
             listed: false,
             timer: None,
         }
@@ -95,17 +88,17 @@ impl Lane {
         self.activation
     }
 
-    /// Begins a new activation: what waits under the old one is held, on the disk.
+    /// Begins a new activation: deliveries queued under the old one are held, on the disk.
     pub(super) fn begin(&mut self, activation: u32) {
         if self.activation != activation {
             self.activation = activation;
             self.pace.forget_pause();
-            // What was asked for again while it was off waits under the new activation already.
+            // Deliveries recovered while it was off are queued under the new activation already.
             self.unload();
         }
     }
 
-    /// Where its requests go.
+    /// Sets the destination; another one starts without the pauses of the one before.
     pub(super) fn aim(&mut self, url: &DeliveryUrl) {
         if self.url.as_ref() != Some(url) {
             self.url = Some(url.clone());
@@ -113,7 +106,7 @@ impl Lane {
         }
     }
 
-    /// Lets go of what waits; it stays on the disk.
+    /// Empties the window; the queue stays on the disk.
     pub(super) fn unload(&mut self) {
         for (key, waiting) in std::mem::take(&mut self.window) {
             if let Some(open) = self.open.get_mut(&key) {
@@ -127,7 +120,7 @@ impl Lane {
         self.loading = false;
     }
 
-    /// Takes what was just queued, if it lies within the window.
+    /// Adds an entry that was just queued, if it lies within the window.
     pub(super) fn insert(&mut self, entry: DueEntry) {
         let within = self.complete || self.horizon.is_some_and(|horizon| entry.key <= horizon);
         if entry.key.activation != self.activation || !within || entry.items.is_empty() {
@@ -138,7 +131,7 @@ impl Lane {
         self.shrink();
     }
 
-    /// Keeps the window small. Not while a piece is loaded: what lies between would be missed.
+    /// Keeps the window small. Not while a page is being loaded: entries between the two would be missed.
     fn shrink(&mut self) {
         while self.items > WINDOW && !self.loading {
             let Some((key, waiting)) = self.window.pop_last() else { return };
@@ -152,7 +145,7 @@ impl Lane {
         }
     }
 
-    /// Where the next piece begins, when one is needed: after this key, or at the beginning.
+    /// The key after which the next page begins (`None` inside: at the beginning), when a page is needed.
     pub(super) fn wants_load(&mut self) -> Option<Option<DueKey>> {
         if self.complete || self.loading || !self.runnable || self.items >= LOW.max(self.most()) {
             return None;
@@ -161,7 +154,7 @@ impl Lane {
         Some(self.horizon)
     }
 
-    /// How many deliveries to load at a time, about.
+    /// How many deliveries to load at a time, roughly.
     pub(super) fn load(&self) -> usize {
         LOAD.max(self.most())
     }
@@ -171,7 +164,7 @@ impl Lane {
         self.batch.map_or(1, |batch| batch.max_events as usize)
     }
 
-    /// Takes a piece that was loaded.
+    /// Adds a page that was loaded.
     pub(super) fn loaded(&mut self, entries: Vec<DueEntry>, complete: bool) {
         if !self.loading {
             return;
@@ -195,28 +188,28 @@ impl Lane {
     pub(super) fn next_due(&self, now_ms: i64, longest_wait_ms: i64) -> Option<i64> {
         let key = self.next(now_ms, longest_wait_ms)?;
         let due = if key.due_ms > now_ms.saturating_add(longest_wait_ms) { now_ms } else { key.due_ms };
-        // Others may join, unless it went out with others before, or there are enough, or more on the disk.
+        // More deliveries may join the batch, unless it was sent before, is full, or has more behind it on the disk.
         let waits = |batch: &Batch| !self.is_kept(key) && self.complete && self.items < batch.max_events as usize;
         let wait = self.batch.filter(waits).map_or(0, |batch| i64::from(batch.max_wait_ms));
         Some(due.saturating_add(wait).max(self.pace.ready_at()))
     }
 
-    /// Whether what stands in an entry was sent before: then it stays together.
+    /// Returns true if an entry's deliveries were sent before: then they stay together.
     fn is_kept(&self, key: DueKey) -> bool {
         let first = self.window.get(&key).and_then(VecDeque::front);
-        first.is_some_and(|(item, _)| item.pin.is_some())
+        first.is_some_and(|(item, _)| item.sent.is_again())
     }
 
-    /// The entry whose turn is next: the first, unless one is due later than any wait could be. That one was queued
-    /// before the wall clock was set back: it is due now, and must not wait behind retries of since then.
+    /// The next entry: the first, unless one is due later than any wait can be. That one was queued before the wall clock
+    /// was set back: it is due now, and must not wait behind retries that were queued since.
     fn next(&self, now_ms: i64, longest_wait_ms: i64) -> Option<DueKey> {
         let (last, _) = self.window.last_key_value()?;
         let out_of_reach = last.due_ms > now_ms.saturating_add(longest_wait_ms);
         if out_of_reach { Some(*last) } else { self.window.first_key_value().map(|(key, _)| *key) }
     }
 
-    /// Takes what the next request carries: one delivery, or as many as the webhook's batches may have and are there.
-    /// What was sent together before goes together again.
+    /// Claims the deliveries of the next request: one, or as many as are there and fit into a batch. Deliveries that were
+    /// sent together go together again.
     pub(super) fn claim(&mut self, now_ms: i64, longest_wait_ms: i64) -> Vec<Claim> {
         let mut claims = Vec::new();
         let Some(first) = self.next(now_ms, longest_wait_ms) else { return claims };
@@ -247,24 +240,24 @@ impl Lane {
         Some(Claim { key, item, event })
     }
 
-    /// Takes back what was claimed and not sent: its turn is next. Of several the last first.
+    /// Takes back a delivery that was claimed and not sent; it is next. Give back the last of several first.
     pub(super) fn give_back(&mut self, key: DueKey, item: DueItem) {
         if key.activation == self.activation {
             self.window.entry(key).or_default().push_front((item, None));
             self.items += 1;
         } else if let Some(open) = self.open.get_mut(&key) {
-            // Held since, on the disk.
+            // It is held since then, on the disk.
             open.whole = false;
             self.finished(key);
         }
     }
 
     /// A request is over.
-    pub(super) fn landed(&mut self) {
+    pub(super) fn request_finished(&mut self) {
         self.in_flight = self.in_flight.saturating_sub(1);
     }
 
-    /// A claimed delivery is done; the entry that is done with it, if it is.
+    /// A claimed delivery is done. Returns its entry's key if that entry is done with it.
     pub(super) fn finished(&mut self, key: DueKey) -> Option<DueKey> {
         let open = self.open.get_mut(&key)?;
         open.left = open.left.saturating_sub(1);
@@ -279,9 +272,10 @@ impl Lane {
 mod tests {
     use super::*;
     use crate::model::id::{DeliveryId, EventId, WebhookId};
+    use crate::store::Sent;
 
     fn key(webhook: WebhookId, due_ms: i64) -> DueKey {
-        DueKey { webhook, activation: 0, due_ms, seq: 0 }
+        DueKey { webhook, activation: 0, rank: 0, due_ms, seq: 0 }
     }
 
     fn entry(key: DueKey, items: usize) -> DueEntry {
@@ -291,7 +285,7 @@ mod tests {
             delivery: DeliveryId::generate(),
             attempt: 1,
             earlier: 0,
-            pin: None,
+            sent: Sent::Never,
         };
         DueEntry { key, items: (0..items).map(|_| (item(), None)).collect() }
     }
@@ -307,7 +301,7 @@ mod tests {
             std::iter::from_fn(|| lane.claim(0, i64::MAX).pop()).map(|claim| claim.key.due_ms).collect();
         assert_eq!(claims, [10, 20, 20]);
         assert_eq!(lane.in_flight, 3);
-        (0..3).for_each(|_| lane.landed());
+        (0..3).for_each(|_| lane.request_finished());
         assert_eq!(lane.finished(key(webhook, 20)), None);
         assert_eq!(lane.finished(key(webhook, 10)), Some(key(webhook, 10)));
         assert_eq!(lane.finished(key(webhook, 20)), Some(key(webhook, 20)));
@@ -327,7 +321,7 @@ mod tests {
         for claim in claims.split_off(1).into_iter().rev() {
             lane.give_back(claim.key, claim.item);
         }
-        lane.landed();
+        lane.request_finished();
         assert_eq!(lane.finished(key), None);
         let again = lane.claim(20, 1000);
         assert_eq!(again.iter().map(|claim| claim.item.delivery).collect::<Vec<_>>()[..2], deliveries[1..]);
@@ -378,7 +372,7 @@ mod tests {
         let mut lane = Lane::new(0, false);
         lane.runnable = true;
         assert_eq!(lane.wants_load(), Some(None));
-        // Committed before the load looked: it comes with the load. After it: the change follows the load.
+        // Committed before the load's read, it comes with the page; committed after it, its change follows the page.
         lane.insert(entry(key(webhook, 1), 1));
         lane.loaded(vec![entry(key(webhook, 1), 1)], true);
         lane.insert(entry(key(webhook, 2), 1));
@@ -399,7 +393,7 @@ mod tests {
         assert_eq!(lane.wants_load(), Some(None), "what was recovered meanwhile waits there");
         lane.loaded(Vec::new(), true);
         assert!(lane.claim(0, i64::MAX).is_empty());
-        // The entry's other delivery is not done: the entry stays, for whoever asks for what is held.
+        // The entry's other delivery is not done: the entry stays, for a later recovery.
         assert_eq!(lane.finished(claim.key), None);
         lane.insert(entry(key(webhook, 2), 1));
         assert!(lane.claim(0, i64::MAX).is_empty(), "queued under the old activation");
@@ -448,7 +442,7 @@ mod tests {
         let (webhook, mut lane) = batching();
         let mut again = entry(key(webhook, 50), 2);
         for (item, _) in &mut again.items {
-            item.pin = Some(crate::store::Pin { component: [1; 32], rendering: [2; 32] });
+            item.sent = Sent::Before(Some(crate::store::Pin { component: [1; 32], rendering: [2; 32] }));
         }
         lane.insert(entry(key(webhook, 40), 1));
         lane.insert(again);

@@ -1,7 +1,9 @@
-//! How fast one webhook may be sent to: what its owner allows, and what its destination asked for. Pure: no clock.
+//! Pace: how fast one webhook may be sent to, by its rate limit and by its destination's requests to slow down. Pure: no
+//! clock.
 //!
-//! A destination that asked for a pause has said how fast is too fast, not how fast it may be. What follows a pause is sent
-//! as far apart as the pause was long, and a fifth less whenever some were taken in a row.
+//! A destination that asks for a pause says which rate is too high, not which one is right. After a pause, attempts are
+//! spaced as far apart as the pause was long, and the spacing shrinks by a fifth after every few that are delivered in a
+//! row: multiplicative decrease at once, a gentle increase after it, as in congestion control.
 
 use std::collections::VecDeque;
 
@@ -9,9 +11,9 @@ use crate::model::webhook::RateLimit;
 
 /// Attempts after a pause are at most so far apart, in milliseconds.
 pub(super) const LONGEST_SPACING: i64 = 5_000;
-/// So many must be taken at one spacing before a shorter one is tried.
+/// Attempts that must be delivered at one spacing before a shorter one is tried.
 const IN_A_ROW: u32 = 8;
-/// What is closer than this is not kept apart.
+/// A spacing below this is dropped, in milliseconds.
 const SHORTEST_SPACING: i64 = 50;
 
 /// The pace of one lane, in milliseconds of the steady clock.
@@ -20,17 +22,17 @@ pub(super) struct Pace {
     limit: Option<RateLimit>,
     /// When the last attempts were begun: as many as the limit counts.
     begun: VecDeque<i64>,
-    /// Until when the destination wants nothing.
+    /// The end of the pause that the destination asked for.
     paused_until: Option<i64>,
-    /// How far apart attempts are begun since the last pause; 0 when it does not matter any more.
+    /// Spacing of attempts since the last pause; 0: none.
     spacing: i64,
     last_begun: Option<i64>,
-    /// How many were taken at this spacing.
+    /// Attempts delivered in a row at this spacing.
     in_a_row: u32,
 }
 
 impl Pace {
-    /// Takes the owner's limit. What was begun under another counts.
+    /// Sets the webhook's rate limit. Attempts begun under the one before count.
     pub(super) fn limit(&mut self, limit: Option<RateLimit>) {
         if self.limit == limit {
             return;
@@ -48,15 +50,15 @@ impl Pace {
         }
     }
 
-    /// The destination asked for a pause; a longer one that it asked for before goes on.
+    /// The destination asked for a pause. It never shortens one that is under way.
     pub(super) fn pause(&mut self, now_ms: i64, pause_ms: i64) {
         self.paused_until = self.paused_until.max(Some(now_ms.saturating_add(pause_ms)));
         self.spacing = self.spacing.max(pause_ms.min(LONGEST_SPACING));
         self.in_a_row = 0;
     }
 
-    /// An attempt was taken.
-    pub(super) fn taken(&mut self) {
+    /// An attempt was delivered.
+    pub(super) fn accepted(&mut self) {
         self.in_a_row = self.in_a_row.saturating_add(1);
         if self.spacing > 0 && self.in_a_row >= IN_A_ROW {
             self.in_a_row = 0;
@@ -65,17 +67,17 @@ impl Pace {
         }
     }
 
-    /// Another destination: what the one before asked for is over.
+    /// The destination changed: the pauses of the one before are over.
     pub(super) fn forget_pause(&mut self) {
         self.paused_until = None;
         self.spacing = 0;
     }
 
-    /// The earliest time for the next attempt, as far as the pace goes.
+    /// The earliest time for the next attempt, by the pace alone.
     pub(super) fn ready_at(&self) -> i64 {
         let paused = self.paused_until.unwrap_or(i64::MIN);
         let limited = self.limit.and_then(|limit| {
-            // The window is any stretch of so many seconds: the oldest of the last `count` must have left it.
+            // A sliding window: the oldest of the last `count` attempts must have left it.
             let full = self.begun.len() >= limit.count as usize;
             self.begun.front().filter(|_| full).map(|first| first.saturating_add(i64::from(limit.per_seconds) * 1000))
         });
@@ -130,25 +132,25 @@ mod tests {
         assert_eq!(pace.ready_at(), i64::MIN);
     }
 
-    /// A destination that takes one in a second, and of what comes sooner asks for a second's pause: few attempts are
-    /// wasted on it, and the pace does not stay slow when it is no longer needed.
+    /// A destination that accepts one request a second and asks for a second's pause otherwise: few attempts are wasted on
+    /// it, and the spacing goes once it is no longer needed.
     #[test]
-    fn what_follows_a_pause_finds_a_pace_that_is_taken() {
-        let (mut pace, mut now, mut taken_at, mut refused) = (Pace::default(), 0, i64::MIN / 2, 0);
+    fn spacing_after_a_pause_finds_a_rate_that_is_accepted() {
+        let (mut pace, mut now, mut accepted_at, mut rejected) = (Pace::default(), 0, i64::MIN / 2, 0);
         for _ in 0..1_000 {
             now = pace.ready_at().max(now + 1);
             pace.begin(now);
-            if now - taken_at >= 1_000 {
-                taken_at = now;
-                pace.taken();
+            if now - accepted_at >= 1_000 {
+                accepted_at = now;
+                pace.accepted();
             } else {
-                refused += 1;
+                rejected += 1;
                 pace.pause(now, 1_000);
             }
         }
-        assert!(refused < 130, "{refused} of 1000 were refused");
+        assert!(rejected < 130, "{rejected} of 1000 were rejected");
         for _ in 0..30 * IN_A_ROW {
-            pace.taken();
+            pace.accepted();
         }
         assert_eq!(pace.spacing, 0);
     }

@@ -1,4 +1,4 @@
-//! The loop.
+//! The scheduler's loop: it hears, wakes lanes that are due, and claims in turn.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet, VecDeque};
@@ -10,72 +10,77 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
-use super::attempt::{self, Finished};
-use super::decide::longest_wait;
-use super::lane::{Claim, Lane};
-use super::{Courier, Message};
+use super::inbox::Message;
+use super::lane::Lane;
+use crate::delivery::{self, AttemptResult, Claim, Deliver, Ending, Finished};
+use crate::model::delivery::Step;
 use crate::model::id::{DeliveryId, WebhookId};
+use crate::model::retry::longest_wait;
 use crate::model::settings::DeliverySettings;
-use crate::store::{Change, DueEntry, Outcome, Step};
+use crate::model::time::Clock;
+use crate::store::{Change, DueEntry, Outcome, Store};
+use crate::telemetry::Telemetry;
 
-/// Outcomes that may wait for the disk before nothing more is claimed.
+/// Backpressure: with more outcomes than this waiting for the disk, nothing more is claimed.
 const UNRECORDED: usize = 8192;
 /// Messages taken in one go before lanes get their turn.
 const MESSAGES: usize = 1024;
 
+/// What the loop needs beside the pipeline.
+pub(super) struct Context {
+    pub(super) store: Arc<Store>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) telemetry: Arc<Telemetry>,
+    pub(super) settings: DeliverySettings,
+    /// The runtime of attempts.
+    pub(super) deliveries: Handle,
+}
+
 /// The loop's state. Only the loop touches it.
-pub(super) struct Run {
-    courier: Arc<Courier>,
-    settings: DeliverySettings,
-    deliveries: Handle,
+pub(super) struct Run<D> {
+    deliver: Arc<D>,
+    context: Context,
     messages: UnboundedSender<Message>,
     lanes: HashMap<WebhookId, Lane>,
-    /// Lanes that may have something to claim now, each once; taken in turn.
+    /// Lanes that may have something to claim now, each once; served round robin.
     ready: VecDeque<WebhookId>,
-    /// When lanes that wait are to be looked at again, in milliseconds of the steady clock.
+    /// When waiting lanes are to be looked at again, in milliseconds of the steady clock.
     timers: BinaryHeap<Reverse<(i64, WebhookId)>>,
     in_flight: HashMap<DeliveryId, (WebhookId, AbortHandle)>,
     /// Requests that carry them.
     requests: usize,
-    /// Those of them that go to lanes whose last attempt was not taken.
-    doubtful: HashSet<DeliveryId>,
-    /// Ready lanes that wait for one of these to end.
-    parked: VecDeque<WebhookId>,
+    /// Those of them that go to unhealthy webhooks, by their first delivery.
+    unproven: HashSet<DeliveryId>,
+    /// Ready lanes of unhealthy webhooks that wait for one of these to end.
+    waiting_unproven: VecDeque<WebhookId>,
     unrecorded: usize,
     /// Deleted webhooks whose attempts are being aborted.
     forgetting: HashMap<WebhookId, (usize, Vec<oneshot::Sender<()>>)>,
     draining: Vec<oneshot::Sender<()>>,
 }
 
-impl Run {
-    pub(super) fn new(
-        courier: Arc<Courier>,
-        settings: DeliverySettings,
-        deliveries: Handle,
-        messages: UnboundedSender<Message>,
-    ) -> Self {
+impl<D: Deliver> Run<D> {
+    pub(super) fn new(deliver: Arc<D>, context: Context, messages: UnboundedSender<Message>) -> Self {
         let mut run = Self {
-            courier,
-            settings,
-            deliveries,
+            deliver,
+            context,
             messages,
             lanes: HashMap::new(),
             ready: VecDeque::new(),
             timers: BinaryHeap::new(),
             in_flight: HashMap::new(),
             requests: 0,
-            doubtful: HashSet::new(),
-            parked: VecDeque::new(),
+            unproven: HashSet::new(),
+            waiting_unproven: VecDeque::new(),
             unrecorded: 0,
             forgetting: HashMap::new(),
             draining: Vec::new(),
         };
-        // Whatever has no outcome is due again.
-        for webhook in run.courier.store.webhooks().newest_first() {
+        // Claims live in memory only, so every delivery without an outcome is due again.
+        for webhook in run.context.store.webhooks().newest_first() {
             let health = webhook.health.values();
-            let proven = health.last_success_at.is_some() && health.last_success_at >= health.last_failure_at;
             let mut lane = Lane::new(webhook.activation, false);
-            lane.proven = proven;
+            lane.healthy = health.last_success_at.is_some() && health.last_success_at >= health.last_failure_at;
             run.lanes.insert(webhook.id, lane);
             run.look_again(webhook.id);
         }
@@ -84,7 +89,7 @@ impl Run {
 
     pub(super) async fn run(mut self, mut messages: UnboundedReceiver<Message>) {
         loop {
-            let now = self.courier.clock.steady_ms();
+            let now = self.context.clock.steady_ms();
             self.wake(now);
             self.claim();
             self.answer_drained();
@@ -135,9 +140,9 @@ impl Run {
         }
     }
 
-    /// A webhook was created, changed or deleted: is its lane as the webhook says?
+    /// Brings a lane in line with its webhook, which was created, changed or deleted.
     fn look_again(&mut self, id: WebhookId) {
-        let table = self.courier.store.webhooks();
+        let table = self.context.store.webhooks();
         let Some(webhook) = table.get(id) else {
             self.lanes.remove(&id);
             return;
@@ -149,9 +154,12 @@ impl Run {
             lane.unload();
         }
         let format = &webhook.config.format;
-        let loaded = self.courier.has_formatter(format);
-        if active && !loaded && self.courier.registry.is_settled() {
-            tracing::warn!(webhook = %id, format, "a webhook's formatter is not loaded: its deliveries are held until it is");
+        let loaded = self.deliver.has_formatter(format);
+        if active && !loaded && self.deliver.is_settled() {
+            tracing::warn!(
+                webhook = %id, format,
+                "a webhook's formatter is not loaded, so its deliveries stay pending; install the formatter or change the webhook's format"
+            );
         }
         lane.runnable = active && loaded;
         lane.pace.limit(webhook.config.rate_limit);
@@ -162,16 +170,16 @@ impl Run {
 
     /// Lists a lane that has something to claim, sets a timer for one that waits, loads what is missing.
     fn touch(&mut self, id: WebhookId) {
-        let now = self.courier.clock.steady_ms();
-        let longest = i64::try_from(longest_wait(&self.settings.retry).as_millis()).unwrap_or(i64::MAX);
+        let now = self.context.clock.steady_ms();
+        let longest = i64::try_from(longest_wait(&self.context.settings.retry).as_millis()).unwrap_or(i64::MAX);
         let Some(lane) = self.lanes.get_mut(&id) else { return };
         if !lane.runnable {
             return;
         }
         if let Some(after) = lane.wants_load() {
-            self.courier.store.load_due(id, lane.activation(), after, lane.load());
+            self.context.store.load_due(id, lane.activation(), after, lane.load());
         }
-        if lane.listed || lane.in_flight >= self.settings.webhook_concurrency {
+        if lane.listed || lane.in_flight >= self.context.settings.webhook_concurrency {
             return;
         }
         match lane.next_due(now, longest) {
@@ -200,45 +208,43 @@ impl Run {
         }
     }
 
-    /// Starts attempts: one of each ready lane in turn, as long as there is room.
+    /// Starts attempts: one of each ready lane in turn, as long as there are permits.
     fn claim(&mut self) {
-        let longest = i64::try_from(longest_wait(&self.settings.retry).as_millis()).unwrap_or(i64::MAX);
-        let places = places_for_doubtful(self.settings.concurrency);
-        // A place that is free is one lane's of those that wait for it.
-        for _ in self.doubtful.len()..places {
-            self.ready.extend(self.parked.pop_front());
+        let longest = i64::try_from(longest_wait(&self.context.settings.retry).as_millis()).unwrap_or(i64::MAX);
+        let permits = permits_for_unproven(self.context.settings.concurrency);
+        for _ in self.unproven.len()..permits {
+            self.ready.extend(self.waiting_unproven.pop_front());
         }
         while self.draining.is_empty()
-            && self.requests < self.settings.concurrency
+            && self.requests < self.context.settings.concurrency
             && self.unrecorded < UNRECORDED
             && let Some(id) = self.ready.pop_front()
         {
-            // The time of this very moment, as `touch` has it: with an older one a lane could be listed and
-            // turned away for ever.
-            let now = self.courier.clock.steady_ms();
+            // The time as `touch` reads it: with an older one a lane could be listed and turned away again and again.
+            let now = self.context.clock.steady_ms();
             let Some(lane) = self.lanes.get_mut(&id) else { continue };
-            if !lane.proven && self.doubtful.len() >= places {
-                self.parked.push_back(id);
+            if !lane.healthy && self.unproven.len() >= permits {
+                self.waiting_unproven.push_back(id);
                 continue;
             }
             lane.listed = false;
-            let doubtful = !lane.proven;
+            let unproven = !lane.healthy;
             let may = lane.runnable
-                && lane.in_flight < self.settings.webhook_concurrency
+                && lane.in_flight < self.context.settings.webhook_concurrency
                 && lane.next_due(now, longest).is_some_and(|due| due <= now);
             if may {
                 let claims = lane.claim(now, longest);
                 lane.pace.begin(now);
-                self.start(id, claims, doubtful);
+                self.start(id, claims, unproven);
             }
             self.touch(id);
         }
-        self.courier.telemetry.set_in_flight(self.in_flight.len());
+        self.context.telemetry.set_in_flight(self.in_flight.len());
     }
 
     /// Starts the attempt at what was claimed together.
-    fn start(&mut self, id: WebhookId, claims: Vec<Claim>, doubtful: bool) {
-        // Recovered while its attempt from before was still under way: what that comes to decides.
+    fn start(&mut self, id: WebhookId, claims: Vec<Claim>, unproven: bool) {
+        // Recovered while its earlier attempt is still under way: that attempt's outcome decides.
         let (again, claims): (Vec<_>, Vec<_>) =
             claims.into_iter().partition(|claim| self.in_flight.contains_key(&claim.item.delivery));
         let Some(lane) = self.lanes.get_mut(&id) else { return };
@@ -246,19 +252,23 @@ impl Run {
             .into_iter()
             .map(|Claim { key, item, .. }| {
                 tracing::debug!(webhook = %id, delivery = %item.delivery, entry = ?key, "already under way");
-                Outcome { webhook: id, item, attempt: None, step: Step::Dropped, closes: lane.finished(key) }
+                Outcome::new(id, item, None, Step::Dropped, lane.finished(key))
             })
             .collect();
         let Some(first) = claims.first().map(|claim| claim.item.delivery) else {
-            lane.landed();
+            lane.request_finished();
             return self.record(dropped);
         };
         let deliveries: Vec<_> = claims.iter().map(|claim| claim.item.delivery).collect();
-        let task = attempt::start(&self.courier, &self.deliveries, id, claims, self.messages.clone());
+        let messages = self.messages.clone();
+        // A scheduler that is gone means that the process ends; the deliveries are queued on the disk.
+        let done = move |finished| drop(messages.send(Message::Finished(finished)));
+        let Context { store, clock, deliveries: runtime, .. } = &self.context;
+        let task = delivery::spawn(&self.deliver, store, runtime, id, claims, clock.now(), done);
         self.in_flight.extend(deliveries.into_iter().map(|delivery| (delivery, (id, task.clone()))));
         self.requests += 1;
-        if doubtful {
-            self.doubtful.insert(first);
+        if unproven {
+            self.unproven.insert(first);
         }
         self.record(dropped);
     }
@@ -266,34 +276,40 @@ impl Run {
     fn finished(&mut self, mut finished: Finished) {
         let webhook = finished.webhook;
         self.requests = self.requests.saturating_sub(1);
-        let unsent = std::mem::take(&mut finished.unsent);
-        for item in finished.parts.iter().map(|part| &part.item).chain(unsent.iter().map(|(_, item)| item)) {
-            self.in_flight.remove(&item.delivery);
-            self.doubtful.remove(&item.delivery);
+        for result in &finished.results {
+            self.in_flight.remove(&result.claim.item.delivery);
+            self.unproven.remove(&result.claim.item.delivery);
         }
         if let Some((left, waiting)) = self.forgetting.get_mut(&webhook) {
-            *left = left.saturating_sub(finished.parts.len() + unsent.len());
+            *left = left.saturating_sub(finished.results.len());
             if *left == 0 {
                 waiting.drain(..).for_each(answer);
                 self.forgetting.remove(&webhook);
             }
         }
         let Some(lane) = self.lanes.get_mut(&webhook) else { return };
-        lane.landed();
-        if let Some(pause) = finished.pause(&self.settings) {
+        lane.request_finished();
+        if let Some(pause) = finished.pause(&self.context.settings.retry) {
             let pause = i64::try_from(pause.as_millis()).unwrap_or(i64::MAX);
-            lane.pace.pause(self.courier.clock.steady_ms(), pause);
+            lane.pace.pause(self.context.clock.steady_ms(), pause);
         }
-        for (key, item) in unsent.into_iter().rev() {
-            lane.give_back(key, item);
+        let results = std::mem::take(&mut finished.results);
+        let (unsent, mut sent): (Vec<AttemptResult>, Vec<_>) =
+            results.into_iter().partition(|result| matches!(result.ending, Ending::Unsent));
+        for AttemptResult { claim, .. } in unsent.into_iter().rev() {
+            lane.give_back(claim.key, claim.item);
         }
-        let closes = finished.parts.iter().map(|part| lane.finished(part.key)).collect();
-        let outcomes = self.courier.conclude(&self.settings, finished, closes);
+        for result in &mut sent {
+            result.closes = lane.finished(result.claim.key);
+        }
+        finished.results = sent;
+        let policy = &self.context.settings.retry;
+        let outcomes = delivery::outcomes(finished, policy, self.context.clock.now(), fastrand::f64());
         let attempts = outcomes.iter().filter_map(|outcome| outcome.attempt.as_ref());
-        if let Some(taken) = attempts.map(|attempt| attempt.success).reduce(|a, b| a || b) {
-            lane.proven = taken;
-            if taken {
-                lane.pace.taken();
+        if let Some(success) = attempts.map(|attempt| attempt.success).reduce(|a, b| a || b) {
+            lane.healthy = success;
+            if success {
+                lane.pace.accepted();
             }
         }
         self.record(outcomes);
@@ -303,7 +319,7 @@ impl Run {
     fn record(&mut self, outcomes: Vec<Outcome>) {
         if !outcomes.is_empty() {
             self.unrecorded += outcomes.len();
-            self.courier.store.record(outcomes);
+            self.context.store.record(outcomes);
         }
     }
 
@@ -326,20 +342,20 @@ impl Run {
     }
 
     fn draining_done(&mut self) {
-        // The list stays: once draining, nothing more is ever claimed.
+        // The list stays non-empty: once draining, nothing more is claimed.
         let (never, _) = oneshot::channel();
         let waiting = std::mem::replace(&mut self.draining, vec![never]);
         waiting.into_iter().for_each(answer);
     }
 }
 
-/// Attempts that may be in flight to destinations of which nobody knows whether they answer. The rest of the places is
-/// for those that took their last delivery: however many are dead, they cost these no more than that.
-fn places_for_doubtful(concurrency: usize) -> usize {
+/// Unhealthy webhooks cannot use all concurrency: those whose last attempt failed, or that had none yet, share 75 % of it.
+/// The rest is kept for the healthy ones, however many destinations are dead.
+fn permits_for_unproven(concurrency: usize) -> usize {
     concurrency - concurrency / 4
 }
 
-/// Whoever asked may have stopped waiting.
+/// Answers a request; the caller may have stopped waiting.
 fn answer(done: oneshot::Sender<()>) {
     let _ = done.send(());
 }

@@ -8,7 +8,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::engine::Txn;
 use super::keys::{self, DueKey};
-use super::record::{self, Answered, Counts, DueItem, EventRecord, Slot};
+use super::record::{self, Answered, Counts, DueItem, EventRecord, Sent, Slot};
 use super::writer::Writer;
 use super::{AcceptError, Acceptance, Accepted, DueEntry, StoreError};
 use crate::model::event::{Event, NewEvent};
@@ -70,7 +70,7 @@ impl Group {
         for ((webhook, activation), mut items) in std::mem::take(&mut self.queued) {
             while !items.is_empty() {
                 let rest = items.split_off(items.len().min(ENTRY_ITEMS));
-                let key = DueKey { webhook, activation, due_ms, seq: writer.seq() };
+                let key = DueKey { webhook, activation, rank: 0, due_ms, seq: writer.seq() };
                 let stored: Vec<&DueItem> = items.iter().map(|(item, _)| item).collect();
                 self.txn.put(key.encode(), record::pack_queue(&stored));
                 self.due.push(DueEntry { key, items });
@@ -291,7 +291,7 @@ fn put_event(group: &mut Group, token: TokenId, event: Event, digest: [u8; 32], 
             delivery: slot.delivery,
             attempt: 1,
             earlier: 0,
-            pin: None,
+            sent: Sent::Never,
         };
         group.queued.entry((slot.webhook, slot.activation)).or_default().push((item, Some(Arc::clone(&event))));
     }

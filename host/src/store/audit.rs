@@ -215,3 +215,21 @@ pub(super) fn page(
     entries.truncate(limit);
     Ok(Some((entries, more)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The bytes of both records and an entry's code, as they are on existing disks.
+    #[test]
+    fn entries_are_chained_and_written_as_before() {
+        let code = code(&[1; 32], &[2; 32], "{}");
+        let ends = Ends { removed: 1, removed_code: [1; 32], last: 300, last_code: code };
+        let written = [record::pack(&ends), record::pack(&Linked { text: "{}".into(), code })];
+        let pinned = [
+            "01a9767b36010101010101010101010101010101010101010101010101010101010101010101ac02568926049a509d604b52cde1b0017f3018052283953a3796e1edb5dad65f667d",
+            "0146e6031c027b7d568926049a509d604b52cde1b0017f3018052283953a3796e1edb5dad65f667d",
+        ];
+        assert_eq!(written.map(|bytes| data_encoding::HEXLOWER.encode(&bytes)), pinned);
+    }
+}

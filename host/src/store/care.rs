@@ -10,7 +10,9 @@ use serde::Serialize;
 use super::audit::{Chain, ChainReport};
 use super::engine::{Bulk, Engine, Txn};
 use super::keys::{self, DueKey};
-use super::record::{self, Answered, Counters, Counts, DueItem, Entries, EventRecord, Further, Progress, SlotState};
+use super::record::{
+    self, Answered, Counters, Counts, DueItem, Entries, EventRecord, Further, Progress, Sent, SlotState,
+};
 use super::vault::Vault;
 use super::{OpenError, StoreError, export, manage, open};
 use crate::model::audit::{Action, Actor, AuditEvent};
@@ -26,25 +28,6 @@ pub(super) const CACHE_BYTES: u64 = 64 * 1024 * 1024;
 const REQUEUE: usize = 256;
 /// Events looked at in one go.
 const PIECE: usize = 512;
-
-/// The kinds of records, as people call them.
-const KINDS: &[(u8, &str)] = &[
-    (b'm', "facts about the store"),
-    (keys::WEBHOOK, "webhooks"),
-    (keys::COUNTERS, "webhooks' counters"),
-    (keys::TOKEN, "tokens"),
-    (keys::EVENT, "events"),
-    (keys::STATE, "delivery states"),
-    (keys::FURTHER, "redeliveries"),
-    (keys::REDELIVERY, "redelivery index"),
-    (keys::DUE, "queue entries"),
-    (keys::ATTEMPTS, "pieces of history"),
-    (keys::ACCEPTED, "acceptance index"),
-    (keys::IDEMPOTENCY, "idempotency keys"),
-    (keys::EXPIRY, "expiry index"),
-    (keys::AUDIT, "audit log"),
-    (keys::TOMBSTONE, "deleted webhooks"),
-];
 
 /// A stopped host's store.
 pub struct Care {
@@ -155,9 +138,9 @@ impl Care {
             *damaged += u64::from(!readable(key, value, &self.vault));
             true
         })?;
-        for &(tag, kind) in KINDS {
-            let (records, damaged) = kinds.remove(&tag).unwrap_or_default();
-            report.kinds.push(KindReport { kind, records, damaged });
+        for kind in keys::KINDS {
+            let (records, damaged) = kinds.remove(&kind.tag).unwrap_or_default();
+            report.kinds.push(KindReport { kind: kind.name, records, damaged });
         }
         let (records, damaged) = kinds.into_values().fold((0, 0), |all, kind| (all.0 + kind.0, all.1 + kind.1));
         if records > 0 {
@@ -165,11 +148,14 @@ impl Care {
         }
         let counts = self.engine.get(&keys::meta(record::COUNTS))?;
         let counts: Counts = counts.and_then(|bytes| record::unpack(&bytes).ok()).unwrap_or_default();
-        let there = |name: &str| report.kinds.iter().find(|kind| kind.kind == name).map_or(0, |kind| kind.records);
+        let there = |tag: u8| {
+            let kinds = keys::KINDS.iter().zip(&report.kinds);
+            kinds.filter(|(kind, _)| kind.tag == tag).map(|(_, found)| found.records).sum()
+        };
         report.missing = Missing {
-            events: counts.events.saturating_sub(there("events")),
-            webhooks: counts.webhooks.saturating_sub(there("webhooks")),
-            tokens: counts.tokens.saturating_sub(there("tokens")),
+            events: counts.events.saturating_sub(there(keys::EVENT)),
+            webhooks: counts.webhooks.saturating_sub(there(keys::WEBHOOK)),
+            tokens: counts.tokens.saturating_sub(there(keys::TOKEN)),
             journal: self.engine.damaged(),
         };
         lost(&self.engine, &mut |lost| {
@@ -278,7 +264,7 @@ fn size(folder: &Path) -> std::io::Result<u64> {
 fn readable(key: &[u8], value: &[u8], vault: &Vault) -> bool {
     let id = keys::id_of(key).map(WebhookId::from_bytes);
     match key.first().copied().unwrap_or_default() {
-        b'm' => record::is_whole(value),
+        keys::META => record::is_whole(value),
         keys::WEBHOOK => id.is_some_and(|id| manage::read_webhook(id, value, HealthValues::default(), vault).is_some()),
         keys::COUNTERS => Counters::unpack(value).is_ok(),
         keys::TOKEN => record::unpack_json::<Token>(value).is_ok(),
@@ -300,7 +286,7 @@ fn readable(key: &[u8], value: &[u8], vault: &Vault) -> bool {
 /// right key; the audit log stays as it is.
 fn is_useless(key: &[u8], value: &[u8], vault: &Vault) -> bool {
     let tag = key.first().copied().unwrap_or_default();
-    !matches!(tag, b'm' | keys::WEBHOOK | keys::TOKEN | keys::AUDIT) && !readable(key, value, vault)
+    !matches!(tag, keys::META | keys::WEBHOOK | keys::TOKEN | keys::AUDIT) && !readable(key, value, vault)
 }
 
 /// Adds a line to the audit log of a store that nobody else has open.
@@ -346,8 +332,10 @@ pub(super) fn repair(engine: &Engine, vault: &Vault, now: Timestamp) -> Result<R
     let mut seq = open::next_run(engine)? << 32;
     lost(engine, &mut |lost| {
         for some in lost.chunks(REQUEUE) {
-            seq += 1;
-            let (txn, _) = requeue(engine, some, now.unix_ms(), seq)?;
+            let (txn, _) = requeue(engine, some, now.unix_ms(), || {
+                seq += 1;
+                seq
+            })?;
             engine.commit(&[&txn])?;
         }
         repaired.requeued += lost.len() as u64;
@@ -356,29 +344,39 @@ pub(super) fn repair(engine: &Engine, vault: &Vault, now: Timestamp) -> Result<R
     Ok(repaired)
 }
 
-/// What queues these deliveries again, one entry for each webhook and activation; with the entries.
-pub(super) fn requeue(engine: &Engine, lost: &[Lost], due_ms: i64, seq: u64) -> Result<(Txn, Entries), StoreError> {
+/// The changes that queue these deliveries again, one entry for each webhook and activation; with the entries. `next_seq`
+/// gives a number that no entry had before.
+pub(super) fn requeue(
+    engine: &Engine,
+    lost: &[Lost],
+    due_ms: i64,
+    mut next_seq: impl FnMut() -> u64,
+) -> Result<(Txn, Entries), StoreError> {
     let mut txn = Txn::default();
-    let mut entries: BTreeMap<DueKey, Vec<DueItem>> = BTreeMap::new();
+    let mut entries: BTreeMap<(WebhookId, u32), (DueKey, Vec<DueItem>)> = BTreeMap::new();
     for Lost { event, place, webhook, delivery, state } in lost {
-        let key = DueKey { webhook: *webhook, activation: state.activation, due_ms, seq };
-        let attempts = state.attempts;
-        let item =
-            DueItem { event: *event, slot: *place, delivery: *delivery, attempt: attempts + 1, earlier: 0, pin: None };
         let mut states = match txn.written(&keys::state(*event)) {
             Some(bytes) => record::unpack(bytes).unwrap_or_default(),
             None => states_of(engine, *event)?,
         };
-        // Whoever has dealt with it meanwhile was right.
+        // The concurrent write wins.
         let Some(now) = states.get_mut(*place as usize).filter(|now| **now == *state) else { continue };
-        now.queued = Some(seq);
+        let (webhook, activation) = (*webhook, state.activation);
+        let (key, items) = entries
+            .entry((webhook, activation))
+            .or_insert_with(|| (DueKey { webhook, activation, rank: 0, due_ms, seq: next_seq() }, Vec::new()));
+        now.queued = Some(key.seq);
         txn.put(keys::state(*event), record::pack(&states));
-        entries.entry(key).or_default().push(item);
+        // The entry knew the attempts of earlier rounds and the state does not. Taken as retries they could leave none, and
+        // the first failure would be the last; so a new round begins.
+        let earlier = state.attempts;
+        let sent = Sent::Never;
+        items.push(DueItem { event: *event, slot: *place, delivery: *delivery, attempt: earlier + 1, earlier, sent });
     }
-    for (key, items) in &entries {
+    for (key, items) in entries.values() {
         txn.put(key.encode(), record::pack_queue(&items.iter().collect::<Vec<_>>()));
     }
-    Ok((txn, entries.into_iter().collect()))
+    Ok((txn, entries.into_values().collect()))
 }
 
 fn states_of(engine: &Engine, event: EventId) -> Result<Vec<SlotState>, StoreError> {

@@ -23,10 +23,6 @@ use crate::model::time::Timestamp;
 const VERSION: u32 = 1;
 /// Records read in one go; between two of them the store may be written to, closed or opened again.
 const PIECE: usize = 512;
-/// The kinds of records in the order of the stream. What queues deliveries comes before what tells how far they are:
-/// a running host goes on meanwhile, and what was queued after it was looked at is queued again by the import.
-const ORDER: &[u8] = b"mwctzudsfleraix";
-
 /// One line.
 #[derive(Serialize, Deserialize)]
 #[serde(untagged, deny_unknown_fields)]
@@ -97,7 +93,7 @@ pub(super) fn write(
     if !put(&Line::Head { heraldry_export: VERSION, schema: keys::SCHEMA, created_at: now }) {
         return Ok(());
     }
-    for &tag in ORDER {
+    for tag in keys::exported() {
         let mut after: Option<Vec<u8>> = None;
         loop {
             let mut piece = Vec::new();
@@ -223,6 +219,7 @@ fn read(
     put: &mut dyn FnMut(Vec<u8>, Vec<u8>) -> Result<(), StoreError>,
 ) -> Result<Vec<File>, ImportError> {
     let mut hash = Sha256::new();
+    let exported = keys::exported();
     let mut files = Vec::new();
     let (mut number, mut text) = (0_u64, Vec::new());
     loop {
@@ -247,7 +244,7 @@ fn read(
             Line::Record { k, v } if number > 1 => {
                 let key = STANDARD.decode(k).map_err(|_| malformed())?;
                 let value = STANDARD.decode(v).map_err(|_| malformed())?;
-                if !key.first().is_some_and(|tag| ORDER.contains(tag)) {
+                if !key.first().is_some_and(|tag| exported.contains(tag)) {
                     return Err(malformed());
                 }
                 put(key, value)?;
@@ -325,7 +322,7 @@ pub(crate) mod fuzzing {
     fn accepted(mut stream: &[u8]) -> Option<(usize, usize)> {
         let (mut imported, mut records) = (Imported::default(), 0);
         let mut put = |key: Vec<u8>, _| {
-            assert!(ORDER.contains(&key[0]));
+            assert!(keys::exported().contains(&key[0]));
             records += 1;
             Ok(())
         };

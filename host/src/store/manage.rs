@@ -399,3 +399,20 @@ impl Writer {
         Ok(chosen)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A webhook's record with everything that it may have, and one with nothing of it, as they are on existing disks.
+    #[test]
+    fn a_webhook_is_written_as_before() {
+        let full = r#"{"name":"team","url":[1],"secret":[2],"event_types":["report_ready","finding_added"],"format":"json","sealed_options":[3],"headers":[["X-A",[4]]],"min_severity":"high","engagement_ids":["e"],"rate_limit":{"count":10,"per_seconds":1},"tls":{"ca":"corp","client_cert":"us"},"batch":{"max_events":10,"max_wait_ms":100},"retry_count":3,"timeout_ms":5000,"activity":{"tripped":"why"},"revision":7,"epoch":2,"created_at":"2026-11-17T10:12:45.120Z","updated_at":"2026-11-17T10:12:46.120Z","old_secrets":[[[5],1800000000000]]}"#;
+        let bare = r#"{"name":"team","url":[1],"secret":null,"event_types":[],"format":"json","format_options":"{}","sealed_options":null,"headers":[],"min_severity":null,"engagement_ids":null,"retry_count":3,"timeout_ms":5000,"activity":"off_by_admin","revision":7,"epoch":0,"created_at":"2026-11-17T10:12:45.120Z","updated_at":"2026-11-17T10:12:46.120Z"}"#;
+        for text in [full, bare] {
+            let record: WebhookRecord = serde_json::from_str(text).expect("a webhook");
+            assert_eq!(serde_json::to_string(&record).expect("encoded"), text);
+        }
+        assert_eq!(serde_json::to_string(&ActivityRecord::Active).expect("encoded"), r#""active""#);
+    }
+}

@@ -15,6 +15,7 @@ mod hand;
 mod journal;
 mod keys;
 mod manage;
+mod migrate;
 mod open;
 mod outcome;
 mod read;
@@ -37,7 +38,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::model::audit::{Actor, AuditEntry, AuditEvent};
-use crate::model::delivery::{Attempt, DeliveryView};
+use crate::model::delivery::{Attempt, DeliveryView, Step};
 use crate::model::event::{Event, NewEvent};
 use crate::model::id::{AuditId, DeliveryId, EventId, TokenId, WebhookId};
 use crate::model::secret::Secret;
@@ -50,7 +51,7 @@ pub use care::{Care, CheckReport, CompactError, KindReport, Missing, Repaired};
 pub use export::{ImportError, Imported, import};
 pub use keys::DueKey;
 pub use read::{AttemptPage, AttemptQuery, AttemptsError};
-pub use record::{DueItem, Pin};
+pub use record::{DueItem, Pin, Sent};
 pub use recover::Cursor;
 pub use table::{Tokens, WebhookTable};
 pub use writer::Change;
@@ -272,39 +273,32 @@ pub struct Outcome {
     pub webhook: WebhookId,
     /// The delivery.
     pub item: DueItem,
-    /// The attempt for the history (its id is made here); none when there was nothing to try.
+    /// The attempt for the history; none when there was nothing to try. The store sets its id and the time of the next
+    /// attempt.
     pub attempt: Option<Attempt>,
-    /// What follows.
+    /// The next step.
     pub step: Step,
+    /// What the next attempt has to know of those before it, for [`Step::Again`].
+    pub sent: Sent,
+    /// Outcomes that are recorded together, for one webhook and with one wait, share a queue entry when their group is the
+    /// same: what went out in one request goes out in one request again.
+    pub group: u32,
     /// The queue entry that is done with this, if it is.
     pub closes: Option<DueKey>,
 }
 
-/// What follows an attempt.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Step {
-    /// Taken by the destination.
-    Delivered,
-    /// Given up; with a reason when the webhook is switched off at once.
-    Failed {
-        /// Why the webhook is switched off, if it is.
-        deactivate: Option<String>,
-    },
-    /// Another attempt.
-    Again {
-        /// When, in milliseconds of the steady clock.
-        due_ms: i64,
-        /// When, for people.
-        at: Timestamp,
-        /// What rendered this attempt.
-        pin: Option<Pin>,
-        /// Whether this attempt counts; one cut by a shutdown does not.
-        counts: bool,
-    },
-    /// The formatter does not do this event type.
-    Skipped,
-    /// The event or the webhook is gone: nothing to record.
-    Dropped,
+impl Outcome {
+    /// An outcome that does not change what its delivery was sent with, in a group of its own.
+    pub fn new(
+        webhook: WebhookId,
+        item: DueItem,
+        attempt: Option<Attempt>,
+        step: Step,
+        closes: Option<DueKey>,
+    ) -> Self {
+        let sent = item.sent;
+        Self { webhook, item, attempt, step, sent, group: 0, closes }
+    }
 }
 
 /// One waiting delivery with its event, when that is at hand.
@@ -314,6 +308,12 @@ pub struct DueEntry {
     pub key: DueKey,
     /// The deliveries that wait there, each with its event when that was just accepted.
     pub items: Vec<(DueItem, Option<Arc<Event>>)>,
+}
+
+impl From<(DueKey, Vec<DueItem>)> for DueEntry {
+    fn from((key, items): (DueKey, Vec<DueItem>)) -> Self {
+        Self { key, items: items.into_iter().map(|item| (item, None)).collect() }
+    }
 }
 
 /// The store, shared by everyone.

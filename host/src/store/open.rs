@@ -16,6 +16,7 @@ use tokio::sync::Semaphore;
 use super::audit::Chain;
 use super::engine::{Engine, Txn};
 use super::hand::Hand;
+use super::migrate::Migration;
 use super::recent::Recent;
 use super::record::{Counters, Counts, Damage};
 use super::table::{Tokens, WebhookTable};
@@ -153,25 +154,22 @@ pub(super) fn remove_lock(folder: &Path, lock: File) -> std::io::Result<()> {
     Ok(())
 }
 
+/// Rejects the store of a later format and brings one of an earlier format up to date.
 pub(super) fn check_schema(engine: &Engine, folder: &Path) -> Result<(), OpenError> {
-    let key = keys::meta("schema");
+    let key = keys::meta(keys::SCHEMA_NAME);
     let stored = engine.get(&key).map_err(|_| failed(folder))?;
-    let current = || {
+    let Some(bytes) = stored else {
         let mut txn = Txn::default();
-        txn.put(key.clone(), record::pack(&keys::SCHEMA));
-        engine.commit(&[&txn]).map_err(|_| failed(folder))
+        txn.put(key, record::pack(&keys::SCHEMA));
+        return engine.commit(&[&txn]).map_err(|_| failed(folder));
     };
-    let Some(bytes) = stored else { return current() };
-    match record::unpack::<u32>(&bytes) {
-        Ok(keys::SCHEMA) => Ok(()),
-        // Everything of version 1 is read as it is; what is written from now on only version 2 understands.
-        Ok(1) => {
-            tracing::info!(from = 1, to = keys::SCHEMA, "the store's format is brought up to date");
-            current()
-        }
-        Ok(found) => Err(OpenError::Schema { found, known: keys::SCHEMA }),
-        Err(_) => Err(OpenError::Damaged { folder: folder.into() }),
-    }
+    let migration = match record::unpack::<u32>(&bytes) {
+        Ok(keys::SCHEMA) => Migration::under_way(engine),
+        Ok(from @ (1 | 2)) => Migration::begin(engine, from).map(Some),
+        Ok(found) => return Err(OpenError::Schema { found, known: keys::SCHEMA }),
+        Err(_) => return Err(OpenError::Damaged { folder: folder.into() }),
+    };
+    migration.and_then(|migration| migration.map_or(Ok(()), Migration::run)).map_err(|_| failed(folder))
 }
 
 /// The vault under the master key that this store was made with; makes a key for a new store.

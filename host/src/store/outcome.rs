@@ -2,38 +2,55 @@
 
 use std::ops::RangeInclusive;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use super::record::{self, Entries, EventRecord, Progress, SlotState};
 use super::writer::Writer;
-use super::{DueEntry, DueItem, DueKey, Outcome, Step, StoreError, keys};
-use crate::model::delivery::Attempt;
+use super::{DueEntry, DueItem, DueKey, Outcome, StoreError, keys};
+use crate::model::breaker;
+use crate::model::delivery::{Attempt, Step};
 use crate::model::id::{AttemptId, EventId, WebhookId};
-use crate::model::webhook::Verdict;
+use crate::model::time::Timestamp;
+
+/// What outcomes of one call lead to.
+struct Together {
+    now: Timestamp,
+    steady_ms: i64,
+    /// The queue entries of retries, each with its group.
+    entries: Vec<(u32, DueEntry)>,
+}
+
+impl Together {
+    /// The time of the steady clock that is this long after the call.
+    fn due_ms(&self, after: Duration) -> i64 {
+        self.steady_ms.saturating_add(i64::try_from(after.as_millis()).unwrap_or(i64::MAX))
+    }
+}
 
 impl Writer {
-    /// Takes outcomes into the pending transaction. Those of one request are told together: what is due again at the
-    /// same time stays together, in one queue entry.
+    /// Takes outcomes into the pending transaction. Those of one request are told together: what is due again and of one
+    /// group stays together, in one queue entry.
     pub(super) fn record(&mut self, outcomes: Vec<Outcome>) {
-        let mut again = Vec::new();
+        let mut together = Together { now: self.now(), steady_ms: self.clock.steady_ms(), entries: Vec::new() };
         for outcome in outcomes {
             self.pending.outcomes += 1;
-            if let Err(error) = self.try_record(outcome, &mut again) {
+            if let Err(error) = self.try_record(outcome, &mut together) {
                 // The store is closed; the delivery is still queued on the disk and is made again.
                 tracing::error!(%error, "an outcome could not be recorded");
             }
         }
-        for entry in again {
+        for (_, entry) in together.entries {
             let items: Vec<_> = entry.items.iter().map(|(item, _)| item).collect();
             self.pending.txn.put(entry.key.encode(), record::pack_queue(&items));
             self.pending.due.push(entry);
         }
     }
 
-    fn try_record(&mut self, outcome: Outcome, again: &mut Vec<DueEntry>) -> Result<(), StoreError> {
-        let Outcome { webhook, item, attempt, step, closes } = outcome;
-        if step != Step::Dropped {
-            self.move_on(webhook, &item, &step, again)?;
+    fn try_record(&mut self, outcome: Outcome, together: &mut Together) -> Result<(), StoreError> {
+        if outcome.step != Step::Dropped {
+            self.move_on(&outcome, together)?;
         }
+        let Outcome { webhook, attempt, step, closes, .. } = outcome;
         if let Some(key) = closes {
             self.pending.txn.remove(key.encode());
         }
@@ -41,16 +58,17 @@ impl Writer {
         let Some(owner) = self.webhooks.load().get(webhook).cloned() else { return Ok(()) };
         if let Some(mut attempt) = attempt {
             attempt.id = AttemptId::generate();
+            attempt.next_attempt_at = match step {
+                Step::Again { after, .. } => Some(together.now.plus(after)),
+                _ => None,
+            };
             self.pending.attempts.entry(webhook).or_default().push(attempt);
         }
-        let now = self.now();
-        let verdict = match &step {
-            Step::Delivered => Verdict::Delivered,
-            Step::Failed { deactivate } => Verdict::Failed { deactivate: deactivate.clone() },
-            Step::Again { counts: true, .. } => Verdict::Again,
-            Step::Again { counts: false, .. } | Step::Skipped | Step::Dropped => return Ok(()),
-        };
-        let (health, off) = owner.health.values().after(&verdict, now, self.breaker_threshold);
+        let before = owner.health.values();
+        let (health, off) = breaker::after(before, &step, together.now, self.breaker_threshold);
+        if health == before {
+            return Ok(());
+        }
         owner.health.set(health);
         self.pending.counters.insert(webhook);
         if let Some(reason) = off
@@ -62,13 +80,9 @@ impl Writer {
     }
 
     /// Writes where the delivery stands now, and its next place in the queue.
-    fn move_on(
-        &mut self,
-        webhook: WebhookId,
-        item: &DueItem,
-        step: &Step,
-        again: &mut Vec<DueEntry>,
-    ) -> Result<(), StoreError> {
+    fn move_on(&mut self, outcome: &Outcome, together: &mut Together) -> Result<(), StoreError> {
+        let Outcome { webhook, item, step, sent, group, .. } = outcome;
+        let webhook = *webhook;
         let Some(mut states) = self.states(item.event)? else { return Ok(()) };
         let Some(state) = states.get_mut(item.slot as usize) else { return Ok(()) };
         state.next_attempt_at = None;
@@ -76,29 +90,21 @@ impl Writer {
             Step::Delivered => *state = SlotState { progress: Progress::Delivered, attempts: item.attempt, ..*state },
             Step::Failed { .. } => *state = SlotState { progress: Progress::Failed, attempts: item.attempt, ..*state },
             Step::Skipped => state.progress = Progress::Skipped,
-            Step::Again { due_ms, at, pin, counts } => {
+            Step::Again { after, counts } => {
                 let attempts = if *counts { item.attempt } else { item.attempt - 1 };
                 let activation =
                     self.webhooks.load().get(webhook).map_or(state.activation, |webhook| webhook.activation);
-                let together = again.iter_mut().find(|entry| {
-                    entry.key.webhook == webhook && entry.key.activation == activation && entry.key.due_ms == *due_ms
-                });
-                let key = together.as_ref().map_or_else(
-                    || DueKey { webhook, activation, due_ms: *due_ms, seq: self.seq() },
-                    |entry| entry.key,
-                );
+                let due_ms = together.due_ms(*after);
+                let next = DueItem { attempt: attempts + 1, sent: *sent, ..item.clone() };
+                let queued =
+                    self.queue(DueKey { webhook, activation, rank: 0, due_ms, seq: 0 }, *group, next, together);
                 *state = SlotState {
                     progress: Progress::Waiting,
                     attempts,
                     activation,
-                    next_attempt_at: Some(*at),
-                    queued: Some(key.seq),
+                    next_attempt_at: Some(together.now.plus(*after)),
+                    queued: Some(queued),
                 };
-                let next = DueItem { attempt: attempts + 1, pin: *pin, ..item.clone() };
-                match together {
-                    Some(entry) => entry.items.push((next, None)),
-                    None => again.push(DueEntry { key, items: vec![(next, None)] }),
-                }
             }
             Step::Dropped => {}
         }
@@ -109,6 +115,21 @@ impl Writer {
             self.recent.put(item.event, &states);
         }
         Ok(())
+    }
+
+    /// Puts a delivery into the entry of its group, or into a new one; the entry's sequence number.
+    fn queue(&mut self, key: DueKey, group: u32, item: DueItem, together: &mut Together) -> u64 {
+        let shared = together.entries.iter_mut().find(|(other, entry)| {
+            let seq = entry.key.seq;
+            *other == group && entry.key == DueKey { seq, ..key }
+        });
+        if let Some((_, entry)) = shared {
+            entry.items.push((item, None));
+            return entry.key.seq;
+        }
+        let key = DueKey { seq: self.seq(), ..key };
+        together.entries.push((group, DueEntry { key, items: vec![(item, None)] }));
+        key.seq
     }
 
     /// The states of an event's deliveries as they will be after the next commit; `None` when the event

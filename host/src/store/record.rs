@@ -19,8 +19,9 @@ use crate::model::webhook::HealthValues;
 const VERSION: u8 = 1;
 /// The version of a piece of history: since 2 an attempt has a note.
 const ATTEMPTS_VERSION: u8 = 2;
-/// The version of a queue entry: since 2 a delivery knows the attempts of earlier rounds.
-const QUEUE_VERSION: u8 = 2;
+/// The version of a queue entry: since 2 a delivery knows the attempts of earlier rounds, since 3 whether it was sent.
+const QUEUE_VERSION: u8 = 3;
+const QUEUE_VERSION_2: u8 = 2;
 const HEAD: usize = 5;
 
 /// A value whose checksum or shape is wrong: the disk changed what was written.
@@ -179,21 +180,59 @@ pub struct Pin {
     pub rendering: [u8; 32],
 }
 
-/// One delivery that waits for its next attempt.
+/// The attempts of a delivery before its next one, as far as the next one depends on them. The codes of the variants are
+/// on disks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Sent {
+    /// It was never sent.
+    Never,
+    /// It was sent, or may have been: it goes out again with what it was sent with. The pin is missing when the attempt was
+    /// cut before the component was known.
+    Before(Option<Pin>),
+}
+
+impl Sent {
+    /// The component and options that it was last rendered with, when they are known.
+    pub fn pin(self) -> Option<Pin> {
+        match self {
+            Self::Never => None,
+            Self::Before(pin) => pin,
+        }
+    }
+
+    /// True if it may have reached the destination before.
+    pub fn is_again(self) -> bool {
+        self != Self::Never
+    }
+}
+
+/// Until format 2 an entry had a pin or none; a pin of zeroes stood for one that is not known.
+impl From<Option<Pin>> for Sent {
+    fn from(pin: Option<Pin>) -> Self {
+        const UNKNOWN: Pin = Pin { component: [0; 32], rendering: [0; 32] };
+        match pin {
+            None => Self::Never,
+            Some(UNKNOWN) => Self::Before(None),
+            Some(pin) => Self::Before(Some(pin)),
+        }
+    }
+}
+
+/// A pending delivery.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DueItem {
-    /// What is delivered.
+    /// The event that is delivered.
     pub event: EventId,
-    /// The delivery's place in the event's fan-out.
+    /// The delivery's index in the event's fan-out.
     pub slot: u32,
-    /// The delivery.
+    /// The delivery's id.
     pub delivery: DeliveryId,
     /// The number of the next attempt, from 1.
     pub attempt: u32,
-    /// Attempts made before somebody asked for the delivery again: they do not count as retries.
+    /// Attempts of earlier rounds, before an operator or a repair asked for the delivery again: they do not count as retries.
     pub earlier: u32,
-    /// What rendered the attempts before, if there were any.
-    pub pin: Option<Pin>,
+    /// Its attempts so far.
+    pub sent: Sent,
 }
 
 impl DueItem {
@@ -212,19 +251,25 @@ pub(super) fn pack_queue(items: &[&DueItem]) -> Vec<u8> {
     postcard::to_extend(items, head).map(|bytes| seal(QUEUE_VERSION, bytes)).unwrap_or_default()
 }
 
-/// A queue entry, read back; also one of before deliveries had earlier rounds.
+/// A queue entry, read back, in any of its versions.
 ///
 /// # Errors
 /// [`Damaged`].
 pub(super) fn unpack_queue(bytes: &[u8]) -> Result<Vec<DueItem>, Damaged> {
-    if let Ok(body) = open(QUEUE_VERSION, bytes) {
-        return postcard::from_bytes(body).map_err(|_| Damaged);
+    match bytes.first() {
+        Some(&VERSION) => Ok(unpack_items::<DueItemV1>(VERSION, bytes)?.into_iter().map(DueItem::from).collect()),
+        Some(&QUEUE_VERSION_2) => {
+            Ok(unpack_items::<DueItemV2>(QUEUE_VERSION_2, bytes)?.into_iter().map(DueItem::from).collect())
+        }
+        _ => unpack_items(QUEUE_VERSION, bytes),
     }
-    let items: Vec<DueItemV1> = postcard::from_bytes(open(VERSION, bytes)?).map_err(|_| Damaged)?;
-    Ok(items.into_iter().map(DueItem::from).collect())
 }
 
-/// A waiting delivery as it was written before it knew of earlier rounds.
+fn unpack_items<T: DeserializeOwned>(version: u8, bytes: &[u8]) -> Result<Vec<T>, Damaged> {
+    postcard::from_bytes(open(version, bytes)?).map_err(|_| Damaged)
+}
+
+/// A pending delivery of before it knew of earlier rounds.
 #[derive(Serialize, Deserialize)]
 struct DueItemV1 {
     event: EventId,
@@ -237,7 +282,25 @@ struct DueItemV1 {
 impl From<DueItemV1> for DueItem {
     fn from(old: DueItemV1) -> Self {
         let DueItemV1 { event, slot, delivery, attempt, pin } = old;
-        Self { event, slot, delivery, attempt, earlier: 0, pin }
+        Self { event, slot, delivery, attempt, earlier: 0, sent: pin.into() }
+    }
+}
+
+/// A pending delivery of before a pin and a send were two things.
+#[derive(Serialize, Deserialize)]
+struct DueItemV2 {
+    event: EventId,
+    slot: u32,
+    delivery: DeliveryId,
+    attempt: u32,
+    earlier: u32,
+    pin: Option<Pin>,
+}
+
+impl From<DueItemV2> for DueItem {
+    fn from(old: DueItemV2) -> Self {
+        let DueItemV2 { event, slot, delivery, attempt, earlier, pin } = old;
+        Self { event, slot, delivery, attempt, earlier, sent: pin.into() }
     }
 }
 
@@ -458,13 +521,31 @@ mod tests {
 
     fn item() -> DueItem {
         let (event, delivery) = (EventId::generate(), DeliveryId::generate());
-        DueItem { event, slot: 3, delivery, attempt: 2, earlier: 0, pin: None }
+        DueItem { event, slot: 3, delivery, attempt: 2, earlier: 0, sent: Sent::Never }
     }
 
     #[test]
     fn a_queue_entry_of_before_rounds_were_known_is_read() {
-        let DueItem { event, slot, delivery, attempt, pin, .. } = item();
-        let bytes = pack(&vec![DueItemV1 { event, slot, delivery, attempt, pin }]);
+        let DueItem { event, slot, delivery, attempt, .. } = item();
+        let bytes = pack(&vec![DueItemV1 { event, slot, delivery, attempt, pin: None }]);
         assert_eq!(unpack_queue(&bytes).expect("the old form"), [DueItem { event, delivery, ..item() }]);
+    }
+
+    #[test]
+    fn a_queue_entry_of_format_2_is_read() {
+        let DueItem { event, slot, delivery, attempt, .. } = item();
+        let pin = Pin { component: [1; 32], rendering: [2; 32] };
+        let unknown = Pin { component: [0; 32], rendering: [0; 32] };
+        for (pin, sent) in
+            [(None, Sent::Never), (Some(pin), Sent::Before(Some(pin))), (Some(unknown), Sent::Before(None))]
+        {
+            let old = vec![DueItemV2 { event, slot, delivery, attempt, earlier: 1, pin }];
+            let head = Vec::from([0; HEAD]);
+            let bytes = seal(QUEUE_VERSION_2, postcard::to_extend(&old, head).expect("encoded"));
+            assert_eq!(
+                unpack_queue(&bytes).expect("the old form"),
+                [DueItem { event, delivery, earlier: 1, sent, ..item() }]
+            );
+        }
     }
 }

@@ -1,10 +1,12 @@
 //! Sending again: one delivery anew, or everything of a webhook that failed or is held.
 
+use std::sync::Arc;
+
 use super::accept::ENTRY_ITEMS;
 use super::care::{self, Lost};
 use super::engine::Txn;
 use super::keys::{self, DueKey};
-use super::record::{self, DueItem, EventRecord, Further, Progress, Slot, SlotState};
+use super::record::{self, DueItem, Entries, EventRecord, Further, Progress, Sent, Slot, SlotState};
 use super::writer::Writer;
 use super::{DueEntry, Recovery, StoreError};
 use crate::model::audit::{Action, Actor, AuditEvent, FieldChange};
@@ -14,7 +16,7 @@ use crate::model::time::Timestamp;
 use crate::model::webhook::Webhook;
 
 /// Attempts of the history that one piece of a recovery looks at, and queue entries.
-const PIECE: usize = 512;
+const PAGE: usize = 512;
 
 /// How far a recovery came.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -34,11 +36,36 @@ fn activation_for(webhook: &Webhook) -> u32 {
     if webhook.activity.is_active() { webhook.activation } else { webhook.activation.saturating_add(1) }
 }
 
-/// One piece's changes.
-struct Piece {
+/// One page's changes.
+struct Page {
+    webhook: WebhookId,
+    /// The activation that the deliveries are pending under from now on.
+    activation: u32,
+    due_ms: i64,
     txn: Txn,
-    items: Vec<DueItem>,
-    key: DueKey,
+    entries: Entries,
+}
+
+impl Page {
+    /// The sequence number of the entry that the next delivery goes into.
+    fn seq(&mut self, next_seq: impl FnOnce() -> u64) -> u64 {
+        match self.entries.last() {
+            Some((key, items)) if items.len() < ENTRY_ITEMS => key.seq,
+            _ => {
+                let (webhook, activation, due_ms) = (self.webhook, self.activation, self.due_ms);
+                let key = DueKey { webhook, activation, rank: 0, due_ms, seq: next_seq() };
+                self.entries.push((key, Vec::new()));
+                key.seq
+            }
+        }
+    }
+
+    /// Adds a delivery to the last entry.
+    fn push(&mut self, item: DueItem) {
+        if let Some((_, items)) = self.entries.last_mut() {
+            items.push(item);
+        }
+    }
 }
 
 impl Writer {
@@ -58,48 +85,38 @@ impl Writer {
             }
             _ => Vec::new(),
         };
-        let key = DueKey {
+        let mut page = Page {
             webhook,
             activation: activation_for(&owner),
             due_ms: self.clock.steady_ms(),
-            seq: self.next_seq + 1,
+            txn: Txn::default(),
+            entries: Entries::new(),
         };
-        let mut piece = Piece { txn: Txn::default(), items: Vec::new(), key };
         let next = match cursor {
-            Cursor::Start => self.recover_held(since, None, &mut piece)?,
-            Cursor::Held(after) => self.recover_held(since, after, &mut piece)?,
-            Cursor::Failed(from) => self.recover_failed(since, from, &mut piece)?,
+            Cursor::Start => self.recover_held(since, None, &mut page)?,
+            Cursor::Held(after) => self.recover_held(since, after, &mut page)?,
+            Cursor::Failed(from) => self.recover_failed(since, from, &mut page)?,
             Cursor::Done => Cursor::Done,
         };
-        let Piece { mut txn, items, key } = piece;
-        let deliveries = items.len();
-        let mut due = Vec::new();
-        for items in items.chunks(ENTRY_ITEMS) {
-            // All of the piece share the first entry's number in their states: entries of one number differ in time.
-            let key = DueKey { due_ms: key.due_ms + i64::try_from(due.len()).unwrap_or(0), ..key };
+        let Page { mut txn, entries, .. } = page;
+        let deliveries = entries.iter().map(|(_, items)| items.len()).sum();
+        for (key, items) in &entries {
             txn.put(key.encode(), record::pack_queue(&items.iter().collect::<Vec<_>>()));
-            due.push(DueEntry { key, items: items.iter().map(|item| (item.clone(), None)).collect() });
         }
         if !txn.is_empty() || !audit_events.is_empty() {
-            self.seq();
             self.write_noted(&txn, &audit_events)?;
         }
-        if !due.is_empty() {
-            (self.changes)(super::Change::Due(due));
+        if !entries.is_empty() {
+            (self.changes)(super::Change::Due(entries.into_iter().map(DueEntry::from).collect()));
         }
         Ok(Some(Recovery { deliveries, next }))
     }
 
     /// What waits under earlier activations than the one that counts.
-    fn recover_held(
-        &mut self,
-        since: Timestamp,
-        after: Option<DueKey>,
-        piece: &mut Piece,
-    ) -> Result<Cursor, StoreError> {
-        let (webhook, target) = (piece.key.webhook, piece.key.activation);
+    fn recover_held(&mut self, since: Timestamp, after: Option<DueKey>, page: &mut Page) -> Result<Cursor, StoreError> {
+        let (webhook, target) = (page.webhook, page.activation);
         let (found, complete) = match target.checked_sub(1) {
-            Some(last) => self.read_queue(webhook, 0..=last, after, PIECE)?,
+            Some(last) => self.read_queue(webhook, 0..=last, after, PAGE)?,
             None => (Vec::new(), true),
         };
         let last = found.last().map(|(key, _)| *key);
@@ -109,21 +126,21 @@ impl Writer {
                 if !self.still_due(key, &item)? {
                     continue;
                 }
-                let Some(mut states) = self.states_with(&piece.txn, item.event)? else { continue };
+                let Some(mut states) = self.states_with(&page.txn, item.event)? else { continue };
                 let Some(state) = states.get_mut(item.slot as usize) else { continue };
                 if state.next_attempt_at.is_some_and(|at| at < since) {
                     left = true;
                     continue;
                 }
-                self.wait_again(state, piece);
-                piece.txn.put(keys::state(item.event), record::pack(&states));
+                self.wait_again(state, page);
+                page.txn.put(keys::state(item.event), record::pack(&states));
                 self.recent.forget(item.event);
                 // A round of its own: whoever switched the webhook on mended something.
                 let earlier = item.attempt - 1;
-                piece.items.push(DueItem { earlier, ..item });
+                page.push(DueItem { earlier, ..item });
             }
             if !left {
-                piece.txn.remove(key.encode());
+                page.txn.remove(key.encode());
             }
         }
         Ok(match last.filter(|_| !complete) {
@@ -134,8 +151,8 @@ impl Writer {
     }
 
     /// What failed for good, as the history tells.
-    fn recover_failed(&mut self, since: Timestamp, from: AttemptId, piece: &mut Piece) -> Result<Cursor, StoreError> {
-        let webhook = piece.key.webhook;
+    fn recover_failed(&mut self, since: Timestamp, from: AttemptId, page: &mut Page) -> Result<Cursor, StoreError> {
+        let webhook = page.webhook;
         let prefix = keys::attempts_prefix(webhook);
         let mut failed: Vec<(EventId, DeliveryId)> = Vec::new();
         let mut seen = 0;
@@ -144,7 +161,7 @@ impl Writer {
             if !key.starts_with(&prefix) {
                 return false;
             }
-            if seen >= PIECE {
+            if seen >= PAGE {
                 let first = key.get(17..33).and_then(|id| <[u8; 16]>::try_from(id).ok());
                 next = first.map_or(Cursor::Done, |id| Cursor::Failed(AttemptId::from_bytes(id)));
                 return false;
@@ -165,17 +182,18 @@ impl Writer {
         })?;
         for (event, delivery) in failed {
             let Some(slot) = self.slot_of(event, webhook, delivery)? else { continue };
-            let Some(mut states) = self.states_with(&piece.txn, event)? else { continue };
+            let Some(mut states) = self.states_with(&page.txn, event)? else { continue };
             let Some(state) = states.get_mut(slot as usize) else { continue };
             if state.progress != Progress::Failed {
                 continue;
             }
             // Not the attempt that the history tells of: one that was asked for again before has failed more than once.
             let made = state.attempts;
-            self.wait_again(state, piece);
-            piece.txn.put(keys::state(event), record::pack(&states));
+            self.wait_again(state, page);
+            page.txn.put(keys::state(event), record::pack(&states));
             self.recent.forget(event);
-            piece.items.push(DueItem { event, slot, delivery, attempt: made + 1, earlier: made, pin: None });
+            let sent = Sent::Never;
+            page.push(DueItem { event, slot, delivery, attempt: made + 1, earlier: made, sent });
         }
         Ok(next)
     }
@@ -183,25 +201,22 @@ impl Writer {
     /// Queues again what was found to wait in no queue.
     pub(super) fn requeue(&mut self, lost: &[Lost]) -> Result<(), StoreError> {
         for some in lost.chunks(ENTRY_ITEMS) {
-            let (due_ms, seq) = (self.clock.steady_ms(), self.seq());
-            let (txn, entries) = care::requeue(&self.engine, some, due_ms, seq)?;
+            let engine = Arc::clone(&self.engine);
+            let (txn, entries) = care::requeue(&engine, some, self.clock.steady_ms(), || self.seq())?;
             self.write(&[Some(&txn)])?;
             some.iter().for_each(|lost| self.recent.forget(lost.event));
-            let due = |(key, items): (DueKey, Vec<DueItem>)| DueEntry {
-                key,
-                items: items.into_iter().map(|item| (item, None)).collect(),
-            };
-            (self.changes)(super::Change::Due(entries.into_iter().map(due).collect()));
+            (self.changes)(super::Change::Due(entries.into_iter().map(DueEntry::from).collect()));
         }
         Ok(())
     }
 
-    fn wait_again(&self, state: &mut SlotState, piece: &Piece) {
+    fn wait_again(&mut self, state: &mut SlotState, page: &mut Page) {
+        let queued = page.seq(|| self.seq());
         *state = SlotState {
             progress: Progress::Waiting,
-            activation: piece.key.activation,
+            activation: page.activation,
             next_attempt_at: Some(self.now()),
-            queued: Some(piece.key.seq),
+            queued: Some(queued),
             ..*state
         };
     }
@@ -242,11 +257,11 @@ impl Writer {
         let Some(mut states) = self.states(event)? else { return Ok(None) };
         let place = u32::try_from(states.len()).unwrap_or(u32::MAX);
         let activation = activation_for(&owner);
-        let key = DueKey { webhook, activation, due_ms: self.clock.steady_ms(), seq: self.seq() };
+        let key = DueKey { webhook, activation, rank: 0, due_ms: self.clock.steady_ms(), seq: self.seq() };
         let delivery = DeliveryId::generate();
         let further = Further { slot: Slot { delivery, webhook, activation }, redelivery_of: of, made_at: self.now() };
         states.push(further.initial_state(key.seq));
-        let item = DueItem { event, slot: place, delivery, attempt: 1, earlier: 0, pin: None };
+        let item = DueItem { event, slot: place, delivery, attempt: 1, earlier: 0, sent: Sent::Never };
         let mut txn = Txn::default();
         txn.put(keys::state(event), record::pack(&states));
         self.recent.forget(event);

@@ -228,13 +228,16 @@ impl Writer {
         cutoff: Timestamp,
         gone: &mut Gone,
     ) -> Result<(), StoreError> {
-        self.engine.scan_prefix(&keys::due_prefix(webhook, activation), None, |key, _| {
-            let old = DueKey::decode(key).is_none_or(|due| due.due_ms < cutoff.unix_ms());
-            if old && !gone.full() {
-                gone.remove(key.to_vec());
-            }
-            old && !gone.full()
-        })
+        for rank in keys::RANKS {
+            self.engine.scan_prefix(&keys::due_ranked(webhook, activation, rank), None, |key, _| {
+                let old = DueKey::decode(key).is_none_or(|due| due.due_ms < cutoff.unix_ms());
+                if old && !gone.full() {
+                    gone.remove(key.to_vec());
+                }
+                old && !gone.full()
+            })?;
+        }
+        Ok(())
     }
 }
 

@@ -15,14 +15,16 @@ use crate::model::webhook::Webhook;
 #[derive(Default, Clone)]
 pub struct WebhookTable {
     by_id: HashMap<WebhookId, Arc<Webhook>>,
-    /// Those that asked for a type, by the type's place in the catalogue.
-    by_type: Vec<Vec<Arc<Webhook>>>,
+    /// The subscribers of each type, the oldest first.
+    by_type: HashMap<EventType, Vec<Arc<Webhook>>>,
 }
 
 impl WebhookTable {
     pub(super) fn new(webhooks: impl IntoIterator<Item = Arc<Webhook>>) -> Self {
-        let mut table =
-            Self { by_id: webhooks.into_iter().map(|webhook| (webhook.id, webhook)).collect(), by_type: Vec::new() };
+        let mut table = Self {
+            by_id: webhooks.into_iter().map(|webhook| (webhook.id, webhook)).collect(),
+            by_type: HashMap::new(),
+        };
         table.index();
         table
     }
@@ -32,11 +34,9 @@ impl WebhookTable {
         self.by_type = EventType::ALL
             .iter()
             .map(|&event_type| {
-                all.iter()
-                    .rev()
-                    .filter(|webhook| webhook.config.event_types.wants(event_type))
-                    .map(Arc::clone)
-                    .collect()
+                let oldest_first = all.iter().rev();
+                let subscribed = oldest_first.filter(|webhook| webhook.config.event_types.wants(event_type));
+                (event_type, subscribed.map(Arc::clone).collect())
             })
             .collect();
     }
@@ -45,7 +45,7 @@ impl WebhookTable {
     pub(super) fn with(&self, webhook: Arc<Webhook>) -> Self {
         let mut by_id = self.by_id.clone();
         by_id.insert(webhook.id, webhook);
-        let mut table = Self { by_id, by_type: Vec::new() };
+        let mut table = Self { by_id, by_type: HashMap::new() };
         table.index();
         table
     }
@@ -54,7 +54,7 @@ impl WebhookTable {
     pub(super) fn without(&self, id: WebhookId) -> Self {
         let mut by_id = self.by_id.clone();
         by_id.remove(&id);
-        let mut table = Self { by_id, by_type: Vec::new() };
+        let mut table = Self { by_id, by_type: HashMap::new() };
         table.index();
         table
     }
@@ -78,7 +78,7 @@ impl WebhookTable {
 
     /// Those that asked for events of this type, the oldest first.
     pub(super) fn subscribed(&self, event_type: EventType) -> &[Arc<Webhook>] {
-        self.by_type.get(event_type as usize).map_or(&[], Vec::as_slice)
+        self.by_type.get(&event_type).map_or(&[], Vec::as_slice)
     }
 }
 

@@ -1,6 +1,7 @@
-//! Whom deliveries trust over TLS, and who they are: the system's CAs, and what whoever runs the server has named.
+//! TLS configurations of deliveries: the system's CAs, and the CA bundles and client certificates that the operator
+//! configures under names.
 //!
-//! A webhook chooses among these names and can do nothing else: no API switches verification off.
+//! A webhook chooses among these names. Nothing switches certificate verification off.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -15,54 +16,55 @@ use rustls::{ClientConfig, RootCertStore};
 use crate::model::settings::TlsFiles;
 use crate::model::webhook::TlsNames;
 
-/// TLS cannot be set up.
+/// Why TLS cannot be set up; found at start-up.
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
-    /// An extra root is not a certificate.
+    /// An extra root is not a usable certificate.
     #[error("certificate {index} of the extra roots cannot be used: {error}")]
     Root {
-        /// Which, from 0.
+        /// Position in the list, from 0.
         index: usize,
-        /// What is wrong with it.
+        /// The error of rustls.
         error: rustls::Error,
     },
     /// A named file cannot be used.
     #[error("{what} {name}: {}: {why}", .file.display())]
     File {
-        /// What it is.
+        /// "CA bundle" or "client certificate".
         what: &'static str,
-        /// Its name.
+        /// The name in the configuration.
         name: String,
-        /// The file.
+        /// Path of the file.
         file: PathBuf,
-        /// What is wrong with it, and what is expected.
+        /// The cause and what is expected instead.
         why: String,
     },
-    /// rustls refuses the TLS versions or ciphers.
+    /// rustls rejects the TLS versions or cipher suites.
     #[error("TLS cannot be set up: {0}")]
     Tls(rustls::Error),
 }
 
+/// A client certificate with its chain, and its private key.
 struct Identity {
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
 }
 
-/// The configurations of TLS clients, one for each set of names that is in use.
+/// The TLS client configurations, one for each set of names in use.
 pub struct Tls {
     system: Arc<RootCertStore>,
     cas: BTreeMap<String, Arc<RootCertStore>>,
     client_certs: BTreeMap<String, Identity>,
-    /// Made at first use: each keeps its own sessions.
+    /// Made at first use. Each has its own session cache, so that sessions are not resumed across identities.
     configs: Mutex<HashMap<TlsNames, Arc<ClientConfig>>>,
 }
 
 impl Tls {
-    /// Reads what is named, and the system's roots; `extra_roots` (DER) are trusted beside these.
+    /// Reads the named files and the system's roots; `extra_roots` (DER) are trusted in addition.
     ///
     /// # Errors
-    /// When something cannot be read, or a key may be read by everybody. A system without roots is no error: plain
-    /// HTTP goes on, and so does TLS to named CAs.
+    /// If a file cannot be read or used, or a key is readable by all users. A system without roots is no error: HTTP in
+    /// the clear works, and so does TLS with a named CA bundle.
     pub fn new(files: &TlsFiles, extra_roots: &[Vec<u8>]) -> Result<Self, SetupError> {
         let mut cas = BTreeMap::new();
         for (name, file) in &files.cas {
@@ -73,7 +75,7 @@ impl Tls {
             client_certs.insert(name.clone(), identity(name, cert, key)?);
         }
         let tls = Self { system: Arc::new(system_roots(extra_roots)?), cas, client_certs, configs: Mutex::default() };
-        // What does not fit together is found now, not at the first delivery.
+        // A certificate and key that do not match are found now, not at the first delivery.
         for (name, file, _) in &files.client_certs {
             let names = TlsNames { ca: None, client_cert: Some(name.clone()) };
             tls.config(&names).map_err(|why| SetupError::File {
@@ -87,7 +89,7 @@ impl Tls {
         Ok(tls)
     }
 
-    /// The names among these that the server's configuration does not have: the member, and a sentence.
+    /// The names that the configuration does not have: the member of the webhook's `tls`, and a sentence.
     pub fn unknown(&self, names: &TlsNames) -> Vec<(&'static str, String)> {
         let mut unknown = Vec::new();
         if let Some(ca) = names.ca.as_ref().filter(|ca| !self.cas.contains_key(*ca)) {
@@ -102,10 +104,10 @@ impl Tls {
         unknown
     }
 
-    /// A client's configuration for these names.
+    /// The client configuration for these names.
     ///
     /// # Errors
-    /// A sentence: a name is not configured (any more), or the certificate and its key do not belong together.
+    /// A sentence: a name is not (or no longer) configured, or a certificate and its key do not match.
     pub(super) fn config(&self, names: &TlsNames) -> Result<Arc<ClientConfig>, String> {
         if let Some((_, why)) = self.unknown(names).into_iter().next() {
             return Err(why);
@@ -115,7 +117,7 @@ impl Tls {
             return Ok(Arc::clone(config));
         }
         let roots = names.ca.as_ref().and_then(|ca| self.cas.get(ca)).unwrap_or(&self.system);
-        // The provider by name: a default for the whole process would be some other library's choice.
+        // The provider is given explicitly: the process-wide default could be set by another library.
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
@@ -143,9 +145,7 @@ impl fmt::Debug for Tls {
 fn missing<'a>(what: &str, name: &str, flag: &str, known: impl Iterator<Item = &'a String>) -> String {
     let known: Vec<_> = known.map(String::as_str).collect();
     let there = if known.is_empty() { "there is none".to_owned() } else { format!("there are {}", known.join(", ")) };
-    format!(
-        "the server's configuration has no {what} named {name:?}: {there}; whoever runs the server adds one with {flag}"
-    )
+    format!("the server's configuration has no {what} named {name:?}: {there}; an operator adds one with {flag}")
 }
 
 fn system_roots(extra_roots: &[Vec<u8>]) -> Result<RootCertStore, SetupError> {
@@ -153,9 +153,9 @@ fn system_roots(extra_roots: &[Vec<u8>]) -> Result<RootCertStore, SetupError> {
     let found = rustls_native_certs::load_native_certs();
     let (usable, unusable) = roots.add_parsable_certificates(found.certs);
     if usable == 0 {
-        tracing::warn!(errors = ?found.errors, "this system trusts no certificates: deliveries over https will fail");
+        tracing::warn!(errors = ?found.errors, "this system has no CA certificates, so deliveries over TLS fail unless a webhook names a CA bundle; install the system's CA certificates");
     } else if unusable > 0 || !found.errors.is_empty() {
-        tracing::debug!(usable, unusable, errors = ?found.errors, "some of the system's certificates cannot be read");
+        tracing::debug!(usable, unusable, errors = ?found.errors, "some of the system's CA certificates cannot be read");
     }
     for (index, root) in extra_roots.iter().enumerate() {
         let root = CertificateDer::from_slice(root).into_owned();
@@ -183,7 +183,7 @@ fn identity(name: &str, cert: &Path, key: &Path) -> Result<Identity, SetupError>
     let chain = certificates(cert).map_err(|why| fault(cert, why))?;
     let mode = std::fs::metadata(key).map_err(|error| fault(key, error.to_string()))?.permissions().mode();
     if mode & 0o007 != 0 {
-        return Err(fault(key, "everybody on this machine may read or write this key; make its mode 0600".into()));
+        return Err(fault(key, "every user of this machine can read or write this key; make its mode 0600".into()));
     }
     let key = PrivateKeyDer::from_pem_file(key)
         .map_err(|error| fault(key, format!("a private key in PEM is expected: {}", pem_words(&error))))?;

@@ -1,5 +1,4 @@
-//! The transcripts of `formatters/AUTHORS.md`, run as they stand there: from an empty folder to a delivery that
-//! arrives at `heraldry listen`.
+//! Runs the transcripts of `formatters/AUTHORS.md`: from an empty folder to a delivery at `heraldry listen`.
 
 use std::fs;
 use std::io::Read as _;
@@ -38,7 +37,7 @@ struct Step {
     printed: Vec<String>,
 }
 
-/// A chapter's commands, and what the destination shows at the end.
+/// A chapter's commands, and the expected output of the destination.
 fn chapter(heading: &str) -> (Vec<Step>, Vec<String>) {
     let text = GUIDE.split(heading).nth(1).unwrap_or_else(|| panic!("the guide has no {heading}"));
     let text = text.split("\n## ").next().expect("a chapter");
@@ -56,13 +55,13 @@ fn chapter(heading: &str) -> (Vec<Step>, Vec<String>) {
     (steps, block("```text\n"))
 }
 
-/// Whether a line is as the guide has it; `…` stands for anything.
+/// True if a line matches the guide's; `…` matches any text.
 fn is_like(pattern: &str, line: &str) -> bool {
     let mut parts = pattern.split('…');
     let Some(mut rest) = parts.next().and_then(|first| line.strip_prefix(first)) else { return false };
     let parts: Vec<&str> = parts.collect();
-    for (place, part) in parts.iter().enumerate() {
-        if place + 1 == parts.len() {
+    for (index, part) in parts.iter().enumerate() {
+        if index + 1 == parts.len() {
             return rest.ends_with(part);
         }
         match rest.find(part) {
@@ -73,7 +72,7 @@ fn is_like(pattern: &str, line: &str) -> bool {
     rest.is_empty()
 }
 
-/// Whether all lines are; a line of `…` alone stands for any number of them.
+/// True if all lines match; a line of `…` alone matches any number of lines.
 fn are_like(patterns: &[String], lines: &[&str]) -> bool {
     match (patterns.split_first(), lines.split_first()) {
         (None, None) => true,
@@ -83,7 +82,7 @@ fn are_like(patterns: &[String], lines: &[&str]) -> bool {
     }
 }
 
-/// `heraldry listen`, and what it has printed.
+/// A running `heraldry listen` and its output so far.
 struct Listener {
     child: Child,
     printed: Arc<Mutex<String>>,
@@ -136,13 +135,13 @@ async fn run(heading: &str) {
     let host = Host::start().await;
     let listener = Listener::start(folder.path());
     let address = listener.address().await;
-    let mut place = folder.path().to_owned();
+    let mut directory = folder.path().to_owned();
     for Step { command, printed } in steps {
         if let Some(into) = command.strip_prefix("cd ") {
-            place = place.join(into);
+            directory = directory.join(into);
             continue;
         }
-        let output = shell(&host, &place, &command.replace(DESTINATION, &address));
+        let output = shell(&host, &directory, &command.replace(DESTINATION, &address));
         let lines: Vec<&str> = output.lines().collect();
         assert!(are_like(&printed, &lines), "$ {command}\n-\n{}\n+\n{output}", printed.join("\n"));
     }
@@ -152,36 +151,36 @@ async fn run(heading: &str) {
         lines.windows(arrives.len()).any(|lines| are_like(&arrives, lines)).then_some(())
     })
     .await;
-    // The project works without the tools as well.
+    // The project's own tests pass without the tools too.
     if heading == "## Rust" {
-        natively(&place);
+        run_native_tests(&directory);
     }
 }
 
-/// Runs a line of the guide; what it printed on standard output.
-#[expect(clippy::disallowed_methods, reason = "the programs of the guide are found as a user's are")]
-fn shell(host: &Host, place: &Path, line: &str) -> String {
+/// Runs a line of the guide and returns its standard output.
+#[expect(clippy::disallowed_methods, reason = "programs are looked up in PATH, as for a user")]
+fn shell(host: &Host, directory: &Path, line: &str) -> String {
     let binary = PathBuf::from(env!("CARGO_BIN_EXE_heraldry"));
     let path = std::env::var("PATH").unwrap_or_default();
     let mut command = Command::new("bash");
     command
-        .current_dir(place)
+        .current_dir(directory)
         .args(["-euo", "pipefail", "-c", line])
         .env("PATH", format!("{}:{path}", binary.parent().expect("a folder").display()))
         .env("HERALDRY_URL", host.origin())
         .env("HERALDRY_TOKEN", host.admin().token())
         .env("NO_COLOR", "1")
-        // What its component needs is in the registry's cache since the project itself was built.
+        // The dependencies are in cargo's cache, because the workspace has them too.
         .env("CARGO_NET_OFFLINE", "true");
-    outer_build(&mut command);
+    clear_outer_build(&mut command);
     let output = command.output().expect("bash runs");
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "$ {line}\n{}\n{errors}", String::from_utf8_lossy(&output.stdout));
     String::from_utf8(output.stdout).expect("UTF-8")
 }
 
-/// What the build of these tests was told is not meant for another one.
-fn outer_build(command: &mut Command) {
+/// Removes variables of the outer build, which must not reach another one.
+fn clear_outer_build(command: &mut Command) {
     for name in
         ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_BUILD_TARGET", "CARGO_TARGET_DIR", "CARGO_BUILD_TARGET_DIR"]
     {
@@ -189,10 +188,10 @@ fn outer_build(command: &mut Command) {
     }
 }
 
-fn natively(project: &Path) {
+fn run_native_tests(project: &Path) {
     let mut cargo = Command::new(env!("CARGO"));
     cargo.current_dir(project).args(["test", "--quiet", "--offline"]);
-    outer_build(&mut cargo);
+    clear_outer_build(&mut cargo);
     let output = cargo.output().expect("cargo runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(fs::exists(project.join("golden/finding_added.txt")).expect("a folder"));

@@ -1,5 +1,5 @@
-//! Whatever text goes in, a card comes out that arrives, and the text comes back. What reads it knows FORMATS,
-//! sections 2 and 9, and nothing of the builder.
+//! Property tests: any text gives a card that Teams accepts, and the text can be read back. The reader is written from
+//! FORMATS, sections 2 and 9, independently of the builder.
 
 use proptest::prelude::*;
 use serde_json::Value;
@@ -12,7 +12,7 @@ fn units(text: &str) -> usize {
     text.encode_utf16().count()
 }
 
-/// A run's text, as a reader sees it.
+/// A run's text as a reader sees it.
 fn read(run: &Value) -> String {
     let text = run["text"].as_str().expect("a string");
     assert!(!text.is_empty() && !text.contains("{{"), "{text}");
@@ -20,7 +20,7 @@ fn read(run: &Value) -> String {
     text.replace('\u{200B}', "")
 }
 
-/// A fact's text behind its Markdown step.
+/// A fact's text after Markdown processing.
 fn unescaped(text: &Value) -> String {
     let mut out = String::new();
     let mut rest = text.as_str().expect("a string").chars();
@@ -87,7 +87,7 @@ proptest! {
         prop_assert!(body.len() <= most + 1);
         let shown: Vec<_> = body.iter().map(|block| read(&block["inlines"][0])).collect();
         prop_assert!(shown.iter().all(|line| !line.contains('\n')));
-        // What nobody sees may have been taken for an empty line, or cut.
+        // Invisible characters may have been read as an empty line, or truncated.
         let visible = |text: &str| text.replace(|c: char| c != '\n' && !c.is_whitespace() && crate::text::is_blank(c.encode_utf8(&mut [0; 4])), "");
         let clean = visible(&cleaned(&text, "", "\n"));
         let sent: Vec<_> = clean.trim().lines().map(str::trim).filter(|line| !crate::text::is_blank(line)).collect();
@@ -97,7 +97,7 @@ proptest! {
     }
 
     #[test]
-    fn pieces_have_one_limit(text in text(), most in 0_usize..300, limit in 0_usize..400) {
+    fn parts_share_one_limit(text in text(), most in 0_usize..300, limit in 0_usize..400) {
         let run = Run::compose(limit).words("{").value(&text, most).words("{\n").value(&text, most).finish();
         let run = serde_json::to_value(&run).expect("JSON");
         if run["text"] != "" {
@@ -106,7 +106,7 @@ proptest! {
     }
 
     #[test]
-    fn only_the_web_is_behind_a_button(title in text(), address in url()) {
+    fn only_web_urls_become_buttons(title in text(), address in url()) {
         if let Some(action) = Action::open(&title, &address, 500) {
             let action = serde_json::to_value(&action).expect("JSON");
             prop_assert_eq!(&action["type"], "Action.OpenUrl");
@@ -120,7 +120,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_sent_fits(text in text(), max in prop::option::of(300_u32..20_000)) {
+    fn a_payload_is_within_the_limits(text in text(), max in prop::option::of(300_u32..20_000)) {
         let sent = payload(max, &[100_000, 4_000, 500, 10], |&limit| {
             let mut card = Card::new(Width::Full);
             card.push(Element::text([Run::paragraphs(&text, limit)]));
@@ -142,12 +142,12 @@ proptest! {
 fn a_card_has_six_buttons_and_no_empty_part() {
     let mut card = Card::new(Width::Full);
     let action = || Action::open("Open", "https://a.example/", 99);
-    assert!((0..6).all(|_| card.act(action())));
-    assert!(!card.act(action()) && !card.act(None));
+    assert!((0..6).all(|_| card.add_action(action())));
+    assert!(!card.add_action(action()) && !card.add_action(None));
     card.push(Element::container(Style::Default, [Element::text([Run::line("\0", 9)]), Element::facts([])]));
     card.push(Element::text([]));
     card.push(Element::panel([Element::row(Run::line("name", 9), Run::line("\u{202E}", 9))]));
-    card.push(Element::columns([vec![], vec![Element::text([])]]).apart());
+    card.push(Element::columns([vec![], vec![Element::text([])]]).wide_spacing());
     card.extend(Element::lines(" \n", 9, 9, |run| run));
     let card = json(&card);
     let content = &card["attachments"][0]["content"];
@@ -156,7 +156,7 @@ fn a_card_has_six_buttons_and_no_empty_part() {
 }
 
 #[test]
-fn a_card_is_wide_or_says_nothing_of_it() {
+fn only_a_full_width_is_serialized() {
     let msteams = |width| json(&Card::new(width))["attachments"][0]["content"].get("msteams").cloned();
     assert_eq!(msteams(Width::Full), Some(serde_json::json!({"width": "Full"})));
     assert_eq!(msteams(Width::Default), None);

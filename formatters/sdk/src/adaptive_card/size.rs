@@ -1,29 +1,29 @@
-//! How large a card may be, so that it arrives.
+//! The size limits of a card, and the choice of the richest card that fits them.
 
 use super::Card;
 use crate::{Error, Payload};
 
-/// The most bytes of a body: Teams takes 28 KiB after its own re-encoding, and 24,453 bytes have been
-/// refused as 28,897 (FORMATS, section 2).
+/// The most bytes of a body. Teams accepts 28 KiB after its own re-encoding, and has rejected 24,453 bytes as 28,897
+/// (FORMATS, section 2).
 pub const BODY_BYTES: usize = 18_000;
 
-/// The most bytes of a body as [`reencoded`] counts them: the 28,672 that Teams takes, less what it may
-/// add around the card.
+/// The most bytes of a body as [`reencoded`] counts them: the 28,672 that Teams accepts, less what Teams may add around
+/// the card.
 pub const REENCODED_BYTES: usize = 28_000;
 
-/// Makes a card for each of `levels` until one fits into [`BODY_BYTES`], [`REENCODED_BYTES`] and `max_bytes`
-/// ([`Context::max_bytes`](crate::Context)), and turns that into what a delivery carries. A level is whatever
-/// `card` needs to know of how much to show; the first is the best.
+/// Calls `card` with each of `levels`, the most detailed first, until the result fits [`BODY_BYTES`],
+/// [`REENCODED_BYTES`] and `max_bytes` ([`Context::max_bytes`](crate::Context)), and returns it as the delivery's
+/// payload. A level tells `card` how much to show.
 ///
 /// # Errors
-/// `internal` when even the last is too large.
+/// `internal` when even the last level is too large.
 pub fn payload<'a, L>(
     max_bytes: Option<u32>,
     levels: &'a [L],
     mut card: impl FnMut(&'a L) -> Card<'a>,
 ) -> Result<Payload, Error> {
     let max_bytes = max_bytes.map_or(BODY_BYTES, |max| BODY_BYTES.min(max as usize));
-    // Most cards have 2 to 4 KiB; doubling from nothing would copy as much again.
+    // Most cards have 2 to 4 KiB; growing the buffer from nothing would copy as much again.
     let mut body = Vec::with_capacity(4096);
     for level in levels {
         body.clear();
@@ -36,15 +36,15 @@ pub fn payload<'a, L>(
     Err(Error::Internal(format!("the smallest card has {} bytes, {max_bytes} fit", body.len())))
 }
 
-/// How long a body is when a re-encoder escapes all that JSON lets it escape: what is not ASCII as
-/// `\uXXXX`, and `<`, `>`, `&`, `'`, `+` as well. What Teams does is not documented; this is the most.
+/// The length of a body if a re-encoder escapes everything that JSON allows it to: non-ASCII characters as `\uXXXX`,
+/// and `<`, `>`, `&`, `'`, `+` too. Teams does not document its re-encoding; this is the upper bound.
 pub fn reencoded(text: &[u8]) -> usize {
     let length = |byte: u8| match byte {
         b'<' | b'>' | b'&' | b'\'' | b'+' => 6,
         0..0x80 => 1,
-        // The bytes after a character's first.
+        // Continuation bytes of a UTF-8 sequence: counted with the first byte.
         0x80..0xC0 => 0,
-        // Beyond the basic plane: two units.
+        // Outside the basic plane: a surrogate pair, two escapes.
         0xF0.. => 12,
         _ => 6,
     };

@@ -1,16 +1,16 @@
-//! Text on its way into the card: cleaned, cut, made harmless, in this order.
+//! Text for a card: cleaned, truncated, then escaped.
 
 use std::borrow::Cow;
 
 use serde::Serialize;
 
 use crate::line::push_escaped;
-use crate::text::{Composer, Cost, MARK, Rule, bare, is_blank, separate, tidy, utf16};
+use crate::text::{Composer, Cost, ELLIPSIS, Rule, bare, is_blank, separate, tidy, utf16};
 
 /// Teams shows a line break where the text has two line feeds.
 const PARAGRAPHS: Rule = Rule { control: "", line_break: "\n\n" };
 
-/// Text that never passes a Markdown step.
+/// Text with one style. It never goes through Markdown.
 #[derive(Debug, Clone, Serialize)]
 #[serde(tag = "type", rename = "TextRun", rename_all = "camelCase")]
 pub struct Run<'a> {
@@ -26,69 +26,69 @@ pub struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    /// All on one line, cut at `limit`, without the space around it.
+    /// One line, truncated at `limit`, trimmed.
     pub fn line(text: impl Into<Cow<'a, str>>, limit: usize) -> Self {
         Self::of(text.into(), Rule::ONE_LINE, limit)
     }
 
-    /// Lines stay lines.
+    /// Keeps line breaks.
     pub fn paragraphs(text: impl Into<Cow<'a, str>>, limit: usize) -> Self {
         Self::of(text.into(), PARAGRAPHS, limit)
     }
 
-    /// Words of the format's own, with the space around them, which runs side by side need.
+    /// Fixed words of the format, with the spaces that adjacent runs need.
     pub fn words(words: &'a str) -> Self {
-        Self::plain(without_templates(tidy(words, PARAGRAPHS, usize::MAX, utf16, MARK)))
+        Self::plain(without_templates(tidy(words, PARAGRAPHS, usize::MAX, utf16, ELLIPSIS)))
     }
 
-    /// A text of several pieces, with one limit for all of them.
+    /// Builds a run from several parts that share one limit.
     pub fn compose(limit: usize) -> Compose {
         Compose(Composer::new(limit, PARAGRAPHS))
     }
 
-    /// Heavier than the rest.
+    /// Sets a bolder weight.
     #[must_use]
     pub fn bold(self) -> Self {
         Self { weight: Some("Bolder"), ..self }
     }
 
-    /// Larger than the rest.
+    /// Sets a larger size.
     #[must_use]
     pub fn large(self) -> Self {
         Self { size: Some("Large"), ..self }
     }
 
-    /// Smaller than the rest.
+    /// Sets a smaller size.
     #[must_use]
     pub fn small(self) -> Self {
         Self { size: Some("Small"), ..self }
     }
 
-    /// Paler than the rest.
+    /// Sets a paler colour.
     #[must_use]
     pub fn subtle(self) -> Self {
         Self { is_subtle: Some(true), ..self }
     }
 
-    /// For code.
+    /// Sets a fixed-width font, for code.
     #[must_use]
     pub fn monospace(self) -> Self {
         Self { font_type: Some("Monospace"), ..self }
     }
 
-    /// Whether nothing would be seen.
+    /// Returns true if the text shows nothing.
     pub fn is_empty(&self) -> bool {
         self.text.is_empty()
     }
 
-    /// Whether the text may have been cut: it ends as a cut one does.
+    /// Returns true if the text may have been truncated, judged by its end.
     pub fn may_be_cut(&self) -> bool {
-        self.text.ends_with(MARK)
+        self.text.ends_with(ELLIPSIS)
     }
 
     fn of(text: Cow<'a, str>, rule: Rule, limit: usize) -> Self {
         fn harmless(text: &str, rule: Rule, limit: usize) -> Cow<'_, str> {
-            without_templates(tidy(bare(text), rule, limit, utf16, MARK))
+            without_templates(tidy(bare(text), rule, limit, utf16, ELLIPSIS))
         }
         Self::plain(match text {
             Cow::Borrowed(text) => harmless(text, rule, limit),
@@ -101,7 +101,7 @@ impl<'a> Run<'a> {
     }
 }
 
-/// UTF-16 units.
+/// Costs a character in UTF-16 units.
 #[derive(Debug)]
 struct Utf16;
 
@@ -113,32 +113,33 @@ impl Cost for Utf16 {
     }
 }
 
-/// See [`Run::compose`]. Once a piece had to be cut for the whole, what comes after is left out.
+/// Builds a [`Run`] from parts; see [`Run::compose`]. Once a part had to be truncated to fit the total limit, later
+/// parts are left out.
 #[derive(Debug)]
 pub struct Compose(Composer<Utf16>);
 
 impl Compose {
-    /// Adds words of the format's own, with their spaces and lines.
+    /// Appends fixed words of the format, with their spaces and line breaks.
     #[must_use]
     pub fn words(mut self, words: &str) -> Self {
         self.0.words(words);
         self
     }
 
-    /// Adds a value: no space around it, all on one line, cut at `limit`.
+    /// Appends a value: trimmed, on one line, truncated at `limit`.
     #[must_use]
     pub fn value(mut self, value: &str, limit: usize) -> Self {
         self.0.value(value, limit);
         self
     }
 
-    /// The whole. Space at its beginning stays, since runs stand side by side.
+    /// Returns the run. Leading space stays, because runs stand side by side.
     pub fn finish(self) -> Run<'static> {
         Run::plain(without_templates(Cow::Owned(self.0.finish())))
     }
 }
 
-/// A row of a table of two columns. Both pass a Markdown step and are escaped for it.
+/// One row of a two-column table. Both cells go through Markdown and are escaped for it.
 #[derive(Debug, Clone, Serialize)]
 pub struct Fact<'a> {
     title: Cow<'a, str>,
@@ -146,32 +147,32 @@ pub struct Fact<'a> {
 }
 
 impl<'a> Fact<'a> {
-    /// Both all on one line, each cut at `limit`. Without a value the fact is left out.
+    /// Both cells on one line, each truncated at `limit`. A fact without a value is left out.
     pub fn new(title: &'a str, value: &'a str, limit: usize) -> Self {
         Self { title: escaped(title, limit), value: escaped(value, limit) }
     }
 
-    /// Whether nothing would be seen.
+    /// Returns true if the row shows nothing.
     pub fn is_empty(&self) -> bool {
         self.title.is_empty() || self.value.is_empty()
     }
 }
 
-/// A run for each line, empty for an empty one: at most `limit` in all and `most` lines with something in them. What
-/// was left out is a line of its own.
+/// One run per line, empty for an empty line: at most `limit` units in total and `most` non-empty lines. A last run
+/// with the ellipsis stands for lines that were left out.
 pub(super) fn lines(text: &str, limit: usize, most: usize) -> Vec<Run<'static>> {
-    let text = tidy(bare(text), Rule::LINES, limit, utf16, MARK);
+    let text = tidy(bare(text), Rule::LINES, limit, utf16, ELLIPSIS);
     let mut runs = Vec::new();
     let mut seen = 0;
     for line in text.split('\n') {
         let run = Run::plain(without_templates(Cow::Owned(line.trim_end().to_owned())));
-        // Two empty lines are as good as one.
+        // Consecutive empty lines make one gap.
         if run.is_empty() && runs.last().is_none_or(Run::is_empty) {
             continue;
         }
         if !run.is_empty() {
             if seen == most {
-                runs.push(Run::plain(Cow::Borrowed(MARK)));
+                runs.push(Run::plain(Cow::Borrowed(ELLIPSIS)));
                 break;
             }
             seen += 1;
@@ -181,14 +182,14 @@ pub(super) fn lines(text: &str, limit: usize, most: usize) -> Vec<Run<'static>> 
     runs
 }
 
-/// For an action's title: all on one line.
+/// One line, for an action's title.
 pub(super) fn line(text: &str, limit: usize) -> Cow<'_, str> {
-    seen(without_templates(tidy(bare(text), Rule::ONE_LINE, limit, utf16, MARK)))
+    seen(without_templates(tidy(bare(text), Rule::ONE_LINE, limit, utf16, ELLIPSIS)))
 }
 
-/// All on one line, and a backslash before whatever Markdown might read.
+/// One line, with a backslash before every character that Markdown may interpret.
 fn escaped(text: &str, limit: usize) -> Cow<'_, str> {
-    let text = seen(tidy(bare(text), Rule::ONE_LINE, limit, utf16, MARK));
+    let text = seen(tidy(bare(text), Rule::ONE_LINE, limit, utf16, ELLIPSIS));
     if !text.bytes().any(is_markdown) {
         return text;
     }
@@ -197,12 +198,12 @@ fn escaped(text: &str, limit: usize) -> Cow<'_, str> {
     Cow::Owned(escaped)
 }
 
-/// The text, or nothing where nobody would see any of it.
+/// The text, or the empty string if none of it is visible.
 fn seen(text: Cow<'_, str>) -> Cow<'_, str> {
     if is_blank(&text) { Cow::Borrowed("") } else { text }
 }
 
-/// FORMATS, section 2. All of them are ASCII.
+/// The characters that Markdown may interpret (FORMATS, section 2), all of them ASCII.
 fn is_markdown(byte: u8) -> bool {
     matches!(
         byte,
@@ -229,7 +230,7 @@ fn is_markdown(byte: u8) -> bool {
     )
 }
 
-/// Some renderers expand `{{DATE(..)}}` wherever it stands.
+/// Breaks up `{{`: some renderers expand `{{DATE(..)}}` wherever it stands.
 fn without_templates(text: Cow<'_, str>) -> Cow<'_, str> {
     separate(text, '{')
 }
@@ -261,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_sees_is_left_out() {
+    fn invisible_text_is_left_out() {
         assert!(Run::line(" \0\u{200B}", 99).is_empty() && Run::line("a", 0).is_empty());
         assert!(Fact::new("a", "\n", 99).is_empty() && Fact::new("", "a", 99).is_empty());
     }

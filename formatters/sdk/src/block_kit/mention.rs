@@ -1,10 +1,10 @@
-//! Whom a message calls. Only a webhook's owner says so, never an event.
+//! Mentions. They come from a webhook's options, never from an event.
 
 use serde::Deserialize;
 
-/// Somebody whom Slack notifies: `here` (who is active in the channel), `channel` (everybody in it), a user's id
-/// (`U..`, `W..`) or a user group's id (`S..`), as Slack's "Formatting text" has them. An id is 3 to 21 capital
-/// letters and digits, so that nothing in it ends the markup.
+/// A person or group that Slack notifies: `here` (active members of the channel), `channel` (all its members), a user
+/// id (`U..`, `W..`) or a user group id (`S..`), as in Slack's "Formatting text". An id is 3 to 21 capital letters and
+/// digits, so that nothing in it can end the markup.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Deserialize)]
 #[serde(try_from = "String")]
 pub struct Mention(String);

@@ -1,5 +1,5 @@
-//! Whatever text goes in, a message comes out that Slack takes, and the text comes back. What reads it knows
-//! FORMATS, sections 1 and 9, and nothing of the builder.
+//! Property tests: any text gives a message that Slack accepts, and the text can be read back. The reader is written
+//! from FORMATS, sections 1 and 9, independently of the builder.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -19,7 +19,7 @@ fn sent(message: Message<'_>) -> Value {
     serde_json::from_slice(&payload.body).expect("JSON")
 }
 
-/// What a reader sees of escaped text of at most `most`.
+/// The text that a reader sees, from escaped text of at most `most` units.
 fn read(escaped: &Value, most: usize) -> String {
     let escaped = escaped.as_str().expect("a string");
     assert!((1..=most).contains(&units(escaped)), "{} of {most}: {escaped}", units(escaped));
@@ -37,7 +37,7 @@ fn read(escaped: &Value, most: usize) -> String {
     out
 }
 
-/// What one character has once it is escaped.
+/// The length of a text once escaped.
 fn escaped(text: &str) -> usize {
     text.chars()
         .map(|c| {
@@ -52,7 +52,7 @@ fn escaped(text: &str) -> usize {
         .sum()
 }
 
-/// Holds a text object against what it was made of; `None` where it was left out.
+/// Compares a text object with its source; `None` if it was left out.
 fn check(object: Option<&Value>, text: &str, line_break: &str, most: usize) {
     let clean = cleaned(text, "", line_break);
     let clean = clean.trim();
@@ -121,9 +121,9 @@ proptest! {
     }
 
     #[test]
-    fn pieces_have_one_limit(pieces in vec((text(), 0_usize..300), 0..6), limit in 0_usize..400) {
+    fn parts_share_one_limit(parts in vec((text(), 0_usize..300), 0..6), limit in 0_usize..400) {
         let mut compose = PlainText::compose(limit);
-        for (text, most) in &pieces {
+        for (text, most) in &parts {
             compose = compose.words("<b>\n").value(text, *most);
         }
         let mut message = Message::new(PlainText::line("t", 9));
@@ -134,7 +134,7 @@ proptest! {
     }
 
     #[test]
-    fn only_the_web_is_behind_a_button(label in text(), address in url()) {
+    fn only_web_urls_become_buttons(label in text(), address in url()) {
         if let Some(button) = Button::open(&label, &address) {
             let button = serde_json::to_value(&button).expect("JSON");
             check(Some(&button["text"]), &label, " ", 75);
@@ -150,7 +150,7 @@ fn button() -> Button {
 }
 
 #[test]
-fn a_message_has_no_more_than_slack_takes() {
+fn a_message_is_within_slacks_limits() {
     let mut message = Message::new(PlainText::line("", 9));
     let colored = message.colored(Color::rgb(0x12_AB_EF));
     colored.actions((0..26).map(|_| button()));
@@ -180,7 +180,7 @@ fn a_message_has_no_more_than_slack_takes() {
 }
 
 #[test]
-fn what_is_too_much_is_left_out_and_says_so() {
+fn excess_blocks_are_left_out_and_the_last_says_so() {
     let mut message = Message::new(PlainText::line("t", 9));
     for _ in 0..60 {
         message.blocks().section(PlainText::line("more", 9));
@@ -194,7 +194,7 @@ fn what_is_too_much_is_left_out_and_says_so() {
 }
 
 #[test]
-fn nothing_is_sent_that_is_empty() {
+fn empty_blocks_are_left_out() {
     let mut message = Message::new(PlainText::line("t", 9));
     message.colored(BLACK).section(PlainText::line("", 9));
     message.blocks().summary(PlainText::line(" ", 9), None, Some(button()));
@@ -204,7 +204,7 @@ fn nothing_is_sent_that_is_empty() {
 }
 
 #[test]
-fn who_is_mentioned_is_mentioned_in_the_notification_too() {
+fn mentions_are_repeated_in_the_notification() {
     let mention = |name: &str| Mention::try_from(name.to_owned()).expect("a mention");
     let (here, group) = (mention("here"), mention("S0614TZR7"));
     let mentions = Mrkdwn::mentions([&here, &group]);

@@ -1,57 +1,57 @@
-//! Text objects: cleaned, cut, escaped, in this order.
+//! Text objects: cleaned, truncated, then escaped.
 
 use std::borrow::Cow;
 
 use serde::Serialize;
 
 use super::{FIELD_TEXT, Mention, TEXT};
-use crate::text::{Composer, Cost, MARK, Rule, bare, is_blank, separate, tidy, utf16};
+use crate::text::{Composer, Cost, ELLIPSIS, Rule, bare, is_blank, separate, tidy, utf16};
 
-/// Text in which no markup works. At most [`TEXT`] long, escaped; perhaps empty, and then never sent.
+/// Text without markup: at most [`TEXT`] units once escaped. May be empty; an empty text is never sent.
 #[derive(Debug, Clone, Serialize)]
 #[serde(tag = "type", rename = "plain_text")]
 pub struct PlainText<'a> {
     text: Cow<'a, str>,
     /// Always off: `:tada:` in an event stays `:tada:`.
     emoji: bool,
-    /// How long the text is at most.
+    /// The longest that the text may be, in UTF-16 units.
     #[serde(skip)]
     limit: usize,
 }
 
-/// Text that Slack formats: only in the ways that this type has constructors for.
+/// Text with Slack's markup, limited to what the constructors of this type produce.
 #[derive(Debug, Clone, Serialize)]
 #[serde(tag = "type", rename = "mrkdwn")]
 pub struct Mrkdwn {
     text: String,
-    /// Always on: nothing becomes a link or a mention by itself.
+    /// Always on: Slack turns nothing into a link or a mention by itself.
     verbatim: bool,
     #[serde(skip)]
     limit: usize,
 }
 
-/// Either kind.
+/// Text of either kind.
 #[derive(Debug, Clone, Serialize)]
 #[serde(untagged)]
 pub enum Text<'a> {
-    /// For everything that an event says.
+    /// Text without markup, for everything that comes from an event.
     Plain(PlainText<'a>),
-    /// For code and dates.
+    /// Text with markup, for code, dates and mentions.
     Mrkdwn(Mrkdwn),
 }
 
 impl<'a> PlainText<'a> {
-    /// All on one line, cut at `limit`, without the space around it.
+    /// One line, truncated at `limit`, trimmed.
     pub fn line(text: impl Into<Cow<'a, str>>, limit: usize) -> Self {
         Self::of(text.into(), Rule::ONE_LINE, limit)
     }
 
-    /// Lines stay lines.
+    /// Keeps line breaks.
     pub fn lines(text: impl Into<Cow<'a, str>>, limit: usize) -> Self {
         Self::of(text.into(), Rule::LINES, limit)
     }
 
-    /// A text of several pieces, with one limit for all of them.
+    /// Builds a text from several parts that share one limit.
     pub fn compose(limit: usize) -> Compose {
         let limit = limit.min(TEXT);
         Compose { composer: Composer::new(limit, Rule::LINES), limit }
@@ -60,33 +60,35 @@ impl<'a> PlainText<'a> {
     fn of(text: Cow<'a, str>, rule: Rule, limit: usize) -> Self {
         let limit = limit.min(TEXT);
         let text = match text {
-            Cow::Borrowed(text) => escape(tidy(bare(text), rule, limit, escaped_length, MARK)),
-            Cow::Owned(text) => Cow::Owned(escape(tidy(bare(&text), rule, limit, escaped_length, MARK)).into_owned()),
+            Cow::Borrowed(text) => escape(tidy(bare(text), rule, limit, escaped_length, ELLIPSIS)),
+            Cow::Owned(text) => {
+                Cow::Owned(escape(tidy(bare(&text), rule, limit, escaped_length, ELLIPSIS)).into_owned())
+            }
         };
         Self { text: if is_blank(&text) { Cow::Borrowed("") } else { text }, emoji: false, limit }
     }
 
-    /// Whether nothing would be seen.
+    /// Returns true if the text shows nothing.
     pub fn is_empty(&self) -> bool {
         self.text.is_empty()
     }
 
-    /// Whether the text may have been cut: it ends as a cut one does.
+    /// Returns true if the text may have been truncated, judged by its end.
     pub fn may_be_cut(&self) -> bool {
-        self.text.ends_with(MARK)
+        self.text.ends_with(ELLIPSIS)
     }
 
-    /// The text as it is sent: escaped.
+    /// The escaped text, as it is sent.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// The same without a borrow.
+    /// Converts to a text that borrows nothing.
     pub fn into_owned(self) -> PlainText<'static> {
         PlainText { text: Cow::Owned(self.text.into_owned()), emoji: false, limit: self.limit }
     }
 
-    /// Cut further, where a block takes less.
+    /// Truncates further, for a block with a lower limit.
     pub(super) fn within(self, limit: usize) -> Self {
         if self.limit <= limit || self.text.len() <= limit {
             return self;
@@ -96,45 +98,46 @@ impl<'a> PlainText<'a> {
 }
 
 impl Mrkdwn {
-    /// A code block of at most `limit` with its fences. No backticks in it touch, so none ends it.
+    /// A code block of at most `limit` units, fences included. Consecutive backticks are separated, so none ends the
+    /// fence.
     pub fn code(text: &str, limit: usize) -> Self {
         const FENCES: usize = "```\n\n```".len();
         let limit = limit.min(TEXT);
         let room = limit.saturating_sub(FENCES);
-        let text = tidy(text, Rule::LINES, room, escaped_length, MARK);
+        let text = tidy(text, Rule::LINES, room, escaped_length, ELLIPSIS);
         let text = separate(text, '`');
-        // What separates has a length, too.
-        let text = tidy(&text, Rule::LINES, room, escaped_length, MARK);
+        // The separators have a length, too, so truncate again.
+        let text = tidy(&text, Rule::LINES, room, escaped_length, ELLIPSIS);
         let text = if is_blank(&text) { String::new() } else { format!("```\n{}\n```", escape(text)) };
         Self { text, verbatim: true, limit }
     }
 
-    /// A date that Slack shows in the reader's own time zone; a reader without Slack sees `otherwise`, which
-    /// is RFC 3339. `None` when that holds anything which could end the markup, or the time was before 1970:
-    /// send it as text then.
-    pub fn date(epoch_seconds: i64, otherwise: &str) -> Option<Self> {
-        Self::dated("", epoch_seconds, otherwise)
+    /// A date that Slack shows in the reader's time zone; clients that cannot render it show `fallback`, an RFC 3339
+    /// time. Returns `None` when `fallback` holds a character that could end the markup, or for a time before 1970; the
+    /// caller then sends it as text.
+    pub fn date(epoch_seconds: i64, fallback: &str) -> Option<Self> {
+        Self::labelled_date("", epoch_seconds, fallback)
     }
 
-    /// [`Mrkdwn::date`] behind a word of the format's own and a space.
-    pub fn dated(word: &'static str, epoch_seconds: i64, otherwise: &str) -> Option<Self> {
+    /// [`Mrkdwn::date`] after a fixed word and a space.
+    pub fn labelled_date(word: &'static str, epoch_seconds: i64, fallback: &str) -> Option<Self> {
         let word = escape(Cow::Borrowed(word));
         let space = if word.is_empty() { "" } else { " " };
         let harmless = |b: u8| b.is_ascii_digit() || b"TZ:.+-".contains(&b);
-        let is_sane = epoch_seconds >= 0 && (1..=40).contains(&otherwise.len()) && otherwise.bytes().all(harmless);
-        // No block takes less than so short a text.
+        let is_sane = epoch_seconds >= 0 && (1..=40).contains(&fallback.len()) && fallback.bytes().all(harmless);
+        // Shorter than the limit of any block.
         is_sane.then(|| {
-            let text = format!("{word}{space}<!date^{epoch_seconds}^{{date_short}} {{time}}|{otherwise}>");
+            let text = format!("{word}{space}<!date^{epoch_seconds}^{{date_short}} {{time}}|{fallback}>");
             Self { limit: text.len(), text, verbatim: true }
         })
     }
 
-    /// Everybody who is mentioned, in the order in which they are named, as far as [`FIELD_TEXT`] holds them.
+    /// All mentions in the given order, as many as fit into [`FIELD_TEXT`].
     pub fn mentions<'m>(mentions: impl IntoIterator<Item = &'m Mention>) -> Self {
         let mut text = String::new();
         for mention in mentions {
             let mention = mention.markup();
-            // Nothing but ASCII: bytes are characters.
+            // ASCII only, so bytes equal characters.
             if text.len() + 1 + mention.len() <= FIELD_TEXT {
                 text.push_str(if text.is_empty() { "" } else { " " });
                 text.push_str(&mention);
@@ -147,12 +150,12 @@ impl Mrkdwn {
         &self.text
     }
 
-    /// Whether nothing would be seen.
+    /// Returns true if the text shows nothing.
     pub fn is_empty(&self) -> bool {
         self.text.is_empty()
     }
 
-    /// Only code is ever longer than any limit.
+    /// Only code can exceed a limit; anything else is returned as it is.
     fn within(self, limit: usize) -> Self {
         if self.limit <= limit || self.text.len() <= limit {
             return self;
@@ -163,7 +166,7 @@ impl Mrkdwn {
 }
 
 impl Text<'_> {
-    /// Whether nothing would be seen.
+    /// Returns true if the text shows nothing.
     pub fn is_empty(&self) -> bool {
         match self {
             Self::Plain(text) => text.is_empty(),
@@ -191,7 +194,8 @@ impl From<Mrkdwn> for Text<'_> {
     }
 }
 
-/// See [`PlainText::compose`]. Once a piece had to be cut for the whole, what comes after is left out.
+/// Builds a [`PlainText`] from parts; see [`PlainText::compose`]. Once a part had to be truncated to fit the total
+/// limit, later parts are left out.
 #[derive(Debug)]
 pub struct Compose {
     composer: Composer<Escaped>,
@@ -199,28 +203,28 @@ pub struct Compose {
 }
 
 impl Compose {
-    /// Adds words of the format's own, with their spaces and lines.
+    /// Appends fixed words of the format, with their spaces and line breaks.
     #[must_use]
     pub fn words(mut self, words: &str) -> Self {
         self.composer.words(words);
         self
     }
 
-    /// Adds a value: no space around it, all on one line, cut at `limit`.
+    /// Appends a value: trimmed, on one line, truncated at `limit`.
     #[must_use]
     pub fn value(mut self, value: &str, limit: usize) -> Self {
         self.composer.value(value, limit);
         self
     }
 
-    /// The whole.
+    /// Returns the text.
     pub fn finish(self) -> PlainText<'static> {
         let text = escape(Cow::Owned(self.composer.finish()));
         PlainText { text: if is_blank(&text) { Cow::Borrowed("") } else { text }, emoji: false, limit: self.limit }
     }
 }
 
-/// UTF-16 units of the escaped text.
+/// Costs a character in UTF-16 units of its escaped form.
 #[derive(Debug)]
 struct Escaped;
 
@@ -232,7 +236,7 @@ impl Cost for Escaped {
     }
 }
 
-/// How long a character is once it is escaped.
+/// The length of a character once escaped, in UTF-16 units.
 fn escaped_length(c: char) -> usize {
     match c {
         '&' => "&amp;".len(),
@@ -241,8 +245,7 @@ fn escaped_length(c: char) -> usize {
     }
 }
 
-/// The three characters that Slack reads as control sequences, and no others; that ends mentions,
-/// channels and links, whatever they are.
+/// Escapes the three characters of Slack's control sequences, which disables mentions, channels and links of any kind.
 fn escape(text: Cow<'_, str>) -> Cow<'_, str> {
     if !text.bytes().any(|b| matches!(b, b'&' | b'<' | b'>')) {
         return text;
@@ -259,7 +262,7 @@ fn escape(text: Cow<'_, str>) -> Cow<'_, str> {
     Cow::Owned(escaped)
 }
 
-/// What was escaped.
+/// The inverse of [`escape`].
 fn unescape(escaped: &str) -> String {
     escaped.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
 }
@@ -269,7 +272,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn cut_first_and_escaped_then() {
+    fn truncated_before_escaping() {
         let line = |text, limit| PlainText::line(text, limit).as_str().to_owned();
         assert_eq!(line("<!channel> a & b\nc", 100), "&lt;!channel&gt; a &amp; b c");
         assert_eq!(line("&&&&", 20), "&amp;&amp;&amp;&amp;");
@@ -292,12 +295,12 @@ mod tests {
     }
 
     #[test]
-    fn a_date_is_a_date() {
+    fn dates_are_marked_up() {
         assert!(Mrkdwn::date(0, "1970-01-01T00:00:00.000Z").is_some());
         assert!(Mrkdwn::date(-1, "1969-12-31T23:59:59.000Z").is_none());
         assert!(Mrkdwn::date(1, "x|<!channel>").is_none());
         assert!(Mrkdwn::date(1, "").is_none());
-        let dated = Mrkdwn::dated("Started", 1, "1970-01-01T00:00:01Z").expect("a date");
-        assert_eq!(dated.text, "Started <!date^1^{date_short} {time}|1970-01-01T00:00:01Z>");
+        let labelled_date = Mrkdwn::labelled_date("Started", 1, "1970-01-01T00:00:01Z").expect("a date");
+        assert_eq!(labelled_date.text, "Started <!date^1^{date_short} {time}|1970-01-01T00:00:01Z>");
     }
 }

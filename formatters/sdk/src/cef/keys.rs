@@ -1,8 +1,7 @@
-//! The keys of the extension that a sender may use, by the type of their value, each with its longest value
-//! (FORMATS, section 3). Keys that a consumer sets, those that are the customer's, and such as nobody knows are
-//! not among them.
+//! The extension keys available to a sender, grouped by value type, each with its maximum length (FORMATS, section 3).
+//! Keys that a consumer sets, keys reserved for customers, and keys that no receiver knows are left out.
 
-/// Declares an enum of keys; the number is the key's own among all keys.
+/// Declares an enum of keys. Each number is unique across all enums.
 macro_rules! keys {
     ($(#[$doc:meta])* $name:ident { $($(#[$key_doc:meta])* $key:ident = $number:literal $text:literal,)* }) => {
         $(#[$doc])*
@@ -13,7 +12,7 @@ macro_rules! keys {
         }
 
         impl $name {
-            /// The key as it is written.
+            /// The key's name in a record.
             pub const fn name(self) -> &'static str {
                 match self {
                     $(Self::$key => $text,)*
@@ -31,12 +30,12 @@ macro_rules! keys {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Key {
     pub(super) name: &'static str,
-    /// Below 64.
+    /// Below 64: the bit of the key in `Record::used_keys`.
     pub(super) number: u8,
 }
 
 keys! {
-    /// Keys of text. The longest value is [`Text::max_bytes`].
+    /// Keys for text. The maximum length is [`Text::max_bytes`].
     Text {
         Act = 0 "act",
         App = 1 "app",
@@ -57,7 +56,7 @@ keys! {
 }
 
 impl Text {
-    /// The longest value, in bytes, so that it is not too long in any unit.
+    /// The longest value, in bytes: an upper bound of the limit in characters.
     pub const fn max_bytes(self) -> usize {
         match self {
             Self::App => 31,
@@ -71,7 +70,7 @@ impl Text {
 }
 
 keys! {
-    /// Text that has no key of its own, with a label that says what it is; at most [`super::CUSTOM_TEXT`] bytes.
+    /// Keys for text without a key of its own, labelled; at most [`super::CUSTOM_TEXT`] bytes.
     Custom {
         Cs1 = 16 "cs1",
         Cs2 = 17 "cs2",
@@ -83,7 +82,7 @@ keys! {
 }
 
 keys! {
-    /// Whole numbers with a label.
+    /// Keys for labelled whole numbers.
     Long {
         Cn1 = 22 "cn1",
         Cn2 = 23 "cn2",
@@ -92,7 +91,7 @@ keys! {
 }
 
 keys! {
-    /// Numbers with a fraction and a label.
+    /// Keys for labelled fractional numbers.
     Double {
         Cfp1 = 25 "cfp1",
         Cfp2 = 26 "cfp2",
@@ -102,7 +101,7 @@ keys! {
 }
 
 keys! {
-    /// IPv4 addresses; there are none of IPv6 under these keys.
+    /// Keys for IPv4 addresses; the format has no IPv6 variant of these.
     Ipv4 {
         Src = 29 "src",
         Dst = 30 "dst",
@@ -111,7 +110,7 @@ keys! {
 }
 
 keys! {
-    /// IPv6 addresses with a label.
+    /// Keys for labelled IPv6 addresses.
     Ipv6 {
         C6a1 = 32 "c6a1",
         C6a3 = 33 "c6a3",
@@ -120,7 +119,7 @@ keys! {
 }
 
 keys! {
-    /// Ports.
+    /// Keys for ports.
     Port {
         Spt = 35 "spt",
         Dpt = 36 "dpt",
@@ -128,7 +127,7 @@ keys! {
 }
 
 keys! {
-    /// Times.
+    /// Keys for times.
     Time {
         Rt = 37 "rt",
         Start = 38 "start",
@@ -137,12 +136,12 @@ keys! {
 }
 
 keys! {
-    /// Times with a label.
+    /// Keys for labelled times.
     CustomTime {
         DeviceCustomDate1 = 40 "deviceCustomDate1",
         DeviceCustomDate2 = 41 "deviceCustomDate2",
     }
 }
 
-/// `cnt`: how often, 0 to 2147483647.
+/// `cnt`: the number of occurrences, 0 to 2147483647.
 pub(super) const CNT: Key = Key { name: "cnt", number: 42 };

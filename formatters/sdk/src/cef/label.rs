@@ -1,17 +1,17 @@
-//! What a key without a meaning of its own is said to hold.
+//! Labels of the keys that have no meaning of their own.
 
 use serde::Deserialize;
 
-/// The longest label.
+/// The longest label, in bytes.
 const MAX_BYTES: usize = 1023;
 
-/// A label of an owner's choice: 1 to 1023 printable ASCII characters, without a space at either end.
+/// A label chosen by the webhook's owner: 1 to 1023 printable ASCII characters, without a space at either end.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(try_from = "String")]
 pub struct Label(String);
 
 impl Label {
-    /// The label, not escaped yet.
+    /// The unescaped label.
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -1,5 +1,5 @@
-//! Whatever text goes in, one legal record comes out, and the text comes back: read by a strict reader of CEF that
-//! knows nothing of the builder.
+//! Property tests: any text gives one legal record, and the text can be read back by a strict CEF parser that is
+//! independent of the builder.
 
 use proptest::prelude::*;
 
@@ -11,7 +11,7 @@ use crate::testing::strategy::text;
 use crate::testing::{rfc3164_reader, rfc5424_reader};
 use crate::{Severity, rfc3164, rfc5424, rfc5424::Facility};
 
-const MARK: &str = "[truncated]";
+const TRUNCATED: &str = "[truncated]";
 
 const TEXTS: [(Text, usize); 15] = [
     (Text::Act, 63),
@@ -32,7 +32,7 @@ const TEXTS: [(Text, usize); 15] = [
 ];
 const CUSTOMS: [Custom; 6] = [Custom::Cs1, Custom::Cs2, Custom::Cs3, Custom::Cs4, Custom::Cs5, Custom::Cs6];
 
-/// A record with `text` everywhere, and each key twice.
+/// A record with `text` under every key, each added twice.
 fn record<'a>(text: &'a str, number: i64, double: f64, severity: u8) -> Record<'a> {
     let device = Device { vendor: text, product: text, version: text };
     let mut record = Record::new(device, text, text, severity);
@@ -68,7 +68,7 @@ fn read(record: Record<'_>, max_bytes: usize) -> Read {
 fn check(sent: &str, line_break: &str, read: &str, max_bytes: usize) {
     let clean = cleaned(sent, " ", line_break);
     let clean = clean.trim();
-    assert_whole_or_cut(clean, read, clean.len() <= max_bytes, MARK);
+    assert_whole_or_cut(clean, read, clean.len() <= max_bytes, TRUNCATED);
 }
 
 proptest! {
@@ -102,9 +102,9 @@ proptest! {
     }
 
     #[test]
-    fn any_room_is_kept_or_refused(text in text(), time in text(), max_bytes in 0_usize..20_000, kind in 0..4) {
+    fn any_limit_is_kept_or_rejected(text in text(), time in text(), max_bytes in 0_usize..20_000, kind in 0..4) {
         let (facility, severity) = (Facility::LOCAL0, Severity::Low);
-        let older = |tag| Head::Rfc3164(rfc3164::Header {
+        let rfc3164_head = |tag| Head::Rfc3164(rfc3164::Header {
             facility, severity, timestamp: &time, utc_offset: UtcOffset::UTC, host_name: &text, tag,
         });
         let head = match kind {
@@ -112,8 +112,8 @@ proptest! {
             1 => Some(Head::Rfc5424(rfc5424::Header {
                 facility, severity, timestamp: &time, host_name: &text, app_name: &text, msgid: &text,
             })),
-            2 => Some(older(None)),
-            _ => Some(older(Some(&text))),
+            2 => Some(rfc3164_head(None)),
+            _ => Some(rfc3164_head(Some(&text))),
         };
         if let Ok(payload) = record(&text, 1, 1.5, 3).payload(head, max_bytes) {
             prop_assert!(payload.body.len() <= max_bytes);

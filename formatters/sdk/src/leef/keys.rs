@@ -1,5 +1,5 @@
-//! The attributes that LEEF defines (IBM's "Predefined LEEF event attributes", in the form of
-//! tenzir/skills:skills/tenzir-leef/attributes.yaml), as far as a sender like ours may have a value for them.
+//! The attributes that LEEF predefines (IBM's "Predefined LEEF event attributes", as listed in
+//! tenzir/skills:skills/tenzir-leef/attributes.yaml) and for which our events have values.
 
 /// Declares an enum of keys.
 macro_rules! keys {
@@ -11,7 +11,7 @@ macro_rules! keys {
         }
 
         impl $name {
-            /// The key as it is written.
+            /// The key's name in a record.
             pub const fn name(self) -> &'static str {
                 match self {
                     $(Self::$key => $text,)*
@@ -22,7 +22,7 @@ macro_rules! keys {
 }
 
 keys! {
-    /// Addresses, of IPv4 or IPv6.
+    /// Keys for IPv4 and IPv6 addresses.
     Address {
         Src = "src",
         Dst = "dst",
@@ -30,7 +30,7 @@ keys! {
 }
 
 keys! {
-    /// Ports.
+    /// Keys for ports.
     Port {
         SrcPort = "srcPort",
         DstPort = "dstPort",
@@ -38,7 +38,7 @@ keys! {
 }
 
 keys! {
-    /// Texts. The longest value is [`Text::max_bytes`].
+    /// Keys for text. The maximum length is [`Text::max_bytes`].
     Text {
         AccountName = "accountName",
         Domain = "domain",
@@ -53,7 +53,7 @@ keys! {
 }
 
 impl Text {
-    /// The longest value, in bytes, so that it is not too long in characters.
+    /// The longest value, in bytes: an upper bound of the limit in characters.
     pub const fn max_bytes(self) -> usize {
         match self {
             Self::AccountName | Self::UsrName => 255,
@@ -62,7 +62,7 @@ impl Text {
     }
 }
 
-/// All that the format defines, in lower case: none of them may be a key of one's own.
+/// All predefined keys, in lower case: none of them may be a custom key.
 const PREDEFINED: [&str; 47] = [
     "accountname",
     "calcountryorregion",
@@ -110,12 +110,12 @@ const PREDEFINED: [&str; 47] = [
     "usrname",
     "vsrc",
     "vsrcname",
-    // Not of the format: this module's last attribute.
+    // Not predefined by the format: the last attribute of each record here.
     "msg",
 ];
 
-/// One word of ASCII letters and digits with a letter first, not defined by the format.
-pub(super) fn is_own(name: &str) -> bool {
+/// Returns true for ASCII letters and digits with a letter first that are not a predefined key.
+pub(super) fn is_custom_name(name: &str) -> bool {
     (1..=64).contains(&name.len())
         && name.starts_with(|c: char| c.is_ascii_alphabetic())
         && name.bytes().all(|b| b.is_ascii_alphanumeric())
@@ -127,16 +127,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn own_keys() {
-        for own in ["objectId", "cve", "a1", "target"] {
-            assert!(is_own(own), "{own}");
+    fn custom_names() {
+        for custom in ["objectId", "cve", "a1", "target"] {
+            assert!(is_custom_name(custom), "{custom}");
         }
         let long = "x".repeat(65);
         for not in ["", "1a", "a b", "a_b", "é", "sev", "usrName", "USRNAME", "identSecondlp", "msg", &long] {
-            assert!(!is_own(not), "{not}");
+            assert!(!is_custom_name(not), "{not}");
         }
         for key in [Text::AccountName, Text::Domain, Text::GroupId, Text::Policy, Text::Realm, Text::Resource] {
-            assert!(!is_own(key.name()));
+            assert!(!is_custom_name(key.name()));
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Whatever text goes in, one legal record comes out, and the text comes back: read by a strict reader of LEEF that
-//! knows nothing of the builder.
+//! Property tests: any text gives one legal record, and the text can be read back by a strict LEEF parser that is
+//! independent of the builder.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -14,7 +14,7 @@ use crate::testing::strategy::text;
 use crate::testing::{rfc3164_reader, rfc5424_reader};
 use crate::{Severity, rfc3164, rfc5424};
 
-const MARK: &str = "[truncated]";
+const TRUNCATED: &str = "[truncated]";
 const TEXTS: [(Text, usize); 8] = [
     (Text::AccountName, 255),
     (Text::Domain, 1023),
@@ -26,7 +26,7 @@ const TEXTS: [(Text, usize); 8] = [
     (Text::UsrName, 255),
 ];
 
-/// A record with `text` everywhere, and each key twice.
+/// A record with `text` under every key, each added twice.
 fn record(text: &str, severity: u8, delimiter: Delimiter) -> Record<'_> {
     let device = Device { vendor: text, product: text, version: text };
     let headline = Headline { event_id: text, category: text, severity, time: "2026-11-17T10:12:45.120Z" };
@@ -40,9 +40,9 @@ fn record(text: &str, severity: u8, delimiter: Delimiter) -> Record<'_> {
         for (key, _) in TEXTS {
             record.text(key, Some(value));
         }
-        record.own("objectId", Some(value));
-        record.whole_own("eventUid", Some(value));
-        record.own_url("link", Some(value));
+        record.custom("objectId", Some(value));
+        record.whole_custom("eventUid", Some(value));
+        record.custom_url("link", Some(value));
     }
     record.message(text);
     record
@@ -57,20 +57,20 @@ fn read(line: &[u8]) -> Read {
     leef_reader::read(line).unwrap_or_else(|e| panic!("{e}\n{line}"))
 }
 
-/// What was sent as the reader has to see it.
+/// The text in the form in which the parser must return it.
 fn sent(text: &str) -> String {
     cleaned(text, " ", " ").trim().replace('|', "｜").replace('^', "＾")
 }
 
-/// Whether a value that was read is what was sent, or what a whole number of its characters is, and the mark.
+/// Returns true if `read` is `sent`, or a prefix of whole substituted characters followed by the truncation mark.
 fn is_cut_between_characters(sent: &str, read: &str, pipe: &str, caret: &str) -> bool {
     let written = |text: &str| text.replace('|', pipe).replace('^', caret);
     if read == written(sent) {
         return true;
     }
-    let Some(kept) = read.strip_suffix(MARK) else { return false };
+    let Some(kept) = read.strip_suffix(TRUNCATED) else { return false };
     let mut so_far = String::new();
-    // Space and joiners before the mark are left out.
+    // Space and joiners before the truncation mark are removed.
     let joins = |c: char| c.is_whitespace() || c == '\u{200D}';
     let cuts = sent.chars().map(|c| {
         so_far.push_str(&written(c.encode_utf8(&mut [0; 4])));
@@ -93,26 +93,26 @@ proptest! {
         let expected = if clean.is_empty() { "second" } else { &clean };
         let device = [&read.vendor, &read.product, &read.version, &read.event_id];
         for shown in device {
-            assert_whole_or_cut(if clean.is_empty() { "-" } else { &clean }, shown, clean.len() <= 255, MARK);
+            assert_whole_or_cut(if clean.is_empty() { "-" } else { &clean }, shown, clean.len() <= 255, TRUNCATED);
         }
         for (key, max_bytes) in TEXTS {
-            assert_whole_or_cut(expected, read.get(key.name()).unwrap_or_default(), expected.len() <= max_bytes, MARK);
+            assert_whole_or_cut(expected, read.get(key.name()).unwrap_or_default(), expected.len() <= max_bytes, TRUNCATED);
         }
         for key in ["objectId", "eventUid"] {
-            assert_whole_or_cut(expected, read.get(key).unwrap_or_default(), expected.len() <= 1023, MARK);
+            assert_whole_or_cut(expected, read.get(key).unwrap_or_default(), expected.len() <= 1023, TRUNCATED);
         }
         for key in ["url", "link"] {
             let address = expected.replace('｜', "%7C").replace('＾', "%5E");
-            // A full-width sign of the event's own stays: compare what both have become.
+            // Full-width characters of the event stay: compare after substituting those, too.
             let shown = read.get(key).unwrap_or_default().replace('｜', "%7C").replace('＾', "%5E");
-            assert_whole_or_cut(&address, &shown, expected.len() <= 1023, MARK);
+            assert_whole_or_cut(&address, &shown, expected.len() <= 1023, TRUNCATED);
         }
-        assert_whole_or_cut(&clean, read.get("msg").unwrap_or_default(), clean.len() <= 4000, MARK);
+        assert_whole_or_cut(&clean, read.get("msg").unwrap_or_default(), clean.len() <= 4000, TRUNCATED);
         prop_assert_eq!(read.attributes.len(), 20 - usize::from(clean.is_empty()) * 2);
     }
 
     #[test]
-    fn any_room_is_kept_or_refused(text in text(), delimiter in delimiters(), max_bytes in 0_usize..20_000, kind in 0..3) {
+    fn any_limit_is_kept_or_rejected(text in text(), delimiter in delimiters(), max_bytes in 0_usize..20_000, kind in 0..3) {
         let (facility, severity) = (Facility::LOCAL0, Severity::Low);
         let head = match kind {
             0 => None,

@@ -1,4 +1,4 @@
-//! What a syslog message says, whichever header goes before it.
+//! The content of a syslog message, independent of its header.
 
 use std::borrow::Cow;
 
@@ -6,8 +6,8 @@ use super::{Field, value};
 use crate::rfc5424::is_sd_name;
 use crate::text::Rule;
 
-/// What a syslog message says: facts with names for a machine, and a text to read.
-/// [`rfc5424::Message`](crate::rfc5424::Message) and [`rfc3164::Header`](crate::rfc3164::Header) make a line of it.
+/// The content of a syslog message: named parameters for machines, and a text for people.
+/// [`rfc5424::Message`](crate::rfc5424::Message) and [`rfc3164::Header`](crate::rfc3164::Header) turn it into a line.
 #[derive(Debug)]
 pub struct Content<'a> {
     params: Vec<Field<'a>>,
@@ -16,22 +16,22 @@ pub struct Content<'a> {
 }
 
 impl<'a> Content<'a> {
-    /// Nothing yet, for a message of at most `max_bytes` with its header: what the context says, or
+    /// Empty content for a message of at most `max_bytes`, header included: the context's limit, or
     /// [`MAX_BYTES`](crate::rfc5424::MAX_BYTES).
     pub fn new(max_bytes: usize) -> Self {
         Self { params: Vec::with_capacity(24), text: field("", Cow::Borrowed(""), 0, false), max_bytes }
     }
 
-    /// Adds a parameter, unless nothing of it would be left. Add first what matters most: where there is too
-    /// little room the last ones go. A name stands once, the first time (RFC 5424 lets it repeat, syslog-ng
-    /// keeps the last); a name that is not 1 to 32 printable ASCII characters without `=`, `]` and `"`
+    /// Adds a parameter, unless it would be empty. Add the most important ones first: the last ones are dropped when
+    /// the message is too long. Of two parameters with one name the first wins (RFC 5424 allows repetition, but
+    /// syslog-ng keeps only the last). A name that is not 1 to 32 printable ASCII characters without `=`, `]` and `"`
     /// (section 6.3.3) is left out with its value.
     pub fn param(&mut self, name: &'static str, text: Option<impl Into<Cow<'a, str>>>) {
         self.add(name, text, false);
     }
 
-    /// Adds a parameter that is never cut: half an id is of no use. Where there is too little room it may still go
-    /// as a whole.
+    /// Adds a parameter that is useless when shortened, such as an id: it may be dropped as a whole, but it is never
+    /// truncated.
     pub fn whole_param(&mut self, name: &'static str, text: Option<impl Into<Cow<'a, str>>>) {
         self.add(name, text, true);
     }
@@ -43,12 +43,12 @@ impl<'a> Content<'a> {
         if value.is_empty() || !is_sd_name(name) || self.params.iter().any(|param| param.name == name) {
             return;
         }
-        // Beside its value: a space, its name, `=` and two quotes.
+        // Besides its value a parameter takes a space, its name, `=` and two quotes.
         self.params.push(field(name, value, name.len() + 4, atomic));
     }
 
-    /// Adds to the text, all of which stands on one line: `text`, and before it `between` when something stands
-    /// there already. Nothing, when nothing of the text is left.
+    /// Appends to the text, on one line: the separator `between` if there is text already, then `text`. Does nothing if
+    /// `text` is empty once cleaned.
     pub fn text(&mut self, between: &'static str, text: impl Into<Cow<'a, str>>) {
         let text = value(text, Rule::SPACES, self.max_bytes);
         if self.text.value.is_empty() {
@@ -62,7 +62,7 @@ impl<'a> Content<'a> {
         }
     }
 
-    /// The text, the parameters and the limit, for a format that escapes these bytes in parameters and in the text.
+    /// The text, the parameters and the limit, for a format that escapes the given bytes in both.
     pub(crate) fn parts(
         mut self,
         in_params: fn(u8) -> bool,

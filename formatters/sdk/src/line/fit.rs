@@ -1,33 +1,33 @@
-//! A line that has to fit: what gives way, in which order.
+//! Fitting a line into its limit: what is shortened, in which order.
 
 use std::borrow::Cow;
 
 use super::TRUNCATED;
 
-/// A value is not cut below this; rather a field goes, the last one first.
+/// Values are not truncated below this length; instead fields are dropped, the last one first.
 const SHORTEST_VALUE_BYTES: usize = TRUNCATED.len() + 29;
 
-/// A piece of a line whose value is not escaped yet.
+/// A field of a line, with its value unescaped.
 #[derive(Debug)]
 pub(crate) struct Field<'a> {
-    /// The key or parameter.
+    /// The key or parameter name.
     pub(crate) name: &'static str,
-    /// What a format writes beside the name, where it has such a thing; not part of the value.
+    /// The label that CEF writes in addition to the key; not part of the value.
     pub(crate) label: Option<&'a str>,
-    /// Clean, see [`super::value`].
+    /// The value, cleaned by [`super::value`].
     pub(crate) value: Cow<'a, str>,
-    /// What the line needs for the field beside its value.
+    /// The bytes that the field takes besides its value.
     pub(crate) frame_bytes: usize,
-    /// The bytes, all ASCII, that escaping makes longer.
+    /// Selects the bytes, all ASCII, that have to be escaped.
     pub(crate) is_special: fn(u8) -> bool,
-    /// By how many bytes it makes each of them longer.
+    /// The extra bytes that escaping adds for each of them.
     pub(crate) escape_bytes: usize,
-    /// Half of it would be wrong or of no use (a number, an address, an id): never cut.
+    /// Never truncate: a part of the value (a number, an address, an id) would be wrong or useless.
     pub(crate) atomic: bool,
 }
 
 impl Field<'_> {
-    /// The length of the value once it is escaped.
+    /// The length of the escaped value, in bytes.
     fn escaped_bytes(&self) -> usize {
         self.escaped_bytes_of(&self.value)
     }
@@ -36,13 +36,13 @@ impl Field<'_> {
         value.len() + value.bytes().filter(|&b| (self.is_special)(b)).count() * self.escape_bytes
     }
 
-    /// What the field takes; nothing when its value is empty, since it is not written then.
+    /// The length of the whole field; zero if the value is empty, since the field is not written then.
     fn bytes(&self) -> usize {
         if self.value.is_empty() { 0 } else { self.frame_bytes + self.escaped_bytes() }
     }
 
-    /// Cuts the value so that it has at most `max_bytes` once it is escaped, the mark included. Where
-    /// there is not even room for the mark nothing stays.
+    /// Truncates the value to at most `max_bytes` once escaped, truncation mark included. Clears it if there is no room
+    /// for the mark.
     fn cut(&mut self, max_bytes: usize) {
         if self.escaped_bytes() <= max_bytes {
             return;
@@ -51,7 +51,7 @@ impl Field<'_> {
             self.value = Cow::Borrowed("");
             return;
         };
-        // A value that was cut before is not marked twice.
+        // A value that was truncated before gets one mark, not two.
         let value = self.value.strip_suffix(TRUNCATED).unwrap_or(&self.value);
         let mut used = 0;
         let end = value.char_indices().find_map(|(at, c)| {
@@ -59,16 +59,15 @@ impl Field<'_> {
             used += c.len_utf8() + usize::from(escape) * self.escape_bytes;
             (used > room).then_some(at)
         });
-        // A joiner would tie the mark to the character before it.
+        // A zero-width joiner would tie the mark to the character before it.
         let kept = value[..end.unwrap_or(value.len())].trim_end_matches(|c: char| c.is_whitespace() || c == '\u{200D}');
         self.value = Cow::Owned([kept, TRUNCATED].concat());
     }
 }
 
-/// Makes `text`, the long one, and `fields` fit into `room` bytes: `text` is cut first, down to an
-/// eighth of the room, then the longest values, all to one length; what still does not fit loses fields,
-/// the last one first, but never one of the first `essential`; `text` then ends with the mark, too.
-/// `false`: those alone are too long.
+/// Makes `text` and `fields` fit into `room` bytes. First truncates `text`, but not below an eighth of the room; then
+/// the longest values, all to one common length; then drops fields from the last one on, except for the first
+/// `essential` ones, and marks `text` as truncated. Returns false if the essential fields alone do not fit.
 #[must_use]
 pub(crate) fn fit(text: &mut Field<'_>, fields: &mut Vec<Field<'_>>, essential: usize, room: usize) -> bool {
     if text.bytes() + fields.iter().map(Field::bytes).sum::<usize>() <= room {
@@ -106,7 +105,7 @@ pub(crate) fn fit(text: &mut Field<'_>, fields: &mut Vec<Field<'_>>, essential: 
     }
 }
 
-/// The length to cut the longest to, so that all of them together have at most `room`.
+/// The common maximum length at which all lengths together fit into `room`.
 fn level(mut lengths: Vec<usize>, mut room: usize) -> usize {
     lengths.sort_unstable();
     for (index, &length) in lengths.iter().enumerate() {
@@ -142,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn the_text_gives_way_first() {
+    fn the_text_is_truncated_first() {
         let long = "x".repeat(200);
         let (mut text, mut fields) = (field(&long), vec![field("short"), field("value")]);
         assert!(fit(&mut text, &mut fields, 0, 219));
@@ -165,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn then_the_last_fields_but_no_essential_one() {
+    fn then_the_last_fields_except_essential_ones() {
         let long = "x".repeat(100);
         let fields = || vec![field(&long), field(&long), Field { atomic: true, ..field(&long) }];
         let (mut text, mut many) = (field(&long), fields());
@@ -181,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_leaves_no_half_of_anything() {
+    fn truncation_keeps_characters_and_escapes_whole() {
         let text = "]👩\u{200D}💻 ]é";
         let cuts: BTreeSet<_> = (TRUNCATED.len() + 1..text.len() + 2)
             .map(|max| {
@@ -196,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn what_escaping_adds_counts() {
+    fn escapes_count() {
         for (max, kept) in [(17, "a"), (18, "a"), (19, "a|"), (20, "a|"), (21, "a|"), (22, "a||")] {
             let long = format!("a{}", "|".repeat(20));
             let mut field = Field { is_special: |b| b == b'|', escape_bytes: 2, ..field(&long) };
@@ -206,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_value_has_one_mark() {
+    fn a_truncated_value_has_one_mark() {
         let cut = format!("{}{TRUNCATED}", "x".repeat(40));
         for max in 12..51 {
             let mut field = field(&cut);

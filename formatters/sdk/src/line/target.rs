@@ -1,23 +1,23 @@
-//! A finding's target, as far as it can be taken apart.
+//! Parsing of a finding's target.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::Event;
 
-/// A target taken apart, as far as it can be.
+/// The parts of a target, as far as it can be parsed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Target<'a> {
-    /// The whole of it as it came, when it is an `http` or `https` URL without userinfo.
+    /// The whole target, if it is an `http` or `https` URL without userinfo.
     pub url: Option<&'a str>,
     /// The host as written: a name, an IPv4 address, or an IPv6 address without its brackets.
     pub host: Option<&'a str>,
-    /// The port, when one is written.
+    /// The port, if one is given.
     pub port: Option<u16>,
 }
 
 impl<'a> Target<'a> {
-    /// Takes apart a URL, `host`, `host:port`, `host/path`, or an IPv6 address with or without
-    /// brackets and port. Whatever is anything else has no parts.
+    /// Parses a URL, `host`, `host:port`, `host/path`, or an IPv6 address with or without brackets and port. Any other
+    /// text has no parts.
     pub fn parse(text: &'a str) -> Self {
         let text = text.trim();
         let (scheme, rest) = match text.split_once("://") {
@@ -27,22 +27,22 @@ impl<'a> Target<'a> {
         };
         let end = rest.find(['/', '?', '#', '\\']).unwrap_or(rest.len());
         let (authority, path) = rest.split_at(end);
-        let (credentials, place) = match authority.rsplit_once('@') {
-            Some((credentials, place)) => (Some(credentials), place),
+        let (credentials, host_port) = match authority.rsplit_once('@') {
+            Some((credentials, host_port)) => (Some(credentials), host_port),
             None => (None, authority),
         };
         if scheme.is_none() && credentials.is_some() {
             return Self::default();
         }
-        let Some((host, port)) = host_and_port(place) else {
+        let Some((host, port)) = host_and_port(host_port) else {
             return Self::default();
         };
         if scheme.is_none() && !path.is_empty() && host.parse::<IpAddr>().is_ok() && is_prefix(path) {
-            // A network in CIDR notation is no host.
+            // A network in CIDR notation is not a host.
             return Self::default();
         }
-        // Wider than what may be pressed ([`crate::link`]): a tester's target is often odd. But no two
-        // readers shall see two hosts in it.
+        // Wider than the rule for links ([`crate::link`]), because a tester's target is often unusual. But no two
+        // parsers may see different hosts in it.
         let web = |scheme: &str| ["http", "https"].iter().any(|known| known.eq_ignore_ascii_case(scheme));
         let is_web = scheme.is_some_and(web)
             && credentials.is_none()
@@ -52,7 +52,7 @@ impl<'a> Target<'a> {
     }
 }
 
-/// The event's addresses: the first of each kind that its `ip` names, else `host`, the target's, when it is one.
+/// The event's IP addresses: the first of each family in its `ip`, else the target's `host` if it is an address.
 pub fn addresses(event: &Event<'_>, host: Option<&str>) -> (Option<Ipv4Addr>, Option<Ipv6Addr>) {
     let parse = |text: &str| text.trim().parse::<IpAddr>().ok();
     let mut found: Vec<IpAddr> =
@@ -65,19 +65,19 @@ pub fn addresses(event: &Event<'_>, host: Option<&str>) -> (Option<Ipv4Addr>, Op
     (v4, v6)
 }
 
-/// The scheme of a URL (RFC 3986, section 3.1).
+/// Returns true for a URL scheme (RFC 3986, section 3.1).
 fn is_scheme(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_alphabetic())
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.'))
 }
 
-/// `/24` and the like.
+/// Returns true for a network prefix, such as `/24`.
 fn is_prefix(path: &str) -> bool {
     path.len() > 1 && path.len() <= 4 && path[1..].bytes().all(|b| b.is_ascii_digit())
 }
 
-fn host_and_port(place: &str) -> Option<(&str, Option<u16>)> {
-    if let Some(inner) = place.strip_prefix('[') {
+fn host_and_port(host_port: &str) -> Option<(&str, Option<u16>)> {
+    if let Some(inner) = host_port.strip_prefix('[') {
         let (host, rest) = inner.split_once(']')?;
         host.parse::<Ipv6Addr>().ok()?;
         return match rest.strip_prefix(':') {
@@ -85,17 +85,17 @@ fn host_and_port(place: &str) -> Option<(&str, Option<u16>)> {
             None => rest.is_empty().then_some((host, None)),
         };
     }
-    if place.parse::<Ipv6Addr>().is_ok() {
-        return Some((place, None));
+    if host_port.parse::<Ipv6Addr>().is_ok() {
+        return Some((host_port, None));
     }
-    let (host, port) = match place.split_once(':') {
+    let (host, port) = match host_port.split_once(':') {
         Some((host, port)) => (host, port_number(port)?),
-        None => (place, None),
+        None => (host_port, None),
     };
     is_host_name(host).then_some((host, port))
 }
 
-/// A port as a URL writes it: digits, or nothing behind the colon. `None` when it is anything else.
+/// The port of a URL: digits, or nothing after the colon. The outer `None` means that it is malformed.
 fn port_number(text: &str) -> Option<Option<u16>> {
     if text.is_empty() {
         return Some(None);
@@ -104,7 +104,7 @@ fn port_number(text: &str) -> Option<Option<u16>> {
     digits.then(|| text.parse().ok()).flatten().map(Some)
 }
 
-/// A name of the DNS, also an internationalised one, or an IPv4 address.
+/// Returns true for a DNS name, internationalized names included, or an IPv4 address.
 fn is_host_name(text: &str) -> bool {
     let text = text.strip_suffix('.').unwrap_or(text);
     let allowed = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_' || (!c.is_ascii() && c.is_alphanumeric());

@@ -12,8 +12,8 @@ fn with_outline<T>(kind: &str, data: &str, check: impl FnOnce(&Outline<'_>) -> T
 }
 
 #[test]
-fn each_kind_of_news_has_its_sign() {
-    for (kind, data, sign, is_good) in [
+fn each_event_type_has_its_symbol() {
+    for (kind, data, symbol, is_good_news) in [
         ("finding_added", r#"{"finding":{"title":"t","severity":"high"}}"#, "🟠", false),
         ("critical_finding", r#"{"finding":{"title":"t","severity":"critical"}}"#, "🔴", false),
         ("monitor_alert", r#"{"monitor":{"severity":"low"}}"#, "🔵", false),
@@ -33,18 +33,18 @@ fn each_kind_of_news_has_its_sign() {
         ("surface_changed", r#"{"surface":{}}"#, "🌐", false),
     ] {
         with_outline(kind, data, |outline| {
-            assert_eq!((outline.sign, outline.is_good), (sign, is_good), "{kind} {data}");
+            assert_eq!((outline.symbol, outline.is_good_news), (symbol, is_good_news), "{kind} {data}");
         });
     }
 }
 
 fn said<'a>(outline: &'a Outline<'_>) -> Vec<&'a str> {
-    outline.summary.iter().map(|brief| brief.said.as_ref()).collect()
+    outline.summary.iter().map(|brief| brief.text.as_ref()).collect()
 }
 
-/// Whatever a format for chats says in passing, one with a table has by name.
+/// Everything in the summary of a chat format must have a label in a table.
 #[test]
-fn a_table_has_everything_by_name_and_no_name_twice() {
+fn a_table_has_every_value_once_with_a_label() {
     for (kind, data, expected) in [
         (
             "finding_added",
@@ -67,16 +67,16 @@ fn a_table_has_everything_by_name_and_no_name_twice() {
             let rows = outline.table();
             let shown: Vec<_> = rows.iter().map(|fact| format!("{}={}", fact.label, fact.value)).collect();
             assert_eq!(shown.join(" "), expected, "{kind}");
-            let mut names: Vec<_> = outline.told.iter().chain(&rows).map(|fact| fact.label).collect();
+            let mut names: Vec<_> = outline.title_facts.iter().chain(&rows).map(|fact| fact.label).collect();
             names.sort_unstable();
             names.dedup();
-            assert_eq!(names.len(), outline.told.len() + rows.len(), "{kind}: {names:?}");
+            assert_eq!(names.len(), outline.title_facts.len() + rows.len(), "{kind}: {names:?}");
         });
     }
 }
 
 #[test]
-fn what_is_brief_needs_no_name() {
+fn short_values_need_no_label() {
     let finding = |members: &str, check: &dyn Fn(&Outline<'_>)| {
         with_outline("finding_added", &format!(r#"{{"finding":{{"title":"t","severity":"low"{members}}}}}"#), check);
     };
@@ -93,7 +93,7 @@ fn what_is_brief_needs_no_name() {
 }
 
 #[test]
-fn a_long_status_leaves_the_title_to_the_name() {
+fn a_long_status_is_not_in_the_title() {
     let title = |status: &str| {
         let data = format!(r#"{{"phase":{{"status":"{status}","name":"recon"}}}}"#);
         with_outline("phase_changed", &data, |outline| (outline.title.to_string(), outline.facts.len()))
@@ -104,20 +104,20 @@ fn a_long_status_leaves_the_title_to_the_name() {
 }
 
 #[test]
-fn a_step_is_drawn_when_it_is_one() {
+fn a_valid_step_has_a_progress_bar() {
     let step = |members: &str| {
         with_outline("phase_changed", &format!(r#"{{"phase":{{{members}}}}}"#), |outline| {
             (
-                outline.step.and_then(Step::drawn),
+                outline.step.and_then(Step::dots),
                 outline.facts.iter().map(|fact| fact.value.to_string()).collect::<Vec<_>>(),
             )
         })
     };
-    let drawn = |text: &str| (Some(text.to_owned()), vec![]);
+    let dots = |text: &str| (Some(text.to_owned()), vec![]);
     let said = |text: &str| (None, vec![text.to_owned()]);
-    assert_eq!(step(r#""index":2,"total":5,"status":"started""#), drawn("●◐○○○"));
-    assert_eq!(step(r#""index":"2","total":5,"status":"completed""#), drawn("●●○○○"));
-    assert_eq!(step(r#""index":12,"total":12"#), drawn("●●●●●●●●●●●◐"));
+    assert_eq!(step(r#""index":2,"total":5,"status":"started""#), dots("●◐○○○"));
+    assert_eq!(step(r#""index":"2","total":5,"status":"completed""#), dots("●●○○○"));
+    assert_eq!(step(r#""index":12,"total":12"#), dots("●●●●●●●●●●●◐"));
     assert_eq!(step(r#""index":1,"total":13"#), (None, vec![]));
     assert_eq!(step(r#""index":6,"total":5"#), said("6 of 5"));
     assert_eq!(step(r#""index":0,"total":5"#), said("0 of 5"));
@@ -126,7 +126,7 @@ fn a_step_is_drawn_when_it_is_one() {
 }
 
 #[test]
-fn a_time_that_the_event_has_is_not_said_again() {
+fn a_time_equal_to_the_event_time_is_not_repeated() {
     let facts = |completed: &str| {
         let data = format!(r#"{{"summary":{{"started_at":"2026-11-16T10:12:45Z","completed_at":"{completed}"}}}}"#);
         with_outline("engagement_completed", &data, |outline| {
@@ -139,7 +139,7 @@ fn a_time_that_the_event_has_is_not_said_again() {
 }
 
 #[test]
-fn a_list_of_words_is_one_line() {
+fn a_short_list_is_one_line() {
     let short = |items: &str| {
         let data = format!(r#"{{"retest":{{"fixed":{items}}}}}"#);
         with_outline("retest_completed", &data, |outline| outline.lists[0].is_short())

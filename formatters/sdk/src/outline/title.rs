@@ -1,4 +1,4 @@
-//! What an event says in its first line, and the sign before it.
+//! The title of an event, and the symbol shown before it.
 
 use std::borrow::Cow;
 
@@ -7,14 +7,14 @@ use crate::Severity;
 use crate::event::{Event, EventType};
 use crate::value::{Object, Value};
 
-/// What news of this kind stands behind: the severity's disc where there is one.
-pub(super) fn sign(event: &Event<'_>) -> &'static str {
-    let is_good = is_good(event);
+/// The symbol for this kind of event; the severity's disc if it has a severity.
+pub(super) fn symbol(event: &Event<'_>) -> &'static str {
+    let is_good_news = is_good_news(event);
     match event.kind {
         EventType::FindingAdded | EventType::FindingVerified | EventType::CriticalFinding | EventType::MonitorAlert => {
             event.severity().emoji()
         }
-        EventType::PhaseChanged | EventType::RetestCompleted if is_good => "✅",
+        EventType::PhaseChanged | EventType::RetestCompleted if is_good_news => "✅",
         EventType::PhaseChanged if has_status(event, "started") => "▶️",
         EventType::RetestCompleted if has_any(event, "regressed") => "⚠️",
         EventType::PhaseChanged | EventType::RetestCompleted => "🔁",
@@ -25,8 +25,8 @@ pub(super) fn sign(event: &Event<'_>) -> &'static str {
     }
 }
 
-/// See [`Outline::is_good`](super::Outline::is_good).
-pub(super) fn is_good(event: &Event<'_>) -> bool {
+/// See [`Outline::is_good_news`](super::Outline::is_good).
+pub(super) fn is_good_news(event: &Event<'_>) -> bool {
     match event.kind {
         EventType::EngagementSigned => true,
         EventType::PhaseChanged => has_status(event, "completed"),
@@ -38,7 +38,7 @@ pub(super) fn is_good(event: &Event<'_>) -> bool {
     }
 }
 
-/// Whether every count is there to say that there is none.
+/// Returns true if all counts are present and zero.
 pub(super) fn has_no_findings(event: &Event<'_>) -> bool {
     let counts = event.counts();
     !counts.is_empty() && counts.iter().all(|(_, count)| count.number() == Some(0.0))
@@ -48,13 +48,13 @@ pub(super) fn has_status(event: &Event<'_>, word: &str) -> bool {
     event.group().text("status").is_some_and(|status| status.trim().eq_ignore_ascii_case(word))
 }
 
-/// Whether a list has items, or the number in its place is not 0.
+/// Returns true if the list has items, or if the number in its place is not 0.
 fn has_any(event: &Event<'_>, list: &str) -> bool {
     event.group().items(list).iter().any(|item| item.number() != Some(0.0))
 }
 
-/// The headline; of a finished engagement with its name instead of its numbers, which a layout has room for, and of a
-/// phase without a status of more than a few words, which would push its name out.
+/// The headline with two exceptions: a completed engagement has its name instead of its counts, which a layout shows
+/// elsewhere; and a long status of a phase is left out, because it would push out the phase's name.
 pub(super) fn title<'a>(event: &Event<'a>) -> Cow<'a, str> {
     let phrase = event.kind.phrase();
     let name = match event.kind {
@@ -65,7 +65,7 @@ pub(super) fn title<'a>(event: &Event<'a>) -> Cow<'a, str> {
     name.map_or(Cow::Borrowed(phrase), |name: Cow<'_, str>| format!("{phrase}: {name}").into())
 }
 
-/// Whether a phase's status is more than a few words.
+/// Returns true if a phase's status is too long for a title.
 pub(super) fn has_long_status(event: &Event<'_>) -> bool {
     event.group().text("status").is_some_and(|status| status.len() > BRIEF)
 }
@@ -110,7 +110,7 @@ pub(crate) fn headline<'a>(event: &Event<'a>) -> Cow<'a, str> {
     }
 }
 
-/// `1 fixed, 2 still open, 0 regressed`: how many there are in each list that the group has.
+/// The length of each list that the group has: `1 fixed, 2 still open, 0 regressed`.
 fn counted<'a>(group: &Object<'a>, lists: [(&str, &str); 3]) -> Option<Cow<'a, str>> {
     let count = |(member, word): (&str, &str)| {
         let value = group.get(member)?;

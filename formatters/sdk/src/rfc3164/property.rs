@@ -1,5 +1,5 @@
-//! Whatever text goes in, one legal message comes out, and the text comes back: read by a strict reader of RFC
-//! 3164 that knows nothing of the builder.
+//! Property tests: any text gives one legal message, and the text can be read back by a strict RFC 3164 parser that is
+//! independent of the builder.
 
 use proptest::prelude::*;
 
@@ -8,7 +8,7 @@ use crate::testing::cleaned::{assert_whole_or_cut, cleaned};
 use crate::testing::rfc3164_reader::{Message, facts, read};
 use crate::testing::strategy::text;
 
-const MARK: &str = "[truncated]";
+const TRUNCATED: &str = "[truncated]";
 
 fn line(text: &str, timestamp: &str, tag: Option<&str>, max_bytes: usize) -> Result<Vec<u8>, Error> {
     let header = Header {
@@ -44,7 +44,7 @@ proptest! {
         prop_assert_eq!((message.facility, message.severity), (16, 2));
         prop_assert_eq!(message.timestamp, Some("Nov  7 10:12:45"));
         let content = if tag.is_some() { message.tagged().expect("a tag").1 } else { message.content };
-        let (said, facts) = facts(content).unwrap_or_else(|e| panic!("{e}\n{content}"));
+        let (output, facts) = facts(content).unwrap_or_else(|e| panic!("{e}\n{content}"));
         let clean = cleaned(&text, " ", " ");
         let clean = clean.trim();
         let whole = clean.len() < 100;
@@ -52,17 +52,17 @@ proptest! {
             let expected = if clean.is_empty() { "second" } else { clean };
             let expected = [("id", expected), ("target", expected)].map(|(name, value)| (name.to_owned(), value.to_owned()));
             prop_assert_eq!(&facts[..], &expected[..]);
-            prop_assert_eq!(said, if clean.is_empty() { String::new() } else { format!("{clean}: {clean}") });
+            prop_assert_eq!(output, if clean.is_empty() { String::new() } else { format!("{clean}: {clean}") });
         } else {
-            assert_whole_or_cut(&format!("{clean}: {clean}"), &said, false, MARK);
+            assert_whole_or_cut(&format!("{clean}: {clean}"), &output, false, TRUNCATED);
             for (name, value) in facts {
-                assert_whole_or_cut(clean, &value, name == "id", MARK);
+                assert_whole_or_cut(clean, &value, name == "id", TRUNCATED);
             }
         }
     }
 
     #[test]
-    fn any_room_is_kept_or_refused(text in text(), timestamp in text(), max_bytes in 0_usize..2_000) {
+    fn any_limit_is_kept_or_rejected(text in text(), timestamp in text(), max_bytes in 0_usize..2_000) {
         match line(&text, &timestamp, Some(&text), max_bytes) {
             Ok(line) => {
                 prop_assert!(line.len() <= max_bytes.min(MAX_BYTES));
@@ -72,10 +72,10 @@ proptest! {
                 let clean = cleaned(&text, " ", " ");
                 let expected = if clean.trim().is_empty() { "second" } else { clean.trim() };
                 for (name, value) in facts {
-                    assert_whole_or_cut(expected, &value, name == "id", MARK);
+                    assert_whole_or_cut(expected, &value, name == "id", TRUNCATED);
                 }
                 if line.len() < clean.trim().len() {
-                    prop_assert!(max_bytes < 150 || content.contains(MARK), "{}", content);
+                    prop_assert!(max_bytes < 150 || content.contains(TRUNCATED), "{}", content);
                 }
             }
             Err(_) => prop_assert!(max_bytes < 200, "refused at {}", max_bytes),

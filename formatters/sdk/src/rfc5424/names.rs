@@ -1,4 +1,4 @@
-//! Who speaks, and under which name the structured data goes: checked once, where an owner chooses.
+//! Webhook options for an RFC 5424 message, validated when they are parsed.
 
 use std::fmt;
 
@@ -7,18 +7,18 @@ use serde::de::{self, Deserializer, Visitor};
 
 use crate::Severity;
 
-/// The facilities' usual names, by number (RFC 5424, section 6.2.1).
+/// The common names of the facilities, indexed by number (RFC 5424, section 6.2.1).
 const FACILITIES: [&str; 24] = [
     "kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv", "ftp", "ntp",
     "audit", "alert", "clock", "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7",
 ];
 
-/// A facility's number, 0 to 23 (RFC 5424, section 6.2.1); as JSON its usual name or its number.
+/// A facility's number, 0 to 23 (RFC 5424, section 6.2.1); as JSON its common name or its number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Facility(u8);
 
 impl Facility {
-    /// Ours unless the owner of the webhook says otherwise.
+    /// The default facility.
     pub const LOCAL0: Self = Self(16);
 
     /// The facility of that number; `None` above 23.
@@ -26,13 +26,13 @@ impl Facility {
         (usize::from(number) < FACILITIES.len()).then_some(Self(number))
     }
 
-    /// 0 to 23.
+    /// The number, 0 to 23.
     pub fn number(self) -> u8 {
         self.0
     }
 
-    /// PRI: the facility and how bad it is in one number, 0 to 191 (RFC 5424, section 6.2.1, RFC 3164, section
-    /// 4.1.1; FORMATS, section 8, has the severities).
+    /// PRI: facility and severity in one number, 0 to 191 (RFC 5424, section 6.2.1; RFC 3164, section 4.1.1; FORMATS,
+    /// section 8, maps the severities).
     pub fn priority(self, severity: Severity) -> u8 {
         let severity = match severity {
             Severity::Info => 6,
@@ -75,7 +75,7 @@ impl<'de> Deserialize<'de> for Facility {
                 }
             }
 
-            // To a JSON Schema 16.0 is the same number as 16.
+            // In a JSON Schema 16.0 is the same number as 16.
             fn visit_f64<E: de::Error>(self, number: f64) -> Result<Facility, E> {
                 (0_u8..24)
                     .find(|known| f64::from(*known) == number)
@@ -87,13 +87,13 @@ impl<'de> Deserialize<'de> for Facility {
     }
 }
 
-/// 1 to 48 printable ASCII characters (RFC 5424, section 6.2.5).
+/// APP-NAME: 1 to 48 printable ASCII characters (RFC 5424, section 6.2.5).
 #[derive(Debug, Clone, Deserialize)]
 #[serde(try_from = "String")]
 pub struct AppName(String);
 
 impl AppName {
-    /// The name as it goes out.
+    /// The name as it is sent.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -117,20 +117,20 @@ impl TryFrom<String> for AppName {
     }
 }
 
-/// `name@number`, at most 32 characters (RFC 5424, section 6.3.2): names without `@` are IANA's.
+/// SD-ID: `name@number`, at most 32 characters (RFC 5424, section 6.3.2); names without `@` are reserved by IANA.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(try_from = "String")]
 pub struct SdId(String);
 
 impl SdId {
-    /// The name as it goes out.
+    /// The name as it is sent.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
 impl Default for SdId {
-    /// 32473 is the number for documents (RFC 5612): we have none of our own.
+    /// 32473 is the enterprise number for documentation (RFC 5612): the project has none of its own.
     fn default() -> Self {
         Self("heraldry@32473".into())
     }
@@ -158,7 +158,7 @@ impl TryFrom<String> for SdId {
     }
 }
 
-/// SD-NAME (RFC 5424, section 6.3.2).
+/// Returns true for a valid SD-NAME (RFC 5424, section 6.3.2).
 pub(crate) fn is_sd_name(name: &str) -> bool {
     let legal = |b: u8| b.is_ascii_graphic() && !matches!(b, b'=' | b']' | b'"');
     (1..=32).contains(&name.len()) && name.bytes().all(legal)

@@ -1,5 +1,5 @@
-//! Whatever text goes in, one legal message comes out, and the text comes back: read by a strict reader of RFC
-//! 5424 that knows nothing of the builder.
+//! Property tests: any text gives one legal message, and the text can be read back by a strict RFC 5424 parser that is
+//! independent of the builder.
 
 use proptest::prelude::*;
 
@@ -8,7 +8,7 @@ use crate::testing::cleaned::{assert_whole_or_cut, cleaned};
 use crate::testing::rfc5424_reader::read;
 use crate::testing::strategy::text;
 
-const MARK: &str = "[truncated]";
+const TRUNCATED: &str = "[truncated]";
 
 fn line(text: &str, bom: bool, max_bytes: usize) -> Result<Vec<u8>, Error> {
     let header = Header {
@@ -43,20 +43,20 @@ proptest! {
         let expected = if clean.is_empty() { "second" } else { clean };
         prop_assert_eq!((element.get("id"), element.get("target")), (Some(expected), Some(expected)));
         prop_assert_eq!(element.params.len(), 2);
-        let said = format!("{clean}: {clean}");
+        let output = format!("{clean}: {clean}");
         let mark = if bom { "\u{FEFF}" } else { "" };
-        prop_assert_eq!(message.msg.unwrap_or_default(), if clean.is_empty() { "".into() } else { format!("{mark}{said}") });
+        prop_assert_eq!(message.msg.unwrap_or_default(), if clean.is_empty() { "".into() } else { format!("{mark}{output}") });
     }
 
     #[test]
-    fn any_room_is_kept_or_refused(text in text(), bom: bool, max_bytes in 0_usize..10_000) {
+    fn any_limit_is_kept_or_rejected(text in text(), bom: bool, max_bytes in 0_usize..10_000) {
         match line(&text, bom, max_bytes) {
             Ok(line) => {
                 prop_assert!(line.len() <= max_bytes);
                 let message = read(&line).expect("a message");
                 let clean = cleaned(&text, " ", " ");
                 if let Some(target) = message.elements.first().and_then(|element| element.get("target")) {
-                    assert_whole_or_cut(if clean.trim().is_empty() { "second" } else { clean.trim() }, target, false, MARK);
+                    assert_whole_or_cut(if clean.trim().is_empty() { "second" } else { clean.trim() }, target, false, TRUNCATED);
                 }
             }
             Err(_) => prop_assert!(max_bytes < 500, "refused at {}", max_bytes),
@@ -64,7 +64,7 @@ proptest! {
     }
 
     #[test]
-    fn a_name_is_legal_or_refused(name in text()) {
+    fn a_name_is_legal_or_rejected(name in text()) {
         if let Ok(id) = SdId::try_from(name.clone()) {
             prop_assert_eq!(id.as_str(), &*name);
             prop_assert!(name.len() <= 32 && name.matches('@').count() == 1);

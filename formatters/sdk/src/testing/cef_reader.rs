@@ -1,40 +1,39 @@
-//! A strict reader of CEF:0, written from FORMATS section 3 (the OpenText implementation standard)
-//! and knowing nothing of the formatter: the header's escapes, the extension's escapes, the
-//! dictionary with each key's type and length.
+//! A strict CEF:0 parser, written from FORMATS, section 3 (the OpenText implementation standard), independently of the
+//! formatter: escapes of the header and the extension, and the dictionary with each key's type and length.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-/// One CEF record, read and unescaped.
+/// One parsed CEF record, unescaped.
 #[derive(Debug)]
 pub struct Record {
-    /// Device Vendor.
+    /// The Device Vendor field.
     pub vendor: String,
-    /// Device Product.
+    /// The Device Product field.
     pub product: String,
-    /// Device Version.
+    /// The Device Version field.
     pub version: String,
-    /// Signature.
+    /// The Signature field (Device Event Class ID).
     pub signature: String,
-    /// Name.
+    /// The Name field.
     pub name: String,
-    /// 0 to 10.
+    /// The Severity field, 0 to 10.
     pub severity: u8,
-    /// The pairs, labels too.
+    /// The extension's pairs, including labels.
     pub extension: BTreeMap<String, String>,
 }
 
 impl Record {
-    /// The value under a key.
+    /// The value of a key.
     pub fn get(&self, key: &str) -> Option<&str> {
         self.extension.get(key).map(String::as_str)
     }
 }
 
-/// Reads the whole of `text`, or says what is wrong.
+/// Parses all of `text`.
 ///
 /// # Errors
-/// What is wrong, for a person.
+/// A description of the first violation.
 pub fn read(text: &str) -> Result<Record, String> {
     if let Some(c) = text.chars().find(|&c| c.is_control() || c == '\u{2028}' || c == '\u{2029}') {
         return Err(format!("{c:?} in the record"));
@@ -73,7 +72,7 @@ pub fn read(text: &str) -> Result<Record, String> {
     })
 }
 
-/// One header field up to its pipe, unescaped, and what comes behind the pipe.
+/// Parses one header field up to its pipe; returns it unescaped, with the rest of the text after the pipe.
 fn header_field(text: &str) -> Result<(String, &str), String> {
     let mut value = String::new();
     let mut chars = text.char_indices();
@@ -90,7 +89,7 @@ fn header_field(text: &str) -> Result<(String, &str), String> {
     Err("no pipe".to_owned())
 }
 
-/// The pairs: a key is what stands between a space (or the beginning) and an unescaped `=`.
+/// Parses the pairs. A key lies between a space (or the start) and an unescaped `=`.
 fn extension(text: &str) -> Result<BTreeMap<String, String>, String> {
     let mut signs = Vec::new();
     let mut escaped = false;
@@ -116,7 +115,7 @@ fn extension(text: &str) -> Result<BTreeMap<String, String>, String> {
     }
     let mut pairs = BTreeMap::new();
     for (index, (&start, &sign)) in starts.iter().zip(&signs).enumerate() {
-        // One space before the next key; any more would belong to the value.
+        // One space separates two pairs; any further space belongs to the value.
         let end = starts.get(index + 1).map_or(text.len(), |&next| next - 1);
         if end < sign + 1 {
             return Err(format!("{:?} overlaps", &text[start..sign]));
@@ -148,7 +147,7 @@ fn unescape(text: &str) -> Result<String, String> {
     Ok(value)
 }
 
-/// Key, type and length against the dictionary; labels against what they label.
+/// Checks key, type and length against the dictionary, and labels against the keys that they label.
 fn check(key: &str, value: &str, all: &BTreeMap<String, String>) -> Result<(), String> {
     let wrong = |what: &str| Err(format!("{key}={value:?}: {what}"));
     if let Some(labelled) = key.strip_suffix("Label") {
@@ -222,7 +221,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_reader_takes_the_example() {
+    fn the_example_is_parsed() {
         let line = "CEF:0|Heraldry|Heraldry|0.1.0|finding_added|Stored XSS \\| name=\"message\"|7|rt=1794920759000 dhost=dvwa.contoso.example \
                 msg=Kept.\\nSee a\\=b | c\\\\d cs1Label=objectId cs1=F-0102 cfp1Label=cvss cfp1=7.4";
         let record = read(line).expect("legal");
@@ -232,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn the_reader_refuses() {
+    fn invalid_input_is_rejected() {
         let good = "CEF:0|V|P|1|finding_added|Name|7|rt=1 msg=a b cs1Label=x cs1=y";
         assert!(read(good).is_ok());
         for (from, to) in [

@@ -1,7 +1,7 @@
-//! What FORMATS, section 9, makes of a text: written down once more, one character at a time, so that a test
-//! need not believe [`crate::text`].
+//! A second implementation of the cleaning rules (FORMATS, section 9), one character at a time, so that tests do not
+//! depend on [`crate::text`].
 
-/// `text` with `control` for each control character, `line_break` for CR, LF, CR LF, U+2028 and U+2029, a space
+/// Returns `text` with `control` for each control character, `line_break` for CR, LF, CR LF, U+2028 and U+2029, a space
 /// for a tab, and without bidirectional controls.
 pub fn cleaned(text: &str, control: &str, line_break: &str) -> String {
     let mut out = String::new();
@@ -20,11 +20,11 @@ pub fn cleaned(text: &str, control: &str, line_break: &str) -> String {
     out
 }
 
-/// Holds a text that was read back against the one that was sent (cleaned): it is the whole of it where that fits,
-/// else a beginning and, where there is room for it, the mark.
+/// Asserts that `read` is all of `sent` (cleaned) if it fits, else a prefix followed by the mark, if there is room for
+/// the mark.
 ///
 /// # Panics
-/// When it is neither.
+/// If it is neither.
 pub fn assert_whole_or_cut(sent: &str, read: &str, fits: bool, mark: &str) {
     if fits {
         assert_eq!(read, sent, "cut or changed without need");

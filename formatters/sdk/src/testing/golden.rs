@@ -1,6 +1,5 @@
-//! Golden files: every sample through a formatter, whole outputs compared with what stands in the
-//! formatter's `golden/` folder ([`crate::golden`] says how they are written). `UPDATE_GOLDEN=1 cargo test` writes
-//! them anew; review the diff.
+//! Golden file tests: the output for every sample is compared with a file in the formatter's `golden/` folder
+//! ([`crate::golden`] defines the file format). `UPDATE_GOLDEN=1 cargo test` rewrites the files; review the diff.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -11,38 +10,38 @@ use super::samples::{self, Sample};
 use crate::golden::show;
 use crate::{Context, Formatter, format};
 
-/// One way of calling the formatter, for which each sample has a golden file.
+/// One configuration of the formatter; each sample has a golden file per case.
 #[derive(Debug)]
 pub struct Case<'a> {
-    /// Goes into the file's name, `<sample>--<name>`; empty: the file has the sample's name.
+    /// The suffix of the file name, `<sample>--<name>`; empty for the sample's name alone.
     pub name: &'a str,
-    /// The webhook's options.
+    /// The webhook's options, as JSON.
     pub options: &'a str,
-    /// How the payload travels.
+    /// The context of the call: transport, limits, host name.
     pub context: Context,
 }
 
 impl<'a> Case<'a> {
-    /// Over HTTP, with these options.
+    /// A case over HTTP with these options.
     pub fn http(name: &'a str, options: &'a str) -> Self {
         Self { name, options, context: samples::http() }
     }
 }
 
-/// Holds each sample's output in each case against its golden file under `crate_folder/golden`
-/// (pass `env!("CARGO_MANIFEST_DIR")`).
+/// Compares the output for each sample in each case with its golden file under `crate_folder/golden` (pass
+/// `env!("CARGO_MANIFEST_DIR")`).
 ///
 /// # Panics
-/// With all differences, when there are any: other output, a missing file, a file without a sample.
+/// With all differences, if there are any: different output, a missing file, or a file without a sample.
 pub fn check<F: Formatter>(crate_folder: &str, cases: &[Case<'_>]) {
     check_samples::<F>(&Path::new(crate_folder).join("golden"), &samples::all(), cases);
 }
 
-/// [`check`] for events that are too long for a line ([`samples::oversized`]), with golden files under
+/// Like [`check`], for events that are too long for a line ([`samples::oversized`]), with golden files under
 /// `crate_folder/golden-cut`.
 ///
 /// # Panics
-/// As [`check`] does.
+/// Like [`check`].
 pub fn check_cuts<F: Formatter>(crate_folder: &str, cases: &[Case<'_>]) {
     check_samples::<F>(&Path::new(crate_folder).join("golden-cut"), &samples::oversized(), cases);
 }
@@ -87,7 +86,7 @@ fn check_samples<F: Formatter>(folder: &Path, samples: &[Sample], cases: &[Case<
     assert!(faults.is_empty(), "golden files differ; UPDATE_GOLDEN=1 cargo test writes them anew\n{faults}");
 }
 
-/// The first line that differs, and how each side goes on.
+/// Reports the first line that differs, with the continuation on both sides.
 fn difference(name: &str, golden: &str, output: &str, faults: &mut String) {
     let same = golden.lines().zip(output.lines()).take_while(|(a, b)| a == b).count();
     writeln!(faults, "{name}, line {}:", same + 1).expect("a string");

@@ -1,40 +1,41 @@
-//! A strict reader of LEEF 2.0, written from IBM's guide (FORMATS, section 11) and knowing nothing of the formatter:
-//! six pipes of the header, the delimiter that it names, the attributes with their types. Where the guide only
-//! advises (no pipe and no caret in a value, keys of one word) it refuses, because we do not send that.
+//! A strict LEEF 2.0 parser, written from IBM's guide (FORMATS, section 11), independently of the formatter: the six
+//! pipes of the header, the delimiter that it names, and the attributes with their types. It also rejects what the
+//! guide only advises against (pipes and carets in values, keys of more than one word), because the formatter never
+//! sends it.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-/// One LEEF record, read.
+/// One parsed LEEF record.
 #[derive(Debug)]
 pub struct Record {
-    /// Vendor.
+    /// The Vendor field.
     pub vendor: String,
-    /// Product.
+    /// The Product field.
     pub product: String,
-    /// Version.
+    /// The Version field.
     pub version: String,
-    /// EventID.
+    /// The EventID field.
     pub event_id: String,
-    /// What stands between two attributes.
+    /// The separator of attributes.
     pub delimiter: char,
-    /// The attributes.
+    /// The attributes, by key.
     pub attributes: BTreeMap<String, String>,
-    /// Their keys in the order of the record.
+    /// The keys in the order of the record.
     pub keys: Vec<String>,
 }
 
 impl Record {
-    /// The value under a key.
+    /// The value of a key.
     pub fn get(&self, key: &str) -> Option<&str> {
         self.attributes.get(key).map(String::as_str)
     }
 }
 
-/// Reads the whole of `text`, or says what is wrong.
+/// Parses all of `text`.
 ///
 /// # Errors
-/// What is wrong, for a person.
+/// A description of the first violation.
 pub fn read(text: &str) -> Result<Record, String> {
     let rest = text.strip_prefix("LEEF:2.0|").ok_or("does not begin with LEEF:2.0|")?;
     let parts: Vec<&str> = rest.splitn(6, '|').collect();
@@ -73,7 +74,7 @@ pub fn read(text: &str) -> Result<Record, String> {
     Ok(record)
 }
 
-/// One character, or its number in hexadecimal behind `x` or `0x`.
+/// Parses the delimiter: one character, or its hexadecimal code after `x` or `0x`.
 fn delimiter_of(text: &str) -> Option<char> {
     let mut chars = text.chars();
     if let (Some(one), None) = (chars.next(), chars.next()) {
@@ -84,16 +85,16 @@ fn delimiter_of(text: &str) -> Option<char> {
     fits.then(|| u32::from_str_radix(digits, 16).ok().and_then(char::from_u32)).flatten()
 }
 
-/// What the guide tells senders to avoid, and what would break a line.
+/// Returns true for characters that the guide advises against, and for those that would break a line.
 fn is_unwanted(c: char) -> bool {
     c.is_control() || matches!(c, '|' | '^' | '\u{2028}' | '\u{2029}')
 }
 
-/// The types of the attributes that the format defines.
+/// Checks the type of a predefined attribute.
 fn check(key: &str, value: &str) -> Result<(), String> {
     let number = |most: u64| value.parse::<u64>().is_ok_and(|n| n <= most && n.to_string() == value);
     let legal = match key {
-        // Epoch milliseconds; every other form needs devTimeFormat, which we do not send.
+        // Milliseconds since 1970; every other form requires devTimeFormat, which the formatter does not send.
         "devTime" => value.len() == 13 && number(u64::MAX),
         "sev" => number(10) && value != "0",
         "src" | "dst" => value.parse::<IpAddr>().is_ok(),
@@ -110,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_reader_takes_the_examples_of_the_guide() {
+    fn the_examples_of_the_guide_are_parsed() {
         let record = read("LEEF:2.0|Lancope|StealthWatch|1.0|41|^|src=192.0.2.0^dst=172.50.123.1^sev=5^cat=anomaly^srcPort=81^dstPort=21^usrName=joe.black").expect("legal");
         assert_eq!((&*record.vendor, &*record.event_id, record.delimiter), ("Lancope", "41", '^'));
         assert_eq!((record.get("usrName"), record.keys.len()), (Some("joe.black"), 7));
@@ -121,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn the_reader_refuses() {
+    fn invalid_input_is_rejected() {
         let good = "LEEF:2.0|V|P|1|E|x09|devTime=1794910365120\tsev=5\ttext=a b";
         assert!(read(good).is_ok());
         for (from, to) in [

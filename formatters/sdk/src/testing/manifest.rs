@@ -1,13 +1,14 @@
-//! What every manifest of ours keeps to.
+//! Checks that apply to the manifests of all built-in formats.
 
 use serde_json::{Value, json};
 
 use crate::{Formatter, describe};
 
-/// A formatter's manifest, for what it has besides: name, kind and join as given, a schema that takes no option that it
-/// does not know, a description of each that it does.
+/// Checks a formatter's manifest and returns it: name, kind and join as given, a schema that rejects unknown options
+/// and describes every known one.
 ///
 /// # Panics
+/// If one of these does not hold.
 /// When one of these is not so.
 pub fn checked<F: Formatter>(name: &str, kind: &str, join: &str) -> Value {
     let manifest: Value = serde_json::from_str(&describe::<F>()).expect("JSON");
@@ -20,10 +21,10 @@ pub fn checked<F: Formatter>(name: &str, kind: &str, join: &str) -> Value {
     manifest
 }
 
-/// That every option has a default.
+/// Asserts that every option has a default.
 ///
 /// # Panics
-/// When one has none.
+/// If one has none.
 pub fn assert_defaults(manifest: &Value) {
     for (name, option) in options(manifest) {
         assert!(!option["default"].is_null(), "{name}");

@@ -1,11 +1,12 @@
-//! For a formatter's own tests, behind the feature `testing`.
+//! Test support for formatters, behind the feature `testing`.
 //!
-//! - [`golden`]: whole outputs for the samples, kept in files.
-//! - [`samples`]: the events of `wit/samples`, and the contexts in which they travel.
-//! - [`strategy`]: events and texts out of a generator, with whatever an attacker would put into them.
-//! - [`cef_reader`], [`leef_reader`], [`rfc3164_reader`], [`rfc5424_reader`]: strict readers, written from the standards and not from the builders.
-//! - [`manifest`]: what every manifest of ours keeps to.
-//! - [`cleaned`]: what FORMATS, section 9, makes of a text.
+//! - [`golden`]: outputs for the samples, compared with files.
+//! - [`samples`]: the events of `wit/samples`, and the contexts of a call.
+//! - [`strategy`]: generated events and texts, with hostile content.
+//! - [`cef_reader`], [`leef_reader`], [`rfc3164_reader`], [`rfc5424_reader`]: strict parsers, written from the
+//!   standards independently of the builders.
+//! - [`manifest`]: checks that apply to all built-in manifests.
+//! - [`cleaned`]: a second implementation of the cleaning rules (FORMATS, section 9).
 
 pub mod cef_reader;
 pub mod cleaned;

@@ -1,24 +1,24 @@
-//! A strict reader of RFC 3164, written from its section 4.1 and knowing nothing of the formatter, and one of the
-//! facts that we put behind a text. What the RFC lets a receiver guess (no PRI, no TIMESTAMP in front of a
-//! HOSTNAME) is refused, because we do not send that.
+//! A strict RFC 3164 parser, written from section 4.1 independently of the formatter, and a parser of the parameters
+//! that the formatter appends to a text. Input that the RFC lets a receiver guess (no PRI, a HOSTNAME without a
+//! TIMESTAMP) is rejected, because the formatter never sends it.
 
-/// One message, read.
+/// One parsed message.
 #[derive(Debug)]
 pub struct Message<'a> {
-    /// 0 to 23.
+    /// The facility, 0 to 23.
     pub facility: u8,
-    /// 0 to 7.
+    /// The severity, 0 to 7.
     pub severity: u8,
-    /// TIMESTAMP; `None` when the HEADER is left out, for the first receiver to fill in (section 4.3.2).
+    /// TIMESTAMP; `None` if the HEADER is left out, for the first receiver to fill in (section 4.3.2).
     pub timestamp: Option<&'a str>,
-    /// HOSTNAME; empty when there is no HEADER.
+    /// HOSTNAME; empty if there is no HEADER.
     pub host_name: &'a str,
-    /// MSG: TAG and CONTENT, or what stands in their place.
+    /// MSG: TAG and CONTENT, or a record without a tag.
     pub content: &'a str,
 }
 
 impl<'a> Message<'a> {
-    /// TAG, 1 to 32 ASCII letters and digits, and CONTENT behind its colon and space.
+    /// Splits MSG into TAG, 1 to 32 ASCII letters and digits, and CONTENT, after a colon and a space.
     pub fn tagged(&self) -> Result<(&'a str, &'a str), String> {
         let length = self.content.bytes().take_while(u8::is_ascii_alphanumeric).count();
         if !(1..=32).contains(&length) {
@@ -30,10 +30,10 @@ impl<'a> Message<'a> {
     }
 }
 
-/// Reads the whole of `line`, or says what is wrong.
+/// Parses all of `line`.
 ///
 /// # Errors
-/// What is wrong, for a person.
+/// A description of the first violation.
 pub fn read(line: &[u8]) -> Result<Message<'_>, String> {
     if line.contains(&b'\t') {
         return Err("a tab in the message".into());
@@ -41,10 +41,10 @@ pub fn read(line: &[u8]) -> Result<Message<'_>, String> {
     read_with_tabs(line)
 }
 
-/// [`read`] for a message whose text is of a format that needs tabs (LEEF).
+/// [`read`] for a message that contains a record with tabs (LEEF).
 ///
 /// # Errors
-/// What is wrong, for a person.
+/// A description of the first violation.
 pub fn read_with_tabs(line: &[u8]) -> Result<Message<'_>, String> {
     let text = std::str::from_utf8(line).map_err(|e| e.to_string())?;
     if let Some(c) = text.chars().find(|&c| (c.is_control() && c != '\t') || c == '\u{2028}' || c == '\u{2029}') {
@@ -71,7 +71,7 @@ pub fn read_with_tabs(line: &[u8]) -> Result<Message<'_>, String> {
     Ok(Message { facility, severity, timestamp: Some(timestamp), host_name, content })
 }
 
-/// `Mmm dd hh:mm:ss`: dd is two digits, the first a space below 10.
+/// Returns true for `Mmm dd hh:mm:ss`; a day below 10 is padded with a space.
 fn is_timestamp(text: &str) -> bool {
     let bytes = text.as_bytes();
     let most = match text.get(..3) {
@@ -99,13 +99,14 @@ fn is_timestamp(text: &str) -> bool {
         && number(13).is_some_and(|second| second < 60)
 }
 
-/// Whether somebody meant a TIMESTAMP: then a wrong one is a fault, and not its absence.
+/// Returns true if a TIMESTAMP seems intended: then an invalid one is an error, rather than its absence.
 fn looks_like_a_header(text: &str) -> bool {
     let sign = |at: usize, sign: u8| text.as_bytes().get(at) == Some(&sign);
     sign(3, b' ') && sign(6, b' ') && sign(9, b':') && sign(12, b':')
 }
 
-/// An IPv4 address or one label of a name: no domain (section 4.1.2), and nothing that rsyslog takes for a tag.
+/// Returns true for an IPv4 address or one DNS label: no domain (section 4.1.2), and nothing that rsyslog parses as a
+/// tag.
 fn is_host(name: &str) -> bool {
     let ends = |c: char| c.is_ascii_alphanumeric();
     let is_label = name.len() <= 63
@@ -115,13 +116,13 @@ fn is_host(name: &str) -> bool {
     is_label || name.parse::<std::net::Ipv4Addr>().is_ok()
 }
 
-/// A text and the facts behind it.
+/// A text and the parameters after it.
 pub type TextAndFacts = (String, Vec<(String, String)>);
 
-/// Takes `text name="value" name="value"` apart, unescaped: the first unescaped quote is a fact's.
+/// Splits `text name="value" name="value"` and unescapes it: the first unescaped quote starts a parameter's value.
 ///
 /// # Errors
-/// What is wrong, for a person.
+/// A description of the first violation.
 pub fn facts(content: &str) -> Result<TextAndFacts, String> {
     let Some(quote) = unescaped_quote(content) else {
         return Ok((unescape(content)?, Vec::new()));
@@ -179,7 +180,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_reader_takes_the_examples_of_the_rfc() {
+    fn the_examples_of_the_rfc_are_parsed() {
         let message =
             read(b"<34>Oct 11 22:14:15 mymachine su: 'su root' failed for lonvick on /dev/pts/8").expect("legal");
         assert_eq!((message.facility, message.severity, message.host_name), (4, 2, "mymachine"));
@@ -192,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn the_reader_refuses() {
+    fn invalid_input_is_rejected() {
         let good = "<130>Nov  7 10:12:45 heraldry tag: text";
         assert!(read(good.as_bytes()).is_ok());
         for (from, to) in [

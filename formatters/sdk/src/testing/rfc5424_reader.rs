@@ -1,50 +1,50 @@
-//! A strict reader of RFC 5424, written from its ABNF (section 6) and knowing nothing of the
-//! formatter. Where the RFC leaves a receiver room (a needless backslash, control characters) it
-//! refuses, because we do not send that.
+//! A strict RFC 5424 parser, written from its ABNF (section 6) independently of the formatter. It also rejects input
+//! that the RFC leaves to the receiver (needless backslashes, control characters), because the formatter never sends
+//! it.
 
-/// One message, read.
+/// One parsed message.
 #[derive(Debug)]
 pub struct Message<'a> {
-    /// 0 to 23.
+    /// The facility, 0 to 23.
     pub facility: u8,
-    /// 0 to 7.
+    /// The severity, 0 to 7.
     pub severity: u8,
-    /// TIMESTAMP, `-` for none; so with the next four.
+    /// TIMESTAMP; `-` for nil, here and in the next four fields.
     pub timestamp: &'a str,
-    /// HOSTNAME.
+    /// The field HOSTNAME.
     pub host_name: &'a str,
-    /// APP-NAME.
+    /// The field APP-NAME.
     pub app_name: &'a str,
-    /// PROCID.
+    /// The field PROCID.
     pub proc_id: &'a str,
-    /// MSGID.
+    /// The field MSGID.
     pub msg_id: &'a str,
-    /// STRUCTURED-DATA.
+    /// The elements of STRUCTURED-DATA.
     pub elements: Vec<Element>,
-    /// MSG.
+    /// MSG, if there is one.
     pub msg: Option<&'a str>,
 }
 
-/// One SD-ELEMENT.
+/// One SD-ELEMENT of STRUCTURED-DATA.
 #[derive(Debug)]
 pub struct Element {
-    /// SD-ID.
+    /// The element's SD-ID.
     pub id: String,
-    /// The SD-PARAMs, unescaped.
+    /// The element's SD-PARAMs, unescaped.
     pub params: Vec<(String, String)>,
 }
 
 impl Element {
-    /// The value of the only parameter of that name.
+    /// The value of the parameter with that name, if there is exactly one.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.params.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
     }
 }
 
-/// Reads the whole of `line`, or says what is wrong and where.
+/// Parses all of `line`.
 ///
 /// # Errors
-/// What is wrong, for a person.
+/// A description of the first violation and its position.
 pub fn read(line: &[u8]) -> Result<Message<'_>, String> {
     if line.contains(&b'\t') {
         return Err("a tab in the message".into());
@@ -52,10 +52,10 @@ pub fn read(line: &[u8]) -> Result<Message<'_>, String> {
     read_with_tabs(line)
 }
 
-/// [`read`] for a message whose MSG is of a format that needs tabs (LEEF).
+/// [`read`] for a message whose MSG is a record with tabs (LEEF).
 ///
 /// # Errors
-/// What is wrong, for a person.
+/// A description of the first violation and its position.
 pub fn read_with_tabs(line: &[u8]) -> Result<Message<'_>, String> {
     let text = std::str::from_utf8(line).map_err(|e| e.to_string())?;
     if let Some(c) = text.chars().find(|&c| (c.is_control() && c != '\t') || c == '\u{2028}' || c == '\u{2029}') {
@@ -226,8 +226,8 @@ impl<'a> Cursor<'a> {
     }
 }
 
-/// TIMESTAMP (section 6.2.3): RFC 3339 with upper-case T and Z, at most six digits of a second, no
-/// leap second; days counted by the month.
+/// Checks a TIMESTAMP (section 6.2.3): RFC 3339 with upper-case T and Z, at most six fractional digits, no leap second,
+/// days within their month.
 fn check_timestamp(text: &str) -> Result<(), String> {
     let wrong = || format!("{text} is no TIMESTAMP");
     let part = |from: usize, to: usize| -> Result<u32, String> {
@@ -270,7 +270,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_reader_takes_the_examples_of_the_rfc() {
+    fn the_examples_of_the_rfc_are_parsed() {
         let line = "<165>1 2003-10-11T22:14:15.003Z mymachine.example.com evntslog - ID47 [exampleSDID@32473 iut=\"3\" \
                 eventSource=\"Appli\\]c\\\"a\\\\tion\" eventID=\"1011\"] An application event log entry...";
         let message = read(line.as_bytes()).expect("legal");
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn the_reader_refuses() {
+    fn invalid_input_is_rejected() {
         let good = "<130>1 2026-11-17T10:12:45.120Z h a - m [i@1 a=\"b\"] text";
         assert!(read(good.as_bytes()).is_ok());
         for (from, to) in [

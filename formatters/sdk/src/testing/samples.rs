@@ -1,26 +1,26 @@
-//! The events of `wit/samples`: one of each type, the least that each type may be, and hostile ones.
+//! The events of `wit/samples`: a full and a minimal one of each type, and hostile ones.
 //!
-//! They are read from `../../wit/samples` as seen from the SDK's own folder: `formatters/sdk` in Heraldry,
-//! `vendor/heraldry-formatter` in a project of an author's own, which has the WIT in the same place.
+//! They are read from `../../wit/samples` relative to the SDK's own folder: `formatters/sdk` in Heraldry,
+//! `vendor/heraldry-formatter` in an author's project, which has the WIT in the same place.
 
 use std::path::Path;
 use std::{fs, iter};
 
 use crate::{Context, RawEvent};
 
-/// A sample and what it is called: `finding_added--hostile`, the file's name without `.json`.
+/// A sample event with its name, `finding_added--hostile`.
 #[derive(Debug, Clone)]
 pub struct Sample {
-    /// The file's stem.
+    /// The file's name without `.json`.
     pub name: String,
     /// The event as the host would pass it.
     pub event: RawEvent,
 }
 
-/// All samples, in the order of their names.
+/// All samples, sorted by name.
 ///
 /// # Panics
-/// When a file cannot be read or is no event with `id`, `type` and `occurred_at`.
+/// If a file cannot be read or is not an event with `id`, `type` and `occurred_at`.
 pub fn all() -> Vec<Sample> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../wit/samples");
     let mut files: Vec<_> = fs::read_dir(&folder)
@@ -38,7 +38,7 @@ pub fn all() -> Vec<Sample> {
         .collect()
 }
 
-/// Where the content of an event that a reader wants to know stands, whatever its type.
+/// JSON pointers to the content that a reader wants to see, for all event types.
 const CONTENT: [&str; 12] = [
     "/engagement/name",
     "/data/finding/title",
@@ -54,23 +54,23 @@ const CONTENT: [&str; 12] = [
     "/data/verification/poc_url",
 ];
 
-/// That a sample's content, and what stands at `more` JSON pointers, is in what was made of it.
+/// Asserts that `output` contains the sample's content, including the values at the further JSON pointers `more`.
 ///
 /// # Panics
-/// When something is missing.
-pub fn assert_told(sample: &Sample, more: &[&str], said: &str) {
+/// If a value is missing.
+pub fn assert_shown(sample: &Sample, more: &[&str], output: &str) {
     let posted: serde_json::Value = serde_json::from_str(&sample.event.json).expect("JSON");
     for pointer in CONTENT.iter().chain(more) {
         if let Some(text) = posted.pointer(pointer).and_then(serde_json::Value::as_str) {
-            assert!(said.contains(text), "{}: {pointer} is missing", sample.name);
+            assert!(output.contains(text), "{}: {pointer} is missing", sample.name);
         }
     }
 }
 
-/// The event of a JSON text that holds `id`, `type` and `occurred_at`.
+/// Makes an event from JSON text with `id`, `type` and `occurred_at`.
 ///
 /// # Panics
-/// When it does not.
+/// If the text is not such an event.
 pub fn event(json: &str) -> RawEvent {
     let json = json.trim_end();
     let members = crate::value::Object::parse(json).expect("a JSON object");
@@ -78,8 +78,8 @@ pub fn event(json: &str) -> RawEvent {
     RawEvent { id: member("id"), type_: member("type"), occurred_at: member("occurred_at"), json: json.to_owned() }
 }
 
-/// A finding whose description has `length` characters: as large as an event can get, generated so that
-/// no such file has to be kept.
+/// A finding whose description has `length` characters. Generated, so that no file of the maximum event size has to be
+/// kept.
 pub fn finding_of_length(length: usize) -> RawEvent {
     let description: String =
         iter::repeat_n("<Größe> & \\\"x\\\" | a=b ", length / 20 + 1).flat_map(str::chars).take(length).collect();
@@ -89,14 +89,14 @@ pub fn finding_of_length(length: usize) -> RawEvent {
     ))
 }
 
-/// Findings all of whose texts are longer than any line: of what is escaped somewhere, of characters of several bytes
-/// and code points, and one with a single long text.
+/// Findings all of whose texts are longer than any line: characters that need escapes, characters of several bytes or
+/// code points, and a single long text.
 ///
 /// # Panics
-/// Never: what is built here is an event.
+/// Never: the events built here are valid.
 pub fn oversized() -> Vec<Sample> {
-    let of = |name: &str, id: u8, piece: &str| {
-        let text = piece.repeat(9000 / piece.len() + 1);
+    let of = |name: &str, id: u8, part: &str| {
+        let text = part.repeat(9000 / part.len() + 1);
         let json = serde_json::json!({
             "type": "finding_added", "id": format!("019a8f00-0000-7000-8000-0000000000{id:02}"), "occurred_at": "2026-11-07T10:12:45.120Z",
             "engagement": {"id": text, "name": text, "client": text},
@@ -115,7 +115,7 @@ pub fn oversized() -> Vec<Sample> {
     ]
 }
 
-/// How the samples travel when nothing else is said: over HTTP, without a limit.
+/// The default context of the samples: HTTP, without a size limit.
 pub fn http() -> Context {
     Context {
         transport: "http".into(),
@@ -125,7 +125,7 @@ pub fn http() -> Context {
     }
 }
 
-/// Over syslog, with that many bytes at most.
+/// A syslog context with this size limit.
 pub fn syslog(max_bytes: u32) -> Context {
     Context { transport: "syslog".into(), max_bytes: Some(max_bytes), ..http() }
 }

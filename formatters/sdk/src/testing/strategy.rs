@@ -1,5 +1,4 @@
-//! Events out of a generator: any that the host would let through, with whatever an attacker or bad luck
-//! would put into them.
+//! Generated events: any that the host would accept, with hostile and unusual content.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -7,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{EventType, RawEvent};
 
-/// Members that some event type has; others pass as well, so some are made up.
+/// Member names of some event types; the host accepts others, so some are invented.
 const MEMBERS: &[&str] = &[
     "id",
     "title",
@@ -62,7 +61,7 @@ const MEMBERS: &[&str] = &[
     "a\"b\\c",
 ];
 
-/// What breaks one format or another: markup, mentions, escapes, fences, templates, controls, directions.
+/// Strings that break one format or another: markup, mentions, escapes, fences, templates, controls, directions.
 const NASTY: &[&str] = &[
     "a",
     "B7",
@@ -135,20 +134,20 @@ const NASTY: &[&str] = &[
     ":tada:",
 ];
 
-/// A string of nasty pieces; now and then one of up to 100 KiB.
+/// A concatenation of hostile strings; occasionally one of up to 100 KiB.
 pub fn text() -> impl Strategy<Value = String> {
-    let piece = || prop_oneof![8 => prop::sample::select(NASTY).prop_map(str::to_owned), 1 => any::<char>().prop_map(String::from)];
+    let part = || prop_oneof![8 => prop::sample::select(NASTY).prop_map(str::to_owned), 1 => any::<char>().prop_map(String::from)];
     prop_oneof![
-        20 => vec(piece(), 0..8).prop_map(|pieces| pieces.concat()),
-        4 => vec(piece(), 0..200).prop_map(|pieces| pieces.concat()),
-        1 => (vec(piece(), 1..6), 1..100_000_usize).prop_map(|(pieces, length)| {
-            let piece = pieces.concat();
-            piece.repeat(length / piece.len() + 1)
+        20 => vec(part(), 0..8).prop_map(|parts| parts.concat()),
+        4 => vec(part(), 0..200).prop_map(|parts| parts.concat()),
+        1 => (vec(part(), 1..6), 1..100_000_usize).prop_map(|(parts, length)| {
+            let part = parts.concat();
+            part.repeat(length / part.len() + 1)
         }),
     ]
 }
 
-/// What may stand where a web address is expected.
+/// Text where a web address is expected.
 pub fn url() -> impl Strategy<Value = String> {
     let whole = prop::sample::select(
         &[
@@ -186,7 +185,7 @@ fn scalar() -> impl Strategy<Value = Value> {
 fn member_name() -> impl Strategy<Value = String> {
     prop_oneof![
         12 => prop::sample::select(MEMBERS).prop_map(str::to_owned),
-        1 => vec(prop::sample::select(NASTY), 0..3).prop_map(|pieces| pieces.concat()),
+        1 => vec(prop::sample::select(NASTY), 0..3).prop_map(|parts| parts.concat()),
     ]
 }
 
@@ -194,7 +193,7 @@ fn object(members: impl Strategy<Value = Value>, most: usize) -> impl Strategy<V
     vec((member_name(), members), 0..most).prop_map(|members| members.into_iter().collect())
 }
 
-/// Any JSON: of any type, nested, lists of up to 40 items.
+/// Any JSON: of any type, nested, with lists of up to 40 items.
 pub fn any_json() -> impl Strategy<Value = Value> {
     scalar().prop_recursive(3, 48, 12, |inner| {
         prop_oneof![
@@ -205,7 +204,7 @@ pub fn any_json() -> impl Strategy<Value = Value> {
     })
 }
 
-/// An event that the host would let through.
+/// Any event that the host would accept.
 pub fn legal_event() -> impl Strategy<Value = RawEvent> {
     let group = object(any_json(), 24);
     let others = object(any_json(), 3);

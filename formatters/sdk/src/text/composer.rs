@@ -1,28 +1,28 @@
-//! One text made of several, within one limit.
+//! One text built from several parts, within one limit.
 
 use std::borrow::Cow;
 use std::marker::PhantomData;
 
-use super::{MARK, Rule, bare, tidy};
+use super::{ELLIPSIS, Rule, bare, tidy};
 
-/// What one character counts, with what escaping will add; a type, so that no call is left of it.
+/// The cost of a character, escapes included. A type instead of a function value, so that calls are inlined.
 pub(crate) trait Cost {
-    /// The most that any character costs for each of its bytes in UTF-8.
+    /// The maximum cost of a character divided by its UTF-8 length.
     const MOST_PER_BYTE: usize;
 
     fn of(c: char) -> usize;
 }
 
-/// Puts one text together from pieces: each is cleaned, none makes the whole longer than its limit, and once
-/// one had to be cut for that, what comes after is left out. Escaping comes last, on the whole.
+/// Concatenates parts: each is cleaned, none makes the whole exceed its limit, and once a part had to be truncated for
+/// that, later parts are left out. Escaping comes last, on the whole.
 #[derive(Debug)]
 pub(crate) struct Composer<C> {
     out: String,
-    /// What the whole may cost.
+    /// The maximum cost of the whole.
     limit: usize,
-    /// For pieces that may have several lines.
+    /// The rule for parts that may have several lines.
     lines: Rule,
-    /// What `out[..counted]` costs; the rest is counted when another piece comes, which is seldom.
+    /// The cost of `out[..counted]`; the rest is counted only when another part is added, which is rare.
     used: usize,
     counted: usize,
     is_full: bool,
@@ -34,31 +34,31 @@ impl<C: Cost> Composer<C> {
         Self { out: String::with_capacity(64), limit, lines, used: 0, counted: 0, is_full: false, cost: PhantomData }
     }
 
-    /// Adds words of the format's own, with their spaces and lines.
+    /// Appends fixed words of the format, with their spaces and line breaks.
     pub(crate) fn words(&mut self, words: &str) {
         self.push(words, self.lines, usize::MAX);
     }
 
-    /// Adds a value: no space around it, all on one line, cut at `limit`.
+    /// Appends a value: trimmed, on one line, truncated at `limit`.
     pub(crate) fn value(&mut self, value: &str, limit: usize) {
         self.push(bare(value), Rule::ONE_LINE, limit);
     }
 
-    fn push(&mut self, piece: &str, rule: Rule, limit: usize) {
+    fn push(&mut self, part: &str, rule: Rule, limit: usize) {
         if self.is_full {
             return;
         }
-        let room = self.room(piece);
-        let tidied = tidy(piece, rule, limit.min(room), C::of, MARK);
-        // Only a copy can have been cut.
-        self.is_full = limit > room && matches!(&tidied, Cow::Owned(cut) if cut.ends_with(MARK));
+        let room = self.room(part);
+        let tidied = tidy(part, rule, limit.min(room), C::of, ELLIPSIS);
+        // Only a copied text can have been truncated.
+        self.is_full = limit > room && matches!(&tidied, Cow::Owned(cut) if cut.ends_with(ELLIPSIS));
         self.out.push_str(&tidied);
     }
 
-    /// What the piece may cost. Counted only where the whole comes near its limit.
-    fn room(&mut self, piece: &str) -> usize {
-        // No rule makes a piece longer than two characters for each of its bytes.
-        let most = self.out.len().saturating_add(piece.len().saturating_mul(2)).saturating_mul(C::MOST_PER_BYTE);
+    /// The cost that is left for a part. Counted exactly only when the whole comes near its limit.
+    fn room(&mut self, part: &str) -> usize {
+        // No rule makes a part longer than two characters per byte.
+        let most = self.out.len().saturating_add(part.len().saturating_mul(2)).saturating_mul(C::MOST_PER_BYTE);
         if most <= self.limit {
             return usize::MAX;
         }
@@ -67,7 +67,7 @@ impl<C: Cost> Composer<C> {
         self.limit - self.used
     }
 
-    /// The whole; not escaped yet.
+    /// Returns the whole, unescaped.
     pub(crate) fn finish(self) -> String {
         self.out
     }
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn pieces_share_one_limit_and_keep_their_own() {
+    fn parts_share_one_limit_and_keep_their_own() {
         assert_eq!(compose(99, 99), "a:\nb c d (e)");
         assert_eq!(compose(12, 5), "a:\nb c d (e)");
         assert_eq!(compose(11, 5), "a:\nb c d...");

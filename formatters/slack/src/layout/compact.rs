@@ -1,11 +1,11 @@
-//! One short block: what happened, to what, in which engagement, and the first button.
+//! The compact layout: one short block with event, target, engagement, and the first button.
 
 use heraldry_formatter::block_kit::{Button, Message, Mrkdwn};
 use heraldry_formatter::outline::Outline;
 use heraldry_formatter::{Event, EventType};
 
-use super::sheet::Sheet;
-use super::{NAME, glance, title};
+use super::line_builder::LineBuilder;
+use super::{NAME, summary_line, title};
 
 const TITLE: usize = 150;
 const TARGET: usize = 200;
@@ -13,25 +13,25 @@ const MESSAGE: usize = 200;
 
 pub(super) fn fill(message: &mut Message<'_>, event: &Event<'_>, outline: &Outline<'_>, mentions: Mrkdwn) {
     let may_be_cut = title(outline, TITLE).may_be_cut();
-    let title = Sheet::new().piece(&format!("{} ", outline.sign), &outline.title, TITLE).line();
-    let mut sheet = glance(title, outline);
-    // A finding's own title has lost no more than its end.
+    let title = LineBuilder::new().value(&format!("{} ", outline.symbol), &outline.title, TITLE).line();
+    let mut lines = summary_line(title, outline);
+    // A finding's truncated title needs no further explanation.
     if may_be_cut && !event.kind.is_finding() {
-        sheet = outline.told.iter().fold(sheet, |sheet, fact| sheet.piece("", &fact.value, NAME));
+        lines = outline.title_facts.iter().fold(lines, |lines, fact| lines.value("", &fact.value, NAME));
     }
     if let Some(target) = &outline.target {
-        sheet = sheet.piece("", target, TARGET);
+        lines = lines.value("", target, TARGET);
     }
     let engagement = event.engagement_name().or(event.engagement_id());
-    if let Some(name) = engagement.filter(|_| !outline.tells_engagement()) {
-        sheet = sheet.piece("", name, NAME);
+    if let Some(name) = engagement.filter(|_| !outline.title_has_engagement()) {
+        lines = lines.value("", name, NAME);
     }
-    // What a monitor says is the news itself.
+    // The news of a monitor alert is its message.
     if event.kind == EventType::MonitorAlert {
         for passage in &outline.passages {
-            sheet = sheet.line().piece("", passage, MESSAGE);
+            lines = lines.line().value("", passage, MESSAGE);
         }
     }
     let button = outline.links.iter().find_map(|link| Button::open(link.label, &link.address));
-    message.blocks().summary(sheet.finish(), Some(mentions), button);
+    message.blocks().summary(lines.finish(), Some(mentions), button);
 }

@@ -1,11 +1,11 @@
-//! What stands beside the coloured bar: everything that may be read later.
+//! The details, shown beside the coloured bar, where Slack may fold them.
 
 use heraldry_formatter::Event;
 use heraldry_formatter::block_kit::{Blocks, Button, Compose, Mrkdwn, PlainText, TEXT, Text};
 use heraldry_formatter::outline::{List, Outline};
 
-use super::sheet::{DOT, Sheet};
-use super::{NAME, PIECE};
+use super::line_builder::{DOT, LineBuilder};
+use super::{INLINE_VALUE, NAME};
 
 const PASSAGE: usize = 600;
 const EVIDENCE: usize = 500;
@@ -18,9 +18,9 @@ pub(super) fn fill<'a>(
     title_may_be_cut: bool,
 ) {
     if title_may_be_cut {
-        let told = outline.told.iter();
-        let sheet = told.fold(Sheet::new(), |sheet, fact| sheet.fact(fact.label, &fact.value, PASSAGE));
-        blocks.section(sheet.finish());
+        let in_title = outline.title_facts.iter();
+        let lines = in_title.fold(LineBuilder::new(), |lines, fact| lines.fact(fact.label, &fact.value, PASSAGE));
+        blocks.section(lines.finish());
     }
     for passage in &outline.passages {
         blocks.section(PlainText::lines(&**passage, PASSAGE));
@@ -31,7 +31,7 @@ pub(super) fn fill<'a>(
     if event.kind.is_rated() {
         lists(blocks, outline);
     }
-    // An address that may not be pressed may be read.
+    // An address that is unsafe as a link is shown as text.
     for link in outline.links.iter().filter(|link| Button::open(link.label, &link.address).is_none()) {
         let text = PlainText::compose(PASSAGE).words(link.label).words(": ").value(&link.address, PASSAGE);
         blocks.section(text.finish());
@@ -58,7 +58,7 @@ fn line(list: &List<'_>) -> PlainText<'static> {
     }
 }
 
-/// The heading, an item a line, and how many more there are.
+/// The heading, one item per line, and the number of items left out.
 fn list(list: &List<'_>) -> PlainText<'static> {
     let mut text = heading(list);
     for item in &list.shown {
@@ -71,23 +71,23 @@ fn list(list: &List<'_>) -> PlainText<'static> {
 }
 
 fn heading(list: &List<'_>) -> Compose {
-    PlainText::compose(TEXT).words(list.sign).words(" ").words(list.label).words(&format!(" ({})", list.total))
+    PlainText::compose(TEXT).words(list.symbol).words(" ").words(list.label).words(&format!(" ({})", list.total))
 }
 
-/// Whose event it is, what one needs to find it again, and when it happened.
+/// The engagement, identifiers, and the time of the event.
 fn small_print<'a>(event: &'a Event<'_>, outline: &Outline<'_>) -> Vec<Text<'a>> {
-    let mut sheet = Sheet::new();
-    let engagement = event.engagement_name().or(event.engagement_id()).filter(|_| !outline.tells_engagement());
+    let mut lines = LineBuilder::new();
+    let engagement = event.engagement_name().or(event.engagement_id()).filter(|_| !outline.title_has_engagement());
     for name in [engagement, event.engagement_client()].into_iter().flatten() {
-        sheet = sheet.piece("", name, NAME);
+        lines = lines.value("", name, NAME);
     }
     for note in &outline.notes {
-        sheet = sheet.piece(&format!("{} ", note.label), &note.value, PIECE);
+        lines = lines.value(&format!("{} ", note.label), &note.value, INLINE_VALUE);
     }
-    // In the reader's own time zone if it can be told.
-    let before = if sheet.is_empty() { "" } else { DOT.trim() };
-    match event.time().and_then(|time| Mrkdwn::dated(before, time.unix_timestamp(), event.occurred_at)) {
-        Some(date) => vec![sheet.finish().into(), date.into()],
-        None => vec![sheet.piece("At ", event.occurred_at, PIECE).finish().into()],
+    // In the reader's time zone, if Slack can show it so.
+    let before = if lines.is_empty() { "" } else { DOT.trim() };
+    match event.time().and_then(|time| Mrkdwn::labelled_date(before, time.unix_timestamp(), event.occurred_at)) {
+        Some(date) => vec![lines.finish().into(), date.into()],
+        None => vec![lines.value("At ", event.occurred_at, INLINE_VALUE).finish().into()],
     }
 }

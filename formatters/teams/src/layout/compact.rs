@@ -1,15 +1,15 @@
-//! A few lines: what happened, to what, in which engagement and when, and the first button.
+//! The compact layout: a few lines with event, target, engagement and time, and the first button.
 
 use heraldry_formatter::adaptive_card::{Card, Element};
 use heraldry_formatter::outline::Outline;
 use heraldry_formatter::{Event, EventType};
 
-use super::{action, engagement, glance, line, paragraph, style, title, when};
+use super::{action, engagement, line, paragraph, style, summary_values, title, when};
 use crate::budget::Budget;
 use crate::options::Options;
 
-/// Of a value beside others, and of what a monitor says.
-const PIECE: usize = 80;
+/// A value that shares its line with others; also a monitor's message.
+const INLINE_VALUE: usize = 80;
 const TARGET: usize = 200;
 
 pub(super) fn fill<'a>(
@@ -19,12 +19,12 @@ pub(super) fn fill<'a>(
     options: &Options,
     budget: &Budget,
 ) {
-    let mut pieces = glance(outline);
+    let mut parts = summary_values(outline);
     for count in &outline.tally {
-        pieces.push(format!("{} {} {}", count.severity.emoji(), count.count, count.severity.word()));
+        parts.push(format!("{} {} {}", count.severity.emoji(), count.count, count.severity.word()));
     }
     let target = outline.target.as_deref().unwrap_or_default();
-    // What a monitor says is the news itself.
+    // The news of a monitor alert is its message.
     let message = match (event.kind, outline.passages.first()) {
         (EventType::MonitorAlert, Some(message)) => &**message,
         _ => "",
@@ -33,11 +33,11 @@ pub(super) fn fill<'a>(
     let last = engagement(event, outline).into_iter().chain([&*when]);
     let items = [
         Element::text(title(outline, budget.title)),
-        paragraph(line(pieces.iter().map(String::as_str), PIECE.min(budget.fact))).close(),
-        paragraph(line([target], TARGET.min(budget.passage))).close(),
-        paragraph(line([message], TARGET.min(budget.passage))).close(),
-        paragraph(line(last, PIECE.min(budget.fact)).small().subtle()).close(),
+        paragraph(line(parts.iter().map(String::as_str), INLINE_VALUE.min(budget.fact))).no_spacing(),
+        paragraph(line([target], TARGET.min(budget.passage))).no_spacing(),
+        paragraph(line([message], TARGET.min(budget.passage))).no_spacing(),
+        paragraph(line(last, INLINE_VALUE.min(budget.fact)).small().subtle()).no_spacing(),
     ];
     card.push(Element::container(style(event, outline), items));
-    card.act(outline.links.iter().find_map(action));
+    card.add_action(outline.links.iter().find_map(action));
 }

@@ -8,26 +8,26 @@ use heraldry_formatter::{
 };
 use serde::Deserialize;
 
-/// The format.
+/// The format `{{name}}`.
 #[derive(Debug)]
 pub struct Format;
 
-/// A webhook's `format_options`. Give each a default: what a webhook does not set is absent.
+/// The webhook's `format_options`. Give each option a default: an option that the webhook does not set is absent.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Options {
-    /// Stands in front of each line.
+    /// Text before each line.
     #[serde(default)]
     pub prefix: String,
 }
 
-/// What the host checks the options against before it calls.
+/// The schema against which the host validates the options before it calls `render`.
 const OPTIONS_SCHEMA: &str = r#"{
   "$schema": "https://json-schema.org/draft/2020-12/schema",
   "type": "object",
   "additionalProperties": false,
   "properties": {
-    "prefix": { "type": "string", "maxLength": 40, "default": "", "description": "Stands in front of each line." }
+    "prefix": { "type": "string", "maxLength": 40, "default": "", "description": "Text before each line." }
   }
 }"#;
 
@@ -38,7 +38,7 @@ impl Formatter for Format {
         Manifest {
             title: Some("{{name}}"),
             description: Some("One line of text for each event."),
-            // A line may also go over syslog; a document (a JSON body, say) may not.
+            // A line can go over HTTP and syslog; a document (such as a JSON body) over HTTP only.
             kind: Kind::Line,
             join: Join::Newline,
             options_schema: Some(OPTIONS_SCHEMA),
@@ -46,8 +46,8 @@ impl Formatter for Format {
         }
     }
 
-    /// Turns one event into what one delivery carries. The same arguments must give the same bytes; there is no
-    /// clock and no network to ask. To leave an event type out, return `Error::UnsupportedEvent`.
+    /// Turns one event into the payload of one delivery. The same arguments must give the same bytes; there is no
+    /// clock and no network. To skip an event type, return `Error::UnsupportedEvent`.
     fn render(event: &Event<'_>, _: &Context, options: &Options) -> Result<Payload, Error> {
         let group = event.group();
         let mut line = String::new();
@@ -63,7 +63,7 @@ impl Formatter for Format {
             line.push(' ');
             line.push_str(&link);
         }
-        // Only you see this, in `heraldry formatter preview`. Never log what is in the event.
+        // Shown by `heraldry formatter preview` only. Never log content of the event: it is confidential.
         log(Level::Debug, &format!("rendered {} bytes", line.len()));
         Ok(Payload { content_type: "text/plain; charset=utf-8".into(), headers: Vec::new(), body: line.into() })
     }
@@ -71,7 +71,7 @@ impl Formatter for Format {
 
 heraldry_formatter::export_formatter!(Format);
 
-/// A member of the event's group, if it is a string: platforms differ, so expect nothing.
+/// A member of the event's group, if it is a string. Members may be absent or of another type.
 fn string<'a>(group: &Object<'a>, name: &str) -> Option<Cow<'a, str>> {
     group.get(name).and_then(Value::string)
 }
@@ -84,7 +84,7 @@ fn severity(event: &Event<'_>, group: &Object<'_>) -> String {
     given.filter(|word| known.contains(&word.as_str())).unwrap_or_else(|| usual.upper().to_owned())
 }
 
-/// The finding's title; of other events their type in words and what they are about.
+/// The finding's title; for other events the type in words, with the title, name or message.
 fn what(event: &Event<'_>, group: &Object<'_>) -> String {
     let text = |name| string(group, name).map(|text| clean(&text)).filter(|text| !text.is_empty());
     if event.kind.is_finding() {
@@ -101,18 +101,18 @@ fn is_link(text: &str) -> bool {
     (text.starts_with("http://") || text.starts_with("https://")) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-/// At most 200 characters, none of which ends the line, moves a cursor or turns the reading direction.
+/// The text on one line, at most 200 characters, without control and bidirectional formatting characters.
 fn clean(text: &str) -> String {
-    const MOST: usize = 200;
-    let steers = |c: char| {
+    const MAX_LENGTH: usize = 200;
+    let is_control = |c: char| {
         c.is_control()
             || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
     };
-    let spaced: String = text.chars().map(|c| if steers(c) { ' ' } else { c }).collect();
+    let spaced: String = text.chars().map(|c| if is_control(c) { ' ' } else { c }).collect();
     let trimmed = spaced.trim_matches(' ');
-    if trimmed.chars().count() <= MOST {
+    if trimmed.chars().count() <= MAX_LENGTH {
         return trimmed.to_owned();
     }
-    let kept: String = trimmed.chars().take(MOST - 3).collect();
+    let kept: String = trimmed.chars().take(MAX_LENGTH - 3).collect();
     kept + "..."
 }

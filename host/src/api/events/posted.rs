@@ -1,4 +1,4 @@
-//! One request's events: split, checked, read. Nothing is copied before all of them passed.
+//! The events of one request: split, checked, parsed. Nothing is copied before all of them have passed.
 
 use crate::api::body::{MediaType, Payload};
 use crate::api::problem::{ApiError, Code};
@@ -7,7 +7,7 @@ use crate::json::{self, Document};
 use crate::model::event::NewEvent;
 use crate::model::settings::Limits;
 
-/// How the events stand in the body.
+/// The form of the body; also part of the digest behind an idempotency key, so the numbers must not change.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub(super) enum Shape {
@@ -19,7 +19,7 @@ pub(super) enum Shape {
     Lines = 3,
 }
 
-/// A body split into its events' texts; how many and how long they are was checked.
+/// A body split into the texts of its events, within the limits on their number and size.
 pub(super) struct Posted<'a> {
     pub(super) shape: Shape,
     whole: &'a str,
@@ -28,6 +28,9 @@ pub(super) struct Posted<'a> {
 
 impl<'a> Posted<'a> {
     /// Splits a body.
+    ///
+    /// # Errors
+    /// 400 for invalid JSON, 413 for too many events or one that is too large.
     pub(super) fn split(payload: &'a Payload, limits: &Limits) -> Result<Self, ApiError> {
         let whole = payload.text()?;
         let (shape, texts, count) = match payload.media_type {
@@ -39,7 +42,7 @@ impl<'a> Posted<'a> {
                 let (texts, count) = json::elements(whole, limits.max_events)?;
                 (Shape::Array, texts, count)
             }
-            // Anything but the two was refused before it was read.
+            // `Wasm` cannot occur: the handler allows only the two others.
             MediaType::Json | MediaType::Wasm => (Shape::Single, vec![whole.trim_matches([' ', '\t', '\r', '\n'])], 1),
         };
         if count > limits.max_events {
@@ -47,44 +50,50 @@ impl<'a> Posted<'a> {
             return Err(ApiError::new(Code::TooManyEvents, detail));
         }
         let posted = Self { shape, whole, texts };
-        if let Some(place) = posted.texts.iter().position(|text| text.len() > limits.max_event_bytes) {
-            let (bytes, most) = (posted.texts[place].len(), limits.max_event_bytes);
-            let which = if posted.is_single() { "the event".to_owned() } else { format!("the event at {place}") };
+        if let Some(index) = posted.texts.iter().position(|text| text.len() > limits.max_event_bytes) {
+            let (bytes, most) = (posted.texts[index].len(), limits.max_event_bytes);
+            let which = if posted.is_single() { "the event".to_owned() } else { format!("the event at index {index}") };
             let detail = format!("an event may have at most {most} bytes, and {which} has {bytes}");
             return Err(ApiError::new(Code::EventTooLarge, detail));
         }
         Ok(posted)
     }
 
-    /// Whether the answer is one object.
+    /// Returns true if the response is one object.
     pub(super) fn is_single(&self) -> bool {
         self.shape == Shape::Single
     }
 
-    /// An event's place in the body, as a JSON pointer.
-    pub(super) fn pointer(&self, place: usize) -> String {
-        if self.is_single() { String::new() } else { format!("/{place}") }
+    /// The JSON pointer of an event in the body.
+    pub(super) fn pointer(&self, index: usize) -> String {
+        if self.is_single() { String::new() } else { format!("/{index}") }
     }
 
-    /// Checks that every event is JSON as we take it.
+    /// Checks that every event is strict JSON.
+    ///
+    /// # Errors
+    /// 400 with the position of the first error in the body.
     pub(super) fn check(&self) -> Result<Vec<Document<'a>>, ApiError> {
         let depth = usize::from(self.shape == Shape::Array);
         let documents = self.texts.iter().map(|text| json::check_part(self.whole, text, depth));
         Ok(documents.collect::<Result<_, _>>()?)
     }
 
-    /// Reads every event, or names every fault.
+    /// Parses every event.
+    ///
+    /// # Errors
+    /// 422 with the faults of all events.
     pub(super) fn read(&self, documents: &[Document<'_>]) -> Result<Vec<NewEvent>, ApiError> {
         let mut events = Vec::with_capacity(documents.len());
         let mut faults = Vec::new();
-        for (place, document) in documents.iter().enumerate() {
-            match NewEvent::read(document, &self.pointer(place)) {
+        for (index, document) in documents.iter().enumerate() {
+            match NewEvent::read(document, &self.pointer(index)) {
                 Ok(event) => events.push(event),
                 Err(wrong) => faults.extend(wrong),
             }
         }
         if documents.is_empty() {
-            let detail = "there is no event in this request".to_owned();
+            let detail = "the request has no event; send at least one".to_owned();
             faults.push(Fault { pointer: String::new(), code: "empty", detail });
         }
         if faults.is_empty() { Ok(events) } else { Err(ApiError::fields(faults)) }

@@ -1,4 +1,4 @@
-//! Events as the API shows and describes them.
+//! Events as the API returns them, and as the OpenAPI document describes them.
 
 use std::collections::BTreeMap;
 
@@ -12,13 +12,13 @@ use crate::model::id::EventId;
 use crate::model::time::Timestamp;
 use crate::store::{Accepted, EventView};
 
-/// What became of a posted event.
+/// The result of posting one event.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(super) struct AcceptedView {
     /// The event's id.
     #[schema(value_type = uuid::Uuid)]
     id: EventId,
-    /// How many deliveries this post made, held ones and those of derived events included.
+    /// The number of deliveries that were created, including held ones and those of derived events.
     deliveries: u32,
     /// The ids of the events that the host derived from it.
     #[schema(value_type = Vec<uuid::Uuid>)]
@@ -31,14 +31,14 @@ impl From<Accepted> for AcceptedView {
     }
 }
 
-/// One, or an array of them.
+/// One value, or an array of them.
 #[derive(Serialize, utoipa::ToSchema)]
 #[serde(untagged)]
 #[expect(dead_code, reason = "only its schema is used")]
 pub(super) enum OneOrMany<T> {
-    /// One.
+    /// The response to one object.
     One(T),
-    /// Many: an array or NDJSON, also with one in it.
+    /// The response to an array or NDJSON, even if it holds one value.
     Many(Vec<T>),
 }
 
@@ -47,19 +47,19 @@ pub(super) enum OneOrMany<T> {
 #[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "only its schema is used")]
 pub(super) struct EventBody {
-    /// What happened; `GET /api/v1/webhooks/event-types` lists the types.
+    /// The event type; `GET /api/v1/webhooks/event-types` lists them.
     #[schema(schema_with = event_type)]
     r#type: String,
     /// When it happened; absent: the time of acceptance.
     #[schema(format = DateTime, nullable = false)]
     occurred_at: Option<String>,
-    /// The event's id; a repeated post with it is harmless. Absent: the host makes one.
+    /// The event's id; posting it again has no further effect. Absent: the host generates one.
     #[schema(nullable = false)]
     id: Option<uuid::Uuid>,
     /// The engagement that it happened in.
     #[schema(nullable = false)]
     engagement: Option<EngagementBody>,
-    /// What there is to say; has a member named after the type's group, as in `finding`.
+    /// The event's data; it has a member named after the type's group, as in `finding`.
     #[schema(example = json!({"finding": {"title": "SQL injection", "severity": "high"}}))]
     data: BTreeMap<String, serde_json::Value>,
 }
@@ -74,11 +74,11 @@ fn event_type() -> Object {
 #[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "only its schema is used")]
 pub(super) struct EngagementBody {
-    /// Its id; filters compare it.
+    /// The engagement's id; webhook filters compare it.
     id: String,
-    /// Its name.
+    /// The engagement's name.
     name: String,
-    /// For whom.
+    /// The client's name.
     #[schema(nullable = false)]
     client: Option<String>,
 }
@@ -89,16 +89,16 @@ pub(super) struct EventRead<'a> {
     /// The event's id.
     #[schema(value_type = uuid::Uuid)]
     id: EventId,
-    /// What happened.
+    /// The event type.
     r#type: &'static str,
     /// When it happened.
     #[schema(value_type = String, format = DateTime)]
     occurred_at: Timestamp,
-    /// The engagement, as posted.
+    /// The engagement, byte for byte as posted.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<BTreeMap<String, serde_json::Value>>, nullable = false)]
     engagement: Option<&'a RawValue>,
-    /// The data, as posted.
+    /// The data, byte for byte as posted.
     #[schema(value_type = BTreeMap<String, serde_json::Value>)]
     data: &'a RawValue,
     /// The event that the host derived this one from.
@@ -108,7 +108,7 @@ pub(super) struct EventRead<'a> {
     /// When the host accepted it.
     #[schema(value_type = String, format = DateTime)]
     accepted_at: Timestamp,
-    /// Its deliveries.
+    /// One delivery for each webhook that subscribed to it.
     deliveries: &'a [DeliveryView],
 }
 
@@ -121,7 +121,7 @@ struct AsPosted<'a> {
 }
 
 impl<'a> EventRead<'a> {
-    /// A stored event; `None` when its text is not what was once accepted.
+    /// Shows a stored event; `None` if its text does not parse any more, which means that the record is damaged.
     pub(super) fn of(view: &'a EventView) -> Option<Self> {
         let posted: AsPosted<'_> = serde_json::from_str(&view.event.json).ok()?;
         Some(Self {

@@ -1,4 +1,4 @@
-//! Uploaded formatters: install, versions, activate, roll back, delete.
+//! Uploaded formatters: install, list versions, activate, roll back, delete.
 
 use axum::Json;
 use axum::extract::State;
@@ -8,11 +8,11 @@ use serde::Deserialize;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::super::Shared;
 use super::super::auth::{Admin, Anyone};
 use super::super::body::Unread;
 use super::super::path::PathText;
 use super::super::problem::{ApiError, Code};
+use super::super::state::Shared;
 use crate::formatter::{FormatterInfo, InstallError, VersionInfo, Which};
 use crate::json::Document;
 use crate::json::fault::Faults;
@@ -25,24 +25,24 @@ pub(super) fn router() -> OpenApiRouter<Shared> {
     OpenApiRouter::new().routes(routes!(versions)).routes(routes!(activate)).routes(routes!(rollback))
 }
 
-/// A component's bytes.
+/// A WebAssembly component, as raw bytes.
 #[derive(utoipa::ToSchema)]
 #[schema(value_type = String, format = Binary)]
 #[expect(dead_code, reason = "only its schema is used")]
 struct ComponentBytes(Vec<u8>);
 
-/// Installs a component: it is checked, tried on the sample events, kept as a version of this name and used from
-/// now on. Attempts under way finish with the version that they began with. When the new version fails on an
-/// event where the one before does not, the host goes back to that one by itself.
+/// Installs a component: it is checked, rendered on the sample events, stored as a version of this name and used from
+/// now on. Attempts in flight finish with the version that they began with. The new version is on probation (a canary):
+/// if it fails on an event that its predecessor can format, the host rolls back to that one.
 #[utoipa::path(put, operation_id = "install_formatter", path = "/api/v1/formatters/{name}", tag = "formatters", security(("bearer" = [])),
     params(("name" = String, Path, description = "The name in the component's manifest")),
     request_body(content = ComponentBytes, content_type = "application/wasm"),
-    responses((status = 200, description = "A version of a formatter that was there", body = FormatterInfo),
-        (status = 201, description = "A formatter that is new", body = FormatterInfo,
+    responses((status = 200, description = "A new version of an existing formatter", body = FormatterInfo),
+        (status = 201, description = "A new formatter", body = FormatterInfo,
             headers(("Location" = String, description = "Where the formatter is"))),
-        (status = 404, description = "The path names nothing"),
+        (status = 404, description = "The name is not a valid formatter name"),
         (status = 409, description = "The name is a built-in formatter's, or comes from the formatters folder"),
-        (status = 422, description = "It does not fit; `code` and `reason` say why"),
+        (status = 422, description = "The component is rejected; `code` and `reason` say why"),
         (status = 507, description = "The disk is full")))]
 pub(super) async fn install(
     Admin(by): Admin,
@@ -51,21 +51,21 @@ pub(super) async fn install(
     body: Unread,
 ) -> Result<(StatusCode, [(HeaderName, HeaderValue); 1], Json<FormatterInfo>), ApiError> {
     let bytes = body.read_component(&api).await?;
-    let is_new = api.registry.install(name.clone(), bytes).await.map_err(refused)?;
-    note(&api, &by, Action::FormatterInstalled, &name).await?;
+    let is_new = api.registry.install(name.clone(), bytes).await.map_err(rejection)?;
+    audit(&api, &by, Action::FormatterInstalled, &name).await?;
     let info = api.registry.get(&name).ok_or_else(|| ApiError::not_found("formatter"))?;
     let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
-    // A name that a manifest may have is plain ASCII.
+    // Names in manifests are ASCII, so the fallback is never used.
     let location = HeaderValue::try_from(format!("/api/v1/formatters/{name}"));
     let location = location.unwrap_or(HeaderValue::from_static("/api/v1/formatters"));
     Ok((status, [(LOCATION, location)], Json(info)))
 }
 
-/// Deletes an uploaded formatter with its versions.
+/// Deletes an uploaded formatter with all of its versions.
 #[utoipa::path(delete, operation_id = "delete_formatter", path = "/api/v1/formatters/{name}", tag = "formatters", security(("bearer" = [])),
     params(("name" = String, Path, description = "The format's name")),
-    responses((status = 204, description = "It is gone"), (status = 404, description = "No such formatter"),
-        (status = 409, description = "Webhooks name it, or it was not uploaded; `detail` names them"),
+    responses((status = 204, description = "Deleted"), (status = 404, description = "No such formatter"),
+        (status = 409, description = "Webhooks use it (`detail` lists them), or it was not uploaded"),
         (status = 507, description = "The disk is full")))]
 pub(super) async fn delete(
     Admin(by): Admin,
@@ -83,18 +83,18 @@ pub(super) async fn delete(
         .map(|webhook| webhook.id.to_string())
         .collect();
     if !users.is_empty() {
-        let detail = format!("webhooks name this formatter; give them another format first: {}", users.join(", "));
+        let detail = format!("webhooks use this formatter; give them another format first: {}", users.join(", "));
         return Err(ApiError::new(Code::Conflict, detail));
     }
-    api.registry.delete(name.clone()).await.map_err(refused)?;
-    note(&api, &by, Action::FormatterDeleted, &name).await?;
+    api.registry.delete(name.clone()).await.map_err(rejection)?;
+    audit(&api, &by, Action::FormatterDeleted, &name).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// The versions of a formatter, newest first.
 #[utoipa::path(get, operation_id = "list_formatter_versions", path = "/api/v1/formatters/{name}/versions", tag = "formatters", security(("bearer" = [])),
     params(("name" = String, Path, description = "The format's name")),
-    responses((status = 200, description = "All versions that are known", body = Vec<VersionInfo>),
+    responses((status = 200, description = "All known versions", body = Vec<VersionInfo>),
         (status = 404, description = "No such formatter")))]
 async fn versions(
     _: Anyone,
@@ -104,26 +104,26 @@ async fn versions(
     api.registry.versions(&name).map(Json).ok_or_else(|| ApiError::not_found("formatter"))
 }
 
-/// Which version to use: one of the two.
+/// The version to use, by exactly one of the two members.
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "only its schema is used")]
 struct ActivateInput {
-    /// The newest with this version in its manifest.
+    /// The version in the manifest; the newest component that has it is used.
     #[schema(nullable = false)]
     version: Option<String>,
-    /// `sha256:` and the component's digest in hex.
+    /// The component's digest: `sha256:` and 64 hexadecimal digits.
     #[schema(nullable = false)]
     digest: Option<String>,
 }
 
-/// Uses another version of an uploaded formatter.
+/// Switches an uploaded formatter to another of its versions.
 #[utoipa::path(post, operation_id = "activate_formatter_version", path = "/api/v1/formatters/{name}/activate", tag = "formatters", security(("bearer" = [])),
     params(("name" = String, Path, description = "The format's name")),
     request_body = ActivateInput,
     responses((status = 200, description = "The formatter as it is now", body = FormatterInfo),
         (status = 404, description = "No such formatter"),
-        (status = 409, description = "It was not uploaded, or the version's component is gone"),
+        (status = 409, description = "It was not uploaded, or the version's component is no longer stored"),
         (status = 507, description = "The disk is full")))]
 async fn activate(
     Admin(by): Admin,
@@ -138,38 +138,38 @@ async fn activate(
     let (which, field) = read(&payload.json()?)?;
     match api.registry.activate(name.clone(), which).await {
         Ok(()) => {
-            note(&api, &by, Action::FormatterActivated, &name).await?;
+            audit(&api, &by, Action::FormatterActivated, &name).await?;
             now(&api, &name)
         }
         Err(InstallError::Missing) => {
             let mut faults = Faults::new();
-            faults.add(field, "unknown_version", "the formatter has no such version; GET …/versions lists them");
+            faults.add(field, "unknown_version", "the formatter has no such version; GET …/versions lists all");
             Err(ApiError::fields(faults.into_inner()))
         }
-        Err(error) => Err(refused(error)),
+        Err(error) => Err(rejection(error)),
     }
 }
 
-/// Uses the version of an uploaded formatter that was in use before this one.
+/// Switches an uploaded formatter back to the version that was in use before.
 #[utoipa::path(post, operation_id = "roll_back_formatter", path = "/api/v1/formatters/{name}/rollback", tag = "formatters", security(("bearer" = [])),
     params(("name" = String, Path, description = "The format's name")),
     responses((status = 200, description = "The formatter as it is now", body = FormatterInfo),
         (status = 404, description = "No such formatter"),
-        (status = 409, description = "It was not uploaded, or there is no version to go back to"),
-        (status = 422, description = "The version before does not fit any more"),
+        (status = 409, description = "It was not uploaded, or there is no earlier version"),
+        (status = 422, description = "This host no longer accepts the earlier version"),
         (status = 507, description = "The disk is full")))]
 async fn rollback(
     Admin(by): Admin,
     PathText(name): PathText,
     State(api): State<Shared>,
 ) -> Result<Json<FormatterInfo>, ApiError> {
-    api.registry.roll_back(name.clone()).await.map_err(refused)?;
-    note(&api, &by, Action::FormatterRolledBack, &name).await?;
+    api.registry.roll_back(name.clone()).await.map_err(rejection)?;
+    audit(&api, &by, Action::FormatterRolledBack, &name).await?;
     now(&api, &name)
 }
 
-/// Writes down who did it, with the version that is used now.
-async fn note(api: &Shared, by: &Token, action: Action, name: &str) -> Result<(), ApiError> {
+/// Records the change and its actor in the audit log, with the version that is now in use.
+async fn audit(api: &Shared, by: &Token, action: Action, name: &str) -> Result<(), ApiError> {
     let component = api.registry.current(name);
     let changes = component.map(|component| {
         let FormatterRef { version, digest, .. } = component.reference();
@@ -183,7 +183,7 @@ fn now(api: &Shared, name: &str) -> Result<Json<FormatterInfo>, ApiError> {
     api.registry.get(name).map(Json).ok_or_else(|| ApiError::not_found("formatter"))
 }
 
-/// The version that is asked for, with the pointer to the member that says it.
+/// The requested version, and the JSON pointer of the member that names it.
 fn read(document: &Document<'_>) -> Result<(Which, &'static str), ApiError> {
     let mut faults = Faults::new();
     let body = Field::new(document.text(), "");
@@ -201,7 +201,7 @@ fn read(document: &Document<'_>) -> Result<(Which, &'static str), ApiError> {
     which.filter(|_| faults.is_empty()).ok_or_else(|| ApiError::fields(faults))
 }
 
-fn refused(error: InstallError) -> ApiError {
+fn rejection(error: InstallError) -> ApiError {
     match error {
         InstallError::Missing => ApiError::not_found("formatter"),
         InstallError::Conflict(detail) => ApiError::new(Code::Conflict, detail),

@@ -1,17 +1,17 @@
-//! Events in and back.
+//! Ingesting events and reading them back.
 
 use super::*;
 
 const PHASE: &str = r#"{"type":"phase_changed","data":{"phase":{"name":"recon"}}}"#;
 
 impl Host {
-    async fn ingest(&self, headers: &[&str], body: &str) -> Answer {
+    async fn ingest(&self, headers: &[&str], body: &str) -> Reply {
         self.call("POST /api/v1/events", &self.ingest, headers, Some(body)).await
     }
 }
 
 #[tokio::test]
-async fn an_object_is_answered_with_an_object_and_a_list_with_a_list() {
+async fn an_object_returns_an_object_and_a_list_a_list() {
     let host = Host::start().await;
     host.webhook().await;
     let one = host.ingest(&[], PHASE).await;
@@ -61,7 +61,7 @@ async fn an_event_comes_back_as_it_was_posted_and_only_to_those_who_may() {
 }
 
 #[tokio::test]
-async fn all_or_nothing_and_every_fault_at_its_place() {
+async fn all_or_nothing_and_every_fault_with_its_pointer() {
     let host = Host::start().await;
     let body = format!(r#"[{PHASE},{{"type":"x","data":{{}}}},7,{{"type":"phase_changed","id":1,"data":{{}}}}]"#);
     let expected = [
@@ -84,13 +84,13 @@ async fn all_or_nothing_and_every_fault_at_its_place() {
         ["422 invalid_fields", " empty"]
     );
     let many = format!("[{}]", vec!["7"; 1000].join(","));
-    let answer = host.ingest(&[], &many).await;
-    assert_eq!(answer.problem().len(), 101);
-    assert!(answer.text.contains("1000 fields"), "{}", answer.text);
+    let reply = host.ingest(&[], &many).await;
+    assert_eq!(reply.problem().len(), 101);
+    assert!(reply.text.contains("1000 fields"), "{}", reply.text);
 }
 
 #[tokio::test]
-async fn what_is_not_json_is_400_with_its_place() {
+async fn invalid_json_is_400_with_its_position() {
     let host = Host::start().await;
     for (content_type, body, place) in [
         ("application/json", r#"{"type":"phase_changed","type":"phase_changed"}"#, "(line 1, column 47)"),
@@ -98,9 +98,9 @@ async fn what_is_not_json_is_400_with_its_place() {
         ("application/x-ndjson", "{\"a\":1}\n\n{\"a\":", "(line 3, column 5)"),
         ("application/json", "", "(line 1, column 0)"),
     ] {
-        let answer = host.ingest(&[&format!("Content-Type: {content_type}")], body).await;
-        assert_eq!(answer.problem(), ["400 invalid_json"], "{body}");
-        assert!(answer.text.contains(place), "{body}: {}", answer.text);
+        let reply = host.ingest(&[&format!("Content-Type: {content_type}")], body).await;
+        assert_eq!(reply.problem(), ["400 invalid_json"], "{body}");
+        assert!(reply.text.contains(place), "{body}: {}", reply.text);
     }
     let nested = |levels: usize| {
         format!(r#"{{"type":"phase_changed","data":{{"phase":{{"x":{}{}}}}}}}"#, "[".repeat(levels), "]".repeat(levels))
@@ -131,10 +131,10 @@ async fn each_limit_is_named_when_it_is_crossed() {
 }
 
 #[tokio::test]
-async fn an_id_is_taken_once_and_a_repeat_is_answered_alike() {
+async fn an_id_is_accepted_once_and_a_repeat_gets_the_same_response() {
     let host = Host::start().await;
     host.webhook().await;
-    let body = format!(r#"{{"id":"{NOBODY}","type":"phase_changed","data":{{"phase":{{}}}}}}"#);
+    let body = format!(r#"{{"id":"{UNKNOWN_ID}","type":"phase_changed","data":{{"phase":{{}}}}}}"#);
     let first = host.ingest(&[], &body).await;
     let again = host.ingest(&[], &body.replace(':', " : ")).await;
     assert_eq!((again.status, &again.text), (202, &first.text));

@@ -1,4 +1,4 @@
-//! The server on a real socket, read byte by byte.
+//! The server on a real socket, as raw bytes.
 
 use std::net::SocketAddr;
 
@@ -15,20 +15,20 @@ struct Served {
     task: tokio::task::JoinHandle<std::io::Result<()>>,
 }
 
-/// Shorter than any real patience, so that a test need not wait.
+/// A timeout much shorter than the real ones, so that a test need not wait.
 const SHORT: Duration = Duration::from_millis(300);
 
 async fn serve() -> Served {
-    serve_patiently(body::BODY_TIMEOUT, Duration::from_secs(10)).await
+    serve_with(BODY_TIMEOUT, Duration::from_secs(10)).await
 }
 
-async fn serve_patiently(body_timeout: Duration, head_timeout: Duration) -> Served {
-    let host = Host::patient(Limits::default(), body_timeout).await;
+async fn serve_with(body_timeout: Duration, head_timeout: Duration) -> Served {
+    let host = Host::with_body_timeout(Limits::default(), body_timeout).await;
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
     let shutdown = CancellationToken::new();
     let router = host.router.clone().route("/panic", axum::routing::get(async || -> &'static str { panic!("a bug") }));
-    let task = tokio::spawn(crate::api::server::serve_patiently(listener, router, shutdown.clone(), head_timeout));
+    let task = tokio::spawn(crate::api::server::serve_with(listener, router, shutdown.clone(), head_timeout));
     Served { host, address, shutdown, task }
 }
 
@@ -46,27 +46,26 @@ impl Served {
 }
 
 async fn read_to_end(stream: &mut TcpStream) -> String {
-    let mut answer = Vec::new();
-    let _ = tokio::time::timeout(Duration::from_secs(20), stream.read_to_end(&mut answer))
-        .await
-        .expect("the server closes");
-    String::from_utf8_lossy(&answer).into_owned()
+    let mut reply = Vec::new();
+    let _ =
+        tokio::time::timeout(Duration::from_secs(20), stream.read_to_end(&mut reply)).await.expect("the server closes");
+    String::from_utf8_lossy(&reply).into_owned()
 }
 
-/// Reads until the answer holds this.
+/// Reads until the reply contains `needle`.
 async fn read_until(stream: &mut TcpStream, needle: &str) -> String {
-    let mut answer = String::new();
+    let mut reply = String::new();
     let mut buffer = [0; 4096];
-    while !answer.contains(needle) {
+    while !reply.contains(needle) {
         let read = stream.read(&mut buffer).await.expect("bytes");
-        assert!(read > 0, "closed after {answer:?}");
-        answer.push_str(&String::from_utf8_lossy(&buffer[..read]));
+        assert!(read > 0, "closed after {reply:?}");
+        reply.push_str(&String::from_utf8_lossy(&buffer[..read]));
     }
-    answer
+    reply
 }
 
 #[tokio::test]
-async fn what_can_be_read_in_two_ways_is_400_and_the_connection_is_closed() {
+async fn ambiguous_framing_is_400_and_the_connection_is_closed() {
     let served = serve().await;
     for request in [
         "POST /healthz HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
@@ -78,9 +77,9 @@ async fn what_can_be_read_in_two_ways_is_400_and_the_connection_is_closed() {
         "GET /healthz HTTP/1.1\r\nHost : a\r\n\r\n",
         "nonsense\r\n\r\n",
     ] {
-        let answer = served.raw(request.as_bytes()).await;
-        assert!(answer.starts_with("HTTP/1.1 400 "), "{request:?}: {answer:?}");
-        assert!(!answer.contains("HTTP/1.1 200") && answer.matches("HTTP/1.1").count() == 1, "{request:?}: {answer:?}");
+        let reply = served.raw(request.as_bytes()).await;
+        assert!(reply.starts_with("HTTP/1.1 400 "), "{request:?}: {reply:?}");
+        assert!(!reply.contains("HTTP/1.1 200") && reply.matches("HTTP/1.1").count() == 1, "{request:?}: {reply:?}");
     }
     let head = format!("GET /healthz HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "x".repeat(40_000));
     assert!(served.raw(head.as_bytes()).await.starts_with("HTTP/1.1 431 "));
@@ -89,12 +88,12 @@ async fn what_can_be_read_in_two_ways_is_400_and_the_connection_is_closed() {
 #[tokio::test]
 async fn the_host_is_no_proxy() {
     let served = serve().await;
-    let answer = served.raw(b"CONNECT other:443 HTTP/1.1\r\nHost: other:443\r\nConnection: close\r\n\r\n").await;
-    assert!(answer.starts_with("HTTP/1.1 405 "), "{answer}");
+    let reply = served.raw(b"CONNECT other:443 HTTP/1.1\r\nHost: other:443\r\nConnection: close\r\n\r\n").await;
+    assert!(reply.starts_with("HTTP/1.1 405 "), "{reply}");
 }
 
 #[tokio::test]
-async fn a_kept_connection_serves_one_request_after_another() {
+async fn a_persistent_connection_serves_one_request_after_another() {
     let served = serve().await;
     let mut stream = served.connect().await;
     let admin = &served.host.admin;
@@ -111,7 +110,7 @@ async fn a_kept_connection_serves_one_request_after_another() {
 }
 
 #[tokio::test]
-async fn a_body_over_the_limit_is_answered_while_it_is_still_being_sent() {
+async fn a_body_over_the_limit_gets_its_response_while_it_is_still_being_sent() {
     let served = serve().await;
     let head = |length: &str| {
         format!(
@@ -140,16 +139,16 @@ async fn a_body_over_the_limit_is_answered_while_it_is_still_being_sent() {
         stream.write_all(&chunk).await.expect("written");
     }
     assert!(read_until(&mut stream, "body_too_large").await.starts_with("HTTP/1.1 413 "));
-    // Whoever asks first is told not to send.
+    // A client that expects 100-continue is told not to send the body.
     let mut stream = served.connect().await;
     let ask = head(&format!("Content-Length: {}\r\nExpect: 100-continue", limit + 1));
     stream.write_all(ask.as_bytes()).await.expect("written");
-    let answer = read_to_end(&mut stream).await;
-    assert!(answer.starts_with("HTTP/1.1 413 ") && !answer.contains("100 Continue"), "{answer}");
+    let reply = read_to_end(&mut stream).await;
+    assert!(reply.starts_with("HTTP/1.1 413 ") && !reply.contains("100 Continue"), "{reply}");
 }
 
 #[tokio::test]
-async fn a_body_that_breaks_off_or_is_framed_wrongly_is_400() {
+async fn a_body_that_ends_early_or_is_framed_wrongly_is_400() {
     let served = serve().await;
     let head = format!(
         "POST /api/v1/events HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\n\
@@ -161,35 +160,35 @@ async fn a_body_that_breaks_off_or_is_framed_wrongly_is_400() {
 
 #[tokio::test]
 async fn half_a_head_is_closed_in_time() {
-    let served = serve_patiently(body::BODY_TIMEOUT, SHORT).await;
-    let answer = served.raw(b"GET /healthz HTTP/1.1\r\nHost: a\r\n").await;
-    assert!(!answer.contains(" 200 "), "{answer}");
+    let served = serve_with(BODY_TIMEOUT, SHORT).await;
+    let reply = served.raw(b"GET /healthz HTTP/1.1\r\nHost: a\r\n").await;
+    assert!(!reply.contains(" 200 "), "{reply}");
     assert_eq!(served.raw(b"").await, "", "nothing at all is closed too");
 }
 
 #[tokio::test]
 async fn a_body_that_stops_coming_is_408_and_the_connection_is_closed() {
-    let served = serve_patiently(SHORT, Duration::from_secs(10)).await;
+    let served = serve_with(SHORT, Duration::from_secs(10)).await;
     let head = format!(
         "POST /api/v1/events HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\n\
          Content-Length: 10\r\n\r\n{{",
         served.host.ingest
     );
-    let answer = served.raw(head.as_bytes()).await;
-    assert!(answer.starts_with("HTTP/1.1 408 ") && answer.contains("request_timeout"), "{answer}");
+    let reply = served.raw(head.as_bytes()).await;
+    assert!(reply.starts_with("HTTP/1.1 408 ") && reply.contains("request_timeout"), "{reply}");
 }
 
 #[tokio::test]
-async fn a_panic_is_one_requests_failure() {
+async fn a_panic_fails_one_request_only() {
     let served = serve().await;
-    let answer = served.raw(b"GET /panic HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await;
-    assert!(answer.starts_with("HTTP/1.1 500 ") && !answer.contains("a bug"), "{answer}");
-    let answer = served.raw(b"GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await;
-    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    let reply = served.raw(b"GET /panic HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await;
+    assert!(reply.starts_with("HTTP/1.1 500 ") && !reply.contains("a bug"), "{reply}");
+    let reply = served.raw(b"GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await;
+    assert!(reply.starts_with("HTTP/1.1 200 "), "{reply}");
 }
 
 #[tokio::test]
-async fn a_shutdown_finishes_requests_in_flight_and_takes_no_more() {
+async fn a_shutdown_finishes_requests_in_flight_and_accepts_no_more() {
     let served = serve().await;
     let mut idle = served.connect().await;
     let mut busy = served.connect().await;

@@ -74,9 +74,9 @@ async fn everything_wrong_with_a_webhook_comes_at_once() {
     let unknown = host.post("/api/v1/webhooks", r#"{"name":"n","url":"https://hook.invalid/","format":"nope"}"#).await;
     assert!(registry().ready_names().iter().all(|name| unknown.text.contains(name)), "{}", unknown.text);
     let options = r#"{"name":"n","url":"https://hook.invalid/","format_options":{"no such option":1}}"#;
-    let answer = host.post("/api/v1/webhooks", options).await;
-    assert_eq!(answer.status, 422);
-    assert!(answer.problem()[1].starts_with("/format_options"), "{:?}", answer.problem());
+    let reply = host.post("/api/v1/webhooks", options).await;
+    assert_eq!(reply.status, 422);
+    assert!(reply.problem()[1].starts_with("/format_options"), "{:?}", reply.problem());
     assert_eq!(host.get("/api/v1/webhooks").await.text, "[]");
 }
 
@@ -157,8 +157,8 @@ async fn a_deleted_webhook_is_gone() {
     let host = Host::start().await;
     let path = host.webhook().await;
     let delete = format!("DELETE {path}");
-    let answer = host.call(&delete, &host.admin, &[], None).await;
-    assert_eq!((answer.status, answer.text.as_str()), (204, ""));
+    let reply = host.call(&delete, &host.admin, &[], None).await;
+    assert_eq!((reply.status, reply.text.as_str()), (204, ""));
     assert_eq!(host.call(&delete, &host.admin, &[], None).await.problem(), ["404 not_found"]);
     assert_eq!(host.get(&path).await.problem(), ["404 not_found"]);
     assert_eq!(host.put(&path, "{}").await.problem(), ["404 not_found"]);
@@ -175,24 +175,24 @@ async fn tests_are_in_the_history_page_by_page_and_end_at_sixty_a_minute() {
         let attempt = attempt.json();
         assert_eq!((&attempt["is_test"], &attempt["event_id"]), (&true.into(), &Value::Null));
     }
-    let refused = host.post(&format!("{path}/test"), "").await;
-    assert_eq!(refused.problem(), ["429 too_many_requests"]);
-    let wait: u64 = refused.header("retry-after").and_then(|wait| wait.parse().ok()).expect("a wait");
+    let rejected = host.post(&format!("{path}/test"), "").await;
+    assert_eq!(rejected.problem(), ["429 too_many_requests"]);
+    let wait: u64 = rejected.header("retry-after").and_then(|wait| wait.parse().ok()).expect("a wait");
     assert!((1..=60).contains(&wait), "{wait}");
 
     let mut seen = Vec::new();
     let mut next = Some(format!("{path}/deliveries?limit=25&success=false&event_type=finding_added"));
     while let Some(page) = next {
-        let answer = host.get(&page).await;
+        let reply = host.get(&page).await;
         seen.extend(
-            answer
+            reply
                 .json()
                 .as_array()
                 .expect("a list")
                 .iter()
                 .map(|attempt| attempt["id"].as_str().expect("an id").to_owned()),
         );
-        next = answer.header("link").map(|link| {
+        next = reply.header("link").map(|link| {
             let (path, rel) = link.strip_prefix('<').and_then(|link| link.split_once('>')).expect("a link");
             assert_eq!(rel, "; rel=\"next\"");
             path.to_owned()
@@ -202,7 +202,7 @@ async fn tests_are_in_the_history_page_by_page_and_end_at_sixty_a_minute() {
     assert!(seen.is_sorted_by(|newer, older| newer > older));
     assert_eq!(host.get(&format!("{path}/deliveries")).await.json().as_array().map(Vec::len), Some(50));
     assert_eq!(host.get(&format!("{path}/deliveries?success=true")).await.text, "[]");
-    for query in ["limit=0", "limit=201", "success=maybe", "event_type=x", "page=2", &format!("before={NOBODY}")] {
+    for query in ["limit=0", "limit=201", "success=maybe", "event_type=x", "page=2", &format!("before={UNKNOWN_ID}")] {
         assert_eq!(host.get(&format!("{path}/deliveries?{query}")).await.problem(), ["400 invalid_query"], "{query}");
     }
 }

@@ -1,5 +1,5 @@
-//! Webhooks as the OpenAPI document describes their input. Reading them is `model::webhook::input`'s; a
-//! test holds the two together.
+//! The OpenAPI schemas of webhooks as input. `model::webhook::input` does the parsing; a test checks that both name the
+//! same fields.
 
 use std::collections::BTreeMap;
 
@@ -15,14 +15,14 @@ use crate::model::webhook::{Batch, RateLimit, TlsNames};
 #[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "only its schema is used")]
 pub(super) struct WebhookInput {
-    /// What it is called.
+    /// A name for people.
     #[schema(min_length = 1, max_length = 200)]
     name: String,
-    /// Where deliveries go: `https://` or `http://`, and for formats that make lines `syslog+tls://`, `syslog+tcp://` or
-    /// `syslog+udp://` with host and port. Stored and shown as the URL standard serialises it.
+    /// The destination: `https://` or `http://`, and for formats that produce single lines `syslog+tls://`,
+    /// `syslog+tcp://` or `syslog+udp://` with host and port. Stored and shown as the URL standard serialises it.
     #[schema(format = "uri")]
     url: String,
-    /// What signs deliveries. After `whsec_` it is base64. Never shown again; null for none.
+    /// The signing secret; the part after `whsec_` is base64. Never shown again; null for none.
     #[schema(min_length = 1, max_length = 256, write_only)]
     secret: Option<String>,
     /// Event types, or `*` for all. Duplicates are dropped.
@@ -33,47 +33,49 @@ pub(super) struct WebhookInput {
     #[serde(default = "format")]
     #[schema(pattern = "^[a-z][a-z0-9-]{0,62}$")]
     format: String,
-    /// What the formatter's JSON Schema (`options_schema`) allows.
+    /// Options of the formatter; its JSON Schema is `options_schema`.
     #[serde(default)]
     format_options: BTreeMap<String, serde_json::Value>,
-    /// Sent with each delivery over HTTP; at most 20, names and values 8 KiB together. Values are never shown again.
+    /// Additional headers of each delivery over HTTP: at most 20, names and values together 8 KiB. Values are never
+    /// shown again.
     #[serde(default)]
     #[schema(write_only)]
     headers: BTreeMap<String, String>,
-    /// Which of these events; all by default.
+    /// Selects among the events of these types; all by default.
     #[serde(default)]
     filter: FilterInput,
-    /// At most so many attempts in so many seconds; null for no limit.
+    /// Attempts per period at most; null for no limit.
     rate_limit: Option<RateLimit>,
-    /// Names from the server's configuration, for `https://` and `syslog+tls://`; null for none.
+    /// Names of a CA bundle and a client certificate in the server's configuration, for `https://` and `syslog+tls://`;
+    /// null for none.
     tls: Option<TlsNames>,
-    /// Several events in one request, where the format's payloads can be joined; null for one each.
+    /// Batching: several events in one request, if the format's payloads can be joined; null for one event each.
     batch: Option<Batch>,
     /// Retries after the first attempt.
     #[serde(default = "retry_count")]
     #[schema(minimum = 0, maximum = 10)]
     retry_count: u32,
-    /// The whole attempt, in milliseconds.
+    /// Time limit for one attempt, in milliseconds.
     #[serde(default = "timeout_ms")]
     #[schema(minimum = 1000, maximum = 30_000)]
     timeout_ms: u32,
-    /// Whether deliveries are made.
+    /// False holds deliveries instead of sending them.
     #[serde(default = "is_active")]
     is_active: bool,
 }
 
-/// What shall change; what is absent stays.
+/// The fields to change; absent ones keep their value.
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "only its schema is used")]
 pub(super) struct WebhookChange {
-    /// What it is called.
+    /// A name for people.
     #[schema(min_length = 1, max_length = 200, nullable = false)]
     name: Option<String>,
-    /// Where deliveries go.
+    /// The destination.
     #[schema(format = "uri", nullable = false)]
     url: Option<String>,
-    /// What signs deliveries; null takes it away.
+    /// The signing secret; null removes it.
     #[schema(min_length = 1, max_length = 256, write_only)]
     secret: Option<String>,
     /// Event types, or `*` for all.
@@ -82,7 +84,7 @@ pub(super) struct WebhookChange {
     /// The name of a loaded formatter.
     #[schema(pattern = "^[a-z][a-z0-9-]{0,62}$", nullable = false)]
     format: Option<String>,
-    /// What the formatter's JSON Schema allows; replaces the options.
+    /// Replaces the options of the formatter.
     #[schema(nullable = false)]
     format_options: Option<BTreeMap<String, serde_json::Value>>,
     /// Replaces the set of headers.
@@ -91,32 +93,32 @@ pub(super) struct WebhookChange {
     /// Replaces the filter.
     #[schema(nullable = false)]
     filter: Option<FilterInput>,
-    /// Replaces the rate limit; null takes it away.
+    /// Replaces the rate limit; null removes it.
     rate_limit: Option<RateLimit>,
-    /// Replaces the names for TLS; null takes them away.
+    /// Replaces the names for TLS; null removes them.
     tls: Option<TlsNames>,
-    /// Replaces the batching; null takes it away.
+    /// Replaces the batching; null removes it.
     batch: Option<Batch>,
     /// Retries after the first attempt.
     #[schema(minimum = 0, maximum = 10, nullable = false)]
     retry_count: Option<u32>,
-    /// The whole attempt, in milliseconds.
+    /// Time limit for one attempt, in milliseconds.
     #[schema(minimum = 1000, maximum = 30_000, nullable = false)]
     timeout_ms: Option<u32>,
-    /// `true` also sets `failure_count` to 0.
+    /// False holds deliveries instead of sending them; true also resets `failure_count` to 0.
     #[schema(nullable = false)]
     is_active: Option<bool>,
 }
 
-/// Which events pass; both conditions must hold.
+/// Selects events; both conditions must hold.
 #[derive(Default, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "only its schema is used")]
 pub(super) struct FilterInput {
-    /// The least severity; events without one pass.
+    /// Lowest severity; events without a severity pass.
     #[schema(nullable = false)]
     min_severity: Option<crate::model::event::Severity>,
-    /// The engagements; events without one do not pass.
+    /// Ids of engagements; events without an engagement do not pass.
     #[schema(schema_with = engagement_ids)]
     engagement_ids: Option<Vec<String>>,
 }
@@ -136,7 +138,7 @@ fn new_event_types() -> Array {
 
 fn engagement_ids() -> Array {
     let id = ObjectBuilder::new().schema_type(Type::String).min_length(Some(1));
-    let description = "The engagements; events without one do not pass";
+    let description = "Ids of engagements; events without an engagement do not pass";
     ArrayBuilder::new().items(id).min_items(Some(1)).max_items(Some(1000)).description(Some(description)).build()
 }
 

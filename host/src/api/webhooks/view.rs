@@ -1,4 +1,4 @@
-//! Webhooks as readers see them.
+//! Webhooks as the API returns them.
 
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -14,70 +14,70 @@ pub struct WebhookView {
     /// The webhook's id, a UUIDv7.
     #[schema(value_type = uuid::Uuid)]
     id: WebhookId,
-    /// What an admin calls it.
+    /// A name for people.
     name: String,
-    /// Where deliveries go.
+    /// The destination.
     url: String,
-    /// Whether deliveries are signed.
+    /// True if deliveries are signed.
     has_secret: bool,
-    /// The event types that it asked for, or `*`.
+    /// The subscribed event types, or `*`.
     event_types: Vec<&'static str>,
     /// The formatter's name.
     format: String,
     /// The formatter's options.
     #[schema(value_type = BTreeMap<String, serde_json::Value>)]
     format_options: Box<RawValue>,
-    /// The names of the headers that are sent with each delivery.
+    /// Names of the additional headers; their values are never shown.
     header_names: Vec<String>,
-    /// Which events of these types it wants.
+    /// Selects among the events of these types.
     filter: FilterView,
-    /// At most so many attempts in so many seconds; null for no limit.
+    /// Attempts per period at most; null for no limit.
     rate_limit: Option<RateLimit>,
-    /// Names from the server's configuration; null for none.
+    /// Names of a CA bundle and a client certificate in the server's configuration; null for none.
     tls: Option<TlsNames>,
-    /// Several events in one request; null for one each.
+    /// Batching: several events in one request; null for one event each.
     batch: Option<Batch>,
     /// Retries after the first attempt.
     #[schema(minimum = 0, maximum = 10)]
     retry_count: u32,
-    /// The whole attempt, in milliseconds.
+    /// Time limit for one attempt, in milliseconds.
     #[schema(minimum = 1000, maximum = 30_000)]
     timeout_ms: u32,
-    /// Whether deliveries are made.
+    /// False if deliveries are held instead of sent.
     is_active: bool,
-    /// Deliveries that failed for good, in a row.
+    /// Consecutive deliveries whose retries were all used up: the counter of the circuit breaker.
     failure_count: u32,
-    /// Why the host switched it off; null when it did not.
+    /// The reason why the circuit breaker switched the webhook off; null if it did not.
     disabled_reason: Option<String>,
-    /// When an attempt last succeeded.
+    /// Time of the last successful attempt.
     #[schema(value_type = Option<String>, format = DateTime)]
     last_success_at: Option<Timestamp>,
-    /// When an attempt last failed.
+    /// Time of the last failed attempt.
     #[schema(value_type = Option<String>, format = DateTime)]
     last_failure_at: Option<Timestamp>,
-    /// When it was made.
+    /// Time of creation.
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
-    /// When its configuration last changed.
+    /// Time of the last change of the configuration.
     #[schema(value_type = String, format = DateTime)]
     updated_at: Timestamp,
 }
 
-/// Which events pass; both conditions must hold.
+/// Selects events; both conditions must hold.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct FilterView {
-    /// The least severity; events without one pass.
+    /// Lowest severity; events without a severity pass.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     min_severity: Option<Severity>,
-    /// The engagements; events without one do not pass.
+    /// Ids of engagements; events without an engagement do not pass.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     engagement_ids: Option<Vec<String>>,
 }
 
 impl WebhookView {
-    /// What an admin sees of it now.
+    /// The admin's view of a webhook.
     pub(super) fn of(webhook: &Webhook) -> Self {
         let (config, health) = (&webhook.config, webhook.health.values());
         Self {
@@ -112,28 +112,28 @@ impl WebhookView {
     }
 }
 
-/// A webhook, for a pentester: that it exists, and what it is told. Nothing else, ever.
+/// A webhook, for a pentester: its existence and its subscription, but neither destination nor health.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ReducedWebhook {
     /// The webhook's id.
     #[schema(value_type = uuid::Uuid)]
     id: WebhookId,
-    /// What an admin calls it.
+    /// A name for people.
     name: String,
     /// The formatter's name.
     format: String,
-    /// The event types that it asked for, or `*`.
+    /// The subscribed event types, or `*`.
     event_types: Vec<&'static str>,
-    /// Whether deliveries are made.
+    /// False if deliveries are held instead of sent.
     is_active: bool,
-    /// When it was made.
+    /// Time of creation.
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
 }
 
 impl ReducedWebhook {
-    /// What a pentester sees of it.
+    /// The pentester's view of a webhook.
     pub(super) fn of(webhook: &Webhook) -> Self {
         Self {
             id: webhook.id,
@@ -151,26 +151,26 @@ impl ReducedWebhook {
 #[serde(untagged)]
 #[expect(dead_code, reason = "only its schema is used")]
 pub(super) enum AnyWebhook {
-    /// For an admin.
+    /// The admin's view.
     Whole(Box<WebhookView>),
-    /// For a pentester.
+    /// The pentester's view.
     Reduced(ReducedWebhook),
 }
 
-/// An event type and what it means.
+/// An event type with its description.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct EventTypeView {
     /// The name on the wire.
     name: &'static str,
-    /// When it fires.
+    /// The event that it stands for, in a sentence.
     description: &'static str,
 }
 
 impl EventTypeView {
-    /// Every type, also those that later versions bring.
+    /// The wildcard: every type, including those of later versions.
     pub(super) const ALL: Self = Self { name: "*", description: "All events." };
 
-    /// One type.
+    /// A single type.
     pub(super) fn of(event_type: EventType) -> Self {
         Self { name: event_type.as_str(), description: event_type.description() }
     }

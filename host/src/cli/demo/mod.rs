@@ -1,4 +1,4 @@
-//! `heraldry demo`: the main job in one command. Nothing of it outlives the command.
+//! `heraldry demo`: a host, its webhooks and a destination in one process, for the length of the command.
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -27,31 +27,31 @@ mod scenario;
 mod show;
 
 pub(super) const HELP: &str = "\
-Needs nothing and leaves nothing: the store lives in a temporary folder, all sockets on 127.0.0.1.
-Exit code 0: every delivery arrived and both its signatures verify.";
+Needs no setup and leaves nothing behind: the store is in a temporary folder, all sockets are on 127.0.0.1.
+Exit code 0: every delivery arrived and both of its signatures verify.";
 
-/// For every delivery to arrive; a quiet machine takes a second.
-const PATIENCE: Duration = Duration::from_secs(60);
-/// For the host to stop; its store is thrown away anyhow.
-const STOP_PATIENCE: Duration = Duration::from_secs(5);
+/// Limit for all deliveries to arrive; an idle machine takes about a second.
+const DELIVERY_TIMEOUT: Duration = Duration::from_secs(60);
+/// Limit for a graceful stop; the store is discarded anyway.
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 const SECRET_BYTES: usize = 24;
-const BUG: &str = "this should not happen: please report it with the lines above";
+const BUG: &str = "this is a bug in Heraldry: report it with the lines above";
 
 /// Runs the demo.
 pub(super) async fn run() -> Result<(), Failure> {
     logging::start(LogFormat::Text, tracing::Level::WARN);
     let folder = tempfile::Builder::new().prefix("heraldry-demo-").tempdir();
-    let folder = folder.context("cannot make a temporary folder").or_hint("TMPDIR names where temporary files go")?;
+    let folder = folder.context("cannot create a temporary folder").or_hint("set TMPDIR to a writable folder")?;
     let host = Host::start(folder.path()).await?;
     let outcome = tokio::select! {
         outcome = deliver(&host) => outcome,
-        _ = tokio::signal::ctrl_c() => Err(Failure::failed(anyhow::anyhow!("interrupted"), "run it again")),
+        _ = tokio::signal::ctrl_c() => Err(Failure::failed(anyhow::anyhow!("interrupted"), "run the command again")),
     };
     host.stop().await;
     outcome
 }
 
-/// An embedded host on a port of its own, and its admin token.
+/// A host inside this process, on a port chosen by the system, and its admin token.
 struct Host {
     url: Url,
     token: Secret,
@@ -72,7 +72,7 @@ impl Host {
             ..Config::default()
         };
         let app = app::build(config, Parts { compiler: Compiler::Child, ..Parts::default() }).await.or_hint(BUG)?;
-        let token = app.new_admin_token().cloned().context("an empty store has a token").or_hint(BUG)?;
+        let token = app.new_admin_token().cloned().context("the new store has no admin token").or_hint(BUG)?;
         let (handle, shutdown) = Shutdown::new();
         let running = tokio::spawn(app.run(listener, shutdown));
         Ok(Self { url, token, handle, running })
@@ -80,7 +80,7 @@ impl Host {
 
     async fn stop(self) {
         self.handle.drain();
-        if tokio::time::timeout(STOP_PATIENCE, self.running).await.is_err() {
+        if tokio::time::timeout(STOP_TIMEOUT, self.running).await.is_err() {
             self.handle.stop_now();
         }
     }
@@ -88,7 +88,7 @@ impl Host {
 
 async fn listener() -> Result<(TcpListener, Url), Failure> {
     let listener = TcpListener::bind("127.0.0.1:0").await;
-    let listener = listener.context("cannot listen on 127.0.0.1").or_hint("is the loopback interface up?")?;
+    let listener = listener.context("cannot listen on 127.0.0.1").or_hint("check that the loopback interface is up")?;
     let address = listener.local_addr().or_hint(BUG)?;
     let url = Url::parse(&format!("http://{address}/")).or_hint(BUG)?;
     Ok((listener, url))
@@ -118,11 +118,11 @@ async fn deliver(host: &Host) -> Result<(), Failure> {
     show::closing(&watched, &formats, began.elapsed())
 }
 
-/// What arrived.
+/// The deliveries that arrived.
 struct Watched {
     events: usize,
     expected: u64,
-    /// By delivery id.
+    /// Keyed by delivery id; a repeated attempt replaces the earlier one.
     arrived: HashMap<String, Delivery>,
     unverified: u64,
     /// The ids of the deliveries that are shown in full.
@@ -130,14 +130,18 @@ struct Watched {
 }
 
 impl Watched {
-    /// What is not as it should be, in words.
+    /// The first unmet expectation, as a sentence.
     fn problem(&self, formats: &[String]) -> Option<String> {
         let arrived = self.arrived.len() as u64;
         if arrived < self.expected {
-            return Some(format!("{arrived} of {} deliveries arrived within {} s", self.expected, PATIENCE.as_secs()));
+            return Some(format!(
+                "{arrived} of {} deliveries arrived within {} s",
+                self.expected,
+                DELIVERY_TIMEOUT.as_secs()
+            ));
         }
         if self.unverified > 0 {
-            return Some(format!("{} of {arrived} deliveries do not have two good signatures", self.unverified));
+            return Some(format!("{} of {arrived} deliveries do not have two valid signatures", self.unverified));
         }
         let unseen = formats.iter().zip(self.examples(formats)).find(|(_, example)| example.is_none());
         unseen.map(|(format, _)| format!("no delivery of the format {format} arrived"))
@@ -150,15 +154,15 @@ impl Watched {
         formats.iter().map(of).collect()
     }
 
-    fn take(&mut self, delivery: Delivery) {
+    fn record(&mut self, delivery: Delivery) {
         self.unverified += u64::from(!delivery.verdicts.is_some_and(receiver::Verdicts::all_verify));
         self.arrived.insert(delivery.header("x-webhook-delivery"), delivery);
     }
 }
 
-/// Posts the samples and prints what arrives, until all of it has or the patience is over.
+/// Posts the samples and prints deliveries until all have arrived or [`DELIVERY_TIMEOUT`] has passed.
 async fn watch(api: &Api, mut arriving: mpsc::Receiver<Delivery>, formats: &[String]) -> Result<Watched, Failure> {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + DELIVERY_TIMEOUT;
     let posting = scenario::post_samples(api);
     tokio::pin!(posting);
     let mut watched = Watched {
@@ -179,7 +183,7 @@ async fn watch(api: &Api, mut arriving: mpsc::Receiver<Delivery>, formats: &[Str
             }
             Some(delivery) = arriving.recv() => {
                 show::arrival(&delivery, formats)?;
-                watched.take(delivery);
+                watched.record(delivery);
             }
             () = tokio::time::sleep_until(deadline) => break,
         }
@@ -187,9 +191,11 @@ async fn watch(api: &Api, mut arriving: mpsc::Receiver<Delivery>, formats: &[Str
     Ok(watched)
 }
 
-/// A secret as Standard Webhooks writes them.
+/// A random secret in the notation of Standard Webhooks (`whsec_` and base64).
 fn new_secret() -> Result<Secret, Failure> {
     let mut bytes = [0; SECRET_BYTES];
-    getrandom::fill(&mut bytes).map_err(|error| anyhow::anyhow!("no randomness: {error}")).or_hint(BUG)?;
+    getrandom::fill(&mut bytes)
+        .map_err(|error| anyhow::anyhow!("no random numbers from the system: {error}"))
+        .or_hint(BUG)?;
     Ok(Secret::new(format!("whsec_{}", base64::engine::general_purpose::STANDARD.encode(bytes))))
 }

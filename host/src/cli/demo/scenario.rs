@@ -1,4 +1,4 @@
-//! What the demo asks of its host, all of it over the API.
+//! The API calls of the demo.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -15,12 +15,12 @@ use crate::cli::webhook::show::Attempt;
 use crate::model::secret::Secret;
 use crate::samples;
 
-/// The sample whose deliveries are shown in full.
-const SHOWN: &str = "finding_added";
-/// Between two looks at what became of an event.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
-/// Failures that are shown for each webhook.
-const SHOWN_FAILURES: &str = "2";
+/// The sample whose deliveries are shown in full: it uses most features of a format.
+const SHOWN_SAMPLE: &str = "finding_added";
+/// Pause between two reads of an event's deliveries.
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
+/// Failed attempts shown per webhook.
+const MAX_SHOWN_FAILURES: &str = "2";
 
 #[derive(Deserialize)]
 struct Formatter {
@@ -52,7 +52,7 @@ struct Delivered {
     status: String,
 }
 
-/// The names of the formats that the program brings, in order.
+/// The names of the built-in formats, sorted.
 pub(super) async fn built_in_formats(api: &Api) -> Result<Vec<String>, Failure> {
     let formatters: Vec<Formatter> = api.get("/formatters").await?.parse()?;
     let mut names: Vec<_> = formatters
@@ -62,13 +62,13 @@ pub(super) async fn built_in_formats(api: &Api) -> Result<Vec<String>, Failure> 
         .collect();
     names.sort();
     if names.is_empty() {
-        let error = anyhow::anyhow!("the host has no built-in format");
-        return Err(Failure::failed(error, "build it again: its formatters are part of the program"));
+        let error = anyhow::anyhow!("the host has no built-in formatter");
+        return Err(Failure::failed(error, "rebuild the program: the formatters are compiled into it"));
     }
     Ok(names)
 }
 
-/// One signed webhook a format, for every event type; the path tells them apart.
+/// Creates one signed webhook per format, for all event types; the URL's path is the format's name.
 pub(super) async fn create_webhooks(
     api: &Api,
     formats: &[String],
@@ -92,20 +92,20 @@ pub(super) async fn create_webhooks(
     Ok(ids)
 }
 
-/// The format whose webhook a delivery came from.
+/// The format of the webhook that made a delivery.
 pub(super) fn format_of(delivery: &Delivery) -> Option<&str> {
     delivery.path.strip_prefix('/')
 }
 
-/// What posting the samples came to.
+/// The result of posting the samples.
 pub(super) struct Posted {
-    /// The deliveries that they make.
+    /// Number of deliveries to expect.
     pub(super) deliveries: u64,
-    /// The ids of those of the plain finding, which show most of a format.
+    /// Ids of the deliveries of [`SHOWN_SAMPLE`].
     pub(super) shown: HashSet<String>,
 }
 
-/// Posts the samples one by one, each with an id.
+/// Posts the samples one by one, each with an event id.
 pub(super) async fn post_samples(api: &Api) -> Result<Posted, Failure> {
     let mut posted = Posted { deliveries: 0, shown: HashSet::new() };
     let mut events = Vec::new();
@@ -115,37 +115,37 @@ pub(super) async fn post_samples(api: &Api) -> Result<Posted, Failure> {
         posted.deliveries += receipt.deliveries;
         events.extend(receipt.derived);
         events.push(receipt.id.clone());
-        if sample.name == SHOWN {
+        if sample.name == SHOWN_SAMPLE {
             let event: Event = api.get(&format!("/events{}", segment(&receipt.id))).await?.parse()?;
             posted.shown.extend(event.deliveries.into_iter().map(|delivery| delivery.id));
         }
     }
-    // A format need not have a message for every event type.
+    // Not every format supports every event type.
     for id in events {
         posted.deliveries -= skipped(api, &id).await?;
     }
     Ok(posted)
 }
 
-/// How many deliveries of an event were skipped, once all of them have ended.
+/// Waits until no delivery of an event is pending, and returns how many were skipped.
 async fn skipped(api: &Api, id: &str) -> Result<u64, Failure> {
     loop {
         let event: Event = api.get(&format!("/events{}", segment(id))).await?.parse()?;
         if event.deliveries.iter().all(|delivery| delivery.status != "pending") {
             return Ok(event.deliveries.iter().filter(|delivery| delivery.status == "skipped").count() as u64);
         }
-        tokio::time::sleep(LOOK_EVERY).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
 }
 
-/// Why attempts failed, a line each, as far as the history says.
+/// Errors of failed attempts from the webhooks' histories, a line each.
 pub(super) async fn failures(api: &Api, webhooks: &[String]) -> Vec<String> {
     let mut reasons = Vec::new();
     for id in webhooks {
         let path = format!("/webhooks{}/deliveries", segment(id));
-        let request = api.request(Method::GET, &path).query(&[("success", "false"), ("limit", SHOWN_FAILURES)]);
-        let Ok(answer) = api.call(request).await else { continue };
-        let Ok(attempts) = answer.parse::<Vec<Attempt>>() else { continue };
+        let request = api.request(Method::GET, &path).query(&[("success", "false"), ("limit", MAX_SHOWN_FAILURES)]);
+        let Ok(response) = api.call(request).await else { continue };
+        let Ok(attempts) = response.parse::<Vec<Attempt>>() else { continue };
         reasons.extend(attempts.into_iter().filter_map(|attempt| attempt.error));
     }
     reasons

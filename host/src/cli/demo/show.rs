@@ -1,4 +1,4 @@
-//! The demo's words.
+//! The demo's output.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::cli::terminal::{BAD, BOLD, DIM, GOOD, NAME, escape, line, plural};
 
 const EVENT_TYPE_WIDTH: usize = 20;
 
-/// What is about to happen.
+/// Prints the set-up.
 pub(super) fn opening(host: &Url, destination: &Url, formats: &[String], events: usize) -> Result<(), Failure> {
     let origin = |url: &Url| url.as_str().trim_end_matches('/').to_owned();
     for (name, value) in [
@@ -26,7 +26,7 @@ pub(super) fn opening(host: &Url, destination: &Url, formats: &[String], events:
     line(format_args!("\n{BOLD}Deliveries as they arrive{BOLD:#}"))
 }
 
-/// One line about a delivery.
+/// Prints one line about a delivery.
 pub(super) fn arrival(delivery: &Delivery, formats: &[String]) -> Result<(), Failure> {
     let width = formats.iter().map(String::len).max().unwrap_or(0);
     let time = delivery.at.to_string();
@@ -42,7 +42,7 @@ pub(super) fn arrival(delivery: &Delivery, formats: &[String]) -> Result<(), Fai
     ))
 }
 
-/// One delivery of each format, head and body.
+/// Prints one delivery of each format, headers and body.
 pub(super) fn in_full(formats: &[String], examples: &[Option<&Delivery>]) -> Result<(), Failure> {
     for (format, example) in formats.iter().zip(examples) {
         let Some(delivery) = example else { continue };
@@ -57,7 +57,7 @@ pub(super) fn in_full(formats: &[String], examples: &[Option<&Delivery>]) -> Res
     Ok(())
 }
 
-/// What happened and what to try next.
+/// Prints the totals and the commands to try next.
 pub(super) fn closing(watched: &Watched, formats: &[String], took: Duration) -> Result<(), Failure> {
     line(format_args!(
         "\n{GOOD}{BOLD}Done{BOLD:#}{GOOD:#}: {} in, {} out in {}, every signature verified, {:.2} s.",
@@ -78,7 +78,7 @@ pub(super) fn closing(watched: &Watched, formats: &[String], took: Duration) -> 
             ),
             "",
         ),
-        ("heraldry send events.jsonl".to_owned(), "your events, one JSON object a line"),
+        ("heraldry send events.jsonl".to_owned(), "your own events, one JSON object a line"),
     ] {
         let purpose = if purpose.is_empty() { String::new() } else { format!("{DIM}# {purpose}{DIM:#}") };
         line(format!("  {NAME}{command:<42}{NAME:#} {purpose}").trim_end())?;

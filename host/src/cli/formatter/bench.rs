@@ -1,4 +1,4 @@
-//! `heraldry formatter bench`: what a call costs.
+//! `heraldry formatter bench`: the cost of a call.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -8,20 +8,21 @@ use serde::{Deserialize, Serialize};
 
 use super::super::failure::Failure;
 use super::super::terminal::{self, line, note};
-use super::{ToolArgs, load, workbench};
-use crate::formatter::{Loaded, Payload, Workbench};
+use super::{ToolArgs, load, runtime};
+use crate::formatter::{ComponentRuntime, Loaded, Payload};
 use crate::model::event::Event;
 use crate::model::url::TransportKind;
 
 pub(super) const HELP: &str = "\
-Instructions and memory are exact and the same on every machine; times are this machine's. `--save` writes
-bench.json beside the component; later runs show what changed against it.";
+Instructions and memory are exact and the same on every machine; times are those of this machine. `--save` writes
+bench.json beside the component as the baseline that later runs are compared with.";
 
-/// Calls for one event, and how long they may take.
+/// Most calls per event.
 const CALLS: usize = 500;
+/// Time limit of the calls for one event.
 const TIME: Duration = Duration::from_millis(700);
 
-/// One event's numbers.
+/// The measurements for one event.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 struct Cost {
     instructions: u64,
@@ -34,43 +35,51 @@ struct Cost {
 }
 
 pub(super) fn run(file: &Path, save: bool, json: bool, tool: &ToolArgs) -> Result<(), Failure> {
-    let workbench = workbench(tool)?;
-    let loaded = load(&workbench, file)?;
+    let runtime = runtime(tool)?;
+    let loaded = load(&runtime, file)?;
     let mut costs = BTreeMap::new();
-    // The plain sample of each type: what a real event is like.
-    for sample in workbench.samples().iter().filter(|sample| !sample.name.contains("--")) {
-        costs.insert(sample.name.clone(), measure(&workbench, &loaded, &sample.event));
+    // The plain sample of each type is closest to a real event.
+    for sample in runtime.samples().iter().filter(|sample| !sample.name.contains("--")) {
+        costs.insert(sample.name.clone(), measure(&runtime, &loaded, &sample.event));
     }
     let path = file.with_file_name("bench.json");
     let baseline: BTreeMap<String, Cost> = match std::fs::read(&path) {
         Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| {
             let error = anyhow::anyhow!("{}: {error}", path.display());
-            Failure::failed(error, "it is no baseline of this command; --save writes one, once the file is gone")
+            Failure::failed(
+                error,
+                "the file is not a baseline of this command: delete it, then write a new one with --save",
+            )
         })?,
         Err(_) => BTreeMap::new(),
     };
     if json {
-        let text = serde_json::to_string(&costs).map_err(|error| Failure::failed(error, "report it"))?;
+        let text = serde_json::to_string(&costs)
+            .map_err(|error| Failure::failed(error, "this is a bug in Heraldry: report it"))?;
         line(text)?;
     } else {
-        show(&workbench, &loaded, &costs, &baseline)?;
+        show(&runtime, &loaded, &costs, &baseline)?;
     }
     if save {
-        let text = serde_json::to_string_pretty(&costs).map_err(|error| Failure::failed(error, "report it"))?;
+        let text = serde_json::to_string_pretty(&costs)
+            .map_err(|error| Failure::failed(error, "this is a bug in Heraldry: report it"))?;
         std::fs::write(&path, text + "\n").map_err(|error| {
-            Failure::failed(anyhow::anyhow!("{}: {error}", path.display()), "is the folder writable, the disk full?")
+            Failure::failed(
+                anyhow::anyhow!("{}: {error}", path.display()),
+                "check that the folder is writable and the disk is not full",
+            )
         })?;
         note(format_args!("saved as the baseline: {}", path.display()));
     }
     Ok(())
 }
 
-fn measure(workbench: &Workbench, loaded: &Loaded, event: &Event) -> Cost {
-    let first = workbench.run(loaded, event, "{}", TransportKind::Http);
+fn measure(runtime: &ComponentRuntime, loaded: &Loaded, event: &Event) -> Cost {
+    let first = runtime.run(loaded, event, "{}", TransportKind::Http);
     let until = Instant::now() + TIME;
     let mut times = Vec::with_capacity(CALLS);
     while times.len() < CALLS && (times.len() < 3 || Instant::now() < until) {
-        times.push(workbench.run(loaded, event, "{}", TransportKind::Http).duration_us);
+        times.push(runtime.run(loaded, event, "{}", TransportKind::Http).duration_us);
     }
     times.sort_unstable();
     let percentile = |share: usize| times[(times.len() - 1) * share / 100];
@@ -84,7 +93,7 @@ fn measure(workbench: &Workbench, loaded: &Loaded, event: &Event) -> Cost {
 }
 
 fn show(
-    workbench: &Workbench,
+    runtime: &ComponentRuntime,
     loaded: &Loaded,
     costs: &BTreeMap<String, Cost>,
     baseline: &BTreeMap<String, Cost>,
@@ -107,7 +116,7 @@ fn show(
         })
         .collect();
     terminal::table(&["EVENT", "INSTRUCTIONS", "CHANGE", "MEMORY", "BYTES OUT", "P50 US", "P99 US"], &rows)?;
-    let limits = workbench.limits(loaded.manifest.size);
+    let limits = runtime.limits(loaded.manifest.size);
     let most = |cost: fn(&Cost) -> u64| costs.values().map(cost).max().unwrap_or_default().max(1);
     line("")?;
     terminal::facts(&[
@@ -118,7 +127,7 @@ fn show(
     ])
 }
 
-/// By how much a number changed, in percent.
+/// The change of a number, in percent.
 fn change(before: u64, now: u64) -> String {
     if before == now {
         return "none".into();

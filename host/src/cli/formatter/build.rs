@@ -1,4 +1,4 @@
-//! `heraldry formatter build`: the language's own tool, in the version that is known to work.
+//! `heraldry formatter build`: runs the language's own toolchain, in the pinned version.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -13,19 +13,19 @@ const TARGET: &str = "wasm32-unknown-unknown";
 
 pub(super) fn run(folder: &Path) -> Result<(), Failure> {
     let (project, lang) = Project::read(folder)?;
-    let folder = folder.canonicalize().or_hint("the project's folder cannot be used")?;
+    let folder = folder.canonicalize().or_hint("check that the project's folder exists and is accessible")?;
     let file = format!("{}.wasm", project.name);
     match lang {
         Lang::Rust => rust(&folder, &project.name, &file)?,
         Lang::Js => javascript(&folder, &file)?,
         Lang::Python => python(&folder, &file)?,
     }
-    let bytes = std::fs::read(folder.join(&file)).or_hint("the tool made no component; its words are above")?;
+    let bytes = std::fs::read(folder.join(&file)).or_hint("the toolchain wrote no component; see its output above")?;
     terminal::facts(&[
         ("component", file.clone()),
         ("size", format!("{} bytes", bytes.len())),
         ("digest", digest_of(&bytes)),
-        ("contract", exported_contract(&bytes).unwrap_or_else(|| "none: it exports no formatter".into())),
+        ("contract", exported_contract(&bytes).unwrap_or_else(|| "none: the component exports no formatter".into())),
     ])?;
     note(format_args!("\nnext:\n  heraldry formatter check {file}\n  heraldry formatter test {file}"));
     Ok(())
@@ -33,14 +33,14 @@ pub(super) fn run(folder: &Path) -> Result<(), Failure> {
 
 fn run_tool(command: &mut Command, what: &str, hint: &str) -> Result<(), Failure> {
     let status =
-        command.status().map_err(|error| Failure::failed(anyhow::anyhow!("{what} does not run: {error}"), hint))?;
+        command.status().map_err(|error| Failure::failed(anyhow::anyhow!("cannot run {what}: {error}"), hint))?;
     if status.success() {
         return Ok(());
     }
-    Err(Failure::failed(anyhow::anyhow!("{what} failed ({status}); its words are above"), hint))
+    Err(Failure::failed(anyhow::anyhow!("{what} failed ({status}); see its output above"), hint))
 }
 
-/// cargo makes the core module, wit-component the component of it.
+/// cargo builds the core module, wit-component wraps it as a component.
 fn rust(folder: &Path, name: &str, file: &str) -> Result<(), Failure> {
     let hint = "install Rust with rustup, and its target with `rustup target add wasm32-unknown-unknown`";
     install_target(folder, hint)?;
@@ -49,17 +49,17 @@ fn rust(folder: &Path, name: &str, file: &str) -> Result<(), Failure> {
         .current_dir(folder)
         .args(["rustc", "--quiet", "--lib", "--crate-type", "cdylib", "--profile", "formatter", "--target", TARGET])
         .args(["--target-dir", "target"])
-        // Enough memory from the start that a usual event needs no more: growing it is slow.
+        // Enough initial memory for a usual event: growing it during a call is slow.
         .args(["--", "-C", "link-arg=--initial-memory=1048576", "-C", "link-arg=-zstack-size=131072"]);
     run_tool(&mut cargo, "cargo", hint)?;
     let core = folder.join("target").join(TARGET).join("formatter").join(format!("{}.wasm", name.replace('-', "_")));
-    let core = std::fs::read(&core).or_hint("is the package's name the format's name?")?;
+    let core = std::fs::read(&core).or_hint("give the package in Cargo.toml the format's name")?;
     let component = wit_component::ComponentEncoder::default()
         .validate(true)
         .module(&core)
         .and_then(wit_component::ComponentEncoder::encode)
-        .or_hint("is `heraldry_formatter::export_formatter!` there?")?;
-    std::fs::write(folder.join(file), component).or_hint("is the folder writable, the disk full?")
+        .or_hint("export the formatter with `heraldry_formatter::export_formatter!`")?;
+    std::fs::write(folder.join(file), component).or_hint("check that the folder is writable and the disk is not full")
 }
 
 fn install_target(folder: &Path, hint: &str) -> Result<(), Failure> {
@@ -86,13 +86,13 @@ fn javascript(folder: &Path, file: &str) -> Result<(), Failure> {
     build
         .current_dir(folder)
         .args(["componentize", "formatter.js", "--wit"])
-        // jco takes no relative path here.
+        // jco does not accept a relative path here.
         .arg(folder.join("wit"))
         .args(["-n", "formatter", "--backend", "quickjs"])
         .args(["--backend-qjs-disable-async", "--backend-qjs-stub-wasi", "-o", file]);
-    // What the tool prints of paths and times is no result of ours.
+    // Its output of paths and times is not a result of this command.
     build.stdout(Stdio::null());
-    run_tool(&mut build, "jco", "its words are above; `npm install` in the project installs it anew")
+    run_tool(&mut build, "jco", "see its output above; `npm install` in the project reinstalls it")
 }
 
 fn python(folder: &Path, file: &str) -> Result<(), Failure> {
@@ -111,5 +111,5 @@ fn python(folder: &Path, file: &str) -> Result<(), Failure> {
         .current_dir(folder)
         .args(["-d", "wit/formatter.wit", "-w", "formatter", "componentize", "--stub-wasi", "app", "-o", file])
         .stdout(Stdio::null());
-    run_tool(&mut build, "componentize-py", "its words are above; remove .venv to have it installed anew")
+    run_tool(&mut build, "componentize-py", "see its output above; remove .venv to have it reinstalled")
 }

@@ -1,4 +1,4 @@
-//! What a component is tested with: every sample, and the author's own cases.
+//! Test cases of a component: every sample event, and the author's own files in `cases/`.
 
 use std::path::Path;
 
@@ -7,32 +7,32 @@ use serde_json::value::RawValue;
 
 use super::super::failure::Failure;
 use super::{options, parse_event};
-use crate::formatter::{Loaded, Workbench};
+use crate::formatter::{ComponentRuntime, Loaded};
 use crate::model::event::Event;
 use crate::samples;
 
-/// One call whose outcome is kept.
+/// One call whose output is compared with a golden file.
 pub(super) struct Case {
-    /// The golden file's stem.
+    /// File stem of the golden file.
     pub(super) name: String,
     pub(super) event: Event,
     pub(super) options: String,
 }
 
-/// An author's own case, a file of `cases/`.
+/// The contents of a file in `cases/`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Given<'a> {
-    /// A sample's name, or an event.
+struct CaseFile<'a> {
+    /// A sample's name (a string) or an event (an object).
     #[serde(borrow)]
     event: &'a RawValue,
     #[serde(borrow, default)]
     options: Option<&'a RawValue>,
 }
 
-/// The samples, then the files of `cases/` beside the component.
-pub(super) fn all(workbench: &Workbench, loaded: &Loaded, folder: &Path) -> Result<Vec<Case>, Failure> {
-    let samples = workbench.samples().iter();
+/// All cases: the samples, then the files of `cases/` beside the component.
+pub(super) fn all(runtime: &ComponentRuntime, loaded: &Loaded, folder: &Path) -> Result<Vec<Case>, Failure> {
+    let samples = runtime.samples().iter();
     let mut cases: Vec<Case> = samples
         .map(|sample| Case { name: sample.name.clone(), event: sample.event.clone(), options: "{}".into() })
         .collect();
@@ -48,21 +48,21 @@ pub(super) fn all(workbench: &Workbench, loaded: &Loaded, folder: &Path) -> Resu
 }
 
 fn read(loaded: &Loaded, path: &Path) -> Result<Case, Failure> {
-    let place = path.display().to_string();
-    let wrong = |error: String| {
-        let hint = "a case is {\"event\": a sample's name or an event, \"options\": {…}}";
-        Failure::failed(anyhow::anyhow!("{place}: {error}"), hint)
+    let path_text = path.display().to_string();
+    let invalid = |error: String| {
+        let hint = "write a case as {\"event\": a sample's name or an event, \"options\": {…}}";
+        Failure::failed(anyhow::anyhow!("{path_text}: {error}"), hint)
     };
-    let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
-    let given: Given<'_> = serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
-    let event = match serde_json::from_str::<String>(given.event.get()) {
+    let text = std::fs::read_to_string(path).map_err(|error| invalid(error.to_string()))?;
+    let case: CaseFile<'_> = serde_json::from_str(&text).map_err(|error| invalid(error.to_string()))?;
+    let event = match serde_json::from_str::<String>(case.event.get()) {
         Ok(name) => {
             let sample = samples::all().iter().find(|sample| sample.name == name).and_then(samples::event);
-            sample.ok_or_else(|| wrong(format!("there is no sample {name:?}")))?
+            sample.ok_or_else(|| invalid(format!("there is no sample {name:?}")))?
         }
-        Err(_) => parse_event(&place, given.event.get())?,
+        Err(_) => parse_event(&path_text, case.event.get())?,
     };
-    let options = options(loaded, given.options.map_or("{}", RawValue::get))?;
+    let options = options(loaded, case.options.map_or("{}", RawValue::get))?;
     let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
     Ok(Case { name: format!("case--{name}"), event, options })
 }

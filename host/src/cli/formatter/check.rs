@@ -1,29 +1,30 @@
-//! `heraldry formatter check`: everything that is wrong with a component, at once.
+//! `heraldry formatter check`: reports all findings about a component at once.
 
 use std::path::Path;
 
 use super::super::failure::Failure;
 use super::super::terminal::{self, escape, line, plural};
-use super::{ToolArgs, read, show_finding, workbench};
+use super::{ToolArgs, read, runtime, show_finding};
 use crate::formatter::{Report, Severity, Trial};
 
-/// The exit code of a component that could not be judged.
-const UNJUDGED: u8 = 2;
+/// Exit code when the component could not be checked (unreadable file, or a failure of the tool itself).
+const EXIT_NOT_CHECKED: u8 = 2;
 
 pub(super) fn run(file: &Path, json: bool, tool: &ToolArgs) -> Result<(), Failure> {
-    let judged = workbench(tool).and_then(|workbench| {
-        let bytes = read_any(&workbench, file)?;
-        Ok(workbench.check(&bytes).0)
+    let checked = runtime(tool).and_then(|runtime| {
+        let bytes = read_any(&runtime, file)?;
+        Ok(runtime.check(&bytes).0)
     });
-    let report = match judged {
+    let report = match checked {
         Ok(report) => report,
         Err(failure) => {
-            terminal::complain(&failure);
-            return Err(Failure::already_said_with(UNJUDGED));
+            terminal::print_failure(&failure);
+            return Err(Failure::already_printed_with(EXIT_NOT_CHECKED));
         }
     };
     if json {
-        let text = serde_json::to_string(&report).map_err(|error| Failure::failed(error, "report it"))?;
+        let text = serde_json::to_string(&report)
+            .map_err(|error| Failure::failed(error, "this is a bug in Heraldry: report it"))?;
         line(terminal::escape_json(&text))?;
     } else {
         show(file, &report)?;
@@ -31,22 +32,24 @@ pub(super) fn run(file: &Path, json: bool, tool: &ToolArgs) -> Result<(), Failur
     if report.fits {
         return Ok(());
     }
-    Err(if report.is_judged() { Failure::already_said() } else { Failure::already_said_with(UNJUDGED) })
+    Err(if report.is_judged() { Failure::already_printed() } else { Failure::already_printed_with(EXIT_NOT_CHECKED) })
 }
 
-/// A file that is too large is read all the same, so that the report can say so.
-fn read_any(workbench: &crate::formatter::Workbench, file: &Path) -> Result<Vec<u8>, Failure> {
+/// Reads a file even if it is above the size limit, so that the report can say so.
+fn read_any(runtime: &crate::formatter::ComponentRuntime, file: &Path) -> Result<Vec<u8>, Failure> {
     match std::fs::metadata(file) {
-        Ok(metadata) if metadata.is_file() && metadata.len() <= MOST_BYTES => std::fs::read(file).map_err(|error| {
-            let error = anyhow::anyhow!("{}: it cannot be read: {error}", file.display());
-            Failure::failed(error, "check its permissions")
-        }),
-        _ => read(workbench, file),
+        Ok(metadata) if metadata.is_file() && metadata.len() <= MAX_READ_BYTES => {
+            std::fs::read(file).map_err(|error| {
+                let error = anyhow::anyhow!("cannot read {}: {error}", file.display());
+                Failure::failed(error, "check the file's permissions")
+            })
+        }
+        _ => read(runtime, file),
     }
 }
 
-/// No component that anyone means to load is larger.
-const MOST_BYTES: u64 = 1 << 30;
+/// Larger files are rejected without being read.
+const MAX_READ_BYTES: u64 = 1 << 30;
 
 fn show(file: &Path, report: &Report) -> Result<(), Failure> {
     for finding in &report.findings {
@@ -76,13 +79,13 @@ fn show(file: &Path, report: &Report) -> Result<(), Failure> {
         count => format!(", with {}", plural(count, "warning")),
     };
     if report.fits {
-        line(format_args!("{}{name} fits{more}{:#}", terminal::GOOD, terminal::GOOD))
+        line(format_args!("{}{name} is accepted{more}{:#}", terminal::GOOD, terminal::GOOD))
     } else {
-        line(format_args!("{}{name} does not fit: {}{more}{:#}", terminal::BAD, plural(errors, "error"), terminal::BAD))
+        line(format_args!("{}{name} is rejected: {}{more}{:#}", terminal::BAD, plural(errors, "error"), terminal::BAD))
     }
 }
 
-/// How the samples went, in a line.
+/// A summary of the sample runs: successes and the largest cost.
 fn costs(trials: &[Trial]) -> Option<String> {
     let instructions = trials.iter().map(|trial| trial.instructions).max()?;
     let memory = trials.iter().map(|trial| trial.memory_bytes).max()?;

@@ -1,24 +1,24 @@
-//! Two texts side by side, as far as they differ.
+//! A line diff of two texts.
 
 use similar::{ChangeTag, TextDiff};
 
 use super::super::failure::Failure;
 use super::super::terminal::{self, escape, line};
 
-/// Lines that stay the same around a change.
-const AROUND: usize = 3;
-/// Lines that are shown of one difference.
-const MOST_LINES: usize = 60;
+/// Unchanged lines shown around a change.
+const CONTEXT_LINES: usize = 3;
+/// Most lines shown of one diff.
+const MAX_LINES: usize = 60;
 
-/// Prints how `old` becomes `new`, with a heading.
+/// Prints the diff from `old` to `new`, under a heading.
 pub(super) fn show(heading: &str, old: &str, new: &str) -> Result<(), Failure> {
     line(format_args!("{}{}{:#}", terminal::BOLD, escape(heading), terminal::BOLD))?;
     let diff = TextDiff::from_lines(old, new);
-    let mut left = MOST_LINES;
-    for group in diff.grouped_ops(AROUND) {
+    let mut left = MAX_LINES;
+    for group in diff.grouped_ops(CONTEXT_LINES) {
         for change in group.iter().flat_map(|op| diff.iter_changes(op)) {
             if left == 0 {
-                return line("  … and more");
+                return line("  … (more lines not shown)");
             }
             left -= 1;
             let (style, sign) = match change.tag() {

@@ -1,5 +1,5 @@
-//! `heraldry formatter`: from an idea to a live format. The tools run components on the host's own workbench:
-//! what passes here passes there.
+//! `heraldry formatter`: the tools of formatter authors. They check and run components with the code and the limits
+//! of the host, so that a component that passes here passes there.
 
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,8 @@ use super::terminal::{self, escape};
 use crate::app;
 use crate::config::{self, ClientArgs, ServeArgs};
 use crate::formatter::{
-    Compiler, Finding, Kept, Loaded, Report, Severity, Workbench, WorkbenchOptions, own_key, read_component,
+    CodeCache, Compiler, ComponentRuntime, ComponentRuntimeOptions, Finding, Loaded, Report, Severity, code_cache_key,
+    read_component,
 };
 use crate::model::event::{Event, NewEvent};
 use crate::model::url::TransportKind;
@@ -29,20 +30,20 @@ mod project;
 mod remote;
 mod replay;
 
-/// What components are told as the host's name: the same on every machine, so that golden files are.
+/// The host name passed to components: fixed, so that golden files are the same on every machine.
 const HOST_NAME: &str = "heraldry.example";
 
 const HELP: &str = "\
-From an idea to a live format:
-  heraldry formatter new hello --lang rust     a project that works
+From nothing to a format in use:
+  heraldry formatter new hello --lang rust     write a working project
   cd hello
-  heraldry formatter build                     makes hello.wasm
-  heraldry formatter check hello.wasm          does a host take it?
-  heraldry formatter test hello.wasm           its golden files
+  heraldry formatter build                     build hello.wasm
+  heraldry formatter check hello.wasm          check that a host accepts it
+  heraldry formatter test hello.wasm           compare with its golden files
   heraldry formatter preview hello.wasm --event finding_added
-  heraldry formatter install hello.wasm        live, on a running host";
+  heraldry formatter install hello.wasm        upload it to a running host";
 
-/// The format that an author writes in.
+/// The language of a formatter project.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 pub(super) enum Lang {
     /// Rust, with the SDK
@@ -55,7 +56,7 @@ pub(super) enum Lang {
 
 #[derive(clap::Args, Clone, Debug)]
 pub(super) struct ToolArgs {
-    /// The host's TOML file, for its limits [default: heraldry.toml, if it is there]
+    /// The host's TOML file, whose limits apply [default: heraldry.toml, if it exists]
     #[arg(long, env = "HERALDRY_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
 }
@@ -68,36 +69,36 @@ pub(super) struct EventArgs {
     /// The webhook's format_options, a JSON object
     #[arg(long, value_name = "JSON", default_value = "{}")]
     options: String,
-    /// How it would travel: http, syslog+udp or syslog+tcp
-    #[arg(long, value_name = "TRANSPORT", default_value = "http", value_parser = transport_kind)]
+    /// Transport that the delivery is rendered for: http, syslog+udp or syslog+tcp
+    #[arg(long, value_name = "TRANSPORT", default_value = "http", value_parser = parse_transport)]
     transport: TransportKind,
 }
 
-fn transport_kind(name: &str) -> Result<TransportKind, String> {
+fn parse_transport(name: &str) -> Result<TransportKind, String> {
     TransportKind::from_name(name).ok_or_else(|| "expected http, syslog+udp or syslog+tcp".to_owned())
 }
 
 #[derive(Subcommand)]
 #[command(after_help = HELP)]
 pub(super) enum Command {
-    /// Write a project that builds, fits and passes its tests; works without a network
+    /// Write a working project with tests; needs no network
     New {
         /// The format's name: a-z, 0-9 and -, beginning with a letter, at most 63 characters
         name: String,
         /// The language to write it in
         #[arg(long, value_enum)]
         lang: Lang,
-        /// Where to write it [default: a folder of the format's name]
+        /// Folder to write it to [default: the format's name]
         #[arg(long, value_name = "DIR")]
         dir: Option<PathBuf>,
     },
-    /// Build the component of a project with its language's own tool
+    /// Build a project's component with its language's own toolchain
     Build {
         /// The project's folder
         #[arg(default_value = ".")]
         project: PathBuf,
     },
-    /// Everything that is wrong with a component; exit code 0: it fits, 1: it does not, 2: it could not be judged
+    /// Report everything that is wrong with a component; exit code 0: accepted, 1: rejected, 2: could not be checked
     Check {
         /// The component
         file: PathBuf,
@@ -107,38 +108,38 @@ pub(super) enum Command {
         #[command(flatten)]
         tool: ToolArgs,
     },
-    /// What would be sent for an event, what the component logged, what the call cost
+    /// Show the delivery for an event, the component's log and the cost of the call
     Preview {
         /// The component
         file: PathBuf,
         #[command(flatten)]
         event: EventArgs,
-        /// Show it again whenever a file changes
+        /// Run again whenever a file changes
         #[arg(long)]
         watch: bool,
-        /// Show what changes against this component
+        /// Show the difference from the output of this component
         #[arg(long, value_name = "OTHER")]
         diff: Option<PathBuf>,
         #[command(flatten)]
         tool: ToolArgs,
     },
-    /// Compare what a component makes of every sample with the golden files beside it
+    /// Compare the component's output for every sample with the golden files beside it
     #[command(after_help = golden::HELP)]
     Test {
         /// The component
         file: PathBuf,
-        /// Write the golden files anew; review the difference
+        /// Rewrite the golden files; review the diff before you commit them
         #[arg(long)]
         bless: bool,
         #[command(flatten)]
         tool: ToolArgs,
     },
-    /// What a call costs: instructions (the same on every machine), memory, time, and how far the limits are
+    /// Measure a call: instructions (the same on every machine), memory, time, and the headroom to each limit
     #[command(after_help = bench::HELP)]
     Bench {
         /// The component
         file: PathBuf,
-        /// Keep the numbers as the baseline that later runs are compared with
+        /// Save the numbers as the baseline that later runs are compared with
         #[arg(long)]
         save: bool,
         /// Print JSON on standard output, for programs
@@ -147,12 +148,12 @@ pub(super) enum Command {
         #[command(flatten)]
         tool: ToolArgs,
     },
-    /// What would change for the last real deliveries of a host if this component were used
+    /// Compare a component with the formatter in use, over the last real deliveries of a host
     #[command(after_help = replay::HELP)]
     Replay {
         /// The component
         file: PathBuf,
-        /// How many deliveries, 1 to 10000
+        /// Number of deliveries, 1 to 10000
         #[arg(long, value_name = "COUNT", default_value_t = 100)]
         last: usize,
         /// The format whose deliveries are replayed [default: the component's own name]
@@ -163,7 +164,7 @@ pub(super) enum Command {
         #[command(flatten)]
         tool: ToolArgs,
     },
-    /// Upload a component to a running host; live at once
+    /// Upload a component to a running host, which uses it at once
     Install {
         /// The component
         file: PathBuf,
@@ -172,7 +173,7 @@ pub(super) enum Command {
         #[command(flatten)]
         tool: ToolArgs,
     },
-    /// The versions of a formatter that a host knows, newest first
+    /// List the versions of a formatter on a host, newest first
     Versions {
         /// The format's name
         name: String,
@@ -183,12 +184,12 @@ pub(super) enum Command {
     Activate {
         /// The format's name
         name: String,
-        /// The version, or sha256: and its digest
+        /// The version, or its digest as sha256:HEX
         version: String,
         #[command(flatten)]
         client: ClientArgs,
     },
-    /// Use the version of an uploaded formatter that was in use before
+    /// Go back to the previously used version of an uploaded formatter
     Rollback {
         /// The format's name
         name: String,
@@ -204,7 +205,7 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
         Command::Build { project } => build::run(&project),
         Command::Check { file, json, tool } => check::run(&file, json, &tool),
         Command::Preview { file, event, watch, diff, tool } => {
-            preview::run(&preview::Wanted { file, event, watch, diff, tool }).await
+            preview::run(&preview::Args { file, event, watch, diff, tool }).await
         }
         Command::Test { file, bless, tool } => golden::run(&file, bless, &tool),
         Command::Bench { file, save, json, tool } => bench::run(&file, save, json, &tool),
@@ -218,47 +219,49 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
     }
 }
 
-/// The workbench of a host with these limits.
-fn workbench(tool: &ToolArgs) -> Result<Workbench, Failure> {
-    let args = ServeArgs { config: tool.config.clone(), ..ServeArgs::default() };
-    let config = config::load(&args).map_err(|error| Failure::usage(error, "--config names the host's TOML file"))?;
-    // Compiled code of one's own, kept for the next command; without a home it is compiled each time.
-    let kept = config::cache_folder().and_then(|folder| Some(Kept { key: own_key(&folder).ok()?, folder }));
-    Workbench::new(WorkbenchOptions {
+/// The runtime of a host with these limits.
+fn runtime(tool: &ToolArgs) -> Result<ComponentRuntime, Failure> {
+    let args = ServeArgs::with_file(tool.config.clone());
+    let config = config::load(&args)
+        .map_err(|error| Failure::usage(error, "correct the host's TOML file, or name another one with --config"))?;
+    // Compiled code is cached in the user's cache folder for the next command; without one, each run compiles.
+    let code_cache =
+        config::cache_folder().and_then(|folder| Some(CodeCache { key: code_cache_key(&folder).ok()?, folder }));
+    ComponentRuntime::new(ComponentRuntimeOptions {
         settings: config.sandbox,
         calls: 2,
         compiler: Compiler::Child,
-        kept,
+        code_cache,
         host_name: HOST_NAME.to_owned(),
         samples: app::trial_samples(),
     })
-    .or_hint("is address space limited on this machine (`ulimit -v`)?")
+    .or_hint("raise the limit of address space (`ulimit -v`)")
 }
 
-/// A component's bytes.
-fn read(workbench: &Workbench, file: &Path) -> Result<Vec<u8>, Failure> {
-    let most = usize::try_from(workbench.limits(Default::default()).component_bytes).unwrap_or(usize::MAX);
+/// Reads a component's file.
+fn read(runtime: &ComponentRuntime, file: &Path) -> Result<Vec<u8>, Failure> {
+    let most = usize::try_from(runtime.limits(Default::default()).component_bytes).unwrap_or(usize::MAX);
     read_component(file, most).map_err(|rejection| {
         let error = anyhow::anyhow!("{}: {}", file.display(), rejection.reason);
-        Failure::failed(error, "`heraldry formatter build` makes the component of a project")
+        Failure::failed(error, "build the component of a project with `heraldry formatter build`")
     })
 }
 
-/// A component that fits.
-fn load(workbench: &Workbench, file: &Path) -> Result<Loaded, Failure> {
-    let bytes = read(workbench, file)?;
-    let (report, loaded) = workbench.check(&bytes);
-    loaded.ok_or_else(|| misfit(file, &report))
+/// Reads, checks and loads a component.
+fn load(runtime: &ComponentRuntime, file: &Path) -> Result<Loaded, Failure> {
+    let bytes = read(runtime, file)?;
+    let (report, loaded) = runtime.check(&bytes);
+    loaded.ok_or_else(|| rejected(file, &report))
 }
 
-fn misfit(file: &Path, report: &Report) -> Failure {
+fn rejected(file: &Path, report: &Report) -> Failure {
     let errors = report.findings.iter().filter(|finding| finding.severity == Severity::Error);
     let words: Vec<String> = errors.map(|finding| format!("\n  {}: {}", finding.code, finding.message)).collect();
-    let error = anyhow::anyhow!("{} does not fit{}", file.display(), words.concat());
-    Failure::failed(error, format!("`heraldry formatter check {}` says what to do", file.display()))
+    let error = anyhow::anyhow!("{} is rejected{}", file.display(), words.concat());
+    Failure::failed(error, format!("run `heraldry formatter check {}` for the fix of each error", file.display()))
 }
 
-/// One finding for a person.
+/// Prints one finding and its fix.
 fn show_finding(finding: &Finding) -> Result<(), Failure> {
     let (style, word) = match finding.severity {
         Severity::Error => (terminal::BAD, "error"),
@@ -268,35 +271,39 @@ fn show_finding(finding: &Finding) -> Result<(), Failure> {
     terminal::line(format_args!("  {}fix:{:#} {}", terminal::NAME, terminal::NAME, escape(&finding.fix)))
 }
 
-/// The event that the arguments name: a sample, or a file.
+/// The event named by `--event`: a sample, or a file.
 fn event(text: &str) -> Result<Event, Failure> {
     if let Some(sample) = samples::all().iter().find(|sample| sample.name == text) {
-        return samples::event(sample)
-            .ok_or_else(|| Failure::failed(anyhow::anyhow!("the sample is no event"), "report it"));
+        return samples::event(sample).ok_or_else(|| {
+            Failure::failed(anyhow::anyhow!("the sample is not a valid event"), "this is a bug in Heraldry: report it")
+        });
     }
     let json = std::fs::read_to_string(text).map_err(|error| {
         let names: Vec<&str> =
             samples::all().iter().map(|sample| sample.name).filter(|name| !name.contains("--")).collect();
-        let error = anyhow::anyhow!("--event: `{text}` is no sample and no file that can be read ({error})");
+        let error = anyhow::anyhow!("--event: `{text}` is neither a sample nor a readable file ({error})");
         Failure::usage(
             error,
-            format!("the samples are {}, and variants such as finding_added--minimal", names.join(", ")),
+            format!(
+                "name a file, or one of the samples {}, or a variant such as finding_added--minimal",
+                names.join(", ")
+            ),
         )
     })?;
     parse_event(text, json.trim())
 }
 
-/// An event as a host would have accepted it.
-fn parse_event(place: &str, json: &str) -> Result<Event, Failure> {
+/// Parses an event as a host accepts it.
+fn parse_event(source: &str, json: &str) -> Result<Event, Failure> {
     let new = NewEvent::parse(json, "").map_err(|error| {
         let words: Vec<String> = error.iter().map(|fault| format!("\n  {}: {}", fault.pointer, fault.detail)).collect();
-        let error = anyhow::anyhow!("{place}: it is no event that a host takes{}", words.concat());
-        Failure::failed(error, "an event is what `POST /api/v1/events` takes; see the API's documentation")
+        let error = anyhow::anyhow!("{source}: not an event that a host accepts{}", words.concat());
+        Failure::failed(error, "write the event as for `POST /api/v1/events`; the API documentation has the schema")
     })?;
     Ok(samples::accepted(new))
 }
 
-/// The options, held against the component's schema.
+/// Parses the options and validates them against the component's schema.
 fn options(loaded: &Loaded, text: &str) -> Result<String, Failure> {
     let value: serde_json::Value = serde_json::from_str(text).map_err(|error| {
         Failure::usage(anyhow::anyhow!("--options: {error}"), "give one JSON object, as in '{\"a\": 1}'")
@@ -307,5 +314,5 @@ fn options(loaded: &Loaded, text: &str) -> Result<String, Failure> {
     }
     let words: Vec<String> = faults.iter().map(|fault| format!("\n  {}: {}", fault.pointer, fault.detail)).collect();
     let error = anyhow::anyhow!("--options do not satisfy the component's schema{}", words.concat());
-    Err(Failure::usage(error, "the schema is the one in the manifest that the component describes itself with"))
+    Err(Failure::usage(error, "correct the options; the schema is `options_schema` in the component's manifest"))
 }

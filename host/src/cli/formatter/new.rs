@@ -1,4 +1,4 @@
-//! `heraldry formatter new`: a project that works, written from what the program carries.
+//! `heraldry formatter new`: writes a working project from templates embedded in the program.
 
 use std::path::{Path, PathBuf};
 
@@ -10,17 +10,14 @@ use crate::embedded;
 
 pub(super) fn run(name: &str, lang: Lang, dir: Option<&Path>) -> Result<(), Failure> {
     if !crate::formatter::is_name(name) {
-        let error = anyhow::anyhow!("`{}` cannot name a format", escape(name));
-        return Err(Failure::usage(
-            error,
-            "a name has a-z, 0-9 and -, begins with a letter and has at most 63 characters",
-        ));
+        let error = anyhow::anyhow!("`{}` is not a valid name for a format", escape(name));
+        return Err(Failure::usage(error, "use a-z, 0-9 and -, begin with a letter, at most 63 characters"));
     }
     let folder = dir.map_or_else(|| PathBuf::from(name), Path::to_path_buf);
-    let taken = std::fs::read_dir(&folder).is_ok_and(|mut entries| entries.next().is_some()) || folder.is_file();
-    if taken {
-        let error = anyhow::anyhow!("{} is there already and not empty", folder.display());
-        return Err(Failure::failed(error, "choose another name, or a folder with --dir"));
+    let occupied = std::fs::read_dir(&folder).is_ok_and(|mut entries| entries.next().is_some()) || folder.is_file();
+    if occupied {
+        let error = anyhow::anyhow!("{} exists already and is not empty", folder.display());
+        return Err(Failure::failed(error, "choose another name, or another folder with --dir"));
     }
     let mut written = 0;
     for (path, bytes) in files(name, lang) {
@@ -36,12 +33,15 @@ pub(super) fn run(name: &str, lang: Lang, dir: Option<&Path>) -> Result<(), Fail
 fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     let done = path.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| std::fs::write(path, bytes));
     done.map_err(|error| {
-        Failure::failed(anyhow::anyhow!("{}: {error}", path.display()), "is the folder writable, the disk full?")
+        Failure::failed(
+            anyhow::anyhow!("{}: {error}", path.display()),
+            "check that the folder is writable and the disk is not full",
+        )
     })
 }
 
-/// The project's files: those of its language's template, the contract, the samples, golden files, and for Rust
-/// the SDK with the versions that it was built with.
+/// The project's files: the language's template, the contract, the samples, golden files, and for Rust the SDK
+/// with the lock file that it was tested with.
 fn files(name: &str, lang: Lang) -> Vec<(String, Vec<u8>)> {
     let template = match lang {
         Lang::Rust => "rust/",
@@ -53,11 +53,11 @@ fn files(name: &str, lang: Lang) -> Vec<(String, Vec<u8>)> {
         if let Some(rest) = path.strip_prefix("templates/") {
             let inside = rest.strip_prefix(template).or_else(|| rest.starts_with("golden/").then_some(rest));
             if let Some(inside) = inside {
-                files.push((inside.trim_end_matches(".tpl").to_owned(), filled(bytes, name)));
+                files.push((inside.trim_end_matches(".tpl").to_owned(), fill_template(bytes, name)));
             }
         } else if let Some(rest) = path.strip_prefix("sdk/") {
             if lang == Lang::Rust {
-                files.push((format!("vendor/heraldry-formatter/{rest}"), lifted(rest, bytes)));
+                files.push((format!("vendor/heraldry-formatter/{rest}"), without_workspace_lints(rest, bytes)));
             }
         } else if *path == "Cargo.lock" {
             if lang == Lang::Rust {
@@ -70,16 +70,16 @@ fn files(name: &str, lang: Lang) -> Vec<(String, Vec<u8>)> {
     files
 }
 
-/// A template with the format's name in it.
-fn filled(bytes: &[u8], name: &str) -> Vec<u8> {
+/// Fills the format's name into a template.
+fn fill_template(bytes: &[u8], name: &str) -> Vec<u8> {
     match std::str::from_utf8(bytes) {
         Ok(text) => text.replace("{{name}}", name).replace("{{crate}}", &name.replace('-', "_")).into_bytes(),
         Err(_) => bytes.to_vec(),
     }
 }
 
-/// The SDK outside of the workspace: the lints, its manifest's last table, are the workspace's.
-fn lifted(path: &str, bytes: &[u8]) -> Vec<u8> {
+/// Makes the SDK's manifest valid outside of this workspace, by removing the lints that it inherits.
+fn without_workspace_lints(path: &str, bytes: &[u8]) -> Vec<u8> {
     match (path, std::str::from_utf8(bytes)) {
         ("Cargo.toml", Ok(text)) => text.replace("[lints]\nworkspace = true\n", "").into_bytes(),
         _ => bytes.to_vec(),

@@ -1,17 +1,17 @@
-//! `heraldry formatter preview`: one call, as it would be sent, with all that it cost.
+//! `heraldry formatter preview`: one call, with the delivery as it would be sent and its cost.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use super::super::failure::Failure;
 use super::super::terminal::{self, escape, escape_lines, line, note};
-use super::{EventArgs, ToolArgs, diff, event, load, options, workbench};
-use crate::formatter::{Limits, Loaded, LogLevel, Run, Workbench};
+use super::{EventArgs, ToolArgs, diff, event, load, options, runtime};
+use crate::formatter::{ComponentRuntime, Limits, Loaded, LogLevel, Run};
 
-/// Between two looks at the files.
-const LOOK_EVERY: Duration = Duration::from_millis(300);
+/// Pause between two checks of the files in watch mode.
+const POLL_INTERVAL: Duration = Duration::from_millis(300);
 
-pub(super) struct Wanted {
+pub(super) struct Args {
     pub(super) file: PathBuf,
     pub(super) event: EventArgs,
     pub(super) watch: bool,
@@ -19,63 +19,63 @@ pub(super) struct Wanted {
     pub(super) tool: ToolArgs,
 }
 
-pub(super) async fn run(wanted: &Wanted) -> Result<(), Failure> {
-    let workbench = workbench(&wanted.tool)?;
-    if !wanted.watch {
-        return once(&workbench, wanted);
+pub(super) async fn run(args: &Args) -> Result<(), Failure> {
+    let runtime = runtime(&args.tool)?;
+    if !args.watch {
+        return once(&runtime, args);
     }
     let mut seen = None;
     loop {
-        let now = marks(wanted);
+        let now = modification_times(args);
         if seen.as_ref() != Some(&now) {
             seen = Some(now);
-            // A build in the middle, or a mistake: say it, and look again.
-            if let Err(failure) = once(&workbench, wanted) {
+            // The build may still be writing the file: print the failure and go on watching.
+            if let Err(failure) = once(&runtime, args) {
                 if failure.is_output_closed() {
                     return Err(failure);
                 }
-                terminal::complain(&failure);
+                terminal::print_failure(&failure);
             }
-            note("watching; Ctrl-C ends it");
+            note("watching for changes; Ctrl-C to stop");
         }
         tokio::select! {
-            () = tokio::time::sleep(LOOK_EVERY) => {}
+            () = tokio::time::sleep(POLL_INTERVAL) => {}
             _ = tokio::signal::ctrl_c() => return Ok(()),
         }
     }
 }
 
-/// When each file was changed.
-fn marks(wanted: &Wanted) -> Vec<Option<SystemTime>> {
-    let event = Path::new(&wanted.event.event);
-    let files = [Some(wanted.file.as_path()), wanted.diff.as_deref(), Some(event)];
+/// Modification times of the watched files; None for a missing one.
+fn modification_times(args: &Args) -> Vec<Option<SystemTime>> {
+    let event = Path::new(&args.event.event);
+    let files = [Some(args.file.as_path()), args.diff.as_deref(), Some(event)];
     files.into_iter().flatten().map(|path| std::fs::metadata(path).and_then(|m| m.modified()).ok()).collect()
 }
 
-fn once(workbench: &Workbench, wanted: &Wanted) -> Result<(), Failure> {
-    let loaded = load(workbench, &wanted.file)?;
-    let event = event(&wanted.event.event)?;
-    let options = options(&loaded, &wanted.event.options)?;
-    let run = workbench.run(&loaded, &event, &options, wanted.event.transport);
-    let Some(other) = &wanted.diff else {
-        let fits = show(&run)?;
-        measures(&loaded, &run, &workbench.limits(loaded.manifest.size))?;
-        return if fits { Ok(()) } else { Err(Failure::already_said()) };
+fn once(runtime: &ComponentRuntime, args: &Args) -> Result<(), Failure> {
+    let loaded = load(runtime, &args.file)?;
+    let event = event(&args.event.event)?;
+    let options = options(&loaded, &args.event.options)?;
+    let run = runtime.run(&loaded, &event, &options, args.event.transport);
+    let Some(other) = &args.diff else {
+        let rendered = show(&run)?;
+        measures(&loaded, &run, &runtime.limits(loaded.manifest.size))?;
+        return if rendered { Ok(()) } else { Err(Failure::already_printed()) };
     };
-    let other_loaded = load(workbench, other)?;
-    let other_run = workbench.run(&other_loaded, &event, &options, wanted.event.transport);
+    let other_loaded = load(runtime, other)?;
+    let other_run = runtime.run(&other_loaded, &event, &options, args.event.transport);
     let (old, new) = (text(&other_run), text(&run));
     if old == new {
-        line(format_args!("{}the same bytes{:#}", terminal::GOOD, terminal::GOOD))?;
+        line(format_args!("{}identical output{:#}", terminal::GOOD, terminal::GOOD))?;
     } else {
-        diff::show(&format!("{} (-) and {} (+)", other.display(), wanted.file.display()), &old, &new)?;
+        diff::show(&format!("{} (-) and {} (+)", other.display(), args.file.display()), &old, &new)?;
     }
     let cost = |name: &str, old: u64, new: u64| line(format_args!("{name}  {old} -> {new}"));
     cost("instructions", other_run.instructions, run.instructions)?;
     cost("memory bytes", other_run.memory_bytes as u64, run.memory_bytes as u64)
 }
 
-/// What would be sent, whole; or why nothing would.
+/// The whole delivery as text, or the error.
 pub(super) fn text(run: &Run) -> String {
     match &run.result {
         Ok(payload) => {
@@ -99,7 +99,7 @@ pub(super) fn text(run: &Run) -> String {
     }
 }
 
-/// Prints payload and log; whether there was a payload, or none by right.
+/// Prints the payload, or the error, and the component's log. True if there is a payload.
 fn show(run: &Run) -> Result<bool, Failure> {
     match &run.result {
         Ok(_) => line(escape_lines(text(run).trim_end_matches('\n')))?,
@@ -122,12 +122,12 @@ fn show(run: &Run) -> Result<bool, Failure> {
         note(format_args!("{}log {level}:{:#} {}", terminal::DIM, terminal::DIM, escape(&logged.message)));
     }
     if run.log_dropped > 0 {
-        note(format_args!("log: {} more lines were dropped", run.log_dropped));
+        note(format_args!("log: {} more lines were dropped (limit of log lines)", run.log_dropped));
     }
     Ok(run.result.is_ok())
 }
 
-/// What the call cost, each against its limit.
+/// Prints the cost of the call, each number with its limit.
 fn measures(loaded: &Loaded, run: &Run, limits: &Limits) -> Result<(), Failure> {
     let share = |used: u64, most: u64| format!("{used} of {most} ({:.1} %)", 100.0 * used as f64 / most.max(1) as f64);
     let output = run.result.as_ref().map_or(0, |payload| payload.bytes() as u64);

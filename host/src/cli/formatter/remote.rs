@@ -1,4 +1,4 @@
-//! `heraldry formatter install`, `versions`, `activate`, `rollback`: the upload API from a shell.
+//! `heraldry formatter install`, `versions`, `activate`, `rollback`: clients of the upload API.
 
 use std::path::Path;
 
@@ -7,8 +7,8 @@ use serde::Deserialize;
 
 use super::super::failure::Failure;
 use super::super::terminal::{self, escape, escape_json, line, note};
-use super::client::{Answer, Api, segment};
-use super::{ToolArgs, misfit, read, show_finding, workbench};
+use super::client::{Api, Response, segment};
+use super::{ToolArgs, read, rejected, runtime, show_finding};
 use crate::config::ClientArgs;
 
 #[derive(Deserialize)]
@@ -38,31 +38,31 @@ fn path(name: &str, rest: &str) -> String {
 }
 
 pub(super) async fn install(file: &Path, client: &ClientArgs, tool: &ToolArgs) -> Result<(), Failure> {
-    let workbench = workbench(tool)?;
-    let bytes = read(&workbench, file)?;
-    // Here first: its faults are said without a host, and its manifest says where to put it.
-    let (report, _) = workbench.check(&bytes);
+    let runtime = runtime(tool)?;
+    let bytes = read(&runtime, file)?;
+    // Checked locally first: findings need no host, and the manifest has the name to upload it under.
+    let (report, _) = runtime.check(&bytes);
     let Some(manifest) = report.manifest.as_ref().filter(|_| report.fits) else {
         for finding in &report.findings {
             show_finding(finding)?;
         }
-        return Err(misfit(file, &report));
+        return Err(rejected(file, &report));
     };
     let api = Api::new(client)?;
     let request = api.request(Method::PUT, &path(&manifest.name, "")).header(header::CONTENT_TYPE, "application/wasm");
-    let answer = api.call(request.timeout(UPLOAD).body(bytes)).await?;
-    shown("installed", &answer, client)
+    let response = api.call(request.timeout(UPLOAD_TIMEOUT).body(bytes)).await?;
+    show_active("installed", &response, client)
 }
 
-/// The host compiles what it has not seen before.
-const UPLOAD: std::time::Duration = std::time::Duration::from_secs(300);
+/// Limit of an upload, during which the host compiles the component.
+const UPLOAD_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(300);
 
 pub(super) async fn versions(name: &str, client: &ClientArgs) -> Result<(), Failure> {
-    let answer = Api::new(client)?.get(&path(name, "/versions")).await?;
+    let response = Api::new(client)?.get(&path(name, "/versions")).await?;
     if client.json {
-        return line(escape_json(&answer.body));
+        return line(escape_json(&response.body));
     }
-    let versions: Vec<Version> = answer.parse()?;
+    let versions: Vec<Version> = response.parse()?;
     let rows: Vec<_> = versions
         .into_iter()
         .map(|version| {
@@ -80,27 +80,27 @@ pub(super) async fn versions(name: &str, client: &ClientArgs) -> Result<(), Fail
 pub(super) async fn activate(name: &str, version: &str, client: &ClientArgs) -> Result<(), Failure> {
     let member = if version.starts_with("sha256:") { "digest" } else { "version" };
     let body = serde_json::json!({ member: version }).to_string();
-    let answer = Api::new(client)?.send_json(Method::POST, &path(name, "/activate"), body).await?;
-    shown("in use", &answer, client)
+    let response = Api::new(client)?.send_json(Method::POST, &path(name, "/activate"), body).await?;
+    show_active("in use", &response, client)
 }
 
 pub(super) async fn rollback(name: &str, client: &ClientArgs) -> Result<(), Failure> {
     let api = Api::new(client)?;
-    let answer = api.call(api.request(Method::POST, &path(name, "/rollback"))).await?;
-    shown("in use", &answer, client)
+    let response = api.call(api.request(Method::POST, &path(name, "/rollback"))).await?;
+    show_active("in use", &response, client)
 }
 
-fn shown(what: &str, answer: &Answer, client: &ClientArgs) -> Result<(), Failure> {
+fn show_active(label: &str, response: &Response, client: &ClientArgs) -> Result<(), Failure> {
     if client.json {
-        return line(escape_json(&answer.body));
+        return line(escape_json(&response.body));
     }
-    let now: Installed = answer.parse()?;
+    let active: Installed = response.parse()?;
     line(format_args!(
-        "{what}: {} {} ({})",
-        escape(&now.name),
-        escape(&now.version.unwrap_or_default()),
-        escape(&now.digest.unwrap_or_default())
+        "{label}: {} {} ({})",
+        escape(&active.name),
+        escape(&active.version.unwrap_or_default()),
+        escape(&active.digest.unwrap_or_default())
     ))?;
-    note(format_args!("a webhook uses it with \"format\": \"{}\"", escape(&now.name)));
+    note(format_args!("webhooks select it with --format {}", escape(&active.name)));
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! `heraldry formatter replay`: a candidate over the last real deliveries of a host, before it goes live.
+//! `heraldry formatter replay`: compares a candidate with the formatter in use, over real deliveries of a host.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -10,20 +10,20 @@ use serde_json::value::RawValue;
 use super::super::failure::Failure;
 use super::super::terminal::{self, line, plural};
 use super::client::{Api, segment};
-use super::{ToolArgs, diff, load, parse_event, preview, workbench};
+use super::{ToolArgs, diff, load, parse_event, preview, runtime};
 use crate::config::ClientArgs;
 use crate::formatter::{Payload, Run};
 use crate::model::event::Event;
 use crate::model::url::{DeliveryUrl, TransportKind};
 
 pub(super) const HELP: &str = "\
-For each of the last deliveries of the format, the host renders the event as it would now, the component renders
-it here, with the same options and the same host name, and the two are compared byte for byte. Nothing is sent.
-Needs an admin token.
+For each of the last deliveries of the format, the host renders the event with its current formatter and this command
+renders it with the component, with the same options and host name; the outputs are compared byte for byte. Nothing
+is sent. Needs an admin token.
 
-Exit codes: 0 nothing changes, 1 something does.";
+Exit codes: 0 all outputs are identical, 1 at least one differs.";
 
-/// Attempts of one page.
+/// Attempts per page of the history.
 const PAGE: usize = 200;
 
 #[derive(Deserialize)]
@@ -42,7 +42,7 @@ struct Attempt {
     created_at: String,
 }
 
-/// A delivery to look at: which event, for which webhook, when.
+/// A past delivery to render again.
 struct Delivery {
     at: String,
     event: String,
@@ -50,9 +50,9 @@ struct Delivery {
     transport_kind: TransportKind,
 }
 
-/// What the host would send now.
+/// The payload that the host renders now (response of the preview API).
 #[derive(Deserialize)]
-struct Live {
+struct RenderCache {
     content_type: String,
     headers: std::collections::BTreeMap<String, String>,
     body: Option<String>,
@@ -73,47 +73,47 @@ pub(super) async fn run(
     tool: &ToolArgs,
 ) -> Result<(), Failure> {
     let api = Api::new(client)?;
-    let workbench = workbench(tool)?;
-    let loaded = load(&workbench, file)?;
+    let runtime = runtime(tool)?;
+    let loaded = load(&runtime, file)?;
     let name = format.map_or_else(|| loaded.manifest.name.clone(), str::to_owned);
     let deliveries = deliveries(&api, &name, last.clamp(1, 10_000)).await?;
     if deliveries.is_empty() {
-        let error = anyhow::anyhow!("the host has no deliveries of the format {name}");
-        return Err(Failure::failed(error, "--format names the format whose deliveries are replayed"));
+        let error = anyhow::anyhow!("the host has no past deliveries in the format {name}");
+        return Err(Failure::failed(error, "name the format whose deliveries are replayed with --format"));
     }
-    let workbench = workbench.speaking_for(host_name(&api, &name).await?);
-    let (mut same, mut changed, mut gone) = (0u64, 0u64, 0u64);
+    let runtime = runtime.with_host_name(host_name(&api, &name).await?);
+    let (mut same, mut changed, mut expired) = (0u64, 0u64, 0u64);
     for delivery in &deliveries {
         let Some(event) = fetch(&api, &delivery.event).await? else {
-            gone += 1;
+            expired += 1;
             continue;
         };
-        let live = live(&api, &name, &event, &delivery.options, delivery.transport_kind).await?;
-        let candidate = preview::text(&workbench.run(&loaded, &event, &delivery.options, delivery.transport_kind));
-        if live == candidate {
+        let current = render_on_host(&api, &name, &event, &delivery.options, delivery.transport_kind).await?;
+        let candidate = preview::text(&runtime.run(&loaded, &event, &delivery.options, delivery.transport_kind));
+        if current == candidate {
             same += 1;
             continue;
         }
         changed += 1;
         let heading =
             format!("{} {} {}: the host (-), {} (+)", delivery.at, event.event_type.as_str(), event.id, file.display());
-        diff::show(&heading, &live, &candidate)?;
+        diff::show(&heading, &current, &candidate)?;
     }
     let style = if changed == 0 { terminal::GOOD } else { terminal::WARN };
     line(format_args!(
-        "{style}{} replayed: {same} the same, {changed} changed, {gone} not kept any more{style:#}",
+        "{style}{} replayed: {same} unchanged, {changed} changed, {expired} past retention{style:#}",
         plural(deliveries.len() as u64, "delivery")
     ))?;
-    if changed == 0 { Ok(()) } else { Err(Failure::already_said()) }
+    if changed == 0 { Ok(()) } else { Err(Failure::already_printed()) }
 }
 
-/// The last deliveries of the format, over all its webhooks, newest first, each event once for each set of options.
+/// The last deliveries in the format, over all webhooks, newest first; each event once per webhook.
 async fn deliveries(api: &Api, name: &str, last: usize) -> Result<Vec<Delivery>, Failure> {
     let webhooks: Vec<Webhook> = api.get("/webhooks").await?.parse()?;
     let mut found = Vec::new();
     for webhook in webhooks.into_iter().filter(|webhook| webhook.format == name) {
         let options = if webhook.format_options.is_null() { "{}".into() } else { webhook.format_options.to_string() };
-        // A URL that this version does not know goes some way that it does not know either.
+        // A scheme that this version does not know is treated as HTTP.
         let transport_kind =
             DeliveryUrl::parse(&webhook.url).map_or(TransportKind::Http, |url| url.scheme().transport_kind());
         let mut seen = HashSet::new();
@@ -142,10 +142,10 @@ async fn deliveries(api: &Api, name: &str, last: usize) -> Result<Vec<Delivery>,
     Ok(found)
 }
 
-/// An event as the host has it; `None` when it is past its retention.
+/// Reads an event from the host; `None` if it is past its retention.
 async fn fetch(api: &Api, id: &str) -> Result<Option<Event>, Failure> {
     #[derive(Deserialize)]
-    struct Read<'a> {
+    struct StoredEvent<'a> {
         #[serde(borrow)]
         id: &'a RawValue,
         r#type: String,
@@ -156,15 +156,15 @@ async fn fetch(api: &Api, id: &str) -> Result<Option<Event>, Failure> {
         #[serde(borrow)]
         data: &'a RawValue,
     }
-    let answer = api.send(api.request(Method::GET, &format!("/events{}", segment(id)))).await;
-    let answer = answer.map_err(|error| api.unreachable(error))?;
-    if answer.status.as_u16() == 404 {
+    let response = api.send(api.request(Method::GET, &format!("/events{}", segment(id)))).await;
+    let response = response.map_err(|error| api.unreachable(error))?;
+    if response.status.as_u16() == 404 {
         return Ok(None);
     }
-    if !answer.status.is_success() {
-        return Err(answer.refusal());
+    if !response.status.is_success() {
+        return Err(response.rejection());
     }
-    let read: Read<'_> = answer.parse_borrowed()?;
+    let read: StoredEvent<'_> = response.parse_borrowed()?;
     let engagement = read.engagement.map(|engagement| format!(r#""engagement":{engagement},"#)).unwrap_or_default();
     let json = format!(
         r#"{{"type":"{}","id":{},"occurred_at":{},{engagement}"data":{}}}"#,
@@ -173,8 +173,8 @@ async fn fetch(api: &Api, id: &str) -> Result<Option<Event>, Failure> {
     parse_event("the host's event", &json).map(Some)
 }
 
-/// What the host makes of an event now.
-async fn live(
+/// The host's rendering of an event with its current formatter, or its error, as text.
+async fn render_on_host(
     api: &Api,
     name: &str,
     event: &Event,
@@ -182,41 +182,43 @@ async fn live(
     transport_kind: TransportKind,
 ) -> Result<String, Failure> {
     let body = format!(r#"{{"event":{},"options":{options},"transport":"{}"}}"#, event.json, transport_kind.name());
-    let answer = preview_of(api, name, body).await?;
-    match answer.status.as_u16() {
+    let response = preview_of(api, name, body).await?;
+    match response.status.as_u16() {
         200 => {
-            let live: Live = answer.parse()?;
-            let body = match (live.body, live.body_base64) {
+            let current: RenderCache = response.parse()?;
+            let body = match (current.body, current.body_base64) {
                 (Some(text), _) => text.into_bytes(),
                 (None, text) => {
                     use base64::Engine as _;
                     base64::engine::general_purpose::STANDARD.decode(text.unwrap_or_default()).unwrap_or_default()
                 }
             };
-            let headers = live.headers.into_iter().collect();
-            let payload = Payload { content_type: live.content_type, headers, body: body.into() };
+            let headers = current.headers.into_iter().collect();
+            let payload = Payload { content_type: current.content_type, headers, body: body.into() };
             Ok(preview::text(&Run { result: Ok(payload), ..Run::default() }))
         }
-        // It makes nothing of this event, in its own words.
-        422 => Ok(format!("error: {}\n", answer.detail())),
-        _ => Err(answer.refusal()),
+        // The formatter does not support the event; `detail` is its own message.
+        422 => Ok(format!("error: {}\n", response.detail())),
+        _ => Err(response.rejection()),
     }
 }
 
-async fn preview_of(api: &Api, name: &str, body: String) -> Result<super::client::Answer, Failure> {
+async fn preview_of(api: &Api, name: &str, body: String) -> Result<super::client::Response, Failure> {
     let path = format!("/formatters{}/preview", segment(name));
     let request = api.request(Method::POST, &path).header("content-type", "application/json").body(body);
     api.send(request).await.map_err(|error| api.unreachable(error))
 }
 
-/// What the host tells its formatters as its name.
+/// The host name that the host passes to its formatters.
 async fn host_name(api: &Api, name: &str) -> Result<String, Failure> {
     let sample = crate::samples::plain(crate::model::event::EventType::FindingAdded);
     let json = sample.map(|event| event.json).unwrap_or_default();
-    let answer = preview_of(api, name, format!(r#"{{"event":{json}}}"#)).await?;
-    if answer.status.as_u16() == 404 {
+    let response = preview_of(api, name, format!(r#"{{"event":{json}}}"#)).await?;
+    if response.status.as_u16() == 404 {
         let error = anyhow::anyhow!("the host has no formatter named {name}");
-        return Err(Failure::failed(error, "--format names the format whose deliveries are replayed"));
+        return Err(Failure::failed(error, "name the format whose deliveries are replayed with --format"));
     }
-    Ok(answer.parse::<Live>().map_or_else(|_| super::HOST_NAME.to_owned(), |live| live.context.host_name))
+    Ok(response
+        .parse::<RenderCache>()
+        .map_or_else(|_| super::HOST_NAME.to_owned(), |current| current.context.host_name))
 }

@@ -1,4 +1,4 @@
-//! The input of `send`: which events are in it, byte for byte, each with an id.
+//! Parses the input of `send` into events. Their text stays byte for byte, but for an id where there is none.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -7,16 +7,16 @@ use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-/// An event as it will be posted.
+/// An event to post.
 #[derive(Debug)]
 pub(crate) struct Event {
-    /// Where it begins in the input, from 1.
+    /// Line of the input that it begins on, from 1.
     pub(crate) line: usize,
-    /// Its text: as it came, but for an id that was put in front when it had none.
+    /// The text of the input, with an id inserted as the first member if it had none.
     pub(crate) json: String,
 }
 
-/// Where the input stops being events.
+/// The first error in the input.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum InputError {
     /// The text is not JSON.
@@ -24,31 +24,31 @@ pub(crate) enum InputError {
     Json {
         /// From 1.
         line: usize,
-        /// In bytes, from 1.
+        /// In bytes, from 1; 0 at the end of the input.
         column: usize,
-        /// What is wrong.
+        /// The parser's message.
         what: String,
     },
-    /// A value that cannot be an event.
+    /// A value that is not an object.
     #[error("line {line}: not a JSON object")]
     NotAnObject {
-        /// Where it begins, from 1.
+        /// Line that the value begins on, from 1.
         line: usize,
     },
     /// An object whose member names cannot be read.
     #[error("line {line}: {source}")]
     Members {
-        /// Where the object begins, from 1.
+        /// Line that the object begins on, from 1.
         line: usize,
-        /// What is wrong.
+        /// The parser's error.
         source: serde_json::Error,
     },
 }
 
-/// The events in a text: one object, an array of objects, or objects one after another.
+/// Parses the events in a text: one object, an array of objects, or a sequence of objects.
 ///
 /// # Errors
-/// At the first place that is not so; then nothing should be sent.
+/// The first error in the text; nothing must be sent then.
 pub(crate) fn parse(text: &str) -> Result<Vec<Event>, InputError> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut lines = Lines { text, offset: 0, line: 1 };
@@ -67,7 +67,7 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Event>, InputError> {
     Ok(events)
 }
 
-/// Counts lines up to slices of one text that are asked for in order.
+/// Line numbers of slices of one text, for slices in ascending order.
 struct Lines<'a> {
     text: &'a str,
     offset: usize,
@@ -92,7 +92,7 @@ fn event(json: &str, line: usize) -> Result<Event, InputError> {
     Ok(Event { line, json })
 }
 
-/// The object's text, with a new id as its first member unless it has one.
+/// The object's text, with a new id (UUIDv7) as its first member unless it has an id.
 pub(crate) fn with_id(object: &str) -> Result<String, serde_json::Error> {
     let members: HashMap<Cow<'_, str>, IgnoredAny> = serde_json::from_str(object)?;
     if members.contains_key("id") {
@@ -129,8 +129,8 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_is_named_by_its_line() {
-        for (text, told) in [
+    fn an_error_names_its_line() {
+        for (text, message) in [
             ("{}\n{\"a\":}\n", "line 2, column 6"),
             ("{}\n42\n", "line 2: not a JSON object"),
             ("[{},\n[]]", "line 2: not a JSON object"),
@@ -138,12 +138,12 @@ mod tests {
             ("{\"\\ud800\":1}", "line 1: "),
         ] {
             let error = parse(text).expect_err(text).to_string();
-            assert!(error.starts_with(told), "{text:?}: {error}");
+            assert!(error.starts_with(message), "{text:?}: {error}");
         }
     }
 
     #[test]
-    fn an_id_is_put_in_front_and_nothing_else_changes() {
+    fn an_id_is_inserted_and_nothing_else_changes() {
         let body = "{ \"type\" : \"x\", \"data\": {\"n\": 1.50E+400, \"id\": 7, \"s\": \"\\u00e9\u{e9}\"} }";
         let sent = with_id(body).expect("an object");
         let id = &sent[7..43];
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_that_is_there_stays() {
+    fn an_existing_id_stays() {
         for object in ["{\"id\":\"x\"}", "{\"type\":\"x\",\"\\u0069d\":null}"] {
             assert_eq!(with_id(object).expect("an object"), object);
         }

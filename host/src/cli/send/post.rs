@@ -1,4 +1,5 @@
-//! Posting: batches, patience with a host that is away or busy, and finding the events that are refused.
+//! Posts events in batches, retries while the host is down or overloaded (exponential backoff), and bisects a rejected
+//! batch down to the events that the host rejects.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -10,35 +11,37 @@ use serde::Deserialize;
 use tokio::time::Instant;
 
 use super::input::Event;
-use crate::cli::client::{Answer, Api};
+use crate::cli::client::{Api, Response};
 use crate::cli::failure::Failure;
 use crate::cli::terminal::note;
+use crate::model::retry::retry_after;
 
-/// Of one request; the host takes 1,000 unless it is told otherwise.
+/// Events per request; the host's default limit is 1,000.
 const BATCH_EVENTS: usize = 100;
-/// Of one request; the host takes 4 MiB unless it is told otherwise. A larger event goes alone.
+/// Bytes per request; the host's default limit is 4 MiB. A larger event is sent alone.
 const BATCH_BYTES: usize = 1024 * 1024;
+/// First pause of the exponential backoff; it doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// What became of the events.
+/// Totals of a run.
 #[derive(Default)]
 pub(super) struct Tally {
     pub(super) accepted: u64,
     pub(super) deliveries: u64,
     pub(super) derived: u64,
-    pub(super) refused: Vec<Refusal>,
+    pub(super) rejected: Vec<Rejection>,
 }
 
-/// An event that the host does not take.
-pub(super) struct Refusal {
-    /// Which of the events.
+/// An event that the host rejected.
+pub(super) struct Rejection {
+    /// Index into the events of the input.
     pub(super) index: usize,
-    /// Every field with what is wrong.
+    /// Every field error of the event, or the host's message.
     pub(super) reason: String,
 }
 
-/// What the host says about an accepted event.
+/// The host's response for an accepted event.
 #[derive(Deserialize)]
 struct Receipt {
     deliveries: u64,
@@ -46,60 +49,60 @@ struct Receipt {
 }
 
 impl Tally {
-    /// The summary for programs.
+    /// The totals as JSON, for `--json`.
     pub(super) fn to_json(&self, events: &[Event]) -> String {
-        let refused: Vec<_> = self
-            .refused
+        let rejected: Vec<_> = self
+            .rejected
             .iter()
-            .map(|refusal| serde_json::json!({ "line": events[refusal.index].line, "reason": refusal.reason }))
+            .map(|rejection| serde_json::json!({ "line": events[rejection.index].line, "reason": rejection.reason }))
             .collect();
         serde_json::json!({
             "accepted": self.accepted,
             "deliveries": self.deliveries,
             "derived": self.derived,
-            "refused": refused,
+            "refused": rejected,
         })
         .to_string()
     }
 }
 
-/// Posts to one host.
+/// Posts events to one host.
 pub(super) struct Poster<'a> {
     api: &'a Api,
-    patience: Duration,
+    retry_for: Duration,
     bar: ProgressBar,
     tally: Tally,
 }
 
 impl<'a> Poster<'a> {
-    /// `patience` is how long one request may be tried again.
-    pub(super) fn new(api: &'a Api, patience: Duration, bar: ProgressBar) -> Self {
-        Self { api, patience, bar, tally: Tally::default() }
+    /// `retry_for` limits the time over which one request is retried.
+    pub(super) fn new(api: &'a Api, retry_for: Duration, bar: ProgressBar) -> Self {
+        Self { api, retry_for, bar, tally: Tally::default() }
     }
 
     pub(super) fn into_tally(mut self) -> Tally {
-        self.tally.refused.sort_by_key(|refusal| refusal.index);
+        self.tally.rejected.sort_by_key(|rejection| rejection.index);
         self.tally
     }
 
-    /// Posts every event that the host takes, in order.
+    /// Posts the events in order and records the rejected ones.
     ///
     /// # Errors
-    /// When the host refuses the caller rather than an event, or is away for longer than the patience.
+    /// When the host rejects the caller rather than an event, or does not recover within `retry_for`.
     pub(super) async fn post_all(&mut self, events: &[Event]) -> Result<(), Failure> {
         for range in batches(events, BATCH_EVENTS, BATCH_BYTES) {
-            // What is left of the batch, the next group last.
+            // Groups of the batch still to be posted; the next one is last.
             let mut groups = vec![range.collect::<Vec<_>>()];
             while let Some(group) = groups.pop() {
-                let answer = self.post(&body(events, &group)).await?;
-                match judge(&answer, &group)? {
-                    Verdict::Taken(receipts) => self.count(&receipts),
-                    Verdict::Refused { refused, others } => {
-                        self.bar.inc(refused.len() as u64);
-                        self.tally.refused.extend(refused);
+                let response = self.post(&body(events, &group)).await?;
+                match classify(&response, &group)? {
+                    BatchResult::Accepted(receipts) => self.count(&receipts),
+                    BatchResult::Rejected { rejected, others } => {
+                        self.bar.inc(rejected.len() as u64);
+                        self.tally.rejected.extend(rejected);
                         groups.push(others);
                     }
-                    Verdict::Split([first, second]) => groups.extend([second, first]),
+                    BatchResult::Split([first, second]) => groups.extend([second, first]),
                 }
                 groups.retain(|group| !group.is_empty());
             }
@@ -114,31 +117,33 @@ impl<'a> Poster<'a> {
         self.tally.derived += receipts.iter().map(|receipt| receipt.derived.len() as u64).sum::<u64>();
     }
 
-    /// One request, again and again while the host is away or busy; harmless, since every event has its id.
-    async fn post(&self, body: &str) -> Result<Answer, Failure> {
+    /// Posts one request, with retries while the host is down or overloaded. Safe, because the ids make it idempotent.
+    async fn post(&self, body: &str) -> Result<Response, Failure> {
         let began = Instant::now();
         let mut pause = FIRST_PAUSE;
         loop {
             let request = self.api.request(Method::POST, "/events").header(header::CONTENT_TYPE, "application/json");
             let sent = self.api.send(request.body(body.to_owned())).await;
-            let asked = match &sent {
-                Ok(answer) if !is_later(answer.status) => return sent.map_err(|error| self.api.unreachable(error)),
-                Ok(answer) => retry_after(answer, SystemTime::now()),
+            let requested = match &sent {
+                Ok(response) if !is_retryable(response.status) => {
+                    return sent.map_err(|error| self.api.unreachable(error));
+                }
+                Ok(response) => requested_wait(response, SystemTime::now()),
                 Err(_) => None,
             };
-            let wait = asked.map_or(pause, |asked| asked.max(FIRST_PAUSE));
-            if began.elapsed() + wait > self.patience {
+            let wait = requested.map_or(pause, |requested| requested.max(FIRST_PAUSE));
+            if began.elapsed().saturating_add(wait) > self.retry_for {
                 return match sent {
-                    Ok(answer) => Err(answer.refusal()),
+                    Ok(response) => Err(response.rejection()),
                     Err(error) => Err(self.api.unreachable(error)),
                 };
             }
             if pause == FIRST_PAUSE {
                 let why = match &sent {
-                    Ok(answer) => format!("the host answered {}", answer.status),
-                    Err(_) => "the host does not answer".to_owned(),
+                    Ok(response) => format!("the host responded with {}", response.status),
+                    Err(_) => "the host does not respond".to_owned(),
                 };
-                self.bar.suspend(|| note(format_args!("{why}; trying again (--patience)")));
+                self.bar.suspend(|| note(format_args!("{why}; retrying for up to {:?} (--patience)", self.retry_for)));
             }
             tokio::time::sleep(wait).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
@@ -146,70 +151,71 @@ impl<'a> Poster<'a> {
     }
 }
 
-/// What to do after an answer.
-enum Verdict {
-    Taken(Vec<Receipt>),
-    Refused { refused: Vec<Refusal>, others: Vec<usize> },
+/// The result of posting a group of events.
+enum BatchResult {
+    /// Every event was accepted.
+    Accepted(Vec<Receipt>),
+    /// Some events were named as rejected; `others` are to be posted without them.
+    Rejected { rejected: Vec<Rejection>, others: Vec<usize> },
+    /// The group was rejected without naming an event: each half is to be posted by itself.
     Split([Vec<usize>; 2]),
 }
 
-/// Reads an answer to a group of events, whose indices are `group`.
-fn judge(answer: &Answer, group: &[usize]) -> Result<Verdict, Failure> {
-    if answer.status.is_success() {
-        return answer.parse().map(Verdict::Taken);
+/// Classifies the response to the events whose indices are `group`.
+fn classify(response: &Response, group: &[usize]) -> Result<BatchResult, Failure> {
+    if response.status.is_success() {
+        return response.parse().map(BatchResult::Accepted);
     }
-    // Only these speak of events; any other refusal would meet every group.
+    // Only these statuses concern the events; any other would be the same for every group.
     if !matches!(
-        answer.status,
+        response.status,
         StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE | StatusCode::UNPROCESSABLE_ENTITY
     ) {
-        return Err(answer.refusal());
+        return Err(response.rejection());
     }
     let mut faults = BTreeMap::<usize, Vec<String>>::new();
-    for fault in answer.problem().errors {
-        if let Some((place, pointer)) = place_in_batch(&fault.pointer).filter(|(place, _)| *place < group.len()) {
+    for fault in response.problem().errors {
+        if let Some((position, pointer)) = split_pointer(&fault.pointer).filter(|(position, _)| *position < group.len())
+        {
             let reason = if pointer.is_empty() { fault.detail } else { format!("{pointer}: {}", fault.detail) };
-            faults.entry(place).or_default().push(reason);
+            faults.entry(position).or_default().push(reason);
         }
     }
     if !faults.is_empty() {
-        let others = group.iter().enumerate().filter(|(place, _)| !faults.contains_key(place)).map(|(_, &index)| index);
+        let others =
+            group.iter().enumerate().filter(|(position, _)| !faults.contains_key(position)).map(|(_, &index)| index);
         let others = others.collect();
-        let refused =
-            faults.into_iter().map(|(place, reasons)| Refusal { index: group[place], reason: reasons.join("; ") });
-        return Ok(Verdict::Refused { refused: refused.collect(), others });
+        let rejected = faults
+            .into_iter()
+            .map(|(position, reasons)| Rejection { index: group[position], reason: reasons.join("; ") });
+        return Ok(BatchResult::Rejected { rejected: rejected.collect(), others });
     }
     match group {
         [index] => {
-            let refused = vec![Refusal { index: *index, reason: answer.describe_refusal() }];
-            Ok(Verdict::Refused { refused, others: Vec::new() })
+            let rejected = vec![Rejection { index: *index, reason: response.describe_rejection() }];
+            Ok(BatchResult::Rejected { rejected, others: Vec::new() })
         }
         _ => {
             let (first, second) = group.split_at(group.len() / 2);
-            Ok(Verdict::Split([first.to_vec(), second.to_vec()]))
+            Ok(BatchResult::Split([first.to_vec(), second.to_vec()]))
         }
     }
 }
 
-/// `/3/data/finding` is fault `/data/finding` of the event at place 3.
-fn place_in_batch(pointer: &str) -> Option<(usize, &str)> {
+/// Splits a pointer into the batch: `/3/data/finding` is `/data/finding` of the event at position 3.
+fn split_pointer(pointer: &str) -> Option<(usize, &str)> {
     let rest = pointer.strip_prefix('/')?;
     let end = rest.find('/').unwrap_or(rest.len());
     Some((rest[..end].parse().ok()?, &rest[end..]))
 }
 
-fn is_later(status: StatusCode) -> bool {
+fn is_retryable(status: StatusCode) -> bool {
     matches!(status.as_u16(), 429 | 502 | 503 | 504 | 507)
 }
 
-/// How long the host asks to wait: seconds or a date (RFC 9110, section 10.2.3).
-fn retry_after(answer: &Answer, now: SystemTime) -> Option<Duration> {
-    let value = answer.headers.get(header::RETRY_AFTER)?.to_str().ok()?;
-    if let Ok(seconds) = value.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let until = httpdate::parse_http_date(value).ok()?;
-    Some(until.duration_since(now).unwrap_or_default())
+/// The wait that the host asks for in `Retry-After`.
+fn requested_wait(response: &Response, now: SystemTime) -> Option<Duration> {
+    retry_after(response.headers.get(header::RETRY_AFTER)?.to_str().ok()?, now)
 }
 
 fn body(events: &[Event], group: &[usize]) -> String {
@@ -217,8 +223,8 @@ fn body(events: &[Event], group: &[usize]) -> String {
     format!("[{}]", texts.join(","))
 }
 
-/// Cuts the events into runs of at most so many events and so many bytes, in order; one event alone may
-/// be larger.
+/// Splits the events into consecutive batches of at most `most_events` and `most_bytes`; a batch of one event
+/// may be larger.
 fn batches(events: &[Event], most_events: usize, most_bytes: usize) -> Vec<Range<usize>> {
     let mut batches = Vec::new();
     let (mut start, mut bytes) = (0, 0);
@@ -240,16 +246,16 @@ fn batches(events: &[Event], most_events: usize, most_bytes: usize) -> Vec<Range
 mod tests {
     use super::*;
 
-    fn answer(status: u16, body: &str, retry_after: Option<&'static str>) -> Answer {
+    fn response(status: u16, body: &str, retry_after: Option<&'static str>) -> Response {
         let mut headers = header::HeaderMap::new();
         if let Some(value) = retry_after {
             headers.insert(header::RETRY_AFTER, header::HeaderValue::from_static(value));
         }
-        Answer { status: StatusCode::from_u16(status).expect("a status"), headers, body: body.to_owned() }
+        Response { status: StatusCode::from_u16(status).expect("a status"), headers, body: body.to_owned() }
     }
 
     #[test]
-    fn batches_keep_to_both_limits() {
+    fn batches_respect_both_limits() {
         let events = |sizes: &[usize]| -> Vec<Event> {
             sizes.iter().map(|&size| Event { line: 1, json: "x".repeat(size) }).collect()
         };
@@ -261,39 +267,42 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_takes_out_the_named_events_and_keeps_the_others() {
+    fn a_rejection_removes_the_named_events_and_keeps_the_others() {
         let body = r#"{"errors":[{"pointer":"/1/type","detail":"unknown"},{"pointer":"/1/data","detail":"missing"},{"pointer":"/2","detail":"odd"}]}"#;
-        let Ok(Verdict::Refused { refused, others }) = judge(&answer(422, body, None), &[10, 11, 12, 13]) else {
-            panic!("events 11 and 12 are refused");
+        let Ok(BatchResult::Rejected { rejected, others }) = classify(&response(422, body, None), &[10, 11, 12, 13])
+        else {
+            panic!("events 11 and 12 are rejected");
         };
-        let refused: Vec<_> = refused.iter().map(|refusal| (refusal.index, refusal.reason.as_str())).collect();
-        assert_eq!(refused, [(11, "/type: unknown; /data: missing"), (12, "odd")]);
+        let rejected: Vec<_> = rejected.iter().map(|rejection| (rejection.index, rejection.reason.as_str())).collect();
+        assert_eq!(rejected, [(11, "/type: unknown; /data: missing"), (12, "odd")]);
         assert_eq!(others, [10, 13]);
     }
 
     #[test]
-    fn a_refusal_without_a_place_is_narrowed_down() {
+    fn a_rejection_that_names_no_event_is_bisected() {
         for status in [400, 413, 422] {
-            let Ok(Verdict::Split(halves)) = judge(&answer(status, "{}", None), &[4, 5, 6]) else { panic!("{status}") };
+            let Ok(BatchResult::Split(halves)) = classify(&response(status, "{}", None), &[4, 5, 6]) else {
+                panic!("{status}")
+            };
             assert_eq!(halves, [vec![4], vec![5, 6]]);
-            let Ok(Verdict::Refused { refused, others }) = judge(&answer(status, "{}", None), &[4]) else {
+            let Ok(BatchResult::Rejected { rejected, others }) = classify(&response(status, "{}", None), &[4]) else {
                 panic!("{status}");
             };
-            assert!(refused[0].index == 4 && others.is_empty());
+            assert!(rejected[0].index == 4 && others.is_empty());
         }
     }
 
     #[test]
-    fn a_refused_caller_ends_it() {
+    fn a_rejected_caller_ends_the_run() {
         for status in [401, 403, 404, 409, 500] {
-            assert!(judge(&answer(status, "", None), &[1, 2]).is_err(), "{status}");
+            assert!(classify(&response(status, "", None), &[1, 2]).is_err(), "{status}");
         }
     }
 
     #[test]
     fn retry_after_is_seconds_or_a_date() {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_770);
-        let wait = |value| retry_after(&answer(503, "", Some(value)), now);
+        let wait = |value| requested_wait(&response(503, "", Some(value)), now);
         assert_eq!(wait("7"), Some(Duration::from_secs(7)));
         assert_eq!(wait("Sun, 06 Nov 1994 08:49:37 GMT"), Some(Duration::from_secs(7)));
         assert_eq!(wait("Sun, 06 Nov 1994 08:00:00 GMT"), Some(Duration::ZERO));

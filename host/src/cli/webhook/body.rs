@@ -1,4 +1,4 @@
-//! From flags to the body of a POST or PUT: only what was named is in it. The host judges the values.
+//! Builds the body of a POST or PUT from flags: only fields that were named are in it. The host validates the values.
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -11,14 +11,14 @@ pub(in crate::cli) struct Fields {
     /// Name for people, 1 to 200 characters
     #[arg(long)]
     name: Option<String>,
-    /// Where deliveries go: https://, http://; for formats that make lines syslog+tls://, syslog+tcp://,
-    /// syslog+udp:// and host:port
+    /// Destination of deliveries: https:// or http://; for formats of the kind `line` also syslog+tls://, syslog+tcp://
+    /// or syslog+udp:// with host:port
     #[arg(long)]
     url: Option<String>,
-    /// Signing secret, 1 to 256 characters; after whsec_ base64 (write-only) [default: unsigned]
+    /// Signing secret, 1 to 256 characters; base64 if it begins with whsec_ (write-only) [default: unsigned]
     #[arg(long)]
     secret: Option<String>,
-    /// Event type to deliver, repeatable; '*' is all of them [default: finding_added, phase_changed,
+    /// Event type to deliver, repeatable; '*' for all [default: finding_added, phase_changed,
     /// engagement_completed]
     #[arg(long, value_name = "TYPE")]
     event_type: Vec<String>,
@@ -26,11 +26,11 @@ pub(in crate::cli) struct Fields {
     #[arg(long, value_name = "NAME")]
     format: Option<String>,
     /// The formatter's options, a JSON object [default: {}]
-    #[arg(long, value_name = "JSON", value_parser = options)]
+    #[arg(long, value_name = "JSON", value_parser = parse_options)]
     options: Option<Value>,
     /// Header to send with each delivery, as in 'Authorization: Bearer abc', repeatable (write-only; an
     /// update replaces all of them)
-    #[arg(long, value_name = "NAME: VALUE", value_parser = header)]
+    #[arg(long, value_name = "NAME: VALUE", value_parser = parse_header)]
     header: Vec<(String, String)>,
     /// Only findings of this severity or worse: info, low, medium, high, critical; events without one pass
     #[arg(long, value_name = "SEVERITY")]
@@ -38,14 +38,14 @@ pub(in crate::cli) struct Fields {
     /// Only events of this engagement, repeatable
     #[arg(long, value_name = "ID")]
     engagement_id: Vec<String>,
-    /// At most so many attempts in so many seconds, as in 1/1 [default: no limit]
-    #[arg(long, value_name = "COUNT/SECONDS", value_parser = pair)]
+    /// At most COUNT attempts in SECONDS, as in 1/1 [default: no limit]
+    #[arg(long, value_name = "COUNT/SECONDS", value_parser = parse_pair)]
     rate_limit: Option<(u32, u32)>,
-    /// Up to so many events in one request, which waits so long for them, as in 100/500 [default: one each]
-    #[arg(long, value_name = "EVENTS/MS", value_parser = pair)]
+    /// Up to EVENTS in one request, collected for at most MS milliseconds, as in 100/500 [default: one each]
+    #[arg(long, value_name = "EVENTS/MS", value_parser = parse_pair)]
     batch: Option<(u32, u32)>,
-    /// CA bundle that vouches for the destination, by its name in the server's --tls-ca (an update replaces it
-    /// and the client certificate) [default: the system's]
+    /// CA bundle to verify the destination with, by its name in the server's --tls-ca (an update replaces both it and
+    /// the client certificate) [default: the system's]
     #[arg(long, value_name = "NAME")]
     tls_ca: Option<String>,
     /// Client certificate, by its name in the server's --tls-client-cert
@@ -54,15 +54,15 @@ pub(in crate::cli) struct Fields {
     /// Retries after the first attempt, 0 to 10 [default: 3]
     #[arg(long, value_name = "COUNT")]
     retry_count: Option<i64>,
-    /// Time of a whole attempt, 1000 to 30000 milliseconds [default: 5000]
+    /// Time limit of a whole attempt, 1000 to 30000 milliseconds [default: 5000]
     #[arg(long, value_name = "MS")]
     timeout_ms: Option<i64>,
-    /// Switch it off: nothing is queued for it
+    /// Disable the webhook: no events are queued for it
     #[arg(long)]
     inactive: bool,
 }
 
-/// What an update can do beside setting fields.
+/// Changes of an update that no field expresses.
 #[derive(clap::Args, Default)]
 pub(in crate::cli) struct Changes {
     /// Remove the signing secret: deliveries go unsigned
@@ -80,37 +80,37 @@ pub(in crate::cli) struct Changes {
     /// Send each event in a request of its own
     #[arg(long, conflicts_with = "batch")]
     no_batch: bool,
-    /// Trust the system's CAs and show no client certificate
+    /// Trust the system's CAs and present no client certificate
     #[arg(long, conflicts_with_all = ["tls_ca", "tls_client_cert"])]
     no_tls: bool,
-    /// Switch it on, failure count to 0; what was held stays held
+    /// Enable the webhook and reset its failure count; held deliveries stay held
     #[arg(long, conflicts_with = "inactive")]
     active: bool,
 }
 
-/// A webhook, as far as its filter goes.
+/// The filter of a webhook as the host shows it.
 #[derive(Deserialize)]
-pub(super) struct Filtered {
+pub(super) struct CurrentFilter {
     pub(super) filter: Option<Map<String, Value>>,
 }
 
-fn options(text: &str) -> Result<Value, String> {
+fn parse_options(text: &str) -> Result<Value, String> {
     let value = serde_json::from_str(text).map_err(|error| format!("not JSON: {error}"))?;
     if matches!(value, Value::Object(_)) { Ok(value) } else { Err("expected a JSON object".to_owned()) }
 }
 
-fn header(text: &str) -> Result<(String, String), String> {
+fn parse_header(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once(':').ok_or_else(|| "expected 'Name: value'".to_owned())?;
     Ok((name.trim().to_owned(), value.trim().to_owned()))
 }
 
-fn pair(text: &str) -> Result<(u32, u32), String> {
+fn parse_pair(text: &str) -> Result<(u32, u32), String> {
     let numbers = text.split_once('/').and_then(|(a, b)| Some((a.trim().parse().ok()?, b.trim().parse().ok()?)));
     numbers.ok_or_else(|| "expected two whole numbers, as in 1/1".to_owned())
 }
 
 impl Fields {
-    /// Name and URL have no default.
+    /// Checks for the fields that have no default: name and URL.
     pub(super) fn require_for_create(&self) -> Result<(), Failure> {
         let missing: Vec<_> =
             [("--name", &self.name), ("--url", &self.url)].into_iter().filter(|(_, value)| value.is_none()).collect();
@@ -118,16 +118,16 @@ impl Fields {
             return Ok(());
         }
         let flags: Vec<_> = missing.into_iter().map(|(flag, _)| flag).collect();
-        let error = anyhow::anyhow!("{} missing", flags.join(" and "));
-        Err(Failure::usage(error, "heraldry webhook create --name ops --url http://127.0.0.1:9000/"))
+        let error = anyhow::anyhow!("a new webhook needs {}", flags.join(" and "));
+        Err(Failure::usage(error, "add it, as in: heraldry webhook create --name ops --url http://127.0.0.1:9000/"))
     }
 
-    /// Whether one half of the filter was named and the other was not.
-    pub(super) fn part_of_filter(&self) -> bool {
+    /// True if only one of the filter's two fields was named.
+    pub(super) fn sets_part_of_filter(&self) -> bool {
         self.min_severity.is_some() == self.engagement_id.is_empty()
     }
 
-    /// The named fields; those of the filter over what `filter` has.
+    /// The named fields as JSON; those of the filter are merged into `filter`.
     pub(super) fn to_json(&self, filter: Option<Map<String, Value>>) -> Result<Map<String, Value>, Failure> {
         let mut object = Map::new();
         let mut set = |name: &str, value: Option<Value>| {
@@ -176,14 +176,14 @@ impl Fields {
         if !self.engagement_id.is_empty() {
             filter.insert("engagement_ids".to_owned(), self.engagement_id.clone().into());
         }
-        // What the host shows as null it does not take as null.
+        // The host shows an absent member as null, but does not accept null.
         filter.retain(|_, value| !value.is_null());
         Some(Value::Object(filter))
     }
 }
 
 impl Changes {
-    /// Adds the changes to a body.
+    /// Adds the changes to the body.
     pub(super) fn apply(&self, object: &mut Map<String, Value>) {
         for (named, field, value) in [
             (self.no_secret, "secret", Value::Null),
@@ -206,14 +206,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_is_named_is_sent() {
+    fn only_named_fields_are_sent() {
         let none = Fields::default().to_json(None).expect("no fault");
         assert!(none.is_empty());
         let fields = Fields {
             event_type: vec!["*".to_owned()],
-            header: vec![header("Authorization: Bearer a:b").expect("a header")],
-            rate_limit: Some(pair("1/60").expect("a rate")),
-            batch: Some(pair("100/500").expect("a batch")),
+            header: vec![parse_header("Authorization: Bearer a:b").expect("a header")],
+            rate_limit: Some(parse_pair("1/60").expect("a rate")),
+            batch: Some(parse_pair("100/500").expect("a batch")),
             tls_ca: Some("corp".to_owned()),
             retry_count: Some(0),
             inactive: true,
@@ -229,21 +229,21 @@ mod tests {
     }
 
     #[test]
-    fn half_a_filter_keeps_the_other_half() {
+    fn a_named_filter_field_keeps_the_other_one() {
         let fields = Fields { min_severity: Some("high".to_owned()), ..Fields::default() };
-        assert!(fields.part_of_filter());
+        assert!(fields.sets_part_of_filter());
         let now = json!({"min_severity": null, "engagement_ids": ["e-1"]});
         let body = fields.to_json(now.as_object().cloned()).expect("no fault");
         assert_eq!(body["filter"], json!({"min_severity": "high", "engagement_ids": ["e-1"]}));
     }
 
     #[test]
-    fn a_header_comes_once() {
+    fn a_repeated_header_is_rejected() {
         let twice = Fields { header: vec![("A".into(), "1".into()), ("a".into(), "2".into())], ..Fields::default() };
         assert!(twice.to_json(None).is_err());
-        assert!(header("no colon").is_err());
-        assert!(["1", "1/", "/1", "a/1", "1/-1"].iter().all(|text| pair(text).is_err()));
-        assert!(options("[]").is_err() && options("{").is_err() && options("{}").is_ok());
+        assert!(parse_header("no colon").is_err());
+        assert!(["1", "1/", "/1", "a/1", "1/-1"].iter().all(|text| parse_pair(text).is_err()));
+        assert!(parse_options("[]").is_err() && parse_options("{").is_err() && parse_options("{}").is_ok());
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! `heraldry webhook`: where events go.
+//! `heraldry webhook`: manages webhooks.
 
 use clap::Subcommand;
 use reqwest::{Method, header};
@@ -21,18 +21,18 @@ Examples:
   heraldry webhook create --name syslog --url syslog+tls://siem.example:6514 --event-type '*' \\
       --format syslog --tls-ca corp --batch 100/500
 
-`curl $HERALDRY_URL/api/v1/formatters` (with a token) lists the formats there are.";
+`GET /api/v1/formatters` lists the available formats.";
 
 const UPDATE_HELP: &str = "\
-What is not named stays as it is.
+Fields that are not named stay unchanged.
 
 Examples:
-  heraldry webhook update ID --active                  switch on again, failure count to 0
+  heraldry webhook update ID --active                  enable again, reset the failure count
   heraldry webhook update ID --timeout-ms 10000 --no-secret";
 
 #[derive(Subcommand)]
 pub(super) enum Command {
-    /// Make a webhook
+    /// Create a webhook
     #[command(after_help = CREATE_HELP)]
     Create {
         #[command(flatten)]
@@ -40,7 +40,7 @@ pub(super) enum Command {
         #[command(flatten)]
         client: ClientArgs,
     },
-    /// List webhooks, newest first; inactive ones in red with the reason
+    /// List webhooks, newest first; inactive ones in red, with the reason
     List {
         #[command(flatten)]
         client: ClientArgs,
@@ -52,7 +52,7 @@ pub(super) enum Command {
         #[command(flatten)]
         client: ClientArgs,
     },
-    /// Change what is named, leave the rest
+    /// Change the named fields of a webhook
     #[command(after_help = UPDATE_HELP)]
     Update {
         /// The webhook's id, as `list` shows it
@@ -64,34 +64,34 @@ pub(super) enum Command {
         #[command(flatten)]
         client: ClientArgs,
     },
-    /// Delete a webhook with its history; what waits is cancelled
+    /// Delete a webhook with its history; pending deliveries are cancelled
     Delete {
         /// The webhook's id, as `list` shows it
         id: String,
         #[command(flatten)]
         client: ClientArgs,
     },
-    /// Deliver a sample event now and show the outcome; exit code 1 when it was not taken
+    /// Deliver a sample event now and show the result; exit code 1 if the delivery fails
     Test {
         /// The webhook's id, as `list` shows it
         id: String,
         #[command(flatten)]
         client: ClientArgs,
     },
-    /// Show attempts, newest first
+    /// Show delivery attempts, newest first
     Deliveries {
         /// The webhook's id, as `list` shows it
         id: String,
-        /// How many, 1 to 200 [default: 50]
+        /// Number of attempts, 1 to 200 [default: 50]
         #[arg(long, value_name = "COUNT")]
         limit: Option<String>,
-        /// Only attempts before this one's id: the next page
+        /// Only attempts older than this attempt id (the next page)
         #[arg(long, value_name = "ATTEMPT")]
         before: Option<String>,
-        /// Only those that were taken (true) or were not (false)
+        /// Only successful (true) or failed (false) attempts
         #[arg(long, value_name = "BOOL")]
         success: Option<bool>,
-        /// Only those of this event type
+        /// Only attempts of this event type
         #[arg(long, value_name = "TYPE")]
         event_type: Option<String>,
         #[command(flatten)]
@@ -105,8 +105,8 @@ pub(super) async fn run(command: &Command) -> Result<(), Failure> {
         Command::Create { fields, client } => create(fields, client).await,
         Command::List { client } => list(client).await,
         Command::Get { id, client } => {
-            let answer = Api::new(client)?.get(&path(id)).await?;
-            if client.json { line(escape_json(&answer.body)) } else { show::webhook(&answer.parse()?) }
+            let response = Api::new(client)?.get(&path(id)).await?;
+            if client.json { line(escape_json(&response.body)) } else { show::webhook(&response.parse()?) }
         }
         Command::Update { id, fields, changes, client } => update(id, fields, changes, client).await,
         Command::Delete { id, client } => {
@@ -135,70 +135,70 @@ fn path(id: &str) -> String {
 async fn create(fields: &Fields, client: &ClientArgs) -> Result<(), Failure> {
     fields.require_for_create()?;
     let body = serde_json::Value::Object(fields.to_json(None)?).to_string();
-    let answer = Api::new(client)?.send_json(Method::POST, "/webhooks", body).await?;
+    let response = Api::new(client)?.send_json(Method::POST, "/webhooks", body).await?;
     if client.json {
-        return line(escape_json(&answer.body));
+        return line(escape_json(&response.body));
     }
-    let webhook: show::Webhook = answer.parse()?;
-    note(format_args!("made a webhook; `heraldry webhook test {}` tries it", escape(&webhook.id)));
+    let webhook: show::Webhook = response.parse()?;
+    note(format_args!("created the webhook; test it with `heraldry webhook test {}`", escape(&webhook.id)));
     show::webhook(&webhook)
 }
 
 async fn list(client: &ClientArgs) -> Result<(), Failure> {
-    let answer = Api::new(client)?.get("/webhooks").await?;
-    if client.json { line(escape_json(&answer.body)) } else { show::webhooks(&answer.parse::<Vec<_>>()?) }
+    let response = Api::new(client)?.get("/webhooks").await?;
+    if client.json { line(escape_json(&response.body)) } else { show::webhooks(&response.parse::<Vec<_>>()?) }
 }
 
 async fn update(id: &str, fields: &Fields, changes: &body::Changes, client: &ClientArgs) -> Result<(), Failure> {
     let api = Api::new(client)?;
     let mut etag = None;
     let mut filter = None;
-    if fields.part_of_filter() && !changes.no_filter {
-        // The host replaces the filter as a whole: the other half is read first and sent back, unless
-        // somebody was faster (412).
-        let now = api.get(&path(id)).await?;
-        etag = now.headers.get(header::ETAG).cloned();
-        filter = now.parse::<body::Filtered>()?.filter;
+    if fields.sets_part_of_filter() && !changes.no_filter {
+        // The host replaces the filter as a whole, so the other field is read first and sent back. If-Match makes a
+        // concurrent change fail with 412 instead of being overwritten.
+        let current = api.get(&path(id)).await?;
+        etag = current.headers.get(header::ETAG).cloned();
+        filter = current.parse::<body::CurrentFilter>()?.filter;
     }
     let mut object = fields.to_json(filter)?;
     changes.apply(&mut object);
     if object.is_empty() {
-        let error = anyhow::anyhow!("nothing to change was named");
-        return Err(Failure::usage(error, "`heraldry webhook update --help` lists the fields"));
+        let error = anyhow::anyhow!("the update names no field to change");
+        return Err(Failure::usage(error, "see `heraldry webhook update --help` for the fields"));
     }
     let mut request = api.request(Method::PUT, &path(id)).header(header::CONTENT_TYPE, "application/json");
     if let Some(etag) = etag {
         request = request.header(header::IF_MATCH, etag);
     }
-    let answer = api.call(request.body(serde_json::Value::Object(object).to_string())).await?;
-    if client.json { line(escape_json(&answer.body)) } else { show::webhook(&answer.parse()?) }
+    let response = api.call(request.body(serde_json::Value::Object(object).to_string())).await?;
+    if client.json { line(escape_json(&response.body)) } else { show::webhook(&response.parse()?) }
 }
 
 async fn test(id: &str, client: &ClientArgs) -> Result<(), Failure> {
     let api = Api::new(client)?;
-    let answer = api.call(api.request(Method::POST, &format!("{}/test", path(id)))).await?;
-    let attempt: show::Attempt = answer.parse()?;
+    let response = api.call(api.request(Method::POST, &format!("{}/test", path(id)))).await?;
+    let attempt: show::Attempt = response.parse()?;
     if client.json {
-        line(escape_json(&answer.body))?;
+        line(escape_json(&response.body))?;
     } else {
         show::attempt(&attempt)?;
     }
-    if attempt.success { Ok(()) } else { Err(Failure::already_said()) }
+    if attempt.success { Ok(()) } else { Err(Failure::already_printed()) }
 }
 
 async fn deliveries(id: &str, query: &[(&str, Option<String>)], client: &ClientArgs) -> Result<(), Failure> {
     let api = Api::new(client)?;
     let given: Vec<_> = query.iter().filter_map(|(name, value)| value.as_deref().map(|value| (*name, value))).collect();
-    let answer = api.call(api.request(Method::GET, &format!("{}/deliveries", path(id))).query(&given)).await?;
+    let response = api.call(api.request(Method::GET, &format!("{}/deliveries", path(id))).query(&given)).await?;
     let more =
-        answer.headers.get(header::LINK).is_some_and(|link| link.to_str().is_ok_and(|link| link.contains("next")));
+        response.headers.get(header::LINK).is_some_and(|link| link.to_str().is_ok_and(|link| link.contains("next")));
     if client.json {
-        return line(escape_json(&answer.body));
+        return line(escape_json(&response.body));
     }
-    let attempts: Vec<show::Attempt> = answer.parse()?;
+    let attempts: Vec<show::Attempt> = response.parse()?;
     show::attempts(&attempts)?;
     if let Some(last) = attempts.last().filter(|_| more) {
-        note(format_args!("\nmore: heraldry webhook deliveries {} --before {}", escape(id), escape(&last.id)));
+        note(format_args!("\nnext page: heraldry webhook deliveries {} --before {}", escape(id), escape(&last.id)));
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Webhooks and attempts as people read them. A pentester's token sees fewer fields: those are left out.
+//! Webhooks and attempts as text. Fields that the caller's role does not see are left out.
 
 use anstyle::Style;
 use serde::Deserialize;
@@ -7,12 +7,12 @@ use serde_json::Value;
 use crate::cli::failure::Failure;
 use crate::cli::terminal::{self, BAD, GOOD, cut, escape, line};
 
-/// Longest cells of a table, in characters; `get` and `--json` show all.
+/// Longest cells of a table, in characters; `get` and `--json` show the whole text.
 const NAME_WIDTH: usize = 24;
 const URL_WIDTH: usize = 44;
 const ERROR_WIDTH: usize = 100;
 
-/// A webhook as the host shows it.
+/// A webhook in the API's response.
 #[derive(Deserialize)]
 pub(super) struct Webhook {
     pub(super) id: String,
@@ -38,7 +38,7 @@ pub(super) struct Webhook {
     updated_at: Option<String>,
 }
 
-/// An attempt as the host shows it.
+/// An attempt in the API's response.
 #[derive(Deserialize)]
 pub(crate) struct Attempt {
     pub(crate) id: String,
@@ -63,7 +63,7 @@ impl Webhook {
             (false, Some(reason), _) => format!("inactive: {reason}"),
             (false, None, _) => "inactive".to_owned(),
             (true, _, 0) => "active".to_owned(),
-            (true, _, count) => format!("active, {count} failed in a row"),
+            (true, _, count) => format!("active, {count} consecutive failures"),
         }
     }
 
@@ -72,7 +72,7 @@ impl Webhook {
     }
 }
 
-/// A table of webhooks, the inactive in red.
+/// Prints a table of webhooks, inactive ones in red.
 pub(super) fn webhooks(webhooks: &[Webhook]) -> Result<(), Failure> {
     let rows: Vec<_> = webhooks
         .iter()
@@ -96,7 +96,7 @@ pub(super) fn webhooks(webhooks: &[Webhook]) -> Result<(), Failure> {
     terminal::table(&["ID", "NAME", "FORMAT", "EVENTS", "URL", "STATE"], &rows)
 }
 
-/// Everything about one webhook.
+/// Prints all fields of one webhook.
 pub(super) fn webhook(webhook: &Webhook) -> Result<(), Failure> {
     let list = |items: &[String]| if items.is_empty() { "none".to_owned() } else { items.join(", ") };
     let number = |value: Option<i64>, unit: &str| value.map(|value| format!("{value}{unit}"));
@@ -118,7 +118,7 @@ pub(super) fn webhook(webhook: &Webhook) -> Result<(), Failure> {
         ("tls", webhook.tls.as_ref().map(ToString::to_string)),
         ("retries", number(webhook.retry_count, "")),
         ("timeout", number(webhook.timeout_ms, " ms")),
-        ("failures in a row", webhook.failure_count.map(|count| count.to_string())),
+        ("consecutive failures", webhook.failure_count.map(|count| count.to_string())),
         ("last success", full.then(|| time(&webhook.last_success_at))),
         ("last failure", full.then(|| time(&webhook.last_failure_at))),
         ("created", Some(webhook.created_at.clone())),
@@ -128,7 +128,7 @@ pub(super) fn webhook(webhook: &Webhook) -> Result<(), Failure> {
     terminal::facts(&known)
 }
 
-/// A table of attempts, the failed in red.
+/// Prints a table of attempts, failed ones in red.
 pub(super) fn attempts(attempts: &[Attempt]) -> Result<(), Failure> {
     let rows: Vec<_> = attempts
         .iter()
@@ -151,7 +151,7 @@ pub(super) fn attempts(attempts: &[Attempt]) -> Result<(), Failure> {
     terminal::table(&["TIME", "EVENT TYPE", "ATTEMPT", "STATUS", "TOOK", "OUTCOME"], &rows)
 }
 
-/// Everything about one attempt.
+/// Prints all fields of one attempt.
 pub(super) fn attempt(attempt: &Attempt) -> Result<(), Failure> {
     let (style, outcome) = match (&attempt.error, attempt.success) {
         (_, true) => (GOOD, "delivered".to_owned()),
@@ -164,7 +164,7 @@ pub(super) fn attempt(attempt: &Attempt) -> Result<(), Failure> {
         ("status", attempt.status_code.map(|code| code.to_string())),
         ("took", Some(format!("{} ms", attempt.duration_ms))),
         ("note", attempt.note.clone()),
-        ("answer", attempt.response_excerpt.clone().filter(|excerpt| !excerpt.is_empty())),
+        ("response", attempt.response_excerpt.clone().filter(|excerpt| !excerpt.is_empty())),
         ("delivery", Some(attempt.delivery_id.clone())),
         ("next attempt", attempt.next_attempt_at.clone()),
     ];

@@ -3,16 +3,18 @@
 mod derive;
 pub mod input;
 
-use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::id::EventId;
 use super::time::Timestamp;
 
 macro_rules! event_types {
-    ($($variant:ident = $name:literal, $group:literal, $when:literal;)*) => {
-        /// What may happen.
-        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
-        #[serde(rename_all = "snake_case")]
+    ($($code:literal $variant:ident = $name:literal, $group:literal, $when:literal;)*) => {
+        /// An event's type. The store writes its code, JSON its name.
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
         pub enum EventType {
             $(#[doc = $when] $variant,)*
         }
@@ -40,21 +42,55 @@ macro_rules! event_types {
             pub fn from_name(name: &str) -> Option<Self> {
                 match name { $($name => Some(Self::$variant),)* _ => None }
             }
+
+            /// The type's number in stored events.
+            pub fn code(self) -> u32 {
+                match self { $(Self::$variant => $code),* }
+            }
+
+            /// The type of this number in stored events.
+            pub fn from_code(code: u32) -> Option<Self> {
+                match code { $($code => Some(Self::$variant),)* _ => None }
+            }
         }
     };
 }
 
+// Code, variant, name, member of `data`, description. Codes and names are on disks: a code is never changed and never
+// used again. The order of the lines is the catalogue's and free to change.
 event_types! {
-    FindingAdded = "finding_added", "finding", "A new finding is discovered.";
-    FindingVerified = "finding_verified", "finding", "A finding is verified with a working proof of concept.";
-    PhaseChanged = "phase_changed", "phase", "A testing phase starts or completes.";
-    EngagementCompleted = "engagement_completed", "summary", "The full engagement finishes.";
-    EngagementSigned = "engagement_signed", "authorization", "The client signs the authorization.";
-    CriticalFinding = "critical_finding", "finding", "A finding with critical severity is added.";
-    RetestCompleted = "retest_completed", "retest", "A retest cycle completes.";
-    ReportReady = "report_ready", "report", "A report is generated and available for download.";
-    SurfaceChanged = "surface_changed", "surface", "Surface drift detection detects a change.";
-    MonitorAlert = "monitor_alert", "monitor", "Continuous monitoring triggers an alert.";
+    0 FindingAdded = "finding_added", "finding", "A new finding is discovered.";
+    1 FindingVerified = "finding_verified", "finding", "A finding is verified with a working proof of concept.";
+    2 PhaseChanged = "phase_changed", "phase", "A testing phase starts or completes.";
+    3 EngagementCompleted = "engagement_completed", "summary", "The full engagement finishes.";
+    4 EngagementSigned = "engagement_signed", "authorization", "The client signs the authorization.";
+    5 CriticalFinding = "critical_finding", "finding", "A finding with critical severity is added.";
+    6 RetestCompleted = "retest_completed", "retest", "A retest cycle completes.";
+    7 ReportReady = "report_ready", "report", "A report is generated and available for download.";
+    8 SurfaceChanged = "surface_changed", "surface", "Surface drift detection detects a change.";
+    9 MonitorAlert = "monitor_alert", "monitor", "Continuous monitoring triggers an alert.";
+}
+
+/// The name where a person reads it (JSON), the code in the store's compact encoding.
+impl Serialize for EventType {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if serializer.is_human_readable() {
+            serializer.serialize_str(self.as_str())
+        } else {
+            serializer.serialize_u32(self.code())
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for EventType {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let known = if deserializer.is_human_readable() {
+            Self::from_name(&Cow::<'de, str>::deserialize(deserializer)?)
+        } else {
+            Self::from_code(u32::deserialize(deserializer)?)
+        };
+        known.ok_or_else(|| D::Error::custom("an unknown event type"))
+    }
 }
 
 /// How bad a finding or an alert is, least first.
@@ -128,4 +164,42 @@ pub struct Event {
     pub caused_by: Option<EventId>,
     /// The event's JSON object, byte for byte as it came in; the host's own text in a derived event.
     pub json: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_and_names_are_those_on_existing_disks() {
+        let pinned = [
+            (EventType::FindingAdded, 0, "finding_added"),
+            (EventType::FindingVerified, 1, "finding_verified"),
+            (EventType::PhaseChanged, 2, "phase_changed"),
+            (EventType::EngagementCompleted, 3, "engagement_completed"),
+            (EventType::EngagementSigned, 4, "engagement_signed"),
+            (EventType::CriticalFinding, 5, "critical_finding"),
+            (EventType::RetestCompleted, 6, "retest_completed"),
+            (EventType::ReportReady, 7, "report_ready"),
+            (EventType::SurfaceChanged, 8, "surface_changed"),
+            (EventType::MonitorAlert, 9, "monitor_alert"),
+        ];
+        assert_eq!(pinned.len(), EventType::ALL.len(), "a new type is pinned here too");
+        for (event_type, code, name) in pinned {
+            assert_eq!(postcard::to_stdvec(&event_type).expect("encoded"), [code], "{name}");
+            assert_eq!(postcard::from_bytes::<EventType>(&[code]).expect("decoded"), event_type);
+            let json = format!("\"{name}\"");
+            assert_eq!(serde_json::to_string(&event_type).expect("encoded"), json);
+            assert_eq!(serde_json::from_str::<EventType>(&json).expect("decoded"), event_type);
+        }
+        assert!(postcard::from_bytes::<EventType>(&[99]).is_err());
+        assert!(serde_json::from_str::<EventType>("\"other\"").is_err());
+    }
+
+    #[test]
+    fn severities_have_the_names_of_existing_disks() {
+        let names = Severity::ALL.map(|severity| serde_json::to_string(&severity).expect("encoded"));
+        assert_eq!(names, [r#""info""#, r#""low""#, r#""medium""#, r#""high""#, r#""critical""#]);
+        assert!(Severity::ALL.is_sorted(), "a filter compares them");
+    }
 }

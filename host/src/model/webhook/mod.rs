@@ -227,40 +227,6 @@ pub struct HealthValues {
     pub last_failure_at: Option<Timestamp>,
 }
 
-/// What a delivery's attempt means for its webhook.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// The destination took it.
-    Delivered,
-    /// It did not, and another attempt follows.
-    Again,
-    /// The delivery failed for good.
-    Failed {
-        /// Why the webhook is to be switched off at once, if it is.
-        deactivate: Option<String>,
-    },
-}
-
-impl HealthValues {
-    /// The counters after an attempt, and why the webhook is to be switched off, if it is: its
-    /// `threshold`th delivery in a row failed for good, or the destination said that it is gone.
-    pub fn after(self, verdict: &Verdict, now: Timestamp, threshold: u32) -> (Self, Option<String>) {
-        match verdict {
-            Verdict::Delivered => (Self { failure_count: 0, last_success_at: Some(now), ..self }, None),
-            Verdict::Again => (Self { last_failure_at: Some(now), ..self }, None),
-            Verdict::Failed { deactivate } => {
-                let failure_count = self.failure_count.saturating_add(1);
-                let values = Self { failure_count, last_failure_at: Some(now), ..self };
-                let tripped = failure_count >= threshold;
-                let off = deactivate.clone().or_else(|| {
-                    tripped.then(|| format!("{failure_count} deliveries in a row failed; the last one at {now}"))
-                });
-                (values, off)
-            }
-        }
-    }
-}
-
 impl Health {
     /// Counters that begin at these values.
     pub fn new(values: HealthValues) -> Self {

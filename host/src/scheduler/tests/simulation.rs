@@ -1,5 +1,5 @@
-//! Days of deliveries in moments: the real scheduler and the real store on a virtual clock, with destinations that
-//! a seed decides about, through restarts, crashes and jumps of the wall clock.
+//! Days of deliveries in seconds: the real scheduler and the real store on a virtual clock, with destinations that a seed
+//! decides about, through restarts, crashes and jumps of the wall clock.
 //!
 //! Everything runs on one thread, so a seed always gives the same run. What a seed finds is replayed with
 //! `cargo test --locked -p heraldry --lib -- --ignored --exact scheduler::tests::simulation::replay SEED`.
@@ -7,26 +7,27 @@
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::pin::Pin;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use fastrand::Rng;
 use tokio::time::{Instant, sleep};
 
-use super::{Double, Ended, UNUSED};
-use crate::formatter::Rendered;
+use crate::delivery::{Attempted, Claim, Deliver, Ending, event_of};
 use crate::model::audit::Actor;
 use crate::model::delivery::{ErrorClass, Status};
 use crate::model::event::{Event, EventType, NewEvent};
 use crate::model::id::{DeliveryId, EventId, TokenId, WebhookId};
+use crate::model::retry::Failure;
 use crate::model::settings::{DeliverySettings, RetryPolicy};
 use crate::model::time::{Clock, Timestamp};
 use crate::model::url::DeliveryUrl;
 use crate::model::webhook::{Activity, Filter, Subscription, TlsNames, Webhook, WebhookConfig};
+use crate::scheduler::control::Control;
+use crate::scheduler::inbox::Inbox;
 use crate::scheduler::pace::LONGEST_SPACING;
-use crate::scheduler::{Courier, Ear, Scheduler};
+use crate::scheduler::run::Context;
 use crate::store::tests::inline::folder_in_memory;
 use crate::store::{Acceptance, DueItem, Options, Store, Updated};
 use crate::telemetry::Telemetry;
@@ -45,20 +46,15 @@ const UNWRITTEN: i64 = 21;
 const LAST_RETRIES: i64 = 9 * HOUR;
 
 /// Virtual time of one life of the process: the steady clock began with the wall clock, which jumps.
-pub(super) struct SimClock {
-    began: Option<Instant>,
+struct SimClock {
+    began: Instant,
     wall: i64,
     jumped: AtomicI64,
 }
 
 impl SimClock {
     fn starting_at(wall: i64) -> Self {
-        Self { began: Some(Instant::now()), wall, jumped: AtomicI64::new(0) }
-    }
-
-    /// A clock that does not move, for what needs one and does not look at it.
-    pub(super) fn standing() -> Self {
-        Self { began: None, wall: BEGIN, jumped: AtomicI64::new(0) }
+        Self { began: Instant::now(), wall, jumped: AtomicI64::new(0) }
     }
 }
 
@@ -68,12 +64,20 @@ impl Clock for SimClock {
     }
 
     fn steady_ms(&self) -> i64 {
-        let lived = self.began.map_or(Duration::ZERO, |began| began.elapsed());
-        self.wall + i64::try_from(lived.as_millis()).expect("a short life")
+        self.wall + i64::try_from(self.began.elapsed().as_millis()).expect("a short life")
     }
 }
 
-/// How a destination is at the moment.
+/// How a simulated attempt ends.
+#[derive(Clone, Copy, Debug)]
+enum Simulated {
+    /// The formatter does not render this event type.
+    Skipped,
+    Delivered,
+    Failed(Failure),
+}
+
+/// How a destination behaves at present.
 #[derive(Clone, Copy, Debug)]
 enum Mood {
     Healthy,
@@ -230,7 +234,7 @@ impl World {
             faults.push(format!("an attempt at {now} though the destination wants nothing from {since} to {until}"));
         }
         let free_since = hook.busy_until.max(self.busy_until).max(self.life_began).max(hook.on_since);
-        // What follows a pause is sent some way apart.
+        // Attempts after a pause are spaced.
         let spaced = hook.paused.filter(|(_, _, of)| *of == life).map_or(0, |_| hook.began + LONGEST_SPACING);
         let free_since = free_since.max(spaced);
         let delivery = &self.deliveries[&item.delivery];
@@ -300,11 +304,12 @@ impl World {
         hook.in_flight -= 1;
     }
 
-    /// What the destination does with an attempt: after how long, and what.
-    fn answer(&mut self, webhook: &Webhook, event: &Event) -> (i64, Ended) {
-        let failed = |class, status, retry_after| Ended::Failed { class, status, retry_after };
+    /// What the destination does with an attempt: after how many milliseconds, and what.
+    fn respond(&mut self, webhook: &Webhook, event: &Event) -> (i64, Simulated) {
+        let failed =
+            |class, status, retry_after| Simulated::Failed(Failure { status, retry_after, ..Failure::of(class) });
         if event.event_type == EventType::ReportReady {
-            return (0, Ended::Skipped);
+            return (0, Simulated::Skipped);
         }
         let quick = self.rng.i64(1..200);
         let timeout = i64::from(webhook.config.timeout_ms);
@@ -313,9 +318,9 @@ impl World {
             mood = if self.rng.bool() { Mood::Healthy } else { Mood::Failing };
         }
         match mood {
-            Mood::Healthy | Mood::Flapping => (quick, Ended::Delivered),
+            Mood::Healthy | Mood::Flapping => (quick, Simulated::Delivered),
             Mood::Slow if self.rng.u8(..4) == 0 => (timeout, failed(ErrorClass::Timeout, None, None)),
-            Mood::Slow => (self.rng.i64(timeout / 4..timeout), Ended::Delivered),
+            Mood::Slow => (self.rng.i64(timeout / 4..timeout), Simulated::Delivered),
             Mood::Failing => (quick, failed(ErrorClass::Status, Some(500), None)),
             Mood::Gone => (quick, failed(ErrorClass::Status, Some(410), None)),
             Mood::Busy { retry_after_s } => {
@@ -326,7 +331,7 @@ impl World {
     }
 
     /// The destination has answered: what must follow?
-    fn ends(&mut self, webhook: &Webhook, item: &DueItem, ended: Ended) {
+    fn ends(&mut self, webhook: &Webhook, item: &DueItem, ended: Simulated) {
         let (now, steady, life) = (self.now(), self.clock().steady_ms(), self.life);
         let RetryPolicy { base, factor, cap, retry_after_cap } = self.settings.retry;
         let threshold = self.settings.breaker_threshold;
@@ -334,19 +339,19 @@ impl World {
         let delivery = self.deliveries.get_mut(&item.delivery).expect("known");
         (delivery.attempts, delivery.answered) = (item.attempt, Some(now));
         let (gone, asked) = match ended {
-            Ended::Skipped => {
+            Simulated::Skipped => {
                 delivery.ended = Some(Status::Skipped);
                 delivery.attempts = item.attempt - 1;
                 return;
             }
-            Ended::Delivered => {
+            Simulated::Delivered => {
                 delivery.ended = Some(Status::Delivered);
                 let hook = self.hook(webhook.id);
                 hook.failures_in_a_row = 0;
                 hook.ends.push(now);
                 return;
             }
-            Ended::Failed { status, retry_after, .. } => {
+            Simulated::Failed(Failure { status, retry_after, .. }) => {
                 (status == Some(410), ms(retry_after.unwrap_or_default().min(retry_after_cap)))
             }
         };
@@ -360,7 +365,7 @@ impl World {
             delivery.due = (steady + (wait / 2).max(asked), steady + wait.max(asked));
         }
         let hook = self.hook(webhook.id);
-        if matches!(ended, Ended::Failed { status: Some(429), .. }) {
+        if matches!(ended, Simulated::Failed(Failure { status: Some(429), .. })) {
             let before = hook.paused.filter(|(_, _, of)| *of == life);
             let until = before.map_or(0, |(_, until, _)| until).max(now + asked);
             hook.paused = Some((now, until, life));
@@ -381,36 +386,56 @@ fn is_taken_back(crashes: &[i64], at: i64) -> bool {
     crashes.iter().any(|crash| (0..=UNWRITTEN).contains(&(crash - at)))
 }
 
-/// The destinations.
-struct Destinations(Shared);
+/// Simulated destinations, and the store that has the events.
+struct Destinations(Shared, Arc<Store>);
 
-/// Gives a place back, also when the attempt is cut.
-struct Place<'a>(&'a Shared, WebhookId);
+/// Gives a slot back, also when the attempt is cut.
+struct Slot<'a>(&'a Shared, WebhookId);
 
-impl Drop for Place<'_> {
+impl Drop for Slot<'_> {
     fn drop(&mut self) {
         lock(self.0).leaves(self.1);
     }
 }
 
-impl Double for Destinations {
-    fn attempt<'a>(
-        &'a self,
-        webhook: &'a Webhook,
-        event: &'a Event,
-        item: &'a DueItem,
-    ) -> Pin<Box<dyn Future<Output = Ended> + Send + 'a>> {
-        Box::pin(async move {
-            let (wait, ended) = {
-                let mut world = lock(&self.0);
-                world.begins(webhook, item);
-                world.answer(webhook, event)
-            };
-            let _place = Place(&self.0, webhook.id);
-            sleep_to(&self.0, wait, 0).await;
-            lock(&self.0).ends(webhook, item, ended);
-            ended
-        })
+impl Destinations {
+    async fn attempt_one(&self, webhook: &Webhook, claim: &mut Claim) -> Ending {
+        let event = match event_of(claim, &self.1) {
+            Ok(event) => event,
+            Err(ending) => return ending,
+        };
+        let (wait, ended) = {
+            let mut world = lock(&self.0);
+            world.begins(webhook, &claim.item);
+            world.respond(webhook, &event)
+        };
+        let _slot = Slot(&self.0, webhook.id);
+        sleep_to(&self.0, wait, 0).await;
+        lock(&self.0).ends(webhook, &claim.item, ended);
+        let (status, failure) = match ended {
+            Simulated::Skipped => return Ending::Skipped,
+            Simulated::Delivered => (Some(200), None),
+            Simulated::Failed(failure) => (failure.status, Some(failure)),
+        };
+        Ending::Attempted(Box::new(Attempted::simulated(webhook, &event, status, failure)))
+    }
+}
+
+impl Deliver for Destinations {
+    fn has_formatter(&self, _: &str) -> bool {
+        true
+    }
+
+    fn is_settled(&self) -> bool {
+        true
+    }
+
+    async fn attempt(&self, webhook: &Webhook, claims: &mut [Claim], _: Timestamp) -> Vec<Ending> {
+        let mut endings = Vec::new();
+        for claim in claims {
+            endings.push(self.attempt_one(webhook, claim).await);
+        }
+        endings
     }
 }
 
@@ -435,7 +460,7 @@ enum End {
 struct Life {
     world: Shared,
     store: Arc<Store>,
-    scheduler: Scheduler,
+    scheduler: Control,
 }
 
 fn config(rng: &mut Rng) -> WebhookConfig {
@@ -493,28 +518,27 @@ impl Life {
             world.hooks.values_mut().for_each(|hook| hook.in_flight = 0);
             world.settings
         };
-        let ear = Ear::new();
+        let inbox = Inbox::new();
         let store = Store::open_inline(Options {
             folder: folder.to_owned(),
             cache_bytes: 1 << 20,
             master_key: None,
             breaker_threshold: settings.breaker_threshold,
             idempotency_kept: Duration::from_secs(3600),
-            changes: ear.changes(),
+            changes: inbox.changes(),
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
         });
         let store = Arc::new(store.expect("the store opens"));
         tokio::spawn(keep(Arc::clone(&store)));
-        let courier = Courier {
+        let context = Context {
             store: Arc::clone(&store),
-            registry: Arc::clone(&UNUSED.0),
-            rendered: Rendered::default(),
-            transport: Arc::clone(&UNUSED.1),
             clock,
             telemetry: Arc::new(Telemetry::new()),
-            double: Some(Arc::new(Destinations(Arc::clone(world)))),
+            settings,
+            deliveries: tokio::runtime::Handle::current(),
         };
-        let scheduler = Scheduler::start(ear, courier, settings, tokio::runtime::Handle::current());
+        let destinations = Arc::new(Destinations(Arc::clone(world), Arc::clone(&store)));
+        let scheduler = Control::start(inbox, destinations, context);
         let life = Self { world: Arc::clone(world), store, scheduler };
         life.agree_on_webhooks();
         life
@@ -642,7 +666,7 @@ impl Life {
             Some(true) => {
                 if hook.off.take().is_some() {
                     hook.on_since = now;
-                    // Whoever switches it on wants to see it try.
+                    // Switching it on ends the pause.
                     hook.paused = None;
                 }
                 hook.failures_in_a_row = 0;
@@ -820,7 +844,6 @@ type Trace = Vec<(i64, usize, u32)>;
 fn simulate(seed: u64, actions: usize) -> (Vec<String>, Trace) {
     let world: Shared = Arc::new(Mutex::new(World::new(seed, settings())));
     let folder = folder_in_memory();
-    LazyLock::force(&UNUSED);
     // The scheduler's jitter; making a folder draws from it too.
     fastrand::seed(seed);
     let (mut wall, mut left) = (BEGIN, actions);

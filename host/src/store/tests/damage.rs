@@ -59,13 +59,13 @@ async fn fill() -> Filled {
     while due[0].1.event != delivered {
         due = opened.due();
     }
-    opened.store.record(vec![Outcome {
-        webhook: webhook.id,
-        item: due[0].1.clone(),
-        attempt: Some(attempt(&due[0].1, true)),
-        step: Step::Delivered,
-        closes: Some(due[0].0),
-    }]);
+    opened.store.record(vec![Outcome::new(
+        webhook.id,
+        due[0].1.clone(),
+        Some(attempt(&due[0].1, true)),
+        Step::Delivered,
+        Some(due[0].0),
+    )]);
     opened.store.tick();
     let again = opened.store.redeliver(webhook.id, due[0].1.delivery, Actor::Host).await.expect("written");
     opened.store.close();
@@ -96,7 +96,7 @@ async fn use_all(opened: &Opened, filled: &Filled) -> BTreeSet<EventId> {
                 None => Step::Dropped,
             };
             let attempt = (step == Step::Delivered).then(|| attempt(&item, true));
-            store.record(vec![Outcome { webhook: id, item, attempt, step, closes: Some(key) }]);
+            store.record(vec![Outcome::new(id, item, attempt, step, Some(key))]);
         }
         store.tick();
         let query = AttemptQuery { limit: 100, before: None, success: None, event_type: None };
@@ -108,7 +108,7 @@ async fn use_all(opened: &Opened, filled: &Filled) -> BTreeSet<EventId> {
         store.event(*event).await.expect("read");
     }
     store.redeliver(filled.webhook, filled.redelivered, Actor::Host).await.expect("written");
-    store.audit(100, None).await.expect("read");
+    store.audit_page(100, None).await.expect("read");
     store.setting("host-name", None, "there".into()).await.expect("set");
     let token = TokenId::from_bytes([1; 16]);
     for name in ["one", "two", "three"] {

@@ -90,7 +90,7 @@ impl Script {
         let attempt = Some(attempt(&item, *step == Step::Delivered));
         // Events 2 and 3 were accepted together and share an entry.
         let closes = (number != 2).then_some(key);
-        let outcome = Outcome { webhook: key.webhook, item, attempt, step: step.clone(), closes };
+        let outcome = Outcome::new(key.webhook, item, attempt, step.clone(), closes);
         self.opened.store.record(vec![outcome]);
         self.handed += 1;
         self.hear();
@@ -126,7 +126,7 @@ impl Script {
         self.post(&[1], None).await;
         self.post(&[2, 3], Some("a key")).await;
         self.end(1, &Step::Delivered);
-        self.end(2, &again(START_MS + 2000));
+        self.end(2, &again(2000));
         self.tick();
         self.post(&[4], None).await;
         self.end(4, &Step::Failed { deactivate: None });

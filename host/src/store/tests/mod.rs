@@ -3,9 +3,12 @@
 mod damage;
 mod failing_disk;
 pub(in crate::store) mod faults;
+mod fixtures;
+mod golden;
 pub(crate) mod inline;
 mod model;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::mpsc::{Receiver, channel};
@@ -118,7 +121,7 @@ impl Opened {
 
     fn record(&self, webhook: &Webhook, (key, item): &(DueKey, DueItem), step: Step) {
         let attempt = (step != Step::Skipped).then(|| attempt(item, step == Step::Delivered));
-        let outcome = Outcome { webhook: webhook.id, item: item.clone(), attempt, step, closes: Some(*key) };
+        let outcome = Outcome::new(webhook.id, item.clone(), attempt, step, Some(*key));
         self.store.record(vec![outcome]);
         self.recorded();
     }
@@ -181,8 +184,8 @@ fn attempt(item: &DueItem, success: bool) -> Attempt {
     }
 }
 
-fn again(due_ms: i64) -> Step {
-    Step::Again { due_ms, at: Timestamp::from_unix_ms(due_ms), pin: None, counts: true }
+fn again(after_ms: u64) -> Step {
+    Step::Again { after: Duration::from_millis(after_ms), counts: true }
 }
 
 #[tokio::test]
@@ -229,13 +232,7 @@ async fn a_retry_waits_in_the_queue_with_its_number() {
     let webhook = opened.webhook().await;
     let accepted = opened.post(event(None, 1)).await;
     let first = opened.due().remove(0);
-    let outcome = Outcome {
-        webhook: webhook.id,
-        item: first.1.clone(),
-        attempt: Some(attempt(&first.1, false)),
-        step: again(START_MS + 2000),
-        closes: Some(first.0),
-    };
+    let outcome = Outcome::new(webhook.id, first.1.clone(), Some(attempt(&first.1, false)), again(2000), Some(first.0));
     opened.store.record(vec![outcome]);
     let second = opened.due().remove(0);
     assert_eq!((second.1.attempt, second.1.delivery, second.0.due_ms), (2, first.1.delivery, START_MS + 2000));
@@ -489,13 +486,8 @@ async fn an_entry_of_many_is_done_with_its_last_delivery() {
     let due = opened.due();
     assert_eq!(due.len(), 3);
     assert!(due.iter().all(|(key, _)| *key == due[0].0), "one queue entry");
-    let outcome = |item: &DueItem| Outcome {
-        webhook: webhook.id,
-        item: item.clone(),
-        attempt: Some(attempt(item, true)),
-        step: Step::Delivered,
-        closes: None,
-    };
+    let outcome =
+        |item: &DueItem| Outcome::new(webhook.id, item.clone(), Some(attempt(item, true)), Step::Delivered, None);
     opened.store.record(vec![outcome(&due[1].1)]);
     opened.recorded();
     drop(opened);
@@ -514,8 +506,8 @@ async fn a_cut_attempt_waits_in_one_place_only() {
     opened.accept(TokenId::from_bytes([1; 16]), None, events).await.expect("accepted");
     let due = opened.due();
     // One of an entry's two deliveries is cut by a shutdown; the entry stays for the other.
-    let step = Step::Again { due_ms: START_MS, at: Timestamp::from_unix_ms(START_MS), pin: None, counts: false };
-    let outcome = Outcome { webhook: webhook.id, item: due[0].1.clone(), attempt: None, step, closes: None };
+    let step = Step::Again { after: Duration::ZERO, counts: false };
+    let outcome = Outcome::new(webhook.id, due[0].1.clone(), None, step, None);
     opened.store.record(vec![outcome]);
     opened.recorded();
     drop(opened);
@@ -526,6 +518,93 @@ async fn a_cut_attempt_waits_in_one_place_only() {
     let mut expected = vec![due[0].1.delivery, due[1].1.delivery];
     expected.sort();
     assert_eq!(waiting, expected);
+}
+
+#[tokio::test]
+async fn retries_of_one_call_share_an_entry_by_group_and_wait() {
+    let folder = TempDir::new().expect("a folder");
+    let opened = open(folder.path());
+    let webhook = opened.webhook().await;
+    let events = (0..5).map(|_| event(None, 1)).collect();
+    opened.accept(TokenId::from_bytes([1; 16]), None, events).await.expect("accepted");
+    let due = opened.due();
+    let pin = Pin { component: [1; 32], rendering: [2; 32] };
+    let waits = [(0, 2000), (1, 2000), (0, 2000), (0, 3000), (1, 2000)];
+    let outcomes = waits.iter().zip(&due).map(|((group, after_ms), (_, item))| Outcome {
+        webhook: webhook.id,
+        item: item.clone(),
+        attempt: Some(attempt(item, false)),
+        step: Step::Again { after: Duration::from_millis(*after_ms), counts: true },
+        sent: Sent::Before(Some(pin)),
+        group: *group,
+        closes: None,
+    });
+    opened.store.record(outcomes.collect());
+    opened.recorded();
+    drop(opened);
+    let opened = open(folder.path());
+    opened.store.load_due(webhook.id, webhook.activation, None, 10);
+    let mut entries: BTreeMap<DueKey, Vec<DeliveryId>> = BTreeMap::new();
+    for (key, item) in opened.due() {
+        assert_eq!((item.attempt, item.sent), (2, Sent::Before(Some(pin))));
+        entries.entry(key).or_default().push(item.delivery);
+    }
+    let found: Vec<_> = entries.into_iter().map(|(key, items)| (key.due_ms - START_MS, items)).collect();
+    let delivery = |index: usize| due[index].1.delivery;
+    assert_eq!(
+        found,
+        [(2000, vec![delivery(0), delivery(2)]), (2000, vec![delivery(1), delivery(4)]), (3000, vec![delivery(3)])]
+    );
+    let query = AttemptQuery { limit: 10, before: None, success: None, event_type: None };
+    let page = opened.store.attempts(webhook.id, query).await.expect("a page");
+    let mut next: Vec<_> = page.attempts.iter().filter_map(|attempt| attempt.next_attempt_at).collect();
+    next.sort();
+    let at = |ms: i64| Timestamp::from_unix_ms(START_MS + ms);
+    assert_eq!(next, [at(2000), at(2000), at(2000), at(2000), at(3000)], "the store says when");
+}
+
+#[tokio::test]
+async fn a_delivery_of_a_damaged_entry_begins_a_new_round() {
+    let folder = TempDir::new().expect("a folder");
+    let opened = open(folder.path());
+    let webhook = opened.webhook().await;
+    opened.post(event(None, 1)).await;
+    let _ = opened.due();
+    // As many failures as there are retries.
+    for _ in 0..config().retry_count {
+        opened.store.load_due(webhook.id, 0, None, 100);
+        let due = opened.due();
+        opened.record(&webhook, &due[0], again(0));
+    }
+    let mut txn = engine::Txn::default();
+    let damaged = opened.store.engine.scan_prefix(&[keys::DUE], None, |key, value| {
+        let mut value = value.to_vec();
+        value[7] ^= 1;
+        txn.put(key.to_vec(), value);
+        true
+    });
+    damaged.expect("read");
+    opened.store.engine.commit(&[&txn]).expect("damaged");
+    opened.store.load_due(webhook.id, 0, None, 100);
+    assert!(opened.due().is_empty());
+    assert_eq!(opened.store.rescue().await, Ok(1));
+    let item = opened.due().remove(0).1;
+    let made = config().retry_count;
+    assert_eq!((item.attempt, item.earlier, item.try_number()), (made + 1, made, 1), "its retries are not used up");
+}
+
+#[tokio::test]
+async fn the_store_of_a_later_format_is_rejected() {
+    let folder = TempDir::new().expect("a folder");
+    drop(open(folder.path()));
+    let engine = engine::Engine::open(&folder.path().join("store"), 1 << 20).expect("opened");
+    let mut txn = engine::Txn::default();
+    txn.put(keys::meta(keys::SCHEMA_NAME), record::pack(&(keys::SCHEMA + 1)));
+    engine.commit(&[&txn]).expect("written");
+    drop(engine);
+    let error = try_open(folder.path(), None).err().expect("rejected");
+    assert!(matches!(error, OpenError::Schema { found, known } if found == known + 1), "{error}");
+    assert!(error.to_string().contains("use the version of Heraldry that wrote it"));
 }
 
 #[tokio::test]

@@ -11,7 +11,8 @@ use proptest::test_runner::Config;
 
 use super::inline::{folder_in_memory, open_inline};
 use super::*;
-use crate::model::webhook::{HealthValues, Verdict};
+use crate::model::breaker;
+use crate::model::webhook::HealthValues;
 
 const BREAKER: u32 = 3;
 const IDEMPOTENCY_S: u64 = 3600;
@@ -446,12 +447,7 @@ impl World {
         });
         self.entries.retain(|_, entry| entry.left > 0 || !entry.waiting.is_empty());
         let hook = self.model.hooks.get_mut(&key.webhook).expect("claims go with their webhook");
-        let again = |counts, wait| Step::Again {
-            due_ms: self.now + wait,
-            at: Timestamp::from_unix_ms(self.now + wait),
-            pin: None,
-            counts,
-        };
+        let again = |counts, wait_ms| Step::Again { after: Duration::from_millis(wait_ms), counts };
         let gone = !self.model.events.contains_key(&item.event);
         let step = match end % 12 {
             _ if gone => Step::Dropped,
@@ -464,28 +460,18 @@ impl World {
         };
         let tried = !matches!(step, Step::Skipped | Step::Dropped);
         let success = step == Step::Delivered;
-        let next = if let Step::Again { at, .. } = step { Some(at) } else { None };
-        let attempt = tried.then(|| Attempt {
-            next_attempt_at: next,
-            created_at: Timestamp::from_unix_ms(self.now),
-            ..attempt(&item, success)
-        });
+        let retried = matches!(step, Step::Again { .. });
+        let attempt =
+            tried.then(|| Attempt { created_at: Timestamp::from_unix_ms(self.now), ..attempt(&item, success) });
         if tried {
             let (delivery, attempt) = (item.delivery, item.attempt);
-            hook.young.push(Tried { delivery, attempt, success, last: next.is_none() && !success, at: self.now });
+            hook.young.push(Tried { delivery, attempt, success, last: !retried && !success, at: self.now });
         }
-        let verdict = match &step {
-            Step::Delivered => Some(Verdict::Delivered),
-            Step::Failed { deactivate } => Some(Verdict::Failed { deactivate: deactivate.clone() }),
-            Step::Again { counts: true, .. } => Some(Verdict::Again),
-            _ => None,
-        };
-        if let Some(verdict) = verdict {
-            let (health, off) = hook.health.after(&verdict, Timestamp::from_unix_ms(self.now), BREAKER);
-            hook.health = health;
-            if off.is_some() && hook.activity == Activity::On {
-                hook.activity = Activity::Tripped;
-            }
+        let now = Timestamp::from_unix_ms(self.now);
+        let (health, off) = breaker::after(hook.health, &step, now, BREAKER);
+        hook.health = health;
+        if off.is_some() && hook.activity == Activity::On {
+            hook.activity = Activity::Tripped;
         }
         let activation = hook.activation;
         if let Some(delivery) = self.model.delivery(item.event, item.slot) {
@@ -501,7 +487,7 @@ impl World {
             }
         }
         self.since.get_or_insert(self.now);
-        let outcome = Outcome { webhook: key.webhook, item, attempt, step, closes };
+        let outcome = Outcome::new(key.webhook, item, attempt, step, closes);
         self.store().record(vec![outcome]);
         if self.is_ripe() {
             self.committed();

@@ -1,4 +1,4 @@
-//! Syslog over UDP (RFC 5426): fire and forget, but for what the system says at once.
+//! Syslog over UDP (RFC 5426): fire and forget, except for an ICMP error that arrives at once.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -7,27 +7,24 @@ use bytes::Bytes;
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
 
-use super::super::classify;
-use super::super::connector::ConnectFault;
-use super::super::gate::Gate;
-use super::super::outcome::{Failure, Reached};
 use crate::model::url::DeliveryUrl;
+use crate::transport::destination::GuardedResolver;
+use crate::transport::failure::{Failure, Reached};
 
-/// How long the destination's machine has to say that nothing listens there (ICMP port unreachable). On a local network
-/// it takes less than a millisecond; what comes later is lost, as RFC 5426, section 5.2, warns.
-const REFUSAL_WITHIN: Duration = Duration::from_millis(10);
+/// The time to wait for "ICMP port unreachable", which says that nothing listens there. On a local network it arrives
+/// in less than a millisecond; a later one is missed, as RFC 5426, section 5.2, warns.
+const ICMP_WAIT: Duration = Duration::from_millis(10);
 
-/// Sends each message as a datagram of its own. The socket is new each time, so that a refusal is known to be of this
-/// message and not of one before.
+/// Sends each message as a datagram. The socket is new each time, so that an ICMP error is about these messages and not
+/// about earlier ones.
 pub(super) async fn deliver(
-    gate: &Gate,
+    destinations: &GuardedResolver,
     url: &DeliveryUrl,
     messages: &[Bytes],
     reached: &mut Reached,
 ) -> Result<(), Failure> {
-    let addresses = gate.addresses(&url.host(), url.port()).await;
-    let addresses = addresses.map_err(|closed| classify::not_connected(&ConnectFault::Closed(closed)))?;
-    let mut failed = Failure::ClosedEarly;
+    let addresses = destinations.addresses(&url.host(), url.port()).await?;
+    let mut failed = Failure::ClosedBeforeSend;
     for address in addresses {
         *reached = Reached::Writing;
         match send(address, messages).await {
@@ -46,9 +43,9 @@ async fn send(address: SocketAddr, messages: &[Bytes]) -> std::io::Result<()> {
     for message in messages {
         socket.send(message).await?;
     }
-    match timeout(REFUSAL_WITHIN, socket.recv(&mut [0; 1])).await {
+    match timeout(ICMP_WAIT, socket.recv(&mut [0; 1])).await {
         Ok(Err(error)) => Err(error),
-        // Whatever it says, it is there.
+        // A datagram in return or silence: something listens, or drops without a word.
         Ok(Ok(_)) | Err(_) => Ok(()),
     }
 }

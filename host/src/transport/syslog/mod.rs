@@ -1,9 +1,9 @@
-//! Deliveries over syslog: one message a datagram (RFC 5426), or framed in a stream, in the clear (RFC 6587) or over
+//! Deliveries over syslog: one message per datagram (RFC 5426), or framed in a stream, in the clear (RFC 6587) or over
 //! TLS (RFC 5425).
 //!
-//! Nothing is ever answered here, so "delivered" means less than over HTTP, and as much as can be known: of a stream,
-//! that the destination's machine has acknowledged every byte of the message, and that the connection was still whole
-//! a moment later ([`stream`]); of a datagram, that it left and nobody said that nothing listens there.
+//! Syslog has no response, so "delivered" means less than over HTTP. Over a stream: the destination's machine has
+//! acknowledged every byte of the message, and the connection was still open shortly after ([`stream`]). Over UDP: the
+//! datagram was sent, and no ICMP error came back at once.
 
 mod datagram;
 mod stream;
@@ -12,24 +12,24 @@ use std::sync::Arc;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 
-use super::gate::Gate;
-use super::outcome::{Failure, Reached};
-use super::tls::Tls;
 use crate::model::url::{DeliveryUrl, Framing, Scheme, TransportKind};
 use crate::model::webhook::TlsNames;
+use crate::transport::destination::GuardedResolver;
+use crate::transport::failure::{Failure, Reached};
+use crate::transport::tls::Tls;
 
-/// Both ways that syslog goes.
+/// The syslog client: streams, which are kept open, and datagrams.
 pub(super) struct Syslog {
-    gate: Arc<Gate>,
-    streams: stream::Streams,
+    destinations: Arc<GuardedResolver>,
+    streams: stream::StreamPool,
 }
 
 impl Syslog {
-    pub(super) fn new(gate: Arc<Gate>, tls: Arc<Tls>) -> Self {
-        Self { streams: stream::Streams::new(Arc::clone(&gate), tls), gate }
+    pub(super) fn new(destinations: Arc<GuardedResolver>, tls: Arc<Tls>) -> Self {
+        Self { streams: stream::StreamPool::new(Arc::clone(&destinations), tls), destinations }
     }
 
-    /// Sends messages, each of which [`fits`]. `reached` tells how far it came when its time is over.
+    /// Sends messages, each of which [`fits`]. `reached` is kept up to date for the case that the attempt times out.
     pub(super) async fn deliver(
         &self,
         url: &DeliveryUrl,
@@ -39,41 +39,47 @@ impl Syslog {
         reached: &mut Reached,
     ) -> Result<(), Failure> {
         let Some(framing) = url.scheme().framing() else {
-            return datagram::deliver(&self.gate, url, messages, reached).await;
+            return datagram::deliver(&self.destinations, url, messages, reached).await;
         };
         self.streams.deliver(url, tls, &framed(messages, framing), alone, reached).await
     }
 }
 
-/// Whether a message can go this way; a sentence when it cannot.
+/// Checks that receivers will read a message as one message.
 ///
-/// A message that is longer than what receivers take is no matter of taste: common ones read the rest of it as a new
-/// message, which whoever wrote the event could then have written.
+/// This is a defence against forged log records: common receivers read the rest of an overlong message, or what follows
+/// a line break, as a new message, whose text the author of the event would then control.
+///
+/// # Errors
+/// A sentence if the message is empty, longer than [`TransportKind::max_bytes`], or has a line break or NUL in it.
 pub fn fits(scheme: Scheme, message: &[u8]) -> Result<(), String> {
     let most = match scheme.transport_kind() {
         TransportKind::Http => return Ok(()),
         transport_kind => transport_kind.max_bytes().unwrap_or(u32::MAX) as usize,
     };
     if message.is_empty() {
-        return Err("the formatter made an empty message, and there is none in syslog".into());
+        return Err("the formatter produced an empty message, which syslog does not have".into());
     }
     if message.len() > most {
         let size = message.len();
         return Err(format!(
-            "the formatter made a message of {size} bytes, and one over {} has at most {most}",
+            "the formatter produced a message of {size} bytes, and the limit over {} is {most}",
             scheme.as_str()
         ));
     }
     if let Some(byte) = message.iter().find(|byte| matches!(byte, b'\n' | b'\r' | 0)) {
-        return Err(format!("the formatter made a message of more than one line: it has a byte 0x{byte:02x}"));
+        return Err(format!(
+            "the formatter produced a message of more than one line: it contains the byte 0x{byte:02x}"
+        ));
     }
-    // RFC 6587, section 3.4.1: what begins with a digit is taken for a count.
+    // RFC 6587, section 3.4.1: receivers that accept both framings read a leading digit as a length.
     if scheme.framing() == Some(Framing::LineFeed) && message.first() != Some(&b'<') {
         return Err("with framing=lf a message begins with <, its priority; the formatter's does not".into());
     }
     Ok(())
 }
 
+/// The messages as they go over the stream, one after the other.
 fn framed(messages: &[Bytes], framing: Framing) -> Bytes {
     let mut frames = BytesMut::with_capacity(messages.iter().map(|message| message.len() + 8).sum());
     for message in messages {
@@ -113,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_receiver_would_misread_is_not_sent() {
+    fn messages_that_a_receiver_would_misread_are_rejected() {
         let (udp, tls) = (Scheme::SyslogUdp, Scheme::SyslogTls(Framing::OctetCounting));
         let (lf, counted) = (Scheme::SyslogTcp(Framing::LineFeed), Scheme::SyslogTcp(Framing::OctetCounting));
         for (scheme, most) in [(udp, 2048), (tls, 8000), (lf, 8000), (counted, 8000)] {

@@ -1,10 +1,10 @@
-//! Syslog over TCP and TLS: one connection to a destination, kept, and written to by all deliveries in turn.
+//! Syslog over TCP and TLS: one connection per destination, kept open and shared by all deliveries to it.
 //!
-//! The peer never answers, so a message counts as delivered when three things hold: its bytes were written; the peer's
-//! machine has acknowledged all of them (`SIOCOUTQ`, tcp(7)); and the connection was whole for a moment after that. A
-//! collector that closes on a message, for what it does not like about it, or because it was stopped, is thus a failed
-//! attempt, which is made again. A collector that does not read fills its machine's buffer and then runs into the
-//! attempt's time.
+//! The peer never responds, so a message counts as delivered when three things hold: its bytes were written; the peer's
+//! machine has acknowledged all of them (`SIOCOUTQ`, tcp(7)); and the connection stayed open for a short time after
+//! that. A collector that closes on a message, because it rejects it or because it was stopped, thus makes a failed
+//! attempt, which is retried. A collector that does not read fills the receive buffer of its machine, and then the
+//! attempt times out.
 
 use std::collections::HashMap;
 use std::io;
@@ -16,6 +16,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use rustix::ioctl::{Getter, Opcode, ioctl};
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf, ReadHalf, WriteHalf};
 use tokio::net::TcpStream;
@@ -25,63 +26,65 @@ use tokio::time::{Instant, sleep};
 use tokio_rustls::TlsConnector;
 use url::Host;
 
-use super::super::classify;
-use super::super::connector::{ConnectFault, connect};
-use super::super::gate::Gate;
-use super::super::outcome::{Failure, Reached};
-use super::super::tls::Tls;
 use crate::model::url::DeliveryUrl;
 use crate::model::webhook::TlsNames;
+use crate::transport::destination::GuardedResolver;
+use crate::transport::dial::connect;
+use crate::transport::errors;
+use crate::transport::failure::{Failure, Reached};
+use crate::transport::tls::Tls;
 
-/// How long a connection must stay whole after a message was acknowledged, before the message counts as taken.
-const SETTLES_AFTER: Duration = Duration::from_millis(10);
-/// The same until a first message was taken: a collector that wants another framing, or with TLS 1.3 another
+/// The time for which a connection must stay open after a message was acknowledged, before the message counts as
+/// delivered.
+const SETTLE_TIME: Duration = Duration::from_millis(10);
+/// The same until a first message was delivered. A collector that expects another framing, or with TLS 1.3 another
 /// client certificate, says so only now, by closing.
-const PROVEN_AFTER: Duration = Duration::from_millis(150);
-/// How long to wait for the words of a connection that the system says has ended.
-const READER_LAGS: Duration = Duration::from_millis(500);
-/// Between two looks at what is acknowledged.
-const LOOK_EVERY: Duration = Duration::from_millis(2);
-/// After a connection could not be made, the first wait before another try; it doubles up to [`LONGEST_BACKOFF`].
-/// Deliveries that come meanwhile share the failure.
+const FIRST_SETTLE_TIME: Duration = Duration::from_millis(150);
+/// The longest wait for the reader task to report why a connection ended, once the operating system knows that it did.
+const READER_LAG: Duration = Duration::from_millis(500);
+/// Interval between two queries of the unacknowledged bytes.
+const POLL_INTERVAL: Duration = Duration::from_millis(2);
+/// The first backoff after a connection could not be made; it doubles up to [`MAX_BACKOFF`]. Deliveries that arrive in
+/// the meantime share the failure.
 const FIRST_BACKOFF: Duration = Duration::from_millis(50);
-const LONGEST_BACKOFF: Duration = Duration::from_secs(1);
-/// A connection that was not used for so long is closed when somebody looks.
-const IDLE_FOR: Duration = Duration::from_secs(300);
-/// The system asks an idle peer whether it is still there after so long.
+const MAX_BACKOFF: Duration = Duration::from_secs(1);
+/// A connection that was unused for so long is closed when the pool is next looked at.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
+/// Idle time after which the operating system sends TCP keepalive probes.
 const KEEPALIVE: Duration = Duration::from_secs(60);
-/// What a peer may send, beside a TLS handshake; nothing is expected.
-const MOST_RECEIVED: usize = 64 * 1024;
+/// Bytes that a peer may send, apart from a TLS handshake; none are expected.
+const MAX_RECEIVED_BYTES: usize = 64 * 1024;
 
-/// The connections, by destination and by who we are there.
-pub(super) struct Streams {
-    gate: Arc<Gate>,
+/// The connections, by destination and TLS names.
+pub(super) struct StreamPool {
+    destinations: Arc<GuardedResolver>,
     tls: Arc<Tls>,
-    lines: Mutex<HashMap<(DeliveryUrl, TlsNames), Arc<Line>>>,
+    shared: Mutex<HashMap<(DeliveryUrl, TlsNames), Arc<SharedConnection>>>,
 }
 
-/// One destination. Whoever writes holds the lock; waiting for what becomes of a message does not.
+/// The connection to one destination. The lock is held while a message is written, but not while its delivery is
+/// awaited, so messages of many deliveries are in flight together.
 #[derive(Default)]
-struct Line(tokio::sync::Mutex<State>);
+struct SharedConnection(tokio::sync::Mutex<State>);
 
 #[derive(Default)]
 struct State {
-    open: Option<Open>,
-    /// When a connection was last used.
-    used: Option<Instant>,
-    failed: Option<Failed>,
+    connection: Option<Connection>,
+    last_used: Option<Instant>,
+    backoff: Option<Backoff>,
 }
 
-/// Connections that could not be made, in a row.
-struct Failed {
+/// Set after connections could not be made.
+struct Backoff {
     failure: Failure,
-    times: u32,
+    /// Failures in a row.
+    failures: u32,
     until: Instant,
 }
 
-impl Streams {
-    pub(super) fn new(gate: Arc<Gate>, tls: Arc<Tls>) -> Self {
-        Self { gate, tls, lines: Mutex::default() }
+impl StreamPool {
+    pub(super) fn new(destinations: Arc<GuardedResolver>, tls: Arc<Tls>) -> Self {
+        Self { destinations, tls, shared: Mutex::default() }
     }
 
     pub(super) async fn deliver(
@@ -92,96 +95,96 @@ impl Streams {
         alone: bool,
         reached: &mut Reached,
     ) -> Result<(), Failure> {
-        let line = if alone { Arc::default() } else { self.line(url, names) };
-        let mut is_again = false;
+        let shared = if alone { Arc::default() } else { self.shared(url, names) };
+        let mut is_repeated = false;
         loop {
-            match self.once(&line, url, names, frames, reached).await {
-                // Another's message was not taken in that one's time, and the connection went with it: no fault of ours.
-                Err(Failure::GivenUp) if !is_again => is_again = true,
+            match self.deliver_once(&shared, url, names, frames, reached).await {
+                // Another delivery timed out, and the shared connection was closed with it. This message is sent again
+                // at once, on a new connection.
+                Err(Failure::Abandoned) if !is_repeated => is_repeated = true,
                 result => return result,
             }
         }
     }
 
-    async fn once(
+    async fn deliver_once(
         &self,
-        line: &Line,
+        shared: &SharedConnection,
         url: &DeliveryUrl,
         names: &TlsNames,
         frames: &Bytes,
         reached: &mut Reached,
     ) -> Result<(), Failure> {
-        let written = {
-            let mut state = line.0.lock().await;
-            // Out of its place while it is written to: when this attempt's time is over, half a message may be out, and
-            // the connection goes with the attempt.
-            let mut open = self.ready(&mut state, url, names).await?;
+        let unconfirmed = {
+            let mut state = shared.0.lock().await;
+            // Taken out of the state while it is written to: if this attempt times out, half a message may have been
+            // sent, and the connection is dropped with the attempt.
+            let mut connection = self.open(&mut state, url, names).await?;
             *reached = Reached::Writing;
-            let written = open.write(frames).await?;
-            state.used = Some(Instant::now());
-            state.open = Some(open);
-            written
+            let unconfirmed = connection.write(frames).await?;
+            state.last_used = Some(Instant::now());
+            state.connection = Some(connection);
+            unconfirmed
         };
-        written.taken().await
+        unconfirmed.confirmed().await
     }
 
-    fn line(&self, url: &DeliveryUrl, names: &TlsNames) -> Arc<Line> {
-        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+    fn shared(&self, url: &DeliveryUrl, names: &TlsNames) -> Arc<SharedConnection> {
+        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (url.clone(), names.clone());
-        if let Some(line) = lines.get(&key) {
-            return Arc::clone(line);
+        if let Some(connection) = shared.get(&key) {
+            return Arc::clone(connection);
         }
-        // A new destination is a good moment to forget old ones.
-        lines.retain(|_, line| match line.0.try_lock() {
-            Ok(state) => state.used.is_some_and(|used| used.elapsed() < IDLE_FOR),
+        // A new destination is the occasion to drop the idle ones.
+        shared.retain(|_, connection| match connection.0.try_lock() {
+            Ok(state) => state.last_used.is_some_and(|used| used.elapsed() < IDLE_TIMEOUT),
             Err(_) => true,
         });
-        Arc::clone(lines.entry(key).or_default())
+        Arc::clone(shared.entry(key).or_default())
     }
 
-    /// The connection that there is, or a new one.
-    async fn ready(&self, state: &mut State, url: &DeliveryUrl, names: &TlsNames) -> Result<Open, Failure> {
+    /// The existing connection if it is still open, or a new one.
+    async fn open(&self, state: &mut State, url: &DeliveryUrl, names: &TlsNames) -> Result<Connection, Failure> {
         let now = Instant::now();
-        let fresh_enough = state.used.is_some_and(|used| now - used < IDLE_FOR);
-        if let Some(open) = state.open.take().filter(|open| fresh_enough && open.is_whole()) {
-            return Ok(open);
+        let is_recent = state.last_used.is_some_and(|used| now - used < IDLE_TIMEOUT);
+        if let Some(connection) = state.connection.take().filter(|connection| is_recent && connection.is_open()) {
+            return Ok(connection);
         }
-        if let Some(failed) = state.failed.as_ref().filter(|failed| now < failed.until) {
-            return Err(failed.failure.clone());
+        if let Some(backoff) = state.backoff.as_ref().filter(|backoff| now < backoff.until) {
+            return Err(backoff.failure.clone());
         }
         match self.connect(url, names).await {
-            Ok(open) => {
-                state.failed = None;
-                Ok(open)
+            Ok(connection) => {
+                state.backoff = None;
+                Ok(connection)
             }
             Err(failure) => {
-                let times = state.failed.as_ref().map_or(0, |failed| failed.times).saturating_add(1);
-                let wait = FIRST_BACKOFF.saturating_mul(1 << times.min(10).saturating_sub(1)).min(LONGEST_BACKOFF);
-                state.failed = Some(Failed { failure: failure.clone(), times, until: Instant::now() + wait });
+                let failures = state.backoff.as_ref().map_or(0, |backoff| backoff.failures).saturating_add(1);
+                let wait = FIRST_BACKOFF.saturating_mul(1 << failures.min(10).saturating_sub(1)).min(MAX_BACKOFF);
+                state.backoff = Some(Backoff { failure: failure.clone(), failures, until: Instant::now() + wait });
                 Err(failure)
             }
         }
     }
 
-    async fn connect(&self, url: &DeliveryUrl, names: &TlsNames) -> Result<Open, Failure> {
-        let addresses = self.gate.addresses(&url.host(), url.port()).await;
-        let addresses = addresses.map_err(|closed| classify::not_connected(&ConnectFault::Closed(closed)))?;
+    async fn connect(&self, url: &DeliveryUrl, names: &TlsNames) -> Result<Connection, Failure> {
+        let addresses = self.destinations.addresses(&url.host(), url.port()).await?;
         let stream = connect(addresses).await.map_err(|error| Failure::NotConnected((&error).into()))?;
         let broken = |error: io::Error| Failure::NotConnected((&error).into());
-        // Where the system refuses these, a lost peer is noticed later, not never.
+        // If an option cannot be set, messages are slower and a lost peer is noticed later; neither is an error.
         let _ = stream.set_nodelay(true);
         let _ = socket2::SockRef::from(&stream).set_tcp_keepalive(&socket2::TcpKeepalive::new().with_time(KEEPALIVE));
         let descriptor = stream.as_fd().try_clone_to_owned().map_err(broken)?;
-        let socket = Socket { descriptor, is_given_up: AtomicBool::default(), is_proven: AtomicBool::default() };
+        let socket = Socket { descriptor, is_abandoned: AtomicBool::default(), is_proven: AtomicBool::default() };
         let sent = Arc::new(AtomicU64::new(0));
-        let counted = Counted { stream, sent: Arc::clone(&sent) };
+        let counted = CountingStream { stream, sent: Arc::clone(&sent) };
         if !url.scheme().is_tls() {
-            return Ok(Open::new(Box::new(counted), socket, sent));
+            return Ok(Connection::new(Box::new(counted), socket, sent));
         }
         let config = self.tls.config(names).map_err(|why| Failure::TlsNames(why.into()))?;
         let name = server_name(&url.host()).ok_or(Failure::Unsendable)?;
         let stream = TlsConnector::from(config).connect(name, counted).await;
-        Ok(Open::new(Box::new(stream.map_err(|error| classify::no_tls(&error))?), socket, sent))
+        Ok(Connection::new(Box::new(stream.map_err(|error| errors::handshake(&error))?), socket, sent))
     }
 }
 
@@ -193,95 +196,100 @@ fn server_name(host: &Host<&str>) -> Option<ServerName<'static>> {
     })
 }
 
+/// A TCP or TLS stream.
 trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 
-/// A second handle of the connection's socket, to ask the system about it.
+/// A second descriptor of the connection's socket, to query and close it while the stream is in use elsewhere.
 struct Socket {
     descriptor: OwnedFd,
-    /// Whether it was us who ended the connection, for a message that was not taken in its time.
-    is_given_up: AtomicBool,
-    /// Whether a message was taken over it.
+    /// True if we closed the connection, because a message was not confirmed in its time.
+    is_abandoned: AtomicBool,
+    /// True once a message was delivered over it.
     is_proven: AtomicBool,
 }
 
 impl Socket {
-    /// Bytes that the peer's machine has not acknowledged.
+    /// Bytes that the peer's machine has not acknowledged yet (`SIOCOUTQ`, tcp(7); the same request as `TIOCOUTQ`).
     fn unacknowledged(&self) -> io::Result<u64> {
-        let mut bytes: libc::c_int = 0;
-        // SAFETY: the descriptor is open for as long as `self`; the request writes one c_int (tcp(7), SIOCOUTQ).
-        let answer = unsafe { libc::ioctl(self.descriptor.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
-        if answer == 0 { Ok(u64::try_from(bytes).unwrap_or(0)) } else { Err(io::Error::last_os_error()) }
+        const SIOCOUTQ: Opcode = libc::TIOCOUTQ as Opcode;
+        // SAFETY: the request writes one c_int.
+        let bytes = unsafe { ioctl(&self.descriptor, Getter::<SIOCOUTQ, libc::c_int>::new()) }?;
+        Ok(u64::try_from(bytes).unwrap_or(0))
     }
 
-    /// Whether neither side has ended the connection, as far as the system knows by now (tcp(7), TCP_INFO).
+    /// True if neither side has closed the connection, as far as the operating system knows (`TCP_INFO`, tcp(7)).
     fn is_established(&self) -> bool {
+        // `TCP_ESTABLISHED` of the kernel's enumeration of states, which neither libc nor rustix declares.
         const ESTABLISHED: u8 = 1;
-        // The structure's first byte is the state; so much is read and no more.
+        // The first byte of `struct tcp_info` is the state; only that byte is read.
         let (mut state, mut length) = (0_u8, 1 as libc::socklen_t);
-        // SAFETY: the descriptor is open; at most `length` bytes are written to `state`.
-        let answer = unsafe {
+        // libc, since rustix has no wrapper for this option.
+        // SAFETY: the descriptor is open, and at most `length` bytes are written to `state`.
+        let result = unsafe {
             let at = (&raw mut state).cast();
             libc::getsockopt(self.descriptor.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_INFO, at, &raw mut length)
         };
-        answer == 0 && state == ESTABLISHED
+        result == 0 && state == ESTABLISHED
     }
 
-    fn give_up(&self) {
-        self.is_given_up.store(true, Ordering::Release);
+    fn abandon(&self) {
+        self.is_abandoned.store(true, Ordering::Release);
         self.shut_down();
     }
 
-    /// Waits for the connection's end.
+    /// Waits for the end of the connection.
     async fn end(&self, ended: &mut watch::Receiver<Option<Failure>>) -> Failure {
         let seen = ended.wait_for(Option::is_some).await.ok().and_then(|failure| failure.clone());
-        self.blame(seen.unwrap_or(Failure::NotTaken))
+        self.cause(seen.unwrap_or(Failure::ClosedAfterSend))
     }
 
-    /// The failure that the reader saw, unless it was ours.
-    fn blame(&self, seen: Failure) -> Failure {
-        if self.is_given_up.load(Ordering::Acquire) { Failure::GivenUp } else { seen }
+    /// The failure that the reader saw, unless we closed the connection ourselves.
+    fn cause(&self, seen: Failure) -> Failure {
+        if self.is_abandoned.load(Ordering::Acquire) { Failure::Abandoned } else { seen }
     }
 
-    /// Ends the connection, whoever else holds a handle of it.
+    /// Closes the connection for every holder of a descriptor.
     fn shut_down(&self) {
-        // SAFETY: the descriptor is open; what is shut down already is an error that matters to nobody.
-        unsafe { libc::shutdown(self.descriptor.as_raw_fd(), libc::SHUT_RDWR) };
+        // The only error is that the connection is closed already.
+        let _ = rustix::net::shutdown(&self.descriptor, rustix::net::Shutdown::Both);
     }
 }
 
-/// A connection.
-struct Open {
+/// An open connection, with a task that reads from it.
+struct Connection {
     writer: WriteHalf<Box<dyn Io>>,
     socket: Arc<Socket>,
+    /// Bytes written to the socket so far, TLS records included.
     sent: Arc<AtomicU64>,
+    /// The failure that the reader saw; `None` while the connection is open.
     ended: watch::Receiver<Option<Failure>>,
     reader: AbortHandle,
-    /// Whether a message is half out.
+    /// True while a message may be written in part only.
     is_writing: bool,
 }
 
-impl Open {
+impl Connection {
     fn new(stream: Box<dyn Io>, socket: Socket, sent: Arc<AtomicU64>) -> Self {
         let (reader, writer) = tokio::io::split(stream);
-        let (tell, ended) = watch::channel(None);
-        let reader = tokio::spawn(listen(reader, tell)).abort_handle();
+        let (report, ended) = watch::channel(None);
+        let reader = tokio::spawn(watch_for_end(reader, report)).abort_handle();
         Self { writer, socket: Arc::new(socket), sent, ended, reader, is_writing: false }
     }
 
-    /// Whether the peer has not ended it; a half-closed connection has ended.
-    fn is_whole(&self) -> bool {
+    /// True if the peer has not closed it. A half-closed connection counts as closed.
+    fn is_open(&self) -> bool {
         self.ended.borrow().is_none() && self.ended.has_changed().is_ok()
     }
 
-    async fn write(&mut self, frames: &Bytes) -> Result<Written, Failure> {
+    async fn write(&mut self, frames: &Bytes) -> Result<Unconfirmed, Failure> {
         self.is_writing = true;
         let written = self.write_all(frames).await;
         self.is_writing = false;
         written
     }
 
-    async fn write_all(&mut self, frames: &Bytes) -> Result<Written, Failure> {
+    async fn write_all(&mut self, frames: &Bytes) -> Result<Unconfirmed, Failure> {
         let mut ended = self.ended.clone();
         let write = async {
             self.writer.write_all(frames).await?;
@@ -289,74 +297,74 @@ impl Open {
         };
         let result = tokio::select! {
             biased;
-            // A peer that has closed is not written to any more, however much room its machine still has.
+            // Writing to a peer that has closed would succeed as long as its receive buffer has space.
             failure = self.socket.end(&mut ended) => return Err(failure),
             result = write => result,
         };
         if let Err(error) = result {
-            // What the reader sees says more than "broken pipe".
-            return Err(match tokio::time::timeout(READER_LAGS, self.socket.end(&mut ended)).await {
+            // The reader may know a better reason than "broken pipe", such as a TLS alert.
+            return Err(match tokio::time::timeout(READER_LAG, self.socket.end(&mut ended)).await {
                 Ok(seen) => seen,
-                Err(_) => self.socket.blame(classify::tls_fault(&error).unwrap_or(Failure::NotTaken)),
+                Err(_) => self.socket.cause(errors::tls(&error).unwrap_or(Failure::ClosedAfterSend)),
             });
         }
-        Ok(Written {
-            mark: self.sent.load(Ordering::Acquire),
+        Ok(Unconfirmed {
+            end: self.sent.load(Ordering::Acquire),
             sent: Arc::clone(&self.sent),
             socket: Arc::clone(&self.socket),
             ended,
-            is_taken: false,
+            is_confirmed: false,
         })
     }
 }
 
-impl Drop for Open {
+impl Drop for Connection {
     fn drop(&mut self) {
         self.reader.abort();
         if self.is_writing {
-            // The attempt's time was over.
-            self.socket.give_up();
+            // The attempt timed out in the middle of a message.
+            self.socket.abandon();
         }
         self.socket.shut_down();
     }
 }
 
-/// A message that is out.
-struct Written {
-    /// What had been sent over the connection when it was.
-    mark: u64,
+/// A message that was written and is not confirmed yet.
+struct Unconfirmed {
+    /// The connection's `sent` at the end of this message.
+    end: u64,
     sent: Arc<AtomicU64>,
     socket: Arc<Socket>,
     ended: watch::Receiver<Option<Failure>>,
-    is_taken: bool,
+    is_confirmed: bool,
 }
 
-impl Drop for Written {
-    /// A peer that does not take a message in its time is given up with it: what follows gets a new connection.
+impl Drop for Unconfirmed {
+    /// Abandons the connection of a message that timed out; later messages get a new one.
     fn drop(&mut self) {
-        if !self.is_taken && self.ended.borrow().is_none() {
-            self.socket.give_up();
+        if !self.is_confirmed && self.ended.borrow().is_none() {
+            self.socket.abandon();
         }
     }
 }
 
-impl Written {
-    /// Waits until it counts as taken, or cannot be.
-    async fn taken(mut self) -> Result<(), Failure> {
+impl Unconfirmed {
+    /// Waits until the message counts as delivered, or has failed.
+    async fn confirmed(mut self) -> Result<(), Failure> {
         while !self.is_acknowledged().map_err(|error| Failure::NotConnected((&error).into()))? {
-            self.stays_whole(LOOK_EVERY).await?;
+            self.stays_open(POLL_INTERVAL).await?;
         }
-        // Counted from here: what the peer does about a message reaches us behind its machine's acknowledgement, however
-        // long the way.
+        // The time counts from the acknowledgement: a close caused by this message arrives right behind it, however
+        // long the round trip is.
         let is_proven = self.socket.is_proven.load(Ordering::Acquire);
-        self.stays_whole(if is_proven { SETTLES_AFTER } else { PROVEN_AFTER }).await?;
+        self.stays_open(if is_proven { SETTLE_TIME } else { FIRST_SETTLE_TIME }).await?;
         self.socket.is_proven.store(true, Ordering::Release);
-        self.is_taken = true;
+        self.is_confirmed = true;
         Ok(())
     }
 
-    /// Waits; an end of the connection in this time is a failure.
-    async fn stays_whole(&mut self, time: Duration) -> Result<(), Failure> {
+    /// Waits this long; fails if the connection ends in the meantime.
+    async fn stays_open(&mut self, time: Duration) -> Result<(), Failure> {
         tokio::select! {
             biased;
             failure = self.socket.end(&mut self.ended) => return Err(failure),
@@ -365,50 +373,50 @@ impl Written {
         if self.socket.is_established() {
             return Ok(());
         }
-        // The reader has not had its turn yet; it may know why.
-        let seen = tokio::time::timeout(READER_LAGS, self.socket.end(&mut self.ended)).await;
-        Err(seen.unwrap_or_else(|_| self.socket.blame(Failure::NotTaken)))
+        // The reader task has not run yet; it may know the reason.
+        let seen = tokio::time::timeout(READER_LAG, self.socket.end(&mut self.ended)).await;
+        Err(seen.unwrap_or_else(|_| self.socket.cause(Failure::ClosedAfterSend)))
     }
 
     fn is_acknowledged(&self) -> io::Result<bool> {
-        // In this order: what others write in between makes the second number larger, never the first.
+        // The order matters: bytes that others write in between raise `unacknowledged`, which errs on the safe side.
         let sent = self.sent.load(Ordering::Acquire);
         let unacknowledged = self.socket.unacknowledged()?;
-        Ok(sent.saturating_sub(unacknowledged) >= self.mark)
+        Ok(sent.saturating_sub(unacknowledged) >= self.end)
     }
 }
 
-/// Reads what nobody should send, to see the end when it comes.
-async fn listen(mut reader: ReadHalf<Box<dyn Io>>, tell: watch::Sender<Option<Failure>>) {
-    let mut piece = vec![0; 4096];
+/// Reads and drops what the peer sends, to notice the end of the connection and its reason.
+async fn watch_for_end(mut reader: ReadHalf<Box<dyn Io>>, report: watch::Sender<Option<Failure>>) {
+    let mut buffer = vec![0; 4096];
     let mut received = 0;
     let failure = loop {
-        match reader.read(&mut piece).await {
-            Ok(0) => break Failure::NotTaken,
+        match reader.read(&mut buffer).await {
+            Ok(0) => break Failure::ClosedAfterSend,
             Ok(read) => received += read,
-            Err(error) => break classify::tls_fault(&error).unwrap_or(Failure::NotTaken),
+            Err(error) => break errors::tls(&error).unwrap_or(Failure::ClosedAfterSend),
         }
-        if received > MOST_RECEIVED {
-            break Failure::Chatty;
+        if received > MAX_RECEIVED_BYTES {
+            break Failure::UnexpectedData;
         }
         tokio::task::yield_now().await;
     };
-    tell.send_replace(Some(failure));
+    report.send_replace(Some(failure));
 }
 
-/// A TCP connection that counts what was written to it. Below TLS, where the system counts too.
-struct Counted {
+/// A TCP connection that counts the bytes written to it. It sits below TLS, where the operating system counts too.
+struct CountingStream {
     stream: TcpStream,
     sent: Arc<AtomicU64>,
 }
 
-impl AsyncRead for Counted {
+impl AsyncRead for CountingStream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.get_mut().stream).poll_read(cx, buf)
     }
 }
 
-impl AsyncWrite for Counted {
+impl AsyncWrite for CountingStream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let written = ready!(Pin::new(&mut this.stream).poll_write(cx, buf))?;

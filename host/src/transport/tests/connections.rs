@@ -1,4 +1,4 @@
-//! What is reused, what is repeated, what is not.
+//! Connection reuse, and which requests are repeated.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,17 +14,17 @@ use tokio::time::{sleep, timeout};
 use super::super::Content;
 use super::super::Request;
 use super::peer::{Peer, read_request};
-use super::{Table, deliver, deliver_within, end, transport, transport_with, url};
+use super::{Table, deliver, deliver_within, sentence, transport, transport_with, url};
 use crate::model::webhook::TlsNames;
 
 #[tokio::test]
-async fn one_connection_serves_many_answers_each_with_its_own_budget() {
-    let mut answer = b"HTTP/1.1 200 OK\r\nContent-Length: 60000\r\n\r\n".to_vec();
-    answer.resize(answer.len() + 60_000, b'x');
-    let peer = Peer::answering(answer).await;
+async fn one_connection_serves_many_responses_each_with_its_own_budget() {
+    let mut response = b"HTTP/1.1 200 OK\r\nContent-Length: 60000\r\n\r\n".to_vec();
+    response.resize(response.len() + 60_000, b'x');
+    let peer = Peer::responding(response).await;
     let transport = transport();
     for _ in 0..20 {
-        assert_eq!(end(&deliver(&transport, &peer.origin()).await), "delivered");
+        assert_eq!(sentence(&deliver(&transport, &peer.origin()).await), "delivered");
         // The connection goes back to the pool once its task has run.
         sleep(Duration::from_millis(2)).await;
     }
@@ -41,7 +41,7 @@ async fn an_idle_connection_that_died_costs_no_attempt() {
             read_request(&mut stream).await;
             seen.fetch_add(1, Ordering::SeqCst);
             let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
-            // It takes one more and closes without a word.
+            // Reads one more request and closes without a response.
             if read_request(&mut stream).await {
                 seen.fetch_add(1, Ordering::SeqCst);
             }
@@ -50,7 +50,7 @@ async fn an_idle_connection_that_died_costs_no_attempt() {
     .await;
     let transport = transport();
     for _ in 0..2 {
-        assert_eq!(end(&deliver(&transport, &peer.origin()).await), "delivered");
+        assert_eq!(sentence(&deliver(&transport, &peer.origin()).await), "delivered");
         sleep(Duration::from_millis(50)).await;
     }
     assert_eq!((peer.connections(), requests.load(Ordering::SeqCst)), (2, 3));
@@ -59,18 +59,18 @@ async fn an_idle_connection_that_died_costs_no_attempt() {
 #[tokio::test]
 async fn a_new_connection_that_closes_is_not_repeated() {
     let peer = Peer::closing_after("").await;
-    assert!(end(&deliver(&transport(), &peer.origin()).await).starts_with("connect: "));
+    assert!(sentence(&deliver(&transport(), &peer.origin()).await).starts_with("connect: "));
     assert_eq!(peer.connections(), 1);
 }
 
-/// A peer that is given up must not keep a socket and a task of ours.
+/// A timed-out attempt must not leave a socket and a task behind.
 #[tokio::test]
 async fn an_attempt_that_ends_early_leaves_no_connection() {
-    for (head, verdict) in [
-        ("", "timeout: the request was sent, but no answer came within 300 ms"),
+    for (head, outcome) in [
+        ("", "timeout: the request was sent, but no response came within 300 ms"),
         (
             "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n",
-            "timeout: the destination answered 200 OK, but its answer did not end within 300 ms",
+            "timeout: the destination responded with 200 OK, but its response did not end within 300 ms",
         ),
     ] {
         let (sender, mut closed) = mpsc::unbounded_channel();
@@ -84,7 +84,7 @@ async fn an_attempt_that_ends_early_leaves_no_connection() {
         })
         .await;
         let transport = transport();
-        assert_eq!(end(&deliver_within(&transport, &peer.origin(), Duration::from_millis(300)).await), verdict);
+        assert_eq!(sentence(&deliver_within(&transport, &peer.origin(), Duration::from_millis(300)).await), outcome);
         let closed = timeout(Duration::from_secs(10), closed.recv()).await.expect("closed in time");
         assert_eq!(closed, Some(true), "{head:?}");
     }
@@ -92,27 +92,27 @@ async fn an_attempt_that_ends_early_leaves_no_connection() {
 
 #[tokio::test]
 async fn a_literal_ipv6_address_is_reached() {
-    // Not every machine has IPv6, and then there is nothing to see.
+    // Without IPv6 on this machine there is nothing to test.
     let Ok(listener) = TcpListener::bind("[::1]:0").await else { return };
     let origin = format!("http://{}", listener.local_addr().expect("address"));
     tokio::spawn(async move {
         let (mut stream, _) = listener.accept().await.expect("connection");
         read_request(&mut stream).await;
-        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await.expect("answer");
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await.expect("response");
     });
-    assert_eq!(end(&deliver(&transport(), &origin).await), "delivered");
+    assert_eq!(sentence(&deliver(&transport(), &origin).await), "delivered");
 }
 
 #[tokio::test]
-async fn what_follows_an_answer_does_not_reach_the_next_delivery() {
-    let answer =
+async fn bytes_after_a_response_do_not_reach_the_next_delivery() {
+    let response =
         "HTTP/1.1 204 No Content\r\nContent-Length: 4\r\n\r\nHTTP/1.1 500 Injected\r\nContent-Length: 0\r\n\r\n";
-    let peer = Peer::answering(answer).await;
+    let peer = Peer::responding(response).await;
     let transport = transport();
     for _ in 0..5 {
         let report = deliver(&transport, &peer.origin()).await;
         assert_eq!(
-            (end(&report).as_str(), report.status, report.excerpt.as_deref()),
+            (sentence(&report).as_str(), report.status, report.excerpt.as_deref()),
             ("delivered", Some(204), Some(""))
         );
     }
@@ -128,8 +128,8 @@ async fn the_request_is_what_was_given_and_no_cookie_comes_back() {
             let mut request = vec![0; 4096];
             while let Ok(read @ 1..) = stream.read(&mut request).await {
                 let _ = sender.send(String::from_utf8_lossy(&request[..read]).into_owned());
-                let answer = b"HTTP/1.1 200 OK\r\nSet-Cookie: session=1\r\nContent-Length: 0\r\n\r\n";
-                let _ = stream.write_all(answer).await;
+                let response = b"HTTP/1.1 200 OK\r\nSet-Cookie: session=1\r\nContent-Length: 0\r\n\r\n";
+                let _ = stream.write_all(response).await;
             }
         }
     })
@@ -148,10 +148,10 @@ async fn the_request_is_what_was_given_and_no_cookie_comes_back() {
                 tls: &TlsNames::default(),
                 content: Content::Body { headers, body },
                 timeout,
-                keep_answer: false,
+                keep_response: false,
             })
             .await;
-        assert_eq!(end(&report), "delivered");
+        assert_eq!(sentence(&report), "delivered");
         let mut lines: Vec<_> = heads.recv().await.expect("request").split("\r\n").map(str::to_lowercase).collect();
         let sent_body = lines.pop();
         lines.sort();
@@ -171,11 +171,11 @@ async fn the_request_is_what_was_given_and_no_cookie_comes_back() {
 
 #[tokio::test]
 async fn a_name_with_a_dead_address_reaches_the_other() {
-    let peer = Peer::answering("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
+    let peer = Peer::responding("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
     let names = Table::of(&[("two.example", &["127.0.0.2", "127.0.0.1"]), ("v6.example", &["::1", "127.0.0.1"])]);
     let transport = transport_with(&["127.0.0.0/8", "::1/128"], names, &[]);
     for name in ["two.example", "v6.example"] {
         let origin = format!("http://{name}:{}", peer.address.port());
-        assert_eq!(end(&deliver(&transport, &origin).await), "delivered", "{name}");
+        assert_eq!(sentence(&deliver(&transport, &origin).await), "delivered", "{name}");
     }
 }

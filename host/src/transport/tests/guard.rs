@@ -1,11 +1,11 @@
-//! The table of closed networks, at both edges of each row; asks the guard only.
+//! The guard's table, tested at both edges of each network. No sockets are opened.
 
 use std::net::{IpAddr, SocketAddr};
 
 use super::super::{Denied, Guard};
 use super::nets;
 
-/// Network, its first and last address, and the neighbours outside.
+/// A network, its first and last address, and the addresses just before and after it.
 type Row = (&'static str, &'static str, &'static str, &'static str, &'static str);
 
 const OPENABLE: &[Row] = &[
@@ -18,7 +18,7 @@ const OPENABLE: &[Row] = &[
     ("::1/128", "::1", "::1", "", ""),
 ];
 
-/// The neighbour is empty where it lies in another row.
+/// The neighbour is left empty where it lies in another closed network.
 const NEVER: &[Row] = &[
     ("0.0.0.0/8", "0.0.0.0", "0.255.255.255", "", "1.0.0.0"),
     ("169.254.0.0/16", "169.254.0.0", "169.254.255.255", "169.253.255.255", "169.255.0.0"),
@@ -82,7 +82,7 @@ fn both_edges_of_each_network_are_closed_and_the_neighbours_open() {
 }
 
 #[test]
-fn what_may_be_opened_says_how_and_opens() {
+fn openable_networks_say_how_to_allow_them() {
     for (net, first, last, ..) in OPENABLE {
         let closed = Guard::new(Vec::new());
         let open = Guard::new(nets(&[net]));
@@ -103,7 +103,7 @@ fn what_may_be_opened_says_how_and_opens() {
 }
 
 #[test]
-fn the_rest_cannot_be_opened() {
+fn the_other_networks_cannot_be_allowed() {
     let guard = Guard::new(nets(&["0.0.0.0/0", "::/0"]));
     for (net, first, last, ..) in NEVER {
         let exact = Guard::new(nets(&[net]));
@@ -111,7 +111,7 @@ fn the_rest_cannot_be_opened() {
             for guard in [&guard, &exact] {
                 let words = judge(guard, inside).expect_err(inside).to_string();
                 assert!(
-                    words.ends_with("nothing is ever delivered there") && !words.contains("--allow-net"),
+                    words.ends_with("deliveries there are never allowed") && !words.contains("--allow-net"),
                     "{words}"
                 );
             }
@@ -120,13 +120,13 @@ fn the_rest_cannot_be_opened() {
 }
 
 #[test]
-fn the_host_itself_is_refused_where_its_network_is_open() {
+fn the_hosts_own_listener_is_rejected_in_an_allowed_network() {
     let at = |own: &str| {
         let guard = Guard::new(nets(&["0.0.0.0/0", "::/0"]));
         guard.set_own(own.parse().expect(own));
         guard
     };
-    for (own, address, refused) in [
+    for (own, address, is_rejected) in [
         ("127.0.0.1:8080", "127.0.0.1:8080", true),
         ("127.0.0.1:8080", "[::ffff:127.0.0.1]:8080", true),
         ("127.0.0.1:8080", "127.0.0.1:8081", false),
@@ -144,7 +144,7 @@ fn the_host_itself_is_refused_where_its_network_is_open() {
         ("0.0.0.0:443", "93.184.215.14:443", false),
     ] {
         let judged = at(own).judge(address.parse().expect(address));
-        assert_eq!(judged.is_err(), refused, "{own} {address} {judged:?}");
+        assert_eq!(judged.is_err(), is_rejected, "{own} {address} {judged:?}");
         if let Err(denied) = judged {
             assert_eq!(denied.code(), "own_address");
         }
@@ -152,15 +152,15 @@ fn the_host_itself_is_refused_where_its_network_is_open() {
 }
 
 #[test]
-fn a_refusal_is_a_sentence() {
+fn a_denial_is_a_sentence() {
     let guard = Guard::new(Vec::new());
     assert_eq!(
         judge(&guard, "10.1.2.3").expect_err("private").to_string(),
-        "10.1.2.3 is in 10.0.0.0/8, a private network; whoever runs the server can open it with --allow-net 10.1.2.3/32"
+        "10.1.2.3 is in 10.0.0.0/8, a private network; an operator can allow it with --allow-net 10.1.2.3/32"
     );
     assert_eq!(
         judge(&guard, "169.254.169.254").expect_err("metadata").of_name("meta.example").to_string(),
         "meta.example resolves to 169.254.169.254, which is in 169.254.0.0/16, link-local addresses, where clouds keep \
-         their metadata; nothing is ever delivered there"
+         their metadata; deliveries there are never allowed"
     );
 }

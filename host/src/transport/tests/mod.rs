@@ -1,13 +1,13 @@
-//! Against scripted peers on loopback; nothing here leaves it.
+//! Tests against scripted peers on loopback. No traffic leaves the machine.
 
-mod answers;
 mod connections;
 mod guard;
 mod peer;
-mod policy;
-mod proxy;
+mod responses;
+mod ssrf;
 mod syslog;
 mod tls;
+mod tunnel;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -18,15 +18,15 @@ use bytes::Bytes;
 use http::HeaderMap;
 use ipnet::IpNet;
 
-use super::{BoxFuture, Content, Guard, Report, Request, Resolve, ResolveError, Tls, Transport};
+use super::{BoxFuture, Content, Failure, Guard, Report, Request, Resolve, ResolveError, Tls, Transport};
 use crate::model::settings::TlsFiles;
 use crate::model::url::DeliveryUrl;
 use crate::model::webhook::TlsNames;
 
-/// In every URL's path and query here; in no error's text.
+/// A secret in every URL's path and query here. It must not appear in any report.
 const CANARY: &str = "canary-3f1c";
 
-/// Names as a test says; others do not exist.
+/// A resolver with the names that a test sets; others do not exist.
 #[derive(Default)]
 struct Table(Mutex<HashMap<String, Vec<IpAddr>>>);
 
@@ -56,7 +56,7 @@ fn nets(texts: &[&str]) -> Vec<IpNet> {
     texts.iter().map(|text| text.parse().expect("network")).collect()
 }
 
-/// Loopback open, no names.
+/// A transport that may reach loopback, and resolves no names.
 fn transport() -> Transport {
     transport_with(&["127.0.0.0/8", "::1/128"], Table::of(&[]), &[])
 }
@@ -70,7 +70,7 @@ fn url(origin: &str) -> DeliveryUrl {
     DeliveryUrl::parse(&format!("{origin}/{CANARY}?key={CANARY}")).expect("URL")
 }
 
-/// One delivery of a small body, with enough time.
+/// Delivers a small body, with a generous timeout.
 async fn deliver(transport: &Transport, origin: &str) -> Report {
     deliver_within(transport, origin, Duration::from_secs(20)).await
 }
@@ -79,13 +79,14 @@ async fn deliver_within(transport: &Transport, origin: &str, timeout: Duration) 
     let url = url(origin);
     let body = Bytes::from_static(b"{\"hello\":1}");
     let content = Content::Body { headers: HeaderMap::new(), body };
-    let report =
-        transport.deliver(Request { url: &url, tls: &TlsNames::default(), content, timeout, keep_answer: false }).await;
+    let report = transport
+        .deliver(Request { url: &url, tls: &TlsNames::default(), content, timeout, keep_response: false })
+        .await;
     assert!(!format!("{report:?}").contains(CANARY), "{report:?}");
     report
 }
 
-/// A report's error, or `delivered`.
-fn end(report: &Report) -> String {
-    report.outcome.error_text().unwrap_or_else(|| "delivered".into())
+/// The report's failure as a sentence, or `delivered`.
+fn sentence(report: &Report) -> String {
+    report.outcome.as_ref().err().map_or_else(|| "delivered".into(), Failure::sentence)
 }

@@ -1,4 +1,4 @@
-//! A destination that does as it is told, byte by byte.
+//! A destination that plays a script, byte by byte.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ impl Drop for Peer {
 }
 
 impl Peer {
-    /// Plays the script with each connection.
+    /// Plays the script on each connection.
     pub(super) async fn playing<F, S>(script: S) -> Self
     where
         F: Future<Output = ()> + Send + 'static,
@@ -40,8 +40,8 @@ impl Peer {
         Self { address, connections, accepting }
     }
 
-    /// Answers each request with these bytes and waits for the next.
-    pub(super) async fn answering(bytes: impl Into<Vec<u8>>) -> Self {
+    /// Responds to each request with these bytes and waits for the next.
+    pub(super) async fn responding(bytes: impl Into<Vec<u8>>) -> Self {
         let bytes: Arc<[u8]> = bytes.into().into();
         Self::playing(move |mut stream| {
             let bytes = Arc::clone(&bytes);
@@ -50,14 +50,14 @@ impl Peer {
         .await
     }
 
-    /// Answers one request with these bytes and closes.
+    /// Responds to one request with these bytes and closes.
     pub(super) async fn closing_after(bytes: impl Into<Vec<u8>>) -> Self {
         let bytes: Arc<[u8]> = bytes.into().into();
         Self::playing(move |mut stream| {
             let bytes = Arc::clone(&bytes);
             async move {
                 read_request(&mut stream).await;
-                // The other side may have seen enough.
+                // The client may have closed before it read everything.
                 let _ = stream.write_all(&bytes).await;
                 let _ = stream.shutdown().await;
             }

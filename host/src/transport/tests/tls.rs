@@ -1,4 +1,4 @@
-//! TLS: certificates good and bad, and HTTP/2.
+//! TLS: valid and invalid certificates, client certificates, and HTTP/2.
 
 use std::convert::Infallible;
 use std::os::unix::fs::PermissionsExt as _;
@@ -22,13 +22,13 @@ use tokio_rustls::TlsAcceptor;
 
 use super::super::{Content, Guard, Request, SetupError, Tls, Transport};
 use super::peer::{Peer, read_request};
-use super::{Table, deliver, deliver_within, end, nets, transport_with, url};
+use super::{Table, deliver, deliver_within, nets, sentence, transport_with, url};
 use crate::model::settings::TlsFiles;
 use crate::model::webhook::TlsNames;
 
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
-/// An authority of the test's own.
+/// A test's own certificate authority.
 pub(super) struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
@@ -39,7 +39,7 @@ impl Authority {
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().expect("key")).expect("authority"))
     }
 
-    /// A certificate for these names that could sign others, which servers must not have.
+    /// A server certificate with CA:TRUE, which verifiers reject.
     fn issue_ca(&self, names: &[&str]) -> (CertificateDer<'static>, PrivateKeyDer<'static>) {
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
         let mut params = CertificateParams::new(names).expect("params");
@@ -49,7 +49,7 @@ impl Authority {
         (certificate.der().clone(), PrivateKeyDer::Pkcs8(key.serialize_der().into()))
     }
 
-    /// An authority between this one and certificates.
+    /// An intermediate authority, signed by this one.
     fn intermediate(&self, name: &str) -> CertifiedIssuer<'static, KeyPair> {
         let mut params = CertificateParams::new(Vec::new()).expect("params");
         params.distinguished_name.push(DnType::CommonName, name);
@@ -61,7 +61,7 @@ impl Authority {
         self.0.der().to_vec()
     }
 
-    /// A certificate for these names, valid from so many days on to so many days on.
+    /// A certificate for these names, valid from `from` to `to`, in days from now.
     pub(super) fn issue(
         &self,
         names: &[&str],
@@ -77,8 +77,7 @@ impl Authority {
         (certificate.der().clone(), PrivateKeyDer::Pkcs8(key.serialize_der().into()))
     }
 
-    /// Files in this folder: the authority as `ca.pem`, a client's certificate and key as `client.pem` and
-    /// `client.key`.
+    /// Writes the authority as `ca.pem`, and a client's certificate and key as `client.pem` and `client.key`.
     pub(super) fn files(&self, folder: &Path) -> TlsFiles {
         let [ca, cert, key] = ["ca.pem", "client.pem", "client.key"].map(|name| folder.join(name));
         std::fs::write(&ca, self.0.pem()).expect("a file");
@@ -117,7 +116,7 @@ pub(super) fn server(
     builder.with_single_cert(vec![certificate], key).expect("certificate")
 }
 
-/// Answers over TLS as [`Peer::answering`] does in the clear.
+/// The TLS counterpart of [`Peer::responding`].
 async fn tls_peer(config: ServerConfig) -> Peer {
     let acceptor = TlsAcceptor::from(Arc::new(config));
     Peer::playing(move |stream| {
@@ -134,22 +133,23 @@ async fn over_tls(config: ServerConfig, host: &str, roots: &[Vec<u8>]) -> String
     let peer = tls_peer(config).await;
     let names = Table::of(&[("good.example", &["127.0.0.1"]), ("other.example", &["127.0.0.1"])]);
     let transport = transport_with(&["127.0.0.0/8"], names, roots);
-    end(&deliver(&transport, &format!("https://{host}:{}", peer.address.port())).await)
+    sentence(&deliver(&transport, &format!("https://{host}:{}", peer.address.port())).await)
 }
 
-/// The day so many days from now.
+/// The date this many days from now.
 fn day(days: i64) -> String {
     (OffsetDateTime::now_utc() + Days::days(days)).date().to_string()
 }
 
 #[tokio::test]
-async fn a_certificate_is_good_or_says_why_not() {
+async fn an_invalid_certificate_is_rejected_with_its_reason() {
     let authority = Authority::new("ours");
     let roots = [authority.root()];
     let good = || authority.issue(&["good.example"], -1, 1);
     let words = |words: &str| format!("tls: the destination's certificate {words}");
-    let untrusted =
-        words("is signed by nobody that this host trusts (self-signed, or a chain without its intermediate)");
+    let untrusted = words(
+        "is not signed by a CA that this host trusts (it is self-signed, or its chain lacks an intermediate); for a private CA set the webhook's tls.ca",
+    );
     for (certificate, host, expected) in [
         (good(), "good.example", "delivered".to_owned()),
         (authority.issue(&["127.0.0.1"], -1, 1), "127.0.0.1", "delivered".to_owned()),
@@ -163,13 +163,13 @@ async fn a_certificate_is_good_or_says_why_not() {
         (
             authority.issue(&["good.example"], 1, 2),
             "good.example",
-            words(&format!("is not valid yet: it is from {} on", day(1))),
+            words(&format!("is not valid yet: it is valid from {}", day(1))),
         ),
         (self_signed(), "good.example", untrusted.clone()),
         (
             authority.issue_ca(&["good.example"]),
             "good.example",
-            words("is a CA's own (CA:TRUE); a server needs one that is not, signed by the CA"),
+            words("is that of a CA (CA:TRUE); the server needs one of its own, signed by the CA"),
         ),
         (Authority::new("another").issue(&["good.example"], -1, 1), "good.example", untrusted.clone()),
     ] {
@@ -178,16 +178,17 @@ async fn a_certificate_is_good_or_says_why_not() {
     assert_eq!(over_tls(server(good(), None), "good.example", &[]).await, untrusted);
 }
 
-/// Servers send chains in whatever order somebody pasted them; one without its intermediate proves nothing.
+/// Servers send chains in any order, depending on how they were configured. A chain without its intermediate is
+/// invalid.
 #[tokio::test]
-async fn a_chain_in_any_order_is_good_and_one_with_a_hole_is_not() {
+async fn a_chain_is_valid_in_any_order_and_invalid_with_a_gap() {
     let authority = Authority::new("ours");
     let intermediate = authority.intermediate("between");
     let key = KeyPair::generate().expect("key");
     let params = CertificateParams::new(vec!["good.example".into()]).expect("params");
     let leaf = params.signed_by(&key, &intermediate).expect("certificate").der().clone();
     let (between, root) = (intermediate.der().clone(), authority.0.der().clone());
-    let untrusted = "tls: the destination's certificate is signed by nobody that this host trusts (self-signed, or a chain without its intermediate)";
+    let untrusted = "tls: the destination's certificate is not signed by a CA that this host trusts (it is self-signed, or its chain lacks an intermediate); for a private CA set the webhook's tls.ca";
     for (chain, expected) in [
         (vec![leaf.clone(), between.clone()], "delivered"),
         (vec![leaf.clone(), root.clone(), between], "delivered"),
@@ -198,41 +199,44 @@ async fn a_chain_in_any_order_is_good_and_one_with_a_hole_is_not() {
         let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
         let key = PrivateKeyDer::Pkcs8(key.serialize_der().into());
         let config = builder.expect("versions").with_no_client_auth().with_single_cert(chain, key);
-        let ended = over_tls(config.expect("a certificate"), "good.example", &[authority.root()]).await;
-        assert_eq!(ended, expected);
+        let outcome = over_tls(config.expect("a certificate"), "good.example", &[authority.root()]).await;
+        assert_eq!(outcome, expected);
     }
 }
 
-/// TLS 1.0, as a server answers that chooses it, and as one that refuses what is newer (RFC 5246, section 7.2).
+/// TLS 1.0: a server that selects it, and one that rejects newer versions with an alert (RFC 5246, section 7.2).
 #[tokio::test]
-async fn a_destination_with_an_old_tls_says_so() {
+async fn a_destination_with_an_old_tls_version_is_named_as_such() {
     let server_hello = [&[22, 3, 1, 0, 42, 2, 0, 0, 38, 3, 1][..], &[7; 32], &[0, 0, 47, 0]].concat();
     let alert = vec![21, 3, 1, 0, 2, 2, 70];
-    for (answer, expected) in [
-        (server_hello, "the destination and this host have no TLS version or cipher in common (TLS 1.2 is the oldest)"),
-        (alert, "the destination speaks no TLS version of ours (1.2 and 1.3)"),
+    for (bytes, expected) in [
+        (
+            server_hello,
+            "the destination and this host have no TLS version or cipher suite in common (TLS 1.2 is the oldest supported)",
+        ),
+        (alert, "the destination supports neither TLS 1.2 nor TLS 1.3"),
     ] {
         let peer = Peer::playing(move |mut stream| {
-            let answer = answer.clone();
+            let bytes = bytes.clone();
             async move {
-                let _ = stream.write_all(&answer).await;
+                let _ = stream.write_all(&bytes).await;
                 let mut rest = Vec::new();
                 let _ = stream.read_to_end(&mut rest).await;
             }
         })
         .await;
         let transport = transport_with(&["127.0.0.0/8"], Table::of(&[]), &[]);
-        let ended = end(&deliver(&transport, &format!("https://{}", peer.address)).await);
-        assert_eq!(ended, format!("tls: {expected}"));
+        let outcome = sentence(&deliver(&transport, &format!("https://{}", peer.address)).await);
+        assert_eq!(outcome, format!("tls: {expected}"));
     }
 }
 
 #[tokio::test]
-async fn a_destination_that_wants_a_client_certificate_says_so() {
+async fn a_missing_client_certificate_is_reported() {
     let authority = Authority::new("ours");
     let config = server(authority.issue(&["good.example"], -1, 1), Some(&authority));
-    let ended = over_tls(config, "good.example", &[authority.root()]).await;
-    assert_eq!(ended, "tls: the destination wants a client certificate");
+    let outcome = over_tls(config, "good.example", &[authority.root()]).await;
+    assert_eq!(outcome, "tls: the destination requires a client certificate; set the webhook's tls.client_cert");
 }
 
 #[tokio::test]
@@ -243,29 +247,29 @@ async fn a_port_without_tls_is_named_as_such() {
     })
     .await;
     let transport = transport_with(&["127.0.0.0/8"], Table::of(&[]), &[]);
-    let ended = end(&deliver(&transport, &format!("https://{}", peer.address)).await);
-    assert_eq!(ended, "tls: the destination does not speak TLS on this port");
+    let outcome = sentence(&deliver(&transport, &format!("https://{}", peer.address)).await);
+    assert_eq!(outcome, "tls: the destination does not speak TLS on this port");
 
     let peer = Peer::playing(|stream| async move { drop(stream) }).await;
-    let ended = end(&deliver(&transport, &format!("https://{}", peer.address)).await);
-    assert_eq!(ended, "tls: the connection closed during the TLS handshake");
+    let outcome = sentence(&deliver(&transport, &format!("https://{}", peer.address)).await);
+    assert_eq!(outcome, "tls: the connection closed during the TLS handshake");
 
     let authority = Authority::new("ours");
     let peer = tls_peer(server(authority.issue(&["127.0.0.1"], -1, 1), None)).await;
-    let ended = end(&deliver(&transport, &peer.origin()).await);
-    assert_eq!(ended, "protocol: what the destination answered is not HTTP");
+    let outcome = sentence(&deliver(&transport, &peer.origin()).await);
+    assert_eq!(outcome, "protocol: the destination's response is not HTTP; check the URL's scheme and port");
 }
 
 #[tokio::test]
-async fn a_handshake_without_end_runs_out_of_time() {
+async fn a_handshake_without_end_times_out() {
     let peer = Peer::playing(|mut stream| async move { while read_request(&mut stream).await {} }).await;
     let transport = transport_with(&["127.0.0.0/8"], Table::of(&[]), &[]);
     let report = deliver_within(&transport, &format!("https://{}", peer.address), Duration::from_millis(300)).await;
-    assert_eq!(end(&report), "timeout: no connection within 300 ms");
+    assert_eq!(sentence(&report), "timeout: no connection within 300 ms");
 }
 
-/// Serves HTTP/2: request number `n` (from 0) is answered as `answer` says; `None` leaves it waiting.
-async fn http2_peer(authority: &Authority, answer: fn(usize) -> Option<(u16, usize)>) -> Peer {
+/// Serves HTTP/2. `response` gives status and body length for request number `n`, from 0; `None` leaves it pending.
+async fn http2_peer(authority: &Authority, response: fn(usize) -> Option<(u16, usize)>) -> Peer {
     let mut config = server(authority.issue(&["good.example"], -1, 1), None);
     config.alpn_protocols = vec![b"h2".to_vec()];
     let acceptor = TlsAcceptor::from(Arc::new(config));
@@ -278,7 +282,7 @@ async fn http2_peer(authority: &Authority, answer: fn(usize) -> Option<(u16, usi
                 let number = requests.fetch_add(1, Ordering::SeqCst);
                 async move {
                     assert_eq!(request.version(), http::Version::HTTP_2);
-                    let Some((status, bytes)) = answer(number) else { return std::future::pending().await };
+                    let Some((status, bytes)) = response(number) else { return std::future::pending().await };
                     let mut response = http::Response::new(Full::new(Bytes::from(vec![b'x'; bytes])));
                     *response.status_mut() = http::StatusCode::from_u16(status).expect("status");
                     Ok::<_, Infallible>(response)
@@ -293,7 +297,7 @@ async fn http2_peer(authority: &Authority, answer: fn(usize) -> Option<(u16, usi
 }
 
 #[tokio::test]
-async fn http2_shares_a_connection_and_each_answer_has_its_budget() {
+async fn http2_shares_a_connection_and_each_response_has_its_budget() {
     let authority = Authority::new("ours");
     let peer = http2_peer(&authority, |_| Some((200, 60_000))).await;
     let names = Table::of(&[("good.example", &["127.0.0.1"])]);
@@ -303,7 +307,7 @@ async fn http2_shares_a_connection_and_each_answer_has_its_budget() {
         let together: Vec<_> = (0..8)
             .map(|_| {
                 let (transport, origin) = (Arc::clone(&transport), origin.clone());
-                tokio::spawn(async move { end(&deliver(&transport, &origin).await) })
+                tokio::spawn(async move { sentence(&deliver(&transport, &origin).await) })
             })
             .collect();
         for one in together {
@@ -311,20 +315,20 @@ async fn http2_shares_a_connection_and_each_answer_has_its_budget() {
         }
     }
     assert!(peer.connections() < 10, "{}", peer.connections());
-    assert_eq!(end(&deliver(&transport, &origin).await), "delivered");
+    assert_eq!(sentence(&deliver(&transport, &origin).await), "delivered");
 }
 
 #[tokio::test]
-async fn an_http2_body_that_goes_on_is_cut() {
+async fn an_http2_body_without_end_is_cut() {
     let authority = Authority::new("ours");
     let peer = http2_peer(&authority, |n| Some((if n == 0 { 200 } else { 500 }, 4_000_000))).await;
     let names = Table::of(&[("good.example", &["127.0.0.1"])]);
     let transport = transport_with(&["127.0.0.0/8"], names, &[authority.root()]);
     let origin = format!("https://good.example:{}", peer.address.port());
     let report = deliver(&transport, &origin).await;
-    assert_eq!((end(&report).as_str(), report.excerpt.map(|text| text.len())), ("delivered", Some(1024)));
-    let words = "status: the destination answered 500 Internal Server Error";
-    assert_eq!(end(&deliver(&transport, &origin).await), words);
+    assert_eq!((sentence(&report).as_str(), report.excerpt.map(|text| text.len())), ("delivered", Some(1024)));
+    let words = "status: the destination responded with 500 Internal Server Error";
+    assert_eq!(sentence(&deliver(&transport, &origin).await), words);
 }
 
 #[tokio::test]
@@ -335,12 +339,13 @@ async fn an_http2_connection_that_timed_out_is_not_used_again() {
     let transport = transport_with(&["127.0.0.0/8"], names, &[authority.root()]);
     let origin = format!("https://good.example:{}", peer.address.port());
     let report = deliver_within(&transport, &origin, Duration::from_millis(500)).await;
-    assert_eq!(end(&report), "timeout: the request was sent, but no answer came within 500 ms");
-    assert_eq!(end(&deliver(&transport, &origin).await), "delivered");
+    assert_eq!(sentence(&report), "timeout: the request was sent, but no response came within 500 ms");
+    assert_eq!(sentence(&deliver(&transport, &origin).await), "delivered");
     assert_eq!(peer.connections(), 2);
 }
 
-/// Delivers with these names to a destination that is of the authority, and takes only clients that are.
+/// Delivers with these TLS names to a destination whose certificate the authority signed, and which accepts only
+/// clients of the same authority.
 async fn named(authority: &Authority, files: &TlsFiles, names: &TlsNames) -> String {
     let peer = tls_peer(server(authority.issue(&["good.example"], -1, 1), Some(authority))).await;
     let table = Table::of(&[("good.example", &["127.0.0.1"])]);
@@ -349,11 +354,11 @@ async fn named(authority: &Authority, files: &TlsFiles, names: &TlsNames) -> Str
     let url = url(&format!("https://good.example:{}", peer.address.port()));
     let content = Content::Body { headers: http::HeaderMap::new(), body: Bytes::from_static(b"x") };
     let timeout = Duration::from_secs(20);
-    end(&transport.deliver(Request { url: &url, tls: names, content, timeout, keep_answer: false }).await)
+    sentence(&transport.deliver(Request { url: &url, tls: names, content, timeout, keep_response: false }).await)
 }
 
 #[tokio::test]
-async fn a_webhook_names_whom_it_trusts_and_who_it_is() {
+async fn a_webhook_names_its_ca_and_its_client_certificate() {
     let authority = Authority::new("corp");
     let folder = tempfile::tempdir().expect("a folder");
     let files = authority.files(folder.path());
@@ -363,21 +368,24 @@ async fn a_webhook_names_whom_it_trusts_and_who_it_is() {
     };
     for (names, expected) in [
         (names(Some("corp"), Some("siem")), "delivered"),
-        (names(Some("corp"), None), "tls: the destination wants a client certificate"),
-        (names(None, Some("siem")), "tls: the destination's certificate is signed by nobody"),
+        (
+            names(Some("corp"), None),
+            "tls: the destination requires a client certificate; set the webhook's tls.client_cert",
+        ),
+        (names(None, Some("siem")), "tls: the destination's certificate is not signed by a CA"),
         (
             names(Some("other"), None),
             "tls: the server's configuration has no CA bundle named \"other\": there are corp",
         ),
         (names(Some("corp"), Some("x")), "tls: the server's configuration has no client certificate named \"x\""),
     ] {
-        let ended = named(&authority, &files, &names).await;
-        assert!(ended.starts_with(expected), "{names:?}: {ended}");
+        let outcome = named(&authority, &files, &names).await;
+        assert!(outcome.starts_with(expected), "{names:?}: {outcome}");
     }
 }
 
 #[test]
-fn files_that_cannot_be_used_are_refused_by_name() {
+fn files_that_cannot_be_used_are_rejected_by_name() {
     let folder = tempfile::tempdir().expect("a folder");
     let files = Authority::new("corp").files(folder.path());
     let fails = |files: &TlsFiles, words: &str| {

@@ -1,0 +1,96 @@
+//! The state that all requests share. Handlers get it as [`Shared`]; it sits below them, so that no handler needs
+//! another.
+
+use std::ops::Deref;
+use std::sync::{Arc, LazyLock};
+
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use utoipa::openapi::OpenApi;
+
+use super::budget::BodyBudget;
+use super::ingest_limit::IngestLimit;
+use super::problem::ApiError;
+use crate::formatter::Catalog;
+use crate::model::id::WebhookId;
+use crate::model::settings::Limits;
+use crate::model::time::Clock;
+use crate::model::webhook::Webhook;
+use crate::scheduler::Scheduler;
+use crate::store::Store;
+use crate::telemetry::Telemetry;
+use crate::transport::Transport;
+
+/// The parts of the host that the API calls.
+pub struct Api {
+    /// Persists events, webhooks, tokens and the audit log.
+    pub store: Arc<Store>,
+    /// Sends test deliveries, and drops the queue of a deleted webhook.
+    pub scheduler: Arc<Scheduler>,
+    /// Renders previews, validates format options, installs formatters.
+    pub registry: Arc<Catalog>,
+    /// Checks a destination against the SSRF guard before its webhook is saved.
+    pub transport: Arc<Transport>,
+    /// Limits on one request.
+    pub limits: Limits,
+    /// Counts requests.
+    pub telemetry: Arc<Telemetry>,
+    /// Wall clock and steady clock.
+    pub clock: Arc<dyn Clock>,
+    /// Cancelled when the host begins to drain; `/readyz` fails from then on.
+    pub draining: CancellationToken,
+}
+
+/// [`Api`] with the limits that all requests share; cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Shared(Arc<Inner>);
+
+struct Inner {
+    api: Api,
+    bodies: BodyBudget,
+    ingest_limit: IngestLimit,
+    /// One permit: an export reads the whole store, so only one runs at a time.
+    exports: Arc<Semaphore>,
+    /// Built on the first request for it.
+    openapi: LazyLock<Arc<OpenApi>>,
+}
+
+impl Deref for Shared {
+    type Target = Api;
+
+    fn deref(&self) -> &Api {
+        &self.0.api
+    }
+}
+
+impl Shared {
+    pub(super) fn new(api: Api, bodies: BodyBudget, document: fn() -> Arc<OpenApi>) -> Self {
+        let ingest_limit = IngestLimit::new(api.limits.token_rate);
+        let exports = Arc::new(Semaphore::new(1));
+        Self(Arc::new(Inner { api, bodies, ingest_limit, exports, openapi: LazyLock::new(document) }))
+    }
+
+    pub(super) fn bodies(&self) -> &BodyBudget {
+        &self.0.bodies
+    }
+
+    pub(super) fn ingest_limit(&self) -> &IngestLimit {
+        &self.0.ingest_limit
+    }
+
+    pub(super) fn exports(&self) -> &Arc<Semaphore> {
+        &self.0.exports
+    }
+
+    pub(super) fn openapi(&self) -> &Arc<OpenApi> {
+        &self.0.openapi
+    }
+
+    /// Looks up a webhook.
+    ///
+    /// # Errors
+    /// 404 if there is none with this id.
+    pub(super) fn webhook(&self, id: WebhookId) -> Result<Arc<Webhook>, ApiError> {
+        self.store.webhooks().get(id).cloned().ok_or_else(|| ApiError::not_found("webhook"))
+    }
+}

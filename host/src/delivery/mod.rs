@@ -1,0 +1,192 @@
+//! The delivery pipeline: one request, from claim to settlement.
+//!
+//! The scheduler claims deliveries of one webhook and spawns an attempt. The attempt renders each of them ([`render`]),
+//! joins them where the format allows ([`batch`]), signs and sends one request ([`send`]), and comes back to the scheduler
+//! as one [`AttemptResult`] per claimed delivery. [`outcomes`] turns those into what the store records ([`result`]).
+//!
+//! Attempts run on the deliveries' runtime; [`outcomes`] is pure and runs in the scheduler's task.
+
+mod batch;
+mod claim;
+mod render;
+mod result;
+mod send;
+
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
+use tokio::task::AbortHandle;
+
+use crate::formatter::{Catalog, RenderCache, RenderError};
+use crate::model::delivery::Attempt;
+use crate::model::event::Event;
+use crate::model::id::{DeliveryId, WebhookId};
+use crate::model::time::{Clock, Timestamp};
+use crate::model::webhook::Webhook;
+use crate::store::Store;
+use crate::telemetry::Telemetry;
+use crate::transport::Transport;
+
+use batch::Batch;
+use render::Renderer;
+use send::Sender;
+
+pub(crate) use claim::Claim;
+#[cfg(test)]
+pub(crate) use result::event_of;
+pub(crate) use result::{AttemptResult, Attempted, Ending, Finished, outcomes};
+
+/// Makes attempts: the [`Pipeline`], or a simulation's destinations.
+pub(crate) trait Deliver: Send + Sync + 'static {
+    /// Returns true if a formatter of this name can be used now.
+    fn has_formatter(&self, name: &str) -> bool;
+
+    /// Returns true once every formatter that is there at the start has been loaded.
+    fn is_settled(&self) -> bool;
+
+    /// Makes one request of as many of the claimed deliveries as go into one, in their order. The endings are those of the
+    /// first claims; claims beyond them were not touched.
+    fn attempt(
+        &self,
+        webhook: &Webhook,
+        claims: &mut [Claim],
+        started: Timestamp,
+    ) -> impl Future<Output = Vec<Ending>> + Send;
+}
+
+/// The parts of the host that a delivery goes through.
+pub struct Parts {
+    /// Where events are read.
+    pub store: Arc<Store>,
+    /// Renders them.
+    pub registry: Arc<Catalog>,
+    /// Sends them.
+    pub transport: Arc<Transport>,
+    /// The clock of timestamps and of overlapping secrets.
+    pub clock: Arc<dyn Clock>,
+    /// Counts attempts.
+    pub telemetry: Arc<Telemetry>,
+}
+
+/// The real way of a delivery: formatter, signature, transport.
+pub struct Pipeline {
+    registry: Arc<Catalog>,
+    clock: Arc<dyn Clock>,
+    renderer: Renderer,
+    sender: Sender,
+}
+
+impl Deliver for Pipeline {
+    fn has_formatter(&self, name: &str) -> bool {
+        self.registry.current(name).is_some()
+    }
+
+    fn is_settled(&self) -> bool {
+        self.registry.is_settled()
+    }
+
+    async fn attempt(&self, webhook: &Webhook, claims: &mut [Claim], started: Timestamp) -> Vec<Ending> {
+        let mut endings: Vec<Option<Ending>> = Vec::with_capacity(claims.len());
+        let mut batch = Batch::default();
+        for (index, claim) in claims.iter_mut().enumerate() {
+            match self.renderer.render(webhook, index, claim).await {
+                Ok(ready) => {
+                    // One request is made: it has one outcome, one time and one slot in the pace.
+                    if !batch.push(ready) {
+                        break;
+                    }
+                    endings.push(None);
+                }
+                Err(ending) => endings.push(Some(ending)),
+            }
+        }
+        for (index, attempted) in self.sender.send(webhook, batch.into_ready(), started).await {
+            if let Some(ending) = endings.get_mut(index) {
+                *ending = Some(Ending::Attempted(Box::new(attempted)));
+            }
+        }
+        endings.into_iter().map(|ending| ending.unwrap_or(Ending::Interrupted)).collect()
+    }
+}
+
+impl Pipeline {
+    /// A pipeline of these parts.
+    pub fn new(parts: Parts) -> Self {
+        let Parts { store, registry, transport, clock, telemetry } = parts;
+        let renderer = Renderer { store, registry: Arc::clone(&registry), rendered: RenderCache::default() };
+        let sender = Sender { transport, registry: Arc::clone(&registry), clock: Arc::clone(&clock), telemetry };
+        Self { registry, clock, renderer, sender }
+    }
+
+    /// Makes a test delivery of this event, on whatever the webhook's settings are; the attempt for the history.
+    pub(crate) async fn test(&self, webhook: &Webhook, event: Arc<Event>) -> Attempt {
+        let started = self.clock.now();
+        let delivery = DeliveryId::generate();
+        let attempted = match self.registry.current(&webhook.config.format) {
+            Some(component) => {
+                match self.renderer.render_test(webhook, component, Arc::clone(&event), delivery).await {
+                    Ok(ready) => {
+                        self.sender.send(webhook, vec![ready], started).await.pop().map(|(_, attempted)| attempted)
+                    }
+                    Err(attempted) => Some(*attempted),
+                }
+            }
+            None => {
+                let error = RenderError::NotLoaded(webhook.config.format.clone());
+                Some(Attempted::new(event.event_type).rejected(&error.to_string()))
+            }
+        };
+        let attempted = attempted.unwrap_or_else(|| Attempted::new(event.event_type));
+        Attempt { is_test: true, ..attempted.into_history(delivery, None, 1, started) }
+    }
+}
+
+/// Starts an attempt at these deliveries on the deliveries' runtime. `done` is called exactly once, also when the attempt's
+/// task is aborted or panics.
+pub(crate) fn spawn<D: Deliver>(
+    deliver: &Arc<D>,
+    store: &Arc<Store>,
+    runtime: &Handle,
+    webhook: WebhookId,
+    claims: Vec<Claim>,
+    started: Timestamp,
+    done: impl FnOnce(Finished) + Send + 'static,
+) -> AbortHandle {
+    let (deliver, store) = (Arc::clone(deliver), Arc::clone(store));
+    let mut guard = CompletionGuard { webhook, started, claims, done: Some(done) };
+    let task = runtime.spawn(async move {
+        let endings = match store.webhooks().get(webhook) {
+            Some(webhook) => {
+                let webhook = Arc::clone(webhook);
+                deliver.attempt(&webhook, &mut guard.claims, started).await
+            }
+            None => guard.claims.iter().map(|_| Ending::Gone).collect(),
+        };
+        let rest = std::iter::repeat_with(|| Ending::Unsent);
+        guard.complete(endings.into_iter().chain(rest));
+    });
+    task.abort_handle()
+}
+
+/// Reports an attempt's results, also when its task is dropped before it has any: then its deliveries were interrupted.
+struct CompletionGuard<F: FnOnce(Finished)> {
+    webhook: WebhookId,
+    started: Timestamp,
+    claims: Vec<Claim>,
+    done: Option<F>,
+}
+
+impl<F: FnOnce(Finished)> CompletionGuard<F> {
+    fn complete(&mut self, endings: impl IntoIterator<Item = Ending>) {
+        let Some(done) = self.done.take() else { return };
+        let claims = std::mem::take(&mut self.claims).into_iter();
+        let results = claims.zip(endings).map(|(claim, ending)| AttemptResult { claim, ending, closes: None });
+        done(Finished { webhook: self.webhook, started: self.started, results: results.collect() });
+    }
+}
+
+impl<F: FnOnce(Finished)> Drop for CompletionGuard<F> {
+    fn drop(&mut self) {
+        self.complete(std::iter::repeat_with(|| Ending::Interrupted));
+    }
+}

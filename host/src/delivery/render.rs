@@ -1,0 +1,128 @@
+//! Rendering: one delivery's payload, made by the component that made it before, if there is one.
+
+use std::sync::Arc;
+
+use sha2::{Digest as _, Sha256};
+
+use super::batch::Ready;
+use super::claim::Claim;
+use super::result::{Attempted, Ending, event_of};
+use crate::formatter::{Catalog, Component, RenderCache, RenderError, RenderKey};
+use crate::model::event::Event;
+use crate::model::id::DeliveryId;
+use crate::model::url::TransportKind;
+use crate::model::webhook::Webhook;
+use crate::store::{Pin, Store};
+use crate::transport;
+
+/// Renders deliveries with the loaded formatters.
+pub(super) struct Renderer {
+    pub(super) store: Arc<Store>,
+    pub(super) registry: Arc<Catalog>,
+    /// Payloads of the last moments: a fan-out to webhooks of one format and options renders once.
+    pub(super) rendered: RenderCache,
+}
+
+impl Renderer {
+    /// Renders one claimed delivery, the `index`th; else how it ends without being sent.
+    pub(super) async fn render(&self, webhook: &Webhook, index: usize, claim: &mut Claim) -> Result<Ready, Ending> {
+        let event = event_of(claim, &self.store)?;
+        let item = &claim.item;
+        let rendering = rendering(webhook);
+        let pinned = item.sent.pin().filter(|pin| pin.rendering == rendering);
+        let Some(component) = self.component(webhook, pinned).await else { return Err(Ending::NotLoaded) };
+        let key = RenderKey { event: event.id, component: component.digest(), rendering };
+        let options: Arc<str> = webhook.config.format_options.as_str().into();
+        let transport_kind = webhook.config.url.scheme().transport_kind();
+        match self.rendered.get_or(key, self.registry.render(&component, &event, &options, transport_kind)).await {
+            Err(RenderError::Unsupported(_)) => Err(Ending::Skipped),
+            Err(RenderError::Stopping) => Err(Ending::Interrupted),
+            Err(error) => {
+                let pin = Pin { component: component.digest(), rendering };
+                let attempted = Attempted::by(webhook, &event, &component).rejected(&error.to_string());
+                Err(Ending::Attempted(Box::new(Attempted { pin: Some(pin), ..attempted })))
+            }
+            Ok(rendered) => {
+                // The delivery keeps the component that did render it.
+                let by = rendered.instead.as_ref().map_or(component, Arc::clone);
+                let pin = Pin { component: by.digest(), rendering };
+                if let Err(why) = fits(webhook, &by, &rendered.payload.body) {
+                    let attempted = Attempted::by(webhook, &event, &by).rejected(&why);
+                    return Err(Ending::Attempted(Box::new(Attempted { pin: Some(pin), ..attempted })));
+                }
+                Ok(Ready {
+                    index,
+                    event,
+                    delivery: item.delivery,
+                    attempt: item.attempt,
+                    is_last: item.try_number() > webhook.config.retry_count,
+                    is_again: item.sent.is_again(),
+                    by,
+                    rendering: rendered,
+                    pin,
+                })
+            }
+        }
+    }
+
+    /// Renders a test delivery with this component; else the attempt that could not be made.
+    pub(super) async fn render_test(
+        &self,
+        webhook: &Webhook,
+        component: Arc<Component>,
+        event: Arc<Event>,
+        delivery: DeliveryId,
+    ) -> Result<Ready, Box<Attempted>> {
+        let options: Arc<str> = webhook.config.format_options.as_str().into();
+        let transport_kind = webhook.config.url.scheme().transport_kind();
+        let rendered = match self.registry.render(&component, &event, &options, transport_kind).await {
+            Ok(rendered) => Arc::new(rendered),
+            Err(error) => {
+                return Err(Box::new(Attempted::by(webhook, &event, &component).rejected(&error.to_string())));
+            }
+        };
+        let by = rendered.instead.as_ref().map_or(component, Arc::clone);
+        if let Err(why) = fits(webhook, &by, &rendered.payload.body) {
+            return Err(Box::new(Attempted::by(webhook, &event, &by).rejected(&why)));
+        }
+        let pin = Pin { component: by.digest(), rendering: rendering(webhook) };
+        let (index, attempt) = (0, 1);
+        Ok(Ready { index, event, delivery, attempt, is_last: true, is_again: false, by, rendering: rendered, pin })
+    }
+
+    /// The component that this delivery is pinned to, as long as format and options stayed as they were; else the
+    /// format's current one.
+    async fn component(&self, webhook: &Webhook, pin: Option<Pin>) -> Option<Arc<Component>> {
+        let current = self.registry.current(&webhook.config.format);
+        match (pin, &current) {
+            (Some(pin), Some(component)) if component.digest() == pin.component => current,
+            (Some(pin), _) => self.registry.pinned(pin.component).await.or(current),
+            (None, _) => current,
+        }
+    }
+}
+
+/// The digest of everything but event and component that a rendering depends on.
+fn rendering(webhook: &Webhook) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    hash.update(webhook.config.format.as_bytes());
+    hash.update([0]);
+    hash.update(webhook.config.format_options.as_bytes());
+    let transport_kind = webhook.config.url.scheme().transport_kind();
+    // Pins that were stored before there was another transport than HTTP keep their digest.
+    if transport_kind != TransportKind::Http {
+        hash.update([0]);
+        hash.update(transport_kind.name());
+    }
+    hash.finalize().into()
+}
+
+/// Checks that a payload can go over the webhook's transport; the error says why not. A webhook is checked when it is
+/// saved, but its formatter may have been replaced since.
+fn fits(webhook: &Webhook, by: &Component, body: &[u8]) -> Result<(), String> {
+    let scheme = webhook.config.url.scheme();
+    if scheme.is_syslog() && !by.makes_lines() {
+        return Err("the format makes documents, and this transport takes lines".to_owned());
+    }
+    transport::fits(scheme, body)
+}

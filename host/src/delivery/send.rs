@@ -1,0 +1,153 @@
+//! Sending: what was rendered becomes one signed request, and the response becomes an attempt for each delivery in it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
+
+use super::batch::{self, Ready};
+use super::result::{Attempted, Half};
+use crate::formatter::{Catalog, Component, Verdict};
+use crate::model::retry::{self, Failure, Ruling};
+use crate::model::secret::Secret;
+use crate::model::time::{Clock, Timestamp};
+use crate::model::webhook::Webhook;
+use crate::signature;
+use crate::telemetry::Telemetry;
+use crate::transport::{self, Content, Report, Request, Transport};
+
+/// Sends rendered deliveries.
+pub(super) struct Sender {
+    pub(super) transport: Arc<Transport>,
+    /// Reads responses with the component that made the payload.
+    pub(super) registry: Arc<Catalog>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) telemetry: Arc<Telemetry>,
+}
+
+impl Sender {
+    /// Signs and sends a batch as one request. Returns each delivery's attempt beside its index among the claims.
+    pub(super) async fn send(
+        &self,
+        webhook: &Webhook,
+        batch: Vec<Ready>,
+        started: Timestamp,
+    ) -> Vec<(usize, Attempted)> {
+        let Some(first) = batch.first() else { return Vec::new() };
+        let deliveries: Vec<_> = batch.iter().map(|one| one.delivery).collect();
+        let id = batch::id(&deliveries);
+        let content = match self.content(webhook, &batch, &id, started) {
+            Ok(content) => content,
+            Err(why) => {
+                let attempted = |one: &Ready| Attempted { pin: Some(one.pin), ..one.attempted(webhook).rejected(why) };
+                return batch.iter().map(|one| (one.index, attempted(one))).collect();
+            }
+        };
+        let timeout = Duration::from_millis(webhook.config.timeout_ms.into());
+        let (url, tls, by) = (&webhook.config.url, &webhook.config.tls, &first.by);
+        let report =
+            self.transport.deliver(Request { url, tls, content, timeout, keep_response: by.interprets() }).await;
+        let (report, ruling) = self.interpret(by, report).await;
+        let failed = report.outcome.as_ref().err();
+        self.telemetry.attempt(failed.map(transport::Failure::class), report.duration);
+        let failure = failed.map(|failed| {
+            let (class, status, retry_after) = (failed.class(), report.status, report.retry_after);
+            (Failure { class, status, retry_after, ruling }, failed.sentence())
+        });
+        // Syslog has no responses, so one message that the collector closes on may be all that is wrong: before a batch
+        // fails for good, halves look for it.
+        let is_unclear = failed == Some(&transport::Failure::ClosedAfterSend);
+        let is_last_chance = batch.len() > 1 && is_unclear && batch.iter().all(|one| one.is_last);
+        let splits = is_last_chance || failure.as_ref().is_some_and(|(failure, _)| retry::splits(batch.len(), failure));
+        let together = (batch.len() > 1).then(|| {
+            let again = if splits { "; they go out again in two halves" } else { "" };
+            format!("one of {} events in one request, {id}{again}", batch.len())
+        });
+        let attempted = |position: usize, one: &Ready| Attempted {
+            failure: failure.clone(),
+            status: report.status,
+            excerpt: report.excerpt.clone(),
+            duration: report.duration,
+            note: one.rendering.note.clone().or_else(|| together.clone()),
+            pin: Some(one.pin),
+            half: splits.then_some(if position < batch.len() / 2 { Half::First } else { Half::Second }),
+            ..one.attempted(webhook)
+        };
+        batch.iter().enumerate().map(|(position, one)| (one.index, attempted(position, one))).collect()
+    }
+
+    /// The batch as the transport takes it; the error says why it cannot be sent.
+    fn content(
+        &self,
+        webhook: &Webhook,
+        batch: &[Ready],
+        id: &str,
+        started: Timestamp,
+    ) -> Result<Content, &'static str> {
+        if webhook.config.url.scheme().is_syslog() {
+            let messages = batch.iter().map(|one| one.payload().body.clone()).collect();
+            // Before they fail for good they get a connection that no other message can take down.
+            let alone = webhook.config.batch.is_some() && batch.iter().all(|one| one.is_last && one.is_again);
+            return Ok(Content::Messages { messages, alone });
+        }
+        let body = batch::joined(batch);
+        let now = self.clock.steady_ms();
+        let old_secrets: Vec<&Secret> = webhook.old_secrets_at(now).map(|old| &old.secret).collect();
+        let headers = headers(webhook, &old_secrets, batch, id, &body, started);
+        headers.map(|headers| Content::Body { headers, body }).ok_or("a header cannot be sent")
+    }
+
+    /// Lets the formatter read the response, where it knows better than the status what it means.
+    async fn interpret(&self, component: &Arc<Component>, mut report: Report) -> (Report, Option<Ruling>) {
+        let Some(response) = report.response.take() else { return (report, None) };
+        let status = response.status;
+        let failed = |reason: String| Err(transport::Failure::Interpreted { status, reason: reason.into() });
+        match self.registry.interpret(component, response).await {
+            Verdict::ByStatus => (report, None),
+            Verdict::Delivered => (Report { outcome: Ok(()), ..report }, None),
+            Verdict::Retry { after, reason } => {
+                let retry_after = after.or(report.retry_after);
+                (Report { outcome: failed(reason), retry_after, ..report }, Some(Ruling::Retry))
+            }
+            Verdict::Failed { reason, deactivate } => {
+                (Report { outcome: failed(reason), ..report }, Some(Ruling::Final { deactivate }))
+            }
+        }
+    }
+}
+
+/// The request's headers: the formatter's, the webhook's over them, the host's over both. `None` when one cannot be sent;
+/// all were checked when they were saved.
+fn headers(
+    webhook: &Webhook,
+    old_secrets: &[&Secret],
+    batch: &[Ready],
+    id: &str,
+    body: &[u8],
+    started: Timestamp,
+) -> Option<HeaderMap> {
+    let first = batch.first()?;
+    let mut headers = HeaderMap::with_capacity(16);
+    for (name, value) in &first.payload().headers {
+        headers.insert(HeaderName::from_bytes(name.as_bytes()).ok()?, HeaderValue::from_str(value).ok()?);
+    }
+    for (name, value) in &webhook.config.headers {
+        let mut value = HeaderValue::from_str(value.expose()).ok()?;
+        value.set_sensitive(true);
+        headers.insert(HeaderName::from_bytes(name.as_bytes()).ok()?, value);
+    }
+    let event_type = first.event.event_type;
+    let alike = batch.iter().all(|one| one.event.event_type == event_type);
+    let event_type = if alike { event_type.as_str() } else { signature::SEVERAL };
+    headers.insert(CONTENT_TYPE, HeaderValue::from_str(&first.payload().content_type).ok()?);
+    headers.insert(USER_AGENT, HeaderValue::from_static(concat!("heraldry/", env!("CARGO_PKG_VERSION"))));
+    headers.insert(signature::EVENT, HeaderValue::from_static(event_type));
+    headers.insert(signature::DELIVERY, HeaderValue::from_str(id).ok()?);
+    let attempt = batch.iter().map(|one| one.attempt).max()?;
+    headers.insert(signature::ATTEMPT, HeaderValue::from(attempt));
+    if webhook.config.batch.is_some() {
+        headers.insert(signature::BATCH_SIZE, HeaderValue::from(batch.len()));
+    }
+    signature::sign(webhook.config.secret.as_ref(), old_secrets, id, started.unix_seconds(), body, &mut headers)?;
+    Some(headers)
+}

@@ -1,0 +1,158 @@
+//! Trials of a component on the sample events.
+
+use super::manifest::{Kind, Manifest};
+use super::report::{Finding, Report, Trial};
+use super::validator::{Sample, Validator, callers, not_deterministic};
+use crate::formatter::runtime::{ADMISSION_TIMEOUT_FACTOR, Called, Limit, Linked, Payload, RenderError};
+use crate::model::url::TransportKind;
+
+/// Share of a limit, in percent, from which the author is warned.
+const NEAR_PERCENT: u64 = 50;
+/// Samples that one finding names, and ways of failing that one report lists.
+const NAMED_SAMPLES: usize = 5;
+/// Samples that may exhaust the limit on instructions or time before the trials stop.
+const SLOW_SAMPLES: usize = 2;
+
+/// Runs every sample twice. A formatter may decline an event; it may not crash, exceed a limit, return an illegal
+/// payload, or return something else the second time.
+pub(super) fn try_all(validator: &Validator<'_>, linked: &Linked, manifest: &Manifest, report: &mut Report) {
+    let mut failed: Vec<(String, RenderError)> = Vec::new();
+    let mut unstable = Vec::new();
+    let mut feeds = Vec::new();
+    let mut slow = 0;
+    let run = |sample: &Sample| {
+        let Validator { sandbox, host_name, .. } = validator;
+        sandbox.format(linked, &sample.event, host_name, TransportKind::Http, "{}", ADMISSION_TIMEOUT_FACTOR)
+    };
+    for sample in validator.samples {
+        let first = run(sample);
+        if matches!(first.result, Err(RenderError::Limit { limit: Limit::Fuel | Limit::Time, .. })) {
+            slow += 1;
+        }
+        if slow > SLOW_SAMPLES {
+            // Each further sample would exhaust the limit as well: that takes long and adds nothing to the report.
+            break;
+        }
+        let second = run(sample);
+        report.trials.push(trial(sample, &first));
+        // The wall clock is the one thing that may differ between two runs.
+        let timed_out = |result: &Result<Payload, RenderError>| {
+            matches!(result, Err(RenderError::Limit { limit: Limit::Time, .. }))
+        };
+        if first.result != second.result && !timed_out(&first.result) && !timed_out(&second.result) {
+            unstable.push(sample.name.clone());
+        }
+        match first.result {
+            Ok(payload) if manifest.kind == Kind::Line => {
+                if payload.body.iter().any(|byte| matches!(byte, b'\n' | b'\r')) {
+                    feeds.push(sample.name.clone());
+                }
+            }
+            Ok(_)
+            | Err(RenderError::Unsupported(_) | RenderError::InvalidOptions(_) | RenderError::InvalidEvent(_)) => {}
+            // The operator limits the size of events; the formatter was not called.
+            Err(RenderError::Limit { limit: Limit::Input, .. }) => {}
+            Err(error) => failed.push((sample.name.clone(), error)),
+        }
+    }
+    summarize(failed, &unstable, &feeds, report);
+    advise(validator, linked, report);
+}
+
+fn trial(sample: &Sample, called: &Called<Payload>) -> Trial {
+    Trial {
+        sample: sample.name.clone(),
+        outcome: called.result.as_ref().map_or_else(RenderError::code, |_| "ok"),
+        error: called.result.as_ref().err().map(ToString::to_string),
+        instructions: called.instructions,
+        memory_bytes: called.memory_bytes,
+        output_bytes: called.result.as_ref().map_or(0, Payload::bytes),
+    }
+}
+
+fn summarize(failed: Vec<(String, RenderError)>, unstable: &[String], feeds: &[String], report: &mut Report) {
+    // One finding for each way of failing, however many samples fail so.
+    let mut ways: Vec<(String, RenderError, Vec<String>)> = Vec::new();
+    for (sample, error) in failed {
+        let message = format!("{error}{}", callers(&error));
+        match ways.iter_mut().find(|(known, ..)| *known == message) {
+            Some((.., samples)) => samples.push(sample),
+            None => ways.push((message, error, vec![sample])),
+        }
+    }
+    for (message, error, samples) in ways.into_iter().take(NAMED_SAMPLES) {
+        let fix = match error {
+            RenderError::Limit { limit: Limit::Memory | Limit::Table, .. } => {
+                "hold less at a time: a call gets a fresh instance, and need not keep anything for the next"
+            }
+            RenderError::Limit { limit: Limit::Stack, .. } => "recurse less deeply, or use a loop",
+            RenderError::Limit { limit: Limit::Output | Limit::Headers, .. } => {
+                "cut the content to fit, and say in it that you cut"
+            }
+            RenderError::Limit { .. } => "do less for one event: `heraldry formatter bench` shows what a call costs",
+            RenderError::Trap { .. } => {
+                "catch the language's exceptions and return `internal` with a message; never trap"
+            }
+            RenderError::Illegal(_) => "wit/formatter.wit, at `payload` and `header`, has the rules",
+            _ => "return `unsupported-event` for event types that the format has no message for",
+        };
+        report.findings.push(Finding::error(
+            "sample_failed",
+            format!("it fails on sample events ({}): {message}", named(&samples)),
+            fix,
+        ));
+    }
+    if !unstable.is_empty() {
+        report.findings.push(not_deterministic(&format!("format ({})", named(unstable))));
+    }
+    if !feeds.is_empty() {
+        report.findings.push(Finding::error(
+            "line_feed",
+            format!("its kind is `line`, but the body has line feeds ({})", named(feeds)),
+            "replace line feeds by spaces or escapes, or say \"kind\": \"document\" in the manifest",
+        ));
+    }
+}
+
+fn named(samples: &[String]) -> String {
+    let shown = &samples[..samples.len().min(NAMED_SAMPLES)];
+    let more = samples.len() - shown.len();
+    if more == 0 { shown.join(", ") } else { format!("{} and {more} more", shown.join(", ")) }
+}
+
+/// Warnings about a component that is legal.
+fn advise(validator: &Validator<'_>, linked: &Linked, report: &mut Report) {
+    if report.trials.is_empty() {
+        return;
+    }
+    let limits = validator.sandbox.limits(linked.size);
+    if report.trials.iter().all(|trial| trial.outcome == "unsupported_event") {
+        report.findings.push(Finding::warning(
+            "supports_nothing",
+            "it has no message for any event type",
+            "return `unsupported-event` only for types that the format really leaves out",
+        ));
+    }
+    if report.trials.iter().all(|trial| trial.outcome == "invalid_options") {
+        report.findings.push(Finding::warning(
+            "options_needed",
+            "it does nothing without options",
+            "give every option a default, so that a webhook works as soon as it names the format",
+        ));
+    }
+    let most = |cost: fn(&Trial) -> u64| report.trials.iter().map(cost).max().unwrap_or_default();
+    let near = [
+        ("instructions", most(|trial| trial.instructions), limits.instructions),
+        ("memory", most(|trial| trial.memory_bytes as u64), limits.memory_bytes),
+        ("output", most(|trial| trial.output_bytes as u64), limits.output_bytes),
+    ];
+    for (limit, used, allowed) in near {
+        if used.saturating_mul(100) >= allowed.saturating_mul(NEAR_PERCENT) && used < allowed {
+            report.findings.push(Finding::warning(
+                "near_limit",
+                format!("a sample takes {used} of the {allowed} that the limit on {limit} allows"),
+                "real events are larger than the samples: leave room",
+            ));
+        }
+    }
+}

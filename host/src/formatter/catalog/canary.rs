@@ -1,0 +1,137 @@
+//! Canary and rollback: a new version runs with its predecessor at hand until it has succeeded a thousand times. When
+//! it fails on an event that the predecessor can format, the predecessor formats that event and is used again.
+
+use std::sync::Arc;
+
+use super::component::Component;
+use super::shared::Shared;
+use super::table::Rejected;
+use super::versions::{Origin, Withdrawn};
+use crate::formatter::admission::Rejection;
+use crate::formatter::digest::hex;
+use crate::formatter::runtime::{Limit, Payload, RenderError};
+use crate::model::audit::{Action, Actor, AuditEvent, FieldChange};
+use crate::model::event::Event;
+use crate::model::url::TransportKind;
+
+/// Successful calls after which a version is no canary any more and is not rolled back.
+const CANARY_CALLS: u64 = 1000;
+
+/// A rendered event.
+pub struct Rendering {
+    /// The payload to send.
+    pub payload: Payload,
+    /// The component that made the payload, if it is not the one that was asked: that one failed.
+    pub instead: Option<Arc<Component>>,
+    /// An explanation for the webhook's admin, if `instead` is set.
+    pub note: Option<String>,
+}
+
+impl Rendering {
+    fn plain(payload: Payload) -> Self {
+        Self { payload, instead: None, note: None }
+    }
+}
+
+/// Makes a component a canary, with the version that it replaces as its predecessor. Only one predecessor is kept.
+pub(super) fn begin(component: &Arc<Component>, before: Option<Arc<Component>>) {
+    if let Some(before) = before.filter(|before| before.digest() != component.digest()) {
+        before.predecessor.store(None);
+        component.predecessor.store(Some(before));
+    }
+}
+
+/// The rejection of a version that was rolled back.
+pub(super) fn rolled_back(component: &Component, reason: &str) -> Rejected {
+    let reason = format!("{reason}; the version before is used until the file changes");
+    Rejected { digest: Some(component.digest()), rejection: Rejection::new("rolled_back", reason) }
+}
+
+impl Shared {
+    /// Renders one event with a component, or with its predecessor if it is a canary that fails.
+    pub(super) fn render(
+        &self,
+        component: &Arc<Component>,
+        event: &Event,
+        options: &str,
+        transport_kind: TransportKind,
+    ) -> Result<Rendering, RenderError> {
+        let error = match self.call(component, event, options, transport_kind).result {
+            Ok(payload) => {
+                if component.predecessor.load().is_some() && component.stats.successes() >= CANARY_CALLS {
+                    component.predecessor.store(None);
+                }
+                return Ok(Rendering::plain(payload));
+            }
+            Err(error) if !error.is_fault() => return Err(error),
+            Err(error) => error,
+        };
+        let other = component.predecessor.load_full().or_else(|| {
+            // The component was replaced while this call ran: its successor may do better.
+            self.current(component.name()).filter(|current| current.origin != Origin::BuiltIn)
+        });
+        let Some(other) = other.filter(|other| other.digest() != component.digest()) else { return Err(error) };
+        // A timeout may be a busy machine's fault: only the second one in a row counts.
+        let error = match error {
+            RenderError::Limit { limit: Limit::Time, .. } => {
+                match self.call(component, event, options, transport_kind).result {
+                    Ok(payload) => return Ok(Rendering::plain(payload)),
+                    Err(again) => again,
+                }
+            }
+            error => error,
+        };
+        let Ok(payload) = self.call(&other, event, options, transport_kind).result else { return Err(error) };
+        let then = if self.withdraw(component, &other, event, &error) { ", and was rolled back" } else { "" };
+        let note = format!(
+            "formatted by version {} of {}: version {} fails on this event, where {0} does not{then} ({error})",
+            other.manifest().version,
+            other.name(),
+            component.manifest().version,
+        );
+        Ok(Rendering { payload, instead: Some(other), note: Some(note) })
+    }
+
+    /// Rolls back from `bad` to `good`. Returns false if `bad` is not in use any more: a concurrent change wins.
+    fn withdraw(&self, bad: &Arc<Component>, good: &Arc<Component>, event: &Event, error: &RenderError) -> bool {
+        let name = bad.name();
+        let mut sources = self.sources();
+        if self.current(name).is_none_or(|current| current.digest() != bad.digest()) {
+            return false;
+        }
+        let reason = format!(
+            "version {} failed on a {} event ({}) where version {} did not: {error}",
+            bad.manifest().version,
+            event.event_type.as_str(),
+            event.id,
+            good.manifest().version
+        );
+        tracing::warn!(
+            formatter = name,
+            from = bad.manifest().version,
+            to = good.manifest().version,
+            reason,
+            "a formatter was rolled back; correct the new version and install it again"
+        );
+        let version = FieldChange {
+            field: "version".into(),
+            from: bad.manifest().version.as_str().into(),
+            to: good.manifest().version.as_str().into(),
+        };
+        let changes = vec![version, FieldChange::to("reason", reason.as_str())];
+        (self.audit_events)(AuditEvent::formatter(Actor::Host, Action::FormatterRolledBack, name, changes));
+        if bad.origin == Origin::Upload {
+            sources.uploads.insert(name.to_owned(), Ok(Arc::clone(good)));
+        } else if let Some(drop_in) = bad.file.as_ref().and_then(|file| sources.files.get_mut(file)) {
+            drop_in.good = Some(Arc::clone(good));
+            drop_in.rejected = Some(rolled_back(bad, &reason));
+        }
+        if let Some(mut history) = sources.versions.get(name).cloned() {
+            let withdrawn = Withdrawn { at: self.clock.now(), reason };
+            history.withdraw(&hex(&bad.digest()), &hex(&good.digest()), withdrawn);
+            self.remember(&mut sources, name, Some(history));
+        }
+        self.publish(&sources);
+        true
+    }
+}

@@ -1,0 +1,49 @@
+//! The files of the drop-in folder, and the stamps by which a change is noticed.
+
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+/// Metadata that changes whenever a file does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct FileStamp {
+    inode: u64,
+    bytes: u64,
+    /// Seconds and nanoseconds.
+    modified: (i64, i64),
+    /// Seconds and nanoseconds.
+    changed: (i64, i64),
+}
+
+impl FileStamp {
+    /// The stamp of a file; of a symbolic link, that of its target. `None` if the file cannot be examined.
+    fn of(path: &Path) -> Option<Self> {
+        let metadata = std::fs::metadata(path).ok()?;
+        Some(Self {
+            inode: metadata.ino(),
+            bytes: metadata.len(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        })
+    }
+}
+
+/// All entries of the drop-in folder that end in `.wasm`, regular files or not, by name; none if the folder is absent.
+///
+/// # Errors
+/// When the folder exists and cannot be read.
+pub(super) fn list(folder: &Path) -> std::io::Result<Vec<(PathBuf, Option<FileStamp>)>> {
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let mut paths = Vec::new();
+    for entry in entries {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "wasm") {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    Ok(paths.into_iter().map(|path| (FileStamp::of(&path), path)).map(|(stamp, path)| (path, stamp)).collect())
+}

@@ -1,0 +1,386 @@
+//! The catalog: the formatters that are loaded, by name.
+//!
+//! Components come from three sources: the program, [`uploads`] and the [`drop_in`] folder. All pass the same admission.
+//! The names in use are derived from the sources ([`table`]) and published as a whole. A call keeps the component that
+//! it began with, and a waiting delivery finds it again by digest ([`pinned`]). A new version is a [`canary`] at first.
+
+mod canary;
+mod cleanup;
+mod component;
+mod drop_in;
+mod files;
+mod folder;
+mod info;
+mod pinned;
+mod shared;
+mod stats;
+mod table;
+mod uploads;
+mod versions;
+mod views;
+mod watch;
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use serde_json::Value;
+
+pub use canary::Rendering;
+pub use component::Component;
+pub use files::{component_files, read_component};
+pub use info::{FormatterInfo, Instructions, LastError, Numbers, State, Timings, Traits, VersionInfo};
+pub use uploads::{InstallError, Which};
+pub use versions::{Origin, Withdrawn};
+
+use files::ComponentFiles;
+use pinned::PinnedCache;
+use shared::Shared;
+use table::Sources;
+use versions::Versions;
+
+use super::admission::Sample;
+use super::component_runtime::{ComponentRuntime, ComponentRuntimeOptions, Run};
+use super::digest::sha256;
+use super::pool::Pool;
+use super::runtime::{CodeCache, Compiler, Payload, RenderError, Verdict};
+use crate::json::fault::Fault;
+use crate::model::audit::AuditEvent;
+use crate::model::delivery::Response;
+use crate::model::event::Event;
+use crate::model::settings::SandboxSettings;
+use crate::model::time::Clock;
+use crate::model::url::TransportKind;
+use crate::telemetry::FormatterMetrics;
+
+/// Stack of a thread that runs calls, in bytes: the WebAssembly stack and the host's frames around it.
+const STACK_BYTES: usize = 3 * 1024 * 1024;
+/// Instances beside those of the calling threads: for checks, and for the components of an author's tools.
+const SPARE_CALLS: u32 = 4;
+
+/// Settings of a [`Catalog`].
+pub struct CatalogOptions {
+    /// Limits of the sandboxes.
+    pub settings: SandboxSettings,
+    /// Threads that run calls.
+    pub threads: usize,
+    /// The folder where components are stored by digest, so that a waiting delivery finds the one it began with.
+    pub components: PathBuf,
+    /// The drop-in folder for third-party components; may be absent.
+    pub drop_in: PathBuf,
+    /// The host name that formatters are told.
+    pub host_name: String,
+    /// The program's own components.
+    pub built_in: &'static [&'static [u8]],
+    /// Events that a component must render before it is loaded.
+    pub samples: Vec<Sample>,
+    /// The process that compiles components.
+    pub compiler: Compiler,
+    /// Key of the machine code cache in `components`; without one, every start compiles every component.
+    pub cache_key: Option<[u8; 32]>,
+    /// The clock of version lists and last errors.
+    pub clock: Arc<dyn Clock>,
+    /// Counts calls, by formatter.
+    pub metrics: FormatterMetrics,
+    /// Called when a name becomes usable or stops being so. Must not block.
+    pub changes: Box<dyn Fn() + Send + Sync>,
+    /// Called with the catalog's own actions, for the audit log. Must not block.
+    pub audit_events: Box<dyn Fn(AuditEvent) + Send + Sync>,
+}
+
+impl CatalogOptions {
+    /// Options for tests and benchmarks: default limits, one thread, no code cache, all files below `folder`.
+    pub fn in_folder(folder: &Path, built_in: &'static [&'static [u8]], clock: Arc<dyn Clock>) -> Self {
+        Self {
+            settings: SandboxSettings::default(),
+            threads: 1,
+            components: folder.join("components"),
+            drop_in: folder.join("formatters.d"),
+            host_name: "heraldry.example".into(),
+            built_in,
+            samples: Vec::new(),
+            compiler: Compiler::Here,
+            cache_key: None,
+            clock,
+            metrics: FormatterMetrics::default(),
+            changes: Box::new(|| {}),
+            audit_events: Box::new(drop),
+        }
+    }
+}
+
+/// All formatters, and the threads that run them.
+pub struct Catalog {
+    shared: Arc<Shared>,
+    pool: Pool,
+    watcher: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Catalog {
+    /// Starts the engines and loads the built-in components. A thread loads uploads and the drop-in folder right after
+    /// that ([`Catalog::is_settled`]) and then watches the folder: a component that takes long to compile does not delay
+    /// the start.
+    ///
+    /// # Errors
+    /// When the engine cannot start, a built-in component does not fit, or the data folder cannot be used.
+    pub fn open(options: CatalogOptions) -> anyhow::Result<Self> {
+        let calls = u32::try_from(options.threads).unwrap_or(u32::MAX).saturating_add(SPARE_CALLS);
+        let files = ComponentFiles::open(options.components)?;
+        let runtime = ComponentRuntime::new(ComponentRuntimeOptions {
+            settings: options.settings,
+            calls,
+            compiler: options.compiler,
+            code_cache: options.cache_key.map(|key| CodeCache { folder: files.folder.clone(), key }),
+            host_name: options.host_name,
+            samples: options.samples,
+        })?;
+        let shared = Arc::new(Shared {
+            runtime,
+            table: ArcSwap::default(),
+            sources: Mutex::new(Sources::new(Versions::open(&files.folder)?)),
+            pinned: PinnedCache::default(),
+            files,
+            drop_in: options.drop_in,
+            clock: options.clock,
+            metrics: options.metrics,
+            changes: options.changes,
+            audit_events: options.audit_events,
+            settled: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
+        });
+        // A folder that exists and cannot be read is a mistake in the set-up: the start fails.
+        folder::list(&shared.drop_in).map_err(|error| {
+            let folder = shared.drop_in.display();
+            anyhow::anyhow!("the formatters folder {folder} cannot be read ({error}); check its permissions")
+        })?;
+        for bytes in options.built_in {
+            let component = shared
+                .admit(bytes, sha256(bytes), Origin::BuiltIn, None)
+                .map_err(|rejection| anyhow::anyhow!("a built-in formatter does not fit: {}", rejection.reason))?;
+            shared.sources().built_in.push(component);
+        }
+        shared.publish(&shared.sources());
+        let watched = Arc::clone(&shared);
+        let watcher = std::thread::Builder::new()
+            .name("formatters".into())
+            .stack_size(STACK_BYTES)
+            .spawn(move || watch::run(&watched))?;
+        let pool = Pool::new(options.threads, STACK_BYTES)?;
+        Ok(Self { shared, pool, watcher: Some(watcher) })
+    }
+
+    /// True once uploads and the drop-in folder have been loaded after the start.
+    pub fn is_settled(&self) -> bool {
+        self.shared.settled.load(Ordering::Acquire)
+    }
+
+    /// The component in use under a name.
+    pub fn current(&self, name: &str) -> Option<Arc<Component>> {
+        self.shared.current(name)
+    }
+
+    /// The component with this digest, in use or not, if its file is still there: a delivery keeps the one that it
+    /// began with.
+    pub async fn pinned(&self, digest: [u8; 32]) -> Option<Arc<Component>> {
+        let table = self.shared.table.load();
+        let current = table.ready.values().find(|component| component.digest() == digest).cloned();
+        drop(table);
+        if current.is_some() {
+            return current;
+        }
+        let shared = Arc::clone(&self.shared);
+        // Compiling, or waiting for another thread that does, would block a worker of the deliveries' runtime.
+        let loaded = tokio::task::spawn_blocking(move || shared.load_pinned(digest)).await;
+        loaded.ok().flatten()
+    }
+
+    /// Renders one event with a component. If that is a canary and fails on an event that its predecessor can format,
+    /// the predecessor renders this event and is used again.
+    ///
+    /// # Errors
+    /// [`RenderError`].
+    pub async fn render(
+        &self,
+        component: &Arc<Component>,
+        event: &Arc<Event>,
+        options: &Arc<str>,
+        transport_kind: TransportKind,
+    ) -> Result<Rendering, RenderError> {
+        let (shared, component) = (Arc::clone(&self.shared), Arc::clone(component));
+        let (event, options) = (Arc::clone(event), Arc::clone(options));
+        self.pool.run(move || shared.render(&component, &event, &options, transport_kind)).await?
+    }
+
+    /// Renders one event on the current thread, for benchmarks.
+    ///
+    /// # Errors
+    /// [`RenderError`].
+    pub fn render_here(&self, component: &Component, event: &Event, options: &str) -> Result<Payload, RenderError> {
+        self.shared.call(component, event, options, TransportKind::Http).result
+    }
+
+    /// Renders an event for a preview.
+    ///
+    /// # Errors
+    /// When no formatter of this name is loaded, or the host is stopping; a formatter's own errors are in the run.
+    pub async fn preview(
+        &self,
+        name: &str,
+        event: &Event,
+        options: &str,
+        transport_kind: TransportKind,
+    ) -> Result<Run, RenderError> {
+        let component = self.current(name).ok_or_else(|| RenderError::NotLoaded(name.to_owned()))?;
+        let shared = Arc::clone(&self.shared);
+        let (event, options) = (event.clone(), options.to_owned());
+        self.pool.run(move || shared.call(&component, &event, &options, transport_kind)).await
+    }
+
+    /// The component's verdict on a destination's response; [`Verdict::ByStatus`] if it does not judge responses, or
+    /// fails.
+    pub async fn interpret(&self, component: &Arc<Component>, response: Response) -> Verdict {
+        if !component.interprets() {
+            return Verdict::ByStatus;
+        }
+        let (shared, component) = (Arc::clone(&self.shared), Arc::clone(component));
+        self.pool.run(move || shared.interpret(&component, &response)).await.unwrap_or(Verdict::ByStatus)
+    }
+
+    /// The files that belong into an export of this host; see [`component_files`].
+    pub fn files(&self) -> Vec<(String, PathBuf)> {
+        component_files(&self.shared.files.folder)
+    }
+
+    /// The host name that formatters are told.
+    pub fn host_name(&self) -> &str {
+        self.shared.runtime.host_name()
+    }
+
+    /// The largest component that is admitted, in bytes.
+    pub fn component_bytes(&self) -> usize {
+        self.shared.runtime.settings().component_bytes
+    }
+
+    /// Removes components that no version list names and that were not in use for `kept`, the longest time that a delivery
+    /// can wait; and the machine code of components that are not in use.
+    ///
+    /// # Errors
+    /// When the folder cannot be read or a file not removed.
+    pub fn forget_unused(&self, kept: Duration) -> std::io::Result<()> {
+        cleanup::forget_unused(&self.shared, kept)
+    }
+
+    /// Checks a webhook's options; pointers of faults are relative to them.
+    ///
+    /// # Errors
+    /// All faults; one at the root if the format is not loaded.
+    pub fn check_options(&self, name: &str, options: &Value) -> Result<(), Vec<Fault>> {
+        let Some(component) = self.current(name) else {
+            let detail = format!("no formatter named {name} is loaded");
+            return Err(vec![Fault { pointer: String::new(), code: "unknown_format", detail }]);
+        };
+        let faults = component.loaded.check_options(options);
+        if faults.is_empty() { Ok(()) } else { Err(faults) }
+    }
+
+    /// The names that webhooks may use, sorted.
+    pub fn ready_names(&self) -> Vec<String> {
+        let mut names: Vec<_> = self.shared.table.load().ready.keys().cloned().collect();
+        names.sort();
+        names
+    }
+
+    /// All components, loaded or rejected, sorted by name.
+    pub fn list(&self) -> Vec<FormatterInfo> {
+        let table = self.shared.table.load();
+        let ready = table.ready.values().map(|component| self.ready_info(component));
+        let rejected = table.rejected.iter().map(|entry| self.rejected_info(entry));
+        let mut all: Vec<_> = ready.chain(rejected).collect();
+        all.sort_by(|a, b| (&a.name, &a.file).cmp(&(&b.name, &b.file)));
+        all
+    }
+
+    /// The formatter of this name; the one in use before a rejected one.
+    pub fn get(&self, name: &str) -> Option<FormatterInfo> {
+        let table = self.shared.table.load();
+        match table.ready.get(name) {
+            Some(component) => Some(self.ready_info(component)),
+            None => table.rejected.iter().find(|entry| entry.name == name).map(|entry| self.rejected_info(entry)),
+        }
+    }
+
+    fn ready_info(&self, component: &Component) -> FormatterInfo {
+        FormatterInfo::ready(component, self.shared.runtime.limits(component.manifest().size))
+    }
+
+    fn rejected_info(&self, entry: &table::RejectedEntry) -> FormatterInfo {
+        FormatterInfo::rejected(entry, self.shared.runtime.limits(Default::default()))
+    }
+
+    /// All versions of a formatter, newest first.
+    pub fn versions(&self, name: &str) -> Option<Vec<VersionInfo>> {
+        let sources = self.shared.sources();
+        if let Some(history) = sources.versions.get(name) {
+            let versions = history.versions.iter().rev();
+            return Some(versions.map(|version| VersionInfo::of(history, version)).collect());
+        }
+        drop(sources);
+        // A built-in formatter has one version and no history.
+        let component = self.current(name)?;
+        Some(vec![VersionInfo::only(&component)])
+    }
+
+    /// Admits a component and uses it as the version of `name` from now on. Returns true if the name is new.
+    ///
+    /// # Errors
+    /// [`InstallError`]; the catalog is unchanged then.
+    pub async fn install(&self, name: String, bytes: Vec<u8>) -> Result<bool, InstallError> {
+        self.blocking(move |shared| shared.install(&name, &bytes)).await
+    }
+
+    /// Uses another version of an uploaded formatter.
+    ///
+    /// # Errors
+    /// [`InstallError`]; the catalog is unchanged then.
+    pub async fn activate(&self, name: String, which: Which) -> Result<(), InstallError> {
+        self.blocking(move |shared| shared.activate(&name, Some(&which))).await
+    }
+
+    /// Uses the version of an uploaded formatter that was in use before.
+    ///
+    /// # Errors
+    /// [`InstallError`]; the catalog is unchanged then.
+    pub async fn roll_back(&self, name: String) -> Result<(), InstallError> {
+        self.blocking(move |shared| shared.activate(&name, None)).await
+    }
+
+    /// Deletes an uploaded formatter with all its versions.
+    ///
+    /// # Errors
+    /// [`InstallError`]; the catalog is unchanged then.
+    pub async fn delete(&self, name: String) -> Result<(), InstallError> {
+        self.blocking(move |shared| shared.delete(&name)).await
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Shared) -> Result<T, InstallError> + Send + 'static,
+    ) -> Result<T, InstallError> {
+        let shared = Arc::clone(&self.shared);
+        let done = tokio::task::spawn_blocking(move || work(&shared)).await;
+        done.unwrap_or_else(|_| Err(InstallError::NotStored("the host is stopping".into())))
+    }
+}
+
+impl Drop for Catalog {
+    fn drop(&mut self) {
+        self.shared.stopping.store(true, Ordering::Release);
+        // A watcher that still compiles is not waited for: its child ends with this process.
+        if let Some(watcher) = self.watcher.take().filter(|_| self.is_settled()) {
+            watcher.thread().unpark();
+            let _ = watcher.join();
+        }
+    }
+}

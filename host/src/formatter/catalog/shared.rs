@@ -1,0 +1,155 @@
+//! State of the catalog that its handle, the threads of the calls and the folder's watcher share.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use arc_swap::ArcSwap;
+
+use super::component::Component;
+use super::files::ComponentFiles;
+use super::pinned::PinnedCache;
+use super::table::{Sources, Table};
+use super::versions::{History, Origin, Version};
+use crate::formatter::admission::Rejection;
+use crate::formatter::component_runtime::{ComponentRuntime, Loaded, Run};
+use crate::formatter::digest::hex;
+use crate::formatter::runtime::Verdict;
+use crate::model::audit::AuditEvent;
+use crate::model::delivery::Response;
+use crate::model::event::Event;
+use crate::model::time::Clock;
+use crate::model::url::TransportKind;
+use crate::telemetry::FormatterMetrics;
+
+pub(super) struct Shared {
+    pub(super) runtime: ComponentRuntime,
+    /// Derived from `sources` by [`Shared::publish`]; read without a lock.
+    pub(super) table: ArcSwap<Table>,
+    pub(super) sources: Mutex<Sources>,
+    pub(super) pinned: PinnedCache,
+    pub(super) files: ComponentFiles,
+    pub(super) drop_in: PathBuf,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) metrics: FormatterMetrics,
+    pub(super) audit_events: Box<dyn Fn(AuditEvent) + Send + Sync>,
+    pub(super) changes: Box<dyn Fn() + Send + Sync>,
+    /// True once uploads and the drop-in folder have been loaded after the start.
+    pub(super) settled: AtomicBool,
+    pub(super) stopping: AtomicBool,
+}
+
+impl Shared {
+    pub(super) fn sources(&self) -> MutexGuard<'_, Sources> {
+        self.sources.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    pub(super) fn settle(&self) {
+        self.settled.store(true, Ordering::Release);
+        (self.changes)();
+    }
+
+    /// The component in use under a name.
+    pub(super) fn current(&self, name: &str) -> Option<Arc<Component>> {
+        self.table.load().ready.get(name).cloned()
+    }
+
+    /// Derives the table from the sources and puts it into use.
+    pub(super) fn publish(&self, sources: &Sources) {
+        let table = sources.table();
+        for component in table.ready.values() {
+            component.stats.show();
+        }
+        let before = self.table.load();
+        let same_names =
+            before.ready.len() == table.ready.len() && table.ready.keys().all(|name| before.ready.contains_key(name));
+        drop(before);
+        self.table.store(Arc::new(table));
+        if !same_names {
+            (self.changes)();
+        }
+    }
+
+    /// Admits a component and stores it under its digest.
+    pub(super) fn admit(
+        &self,
+        bytes: &[u8],
+        digest: [u8; 32],
+        origin: Origin,
+        file: Option<String>,
+    ) -> Result<Arc<Component>, Rejection> {
+        let loaded = self.runtime.admit(bytes, digest)?;
+        if let Err(error) = self.files.store(&digest, bytes) {
+            let reason =
+                format!("it cannot be stored in the data folder: {error}; check its free space and permissions");
+            return Err(Rejection::new("not_stored", reason));
+        }
+        Ok(self.component(loaded, origin, file))
+    }
+
+    /// Admits a component from the data folder, where it was stored when it was first admitted; `None` if its file is
+    /// gone.
+    pub(super) fn admit_stored(&self, digest: [u8; 32]) -> Option<Result<Loaded, Rejection>> {
+        self.files.load(digest).map(|bytes| self.runtime.admit(&bytes, digest))
+    }
+
+    pub(super) fn component(&self, loaded: Loaded, origin: Origin, file: Option<String>) -> Arc<Component> {
+        Component::new(loaded, origin, file, &self.metrics)
+    }
+
+    /// The pinned component of a waiting delivery that is not in use any more.
+    pub(super) fn load_pinned(&self, digest: [u8; 32]) -> Option<Arc<Component>> {
+        self.pinned.get_or_load(digest, || {
+            let loaded = self.files.load(digest).and_then(|bytes| self.runtime.load(&bytes, digest));
+            loaded.map(|loaded| self.component(loaded, Origin::Folder, None))
+        })
+    }
+
+    /// Renders one event on the current thread, and counts the call.
+    pub(super) fn call(
+        &self,
+        component: &Component,
+        event: &Event,
+        options: &str,
+        transport_kind: TransportKind,
+    ) -> Run {
+        let run = self.runtime.run(&component.loaded, event, options, transport_kind);
+        component.stats.count(&run, event, || self.clock.now());
+        for line in &run.log {
+            tracing::debug!(formatter = component.name(), level = ?line.level, line = line.message, "a formatter logged");
+        }
+        run
+    }
+
+    /// Judges a response on the current thread, and counts the call. A failed call leaves the verdict to the status.
+    pub(super) fn interpret(&self, component: &Component, response: &Response) -> Verdict {
+        let Some(called) = self.runtime.interpret(&component.loaded, response) else { return Verdict::ByStatus };
+        component.stats.count_interpret(&called, || self.clock.now());
+        called.result.unwrap_or(Verdict::ByStatus)
+    }
+
+    /// The list entry of a component that comes in now.
+    pub(super) fn version(&self, component: &Component) -> Version {
+        Version {
+            digest: hex(&component.digest()),
+            version: component.manifest().version.clone(),
+            added_at: self.clock.now(),
+            withdrawn: None,
+        }
+    }
+
+    /// Writes a name's history. If that fails, the change is in effect and lost at the next start.
+    pub(super) fn remember(&self, sources: &mut Sources, name: &str, history: Option<History>) {
+        if let Err(error) = sources.versions.set(name, history) {
+            tracing::error!(
+                formatter = name,
+                %error,
+                "the versions of a formatter could not be written, so the next start uses the former one; check the data folder's free space and permissions"
+            );
+        }
+    }
+}

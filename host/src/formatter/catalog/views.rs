@@ -1,0 +1,88 @@
+//! Building the API's views of components and versions.
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::component::Component;
+use super::info::{FormatterInfo, Numbers, State, Traits, VersionInfo};
+use super::table::RejectedEntry;
+use super::versions::{History, Version};
+use crate::formatter::digest::digest_text;
+use crate::formatter::runtime::Limits;
+
+impl FormatterInfo {
+    pub(super) fn ready(component: &Component, limits: Limits) -> Self {
+        let manifest = component.manifest();
+        Self {
+            name: manifest.name.clone(),
+            version: Some(manifest.version.clone()),
+            description: manifest.description.clone(),
+            options_schema: Some(manifest.options_schema.clone()),
+            digest: Some(digest_text(&component.digest())),
+            origin: component.origin,
+            file: component.file.clone(),
+            state: State::Ready,
+            numbers: component.stats.numbers(),
+            traits: Traits {
+                title: manifest.title.clone(),
+                kind: word(manifest.kind),
+                join: word(manifest.join),
+                size: word(manifest.size),
+                interprets: Some(component.interprets()),
+            },
+            limits,
+            last_error: component.stats.last_error(),
+            log: Some(component.stats.log()),
+        }
+    }
+
+    pub(super) fn rejected(entry: &RejectedEntry, limits: Limits) -> Self {
+        Self {
+            name: entry.name.clone(),
+            version: None,
+            description: None,
+            options_schema: None,
+            digest: entry.digest.as_ref().map(digest_text),
+            origin: entry.origin,
+            file: entry.file.clone(),
+            state: State::Rejected { code: entry.rejection.code.to_owned(), reason: entry.rejection.reason.clone() },
+            numbers: Numbers::default(),
+            traits: Traits::default(),
+            limits,
+            last_error: None,
+            log: None,
+        }
+    }
+}
+
+/// The word that a manifest has for one of its choices.
+fn word(choice: impl Serialize) -> Option<String> {
+    match serde_json::to_value(choice) {
+        Ok(Value::String(word)) => Some(word),
+        _ => None,
+    }
+}
+
+impl VersionInfo {
+    /// A version of a formatter that has a history.
+    pub(super) fn of(history: &History, version: &Version) -> Self {
+        Self {
+            version: version.version.clone(),
+            digest: format!("sha256:{}", version.digest),
+            added_at: Some(version.added_at),
+            active: version.digest == history.active,
+            rolled_back: version.withdrawn.clone(),
+        }
+    }
+
+    /// The version of a formatter without a history.
+    pub(super) fn only(component: &Component) -> Self {
+        Self {
+            version: component.manifest().version.clone(),
+            digest: digest_text(&component.digest()),
+            added_at: None,
+            active: true,
+            rolled_back: None,
+        }
+    }
+}

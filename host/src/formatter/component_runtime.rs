@@ -1,0 +1,203 @@
+//! Loading, judging and running components: the basis of the host's catalog, and of an author's tools, which use it
+//! alone, so that both come to the same judgement.
+
+use sha2::{Digest as _, Sha256};
+
+use super::admission::{self, Admitted, Manifest, Options, Rejection, Report, Sample, Validator};
+use super::digest::sha256;
+use super::runtime::{
+    Called, CodeCache, Compiler, ComponentCompiler, DELIVERY_TIMEOUT_FACTOR, Limits, Linked, LogLine, Payload,
+    RenderError, Sandbox, Size, Verdict,
+};
+use crate::json::fault::Fault;
+use crate::model::delivery::Response;
+use crate::model::event::Event;
+use crate::model::settings::SandboxSettings;
+use crate::model::url::TransportKind;
+
+/// Settings of a [`ComponentRuntime`].
+pub struct ComponentRuntimeOptions {
+    /// Limits of the sandboxes.
+    pub settings: SandboxSettings,
+    /// Calls that may run at the same time.
+    pub calls: u32,
+    /// The process that compiles components.
+    pub compiler: Compiler,
+    /// The cache of machine code; without one, every start compiles every component.
+    pub code_cache: Option<CodeCache>,
+    /// The host name that formatters are told.
+    pub host_name: String,
+    /// Events that a component must render before it is loaded.
+    pub samples: Vec<Sample>,
+}
+
+/// The sandboxes, the compiler and the samples.
+pub struct ComponentRuntime {
+    sandbox: Sandbox,
+    compiler: ComponentCompiler,
+    host_name: String,
+    samples: Vec<Sample>,
+    /// Digest of everything beside component and machine that a check depends on: version, limits, host name and
+    /// samples. An admission recorded under other conditions does not count.
+    conditions: [u8; 32],
+}
+
+/// A component that fits.
+pub struct Loaded {
+    /// Its manifest.
+    pub manifest: Manifest,
+    /// SHA-256 of its bytes.
+    pub digest: [u8; 32],
+    options: Options,
+    linked: Linked,
+}
+
+impl Loaded {
+    /// True if it exports `interpret`, which judges responses.
+    pub fn interprets(&self) -> bool {
+        self.linked.interprets()
+    }
+
+    /// All faults of a webhook's options; pointers are relative to them.
+    pub fn check_options(&self, options: &serde_json::Value) -> Vec<Fault> {
+        self.options.check(options)
+    }
+}
+
+/// One call of `format`, with its cost.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Run {
+    /// The payload, or the reason why there is none.
+    pub result: Result<Payload, RenderError>,
+    /// Lines that the formatter logged, up to the limit of one call.
+    pub log: Vec<LogLine>,
+    /// Log lines beyond the limit of one call.
+    pub log_dropped: u64,
+    /// Executed WebAssembly instructions, the same on every machine.
+    pub instructions: u64,
+    /// Peak of linear memory, in bytes.
+    pub memory_bytes: usize,
+    /// Duration in microseconds, creation of the instance included.
+    pub duration_us: u64,
+}
+
+impl Default for Run {
+    /// A call that was not made.
+    fn default() -> Self {
+        Self {
+            result: Err(RenderError::Stopping),
+            log: Vec::new(),
+            log_dropped: 0,
+            instructions: 0,
+            memory_bytes: 0,
+            duration_us: 0,
+        }
+    }
+}
+
+impl From<Called<Payload>> for Run {
+    fn from(called: Called<Payload>) -> Self {
+        Self {
+            result: called.result,
+            log: called.log,
+            log_dropped: called.log_dropped,
+            instructions: called.instructions,
+            memory_bytes: called.memory_bytes,
+            duration_us: u64::try_from(called.duration.as_micros()).unwrap_or(u64::MAX),
+        }
+    }
+}
+
+impl ComponentRuntime {
+    /// Starts the engines.
+    ///
+    /// # Errors
+    /// When the machine does not give them the address space that they reserve.
+    pub fn new(options: ComponentRuntimeOptions) -> anyhow::Result<Self> {
+        let mut conditions = Sha256::new();
+        conditions.update(env!("CARGO_PKG_VERSION"));
+        conditions.update(format!("{:?}", options.settings));
+        conditions.update(&options.host_name);
+        for sample in &options.samples {
+            conditions.update(&sample.event.json);
+        }
+        let sandbox = Sandbox::new(options.settings, options.calls)?;
+        Ok(Self {
+            compiler: ComponentCompiler::new(options.compiler, options.code_cache, &sandbox),
+            sandbox,
+            host_name: options.host_name,
+            samples: options.samples,
+            conditions: conditions.finalize().into(),
+        })
+    }
+
+    /// Checks a component against the contract and tries it on the samples; returns it loaded if it fits.
+    pub fn check(&self, bytes: &[u8]) -> (Report, Option<Loaded>) {
+        self.check_on(bytes, sha256(bytes), &self.samples)
+    }
+
+    /// As [`ComponentRuntime::check`], but a component that this host admitted before is not tried again. `digest`
+    /// is the SHA-256 of the bytes.
+    pub(super) fn admit(&self, bytes: &[u8], digest: [u8; 32]) -> Result<Loaded, Rejection> {
+        if self.compiler.was_admitted(&digest, &self.conditions)
+            && let Some(loaded) = self.load(bytes, digest)
+        {
+            return Ok(loaded);
+        }
+        let (report, loaded) = self.check_on(bytes, digest, &self.samples);
+        let unknown = || Rejection::new("invalid_manifest", "its options cannot be checked");
+        let loaded = loaded.ok_or_else(|| report.rejection().unwrap_or_else(unknown))?;
+        self.compiler.record_admission(&digest, &self.conditions);
+        Ok(loaded)
+    }
+
+    /// As [`ComponentRuntime::check`] without the samples, for a component that was admitted before.
+    pub(super) fn load(&self, bytes: &[u8], digest: [u8; 32]) -> Option<Loaded> {
+        self.check_on(bytes, digest, &[]).1
+    }
+
+    fn check_on(&self, bytes: &[u8], digest: [u8; 32], samples: &[Sample]) -> (Report, Option<Loaded>) {
+        let validator =
+            Validator { sandbox: &self.sandbox, compiler: &self.compiler, samples, host_name: &self.host_name };
+        let (report, admitted) = admission::check(&validator, bytes, &digest);
+        let loaded =
+            admitted.map(|Admitted { manifest, linked, options }| Loaded { manifest, digest, options, linked });
+        (report, loaded)
+    }
+
+    /// Renders one event on the current thread.
+    pub fn run(&self, loaded: &Loaded, event: &Event, options: &str, transport_kind: TransportKind) -> Run {
+        let factor = DELIVERY_TIMEOUT_FACTOR;
+        self.sandbox.format(&loaded.linked, event, &self.host_name, transport_kind, options, factor).into()
+    }
+
+    /// Judges a destination's response on the current thread; `None` if the component does not export `interpret`.
+    pub(super) fn interpret(&self, loaded: &Loaded, response: &Response) -> Option<Called<Verdict>> {
+        self.sandbox.interpret(&loaded.linked, response)
+    }
+
+    /// The samples that components are tried on.
+    pub fn samples(&self) -> &[Sample] {
+        &self.samples
+    }
+
+    /// The same runtime with another host name.
+    #[must_use]
+    pub fn with_host_name(self, host_name: String) -> Self {
+        Self { host_name, ..self }
+    }
+
+    /// The host name that formatters are told.
+    pub fn host_name(&self) -> &str {
+        &self.host_name
+    }
+
+    /// Limits of one call in a sandbox of this size.
+    pub fn limits(&self, size: Size) -> Limits {
+        self.sandbox.limits(size)
+    }
+
+    pub(super) fn settings(&self) -> &SandboxSettings {
+        self.sandbox.settings()
+    }
+}

@@ -1,0 +1,15 @@
+//! Host bindings generated from `wit/`. Components built against contract 1.0.0 are linked by the same bindings:
+//! within version 1 no record and no function changes (wit/README.md, "What may change").
+
+/// The world `formatter`: the exports of every formatter, and the log that it may import.
+// The generated items have no documentation of their own; it is in wit/formatter.wit.
+#[allow(missing_docs, unreachable_pub, reason = "generated from wit/formatter.wit")]
+pub(super) mod formatter {
+    wasmtime::component::bindgen!({ path: "../wit", world: "formatter" });
+}
+
+/// The world `interpreter`: the optional export of a formatter that judges responses.
+#[allow(missing_docs, unreachable_pub, reason = "generated from wit/formatter.wit")]
+pub(super) mod interpreter {
+    wasmtime::component::bindgen!({ path: "../wit", world: "interpreter" });
+}

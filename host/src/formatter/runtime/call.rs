@@ -1,0 +1,230 @@
+//! One call in a fresh instance, and its diagnosis when it fails.
+
+use std::time::{Duration, Instant};
+
+use wasmtime::{Store, Trap, WasmBacktrace};
+
+use super::bindings::formatter::Formatter;
+use super::bindings::formatter::exports::heraldry::formatter::format as wit;
+use super::bindings::interpreter::Interpreter;
+use super::bindings::interpreter::exports::heraldry::formatter::interpret;
+use super::error::{Limit, LinkError, RenderError};
+use super::instance::{InstanceState, LogLine};
+use super::library_errors;
+use super::limits::Size;
+use super::payload::{Payload, Verdict};
+use super::sandbox::{Linked, Sandbox, TICK};
+use crate::model::delivery::Response;
+use crate::model::event::Event;
+use crate::model::header;
+use crate::model::url::TransportKind;
+
+/// The timeout of a delivery's call, as a multiple of the configured one.
+pub(in crate::formatter) const DELIVERY_TIMEOUT_FACTOR: u32 = 1;
+/// The timeout of a call while a component is judged, as a multiple of the configured one: a busy machine must not
+/// reject a component that is within the limit on instructions.
+pub(in crate::formatter) const ADMISSION_TIMEOUT_FACTOR: u32 = 4;
+/// Bytes that may be copied from guest to host beside the payload: the log, errors, and the list of headers.
+const HOSTCALL_SPARE_BYTES: usize = 256 * 1024;
+
+/// The result of one call with its cost.
+pub(in crate::formatter) struct Called<T> {
+    pub(in crate::formatter) result: Result<T, RenderError>,
+    pub(in crate::formatter) log: Vec<LogLine>,
+    /// Log lines beyond the limit of one call.
+    pub(in crate::formatter) log_dropped: u64,
+    /// Wall-clock time, creation of the instance included.
+    pub(in crate::formatter) duration: Duration,
+    /// Executed WebAssembly instructions.
+    pub(in crate::formatter) instructions: u64,
+    /// Peak of linear memory, in bytes.
+    pub(in crate::formatter) memory_bytes: usize,
+}
+
+impl<T> Called<T> {
+    /// A call that was rejected before it ran.
+    fn rejected(error: RenderError) -> Self {
+        Self {
+            result: Err(error),
+            log: Vec::new(),
+            log_dropped: 0,
+            duration: Duration::ZERO,
+            instructions: 0,
+            memory_bytes: 0,
+        }
+    }
+}
+
+impl Sandbox {
+    /// Compares the types of the exported functions and their records with the contract, which takes an instance.
+    /// A component that cannot be instantiated passes: the next call fails with the reason.
+    pub(in crate::formatter) fn compare_types(&self, linked: &Linked) -> Result<(), LinkError> {
+        let mut mismatch = None;
+        self.call(linked.size, ADMISSION_TIMEOUT_FACTOR, |store| {
+            let instance = linked.format.instance_pre().instantiate(&mut *store)?;
+            let format = Formatter::new(&mut *store, &instance).map(drop);
+            let interpret = match &linked.interpret {
+                Some(_) => Interpreter::new(&mut *store, &instance).map(drop),
+                None => Ok(()),
+            };
+            mismatch = format.and(interpret).err().map(|error| LinkError(format!("{error:#}")));
+            Ok(Ok(()))
+        });
+        mismatch.map_or(Ok(()), Err)
+    }
+
+    /// Calls `describe`, which returns the manifest as JSON text.
+    pub(in crate::formatter) fn describe(&self, linked: &Linked) -> Called<String> {
+        self.call_format(linked, ADMISSION_TIMEOUT_FACTOR, |formatter, store| {
+            let manifest = formatter.heraldry_formatter_format().call_describe(&mut *store)?;
+            Ok(Ok(manifest))
+        })
+    }
+
+    /// Calls `format` with one event, within `timeout_factor` times the configured timeout.
+    pub(in crate::formatter) fn format(
+        &self,
+        linked: &Linked,
+        event: &Event,
+        host_name: &str,
+        transport_kind: TransportKind,
+        options: &str,
+        timeout_factor: u32,
+    ) -> Called<Payload> {
+        let input_limit = self.settings().input_bytes;
+        if event.json.len() + options.len() > input_limit {
+            let error = RenderError::Limit { limit: Limit::Input, allowed: format!("{input_limit} bytes") };
+            return Called::rejected(error);
+        }
+        let event = wit::Event {
+            id: event.id.to_string(),
+            type_: event.event_type.as_str().to_owned(),
+            occurred_at: event.occurred_at.to_string(),
+            json: event.json.clone(),
+        };
+        let context = wit::Context {
+            transport: transport_kind.transport().into(),
+            max_bytes: transport_kind.max_bytes(),
+            host_name: host_name.to_owned(),
+            product_version: env!("CARGO_PKG_VERSION").into(),
+        };
+        self.call_format(linked, timeout_factor, |formatter, store| {
+            let returned = formatter.heraldry_formatter_format().call_format(&mut *store, &event, &context, options)?;
+            Ok(match returned {
+                Ok(payload) => Payload::check(payload, self.settings()),
+                Err(error) => Err(error.into()),
+            })
+        })
+    }
+
+    /// Calls `interpret` with a destination's response; `None` if the component does not export it.
+    pub(in crate::formatter) fn interpret(&self, linked: &Linked, response: &Response) -> Option<Called<Verdict>> {
+        let interpreter = linked.interpret.as_ref()?;
+        let answer = interpret::Answer {
+            status: response.status,
+            headers: response
+                .headers
+                .iter()
+                .map(|(name, value)| interpret::Header { name: name.clone(), value: value.clone() })
+                .collect(),
+            body: response.body.clone(),
+        };
+        Some(self.call(linked.size, DELIVERY_TIMEOUT_FACTOR, |store| {
+            let interpreter = interpreter.instantiate(&mut *store)?;
+            let verdict = interpreter.heraldry_formatter_interpret().call_interpret(&mut *store, &answer)?;
+            Ok(Ok(verdict.into()))
+        }))
+    }
+
+    fn call_format<T>(
+        &self,
+        linked: &Linked,
+        timeout_factor: u32,
+        run: impl FnOnce(&Formatter, &mut Store<InstanceState>) -> wasmtime::Result<Result<T, RenderError>>,
+    ) -> Called<T> {
+        self.call(linked.size, timeout_factor, |store| {
+            let formatter = linked.format.instantiate(&mut *store)?;
+            run(&formatter, store)
+        })
+    }
+
+    /// Runs one call in an instance of its own, within the limits.
+    fn call<T>(
+        &self,
+        size: Size,
+        timeout_factor: u32,
+        run: impl FnOnce(&mut Store<InstanceState>) -> wasmtime::Result<Result<T, RenderError>>,
+    ) -> Called<T> {
+        let (engine, settings) = (self.engine(size), self.settings());
+        let start = Instant::now();
+        let mut store = Store::new(&engine.engine, InstanceState::new(engine, settings.log_lines));
+        store.limiter(|state| state);
+        store.set_hostcall_fuel(settings.output_bytes + HOSTCALL_SPARE_BYTES);
+        let ticks = (settings.timeout * timeout_factor).as_millis().div_ceil(TICK.as_millis()).max(1);
+        store.set_epoch_deadline(u64::try_from(ticks).unwrap_or(u64::MAX));
+        let result = store.set_fuel(settings.fuel).and_then(|()| run(&mut store));
+        let result = match result {
+            Ok(result) => result,
+            Err(error) => Err(self.diagnose(&error, store.data())),
+        };
+        let instructions = settings.fuel.saturating_sub(store.get_fuel().unwrap_or_default());
+        let state = store.data_mut();
+        let (log, log_dropped, memory_bytes) = (std::mem::take(&mut state.log), state.log_dropped, state.memory_peak);
+        // Tearing the instance down is part of the call's duration.
+        drop(store);
+        Called { result, log, log_dropped, duration: start.elapsed(), instructions, memory_bytes }
+    }
+
+    /// Turns an error of the engine into one that an admin understands.
+    fn diagnose(&self, error: &wasmtime::Error, state: &InstanceState) -> RenderError {
+        let settings = self.settings();
+        let limit = |limit, allowed: String| RenderError::Limit { limit, allowed };
+        match state.denied {
+            Some(Limit::Memory) => return limit(Limit::Memory, format!("{} bytes", state.memory_limit)),
+            Some(other) => return limit(other, format!("{} elements", state.tables_limit)),
+            None => {}
+        }
+        match error.downcast_ref::<Trap>() {
+            Some(Trap::OutOfFuel) => limit(Limit::Fuel, format!("{} instructions a call", settings.fuel)),
+            Some(Trap::Interrupt) => limit(Limit::Time, format!("{} ms a call", settings.timeout.as_millis())),
+            Some(Trap::StackOverflow) => limit(Limit::Stack, format!("{} bytes", settings.stack_bytes)),
+            Some(trap) => {
+                RenderError::Trap { kind: trap_kind(*trap), what: trap_text(*trap), backtrace: backtrace(error) }
+            }
+            None if library_errors::is_hostcall_fuel(error) => {
+                limit(Limit::Output, format!("{} bytes", settings.output_bytes))
+            }
+            None => RenderError::Trap {
+                kind: "other",
+                what: header::printable(&format!("{error:#}"), 500),
+                backtrace: backtrace(error),
+            },
+        }
+    }
+}
+
+fn trap_text(trap: Trap) -> String {
+    match trap {
+        Trap::UnreachableCodeReached => "it panicked or aborted".into(),
+        Trap::MemoryOutOfBounds => "it reached outside its memory (a wild pointer, or its stack ran out)".into(),
+        trap => trap.to_string(),
+    }
+}
+
+/// The `what` label of the metric.
+fn trap_kind(trap: Trap) -> &'static str {
+    match trap {
+        Trap::UnreachableCodeReached => "panic",
+        Trap::MemoryOutOfBounds => "memory_access",
+        Trap::IntegerDivisionByZero | Trap::IntegerOverflow | Trap::BadConversionToInteger => "arithmetic",
+        Trap::IndirectCallToNull | Trap::BadSignature | Trap::TableOutOfBounds => "call",
+        _ => "other",
+    }
+}
+
+/// Names of the running functions, innermost first, from the component's name section.
+fn backtrace(error: &wasmtime::Error) -> Vec<String> {
+    let Some(trace) = error.downcast_ref::<WasmBacktrace>() else { return Vec::new() };
+    let frames = trace.frames().iter();
+    frames.filter_map(|frame| frame.func_name()).map(|name| header::printable(name, 200)).collect()
+}

@@ -1,0 +1,118 @@
+//! Sizes of the two sandboxes, and the limits of a call as the API shows them.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use wasmtime::{Enabled, PoolingAllocationConfig};
+
+use crate::model::settings::SandboxSettings;
+
+/// Memory of an instance that stays mapped between calls, in bytes.
+const KEEP_RESIDENT: usize = 2 * 1024 * 1024;
+/// Table memory of an instance that stays mapped between calls, in bytes.
+const TABLE_KEEP_RESIDENT: usize = 160 * 1024;
+/// Core instances and tables of one component in the small sandbox. A component of a compiled language has
+/// one core instance of its own and some that the component model's adapters need.
+const SMALL_INSTANCES: u32 = 8;
+/// Memories of one component in the large sandbox; the memory limit covers all of them together.
+const LARGE_MEMORIES: u32 = 4;
+/// Core instances and tables of one component in the large sandbox, where interpreters are linked from many
+/// libraries.
+const LARGE_INSTANCES: u32 = 200;
+/// Bytes that one core instance of the large sandbox may need for its own tables of functions and globals.
+const LARGE_INSTANCE_BYTES: usize = 8 * 1024 * 1024;
+/// Table elements of the large sandbox, as a multiple of the small one's.
+const LARGE_TABLES: usize = 5;
+
+/// The sandbox that a formatter needs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Size {
+    /// For compiled languages.
+    #[default]
+    Small,
+    /// More memory, tables and instances, for components that carry an interpreter.
+    Large,
+}
+
+/// Limits of one call of a formatter.
+#[derive(Clone, Copy, Debug, Serialize, utoipa::ToSchema)]
+pub struct Limits {
+    /// WebAssembly instructions.
+    pub instructions: u64,
+    /// Wall-clock time, in milliseconds.
+    pub time_ms: u64,
+    /// Linear memory, in bytes.
+    pub memory_bytes: u64,
+    /// Elements of all tables.
+    pub table_elements: u64,
+    /// Stack, in bytes.
+    pub stack_bytes: u64,
+    /// Event and options together, in bytes.
+    pub input_bytes: u64,
+    /// Body and headers together, in bytes.
+    pub output_bytes: u64,
+    /// Headers of a payload.
+    pub headers: u64,
+    /// Log lines that are kept; each is cut at 1 KiB.
+    pub log_lines: u64,
+    /// The component's file, in bytes.
+    pub component_bytes: u64,
+    /// Processor time for compiling it, in milliseconds.
+    pub compile_ms: u64,
+}
+
+impl Limits {
+    pub(super) fn new(settings: &SandboxSettings, memory_bytes: usize, table_elements: usize) -> Self {
+        let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        Self {
+            instructions: settings.fuel,
+            time_ms: ms(settings.timeout),
+            memory_bytes: memory_bytes as u64,
+            table_elements: table_elements as u64,
+            stack_bytes: settings.stack_bytes as u64,
+            input_bytes: settings.input_bytes as u64,
+            output_bytes: settings.output_bytes as u64,
+            headers: settings.headers as u64,
+            log_lines: settings.log_lines as u64,
+            component_bytes: settings.component_bytes as u64,
+            compile_ms: ms(settings.compile_time),
+        }
+    }
+}
+
+/// Table elements of one instance.
+pub(super) fn table_elements(settings: &SandboxSettings, size: Size) -> usize {
+    match size {
+        Size::Small => settings.table_elements,
+        Size::Large => settings.table_elements * LARGE_TABLES,
+    }
+}
+
+/// Memory that an engine reserves for `calls` instances at the same time. An instance that needs more than its
+/// share is not created.
+pub(super) fn pool(size: Size, memory_bytes: usize, table_elements: usize, calls: u32) -> PoolingAllocationConfig {
+    let (instances, memories) = match size {
+        Size::Small => (SMALL_INSTANCES, 1),
+        Size::Large => (LARGE_INSTANCES, LARGE_MEMORIES),
+    };
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(calls)
+        .total_core_instances(calls * instances)
+        .max_core_instances_per_component(instances)
+        .total_memories(calls * memories)
+        .max_memories_per_component(memories)
+        .total_tables(calls * instances)
+        .max_tables_per_component(instances)
+        .table_elements(table_elements)
+        .max_memory_size(memory_bytes)
+        .max_unused_warm_slots(calls)
+        .linear_memory_keep_resident(KEEP_RESIDENT)
+        .table_keep_resident(TABLE_KEEP_RESIDENT)
+        .pagemap_scan(Enabled::Auto)
+        .total_gc_heaps(0);
+    if size == Size::Large {
+        pool.max_core_instance_size(LARGE_INSTANCE_BYTES).max_component_instance_size(LARGE_INSTANCE_BYTES);
+    }
+    pool
+}

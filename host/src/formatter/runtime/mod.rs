@@ -1,0 +1,32 @@
+//! Compiling, linking and calling components. Only this folder names wasmtime.
+//!
+//! [`compile`] turns a component into machine code, in a [`child`] process and through the [`code_cache`]. A
+//! [`sandbox`] loads the code into one of its [`engine`]s, links it with the host's one import and runs each
+//! [`call`] in a fresh [`instance`] within [`limits`].
+
+mod bindings;
+mod call;
+mod child;
+mod code_cache;
+mod compile;
+mod engine;
+mod error;
+mod instance;
+mod library_errors;
+mod limits;
+mod payload;
+mod sandbox;
+
+pub use child::{CHILD_COMMAND, compile_for_parent};
+pub use code_cache::{CodeCache, code_cache_key};
+pub use compile::Compiler;
+pub use error::{Limit, RenderError};
+pub use instance::{LogLevel, LogLine};
+pub use limits::{Limits, Size};
+pub use payload::{Payload, Verdict};
+
+pub(super) use call::{ADMISSION_TIMEOUT_FACTOR, Called, DELIVERY_TIMEOUT_FACTOR};
+pub(super) use compile::ComponentCompiler;
+pub(super) use engine::Compiled;
+pub(super) use error::{CompileError, LinkError, LoadError};
+pub(super) use sandbox::{Linked, Sandbox};

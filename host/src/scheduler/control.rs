@@ -1,0 +1,46 @@
+//! Control of the running loop: start, forget a webhook, drain.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::oneshot;
+
+use super::inbox::{Inbox, Message};
+use super::run::{Context, Run};
+use crate::delivery::Deliver;
+use crate::model::id::WebhookId;
+
+/// How long attempts that a shutdown cut may take to be recorded.
+const RECORD_CUT: Duration = Duration::from_secs(3);
+
+/// The sending end of a running loop's inbox.
+pub(super) struct Control(UnboundedSender<Message>);
+
+impl Control {
+    /// Starts the loop on the current runtime.
+    pub(super) fn start<D: Deliver>(inbox: Inbox, deliver: Arc<D>, context: Context) -> Self {
+        let Inbox { sender, receiver } = inbox;
+        tokio::spawn(Run::new(deliver, context, sender.clone()).run(receiver));
+        Self(sender)
+    }
+
+    pub(super) async fn forget(&self, webhook: WebhookId) {
+        let (done, wait) = oneshot::channel();
+        if self.0.send(Message::Forget(webhook, done)).is_ok() {
+            let _ = wait.await;
+        }
+    }
+
+    pub(super) async fn drain(&self, grace: Duration) {
+        let (done, mut wait) = oneshot::channel();
+        if self.0.send(Message::Drain(done)).is_err() {
+            return;
+        }
+        if tokio::time::timeout(grace, &mut wait).await.is_err() {
+            let _ = self.0.send(Message::Cut);
+            // A store that cannot write would keep the process; what is not recorded is made again.
+            let _ = tokio::time::timeout(RECORD_CUT, wait).await;
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! Test deliveries (`POST /webhooks/{id}/test`): one attempt now, beside the queue.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::task::AbortHandle;
+
+use crate::delivery::Pipeline;
+use crate::model::delivery::Attempt;
+use crate::model::event::EventType;
+use crate::model::id::WebhookId;
+use crate::model::time::Clock;
+use crate::model::webhook::{Subscription, Webhook};
+use crate::samples;
+use crate::store::{Store, StoreError};
+
+/// Test deliveries that a webhook may have in a minute.
+const PER_MINUTE: usize = 60;
+const MINUTE_MS: i64 = 60_000;
+
+/// Why a test delivery was not made.
+#[derive(Debug)]
+pub enum TestRejected {
+    /// The webhook had its share of this minute.
+    TooMany {
+        /// When the next one may be made.
+        retry_after: Duration,
+    },
+    /// The webhook is gone.
+    Gone,
+    /// The attempt could not be recorded.
+    Store(StoreError),
+}
+
+/// Makes test deliveries and limits their rate.
+pub(super) struct Trials {
+    pipeline: Arc<Pipeline>,
+    store: Arc<Store>,
+    clock: Arc<dyn Clock>,
+    runtime: Handle,
+    /// When each webhook's recent tests were made, in milliseconds of the steady clock.
+    made: Mutex<HashMap<WebhookId, VecDeque<i64>>>,
+    /// Test deliveries under way.
+    running: Mutex<Vec<(WebhookId, AbortHandle)>>,
+}
+
+impl Trials {
+    pub(super) fn new(pipeline: Arc<Pipeline>, store: Arc<Store>, clock: Arc<dyn Clock>, runtime: Handle) -> Self {
+        Self { pipeline, store, clock, runtime, made: Mutex::default(), running: Mutex::default() }
+    }
+
+    /// Makes one delivery now, of the sample of the first subscribed type, and records it.
+    pub(super) async fn run(&self, webhook: Arc<Webhook>) -> Result<Attempt, TestRejected> {
+        self.admit(webhook.id)?;
+        let event_type = match &webhook.config.event_types {
+            Subscription::Only(types) => types.first().copied(),
+            Subscription::All => None,
+        };
+        let event_type = event_type.unwrap_or(EventType::FindingAdded);
+        let event = samples::plain(event_type).ok_or(TestRejected::Store(StoreError::Unavailable))?;
+        let pipeline = Arc::clone(&self.pipeline);
+        let id = webhook.id;
+        let task = self.runtime.spawn(async move { pipeline.test(&webhook, Arc::new(event)).await });
+        {
+            let mut running = lock(&self.running);
+            running.retain(|(_, task)| !task.is_finished());
+            running.push((id, task.abort_handle()));
+        }
+        let attempt = match task.await {
+            Ok(attempt) => attempt,
+            Err(ended) if ended.is_cancelled() => return Err(TestRejected::Gone),
+            Err(_) => return Err(TestRejected::Store(StoreError::Unavailable)),
+        };
+        let recorded = self.store.record_test(id, attempt).await.map_err(TestRejected::Store)?;
+        recorded.ok_or(TestRejected::Gone)
+    }
+
+    /// A sliding window over the last minute.
+    fn admit(&self, webhook: WebhookId) -> Result<(), TestRejected> {
+        let now = self.clock.steady_ms();
+        let mut tests = lock(&self.made);
+        tests.retain(|_, made| made.back().is_some_and(|last| now - last < MINUTE_MS));
+        let made = tests.entry(webhook).or_default();
+        while made.front().is_some_and(|first| now - first >= MINUTE_MS) {
+            made.pop_front();
+        }
+        if made.len() >= PER_MINUTE {
+            let wait = made.front().map_or(MINUTE_MS, |first| MINUTE_MS - (now - first));
+            return Err(TestRejected::TooMany { retry_after: Duration::from_millis(wait.unsigned_abs()) });
+        }
+        made.push_back(now);
+        Ok(())
+    }
+
+    /// Aborts the test deliveries of a deleted webhook.
+    pub(super) fn forget(&self, webhook: WebhookId) {
+        lock(&self.running).iter().filter(|(owner, _)| *owner == webhook).for_each(|(_, task)| task.abort());
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

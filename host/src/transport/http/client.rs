@@ -1,0 +1,293 @@
+//! Deliveries over HTTP, by hyper's client: the attempt, its response, and what of the response is kept.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use http::header::{DATE, HeaderMap, RETRY_AFTER, SET_COOKIE};
+use http::{Method, StatusCode, Uri};
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use hyper_rustls::HttpsConnectorBuilder;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::capture_connection;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use rustls::ClientConfig;
+use tokio::time::{Instant, timeout};
+
+use super::budget::RESPONSE_BYTES;
+use super::connector::{ConnectTimeout, Connector};
+use super::errors;
+use super::request::{Exchange, RequestBody};
+use crate::model::delivery::Response;
+use crate::model::retry::retry_after;
+use crate::model::settings::ProxySettings;
+use crate::model::url::DeliveryUrl;
+use crate::model::webhook::TlsNames;
+use crate::transport::destination::GuardedResolver;
+use crate::transport::failure::{Failure, Reached};
+use crate::transport::report::Report;
+use crate::transport::tls::Tls;
+
+/// The most of a response's body that is kept for the history, in bytes of UTF-8.
+const EXCERPT_BYTES: usize = 1024;
+/// Idle connections that are pooled per destination: as many as there are concurrent attempts by default, over all
+/// webhooks. Many webhooks may share a host (a chat service), and each connection that is not pooled must be made
+/// again.
+const IDLE_PER_HOST: usize = 256;
+/// The longest that a connection stays in the pool unused.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// HTTP/2 flow control: the bytes of one response that the peer may send ahead of our reading.
+const STREAM_WINDOW_BYTES: u32 = 64 * 1024;
+/// The same for all responses of one connection together.
+const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
+
+/// A `POST` to make; the fields are those of [`Request`](crate::transport::Request).
+pub(in crate::transport) struct Post<'a> {
+    pub(in crate::transport) url: &'a DeliveryUrl,
+    pub(in crate::transport) tls: &'a TlsNames,
+    pub(in crate::transport) headers: HeaderMap,
+    pub(in crate::transport) body: Bytes,
+    pub(in crate::transport) timeout: Duration,
+    pub(in crate::transport) keep_response: bool,
+}
+
+/// Delivers over HTTP/1.1 and, where TLS agrees on it, HTTP/2.
+///
+/// Each set of TLS names has its own connection pool, since a pooled connection was verified with one CA bundle and
+/// authenticated with one client certificate.
+pub(in crate::transport) struct HttpClient {
+    destinations: Arc<GuardedResolver>,
+    tls: Arc<Tls>,
+    proxy: Option<Arc<ProxySettings>>,
+    default: Clients,
+    /// The clients of webhooks that name a CA bundle or client certificate; made at first use.
+    named: Mutex<HashMap<TlsNames, Clients>>,
+}
+
+#[derive(Clone)]
+struct Clients {
+    pooled: Client<ConnectTimeout, RequestBody>,
+    /// Makes a new connection for each request. Used to repeat a request that met a stale pooled connection.
+    fresh: Client<ConnectTimeout, RequestBody>,
+}
+
+impl HttpClient {
+    pub(in crate::transport) fn new(
+        destinations: Arc<GuardedResolver>,
+        tls: Arc<Tls>,
+        proxy: Option<Arc<ProxySettings>>,
+    ) -> Result<Self, String> {
+        let config = tls.config(&TlsNames::default())?;
+        let default = Clients::new(Connector::new(Arc::clone(&destinations), proxy.clone()), &config);
+        Ok(Self { destinations, tls, proxy, default, named: Mutex::default() })
+    }
+
+    fn clients(&self, names: &TlsNames) -> Result<Clients, Failure> {
+        if names.is_empty() {
+            return Ok(self.default.clone());
+        }
+        let mut named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(clients) = named.get(names) {
+            return Ok(clients.clone());
+        }
+        let config = self.tls.config(names).map_err(|why| Failure::TlsNames(why.into()))?;
+        let clients = Clients::new(Connector::new(Arc::clone(&self.destinations), self.proxy.clone()), &config);
+        named.insert(names.clone(), clients.clone());
+        Ok(clients)
+    }
+
+    /// Makes one attempt within the request's time limit; see
+    /// [`Transport::deliver`](crate::transport::Transport::deliver).
+    pub(in crate::transport) async fn deliver(&self, request: Post<'_>) -> Report {
+        let started = Instant::now();
+        let after = request.timeout;
+        let mut progress = Progress { keep_response: request.keep_response, ..Progress::default() };
+        let outcome = match timeout(after, self.attempt(request, &mut progress)).await {
+            Ok(outcome) => outcome,
+            Err(_) => {
+                // On HTTP/1.1 dropping the request closes the connection. On HTTP/2 it would stay in the pool, and if
+                // the peer is dead, every attempt on it would time out.
+                progress.exchange.discard_connection();
+                Err(Failure::Timeout { reached: progress.reached(), after })
+            }
+        };
+        let by_status = matches!(outcome, Ok(()) | Err(Failure::Status(_)));
+        Report {
+            outcome,
+            response: progress.response(by_status),
+            status: progress.status.map(|status| status.as_u16()),
+            excerpt: progress.status.map(|_| excerpt(&progress.body)),
+            retry_after: progress.retry_after,
+            duration: started.elapsed(),
+        }
+    }
+
+    async fn attempt(&self, request: Post<'_>, progress: &mut Progress) -> Result<(), Failure> {
+        let clients = self.clients(request.tls)?;
+        let mut outgoing = http::Request::new(());
+        *outgoing.method_mut() = Method::POST;
+        *outgoing.uri_mut() = Uri::try_from(request.url.expose()).map_err(|_| Failure::Unsendable)?;
+        *outgoing.headers_mut() = request.headers;
+        let response = match self.send(&clients.pooled, outgoing.clone(), request.body.clone(), progress).await {
+            // The destination closed an idle connection while the request was in flight. That is no failed attempt, so
+            // the request is repeated at once on a new connection. The destination may have processed the first one;
+            // deliveries are made at least once, and the id is the same. hyper itself repeats only requests that it had
+            // not begun to write.
+            Err(Failure::NoResponse) if progress.exchange.is_reused() => {
+                self.send(&clients.fresh, outgoing, request.body, progress).await?
+            }
+            response => response?,
+        };
+        progress.head(&response);
+        self.read(response, progress).await
+    }
+
+    async fn send(
+        &self,
+        client: &Client<ConnectTimeout, RequestBody>,
+        head: http::Request<()>,
+        body: Bytes,
+        progress: &mut Progress,
+    ) -> Result<http::Response<Incoming>, Failure> {
+        let exchange = Arc::new(Exchange::default());
+        progress.exchange = Arc::clone(&exchange);
+        let mut request = head.map(|()| RequestBody::new(body, Arc::clone(&exchange)));
+        exchange.watch(capture_connection(&mut request));
+        client.request(request).await.map_err(|error| errors::no_head(&error, &exchange))
+    }
+
+    /// Reads the body up to the byte budget; the outcome follows from the status, or from a 2xx body that breaks off.
+    async fn read(&self, response: http::Response<Incoming>, progress: &mut Progress) -> Result<(), Failure> {
+        let status = response.status();
+        let outcome = if status.is_success() { Ok(()) } else { Err(Failure::Status(status.as_u16())) };
+        let mut left = RESPONSE_BYTES.saturating_sub(head_bytes(response.headers()));
+        let mut body = response.into_body();
+        while let Some(frame) = body.frame().await {
+            let frame = match frame {
+                Ok(frame) => frame,
+                // A body that exceeds the budget is cut and the status decides. It also decides if it is a failure
+                // already, even if the body breaks off.
+                Err(_) if outcome.is_err() || progress.exchange.is_over_budget() => break,
+                Err(error) => return Err(errors::no_end(&error, status.as_u16())),
+            };
+            let Ok(data) = frame.into_data() else { continue };
+            progress.keep(&data);
+            let Some(rest) = left.checked_sub(u64::try_from(data.len()).unwrap_or(u64::MAX)) else { break };
+            left = rest;
+        }
+        outcome
+    }
+}
+
+impl Clients {
+    fn new(connector: Connector, tls: &ClientConfig) -> Self {
+        let https = HttpsConnectorBuilder::new()
+            .with_tls_config(tls.clone())
+            .https_or_http()
+            .enable_all_versions()
+            .wrap_connector(connector);
+        let connector = ConnectTimeout(https);
+        Self { fresh: client(connector.clone(), 0), pooled: client(connector, IDLE_PER_HOST) }
+    }
+}
+
+/// The progress of an attempt. It is borrowed by the attempt's future, so that it outlives a timeout.
+#[derive(Default)]
+struct Progress {
+    exchange: Arc<Exchange>,
+    status: Option<StatusCode>,
+    retry_after: Option<Duration>,
+    keep_response: bool,
+    /// The response's headers, if `keep_response`.
+    headers: Vec<(String, String)>,
+    /// The body's first [`EXCERPT_BYTES`], or [`Response::BODY_BYTES`] if `keep_response`.
+    body: Vec<u8>,
+}
+
+impl Progress {
+    fn head(&mut self, response: &http::Response<Incoming>) {
+        let status = response.status();
+        self.status = Some(status);
+        if self.keep_response {
+            let wanted = response.headers().iter().filter(|(name, _)| **name != SET_COOKIE).take(Response::HEADERS);
+            self.headers = wanted
+                .map(|(name, value)| (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
+                .collect();
+        }
+        if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
+            let text = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
+            // A date is by the destination's clock, so it is compared with the response's Date where there is one.
+            let now = text(DATE).and_then(|date| httpdate::parse_http_date(date).ok());
+            self.retry_after =
+                text(RETRY_AFTER).and_then(|value| retry_after(value, now.unwrap_or_else(SystemTime::now)));
+        }
+    }
+
+    fn keep(&mut self, data: &[u8]) {
+        let most = if self.keep_response { Response::BODY_BYTES } else { EXCERPT_BYTES };
+        let wanted = most.saturating_sub(self.body.len()).min(data.len());
+        self.body.extend_from_slice(&data[..wanted]);
+    }
+
+    fn response(&mut self, by_status: bool) -> Option<Response> {
+        let status = self.status.filter(|_| self.keep_response && by_status)?;
+        let headers = std::mem::take(&mut self.headers);
+        Some(Response { status: status.as_u16(), headers, body: self.body.clone() })
+    }
+
+    fn reached(&self) -> Reached {
+        match self.status {
+            Some(status) => Reached::Responding(status.as_u16()),
+            None if self.exchange.is_begun() => Reached::Sent,
+            None => Reached::Connecting,
+        }
+    }
+}
+
+/// Bytes as text of at most [`EXCERPT_BYTES`]. Invalid UTF-8 becomes U+FFFD, which is longer, so the text is cut again.
+fn excerpt(bytes: &[u8]) -> String {
+    let mut text = String::from_utf8_lossy(bytes).into_owned();
+    let mut end = text.len().min(EXCERPT_BYTES);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.truncate(end);
+    text
+}
+
+/// The approximate size of a head's fields on the wire, with separators.
+fn head_bytes(headers: &HeaderMap) -> u64 {
+    let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    u64::try_from(bytes).unwrap_or(u64::MAX)
+}
+
+fn client(connector: ConnectTimeout, idle_per_host: usize) -> Client<ConnectTimeout, RequestBody> {
+    let budget = usize::try_from(RESPONSE_BYTES).unwrap_or(usize::MAX);
+    Client::builder(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(IDLE_TIMEOUT)
+        .pool_max_idle_per_host(idle_per_host)
+        .http1_max_buf_size(budget)
+        .http2_initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .http2_initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .http2_max_header_list_size(STREAM_WINDOW_BYTES)
+        .build(connector)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_excerpt_is_valid_text_of_at_most_a_kibibyte() {
+        assert_eq!(excerpt(b"ok"), "ok");
+        assert_eq!(excerpt(&[b'a'; 1024]).len(), 1024);
+        assert_eq!(excerpt(&[0xff; 1024]).len(), 1023);
+        let split = "é".repeat(512) + "é";
+        assert_eq!(excerpt(&split.as_bytes()[..1023]).chars().filter(|c| *c == 'é').count(), 511);
+        assert_eq!(excerpt(b"\x1b[31m\0"), "\u{1b}[31m\0");
+    }
+}

@@ -1,0 +1,61 @@
+//! Background maintenance of a running host: retention, repair of damaged queue entries, removal of unused components.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::formatter::Catalog;
+use crate::model::settings::DeliverySettings;
+use crate::store::{Retention, Store};
+
+/// Between two sweeps.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
+/// Between two chunks of one sweep, so that a large backlog of deletions does not starve the store's other commands.
+const CHUNK_PAUSE: Duration = Duration::from_millis(50);
+
+/// Sweeps once a minute, the first time at once. Never returns; the caller aborts the task.
+pub(crate) async fn run(store: Arc<Store>, registry: Arc<Catalog>, settings: DeliverySettings) {
+    if let Err(error) = store.missing_events().await {
+        tracing::warn!(%error, "cannot look for lost events; `heraldry store check` does it on a stopped host");
+    }
+    let retention = Retention {
+        age: settings.retention,
+        audit: settings.audit_retention,
+        max_events: settings.max_events_kept,
+        max_history: settings.max_history,
+    };
+    let mut ticks = tokio::time::interval(SWEEP_INTERVAL);
+    loop {
+        ticks.tick().await;
+        remove_expired(&store, retention).await;
+        requeue_lost(&store).await;
+        // A delivery may begin at the end of one retention period and wait for another, with its formatter pinned.
+        if let Err(error) = registry.forget_unused(settings.retention * 2) {
+            tracing::warn!(%error, "cannot remove unused components; check the permissions of the data folder");
+        }
+    }
+}
+
+/// Removes everything past its retention, chunk by chunk.
+async fn remove_expired(store: &Store, retention: Retention) {
+    loop {
+        match store.sweep(retention).await {
+            Ok(true) => tokio::time::sleep(CHUNK_PAUSE).await,
+            Ok(false) => return,
+            Err(error) => {
+                tracing::warn!(%error, "cannot remove expired records; the next sweep tries again");
+                return;
+            }
+        }
+    }
+}
+
+/// Queues deliveries again whose queue entry was damaged on the disk.
+async fn requeue_lost(store: &Store) {
+    match store.rescue().await {
+        Ok(0) => {}
+        Ok(deliveries) => tracing::warn!(deliveries, "deliveries of damaged queue entries were queued again"),
+        Err(error) => {
+            tracing::warn!(%error, "cannot look for deliveries of damaged queue entries; the next sweep tries again");
+        }
+    }
+}
