@@ -23,7 +23,7 @@ use crate::scheduler::{Inbox, Scheduler};
 use crate::store::{self, Store};
 use crate::telemetry::Telemetry;
 use crate::transport::{Guard, Resolve, Tls, Transport};
-use crate::{delivery, embedded, samples, upkeep};
+use crate::{delivery, embedded, keyring, samples, upkeep};
 
 /// How long the response to an idempotency key is kept.
 const IDEMPOTENCY_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
@@ -151,7 +151,7 @@ pub async fn build(config: Config, parts: Parts) -> Result<App> {
         built_in: embedded::COMPONENTS,
         samples: trial_samples(),
         compiler,
-        cache_key: Some(store.code_key()),
+        cache_key: Some(store.keyring().derive(keyring::COMPILED_CODE)),
         clock: Arc::clone(&clock),
         changes: inbox.formatters(),
         audit_events: {

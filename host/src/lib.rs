@@ -19,6 +19,7 @@ pub mod formatter;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 pub mod json;
+pub mod keyring;
 pub mod model;
 pub mod samples;
 pub mod scheduler;

@@ -51,7 +51,7 @@ async fn remove_expired(store: &Store, retention: Retention) {
 
 /// Queues deliveries again whose queue entry was damaged on the disk.
 async fn requeue_lost(store: &Store) {
-    match store.rescue().await {
+    match store.requeue_lost().await {
         Ok(0) => {}
         Ok(deliveries) => tracing::warn!(deliveries, "deliveries of damaged queue entries were queued again"),
         Err(error) => {

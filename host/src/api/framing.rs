@@ -228,7 +228,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Strict<S> {
     }
 }
 
-/// What [`crate::fuzzing::request_framing`] holds the reader to.
+/// Properties that [`crate::fuzzing::request_framing`] checks.
 #[cfg(fuzzing)]
 pub(crate) mod fuzzing {
     use std::convert::Infallible;

@@ -83,11 +83,11 @@ async fn create(Admin(token): Admin, State(api): State<Shared>, body: Unread) ->
     let draft = Draft::read_whole(&document, &mut faults);
     check(&api, &draft, None, &mut faults).await;
     let faults = faults.into_inner();
-    let config = match draft.create() {
-        Some(config) if faults.is_empty() => config,
+    let (config, is_active) = match draft.create() {
+        Some(whole) if faults.is_empty() => whole,
         _ => return Err(ApiError::fields(faults)),
     };
-    let webhook = api.store.create_webhook(config, (&token).into()).await?;
+    let webhook = api.store.create_webhook(config, is_active, (&token).into()).await?;
     tracing::info!(webhook = %webhook.id, by = %token.id, "webhook created");
     let location = format!("/api/v1/webhooks/{}", webhook.id);
     let headers = [(LOCATION, location), (ETAG, etag(&webhook))];

@@ -179,7 +179,7 @@ fn parse_rfc3164(text: &str) -> Option<Parsed> {
     is_time.then(|| Parsed::Rfc3164 { priority, time: time.into(), host: host.into(), message: message.into() })
 }
 
-/// What [`crate::fuzzing::syslog_frames`] reads with.
+/// The reader of [`crate::fuzzing::syslog_frames`].
 #[cfg(fuzzing)]
 pub(crate) mod fuzzing {
     use super::*;

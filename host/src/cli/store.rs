@@ -14,32 +14,32 @@ use crate::app;
 use crate::clock::SystemClock;
 use crate::config::{ClientArgs, Config, DataArgs};
 use crate::model::time::Clock as _;
-use crate::store::{Care, CheckReport, Missing, OpenError};
+use crate::store::{CheckReport, Maintenance, Missing, OpenError};
 
 const CHECK_HELP: &str = "\
-The host must be stopped. Reads every record once. --repair requeues pending deliveries that are in no queue, removes
+The host must be stopped. Reads every record once. --repair requeues pending deliveries that are in no queue, removes \
 unreadable records and recomputes the counts. Exit codes: 0 no damage (or all of it repaired), 1 damage.
 
 Example:
   heraldry store check --data /var/lib/heraldry";
 
 const EXPORT_HELP: &str = "\
-Reads the data folder, or, if a host is running on it, calls that host (HERALDRY_URL, and HERALDRY_TOKEN of an admin).
-Secrets stay encrypted: keep a copy of DATA/master.key (or HERALDRY_MASTER_KEY) in another place than the export, which
+Reads the data folder, or, if a host is running on it, calls that host (HERALDRY_URL, and HERALDRY_TOKEN of an admin). \
+Secrets stay encrypted: keep a copy of DATA/master.key (or HERALDRY_MASTER_KEY) in another place than the export, which \
 cannot be imported without it.
 
 Example:
   heraldry store export --out backup.ndjson";
 
 const IMPORT_HELP: &str = "\
-The data folder must not have a store. Put the master key of the exported host there first (or set
+The data folder must not have a store. Put the master key of the exported host there first (or set \
 HERALDRY_MASTER_KEY). A truncated or modified export is rejected as a whole.
 
 Example:
   install -m 600 master.key restored/ && heraldry store import backup.ndjson --data restored";
 
 const COMPACT_HELP: &str = "\
-The host must be stopped, and the disk needs space for a copy of the store. The store reuses its own free space without
+The host must be stopped, and the disk needs space for a copy of the store. The store reuses its own free space without \
 this command; compacting returns it to the file system.
 
 Example:
@@ -113,8 +113,8 @@ fn config(data: &DataArgs) -> Result<Config, Failure> {
 
 const STOPPED_HINT: &str = "the host must be stopped, and HERALDRY_MASTER_KEY must be set if the host runs with it";
 
-fn open(config: &Config) -> Result<Care, Failure> {
-    Care::open(&config.data, config.master_key.clone()).or_hint(STOPPED_HINT)
+fn open(config: &Config) -> Result<Maintenance, Failure> {
+    Maintenance::open(&config.data, config.master_key.clone()).or_hint(STOPPED_HINT)
 }
 
 fn check(config: &Config, repair: bool, json: bool) -> Result<(), Failure> {
@@ -182,7 +182,7 @@ fn show(report: &CheckReport) -> Result<(), Failure> {
 }
 
 async fn export(config: Config, out: Option<PathBuf>, client: ClientArgs) -> Result<(), Failure> {
-    let opened = Care::open(&config.data, config.master_key.clone());
+    let opened = Maintenance::open(&config.data, config.master_key.clone());
     let care = match opened {
         Ok(care) => Some(care),
         Err(OpenError::InUse { .. }) => None,

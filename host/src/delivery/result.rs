@@ -181,7 +181,7 @@ impl Attempted {
     }
 }
 
-/// What the store records of an attempt that is over. One jitter serves for all of it: deliveries that failed together are
+/// The outcomes that the store records of a finished attempt. One jitter serves for all of it: deliveries that failed together are
 /// due again together, in one queue entry, and so go out together again.
 pub(crate) fn outcomes(finished: Finished, policy: &RetryPolicy, now: Timestamp, jitter: f64) -> Vec<Outcome> {
     let Finished { webhook, started, results } = finished;

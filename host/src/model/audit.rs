@@ -1,4 +1,4 @@
-//! What the audit log says: who changed what, when.
+//! Entries of the audit log: the actor, the action, its target and the changed fields.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -8,7 +8,7 @@ use super::time::Timestamp;
 use super::token::{Role, Token};
 use super::webhook::{Filter, Webhook};
 
-/// Who made a change.
+/// The actor of a change.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Actor {
@@ -17,12 +17,12 @@ pub enum Actor {
         /// The token's id.
         #[schema(value_type = uuid::Uuid)]
         id: TokenId,
-        /// What the token was called then.
+        /// The token's name at that time.
         name: String,
     },
     /// The host itself, as when the breaker switches a webhook off.
     Host,
-    /// Somebody at the machine, with a command on a stopped host.
+    /// An operator, with a command on a stopped host.
     CommandLine,
 }
 
@@ -32,7 +32,7 @@ impl From<&Token> for Actor {
     }
 }
 
-/// What was done.
+/// The action of an entry. The names are under the entry's authentication code, so they never change.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub enum Action {
     /// A webhook was made.
@@ -50,10 +50,10 @@ pub enum Action {
     /// A webhook has a new secret.
     #[serde(rename = "webhook.secret_rotated")]
     SecretRotated,
-    /// What had failed or was held is sent again.
+    /// Failed and held deliveries were queued again.
     #[serde(rename = "webhook.recovered")]
     WebhookRecovered,
-    /// One delivery is made again.
+    /// One delivery was made again.
     #[serde(rename = "delivery.redelivered")]
     Redelivered,
     /// A token was made.
@@ -65,16 +65,16 @@ pub enum Action {
     /// A formatter was uploaded.
     #[serde(rename = "formatter.installed")]
     FormatterInstalled,
-    /// Another version of a formatter is used.
+    /// Another version of a formatter was activated.
     #[serde(rename = "formatter.activated")]
     FormatterActivated,
-    /// The version of before is used again.
+    /// The version from before was activated again.
     #[serde(rename = "formatter.rolled_back")]
     FormatterRolledBack,
     /// An uploaded formatter was deleted.
     #[serde(rename = "formatter.deleted")]
     FormatterDeleted,
-    /// Everything was exported.
+    /// The store was exported.
     #[serde(rename = "store.exported")]
     StoreExported,
     /// The store was made from an export.
@@ -82,18 +82,18 @@ pub enum Action {
     StoreImported,
 }
 
-/// What it was done to.
+/// The target of an action.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Target {
     /// `webhook`, `token`, `formatter`, `delivery` or `store`.
     pub r#type: String,
     /// Its id; a formatter's is its name.
     pub id: String,
-    /// What it was called then; null when it has no name of its own.
+    /// Its name at that time; null when it has no name of its own.
     pub name: Option<String>,
 }
 
-/// One field's change. What is secret has neither value.
+/// One field's change. A secret field has neither value.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct FieldChange {
     /// The field.
@@ -106,16 +106,16 @@ pub struct FieldChange {
     pub to: Value,
 }
 
-/// A change as whoever makes it reports it.
+/// A change, before it has an entry.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct AuditEvent {
-    /// Who.
+    /// The actor.
     pub actor: Actor,
-    /// What.
+    /// The action.
     pub action: Action,
-    /// To what.
+    /// The target.
     pub target: Target,
-    /// Field by field.
+    /// The changed fields.
     pub changes: Vec<FieldChange>,
 }
 
@@ -127,27 +127,27 @@ pub struct AuditEntry {
     pub id: AuditId,
     /// The entry's number, from 1, without gaps.
     pub sequence: u64,
-    /// Who made the change.
+    /// The actor of the change.
     pub actor: Actor,
-    /// What was done.
+    /// The action.
     pub action: Action,
-    /// What it was done to.
+    /// The target of the action.
     pub target: Target,
-    /// What changed, field by field.
+    /// The changed fields.
     pub changes: Vec<FieldChange>,
-    /// When.
+    /// The time of the change.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
 }
 
 impl AuditEvent {
-    /// Something done to a webhook.
+    /// A change of a webhook.
     pub fn webhook(actor: Actor, action: Action, id: WebhookId, name: &str, changes: Vec<FieldChange>) -> Self {
         let target = Target { r#type: "webhook".into(), id: id.to_string(), name: Some(name.to_owned()) };
         Self { actor, action, target, changes }
     }
 
-    /// Something done to a token.
+    /// A change of a token.
     pub fn token(actor: Actor, action: Action, token: &Token) -> Self {
         let role = match token.role {
             Role::Admin => "admin",
@@ -159,13 +159,13 @@ impl AuditEvent {
         Self { actor, action, target, changes }
     }
 
-    /// Something done to a formatter.
+    /// A change of a formatter.
     pub fn formatter(actor: Actor, action: Action, name: &str, changes: Vec<FieldChange>) -> Self {
         let target = Target { r#type: "formatter".into(), id: name.to_owned(), name: Some(name.to_owned()) };
         Self { actor, action, target, changes }
     }
 
-    /// Something done to everything at once.
+    /// An action on the whole store.
     pub fn store(actor: Actor, action: Action) -> Self {
         let target = Target { r#type: "store".into(), id: "store".into(), name: None };
         Self { actor, action, target, changes: Vec::new() }
@@ -178,14 +178,14 @@ impl FieldChange {
         Self { field: field.to_owned(), from: Value::Null, to: to.into() }
     }
 
-    /// A field whose values are nobody's business.
+    /// A field whose values are not logged.
     pub fn secret(field: &str) -> Self {
         Self { field: field.to_owned(), from: Value::Null, to: Value::Null }
     }
 }
 
-/// What differs between a webhook's old and new state. Addresses, secrets, headers and options can hold what lets a
-/// reader in: of those only the field is named.
+/// The differences between a webhook's old and new state. URLs, secrets, headers and options may hold credentials: of
+/// those only the field is named.
 pub fn differences(old: &Webhook, new: &Webhook) -> Vec<FieldChange> {
     let (a, b) = (&old.config, &new.config);
     let mut changes = Vec::new();

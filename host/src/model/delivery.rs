@@ -13,13 +13,13 @@ use super::time::Timestamp;
 pub enum Status {
     /// Waiting for its first or next attempt, or under way.
     Pending,
-    /// Taken by the destination.
+    /// Accepted by the destination.
     Delivered,
-    /// Given up, or refused for good.
+    /// Failed for good: no retry is left, or the destination rejected it finally.
     Failed,
-    /// Waiting until somebody switches the webhook on and asks for it, or its formatter is back.
+    /// Waiting until the webhook is switched on and recovered, or its formatter is loaded again.
     Held,
-    /// The formatter does not do this event type.
+    /// The formatter does not render this event type.
     Skipped,
     /// The webhook was deleted.
     Cancelled,
@@ -34,7 +34,7 @@ pub struct DeliveryView {
     /// The webhook that it goes to.
     #[schema(value_type = uuid::Uuid)]
     pub webhook_id: WebhookId,
-    /// Where it stands.
+    /// Its present status.
     pub status: Status,
     /// Attempts made so far.
     pub attempts: u32,
@@ -79,17 +79,17 @@ pub enum ErrorClass {
     Timeout,
     /// The name does not resolve.
     Dns,
-    /// No connection, or it broke.
+    /// No TCP connection, or it broke.
     Connect,
     /// The TLS handshake failed.
     Tls,
-    /// The guard refused the address.
+    /// The SSRF guard denied the address.
     Policy,
-    /// The destination answered, but not with 2xx.
+    /// The destination responded with another status than 2xx, or with a body that means failure.
     Status,
-    /// What came back is not HTTP as agreed.
+    /// The response is not HTTP.
     Protocol,
-    /// The formatter gave no payload.
+    /// The formatter made no payload.
     Formatter,
     /// Cut by a shutdown.
     Interrupted,
@@ -170,7 +170,7 @@ pub struct Attempt {
     pub event_type: String,
     /// Which try, from 1.
     pub attempt: u32,
-    /// Whether the destination took it.
+    /// True if the destination accepted it.
     pub success: bool,
     /// The response's status; null without a response.
     pub status_code: Option<u16>,
@@ -180,12 +180,12 @@ pub struct Attempt {
     pub duration_ms: u64,
     /// The first 1 KiB of the response's body, as text; null without a response.
     pub response_excerpt: Option<String>,
-    /// What rendered the payload; null when no component was there.
+    /// The component that rendered the payload; null when none was loaded.
     pub formatter: Option<FormatterRef>,
-    /// What else the webhook's admin should know: that another version of the formatter had to step in; null when
+    /// A remark for the webhook's admin, such as that another version of the formatter had to step in; null when
     /// there is nothing.
     pub note: Option<String>,
-    /// Whether this was `POST /webhooks/{id}/test`.
+    /// True if this was `POST /webhooks/{id}/test`.
     pub is_test: bool,
     /// When the next attempt is due; null when this was the last.
     #[schema(value_type = Option<String>, format = DateTime)]

@@ -1,4 +1,4 @@
-//! What Heraldry speaks of: events, webhooks, deliveries, attempts, tokens.
+//! Values: events, webhooks, deliveries, attempts, tokens.
 //!
 //! The types here cannot hold a bad value: whatever comes from outside is parsed into them once, and
 //! every fault of an input is collected before the answer. No input or output, no async and no clock:

@@ -2,19 +2,28 @@
 
 use std::fmt;
 
-/// A text that only [`Secret::expose`] shows. It has no `Display`, and `Debug` prints `[redacted]`.
+use zeroize::Zeroize as _;
+
+/// A text that only [`Secret::expose`] shows. It has no `Display`, `Debug` prints `[redacted]`, and its memory is
+/// overwritten with zeroes when it is dropped.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Secret(String);
 
 impl Secret {
-    /// Takes a text into hiding.
+    /// The secret with this text.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 
-    /// The text itself, for the one place that needs it: a signature, a request, the cipher.
+    /// The text itself, for a signature, a request or the cipher.
     pub fn expose(&self) -> &str {
         &self.0
+    }
+}
+
+impl Drop for Secret {
+    fn drop(&mut self) {
+        self.0.zeroize();
     }
 }
 

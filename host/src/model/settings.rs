@@ -1,5 +1,5 @@
-//! What the host may be told about its limits and its patience. `Default` is what `serve` uses when
-//! nobody says otherwise; `config` checks the ranges.
+//! Settings of the host's limits and waits. `Default` has the values of `serve` without further settings; `config`
+//! checks the ranges.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use ipnet::IpNet;
 
 use super::secret::Secret;
 
-/// How much one request to the API may carry.
+/// Limits of one request to the API.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Limits {
     /// One event's JSON text, in bytes; at most `max_body_bytes`.
@@ -18,7 +18,7 @@ pub struct Limits {
     pub max_body_bytes: usize,
     /// Events in one request, at least 1.
     pub max_events: usize,
-    /// Events that one token may post in a second; 0: as many as it likes.
+    /// Events that one token may post in a second (a token bucket); 0: no limit.
     pub token_rate: u32,
 }
 
@@ -28,7 +28,7 @@ impl Default for Limits {
     }
 }
 
-/// When a failed attempt is made again.
+/// When a failed attempt is made again: exponential backoff with jitter.
 ///
 /// Retry `k`, counted from 1, waits `min(cap, base × factor^(k-1))`, with jitter over the upper half.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -54,14 +54,15 @@ impl Default for RetryPolicy {
     }
 }
 
-/// How deliveries are made.
+/// Settings of deliveries.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct DeliverySettings {
     /// Attempts in flight over all webhooks, at least 1.
     pub concurrency: usize,
     /// Attempts in flight for one webhook, at least 1.
     pub webhook_concurrency: usize,
-    /// Deliveries that fail for good, in a row, until the webhook is switched off; at least 1.
+    /// The circuit breaker's threshold: deliveries that fail for good, in a row, until the webhook is switched off; at
+    /// least 1.
     pub breaker_threshold: u32,
     /// When a failed attempt is made again.
     pub retry: RetryPolicy,
@@ -69,9 +70,9 @@ pub struct DeliverySettings {
     pub retention: Duration,
     /// How long the audit log is kept.
     pub audit_retention: Duration,
-    /// Events kept at most; the oldest go first, with what waits of them.
+    /// The most events that are kept; the oldest settled ones are removed first, pending ones are not.
     pub max_events_kept: u64,
-    /// Attempts kept at most in the history of one webhook.
+    /// The most attempts that are kept in the history of one webhook.
     pub max_history: u64,
     /// How long attempts in flight may go on after the host was asked to stop; zero cuts them at once.
     pub grace: Duration,
@@ -93,12 +94,12 @@ impl Default for DeliverySettings {
     }
 }
 
-/// What a formatter may use: the same numbers in the host, in `formatter check` and in every message.
+/// Limits of a formatter: the same in the host, in `formatter check` and in every message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct SandboxSettings {
-    /// WebAssembly instructions of one call, counted alike on every machine.
+    /// WebAssembly instructions of one call, the same count on every machine.
     pub fuel: u64,
-    /// Wall-clock time of one call: the backstop behind `fuel`, for what instructions do not measure.
+    /// Wall-clock time of one call: the backstop behind `fuel`, for costs that instructions do not measure.
     pub timeout: Duration,
     /// Linear memory of one instance, in bytes.
     pub memory_bytes: usize,
@@ -141,7 +142,7 @@ impl Default for SandboxSettings {
     }
 }
 
-/// Files that whoever runs the server has given names.
+/// Files that the operator has given names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TlsFiles {
     /// CA bundles: a name and a PEM file with one certificate or more.
@@ -157,12 +158,12 @@ pub struct ProxySettings {
     pub host: String,
     /// Its port.
     pub port: u16,
-    /// What `Proxy-Authorization` says.
+    /// The value of `Proxy-Authorization`.
     pub authorization: Option<Secret>,
     /// Networks whose destinations are reached without it.
     pub except: Vec<IpNet>,
-    /// Whether the proxy is told the destination's name, and so looks it up a second time; else the address that was
-    /// judged.
+    /// True if the proxy gets the destination's name, and so looks it up a second time; false: the address that the
+    /// guard judged.
     pub sends_names: bool,
 }
 

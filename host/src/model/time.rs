@@ -1,4 +1,4 @@
-//! Points in time as the outside sees them: RFC 3339, UTC, milliseconds.
+//! Points in time as the API shows them: RFC 3339, UTC, milliseconds.
 
 use std::fmt;
 use std::time::Duration;
@@ -77,7 +77,7 @@ impl fmt::Display for Timestamp {
     }
 }
 
-/// As RFC 3339 where a person reads it (JSON), as milliseconds in the store's compact encoding.
+/// RFC 3339 in JSON, milliseconds in the store's compact encoding.
 impl Serialize for Timestamp {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         if serializer.is_human_readable() { serializer.collect_str(self) } else { serializer.serialize_i64(self.0) }
@@ -95,14 +95,13 @@ impl<'de> Deserialize<'de> for Timestamp {
     }
 }
 
-/// Where the host takes the time from: the wall clock, or a test's own.
+/// The host's clock, or a test's own.
 pub trait Clock: Send + Sync {
     /// The wall clock's time; it may jump.
     fn now(&self) -> Timestamp;
 
-    /// Milliseconds of a clock that never jumps while the process lives; at its start it is the wall
-    /// clock. Waiting is measured by it, so that a jump of the wall clock makes neither a storm of
-    /// retries nor a stall.
+    /// Milliseconds of a clock that begins at the wall clock's time and never jumps while the process lives. Waits are
+    /// measured by it, so that a jump of the wall clock makes neither a storm of retries nor a stall.
     fn steady_ms(&self) -> i64;
 }
 
@@ -123,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_rfc_3339_does_not_know() {
+    fn rejects_what_rfc_3339_does_not_know() {
         for text in ["", "2026-11-17", "2026-11-17T10:12:45", "2026-13-01T00:00:00Z", "yesterday"] {
             assert!(Timestamp::parse(text).is_err(), "{text}");
         }

@@ -1,19 +1,19 @@
-//! Who may do what.
+//! API tokens and their roles.
 
 use serde::{Deserialize, Serialize};
 
 use super::id::TokenId;
 use super::time::Timestamp;
 
-/// What a token's bearer may do.
+/// The role of a token. The names are on disks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
-    /// Everything.
+    /// May use the whole API.
     Admin,
-    /// See that webhooks exist, event types, formatters and previews.
+    /// May list webhooks (without addresses), event types and formatters, and try previews.
     Pentester,
-    /// Post events and read back its own.
+    /// May post events and read its own.
     Ingest,
 }
 
@@ -23,11 +23,11 @@ pub struct Token {
     /// The token's id.
     #[schema(value_type = uuid::Uuid)]
     pub id: TokenId,
-    /// What an admin called it, 1-200 characters.
+    /// The name that an admin gave it, 1-200 characters.
     pub name: String,
-    /// What its bearer may do.
+    /// Its role.
     pub role: Role,
-    /// When it was made.
+    /// When it was created.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
 }

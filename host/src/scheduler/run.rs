@@ -26,7 +26,7 @@ const UNRECORDED: usize = 8192;
 /// Messages taken in one go before lanes get their turn.
 const MESSAGES: usize = 1024;
 
-/// What the loop needs beside the pipeline.
+/// The loop's dependencies beside the pipeline.
 pub(super) struct Context {
     pub(super) store: Arc<Store>,
     pub(super) clock: Arc<dyn Clock>,

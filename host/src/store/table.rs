@@ -1,8 +1,9 @@
-//! Webhooks and tokens in memory: what every request and every delivery looks at.
+//! Webhooks and tokens in memory, for every request and every delivery.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 
 use crate::model::event::EventType;
@@ -11,7 +12,7 @@ use crate::model::secret::Secret;
 use crate::model::token::Token;
 use crate::model::webhook::Webhook;
 
-/// All webhooks at one moment.
+/// An immutable snapshot of all webhooks.
 #[derive(Default, Clone)]
 pub struct WebhookTable {
     by_id: HashMap<WebhookId, Arc<Webhook>>,
@@ -76,13 +77,13 @@ impl WebhookTable {
         all
     }
 
-    /// Those that asked for events of this type, the oldest first.
+    /// The webhooks that subscribed to this type, the oldest first.
     pub(super) fn subscribed(&self, event_type: EventType) -> &[Arc<Webhook>] {
         self.by_type.get(&event_type).map_or(&[], Vec::as_slice)
     }
 }
 
-/// All tokens at one moment, by the SHA-256 of their text.
+/// An immutable snapshot of all tokens, by the SHA-256 of their text.
 #[derive(Default, Clone)]
 pub struct Tokens(HashMap<[u8; 32], Token>);
 
@@ -91,7 +92,7 @@ impl Tokens {
         Self(tokens.into_iter().collect())
     }
 
-    /// Looking up a hash says nothing about the text, however long the look-up takes.
+    /// The token with this text. The time of a look-up by hash reveals nothing about the text.
     pub(super) fn find(&self, text: &str) -> Option<Token> {
         self.0.get(&hash(text)).cloned()
     }
@@ -123,21 +124,16 @@ impl Tokens {
     }
 }
 
-/// What is stored of a token's text. The text has 256 random bits, or is an operator's own choice of at
-/// least 16 characters; a slow hash would only slow every request down.
+/// The stored form of a token's text. The text has 256 random bits, or is an operator's own choice of at least 16
+/// characters; a slow hash would only slow every request down.
 pub(super) fn hash(text: &str) -> [u8; 32] {
     Sha256::digest(text.as_bytes()).into()
 }
 
-/// A new token's text: a prefix that secret scanners can look for, and 32 random bytes in hex. `None`
-/// when the system has no randomness.
+/// A new token's text: a prefix that secret scanners can look for, and 32 random bytes in hexadecimal. `None` when the
+/// system has no randomness.
 pub(super) fn new_token_text() -> Option<Secret> {
-    use std::fmt::Write as _;
     let mut random = [0; 32];
     getrandom::fill(&mut random).ok()?;
-    let mut text = String::from("hrld_");
-    for byte in random {
-        let _ = write!(text, "{byte:02x}");
-    }
-    Some(Secret::new(text))
+    Some(Secret::new(format!("hrld_{}", HEXLOWER.encode(&random))))
 }

@@ -14,7 +14,7 @@ use crate::model::event::Event;
 use crate::model::url::TransportKind;
 
 pub(super) const HELP: &str = "\
-Instructions and memory are exact and the same on every machine; times are those of this machine. `--save` writes
+Instructions and memory are exact and the same on every machine; times are those of this machine. `--save` writes \
 bench.json beside the component as the baseline that later runs are compared with.";
 
 /// Most calls per event.

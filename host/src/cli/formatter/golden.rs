@@ -15,7 +15,7 @@ use crate::json::fault::Fault;
 use crate::model::url::TransportKind;
 
 pub(super) const HELP: &str = "\
-Golden files are in golden/ beside the component, one per sample event and one per file in cases/
+Golden files are in golden/ beside the component, one per sample event and one per file in cases/ \
 (`{\"event\": a sample's name or an event, \"options\": {…}}`). Whole outputs are compared.
 
 Exit codes: 0 all outputs match, 1 at least one differs.";

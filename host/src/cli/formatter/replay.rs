@@ -17,8 +17,8 @@ use crate::model::event::Event;
 use crate::model::url::{DeliveryUrl, TransportKind};
 
 pub(super) const HELP: &str = "\
-For each of the last deliveries of the format, the host renders the event with its current formatter and this command
-renders it with the component, with the same options and host name; the outputs are compared byte for byte. Nothing
+For each of the last deliveries of the format, the host renders the event with its current formatter and this command \
+renders it with the component, with the same options and host name; the outputs are compared byte for byte. Nothing \
 is sent. Needs an admin token.
 
 Exit codes: 0 all outputs are identical, 1 at least one differs.";

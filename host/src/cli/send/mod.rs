@@ -33,7 +33,7 @@ pub(super) struct Args {
     /// File of events; - is standard input
     #[arg(value_name = "FILE", default_value = "-")]
     file: PathBuf,
-    /// How long to retry a request when the host does not respond or is overloaded (429, 502, 503, 504, 507)
+    /// Time limit of retrying a request when the host does not respond or is overloaded (429, 502, 503, 504, 507)
     #[arg(long = "patience", value_name = "DURATION", default_value = "30s", value_parser = units::duration)]
     retry_for: Duration,
     #[command(flatten)]

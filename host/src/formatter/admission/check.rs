@@ -271,7 +271,7 @@ impl Report {
     }
 }
 
-/// What [`crate::fuzzing::component`] holds the reader to.
+/// Properties that [`crate::fuzzing::component`] checks.
 #[cfg(fuzzing)]
 pub(crate) mod fuzzing {
     use super::*;

@@ -164,7 +164,7 @@ fn import_fix(names: &[String], producers: &Producers) -> String {
     format!("a formatter has no WASI; {fix} (`heraldry formatter build` does)")
 }
 
-/// What [`crate::fuzzing::component`] holds the reader to.
+/// Properties that [`crate::fuzzing::component`] checks.
 #[cfg(fuzzing)]
 pub(crate) mod fuzzing {
     use super::*;

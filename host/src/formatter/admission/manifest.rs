@@ -192,7 +192,7 @@ fn foreign_reference(schema: &Value) -> Option<String> {
     }
 }
 
-/// What [`crate::fuzzing::manifest`] holds the reader to.
+/// Properties that [`crate::fuzzing::manifest`] checks.
 #[cfg(fuzzing)]
 pub(crate) mod fuzzing {
     use super::*;

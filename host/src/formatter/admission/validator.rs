@@ -1,4 +1,4 @@
-//! What a check works with: the sandbox, the sample events, and the words that its steps share.
+//! The surroundings of a check: the sandbox, the sample events, and the words that its steps share.
 
 use super::report::Finding;
 use crate::formatter::runtime::{ComponentCompiler, RenderError, Sandbox};

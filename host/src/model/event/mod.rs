@@ -93,11 +93,11 @@ impl<'de> Deserialize<'de> for EventType {
     }
 }
 
-/// How bad a finding or an alert is, least first.
+/// The severity of a finding or an alert, least first. A filter compares them.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
-    /// Worth knowing.
+    /// Informational, CVSS 0.
     Info,
     /// CVSS 0.1-3.9.
     Low,
@@ -135,7 +135,7 @@ impl Severity {
 pub struct NewEvent {
     /// The sender's id; absent: the store makes one.
     pub id: Option<EventId>,
-    /// What happened.
+    /// The event's type.
     pub event_type: EventType,
     /// When it happened; absent: the time of acceptance.
     pub occurred_at: Option<Timestamp>,
@@ -145,16 +145,16 @@ pub struct NewEvent {
     pub severity: Option<Severity>,
     /// The event's JSON object, byte for byte as it came in.
     pub json: String,
-    /// SHA-256 of the JSON value in a canonical form: equal for equal values, however they are spelled.
+    /// SHA-256 of the JSON value in a canonical form: equal for equal values, however they are written.
     pub digest: [u8; 32],
 }
 
 /// An accepted event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
-    /// Its id.
+    /// The event's id: the sender's, or one that the store made.
     pub id: EventId,
-    /// What happened.
+    /// The event's type.
     pub event_type: EventType,
     /// When it happened.
     pub occurred_at: Timestamp,

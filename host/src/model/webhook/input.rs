@@ -92,10 +92,11 @@ impl Draft {
         Self::read(document, faults)
     }
 
-    /// The webhook that a whole body asks for, with defaults where it says nothing; `None` when what is
-    /// required is missing, which [`Draft::read_whole`] named.
-    pub fn create(self) -> Option<WebhookConfig> {
-        Some(WebhookConfig {
+    /// The webhook of a whole body, with defaults for absent members, and true if it begins active; `None` when a
+    /// required member is missing, which [`Draft::read_whole`] named.
+    pub fn create(self) -> Option<(WebhookConfig, bool)> {
+        let is_active = self.is_active.unwrap_or(true);
+        let config = WebhookConfig {
             name: self.name?,
             url: self.url?,
             secret: self.secret.flatten(),
@@ -109,8 +110,8 @@ impl Draft {
             batch: self.batch.flatten(),
             retry_count: self.retry_count.unwrap_or(DEFAULT_RETRY_COUNT),
             timeout_ms: self.timeout_ms.unwrap_or(DEFAULT_TIMEOUT_MS),
-            is_active: self.is_active.unwrap_or(true),
-        })
+        };
+        Some((config, is_active))
     }
 
     /// A webhook with what the body says changed and the rest as it is.
@@ -130,7 +131,6 @@ impl Draft {
             batch: self.batch.unwrap_or(current.batch),
             retry_count: self.retry_count.unwrap_or(current.retry_count),
             timeout_ms: self.timeout_ms.unwrap_or(current.timeout_ms),
-            is_active: self.is_active.unwrap_or(current.is_active),
         }
     }
 }

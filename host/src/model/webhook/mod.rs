@@ -39,8 +39,6 @@ pub struct WebhookConfig {
     pub retry_count: u32,
     /// The whole attempt, in milliseconds, 1000-30000.
     pub timeout_ms: u32,
-    /// Whether deliveries are made.
-    pub is_active: bool,
 }
 
 /// At most so many attempts in so many seconds, whichever seconds these are.
@@ -165,7 +163,7 @@ impl Activity {
 pub struct Webhook {
     /// Its id.
     pub id: WebhookId,
-    /// What an admin decided. `is_active` there is what was last asked for; [`Webhook::activity`] rules.
+    /// What an admin decided, but for being switched on or off.
     pub config: WebhookConfig,
     /// Whether it delivers, and if not, why.
     pub activity: Activity,
@@ -193,6 +191,26 @@ pub struct OldSecret {
 }
 
 impl Webhook {
+    /// A copy with the same revision.
+    pub fn unchanged(&self) -> Self {
+        Self {
+            id: self.id,
+            config: self.config.clone(),
+            activity: self.activity.clone(),
+            revision: self.revision,
+            activation: self.activation,
+            created_at: self.created_at,
+            updated_at: self.updated_at,
+            old_secrets: self.old_secrets.clone(),
+            health: Health::new(self.health.values()),
+        }
+    }
+
+    /// A copy with the next revision, for a change: what changes is set over it.
+    pub fn changed(&self) -> Self {
+        Self { revision: self.revision + 1, ..self.unchanged() }
+    }
+
     /// The replaced secrets that still sign at this time of the steady clock.
     pub fn old_secrets_at(&self, steady_ms: i64) -> impl Iterator<Item = &OldSecret> {
         self.old_secrets.iter().filter(move |old| old.until_ms > steady_ms)

@@ -28,7 +28,7 @@ use crate::scheduler::control::Control;
 use crate::scheduler::inbox::Inbox;
 use crate::scheduler::pace::LONGEST_SPACING;
 use crate::scheduler::run::Context;
-use crate::store::tests::inline::folder_in_memory;
+use crate::store::conformance::folder_in_memory;
 use crate::store::{Acceptance, DueItem, Options, Store, Updated};
 use crate::telemetry::Telemetry;
 
@@ -38,7 +38,7 @@ const HOUR: i64 = 60 * MINUTE;
 const DAY: i64 = 24 * HOUR;
 /// The wall clock when a simulation begins.
 const BEGIN: i64 = 1_800_000_000_000;
-/// What a delivery may be later than due.
+/// The allowed delay of a due delivery, in milliseconds.
 const LATE: i64 = SECOND;
 /// An outcome may wait so long for the disk; a crash may take it back.
 const UNWRITTEN: i64 = 21;
@@ -95,7 +95,7 @@ enum Off {
     Tripped,
 }
 
-/// What should be true of a webhook.
+/// The expected state of a webhook.
 #[derive(Debug)]
 struct Hook {
     mood: Mood,
@@ -118,7 +118,7 @@ struct Hook {
     ends: Vec<i64>,
 }
 
-/// What should be true of a delivery.
+/// The expected state of a delivery.
 #[derive(Debug)]
 struct Delivery {
     webhook: WebhookId,
@@ -134,7 +134,7 @@ struct Delivery {
     ended: Option<Status>,
     /// When the last attempt that had an end had it.
     answered: Option<i64>,
-    /// Whether its webhook was off when it was made.
+    /// True if its webhook was off when it was made.
     born_held: bool,
     attempts: u32,
 }
@@ -157,7 +157,7 @@ struct World {
     /// When the process crashed.
     crashes: Vec<i64>,
     faults: Vec<String>,
-    /// What happened, for comparing two runs.
+    /// The trace, for comparing two runs.
     trace: Vec<(i64, usize, u32)>,
 }
 
@@ -202,7 +202,7 @@ impl World {
         self.faults.push(format!("at {now} ms, in life {}: {words}", self.life));
     }
 
-    /// Whether a crash may have forgotten what happened then.
+    /// Returns true if a crash may have lost the outcome of that time.
     fn is_taken_back(&self, at: i64) -> bool {
         is_taken_back(&self.crashes, at)
     }
@@ -253,7 +253,7 @@ impl World {
         if !begins_anew {
             let (earliest, latest) = delivery.due;
             let free = steady - (now - free_since);
-            // What a wall clock that was set back put out of every reach is due at once.
+            // An entry that a wall clock set back put out of reach is due at once.
             let longest = self.settings.retry.cap.max(self.settings.retry.retry_after_cap).as_millis();
             let longest = i64::try_from(longest).expect("hours");
             let reach = if delivery.due_in == life { i64::MAX } else { self.clock().wall + longest };
@@ -304,7 +304,7 @@ impl World {
         hook.in_flight -= 1;
     }
 
-    /// What the destination does with an attempt: after how many milliseconds, and what.
+    /// The destination's reaction to an attempt: the milliseconds until it, and the reaction.
     fn respond(&mut self, webhook: &Webhook, event: &Event) -> (i64, Simulated) {
         let failed =
             |class, status, retry_after| Simulated::Failed(Failure { status, retry_after, ..Failure::of(class) });
@@ -478,7 +478,6 @@ fn config(rng: &mut Rng) -> WebhookConfig {
         batch: None,
         retry_count: rng.u32(0..5),
         timeout_ms: 1000 * rng.u32(1..10),
-        is_active: true,
     }
 }
 
@@ -494,7 +493,7 @@ fn event(event_type: EventType) -> NewEvent {
     }
 }
 
-/// What the store's own thread would do: write what waits, try a failed store again.
+/// Does the work of the store's thread: writes pending outcomes, reopens a failed store.
 async fn keep(store: Arc<Store>) {
     let waiting = store.waiting();
     loop {
@@ -598,7 +597,7 @@ impl Life {
 
     async fn create(&self) {
         let config = config(&mut lock(&self.world).rng);
-        let made = self.store.create_webhook(config, Actor::Host).await.expect("created");
+        let made = self.store.create_webhook(config, true, Actor::Host).await.expect("created");
         let mut world = lock(&self.world);
         let now = world.now();
         world.order.push(made.id);

@@ -105,7 +105,7 @@ fn status(response: &[u8]) -> Option<u16> {
     status.parse().ok().filter(|status| (100..600).contains(status))
 }
 
-/// What [`crate::fuzzing::proxy_response`] holds the reader to.
+/// Properties that [`crate::fuzzing::proxy_response`] checks.
 #[cfg(fuzzing)]
 pub(crate) mod fuzzing {
     /// A status is read only where HTTP has it: three digits behind the version.

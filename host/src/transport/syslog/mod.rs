@@ -95,7 +95,7 @@ fn framed(messages: &[Bytes], framing: Framing) -> Bytes {
     frames.freeze()
 }
 
-/// What [`crate::fuzzing::syslog_frames`] and [`crate::fuzzing::syslog_peer`] call.
+/// The entry points of [`crate::fuzzing::syslog_frames`] and [`crate::fuzzing::syslog_peer`].
 #[cfg(fuzzing)]
 pub(crate) mod fuzzing {
     use super::*;

@@ -433,7 +433,7 @@ impl AsyncWrite for CountingStream {
     }
 }
 
-/// What [`crate::fuzzing::syslog_peer`] holds the reader to.
+/// Properties that [`crate::fuzzing::syslog_peer`] checks.
 #[cfg(fuzzing)]
 pub(crate) mod fuzzing {
     use super::*;

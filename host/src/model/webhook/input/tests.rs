@@ -28,14 +28,14 @@ fn field(name: &str, value: &str) -> String {
 
 #[test]
 fn a_whole_body_needs_a_name_and_a_url_and_the_rest_has_defaults() {
-    let config = finish(WHOLE, Draft::read_whole).expect("a webhook").create().expect("whole");
+    let (config, is_active) = finish(WHOLE, Draft::read_whole).expect("a webhook").create().expect("whole");
     assert_eq!(config.name, "n");
     assert_eq!(config.secret, None);
     assert_eq!(config.event_types.names(), ["finding_added", "phase_changed", "engagement_completed"]);
     assert_eq!((config.format.as_str(), config.format_options.as_str()), ("json", "{}"));
     assert!(config.headers.is_empty());
     assert_eq!(config.filter, Filter::default());
-    assert_eq!((config.retry_count, config.timeout_ms, config.is_active), (3, 5000, true));
+    assert_eq!((config.retry_count, config.timeout_ms, is_active), (3, 5000, true));
     assert_eq!(
         finish("{}", Draft::read_whole).err(),
         Some(vec!["/name required".to_owned(), "/url required".to_owned()])
@@ -81,7 +81,7 @@ fn texts_have_their_lengths_in_characters() {
 #[test]
 fn absent_null_and_a_value_are_three_cases_for_the_secret() {
     let current = finish(r#"{"name":"n","url":"https://example.com/","secret":"old"}"#, Draft::read_whole);
-    let current = current.expect("a webhook").create().expect("whole");
+    let (current, _) = current.expect("a webhook").create().expect("whole");
     let change = |text: &str| read(text).expect(text).apply(&current).secret;
     assert_eq!(change("{}"), Some(Secret::new("old")));
     assert_eq!(change(r#"{"secret":null}"#), None);
@@ -94,7 +94,7 @@ fn absent_null_and_a_value_are_three_cases_for_the_secret() {
 
 #[test]
 fn a_change_leaves_everything_else_as_it_is() {
-    let current = finish(WHOLE, Draft::read_whole).expect("a webhook").create().expect("whole");
+    let (current, _) = finish(WHOLE, Draft::read_whole).expect("a webhook").create().expect("whole");
     assert_eq!(read("{}").expect("no change").apply(&current), current);
     let changed = read(r#"{"timeout_ms":1000,"filter":{"min_severity":"HIGH"}}"#).expect("a change").apply(&current);
     assert_eq!(changed.filter.min_severity, Some(Severity::High));

@@ -1,0 +1,563 @@
+//! The suite that every engine has to pass, written over the store's interface: what was acknowledged is there after
+//! any end of the process, queues yield each pending delivery once, and so on. [`model`] compares an engine with a
+//! simple model over random sequences of operations.
+//!
+//! An engine joins by implementing [`Subject`] (and [`Stepped`] for the model) and by a module of tests that
+//! [`conformance!`] makes of the functions below.
+
+pub(crate) mod model;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::model::delivery::Status;
+use crate::model::event::{EventType, Severity};
+use crate::model::url::DeliveryUrl;
+use crate::model::webhook::{Activity, Batch, Filter, RateLimit, Subscription, TlsNames};
+
+/// A place that an engine keeps a store in, for one process after another.
+pub(crate) trait Subject {
+    /// An empty place.
+    fn new() -> Self;
+
+    /// Opens the store, as a process does at its start.
+    fn open(&self, now_ms: i64) -> Opened;
+}
+
+/// An engine without a thread of its own: a test decides the order of events.
+pub(crate) trait Stepped: Subject {
+    /// Writes pending outcomes, as if their wait were over.
+    fn tick(opened: &Opened);
+
+    /// Ends the store as a killed process does.
+    fn crash(opened: &Opened);
+}
+
+/// Makes the tests of one engine.
+macro_rules! conformance {
+    ($subject:ty) => {
+        $crate::store::conformance::conformance!(@ $subject:
+            what_was_accepted_is_there_after_reopening_and_still_due,
+            a_delivered_delivery_is_done_after_reopening_and_in_the_history,
+            a_retry_waits_in_the_queue_with_its_number,
+            an_event_id_is_unique_and_repeating_the_same_event_is_harmless,
+            an_idempotency_key_answers_alike_until_it_expires_also_after_reopening,
+            the_breaker_holds_what_waits_and_switching_on_sends_nothing_old,
+            a_webhook_that_an_admin_switched_off_gets_no_deliveries,
+            deleting_a_webhook_cancels_what_waits_and_its_history_goes_with_it,
+            the_history_pages_backwards_and_knows_its_cursors,
+            what_is_older_than_the_retention_is_removed,
+            a_critical_finding_is_derived_with_its_own_deliveries,
+            an_entry_of_many_is_done_with_its_last_delivery,
+            a_cut_attempt_waits_in_one_place_only,
+            retries_of_one_call_share_an_entry_by_group_and_wait,
+            a_change_that_changes_nothing_is_none,
+        );
+    };
+    (@ $subject:ty: $($name:ident,)*) => {
+        $(
+            #[tokio::test]
+            async fn $name() {
+                $crate::store::conformance::$name::<$subject>().await;
+            }
+        )*
+    };
+}
+pub(crate) use conformance;
+
+/// A folder in memory where the system has such a place: the order of events is under test, not the disk.
+pub(crate) fn folder_in_memory() -> TempDir {
+    let memory = Path::new("/dev/shm");
+    let folder = if memory.is_dir() { TempDir::new_in(memory) } else { TempDir::new() };
+    folder.expect("a folder")
+}
+
+/// The store of a data folder, opened this way, with its changes and its clock.
+pub(crate) fn open_folder(
+    folder: &Path,
+    master_key: Option<Secret>,
+    now: i64,
+    open: fn(Options) -> Result<Store, OpenError>,
+) -> Result<Opened, OpenError> {
+    let clock = Arc::new(TestClock(AtomicI64::new(now)));
+    let (sender, receiver) = channel();
+    let store = open(Options {
+        folder: folder.to_owned(),
+        cache_bytes: 1 << 20,
+        master_key,
+        breaker_threshold: 3,
+        idempotency_kept: Duration::from_secs(3600),
+        changes: Box::new(move |change| drop(sender.send(change))),
+        clock: Arc::clone(&clock) as Arc<dyn Clock>,
+    })?;
+    Ok(Opened { store, changes: Mutex::new(receiver), clock })
+}
+
+/// A clock that a test moves.
+pub(crate) struct TestClock(pub(crate) AtomicI64);
+
+impl Clock for TestClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_unix_ms(self.0.load(Ordering::Relaxed))
+    }
+
+    fn steady_ms(&self) -> i64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// An open store, with its changes and its clock.
+pub(crate) struct Opened {
+    pub(crate) store: Store,
+    pub(crate) changes: Mutex<Receiver<Change>>,
+    pub(crate) clock: Arc<TestClock>,
+}
+
+pub(crate) const START_MS: i64 = 1_800_000_000_000;
+
+impl Opened {
+    /// The next queued deliveries that the store announces.
+    pub(crate) fn due(&self) -> Vec<(DueKey, DueItem)> {
+        let changes = self.changes.lock().expect("not poisoned");
+        loop {
+            match changes.recv_timeout(Duration::from_secs(10)).expect("a change") {
+                Change::Due(entries) | Change::Loaded { entries, .. } => {
+                    return entries
+                        .into_iter()
+                        .flat_map(|entry| entry.items.into_iter().map(move |(item, _)| (entry.key, item)))
+                        .collect();
+                }
+                Change::Webhook(_) | Change::Recorded(_) => {}
+            }
+        }
+    }
+
+    /// Waits until an outcome is on the disk.
+    pub(crate) fn recorded(&self) {
+        let changes = self.changes.lock().expect("not poisoned");
+        while !matches!(changes.recv_timeout(Duration::from_secs(10)).expect("a change"), Change::Recorded(_)) {}
+    }
+
+    pub(crate) async fn webhook(&self) -> Arc<Webhook> {
+        self.store.create_webhook(config(), true, Actor::Host).await.expect("created")
+    }
+
+    pub(crate) async fn post(&self, event: NewEvent) -> Accepted {
+        self.accept(TokenId::from_bytes([1; 16]), None, vec![event]).await.expect("accepted").remove(0)
+    }
+
+    pub(crate) async fn accept(
+        &self,
+        token: TokenId,
+        idempotency: Option<Idempotency>,
+        events: Vec<NewEvent>,
+    ) -> Result<Vec<Accepted>, AcceptError> {
+        self.store.accept(Acceptance { token, idempotency, events }).await
+    }
+
+    pub(crate) async fn status(&self, event: EventId) -> Status {
+        self.store.event(event).await.expect("read").expect("known").deliveries[0].status
+    }
+
+    pub(crate) fn record(&self, webhook: &Webhook, (key, item): &(DueKey, DueItem), step: Step) {
+        let attempt = (step != Step::Skipped).then(|| attempt(item, step == Step::Delivered));
+        let outcome = Outcome::new(webhook.id, item.clone(), attempt, step, Some(*key));
+        self.store.record(vec![outcome]);
+        self.recorded();
+    }
+}
+
+/// A retention by age alone, in seconds.
+pub(crate) fn kept(seconds: u64) -> Retention {
+    let age = Duration::from_secs(seconds);
+    Retention { age, audit: age, max_events: u64::MAX, max_history: u64::MAX }
+}
+
+pub(crate) fn config() -> WebhookConfig {
+    WebhookConfig {
+        name: "to the team".into(),
+        url: DeliveryUrl::parse("https://hooks.example/secret-path").expect("a URL"),
+        secret: Some(Secret::new("signing-secret")),
+        event_types: Subscription::All,
+        format: "json".into(),
+        format_options: "{}".into(),
+        headers: vec![("X-Team".into(), Secret::new("header-secret"))],
+        filter: Filter::default(),
+        rate_limit: Some(RateLimit { count: 10, per_seconds: 1 }),
+        tls: TlsNames { ca: Some("corp".into()), client_cert: None },
+        batch: Some(Batch { max_events: 10, max_wait_ms: 100 }),
+        retry_count: 3,
+        timeout_ms: 5000,
+    }
+}
+
+pub(crate) fn event(id: Option<EventId>, digest: u8) -> NewEvent {
+    NewEvent {
+        id,
+        event_type: EventType::PhaseChanged,
+        occurred_at: None,
+        engagement_id: Some("eng-1".into()),
+        severity: None,
+        json: r#"{"type":"phase_changed","data":{"phase":{}}}"#.into(),
+        digest: [digest; 32],
+    }
+}
+
+pub(crate) fn attempt(item: &DueItem, success: bool) -> Attempt {
+    Attempt {
+        id: AttemptId::generate(),
+        delivery_id: item.delivery,
+        event_id: Some(item.event),
+        event_type: "phase_changed".into(),
+        attempt: item.attempt,
+        success,
+        status_code: Some(if success { 200 } else { 500 }),
+        error: (!success).then(|| "status: it answered 500".into()),
+        duration_ms: 3,
+        response_excerpt: Some(String::new()),
+        formatter: None,
+        note: None,
+        is_test: false,
+        next_attempt_at: None,
+        created_at: Timestamp::from_unix_ms(START_MS),
+    }
+}
+
+pub(crate) fn again(after_ms: u64) -> Step {
+    Step::Again { after: Duration::from_millis(after_ms), counts: true }
+}
+
+pub(crate) async fn what_was_accepted_is_there_after_reopening_and_still_due<S: Subject>() {
+    let place = S::new();
+    let opened = place.open(START_MS);
+    let webhook = opened.webhook().await;
+    let accepted = opened.post(event(None, 1)).await;
+    assert_eq!(accepted.deliveries, 1);
+    drop(opened);
+
+    let opened = place.open(START_MS);
+    assert_eq!(opened.status(accepted.id).await, Status::Pending);
+    opened.store.load_due(webhook.id, webhook.activation, None, 10);
+    let due = opened.due();
+    assert_eq!(due.iter().map(|(_, item)| item.event).collect::<Vec<_>>(), [accepted.id]);
+    assert_eq!(*opened.store.webhooks().get(webhook.id).expect("kept").config.url.expose(), *config().url.expose());
+}
+
+pub(crate) async fn a_delivered_delivery_is_done_after_reopening_and_in_the_history<S: Subject>() {
+    let place = S::new();
+    let opened = place.open(START_MS);
+    let webhook = opened.webhook().await;
+    let accepted = opened.post(event(None, 1)).await;
+    let due = opened.due();
+    opened.record(&webhook, &due[0], Step::Delivered);
+    drop(opened);
+
+    let opened = place.open(START_MS);
+    assert_eq!(opened.status(accepted.id).await, Status::Delivered);
+    opened.store.load_due(webhook.id, webhook.activation, None, 10);
+    assert!(opened.due().is_empty());
+    let query = AttemptQuery { limit: 10, before: None, success: None, event_type: None };
+    let page = opened.store.attempts(webhook.id, query).await.expect("a page");
+    assert_eq!(page.attempts.len(), 1);
+    assert!(opened.store.webhooks().get(webhook.id).expect("kept").health.values().last_success_at.is_some());
+}
+
+pub(crate) async fn a_retry_waits_in_the_queue_with_its_number<S: Subject>() {
+    let place = S::new();
+    let opened = place.open(START_MS);
+    let webhook = opened.webhook().await;
+    let accepted = opened.post(event(None, 1)).await;
+    let first = opened.due().remove(0);
+    let outcome = Outcome::new(webhook.id, first.1.clone(), Some(attempt(&first.1, false)), again(2000), Some(first.0));
+    opened.store.record(vec![outcome]);
+    let second = opened.due().remove(0);
+    assert_eq!((second.1.attempt, second.1.delivery, second.0.due_ms), (2, first.1.delivery, START_MS + 2000));
+    opened.recorded();
+    drop(opened);
+
+    let opened = place.open(START_MS);
+    opened.store.load_due(webhook.id, webhook.activation, None, 10);
+    assert_eq!(opened.due(), [second]);
+    let view = opened.store.event(accepted.id).await.expect("read").expect("known");
+    assert_eq!(view.deliveries[0].attempts, 1);
+    assert_eq!(view.deliveries[0].next_attempt_at, Some(Timestamp::from_unix_ms(START_MS + 2000)));
+}
+
+pub(crate) async fn an_event_id_is_unique_and_repeating_the_same_event_is_harmless<S: Subject>() {
+    let place = S::new();
+    let opened = place.open(START_MS);
+    opened.webhook().await;
+    let token = TokenId::from_bytes([1; 16]);
+    let id = Some(EventId::generate());
+    let first = opened.accept(token, None, vec![event(id, 1)]).await.expect("accepted");
+    assert_eq!(opened.accept(token, None, vec![event(id, 1)]).await.expect("repeated"), first);
+    assert_eq!(opened.due().len(), 1);
+    let other = opened.accept(token, None, vec![event(None, 9), event(id, 2)]).await;
+    assert_eq!(other, Err(AcceptError::IdTaken { indexes: vec![1] }));
+    let stranger = opened.accept(TokenId::from_bytes([2; 16]), None, vec![event(id, 1)]).await;
+    assert_eq!(stranger, Err(AcceptError::IdTaken { indexes: vec![0] }));
+    let id = Some(EventId::generate());
+    let twins = opened.accept(token, None, vec![event(id, 3), event(id, 3)]).await.expect("twins");
+    assert_eq!(twins[0], twins[1]);
+    let id = Some(EventId::generate());
+    let unlike = opened.accept(token, None, vec![event(id, 3), event(id, 4)]).await;
+    assert_eq!(unlike, Err(AcceptError::IdTaken { indexes: vec![1] }));
+}
+
+pub(crate) async fn an_idempotency_key_answers_alike_until_it_expires_also_after_reopening<S: Subject>() {
+    let place = S::new();
+    let opened = place.open(START_MS);
+    let token = TokenId::from_bytes([1; 16]);
+    let key = |digest: u8| Some(Idempotency { key: "k".into(), body_digest: [digest; 32] });
+    let first = opened.accept(token, key(1), vec![event(None, 1)]).await.expect("accepted");
+    drop(opened);
+    let opened = place.open(START_MS);
+    assert_eq!(opened.accept(token, key(1), vec![event(None, 1)]).await.expect("repeated"), first);
+    assert_eq!(opened.accept(token, key(2), vec![event(None, 1)]).await, Err(AcceptError::KeyReused));
+    let other = opened.accept(TokenId::from_bytes([2; 16]), key(2), vec![event(None, 1)]).await;
+    assert!(other.is_ok(), "a key is its token's own");
+    opened.clock.0.fetch_add(3_601_000, Ordering::Relaxed);
+    let later = opened.accept(token, key(2), vec![event(None, 1)]).await.expect("expired");
+    assert_ne!(later, first);
+}
+
+pub(crate) async fn the_breaker_holds_what_waits_and_switching_on_sends_nothing_old<S: Subject>() {
+    let place = S::new();
+    let opened = place.open(START_MS);
+    let webhook = opened.webhook().await;
+    let waiting = opened.post(event(None, 1)).await;
+    let _ = opened.due();
+    for _ in 0..3 {
+        opened.post(event(None, 1)).await;
+        let due = opened.due();
+        opened.record(&webhook, &due[0], Step::Failed { deactivate: None });
+    }
+    let tripped = Arc::clone(opened.store.webhooks().get(webhook.id).expect("kept"));
+    assert!(matches!(tripped.activity, Activity::Tripped { .. }));
+    assert_eq!(tripped.health.values().failure_count, 3);
+    assert_eq!(opened.status(waiting.id).await, Status::Held);
+    let meanwhile = opened.post(event(None, 1)).await;
+    assert_eq!(meanwhile.deliveries, 1, "held deliveries are made while the breaker is open");
+    assert_eq!(opened.status(meanwhile.id).await, Status::Held);
+
+    let on = opened
+        .store
+        .update_webhook(webhook.id, tripped.revision, config(), Some(true), Actor::Host)
+        .await
+        .expect("written");
+    let Updated::Done(on) = on else { panic!("{on:?}") };
+    assert_eq!(on.health.values().failure_count, 0);
+    assert_eq!(opened.status(waiting.id).await, Status::Held);
+    let new = opened.post(event(None, 1)).await;
+    assert_eq!(opened.status(new.id).await, Status::Pending);
+    let _ = opened.due();
+    drop(opened);
+    let opened = place.open(START_MS);
+    opened.store.load_due(on.id, on.activation, None, 10);
+    assert_eq!(opened.due().iter().map(|(_, item)| item.event).collect::<Vec<_>>(), [new.id]);
+}
+
+pub(crate) async fn a_webhook_that_an_admin_switched_off_gets_no_deliveries<S: Subject>() {
+    let place = S::new();
+    let opened = place.open(START_MS);
+    let webhook = opened.webhook().await;
+    let off = opened.store.update_webhook(webhook.id, webhook.revision, config(), Some(false), Actor::Host).await;
+    assert!(matches!(off, Ok(Updated::Done(_))));
+    assert_eq!(opened.post(event(None, 1)).await.deliveries, 0);
+    let stale = opened.store.update_webhook(webhook.id, webhook.revision, config(), None, Actor::Host).await;
+    assert!(matches!(stale, Ok(Updated::Stale)));
+}
+
+pub(crate) async fn deleting_a_webhook_cancels_what_waits_and_its_history_goes_with_it<S: Subject>() {
+    let place = S::new();
+    let opened = place.open(START_MS);
+    let webhook = opened.webhook().await;
+    let accepted = opened.post(event(None, 1)).await;
+    let due = opened.due();
+    opened.record(&webhook, &due[0], Step::Delivered);
+    let waiting = opened.post(event(None, 1)).await;
+    assert!(opened.store.delete_webhook(webhook.id, Actor::Host).await.expect("deleted"));
+    assert!(!opened.store.delete_webhook(webhook.id, Actor::Host).await.expect("gone"));
+    assert_eq!(opened.status(waiting.id).await, Status::Cancelled);
+    assert_eq!(opened.status(accepted.id).await, Status::Delivered);
+    assert!(!opened.store.sweep(kept(1000)).await.expect("swept"));
+    let query = AttemptQuery { limit: 10, before: None, success: None, event_type: None };
+    assert!(opened.store.attempts(webhook.id, query).await.expect("a page").attempts.is_empty());
+}
+
+pub(crate) async fn the_history_pages_backwards_and_knows_its_cursors<S: Subject>() {
+    let place = S::new();
+    let opened = place.open(START_MS);
+    let webhook = opened.webhook().await;
+    for number in 0..7 {
+        opened.post(event(None, 1)).await;
+        let due = opened.due();
+        opened.record(
+            &webhook,
+            &due[0],
+            if number % 2 == 0 { Step::Delivered } else { Step::Failed { deactivate: None } },
+        );
+    }
+    let query = AttemptQuery { limit: 3, before: None, success: None, event_type: None };
+    let mut before = None;
+    let mut seen = Vec::new();
+    loop {
+        let page = opened.store.attempts(webhook.id, AttemptQuery { before, ..query }).await.expect("a page");
+        before = page.attempts.last().map(|attempt| attempt.id);
+        seen.extend(page.attempts);
+        if !page.more {
+            break;
+        }
+    }
+    assert_eq!(seen.len(), 7);
+    assert!(seen.windows(2).all(|pair| pair[0].id > pair[1].id), "newest first, each once");
+    let failed = AttemptQuery { success: Some(false), limit: 10, ..query };
+    assert_eq!(opened.store.attempts(webhook.id, failed).await.expect("a page").attempts.len(), 3);
+    let tampered = AttemptQuery { before: Some(AttemptId::generate()), ..query };
+    assert_eq!(opened.store.attempts(webhook.id, tampered).await, Err(AttemptsError::BadCursor));
+}
+
+pub(crate) async fn what_is_older_than_the_retention_is_removed<S: Subject>() {
+    let place = S::new();
+    let opened = place.open(START_MS);
+    let webhook = opened.webhook().await;
+    let old = opened.post(event(None, 1)).await;
+    let due = opened.due();
+    opened.record(&webhook, &due[0], Step::Delivered);
+    opened.post(event(None, 1)).await;
+    let _ = opened.due();
+    opened.clock.0.fetch_add(100_000, Ordering::Relaxed);
+    let young = opened.post(event(None, 1)).await;
+    let _ = opened.due();
+    assert!(!opened.store.sweep(kept(50)).await.expect("swept"));
+    assert!(opened.store.event(old.id).await.expect("read").is_none());
+    assert_eq!(opened.status(young.id).await, Status::Pending);
+    opened.store.load_due(webhook.id, webhook.activation, None, 10);
+    assert_eq!(opened.due().iter().map(|(_, item)| item.event).collect::<Vec<_>>(), [young.id]);
+    let query = AttemptQuery { limit: 10, before: None, success: None, event_type: None };
+    assert!(opened.store.attempts(webhook.id, query).await.expect("a page").attempts.is_empty());
+}
+
+pub(crate) async fn a_critical_finding_is_derived_with_its_own_deliveries<S: Subject>() {
+    let place = S::new();
+    let opened = place.open(START_MS);
+    opened.webhook().await;
+    let finding = NewEvent {
+        event_type: EventType::FindingAdded,
+        severity: Some(Severity::Critical),
+        json: r#"{"type":"finding_added","data":{"finding":{"title":"x","severity":"critical"}}}"#.into(),
+        ..event(Some(EventId::generate()), 1)
+    };
+    let token = TokenId::from_bytes([1; 16]);
+    let accepted = opened.accept(token, None, vec![finding.clone()]).await.expect("accepted").remove(0);
+    assert_eq!((accepted.deliveries, accepted.derived.len()), (2, 1));
+    let view = opened.store.event(accepted.derived[0]).await.expect("read").expect("known");
+    assert_eq!(view.event.caused_by, Some(accepted.id));
+    assert_eq!((view.event.event_type, view.token), (EventType::CriticalFinding, token));
+    let again = opened.accept(token, None, vec![finding]).await.expect("repeated").remove(0);
+    assert_eq!(again, accepted);
+}
+
+pub(crate) async fn an_entry_of_many_is_done_with_its_last_delivery<S: Subject>() {
+    let place = S::new();
+    let opened = place.open(START_MS);
+    let webhook = opened.webhook().await;
+    let events = (0..3).map(|_| event(None, 1)).collect();
+    opened.accept(TokenId::from_bytes([1; 16]), None, events).await.expect("accepted");
+    let due = opened.due();
+    assert_eq!(due.len(), 3);
+    assert!(due.iter().all(|(key, _)| *key == due[0].0), "one queue entry");
+    let outcome =
+        |item: &DueItem| Outcome::new(webhook.id, item.clone(), Some(attempt(item, true)), Step::Delivered, None);
+    opened.store.record(vec![outcome(&due[1].1)]);
+    opened.recorded();
+    drop(opened);
+    let opened = place.open(START_MS);
+    opened.store.load_due(webhook.id, webhook.activation, None, 10);
+    let left: Vec<DeliveryId> = opened.due().iter().map(|(_, item)| item.delivery).collect();
+    assert_eq!(left, [due[0].1.delivery, due[2].1.delivery]);
+}
+
+pub(crate) async fn a_cut_attempt_waits_in_one_place_only<S: Subject>() {
+    let place = S::new();
+    let opened = place.open(START_MS);
+    let webhook = opened.webhook().await;
+    let events = (0..2).map(|_| event(None, 1)).collect();
+    opened.accept(TokenId::from_bytes([1; 16]), None, events).await.expect("accepted");
+    let due = opened.due();
+    // One of an entry's two deliveries is cut by a shutdown; the entry stays for the other.
+    let step = Step::Again { after: Duration::ZERO, counts: false };
+    let outcome = Outcome::new(webhook.id, due[0].1.clone(), None, step, None);
+    opened.store.record(vec![outcome]);
+    opened.recorded();
+    drop(opened);
+    let opened = place.open(START_MS);
+    opened.store.load_due(webhook.id, webhook.activation, None, 10);
+    let mut waiting: Vec<DeliveryId> = opened.due().iter().map(|(_, item)| item.delivery).collect();
+    waiting.sort();
+    let mut expected = vec![due[0].1.delivery, due[1].1.delivery];
+    expected.sort();
+    assert_eq!(waiting, expected);
+}
+
+pub(crate) async fn retries_of_one_call_share_an_entry_by_group_and_wait<S: Subject>() {
+    let place = S::new();
+    let opened = place.open(START_MS);
+    let webhook = opened.webhook().await;
+    let events = (0..5).map(|_| event(None, 1)).collect();
+    opened.accept(TokenId::from_bytes([1; 16]), None, events).await.expect("accepted");
+    let due = opened.due();
+    let pin = Pin { component: [1; 32], rendering: [2; 32] };
+    let waits = [(0, 2000), (1, 2000), (0, 2000), (0, 3000), (1, 2000)];
+    let outcomes = waits.iter().zip(&due).map(|((group, after_ms), (_, item))| Outcome {
+        webhook: webhook.id,
+        item: item.clone(),
+        attempt: Some(attempt(item, false)),
+        step: Step::Again { after: Duration::from_millis(*after_ms), counts: true },
+        sent: Sent::Before(Some(pin)),
+        group: *group,
+        closes: None,
+    });
+    opened.store.record(outcomes.collect());
+    opened.recorded();
+    drop(opened);
+    let opened = place.open(START_MS);
+    opened.store.load_due(webhook.id, webhook.activation, None, 10);
+    let mut entries: BTreeMap<DueKey, Vec<DeliveryId>> = BTreeMap::new();
+    for (key, item) in opened.due() {
+        assert_eq!((item.attempt, item.sent), (2, Sent::Before(Some(pin))));
+        entries.entry(key).or_default().push(item.delivery);
+    }
+    let found: Vec<_> = entries.into_iter().map(|(key, items)| (key.due_ms - START_MS, items)).collect();
+    let delivery = |index: usize| due[index].1.delivery;
+    assert_eq!(
+        found,
+        [(2000, vec![delivery(0), delivery(2)]), (2000, vec![delivery(1), delivery(4)]), (3000, vec![delivery(3)])]
+    );
+    let query = AttemptQuery { limit: 10, before: None, success: None, event_type: None };
+    let page = opened.store.attempts(webhook.id, query).await.expect("a page");
+    let mut next: Vec<_> = page.attempts.iter().filter_map(|attempt| attempt.next_attempt_at).collect();
+    next.sort();
+    let at = |ms: i64| Timestamp::from_unix_ms(START_MS + ms);
+    assert_eq!(next, [at(2000), at(2000), at(2000), at(2000), at(3000)], "the store says when");
+}
+
+pub(crate) async fn a_change_that_changes_nothing_is_none<S: Subject>() {
+    let place = S::new();
+    let opened = place.open(START_MS);
+    let webhook = opened.webhook().await;
+    let same = opened
+        .store
+        .update_webhook(webhook.id, webhook.revision, config(), Some(true), Actor::Host)
+        .await
+        .expect("written");
+    let Updated::Done(same) = same else { panic!("{same:?}") };
+    assert_eq!((same.revision, same.updated_at), (webhook.revision, webhook.updated_at));
+}

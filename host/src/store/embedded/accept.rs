@@ -1,0 +1,297 @@
+//! Accepting events: idempotency, fan-out, derived events, all in one commit.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+use super::engine::Txn;
+use super::record::{self, Answered, Counts, EventRecord, Slot};
+use super::writer::Writer;
+use super::{AcceptError, Acceptance, Accepted, DueEntry, DueItem, DueKey, Sent, StoreError, keys};
+use crate::model::event::{Event, NewEvent};
+use crate::model::id::{DeliveryId, EventId, TokenId, WebhookId};
+use crate::model::time::Timestamp;
+
+/// Deliveries that share one queue entry, at most.
+pub(super) const ENTRY_ITEMS: usize = 256;
+
+type Queued = Vec<(DueItem, Option<Arc<Event>>)>;
+type Response = Result<Vec<Accepted>, AcceptError>;
+
+struct Waiting {
+    reply: oneshot::Sender<Response>,
+    accepted: Vec<Accepted>,
+    /// The request's share of the ingest budget, released with the response.
+    _permit: OwnedSemaphorePermit,
+}
+
+/// The acceptances of one commit.
+#[derive(Default)]
+pub(super) struct Group {
+    pub(super) txn: Txn,
+    waiting: Vec<Waiting>,
+    accepted: Vec<EventId>,
+    /// The counts once this is written.
+    counts: Option<Counts>,
+    idempotency: Vec<Vec<u8>>,
+    /// The fan-out, by webhook and activation.
+    queued: BTreeMap<(WebhookId, u32), Queued>,
+    due: Vec<DueEntry>,
+}
+
+impl Group {
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.is_empty() && self.txn.is_empty()
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.txn.bytes()
+    }
+
+    /// Writes the entries that the whole group shares.
+    pub(super) fn finish(&mut self, writer: &mut Writer) {
+        let now = writer.now();
+        if !self.accepted.is_empty() {
+            let counts = Counts { events: writer.counts.events + self.accepted.len() as u64, ..writer.counts };
+            self.txn.put(keys::meta(record::COUNTS), record::pack(&counts));
+            self.counts = Some(counts);
+            let key = keys::timed(keys::ACCEPTED, now.unix_ms(), writer.seq());
+            self.txn.put(key, record::pack(&std::mem::take(&mut self.accepted)));
+        }
+        if !self.idempotency.is_empty() {
+            let expires = now.plus(writer.idempotency_kept);
+            let key = keys::timed(keys::EXPIRY, expires.unix_ms(), writer.seq());
+            self.txn.put(key, record::pack(&std::mem::take(&mut self.idempotency)));
+        }
+        let due_ms = writer.clock.steady_ms();
+        for ((webhook, activation), mut items) in std::mem::take(&mut self.queued) {
+            while !items.is_empty() {
+                let rest = items.split_off(items.len().min(ENTRY_ITEMS));
+                let key = DueKey { webhook, activation, rank: 0, due_ms, seq: writer.seq() };
+                let stored: Vec<&DueItem> = items.iter().map(|(item, _)| item).collect();
+                self.txn.put(key.encode(), record::pack_queue(&stored));
+                self.due.push(DueEntry { key, items });
+                items = rest;
+            }
+        }
+    }
+
+    /// The counts once this is written; `None` when it accepts nothing.
+    pub(super) fn counts(&self) -> Option<Counts> {
+        self.counts
+    }
+
+    pub(super) fn take_due(&mut self) -> Vec<DueEntry> {
+        std::mem::take(&mut self.due)
+    }
+
+    pub(super) fn respond(self, result: Result<(), StoreError>) {
+        for waiting in self.waiting {
+            // The events of a client that hung up are accepted all the same: they are on the disk.
+            let _ = waiting.reply.send(result.map(|()| waiting.accepted).map_err(AcceptError::Store));
+        }
+    }
+}
+
+/// An event of the request, compared with those that are known.
+enum Checked {
+    New(NewEvent),
+    Known(Accepted),
+    /// The same event as an earlier one of this request.
+    Twin(usize),
+}
+
+impl Writer {
+    pub(super) fn accept(
+        &mut self,
+        acceptance: Acceptance,
+        group: &mut Group,
+        reply: oneshot::Sender<Response>,
+        permit: OwnedSemaphorePermit,
+    ) {
+        match self.try_accept(acceptance, group) {
+            // Responded to after the commit, also when nothing is new: what it repeats may be in this very group.
+            Ok(accepted) => group.waiting.push(Waiting { reply, accepted, _permit: permit }),
+            Err(AcceptError::Store(StoreError::Unavailable)) if let Some(why) = self.reopen => {
+                drop(reply.send(Err(AcceptError::Store(why))));
+            }
+            Err(error) => drop(reply.send(Err(error))),
+        }
+    }
+
+    /// Everything that can fail comes before the first change.
+    fn try_accept(&mut self, acceptance: Acceptance, group: &mut Group) -> Response {
+        let Acceptance { token, idempotency, events } = acceptance;
+        let idempotency = idempotency.map(|given| {
+            let key = keys::idempotency(token, &Sha256::digest(given.key.as_bytes()).into());
+            (key, given.body_digest)
+        });
+        if let Some((key, body_digest)) = &idempotency
+            && let Some(answered) = self.answered(key, group)?
+        {
+            if answered.body_digest != *body_digest {
+                return Err(AcceptError::KeyReused);
+            }
+            let events = answered.events.into_iter();
+            return Ok(events.map(|(id, deliveries, derived)| Accepted { id, deliveries, derived }).collect());
+        }
+        let checked = self.check_ids(token, events, group)?;
+        let mut accepted: Vec<Accepted> = Vec::with_capacity(checked.len());
+        for event in checked {
+            let one = match event {
+                Checked::New(event) => self.accept_one(token, event, group),
+                Checked::Known(known) => known,
+                Checked::Twin(index) => accepted[index].clone(),
+            };
+            accepted.push(one);
+        }
+        if let Some((key, body_digest)) = idempotency {
+            let events = accepted.iter().map(|one| (one.id, one.deliveries, one.derived.clone())).collect();
+            let expires_at = self.now().plus(self.idempotency_kept);
+            group.txn.put(key.clone(), record::pack(&Answered { body_digest, events, expires_at }));
+            group.idempotency.push(key);
+        }
+        Ok(accepted)
+    }
+
+    fn answered(&self, key: &[u8], group: &Group) -> Result<Option<Answered>, StoreError> {
+        let Some(bytes) = group.txn.get(&self.engine, key)? else { return Ok(None) };
+        match record::unpack::<Answered>(&bytes) {
+            Ok(answered) => Ok(Some(answered).filter(|answered| answered.expires_at > self.now())),
+            Err(_) => {
+                self.damage.skipped("idempotency key");
+                Ok(None)
+            }
+        }
+    }
+
+    fn check_ids(&self, token: TokenId, events: Vec<NewEvent>, group: &Group) -> Result<Vec<Checked>, AcceptError> {
+        let mut seen: HashMap<EventId, (usize, [u8; 32])> = HashMap::new();
+        let mut taken = Vec::new();
+        let mut checked = Vec::with_capacity(events.len());
+        for (index, event) in events.into_iter().enumerate() {
+            let Some(id) = event.id else {
+                checked.push(Checked::New(event));
+                continue;
+            };
+            if let Some((first, digest)) = seen.get(&id) {
+                // A twin of one that is rejected is rejected with it, so that every fault is reported at once.
+                if *digest == event.digest && taken.binary_search(first).is_err() {
+                    checked.push(Checked::Twin(*first));
+                } else {
+                    taken.push(index);
+                }
+                continue;
+            }
+            seen.insert(id, (index, event.digest));
+            match group.txn.get(&self.engine, &keys::event(id))? {
+                None => checked.push(Checked::New(event)),
+                Some(bytes) => match record::unpack::<EventRecord>(&bytes) {
+                    Ok(known) if known.token == token && known.digest == event.digest && known.caused_by.is_none() => {
+                        checked.push(Checked::Known(Accepted {
+                            id,
+                            deliveries: known.answered_deliveries,
+                            derived: known.derived,
+                        }));
+                    }
+                    _ => taken.push(index),
+                },
+            }
+        }
+        if taken.is_empty() { Ok(checked) } else { Err(AcceptError::IdTaken { indexes: taken }) }
+    }
+
+    /// Accepts one event, with those that the host derives from it.
+    fn accept_one(&mut self, token: TokenId, new: NewEvent, group: &mut Group) -> Accepted {
+        let now = self.now();
+        let id = new.id.unwrap_or_else(EventId::generate);
+        let occurred_at = new.occurred_at.unwrap_or(now);
+        let derived = new.derive(id, occurred_at);
+        let event = |id, new: NewEvent, caused_by| Event {
+            id,
+            event_type: new.event_type,
+            occurred_at,
+            accepted_at: now,
+            caused_by,
+            json: new.json,
+        };
+        let derived = derived.map(|derived| {
+            let derived_id = derived.id.unwrap_or_else(EventId::generate);
+            let slots = self.fan_out(&derived);
+            let digest = derived.digest;
+            (event(derived_id, derived, Some(id)), digest, slots)
+        });
+        let slots = self.fan_out(&new);
+        let digest = new.digest;
+        let own = event(id, new, None);
+        self.remember(id, now, &slots);
+        if let Some((event, _, slots)) = &derived {
+            self.remember(event.id, now, slots);
+        }
+        let made = slots.len() + derived.as_ref().map_or(0, |(_, _, slots)| slots.len());
+        let accepted = Accepted {
+            id,
+            deliveries: u32::try_from(made).unwrap_or(u32::MAX),
+            derived: derived.iter().map(|(event, _, _)| event.id).collect(),
+        };
+        put_event(group, token, own, digest, slots, &accepted);
+        if let Some((event, digest, slots)) = derived {
+            let deliveries = u32::try_from(slots.len()).unwrap_or(u32::MAX);
+            let accepted = Accepted { id: event.id, deliveries, derived: Vec::new() };
+            put_event(group, token, event, digest, slots, &accepted);
+        }
+        accepted
+    }
+
+    fn remember(&mut self, event: EventId, now: Timestamp, slots: &[Slot]) {
+        if !slots.is_empty() {
+            self.recent.put(event, &record::initial_states(slots, now));
+        }
+    }
+
+    /// The fan-out of an event: a delivery for each webhook that it goes to.
+    fn fan_out(&self, event: &NewEvent) -> Vec<Slot> {
+        let table = self.webhooks.load();
+        table
+            .subscribed(event.event_type)
+            .iter()
+            .filter(|webhook| webhook.takes(event.event_type, event.severity, event.engagement_id.as_deref()))
+            .map(|webhook| Slot {
+                delivery: DeliveryId::generate(),
+                webhook: webhook.id,
+                activation: webhook.activation,
+            })
+            .collect()
+    }
+}
+
+fn put_event(group: &mut Group, token: TokenId, event: Event, digest: [u8; 32], slots: Vec<Slot>, accepted: &Accepted) {
+    let record = EventRecord {
+        event_type: event.event_type,
+        occurred_at: event.occurred_at,
+        accepted_at: event.accepted_at,
+        caused_by: event.caused_by,
+        token,
+        digest,
+        derived: accepted.derived.clone(),
+        answered_deliveries: accepted.deliveries,
+        slots,
+        json: event.json.clone(),
+    };
+    group.txn.put(keys::event(event.id), record::pack(&record));
+    group.accepted.push(event.id);
+    let event = Arc::new(event);
+    for (slot_index, slot) in record.slots.iter().enumerate() {
+        let item = DueItem {
+            event: event.id,
+            slot: u32::try_from(slot_index).unwrap_or(u32::MAX),
+            delivery: slot.delivery,
+            attempt: 1,
+            earlier: 0,
+            sent: Sent::Never,
+        };
+        group.queued.entry((slot.webhook, slot.activation)).or_default().push((item, Some(Arc::clone(&event))));
+    }
+}

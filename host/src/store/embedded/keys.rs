@@ -1,0 +1,267 @@
+//! The layout of the one keyspace. All numbers in keys are big-endian, so that byte order is time order.
+//!
+//! [`KINDS`] is the table of everything that is stored.
+//!
+//! **The rule for changes.** A record that an older program would misread, skip or lose is a change of the format: it
+//! raises [`SCHEMA`], the step from the format before goes into the migration, and a fixture written by the new program
+//! joins `tests/fixtures`, where every older one stays. A field's position in a postcard record, the code of an enum's
+//! variant and a member's name in a JSON record are on disks; the tests that pin them are changed by adding to them
+//! only. An older program rejects the store with [`crate::store::OpenError::Schema`].
+
+use crate::model::id::{AttemptId, AuditId, DeliveryId, EventId, TokenId, WebhookId};
+use crate::store::protocol::DueKey;
+
+/// The layout's version, kept under `m` `schema`. 2 brought the audit log, redeliveries and queue entries that know the
+/// attempts of earlier rounds; 3 a rank in the keys of queues.
+pub(super) const SCHEMA: u32 = 3;
+/// The name of the format among the facts about the store.
+pub(super) const SCHEMA_NAME: &str = "schema";
+
+/// A kind of record.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Kind {
+    /// The first byte of its keys.
+    pub(super) tag: u8,
+    /// The name in `store check`.
+    pub(super) name: &'static str,
+    /// The position in an export, from 1; `None` for what is not exported.
+    pub(super) export: Option<u8>,
+}
+
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $constant:ident = $tag:literal, $name:literal, $export:expr;)*) => {
+        $($(#[$doc])* pub(super) const $constant: u8 = $tag;)*
+
+        /// Every kind of record, in the order of `store check`.
+        pub(super) const KINDS: &[Kind] = &[$(Kind { tag: $tag, name: $name, export: $export }),*];
+    };
+}
+
+// Tag, name in `store check`, position in an export. An export of a running host reads the queues (`d`) before states
+// and events: a delivery that is queued after its queue was read is then found to wait in no queue, and the import
+// queues it.
+kinds! {
+    /// `m` name: facts about the store itself: format, key check, counts, the audit chain's ends, settings.
+    META = b'm', "facts about the store", Some(1);
+    /// `w` webhook: configuration and activity.
+    WEBHOOK = b'w', "webhooks", Some(2);
+    /// `c` webhook: running counters.
+    COUNTERS = b'c', "webhooks' counters", Some(3);
+    /// `t` sha256(token): a token.
+    TOKEN = b't', "tokens", Some(4);
+    /// `e` event: the accepted event and its fan-out; never rewritten.
+    EVENT = b'e', "events", Some(11);
+    /// `s` event: the states of its deliveries; absent until the first outcome.
+    STATE = b's', "delivery states", Some(8);
+    /// `f` event slot: a further delivery of an event, made by a redelivery.
+    FURTHER = b'f', "redeliveries", Some(9);
+    /// `l` delivery: the event of such a delivery, and its slot there.
+    REDELIVERY = b'l', "redelivery index", Some(10);
+    /// `d` webhook activation rank due seq: pending deliveries, in order of rank and due time.
+    DUE = b'd', "queue entries", Some(7);
+    /// `a` webhook attempt: the attempts that one commit recorded; the key has the first one's id.
+    ATTEMPTS = b'a', "pieces of history", Some(13);
+    /// `r` accepted seq: the events that one commit accepted, for retention.
+    ACCEPTED = b'r', "acceptance index", Some(12);
+    /// `i` token sha256(key): the response to an idempotency key.
+    IDEMPOTENCY = b'i', "idempotency keys", Some(14);
+    /// `x` expiry seq: the idempotency keys that one commit brought, for their expiry.
+    EXPIRY = b'x', "expiry index", Some(15);
+    /// `u` entry: an entry of the audit log.
+    AUDIT = b'u', "audit log", Some(6);
+    /// `z` webhook: a deleted webhook whose history and queue are still to be removed.
+    TOMBSTONE = b'z', "deleted webhooks", Some(5);
+}
+
+/// The tags of an export, in its order.
+pub(super) fn exported() -> Vec<u8> {
+    let mut kinds: Vec<&Kind> = KINDS.iter().filter(|kind| kind.export.is_some()).collect();
+    kinds.sort_by_key(|kind| kind.export);
+    kinds.iter().map(|kind| kind.tag).collect()
+}
+
+/// Every rank that entries have.
+pub(super) const RANKS: std::ops::RangeInclusive<u8> = 0..=0;
+
+impl DueKey {
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let mut key = due_prefix(self.webhook, self.activation);
+        key.push(self.rank);
+        key.extend_from_slice(&ordered(self.due_ms));
+        key.extend_from_slice(&self.seq.to_be_bytes());
+        key
+    }
+
+    pub(super) fn decode(key: &[u8]) -> Option<Self> {
+        let (webhook, rest) = key.strip_prefix(&[DUE])?.split_first_chunk::<16>()?;
+        let (activation, rest) = rest.split_first_chunk::<4>()?;
+        let (rank, rest) = rest.split_first()?;
+        let (due, rest) = rest.split_first_chunk::<8>()?;
+        Some(Self {
+            webhook: WebhookId::from_bytes(*webhook),
+            activation: u32::from_be_bytes(*activation),
+            rank: *rank,
+            due_ms: unordered(*due),
+            seq: u64::from_be_bytes(rest.try_into().ok()?),
+        })
+    }
+}
+
+/// The key that replaces a queue entry's key of before format 3, which had no rank; `None` for any other key.
+pub(super) fn due_with_rank(key: &[u8]) -> Option<Vec<u8>> {
+    const LENGTH: usize = 1 + 16 + 4 + 8 + 8;
+    const RANK: usize = 1 + 16 + 4;
+    if key.len() != LENGTH || key.first() != Some(&DUE) {
+        return None;
+    }
+    Some([&key[..RANK], &[0], &key[RANK..]].concat())
+}
+
+/// A signed number's bytes in an order that sorts negative ones first.
+fn ordered(number: i64) -> [u8; 8] {
+    (number.cast_unsigned() ^ (1 << 63)).to_be_bytes()
+}
+
+fn unordered(bytes: [u8; 8]) -> i64 {
+    (u64::from_be_bytes(bytes) ^ (1 << 63)).cast_signed()
+}
+
+fn tagged(tag: u8, id: &[u8]) -> Vec<u8> {
+    let mut key = Vec::with_capacity(1 + id.len() + 28);
+    key.push(tag);
+    key.extend_from_slice(id);
+    key
+}
+
+pub(super) fn meta(name: &str) -> Vec<u8> {
+    tagged(META, name.as_bytes())
+}
+
+pub(super) fn webhook(id: WebhookId) -> Vec<u8> {
+    tagged(WEBHOOK, id.as_bytes())
+}
+
+pub(super) fn counters(id: WebhookId) -> Vec<u8> {
+    tagged(COUNTERS, id.as_bytes())
+}
+
+pub(super) fn token(hash: &[u8; 32]) -> Vec<u8> {
+    tagged(TOKEN, hash)
+}
+
+pub(super) fn event(id: EventId) -> Vec<u8> {
+    tagged(EVENT, id.as_bytes())
+}
+
+pub(super) fn state(id: EventId) -> Vec<u8> {
+    tagged(STATE, id.as_bytes())
+}
+
+pub(super) fn due_webhook(webhook: WebhookId) -> Vec<u8> {
+    tagged(DUE, webhook.as_bytes())
+}
+
+pub(super) fn due_prefix(webhook: WebhookId, activation: u32) -> Vec<u8> {
+    let mut key = due_webhook(webhook);
+    key.extend_from_slice(&activation.to_be_bytes());
+    key
+}
+
+pub(super) fn due_ranked(webhook: WebhookId, activation: u32, rank: u8) -> Vec<u8> {
+    let mut key = due_prefix(webhook, activation);
+    key.push(rank);
+    key
+}
+
+pub(super) fn attempts_prefix(webhook: WebhookId) -> Vec<u8> {
+    tagged(ATTEMPTS, webhook.as_bytes())
+}
+
+pub(super) fn attempts(webhook: WebhookId, first: AttemptId) -> Vec<u8> {
+    let mut key = attempts_prefix(webhook);
+    key.extend_from_slice(first.as_bytes());
+    key
+}
+
+/// A key of one of the time indexes, [`ACCEPTED`] and [`EXPIRY`].
+pub(super) fn timed(tag: u8, ms: i64, seq: u64) -> Vec<u8> {
+    let mut key = tagged(tag, &ordered(ms));
+    key.extend_from_slice(&seq.to_be_bytes());
+    key
+}
+
+/// The first key of a time index that is not before this time.
+pub(super) fn timed_end(tag: u8, ms: i64) -> Vec<u8> {
+    tagged(tag, &ordered(ms))
+}
+
+pub(super) fn idempotency(token: TokenId, key_hash: &[u8; 32]) -> Vec<u8> {
+    let mut key = tagged(IDEMPOTENCY, token.as_bytes());
+    key.extend_from_slice(key_hash);
+    key
+}
+
+pub(super) fn further_prefix(event: EventId) -> Vec<u8> {
+    tagged(FURTHER, event.as_bytes())
+}
+
+pub(super) fn further(event: EventId, slot: u32) -> Vec<u8> {
+    let mut key = further_prefix(event);
+    key.extend_from_slice(&slot.to_be_bytes());
+    key
+}
+
+pub(super) fn redelivery(delivery: DeliveryId) -> Vec<u8> {
+    tagged(REDELIVERY, delivery.as_bytes())
+}
+
+pub(super) fn audit(entry: AuditId) -> Vec<u8> {
+    tagged(AUDIT, entry.as_bytes())
+}
+
+pub(super) fn tombstone(webhook: WebhookId) -> Vec<u8> {
+    tagged(TOMBSTONE, webhook.as_bytes())
+}
+
+/// The id after the tag, in keys that begin with one.
+pub(super) fn id_of(key: &[u8]) -> Option<[u8; 16]> {
+    key.get(1..17)?.try_into().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags_are_those_on_existing_disks() {
+        let tags: String = KINDS.iter().map(|kind| char::from(kind.tag)).collect();
+        assert_eq!(tags, "mwctesfldarixuz", "a tag is never used again");
+        let exported: String = exported().into_iter().map(char::from).collect();
+        assert_eq!(exported, "mwctzudsfleraix");
+    }
+
+    #[test]
+    fn due_keys_sort_by_time_and_read_back() {
+        let webhook = WebhookId::generate();
+        let mut keys: Vec<DueKey> = [-5, 0, 3, i64::MAX, i64::MIN]
+            .into_iter()
+            .flat_map(|due_ms| [7, 8].map(|seq| (due_ms, seq)))
+            .flat_map(|(due_ms, seq)| [0, 1, 255].map(|rank| DueKey { webhook, activation: 2, rank, due_ms, seq }))
+            .collect();
+        let mut encoded: Vec<_> = keys.iter().map(DueKey::encode).collect();
+        encoded.sort();
+        keys.sort();
+        assert_eq!(encoded.iter().map(|key| DueKey::decode(key).expect("a due key")).collect::<Vec<_>>(), keys);
+        assert!(encoded.iter().all(|key| key.starts_with(&due_prefix(webhook, 2))));
+    }
+
+    #[test]
+    fn a_key_of_before_ranks_gets_rank_0() {
+        let key = DueKey { webhook: WebhookId::generate(), activation: 2, rank: 0, due_ms: -3, seq: 9 };
+        let (now, mut before) = (key.encode(), key.encode());
+        before.remove(1 + 16 + 4);
+        assert_eq!(due_with_rank(&before), Some(now.clone()));
+        assert_eq!(due_with_rank(&now), None);
+        assert_eq!(DueKey::decode(&before), None);
+    }
+}

@@ -1,0 +1,193 @@
+//! Deliveries that are pending and in no queue: the disk changed their queue entry, or an export read the queue before
+//! they were put into it. They are found by comparing events with queues.
+
+use std::collections::{BTreeMap, HashSet};
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::engine::{Engine, Txn};
+use super::record::{self, Entries, EventRecord, Further, Progress, SlotState};
+use super::{DueItem, DueKey, Embedded, Sent, StoreError, keys};
+use crate::model::id::{DeliveryId, EventId, WebhookId};
+use crate::model::time::Timestamp;
+
+/// Events that are read in one page.
+const PAGE: usize = 512;
+
+/// A delivery that is pending and in no queue.
+#[derive(Clone, Debug)]
+pub(super) struct Lost {
+    pub(super) event: EventId,
+    pub(super) slot: u32,
+    pub(super) webhook: WebhookId,
+    pub(super) delivery: DeliveryId,
+    pub(super) state: SlotState,
+}
+
+impl Embedded {
+    pub(in crate::store) async fn missing_events(&self) -> Result<u64, StoreError> {
+        let (engine, (opened_at, expected)) = (Arc::clone(&self.engine), self.opened);
+        let counted = tokio::task::spawn_blocking(move || events_before(&engine, opened_at));
+        let missing = expected.saturating_sub(counted.await.map_err(|_| StoreError::Unavailable)??);
+        if missing > 0 {
+            tracing::error!(
+                missing,
+                "events are missing from the store; stop the host and run `heraldry store check` to see what is damaged"
+            );
+            self.damage.add(missing);
+        }
+        Ok(missing)
+    }
+
+    pub(in crate::store) async fn requeue_lost(&self) -> Result<usize, StoreError> {
+        if !self.unqueued.swap(false, Ordering::Relaxed) {
+            return Ok(0);
+        }
+        let requeued = self.requeue_all().await;
+        if requeued.is_err() {
+            self.unqueued.store(true, Ordering::Relaxed);
+        }
+        requeued
+    }
+
+    async fn requeue_all(&self) -> Result<usize, StoreError> {
+        let engine = Arc::clone(&self.engine);
+        let (found, mut pages) = tokio::sync::mpsc::channel(1);
+        let search = tokio::task::spawn_blocking(move || {
+            find(&engine, &mut |lost| found.blocking_send(lost.to_vec()).map_err(|_| StoreError::Unavailable))
+        });
+        let mut requeued = 0;
+        while let Some(page) = pages.recv().await {
+            requeued += page.len();
+            self.manage(move |writer| writer.requeue(&page)).await?;
+        }
+        search.await.map_err(|_| StoreError::Unavailable)??;
+        Ok(requeued)
+    }
+}
+
+/// The changes that queue these deliveries again, one entry for each webhook and activation; with the entries.
+/// `next_seq` gives a number that no entry had before.
+pub(super) fn requeue(
+    engine: &Engine,
+    lost: &[Lost],
+    due_ms: i64,
+    mut next_seq: impl FnMut() -> u64,
+) -> Result<(Txn, Entries), StoreError> {
+    let mut txn = Txn::default();
+    let mut entries: BTreeMap<(WebhookId, u32), (DueKey, Vec<DueItem>)> = BTreeMap::new();
+    for Lost { event, slot, webhook, delivery, state } in lost {
+        let mut states = match txn.written(&keys::state(*event)) {
+            Some(bytes) => record::unpack(bytes).unwrap_or_default(),
+            None => states_of(engine, *event)?,
+        };
+        // The concurrent write wins.
+        let Some(now) = states.get_mut(*slot as usize).filter(|now| **now == *state) else { continue };
+        let (webhook, activation) = (*webhook, state.activation);
+        let (key, items) = entries
+            .entry((webhook, activation))
+            .or_insert_with(|| (DueKey { webhook, activation, rank: 0, due_ms, seq: next_seq() }, Vec::new()));
+        now.queued = Some(key.seq);
+        txn.put(keys::state(*event), record::pack(&states));
+        // The entry knew the attempts of earlier rounds and the state does not. Taken as retries they could leave none,
+        // and the first failure would be the last; so a new round begins.
+        let earlier = state.attempts;
+        let sent = Sent::Never;
+        items.push(DueItem { event: *event, slot: *slot, delivery: *delivery, attempt: earlier + 1, earlier, sent });
+    }
+    for (key, items) in entries.values() {
+        txn.put(key.encode(), record::pack_queue(&items.iter().collect::<Vec<_>>()));
+    }
+    Ok((txn, entries.into_values().collect()))
+}
+
+fn states_of(engine: &Engine, event: EventId) -> Result<Vec<SlotState>, StoreError> {
+    if let Some(bytes) = engine.get(&keys::state(event))?
+        && let Ok(states) = record::unpack(&bytes)
+    {
+        return Ok(states);
+    }
+    let known = engine.get(&keys::event(event))?.and_then(|bytes| record::unpack::<EventRecord>(&bytes).ok());
+    Ok(known.map(|known| record::initial_states(&known.slots, known.accepted_at)).unwrap_or_default())
+}
+
+/// The number of events that were accepted before this time, including those that cannot be read.
+fn events_before(engine: &Engine, at: Timestamp) -> Result<u64, StoreError> {
+    let (mut events, mut after) = (0, None::<Vec<u8>>);
+    loop {
+        let mut seen = 0;
+        let mut last = None;
+        engine.scan_prefix(&[keys::EVENT], after.as_deref(), |key, value| {
+            seen += 1;
+            events += u64::from(record::accepted_at(value).is_none_or(|accepted| accepted < at));
+            last = (seen >= PAGE).then(|| key.to_vec());
+            seen < PAGE
+        })?;
+        if last.is_none() {
+            return Ok(events);
+        }
+        after = last;
+        // There is no hurry: the host's own reads go first.
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+}
+
+/// Finds the lost deliveries and calls `found` with a page of them at a time. Holds 16 bytes in memory for every queued
+/// delivery.
+pub(super) fn find(
+    engine: &Engine,
+    found: &mut dyn FnMut(&[Lost]) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    let hasher = RandomState::new();
+    let mut queued: HashSet<u64> = HashSet::new();
+    engine.scan_prefix(&[keys::DUE], None, |key, value| {
+        let Some(key) = DueKey::decode(key) else { return true };
+        for item in record::unpack_queue(value).unwrap_or_default() {
+            queued.insert(hasher.hash_one((item.event, item.slot, item.attempt, Some(key.seq))));
+            queued.insert(hasher.hash_one((item.event, item.slot, item.attempt, None::<u64>)));
+        }
+        true
+    })?;
+    let mut webhooks = HashSet::new();
+    engine.scan_prefix(&[keys::WEBHOOK], None, |key, _| {
+        webhooks.extend(keys::id_of(key).map(WebhookId::from_bytes));
+        true
+    })?;
+    let mut after: Option<Vec<u8>> = None;
+    loop {
+        let mut page = Vec::new();
+        engine.scan_prefix(&[keys::EVENT], after.as_deref(), |key, value| {
+            page.push((key.to_vec(), record::unpack::<EventRecord>(value).ok()));
+            page.len() < PAGE
+        })?;
+        let Some((last, _)) = page.last() else { return Ok(()) };
+        after = Some(last.clone());
+        let mut lost = Vec::new();
+        for (key, known) in page {
+            let (Some(id), Some(known)) = (keys::id_of(&key).map(EventId::from_bytes), known) else { continue };
+            let states = engine.get(&keys::state(id))?;
+            let states: Vec<SlotState> = states
+                .and_then(|bytes| record::unpack(&bytes).ok())
+                .unwrap_or_else(|| record::initial_states(&known.slots, known.accepted_at));
+            let mut slots: Vec<_> = known.slots.iter().map(|slot| (slot.webhook, slot.delivery)).collect();
+            if states.len() > slots.len() {
+                engine.scan_prefix(&keys::further_prefix(id), None, |_, value| {
+                    let further = record::unpack::<Further>(value);
+                    slots.extend(further.map(|further| (further.slot.webhook, further.slot.delivery)));
+                    true
+                })?;
+            }
+            for (slot, ((webhook, delivery), state)) in (0..).zip(slots.into_iter().zip(states)) {
+                let wanted = hasher.hash_one((id, slot, state.attempts + 1, state.queued));
+                let waits = state.progress == Progress::Waiting && webhooks.contains(&webhook);
+                if waits && !queued.contains(&wanted) {
+                    lost.push(Lost { event: id, slot, webhook, delivery, state });
+                }
+            }
+        }
+        if !lost.is_empty() {
+            found(&lost)?;
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! The embedded engine, for a single host: sled behind a journal (a write-ahead log), in the host's data folder.
+//!
+//! There is a single writer, a thread of its own. It gathers the commands that wait, commits them together (group
+//! commit) and responds to all of them after one fsync. Reads go straight to sled. The layers, each above the next:
+//! [`handle`] reaches the [`writer`], whose operations have files of their own; [`engine`] commits to the
+//! [`journal`] and to sled, and a [`checkpoint`] brings sled's own file up to date. [`keys`] and [`record`] are what is
+//! on the disk.
+
+mod accept;
+mod audit;
+mod checkpoint;
+mod engine;
+mod export;
+mod handle;
+mod journal;
+mod keys;
+mod lost;
+mod maintenance;
+mod manage;
+mod migrate;
+mod open;
+mod outcome;
+mod queue;
+mod read;
+mod recent;
+mod record;
+mod recover;
+mod sealed;
+mod sweep;
+mod writer;
+
+#[cfg(test)]
+pub(in crate::store) mod tests;
+
+use std::fs::File;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use arc_swap::ArcSwap;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+
+use super::protocol::{Change, Command, DueEntry, DueItem, DueKey, Outcome, Sent};
+use super::table::{Tokens, WebhookTable};
+use super::{
+    AcceptError, Acceptance, Accepted, AttemptPage, AttemptQuery, AttemptsError, Cursor, EventView, OpenError, Options,
+    Recovery, Retention, Rotated, StoreError, Updated,
+};
+use crate::keyring::Keyring;
+use crate::model::audit::AuditEvent;
+use crate::model::id::WebhookId;
+use crate::model::time::Timestamp;
+
+pub use audit::ChainReport;
+pub use export::{ImportError, Imported, import};
+pub use maintenance::{CheckReport, CompactError, KindReport, Maintenance, Missing, Repaired};
+
+#[cfg(fuzzing)]
+pub(crate) use self::{
+    export::fuzzing as fuzz_export, journal::fuzzing as fuzz_journal, record::fuzzing as fuzz_record,
+};
+
+use engine::Engine;
+use handle::WriterHandle;
+use writer::Writer;
+
+/// The memory that requests may hold while they wait for the writer, in KiB; more are told to come back.
+const INGEST_BUDGET_KIB: usize = 64 * 1024;
+
+type WriterCommand = Command<Writer, OwnedSemaphorePermit>;
+
+/// An open store.
+pub(super) struct Embedded {
+    engine: Arc<Engine>,
+    writer: WriterHandle,
+    ingest_budget: Arc<Semaphore>,
+    keyring: Arc<Keyring>,
+    webhooks: Arc<ArcSwap<WebhookTable>>,
+    tokens: Arc<ArcSwap<Tokens>>,
+    writable: Arc<AtomicBool>,
+    damage: record::Damage,
+    /// True once a damaged queue entry was found: its deliveries are in no queue now.
+    unqueued: Arc<AtomicBool>,
+    /// The time of the opening, and the number of events that there should have been then.
+    opened: (Timestamp, u64),
+    /// Held for as long as the store is open; the kernel drops it with the process.
+    _lock: File,
+}
+
+impl Embedded {
+    pub(super) fn keyring(&self) -> &Keyring {
+        &self.keyring
+    }
+
+    pub(super) fn webhooks(&self) -> Arc<WebhookTable> {
+        self.webhooks.load_full()
+    }
+
+    pub(super) fn tokens(&self) -> Arc<Tokens> {
+        self.tokens.load_full()
+    }
+
+    pub(super) fn is_writable(&self) -> bool {
+        self.engine.is_open() && self.writable.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn damaged_records(&self) -> u64 {
+        self.damage.records()
+    }
+
+    pub(super) async fn accept(&self, acceptance: Acceptance) -> Result<Vec<Accepted>, AcceptError> {
+        let bytes: usize = acceptance.events.iter().map(|event| event.json.len() + 512).sum();
+        let permits = u32::try_from(bytes.div_ceil(1024).min(INGEST_BUDGET_KIB)).unwrap_or(u32::MAX);
+        let permit = Arc::clone(&self.ingest_budget).try_acquire_many_owned(permits).map_err(|_| StoreError::Busy)?;
+        let (reply, response) = oneshot::channel();
+        self.writer.send(Command::Accept { acceptance, reply, permit })?;
+        response.await.unwrap_or(Err(AcceptError::Store(StoreError::Unavailable)))
+    }
+
+    // The three below have no response. A writer that is gone is a process that ends: the work is still queued on the
+    // disk.
+
+    pub(super) fn record(&self, outcomes: Vec<Outcome>) {
+        let _ = self.writer.send(Command::Record(outcomes));
+    }
+
+    pub(super) fn load_due(&self, webhook: WebhookId, activation: u32, after: Option<DueKey>, limit: usize) {
+        let _ = self.writer.send(Command::Load { webhook, activation, after, limit });
+    }
+
+    pub(super) fn audit_soon(&self, audit_event: AuditEvent) {
+        let _ = self.writer.send(Command::Audit(Box::new(audit_event)));
+    }
+
+    /// Runs a change with the writer, in a commit of its own, and returns its result.
+    pub(super) async fn manage<T: Send + 'static>(
+        &self,
+        change: impl FnOnce(&mut Writer) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (reply, response) = oneshot::channel();
+        // A caller that went away does not need the response.
+        let change = move |writer: &mut Writer| drop(reply.send(change(writer)));
+        self.writer.send(Command::Manage(Box::new(change)))?;
+        response.await.unwrap_or(Err(StoreError::Unavailable))
+    }
+
+    pub(super) fn close(&self) {
+        self.writer.close();
+    }
+}

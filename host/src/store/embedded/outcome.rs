@@ -1,0 +1,168 @@
+//! Outcomes of attempts: delivery states, history, counters, the next attempt.
+
+use std::time::Duration;
+
+use super::record::{self, EventRecord, Progress, SlotState};
+use super::writer::Writer;
+use super::{DueEntry, DueItem, DueKey, Outcome, StoreError, keys};
+use crate::model::breaker;
+use crate::model::delivery::{Attempt, Step};
+use crate::model::id::{AttemptId, EventId, WebhookId};
+use crate::model::time::Timestamp;
+
+/// The outcomes of one call.
+struct Together {
+    now: Timestamp,
+    steady_ms: i64,
+    /// The queue entries of retries, each with its group.
+    entries: Vec<(u32, DueEntry)>,
+}
+
+impl Together {
+    /// The time of the steady clock that is this long after the call.
+    fn due_ms(&self, after: Duration) -> i64 {
+        self.steady_ms.saturating_add(i64::try_from(after.as_millis()).unwrap_or(i64::MAX))
+    }
+}
+
+impl Writer {
+    /// Adds outcomes to the pending transaction. Those of one request come in one call: retries of one group and wait
+    /// share a queue entry.
+    pub(super) fn record(&mut self, outcomes: Vec<Outcome>) {
+        let mut together = Together { now: self.now(), steady_ms: self.clock.steady_ms(), entries: Vec::new() };
+        for outcome in outcomes {
+            self.pending.outcomes += 1;
+            if let Err(error) = self.try_record(outcome, &mut together) {
+                // The store is closed; the delivery is still queued on the disk and is made again.
+                tracing::error!(%error, "an outcome could not be recorded");
+            }
+        }
+        for (_, entry) in together.entries {
+            let items: Vec<_> = entry.items.iter().map(|(item, _)| item).collect();
+            self.pending.txn.put(entry.key.encode(), record::pack_queue(&items));
+            self.pending.due.push(entry);
+        }
+    }
+
+    fn try_record(&mut self, outcome: Outcome, together: &mut Together) -> Result<(), StoreError> {
+        if outcome.step != Step::Dropped {
+            self.advance(&outcome, together)?;
+        }
+        let Outcome { webhook, attempt, step, closes, .. } = outcome;
+        if let Some(key) = closes {
+            self.pending.txn.remove(key.encode());
+        }
+        // The history goes with the webhook.
+        let Some(owner) = self.webhooks.load().get(webhook).cloned() else { return Ok(()) };
+        if let Some(mut attempt) = attempt {
+            attempt.id = AttemptId::generate();
+            attempt.next_attempt_at = match step {
+                Step::Again { after, .. } => Some(together.now.plus(after)),
+                _ => None,
+            };
+            self.pending.attempts.entry(webhook).or_default().push(attempt);
+        }
+        let before = owner.health.values();
+        let (health, off) = breaker::after(before, &step, together.now, self.breaker_threshold);
+        if health == before {
+            return Ok(());
+        }
+        owner.health.set(health);
+        self.pending.counters.insert(webhook);
+        if let Some(reason) = off
+            && owner.activity.is_active()
+        {
+            self.trip(&owner, reason, health);
+        }
+        Ok(())
+    }
+
+    /// Writes the delivery's new state, and its next queue entry if it has one.
+    fn advance(&mut self, outcome: &Outcome, together: &mut Together) -> Result<(), StoreError> {
+        let Outcome { webhook, item, step, sent, group, .. } = outcome;
+        let webhook = *webhook;
+        let Some(mut states) = self.states(item.event)? else { return Ok(()) };
+        let Some(state) = states.get_mut(item.slot as usize) else { return Ok(()) };
+        state.next_attempt_at = None;
+        match step {
+            Step::Delivered => *state = SlotState { progress: Progress::Delivered, attempts: item.attempt, ..*state },
+            Step::Failed { .. } => *state = SlotState { progress: Progress::Failed, attempts: item.attempt, ..*state },
+            Step::Skipped => state.progress = Progress::Skipped,
+            Step::Again { after, counts } => {
+                let attempts = if *counts { item.attempt } else { item.attempt - 1 };
+                let activation =
+                    self.webhooks.load().get(webhook).map_or(state.activation, |webhook| webhook.activation);
+                let due_ms = together.due_ms(*after);
+                let next = DueItem { attempt: attempts + 1, sent: *sent, ..item.clone() };
+                let queued =
+                    self.queue(DueKey { webhook, activation, rank: 0, due_ms, seq: 0 }, *group, next, together);
+                *state = SlotState {
+                    progress: Progress::Waiting,
+                    attempts,
+                    activation,
+                    next_attempt_at: Some(together.now.plus(*after)),
+                    queued: Some(queued),
+                };
+            }
+            Step::Dropped => {}
+        }
+        self.pending.txn.put(keys::state(item.event), record::pack(&states));
+        if states.iter().all(|state| state.progress != Progress::Waiting) {
+            self.recent.forget(item.event);
+        } else {
+            self.recent.put(item.event, &states);
+        }
+        Ok(())
+    }
+
+    /// Puts a delivery into the entry of its group, or into a new one; the entry's sequence number.
+    fn queue(&mut self, key: DueKey, group: u32, item: DueItem, together: &mut Together) -> u64 {
+        let shared = together.entries.iter_mut().find(|(other, entry)| {
+            let seq = entry.key.seq;
+            *other == group && entry.key == DueKey { seq, ..key }
+        });
+        if let Some((_, entry)) = shared {
+            entry.items.push((item, None));
+            return entry.key.seq;
+        }
+        let key = DueKey { seq: self.seq(), ..key };
+        together.entries.push((group, DueEntry { key, items: vec![(item, None)] }));
+        key.seq
+    }
+
+    /// The states of an event's deliveries as they will be after the next commit; `None` when the event
+    /// is gone.
+    pub(super) fn states(&self, event: EventId) -> Result<Option<Vec<SlotState>>, StoreError> {
+        if let Some(states) = self.recent.get(event) {
+            return Ok(Some(states));
+        }
+        if let Some(bytes) = self.pending.txn.get(&self.engine, &keys::state(event))? {
+            match record::unpack(&bytes) {
+                Ok(states) => return Ok(Some(states)),
+                Err(_) => self.damage.skipped("delivery states"),
+            }
+        }
+        let Some(bytes) = self.engine.get(&keys::event(event))? else { return Ok(None) };
+        match record::unpack::<EventRecord>(&bytes) {
+            Ok(event) => Ok(Some(record::initial_states(&event.slots, event.accepted_at))),
+            Err(_) => {
+                self.damage.skipped("event");
+                Ok(None)
+            }
+        }
+    }
+
+    pub(in crate::store) fn record_test(
+        &mut self,
+        webhook: WebhookId,
+        mut attempt: Attempt,
+    ) -> Result<Option<Attempt>, StoreError> {
+        if self.webhooks.load().get(webhook).is_none() {
+            return Ok(None);
+        }
+        attempt.id = AttemptId::generate();
+        self.pending.attempts.entry(webhook).or_default().push(attempt.clone());
+        self.commit(super::accept::Group::default());
+        if self.is_writable() { Ok(Some(attempt)) } else { Err(StoreError::Unavailable) }
+    }
+}

@@ -1,0 +1,498 @@
+//! The encoding of values: a version, a CRC-32, then the fields.
+//!
+//! The few records that get new fields (webhooks, tokens) are JSON, the many are postcard. The order of a postcard
+//! struct's fields and of an enum's variants is what is on the disk; `tests/golden.rs` pins the bytes.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::model::delivery::{Attempt, FormatterRef};
+use crate::model::event::EventType;
+use crate::model::id::{AttemptId, DeliveryId, EventId, TokenId, WebhookId};
+use crate::model::time::Timestamp;
+use crate::model::webhook::HealthValues;
+use crate::store::protocol::{DueItem, DueKey, Pin, Sent};
+
+/// The version of a record's encoding.
+const VERSION: u8 = 1;
+/// The version of a chunk of history: since 2 an attempt has a note.
+const ATTEMPTS_VERSION: u8 = 2;
+/// The version of a queue entry: since 2 a delivery knows the attempts of earlier rounds, since 3 whether it was sent.
+const QUEUE_VERSION: u8 = 3;
+const QUEUE_VERSION_2: u8 = 2;
+const HEAD: usize = 5;
+
+/// A value whose checksum or shape is wrong: the disk changed it.
+#[derive(Debug, thiserror::Error)]
+#[error("a damaged record")]
+pub(super) struct Damaged;
+
+/// The number of damaged records that were read; shared by all readers.
+#[derive(Clone, Default)]
+pub(super) struct Damage(Arc<AtomicU64>);
+
+impl Damage {
+    /// Counts and reports a record that is skipped.
+    pub(super) fn skipped(&self, what: &'static str) {
+        tracing::error!(
+            what,
+            "a damaged record was found in the store and is skipped; run `heraldry store check` on the stopped host"
+        );
+        self.add(1);
+    }
+
+    /// Counts records that the caller has reported.
+    pub(super) fn add(&self, records: u64) {
+        self.0.fetch_add(records, Ordering::Relaxed);
+    }
+
+    /// The number so far.
+    pub(super) fn records(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+fn seal(version: u8, mut bytes: Vec<u8>) -> Vec<u8> {
+    let checksum = crc32fast::hash(&bytes[HEAD..]);
+    bytes[0] = version;
+    bytes[1..HEAD].copy_from_slice(&checksum.to_le_bytes());
+    bytes
+}
+
+fn open(version: u8, bytes: &[u8]) -> Result<&[u8], Damaged> {
+    let (head, body) = bytes.split_at_checked(HEAD).ok_or(Damaged)?;
+    if head[0] == version && head[1..] == crc32fast::hash(body).to_le_bytes() { Ok(body) } else { Err(Damaged) }
+}
+
+/// A postcard record's bytes.
+pub(super) fn pack<T: Serialize>(value: &T) -> Vec<u8> {
+    let head = Vec::from([0; HEAD]);
+    // Writing plain structs into memory cannot fail; an empty record would be read as damaged.
+    postcard::to_extend(value, head).map(|bytes| seal(VERSION, bytes)).unwrap_or_default()
+}
+
+/// A postcard record, read back.
+///
+/// # Errors
+/// [`Damaged`].
+pub(super) fn unpack<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Damaged> {
+    postcard::from_bytes(open(VERSION, bytes)?).map_err(|_| Damaged)
+}
+
+/// True if a record's checksum is right.
+pub(super) fn is_whole(bytes: &[u8]) -> bool {
+    open(VERSION, bytes).is_ok()
+}
+
+/// A JSON record's bytes.
+pub(super) fn pack_json<T: Serialize>(value: &T) -> Vec<u8> {
+    let mut bytes = Vec::from([0; HEAD]);
+    match serde_json::to_writer(&mut bytes, value) {
+        Ok(()) => seal(VERSION, bytes),
+        Err(_) => Vec::new(),
+    }
+}
+
+/// A JSON record, read back.
+///
+/// # Errors
+/// [`Damaged`].
+pub(super) fn unpack_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Damaged> {
+    serde_json::from_slice(open(VERSION, bytes)?).map_err(|_| Damaged)
+}
+
+/// One delivery of an event, as decided when the event was accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Slot {
+    pub(super) delivery: DeliveryId,
+    pub(super) webhook: WebhookId,
+    /// The webhook's activation then.
+    pub(super) activation: u32,
+}
+
+/// An accepted event.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct EventRecord {
+    pub(super) event_type: EventType,
+    pub(super) occurred_at: Timestamp,
+    pub(super) accepted_at: Timestamp,
+    pub(super) caused_by: Option<EventId>,
+    pub(super) token: TokenId,
+    /// The posted JSON value's canonical digest.
+    pub(super) digest: [u8; 32],
+    /// The events derived from it.
+    pub(super) derived: Vec<EventId>,
+    /// The number of deliveries in the response: its own and those of derived events.
+    pub(super) answered_deliveries: u32,
+    pub(super) slots: Vec<Slot>,
+    pub(super) json: String,
+}
+
+/// The time of an event's acceptance, without reading the rest of its record.
+pub(super) fn accepted_at(bytes: &[u8]) -> Option<Timestamp> {
+    type Head = (EventType, Timestamp, Timestamp);
+    let ((_, _, accepted_at), _) = postcard::take_from_bytes::<Head>(bytes.get(HEAD..)?).ok()?;
+    Some(accepted_at)
+}
+
+/// The state of one delivery. The codes are on disks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Progress {
+    Waiting,
+    Delivered,
+    Failed,
+    Skipped,
+}
+
+/// The state of one delivery, with its attempts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct SlotState {
+    pub(super) progress: Progress,
+    /// The number of attempts so far.
+    pub(super) attempts: u32,
+    /// The activation that it is queued under.
+    pub(super) activation: u32,
+    /// The time of its next attempt, while it is pending.
+    pub(super) next_attempt_at: Option<Timestamp>,
+    /// The `seq` of the queue entry that it is in; none: the one that it was accepted with.
+    pub(super) queued: Option<u64>,
+}
+
+/// The states of an event's deliveries before any outcome, in the order of its slots.
+pub(super) fn initial_states(slots: &[Slot], accepted_at: Timestamp) -> Vec<SlotState> {
+    slots
+        .iter()
+        .map(|slot| SlotState {
+            progress: Progress::Waiting,
+            attempts: 0,
+            activation: slot.activation,
+            next_attempt_at: Some(accepted_at),
+            queued: None,
+        })
+        .collect()
+}
+
+/// Queue entries with their deliveries.
+pub(super) type Entries = Vec<(DueKey, Vec<DueItem>)>;
+
+/// A queue entry's bytes.
+pub(super) fn pack_queue(items: &[&DueItem]) -> Vec<u8> {
+    let head = Vec::from([0; HEAD]);
+    postcard::to_extend(items, head).map(|bytes| seal(QUEUE_VERSION, bytes)).unwrap_or_default()
+}
+
+/// A queue entry, read back, in any of its versions.
+///
+/// # Errors
+/// [`Damaged`].
+pub(super) fn unpack_queue(bytes: &[u8]) -> Result<Vec<DueItem>, Damaged> {
+    match bytes.first() {
+        Some(&VERSION) => Ok(unpack_items::<DueItemV1>(VERSION, bytes)?.into_iter().map(DueItem::from).collect()),
+        Some(&QUEUE_VERSION_2) => {
+            Ok(unpack_items::<DueItemV2>(QUEUE_VERSION_2, bytes)?.into_iter().map(DueItem::from).collect())
+        }
+        _ => unpack_items(QUEUE_VERSION, bytes),
+    }
+}
+
+fn unpack_items<T: DeserializeOwned>(version: u8, bytes: &[u8]) -> Result<Vec<T>, Damaged> {
+    postcard::from_bytes(open(version, bytes)?).map_err(|_| Damaged)
+}
+
+/// Until format 2 an entry had a pin or none; a pin of zeroes stood for one that is not known.
+fn sent(pin: Option<Pin>) -> Sent {
+    const UNKNOWN: Pin = Pin { component: [0; 32], rendering: [0; 32] };
+    match pin {
+        None => Sent::Never,
+        Some(UNKNOWN) => Sent::Before(None),
+        Some(pin) => Sent::Before(Some(pin)),
+    }
+}
+
+/// A pending delivery of before it knew of earlier rounds.
+#[derive(Serialize, Deserialize)]
+struct DueItemV1 {
+    event: EventId,
+    slot: u32,
+    delivery: DeliveryId,
+    attempt: u32,
+    pin: Option<Pin>,
+}
+
+impl From<DueItemV1> for DueItem {
+    fn from(old: DueItemV1) -> Self {
+        let DueItemV1 { event, slot, delivery, attempt, pin } = old;
+        Self { event, slot, delivery, attempt, earlier: 0, sent: sent(pin) }
+    }
+}
+
+/// A pending delivery of before a pin and a send were two things.
+#[derive(Serialize, Deserialize)]
+struct DueItemV2 {
+    event: EventId,
+    slot: u32,
+    delivery: DeliveryId,
+    attempt: u32,
+    earlier: u32,
+    pin: Option<Pin>,
+}
+
+impl From<DueItemV2> for DueItem {
+    fn from(old: DueItemV2) -> Self {
+        let DueItemV2 { event, slot, delivery, attempt, earlier, pin } = old;
+        Self { event, slot, delivery, attempt, earlier, sent: sent(pin) }
+    }
+}
+
+/// A further delivery of an event, made by a redelivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Further {
+    pub(super) slot: Slot,
+    /// The delivery that was asked for again.
+    pub(super) redelivery_of: DeliveryId,
+    pub(super) made_at: Timestamp,
+}
+
+impl Further {
+    /// Its state before its first attempt, in the queue entry with this `seq`.
+    pub(super) fn initial_state(&self, queued: u64) -> SlotState {
+        SlotState {
+            progress: Progress::Waiting,
+            attempts: 0,
+            activation: self.slot.activation,
+            next_attempt_at: Some(self.made_at),
+            queued: Some(queued),
+        }
+    }
+}
+
+/// The name of [`Counts`] among the facts about the store.
+pub(super) const COUNTS: &str = "counts";
+
+/// The number of records, written in the commits that change it: a start can tell if any are missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(super) struct Counts {
+    /// Events, including derived ones.
+    pub(super) events: u64,
+    /// Webhooks.
+    pub(super) webhooks: u64,
+    /// Tokens.
+    pub(super) tokens: u64,
+}
+
+/// A webhook's running counters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(super) struct Counters {
+    pub(super) health: HealthValues,
+    /// The number of attempts in its history.
+    pub(super) attempts: u64,
+}
+
+impl Counters {
+    /// Counters, read back; also those from before the history was counted.
+    ///
+    /// # Errors
+    /// [`Damaged`].
+    pub(super) fn unpack(bytes: &[u8]) -> Result<Self, Damaged> {
+        unpack(bytes).or_else(|_| unpack(bytes).map(|health| Self { health, attempts: 0 }))
+    }
+}
+
+/// The response to a request with an idempotency key.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Answered {
+    pub(super) body_digest: [u8; 32],
+    pub(super) events: Vec<(EventId, u32, Vec<EventId>)>,
+    pub(super) expires_at: Timestamp,
+}
+
+/// The attempts of one webhook that one commit recorded, oldest first.
+pub(super) type AttemptChunk = Vec<Attempt>;
+
+/// A chunk of history's bytes.
+pub(super) fn pack_attempts(attempts: &AttemptChunk) -> Vec<u8> {
+    let head = Vec::from([0; HEAD]);
+    postcard::to_extend(attempts, head).map(|bytes| seal(ATTEMPTS_VERSION, bytes)).unwrap_or_default()
+}
+
+/// A chunk of history, read back; also one from before attempts had notes.
+///
+/// # Errors
+/// [`Damaged`].
+pub(super) fn unpack_attempts(bytes: &[u8]) -> Result<AttemptChunk, Damaged> {
+    if let Ok(body) = open(ATTEMPTS_VERSION, bytes) {
+        return postcard::from_bytes(body).map_err(|_| Damaged);
+    }
+    let attempts: Vec<AttemptV1> = postcard::from_bytes(open(VERSION, bytes)?).map_err(|_| Damaged)?;
+    Ok(attempts.into_iter().map(Attempt::from).collect())
+}
+
+/// An attempt as it was written before it had a note.
+#[derive(Serialize, Deserialize)]
+struct AttemptV1 {
+    id: AttemptId,
+    delivery_id: DeliveryId,
+    event_id: Option<EventId>,
+    event_type: String,
+    attempt: u32,
+    success: bool,
+    status_code: Option<u16>,
+    error: Option<String>,
+    duration_ms: u64,
+    response_excerpt: Option<String>,
+    formatter: Option<FormatterRef>,
+    is_test: bool,
+    next_attempt_at: Option<Timestamp>,
+    created_at: Timestamp,
+}
+
+impl From<AttemptV1> for Attempt {
+    fn from(old: AttemptV1) -> Self {
+        Self {
+            id: old.id,
+            delivery_id: old.delivery_id,
+            event_id: old.event_id,
+            event_type: old.event_type,
+            attempt: old.attempt,
+            success: old.success,
+            status_code: old.status_code,
+            error: old.error,
+            duration_ms: old.duration_ms,
+            response_excerpt: old.response_excerpt,
+            formatter: old.formatter,
+            note: None,
+            is_test: old.is_test,
+            next_attempt_at: old.next_attempt_at,
+            created_at: old.created_at,
+        }
+    }
+}
+
+/// Properties that [`crate::fuzzing::record`] checks.
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing {
+    use super::super::keys::due_with_rank;
+    use super::*;
+    use crate::model::token::Token;
+
+    /// Reads a record of one of the kinds: `body` behind a version and checksum that fit.
+    ///
+    /// What is read is written in one way, and that is read again.
+    pub(crate) fn check(kind: u8, version: u8, body: &[u8]) {
+        let bytes = seal(version, [[0; HEAD].as_slice(), body].concat());
+        match kind % 14 {
+            0 => rewritten(unpack_queue(&bytes), |items| pack_queue(&items.iter().collect::<Vec<_>>()), unpack_queue),
+            1 => rewritten(unpack_attempts(&bytes), pack_attempts, unpack_attempts),
+            2 => rewritten(Counters::unpack(&bytes), pack, Counters::unpack),
+            3 => {
+                let record = unpack::<EventRecord>(&bytes);
+                if let Ok(record) = &record {
+                    assert_eq!(accepted_at(&bytes), Some(record.accepted_at));
+                }
+                rewritten(record, pack, unpack);
+            }
+            4 => rewritten(unpack::<Vec<SlotState>>(&bytes), pack, unpack),
+            5 => rewritten(unpack::<Further>(&bytes), pack, unpack),
+            6 => rewritten(unpack::<(EventId, u32)>(&bytes), pack, unpack),
+            7 => rewritten(unpack::<Vec<EventId>>(&bytes), pack, unpack),
+            8 => rewritten(unpack::<Answered>(&bytes), pack, unpack),
+            9 => rewritten(unpack::<Vec<Vec<u8>>>(&bytes), pack, unpack),
+            10 => rewritten(unpack::<Counts>(&bytes), pack, unpack),
+            11 => rewritten(unpack_json::<Token>(&bytes), pack_json, unpack_json),
+            12 => {
+                if let Some(key) = DueKey::decode(body) {
+                    assert_eq!(key.encode(), body);
+                }
+                if let Some(ranked) = due_with_rank(body) {
+                    assert_eq!(DueKey::decode(&ranked).map(|key| key.rank), Some(0));
+                }
+            }
+            _ => {
+                accepted_at(&bytes);
+            }
+        }
+    }
+
+    fn rewritten<T>(read: Result<T, Damaged>, pack: fn(&T) -> Vec<u8>, unpack: fn(&[u8]) -> Result<T, Damaged>) {
+        let Ok(value) = read else { return };
+        let bytes = pack(&value);
+        assert_eq!(pack(&unpack(&bytes).expect("what was written is read")), bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn history_of_before_attempts_had_notes_is_read() {
+        let old = AttemptV1 {
+            id: AttemptId::generate(),
+            delivery_id: DeliveryId::generate(),
+            event_id: None,
+            event_type: "report_ready".into(),
+            attempt: 2,
+            success: false,
+            status_code: Some(500),
+            error: Some("status: it answered 500".into()),
+            duration_ms: 7,
+            response_excerpt: Some("no".into()),
+            formatter: Some(FormatterRef { name: "a".into(), version: "1.0.0".into(), digest: "sha256:0".into() }),
+            is_test: true,
+            next_attempt_at: None,
+            created_at: Timestamp::default(),
+        };
+        let bytes = pack(&vec![&old]);
+        let expected = vec![Attempt::from(old)];
+        assert_eq!(unpack_attempts(&bytes).expect("the old form"), expected);
+        let noted = vec![Attempt { note: Some("another version".into()), ..expected[0].clone() }];
+        assert_eq!(unpack_attempts(&pack_attempts(&noted)).expect("the new form"), noted);
+        assert!(unpack_attempts(&[]).is_err() && unpack_attempts(&bytes[1..]).is_err());
+    }
+
+    #[test]
+    fn a_flipped_bit_is_noticed() {
+        let item = item();
+        let bytes = pack_queue(&[&item]);
+        assert_eq!(unpack_queue(&bytes).expect("as written"), std::slice::from_ref(&item));
+        for index in 0..bytes.len() {
+            let mut damaged = bytes.clone();
+            damaged[index] ^= 0x10;
+            assert!(unpack_queue(&damaged).is_err(), "byte {index}");
+        }
+        assert!(unpack_queue(&[]).is_err());
+    }
+
+    fn item() -> DueItem {
+        let (event, delivery) = (EventId::generate(), DeliveryId::generate());
+        DueItem { event, slot: 3, delivery, attempt: 2, earlier: 0, sent: Sent::Never }
+    }
+
+    #[test]
+    fn a_queue_entry_of_before_rounds_were_known_is_read() {
+        let DueItem { event, slot, delivery, attempt, .. } = item();
+        let bytes = pack(&vec![DueItemV1 { event, slot, delivery, attempt, pin: None }]);
+        assert_eq!(unpack_queue(&bytes).expect("the old form"), [DueItem { event, delivery, ..item() }]);
+    }
+
+    #[test]
+    fn a_queue_entry_of_format_2_is_read() {
+        let DueItem { event, slot, delivery, attempt, .. } = item();
+        let pin = Pin { component: [1; 32], rendering: [2; 32] };
+        let unknown = Pin { component: [0; 32], rendering: [0; 32] };
+        for (pin, sent) in
+            [(None, Sent::Never), (Some(pin), Sent::Before(Some(pin))), (Some(unknown), Sent::Before(None))]
+        {
+            let old = vec![DueItemV2 { event, slot, delivery, attempt, earlier: 1, pin }];
+            let head = Vec::from([0; HEAD]);
+            let bytes = seal(QUEUE_VERSION_2, postcard::to_extend(&old, head).expect("encoded"));
+            assert_eq!(
+                unpack_queue(&bytes).expect("the old form"),
+                [DueItem { event, delivery, earlier: 1, sent, ..item() }]
+            );
+        }
+    }
+}

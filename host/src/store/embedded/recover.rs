@@ -1,0 +1,274 @@
+//! Sending again: one delivery, or a webhook's dead-letter queue (everything that failed or is held).
+
+use std::sync::Arc;
+
+use super::accept::ENTRY_ITEMS;
+use super::engine::Txn;
+use super::lost::Lost;
+use super::record::{self, Entries, EventRecord, Further, Progress, Slot, SlotState};
+use super::writer::Writer;
+use super::{Change, Cursor, DueEntry, DueItem, DueKey, Recovery, Sent, StoreError, keys, lost};
+use crate::model::audit::{Action, Actor, AuditEvent, FieldChange};
+use crate::model::delivery::{DeliveryView, Status};
+use crate::model::id::{AttemptId, DeliveryId, EventId, WebhookId};
+use crate::model::time::Timestamp;
+use crate::model::webhook::Webhook;
+
+/// Attempts of the history, or queue entries, that one page of a recovery reads.
+const PAGE: usize = 512;
+
+/// The activation that recovered deliveries are queued under: the webhook's own, or the one that begins when it is
+/// switched on.
+fn activation_for(webhook: &Webhook) -> u32 {
+    if webhook.activity.is_active() { webhook.activation } else { webhook.activation.saturating_add(1) }
+}
+
+/// One page's changes.
+struct Page {
+    webhook: WebhookId,
+    /// The activation that the deliveries are pending under from now on.
+    activation: u32,
+    due_ms: i64,
+    txn: Txn,
+    entries: Entries,
+}
+
+impl Page {
+    /// The sequence number of the entry that the next delivery goes into.
+    fn seq(&mut self, next_seq: impl FnOnce() -> u64) -> u64 {
+        match self.entries.last() {
+            Some((key, items)) if items.len() < ENTRY_ITEMS => key.seq,
+            _ => {
+                let (webhook, activation, due_ms) = (self.webhook, self.activation, self.due_ms);
+                let key = DueKey { webhook, activation, rank: 0, due_ms, seq: next_seq() };
+                self.entries.push((key, Vec::new()));
+                key.seq
+            }
+        }
+    }
+
+    /// Adds a delivery to the last entry.
+    fn push(&mut self, item: DueItem) {
+        if let Some((_, items)) = self.entries.last_mut() {
+            items.push(item);
+        }
+    }
+}
+
+impl Writer {
+    /// One page of a recovery.
+    pub(in crate::store) fn recover(
+        &mut self,
+        webhook: WebhookId,
+        since: Timestamp,
+        cursor: Cursor,
+        by: &Actor,
+    ) -> Result<Option<Recovery>, StoreError> {
+        let Some(owner) = self.webhooks.load().get(webhook).cloned() else { return Ok(None) };
+        let audit_events: Vec<AuditEvent> = match cursor {
+            Cursor::Start => {
+                let changes = vec![FieldChange::to("since", since.to_string())];
+                vec![AuditEvent::webhook(by.clone(), Action::WebhookRecovered, webhook, &owner.config.name, changes)]
+            }
+            _ => Vec::new(),
+        };
+        let mut page = Page {
+            webhook,
+            activation: activation_for(&owner),
+            due_ms: self.clock.steady_ms(),
+            txn: Txn::default(),
+            entries: Entries::new(),
+        };
+        let next = match cursor {
+            Cursor::Start => self.recover_held(since, None, &mut page)?,
+            Cursor::Held(after) => self.recover_held(since, after, &mut page)?,
+            Cursor::Failed(from) => self.recover_failed(since, from, &mut page)?,
+            Cursor::Done => Cursor::Done,
+        };
+        let Page { mut txn, entries, .. } = page;
+        let deliveries = entries.iter().map(|(_, items)| items.len()).sum();
+        for (key, items) in &entries {
+            txn.put(key.encode(), record::pack_queue(&items.iter().collect::<Vec<_>>()));
+        }
+        if !txn.is_empty() || !audit_events.is_empty() {
+            self.write_audited(&txn, &audit_events)?;
+        }
+        if !entries.is_empty() {
+            (self.changes)(Change::Due(entries.into_iter().map(DueEntry::from).collect()));
+        }
+        Ok(Some(Recovery { deliveries, next }))
+    }
+
+    /// Held deliveries: those queued under earlier activations.
+    fn recover_held(&mut self, since: Timestamp, after: Option<DueKey>, page: &mut Page) -> Result<Cursor, StoreError> {
+        let (webhook, target) = (page.webhook, page.activation);
+        let (found, complete) = match target.checked_sub(1) {
+            Some(last) => self.read_queue(webhook, 0..=last, after, PAGE)?,
+            None => (Vec::new(), true),
+        };
+        let last = found.last().map(|(key, _)| *key);
+        for (key, items) in found {
+            let mut left = false;
+            for item in items {
+                if !self.still_due(key, &item)? {
+                    continue;
+                }
+                let Some(mut states) = self.states_with(&page.txn, item.event)? else { continue };
+                let Some(state) = states.get_mut(item.slot as usize) else { continue };
+                if state.next_attempt_at.is_some_and(|at| at < since) {
+                    left = true;
+                    continue;
+                }
+                self.wait_again(state, page);
+                page.txn.put(keys::state(item.event), record::pack(&states));
+                self.recent.forget(item.event);
+                // A new round: the operator has repaired something.
+                let earlier = item.attempt - 1;
+                page.push(DueItem { earlier, ..item });
+            }
+            if !left {
+                page.txn.remove(key.encode());
+            }
+        }
+        Ok(match last.filter(|_| !complete) {
+            Some(last) => Cursor::Held(Some(last)),
+            // A chunk of the history has the id of its first attempt, and may have later ones of the same commit.
+            None => Cursor::Failed(AttemptId::first_at(since.minus(std::time::Duration::from_secs(60)))),
+        })
+    }
+
+    /// Deliveries that failed for good, found in the history.
+    fn recover_failed(&mut self, since: Timestamp, from: AttemptId, page: &mut Page) -> Result<Cursor, StoreError> {
+        let webhook = page.webhook;
+        let prefix = keys::attempts_prefix(webhook);
+        let mut failed: Vec<(EventId, DeliveryId)> = Vec::new();
+        let mut seen = 0;
+        let mut next = Cursor::Done;
+        self.engine.scan(&keys::attempts(webhook, from), false, |key, value| {
+            if !key.starts_with(&prefix) {
+                return false;
+            }
+            if seen >= PAGE {
+                let first = key.get(17..33).and_then(|id| <[u8; 16]>::try_from(id).ok());
+                next = first.map_or(Cursor::Done, |id| Cursor::Failed(AttemptId::from_bytes(id)));
+                return false;
+            }
+            let Ok(attempts) = record::unpack_attempts(value) else {
+                self.damage.skipped("attempts");
+                return true;
+            };
+            seen += attempts.len();
+            for attempt in attempts {
+                let ended = attempt.created_at.plus(std::time::Duration::from_millis(attempt.duration_ms));
+                let last = !attempt.success && !attempt.is_test && attempt.next_attempt_at.is_none();
+                if let Some(event) = attempt.event_id.filter(|_| last && ended >= since) {
+                    failed.push((event, attempt.delivery_id));
+                }
+            }
+            true
+        })?;
+        for (event, delivery) in failed {
+            let Some(slot) = self.slot_of(event, webhook, delivery)? else { continue };
+            let Some(mut states) = self.states_with(&page.txn, event)? else { continue };
+            let Some(state) = states.get_mut(slot as usize) else { continue };
+            if state.progress != Progress::Failed {
+                continue;
+            }
+            // Not the attempt of the history: a delivery that was recovered before has failed more than once.
+            let made = state.attempts;
+            self.wait_again(state, page);
+            page.txn.put(keys::state(event), record::pack(&states));
+            self.recent.forget(event);
+            let sent = Sent::Never;
+            page.push(DueItem { event, slot, delivery, attempt: made + 1, earlier: made, sent });
+        }
+        Ok(next)
+    }
+
+    /// Queues deliveries again that were found in no queue.
+    pub(super) fn requeue(&mut self, found: &[Lost]) -> Result<(), StoreError> {
+        for page in found.chunks(ENTRY_ITEMS) {
+            let engine = Arc::clone(&self.engine);
+            let (txn, entries) = lost::requeue(&engine, page, self.clock.steady_ms(), || self.seq())?;
+            self.write(&[Some(&txn)])?;
+            page.iter().for_each(|lost| self.recent.forget(lost.event));
+            (self.changes)(Change::Due(entries.into_iter().map(DueEntry::from).collect()));
+        }
+        Ok(())
+    }
+
+    fn wait_again(&mut self, state: &mut SlotState, page: &mut Page) {
+        let queued = page.seq(|| self.seq());
+        *state = SlotState {
+            progress: Progress::Waiting,
+            activation: page.activation,
+            next_attempt_at: Some(self.now()),
+            queued: Some(queued),
+            ..*state
+        };
+    }
+
+    fn states_with(&self, txn: &Txn, event: EventId) -> Result<Option<Vec<SlotState>>, StoreError> {
+        if let Some(bytes) = txn.written(&keys::state(event))
+            && let Ok(states) = record::unpack(bytes)
+        {
+            return Ok(Some(states));
+        }
+        self.states(event)
+    }
+
+    /// A delivery's index in its event's fan-out.
+    fn slot_of(&self, event: EventId, webhook: WebhookId, delivery: DeliveryId) -> Result<Option<u32>, StoreError> {
+        let Some(bytes) = self.engine.get(&keys::event(event))? else { return Ok(None) };
+        let Ok(known) = record::unpack::<EventRecord>(&bytes) else {
+            self.damage.skipped("event");
+            return Ok(None);
+        };
+        let own = known.slots.iter().position(|slot| slot.delivery == delivery && slot.webhook == webhook);
+        if let Some(slot) = own {
+            return Ok(u32::try_from(slot).ok());
+        }
+        let bytes = self.engine.get(&keys::redelivery(delivery))?;
+        Ok(bytes.and_then(|bytes| record::unpack::<(EventId, u32)>(&bytes).ok()).map(|(_, slot)| slot))
+    }
+
+    /// A new delivery of an event to a webhook that had one before.
+    pub(in crate::store) fn redeliver(
+        &mut self,
+        webhook: WebhookId,
+        event: EventId,
+        of: DeliveryId,
+        by: &Actor,
+    ) -> Result<Option<DeliveryView>, StoreError> {
+        let Some(owner) = self.webhooks.load().get(webhook).cloned() else { return Ok(None) };
+        let Some(mut states) = self.states(event)? else { return Ok(None) };
+        let slot = u32::try_from(states.len()).unwrap_or(u32::MAX);
+        let activation = activation_for(&owner);
+        let key = DueKey { webhook, activation, rank: 0, due_ms: self.clock.steady_ms(), seq: self.seq() };
+        let delivery = DeliveryId::generate();
+        let further = Further { slot: Slot { delivery, webhook, activation }, redelivery_of: of, made_at: self.now() };
+        states.push(further.initial_state(key.seq));
+        let item = DueItem { event, slot, delivery, attempt: 1, earlier: 0, sent: Sent::Never };
+        let mut txn = Txn::default();
+        txn.put(keys::state(event), record::pack(&states));
+        self.recent.forget(event);
+        txn.put(keys::further(event, slot), record::pack(&further));
+        txn.put(keys::redelivery(delivery), record::pack(&(event, slot)));
+        txn.put(key.encode(), record::pack_queue(&[&item]));
+        let changes = vec![FieldChange::to("delivery", delivery.to_string())];
+        let audit_event = AuditEvent {
+            target: crate::model::audit::Target { r#type: "delivery".into(), id: of.to_string(), name: None },
+            ..AuditEvent::webhook(by.clone(), Action::Redelivered, webhook, &owner.config.name, changes)
+        };
+        self.write_audited(&txn, &[audit_event])?;
+        (self.changes)(Change::Due(vec![DueEntry { key, items: vec![(item, None)] }]));
+        Ok(Some(DeliveryView {
+            id: delivery,
+            webhook_id: webhook,
+            status: if owner.activity.is_active() { Status::Pending } else { Status::Held },
+            attempts: 0,
+            next_attempt_at: Some(further.made_at).filter(|_| owner.activity.is_active()),
+            redelivery_of: Some(of),
+        }))
+    }
+}

@@ -1,0 +1,96 @@
+//! Fault injection below the store.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+
+/// A step of a commit.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Step {
+    /// The batch goes into sled.
+    Write,
+    /// sled hands it to the kernel.
+    Flush,
+    /// The kernel hands it to the disk.
+    Sync,
+}
+
+/// The disk's error.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Fault {
+    /// There is no space, until the planned number of steps has failed.
+    NoSpace,
+    /// The disk is broken.
+    Broken,
+}
+
+#[derive(Default)]
+struct Plan {
+    made: [u64; 3],
+    /// The step that fails: its kind, its number from 1, the error.
+    fails: Option<(Step, u64, Fault)>,
+    /// How many more steps fail after it, one after the other.
+    times: u64,
+    /// The folder and its copy, which is made right before the step fails: the state that a process killed there leaves.
+    left_behind: Option<(PathBuf, PathBuf)>,
+}
+
+/// The plan; without one nothing fails.
+#[derive(Default)]
+pub(crate) struct Faults(Mutex<Plan>);
+
+impl Faults {
+    fn plan(&self) -> std::sync::MutexGuard<'_, Plan> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The `nth` step of this kind fails from now on (from 1), and so do the `times - 1` commits after it.
+    pub(crate) fn fail(&self, step: Step, nth: u64, times: u64, fault: Fault) {
+        let mut plan = self.plan();
+        *plan =
+            Plan { fails: Some((step, nth, fault)), times, left_behind: plan.left_behind.take(), ..Plan::default() };
+    }
+
+    /// When the planned step comes, `folder` is copied to `copy` right before it fails.
+    pub(crate) fn leave_behind(&self, folder: PathBuf, copy: PathBuf) {
+        self.plan().left_behind = Some((folder, copy));
+    }
+
+    /// True once the planned step has come.
+    pub(crate) fn happened(&self) -> bool {
+        let plan = self.plan();
+        plan.fails.is_some_and(|(step, nth, _)| plan.made[step as usize] >= nth)
+    }
+
+    pub(in crate::store) fn before(&self, step: Step) -> io::Result<()> {
+        let mut plan = self.plan();
+        plan.made[step as usize] += 1;
+        let made = plan.made[step as usize];
+        let Some((fails, nth, fault)) = plan.fails else { return Ok(()) };
+        if fails != step || made < nth || made >= nth + plan.times {
+            return Ok(());
+        }
+        if let Some((folder, copy)) = plan.left_behind.take() {
+            copy_folder(&folder, &copy)?;
+        }
+        Err(io::Error::from_raw_os_error(match fault {
+            Fault::NoSpace => libc::ENOSPC,
+            Fault::Broken => libc::EIO,
+        }))
+    }
+}
+
+/// Copies a data folder as it is on the disk now.
+pub(crate) fn copy_folder(from: &std::path::Path, to: &std::path::Path) -> io::Result<()> {
+    std::fs::create_dir_all(to)?;
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy_folder(&entry.path(), &target)?;
+        } else {
+            std::fs::copy(entry.path(), target)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,179 @@
+//! The interface between the store's facts and an engine that keeps them: the commands that go in, the changes that
+//! come out, and the keys of the work that is queued. A second engine implements these and the reads of
+//! [`super::Store`]; [`super::conformance`] is the suite that it has to pass.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
+
+use super::{AcceptError, Acceptance, Accepted};
+use crate::model::audit::AuditEvent;
+use crate::model::delivery::{Attempt, Step};
+use crate::model::event::Event;
+use crate::model::id::{DeliveryId, EventId, WebhookId};
+
+/// A command to the engine's writer `W`. Frequent operations have variants; changes of the configuration are closures.
+pub(super) enum Command<W, P> {
+    /// Accepts events, all or none. The response is sent after the commit; until then the permit `P` holds the
+    /// request's share of the ingest budget.
+    Accept { acceptance: Acceptance, reply: oneshot::Sender<Result<Vec<Accepted>, AcceptError>>, permit: P },
+    /// Records the outcomes of one request. Rides on the next commit.
+    Record(Vec<Outcome>),
+    /// Reads a page of a webhook's queue; it comes as [`Change::Loaded`].
+    Load { webhook: WebhookId, activation: u32, after: Option<DueKey>, limit: usize },
+    /// Adds a line to the audit log. Rides on the next commit.
+    Audit(Box<AuditEvent>),
+    /// Runs with the writer between two commits.
+    Manage(Box<dyn FnOnce(&mut W) + Send>),
+    /// Commits what is pending and ends the writer.
+    Close,
+}
+
+/// A change that the engine tells the scheduler, in the order of the commits.
+#[derive(Debug)]
+pub enum Change {
+    /// Deliveries were queued.
+    Due(Vec<DueEntry>),
+    /// The page that [`super::Store::load_due`] asked for.
+    Loaded {
+        /// Whose queue.
+        webhook: WebhookId,
+        /// The activation that they are queued under.
+        activation: u32,
+        /// The entries, in order.
+        entries: Vec<DueEntry>,
+        /// True if the queue ends with them.
+        complete: bool,
+    },
+    /// A webhook was created, changed, switched off or deleted.
+    Webhook(WebhookId),
+    /// This many outcomes are on the disk.
+    Recorded(usize),
+}
+
+/// The key of a queue entry, which holds a pending delivery or several.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct DueKey {
+    /// Whose queue.
+    pub webhook: WebhookId,
+    /// The webhook's activation when this was queued; an earlier one than the webhook's now means held.
+    pub activation: u32,
+    /// Entries of a lower rank are sent first. Every entry has rank 0 so far.
+    pub rank: u8,
+    /// When it is due, in milliseconds of the steady clock (which is the wall clock's at start-up).
+    pub due_ms: i64,
+    /// Unique among all entries that this store ever had.
+    pub seq: u64,
+}
+
+/// The component, format and options that rendered a delivery's first attempt; later ones render the same bytes with
+/// them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pin {
+    /// SHA-256 of the component.
+    pub component: [u8; 32],
+    /// SHA-256 of the webhook's format and options then.
+    pub rendering: [u8; 32],
+}
+
+/// The attempts of a delivery before its next one, as far as the next one depends on them. The codes of the variants
+/// are on disks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Sent {
+    /// It was never sent.
+    Never,
+    /// It was sent, or may have been: it goes out again with what it was sent with. The pin is missing when the attempt
+    /// was cut before the component was known.
+    Before(Option<Pin>),
+}
+
+impl Sent {
+    /// The component and options that it was last rendered with, when they are known.
+    pub fn pin(self) -> Option<Pin> {
+        match self {
+            Self::Never => None,
+            Self::Before(pin) => pin,
+        }
+    }
+
+    /// True if it may have reached the destination before.
+    pub fn is_again(self) -> bool {
+        self != Self::Never
+    }
+}
+
+/// A pending delivery.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DueItem {
+    /// The event that is delivered.
+    pub event: EventId,
+    /// The delivery's index in the event's fan-out.
+    pub slot: u32,
+    /// The delivery's id.
+    pub delivery: DeliveryId,
+    /// The number of the next attempt, from 1.
+    pub attempt: u32,
+    /// Attempts of earlier rounds, before an operator or a repair asked for the delivery again: they do not count as
+    /// retries.
+    pub earlier: u32,
+    /// Its attempts so far.
+    pub sent: Sent,
+}
+
+impl DueItem {
+    /// The number of the next attempt in this round, from 1.
+    pub fn try_number(&self) -> u32 {
+        self.attempt.saturating_sub(self.earlier).max(1)
+    }
+}
+
+/// The outcome of one delivery's attempt, or of a delivery that needs none.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The webhook that the delivery goes to.
+    pub webhook: WebhookId,
+    /// The delivery.
+    pub item: DueItem,
+    /// The attempt for the history; none when there was nothing to try. The store sets its id and the time of the next
+    /// attempt.
+    pub attempt: Option<Attempt>,
+    /// The delivery's next step.
+    pub step: Step,
+    /// The attempts so far, for the next one after [`Step::Again`].
+    pub sent: Sent,
+    /// Outcomes that are recorded together, for one webhook and with one wait, share a queue entry when their group is the
+    /// same: what went out in one request goes out in one request again.
+    pub group: u32,
+    /// The queue entry that can be removed with this: it was the entry's last delivery.
+    pub closes: Option<DueKey>,
+}
+
+impl Outcome {
+    /// An outcome that leaves [`Outcome::sent`] as it was, in group 0.
+    pub fn new(
+        webhook: WebhookId,
+        item: DueItem,
+        attempt: Option<Attempt>,
+        step: Step,
+        closes: Option<DueKey>,
+    ) -> Self {
+        let sent = item.sent;
+        Self { webhook, item, attempt, step, sent, group: 0, closes }
+    }
+}
+
+/// A queue entry in memory.
+#[derive(Clone, Debug)]
+pub struct DueEntry {
+    /// Its key in the queue.
+    pub key: DueKey,
+    /// The deliveries in it, each with its event when that was just accepted.
+    pub items: Vec<(DueItem, Option<Arc<Event>>)>,
+}
+
+impl From<(DueKey, Vec<DueItem>)> for DueEntry {
+    fn from((key, items): (DueKey, Vec<DueItem>)) -> Self {
+        Self { key, items: items.into_iter().map(|item| (item, None)).collect() }
+    }
+}
