@@ -27,7 +27,7 @@ const SEE_ALL: &[&str] = &["app", "cli", "fuzzing", "lib", "main"];
 
 /// Names that only certain rooms may use: the name, the rooms, the reason.
 const ONLY_IN: &[(&str, &[&str], &str)] = &[
-    ("sled", &["store"], "a second engine will stand behind the store's interface"),
+    ("sled", &["store/embedded"], "a second engine will stand behind the store's interface"),
     ("wasmtime", &["formatter"], "one room runs third-party code"),
     ("reqwest", &["cli"], "deliveries have a connector of their own; reqwest is the commands' client"),
     ("hyper_rustls", &["transport"], "one room opens connections to destinations"),
@@ -86,7 +86,8 @@ fn source(src: &Path, path: &Path) -> Source {
     let inside = path.strip_prefix(src).expect("below the source");
     let first = inside.iter().next().expect("a name").to_string_lossy();
     let text = fs::read_to_string(path).expect("a source file");
-    let for_tests = inside.iter().any(|part| part.to_string_lossy().contains("tests"));
+    let for_tests =
+        inside.iter().any(|part| ["tests", "conformance"].iter().any(|name| part.to_string_lossy().contains(name)));
     let text = if for_tests { "" } else { before_tests(&text) };
     Source {
         shown: format!("host/src/{}", inside.display()),

@@ -18,9 +18,9 @@ pub(crate) struct Claim {
 
 impl Claim {
     /// The delivery's event, read from the store unless it is at hand; `None` when it is gone.
-    pub(crate) fn load(&mut self, store: &Store) -> Result<Option<Arc<Event>>, StoreError> {
+    pub(crate) async fn load(&mut self, store: &Store) -> Result<Option<Arc<Event>>, StoreError> {
         if self.event.is_none() {
-            self.event = store.plain_event(self.item.event)?.map(Arc::new);
+            self.event = store.event_plain(self.item.event).await?.map(Arc::new);
         }
         Ok(self.event.clone())
     }

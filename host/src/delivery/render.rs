@@ -26,7 +26,7 @@ pub(super) struct Renderer {
 impl Renderer {
     /// Renders one claimed delivery, the `index`th; else how it ends without being sent.
     pub(super) async fn render(&self, webhook: &Webhook, index: usize, claim: &mut Claim) -> Result<Ready, Ending> {
-        let event = event_of(claim, &self.store)?;
+        let event = event_of(claim, &self.store).await?;
         let item = &claim.item;
         let rendering = rendering(webhook);
         let pinned = item.sent.pin().filter(|pin| pin.rendering == rendering);

@@ -65,8 +65,8 @@ pub(crate) enum Ending {
 }
 
 /// A claimed delivery's event; else how the delivery ends without it.
-pub(crate) fn event_of(claim: &mut Claim, store: &Store) -> Result<Arc<Event>, Ending> {
-    match claim.load(store) {
+pub(crate) async fn event_of(claim: &mut Claim, store: &Store) -> Result<Arc<Event>, Ending> {
+    match claim.load(store).await {
         Ok(Some(event)) => Ok(event),
         Ok(None) => Err(Ending::Gone),
         // The store is closed: the process ends or is to be restarted, and the delivery is made then.

@@ -2,16 +2,38 @@
 //! come out, and the keys of the work that is queued. A second engine implements these and the reads of
 //! [`super::Store`]; [`super::conformance`] is the suite that it has to pass.
 
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
-use super::{AcceptError, Acceptance, Accepted};
+use super::facts::{AcceptError, Acceptance, Accepted};
 use crate::model::audit::AuditEvent;
 use crate::model::delivery::{Attempt, Step};
 use crate::model::event::Event;
-use crate::model::id::{DeliveryId, EventId, WebhookId};
+use crate::model::id::{AttemptId, DeliveryId, EventId, WebhookId};
+use crate::model::secret::Secret;
+use crate::model::time::Clock;
+
+/// Settings of an opening.
+pub struct Options {
+    /// The data folder; the store makes `store/` in it and keeps `master.key` and `store.lock` there.
+    pub folder: PathBuf,
+    /// sled's cache, in bytes.
+    pub cache_bytes: u64,
+    /// The master key, when the environment gives it.
+    pub master_key: Option<Secret>,
+    /// Deliveries that fail in a row before the breaker switches their webhook off.
+    pub breaker_threshold: u32,
+    /// How long the response to an idempotency key is kept.
+    pub idempotency_kept: Duration,
+    /// Called with every change, in the order of the commits. Must not block.
+    pub changes: Box<dyn Fn(Change) + Send>,
+    /// The wall clock.
+    pub clock: Arc<dyn Clock>,
+}
 
 /// A command to the engine's writer `W`. Frequent operations have variants; changes of the configuration are closures.
 pub(super) enum Command<W, P> {
@@ -176,4 +198,26 @@ impl From<(DueKey, Vec<DueItem>)> for DueEntry {
     fn from((key, items): (DueKey, Vec<DueItem>)) -> Self {
         Self { key, items: items.into_iter().map(|item| (item, None)).collect() }
     }
+}
+
+/// The position of a recovery.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Cursor {
+    /// The beginning.
+    Start,
+    /// Held deliveries, after this queue entry.
+    Held(Option<DueKey>),
+    /// Failed deliveries in the history, from this attempt on.
+    Failed(AttemptId),
+    /// The end.
+    Done,
+}
+
+/// The result of one page of a recovery.
+#[derive(Clone, Copy, Debug)]
+pub struct Recovery {
+    /// The number of deliveries that it queued.
+    pub deliveries: usize,
+    /// The position of the next page.
+    pub next: Cursor,
 }

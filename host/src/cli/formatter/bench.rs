@@ -74,6 +74,7 @@ pub(super) fn run(file: &Path, save: bool, json: bool, tool: &ToolArgs) -> Resul
     Ok(())
 }
 
+#[expect(clippy::disallowed_methods, reason = "measures calls")]
 fn measure(runtime: &ComponentRuntime, loaded: &Loaded, event: &Event) -> Cost {
     let first = runtime.run(loaded, event, "{}", TransportKind::Http);
     let until = Instant::now() + TIME;

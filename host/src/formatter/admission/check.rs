@@ -6,9 +6,7 @@ use super::report::{Described, Finding, NOT_COMPILED, Report, Severity};
 use super::samples;
 use super::validator::{Validator, callers, not_deterministic};
 use crate::formatter::digest::digest_text;
-use crate::formatter::runtime::{
-    CompileError, Compiled, ComponentCompiler, LinkError, Linked, LoadError, RenderError, Sandbox, Size,
-};
+use crate::formatter::runtime::{CompileError, Compiled, LinkError, Linked, LoadError, Sandbox, Size};
 use crate::model::header;
 
 /// A component that passed, loaded and asked for its manifest.

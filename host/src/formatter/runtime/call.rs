@@ -149,6 +149,7 @@ impl Sandbox {
     }
 
     /// Runs one call in an instance of its own, within the limits.
+    #[expect(clippy::disallowed_methods, reason = "measures a call, which runs on a thread of its own")]
     fn call<T>(
         &self,
         size: Size,

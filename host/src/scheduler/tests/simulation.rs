@@ -400,7 +400,7 @@ impl Drop for Slot<'_> {
 
 impl Destinations {
     async fn attempt_one(&self, webhook: &Webhook, claim: &mut Claim) -> Ending {
-        let event = match event_of(claim, &self.1) {
+        let event = match event_of(claim, &self.1).await {
             Ok(event) => event,
             Err(ending) => return ending,
         };

@@ -17,8 +17,10 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use super::*;
-use crate::model::delivery::Status;
-use crate::model::event::{EventType, Severity};
+use crate::model::delivery::{Status, Step};
+use crate::model::event::{EventType, NewEvent, Severity};
+use crate::model::id::AttemptId;
+use crate::model::time::Clock;
 use crate::model::url::DeliveryUrl;
 use crate::model::webhook::{Activity, Batch, Filter, RateLimit, Subscription, TlsNames};
 

@@ -9,6 +9,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::model::breaker;
+use crate::model::delivery::Step;
 use crate::model::webhook::HealthValues;
 
 const BREAKER: u32 = 3;

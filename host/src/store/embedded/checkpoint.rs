@@ -43,6 +43,7 @@ impl Checkpointer {
     }
 
     /// Called after a commit. False if there is no thread for checkpoints.
+    #[expect(clippy::disallowed_methods, reason = "paces a thread that has no async runtime")]
     pub(super) fn signal(&self, full: bool) -> bool {
         let mut state = self.state();
         state.since.get_or_insert_with(Instant::now);

@@ -343,6 +343,7 @@ fn contained<T>(call: impl FnOnce() -> Result<T, StoreError>) -> Result<T, Store
     })
 }
 
+#[expect(clippy::disallowed_methods, reason = "measures an opening")]
 fn open(folder: &Path, cache_bytes: u64) -> Result<Opened, OpenError> {
     let config = sled::Config::new()
         .path(folder)

@@ -40,9 +40,9 @@ enum Line {
 pub enum ImportError {
     #[error("line {line} is not a line of an export")]
     Malformed { line: u64 },
-    #[error("the export is truncated; copy or make it again")]
+    #[error("the export was cut short; copy it or make it again")]
     Cut,
-    #[error("the export's checksum is wrong: it was changed on its way; copy or make it again")]
+    #[error("the export's checksum is wrong: it was changed on its way; copy it or make it again")]
     Changed,
     #[error(
         "the export has version {found} (format {schema}), this program knows version {VERSION} up to format {}",

@@ -39,12 +39,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use arc_swap::ArcSwap;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
-use super::protocol::{Change, Command, DueEntry, DueItem, DueKey, Outcome, Sent};
-use super::table::{Tokens, WebhookTable};
-use super::{
-    AcceptError, Acceptance, Accepted, AttemptPage, AttemptQuery, AttemptsError, Cursor, EventView, OpenError, Options,
-    Recovery, Retention, Rotated, StoreError, Updated,
+use super::facts::{
+    AcceptError, Acceptance, Accepted, AttemptPage, AttemptQuery, AttemptsError, EventView, OpenError, Retention,
+    Rotated, StoreError, Updated,
 };
+use super::protocol::{Change, Command, Cursor, DueEntry, DueItem, DueKey, Options, Outcome, Recovery, Sent};
+use super::table::{Tokens, WebhookTable};
 use crate::keyring::Keyring;
 use crate::model::audit::AuditEvent;
 use crate::model::id::WebhookId;

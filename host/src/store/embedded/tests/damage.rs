@@ -91,7 +91,7 @@ async fn use_all(opened: &Opened, filled: &Filled) -> BTreeSet<EventId> {
         let due = opened.due();
         for (key, item) in due {
             yielded.insert(item.event);
-            let step = match store.plain_event(item.event).expect("read") {
+            let step = match store.event_plain(item.event).await.expect("read") {
                 Some(_) => Step::Delivered,
                 None => Step::Dropped,
             };

@@ -1,6 +1,6 @@
-//! Stores that earlier versions have written (`tests/fixtures/store-N`, made by `tests/fixtures/make`), opened by this
-//! one. Each is compared with what its own host said of it, gets all its pending deliveries delivered, and stands a
-//! check.
+//! Stores of every format so far (`tests/fixtures/store-N`, written by the versions that introduced them; see
+//! `tests/fixtures/make`), opened by this version. Each is compared with its own host's view of it, has its pending
+//! deliveries delivered, and passes a check.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::store::{Maintenance, import};
 
-const FORMATS: [u32; 2] = [1, 2];
+const FORMATS: [u32; 3] = [1, 2, 3];
 
 fn fixture(format: u32) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../tests/fixtures/store-{format}"))
@@ -38,7 +38,7 @@ fn id<T: From<uuid::Uuid>>(value: &Value) -> T {
     value.as_str().expect("an id").parse::<uuid::Uuid>().expect("an id").into()
 }
 
-/// Asserts that every member of a fact has its value in what was found; what the earlier version did not know may be
+/// Asserts that every member of a fact was found with its value; members that the earlier version did not know may be
 /// there.
 fn assert_has(found: &Value, fact: &Value, name: &str) {
     for (member, value) in fact.as_object().expect("an object") {
@@ -84,7 +84,7 @@ fn webhook_view(webhook: &Webhook) -> Value {
     })
 }
 
-/// Everything that its own host said of a store is what this version finds in it.
+/// Asserts that this version finds everything in a store that its own host saw in it.
 async fn compare(opened: &Opened, facts: &Value) {
     let store = &opened.store;
     assert_eq!(store.damaged_records(), 0);
@@ -187,7 +187,7 @@ async fn assert_delivered(opened: &Opened, facts: &Value) {
 }
 
 #[tokio::test]
-async fn the_store_of_every_earlier_format_opens_with_all_that_it_had() {
+async fn the_store_of_every_format_opens_with_everything_in_it() {
     for format in FORMATS {
         let facts = read_json(&fixture(format).join("facts.json"));
         let folder = unpacked(format);
@@ -211,7 +211,7 @@ async fn the_store_of_every_earlier_format_opens_with_all_that_it_had() {
 }
 
 #[tokio::test]
-async fn the_export_of_an_earlier_format_is_imported() {
+async fn the_export_of_every_format_is_imported() {
     for format in FORMATS {
         let export = fixture(format).join("export.jsonl.gz");
         // Format 1 had no exports.

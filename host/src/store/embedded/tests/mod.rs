@@ -17,7 +17,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::keyring::KeyError;
 use crate::model::audit::Actor;
-use crate::model::delivery::{Attempt, Status};
+use crate::model::delivery::{Attempt, Status, Step};
 use crate::model::event::{EventType, NewEvent};
 use crate::model::id::{AttemptId, AuditId, DeliveryId, EventId, TokenId};
 use crate::model::secret::Secret;
