@@ -200,10 +200,10 @@ pub fn retry_after(data: &[u8]) {
         return;
     };
     let seconds = wait.as_secs().to_string();
-    assert_eq!(transport::retry_after(&seconds, now), Some(wait), "{value:?}");
+    assert_eq!(retry::retry_after(&seconds, now), Some(wait), "{value:?}");
     if let Ok(date) = httpdate::parse_http_date(value.trim()) {
         assert_eq!(now.max(date), now + wait, "{value:?}");
-        assert_eq!(transport::retry_after(&httpdate::fmt_http_date(now + wait), now), Some(wait), "{value:?}");
+        assert_eq!(retry::retry_after(&httpdate::fmt_http_date(now + wait), now), Some(wait), "{value:?}");
     }
 }
 

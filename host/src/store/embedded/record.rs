@@ -374,6 +374,7 @@ impl From<AttemptV1> for Attempt {
 /// Properties that [`crate::fuzzing::record`] checks.
 #[cfg(fuzzing)]
 pub(crate) mod fuzzing {
+    use super::super::keys::due_with_rank;
     use super::*;
     use crate::model::token::Token;
 
@@ -381,7 +382,7 @@ pub(crate) mod fuzzing {
     ///
     /// What is read is written in one way, and that is read again.
     pub(crate) fn check(kind: u8, version: u8, body: &[u8]) {
-        let bytes = seal(version % 3, [[0; HEAD].as_slice(), body].concat());
+        let bytes = seal(version, [[0; HEAD].as_slice(), body].concat());
         match kind % 14 {
             0 => rewritten(unpack_queue(&bytes), |items| pack_queue(&items.iter().collect::<Vec<_>>()), unpack_queue),
             1 => rewritten(unpack_attempts(&bytes), pack_attempts, unpack_attempts),
@@ -404,6 +405,9 @@ pub(crate) mod fuzzing {
             12 => {
                 if let Some(key) = DueKey::decode(body) {
                     assert_eq!(key.encode(), body);
+                }
+                if let Some(ranked) = due_with_rank(body) {
+                    assert_eq!(DueKey::decode(&ranked).map(|key| key.rank), Some(0));
                 }
             }
             _ => {

@@ -438,18 +438,18 @@ impl AsyncWrite for CountingStream {
 pub(crate) mod fuzzing {
     use super::*;
 
-    /// Listens to a peer that sends so many bytes at a time, and then ends the connection, or breaks it.
+    /// Watches a peer that sends so many bytes at a time, and then closes the connection, or breaks it.
     ///
-    /// Listening ends with the connection or with the first byte beyond [`MOST_RECEIVED`], and says which.
+    /// Watching ends with the connection or with the first byte beyond [`MAX_RECEIVED_BYTES`], and says which.
     pub(crate) fn check(sends: &[u16], breaks: bool) {
         let peer = Peer { sends: sends.to_vec().into(), breaks };
         let (reader, _writer) = tokio::io::split(Box::new(peer) as Box<dyn Io>);
-        let (tell, ended) = watch::channel(None);
-        let mut listening = std::pin::pin!(listen(reader, tell));
+        let (report, ended) = watch::channel(None);
+        let mut watching = std::pin::pin!(watch_for_end(reader, report));
         let mut context = Context::from_waker(std::task::Waker::noop());
-        while listening.as_mut().poll(&mut context).is_pending() {}
+        while watching.as_mut().poll(&mut context).is_pending() {}
         let sent = sends.iter().take_while(|bytes| **bytes > 0).map(|bytes| usize::from(*bytes)).sum::<usize>();
-        let expected = if sent > MOST_RECEIVED { Failure::Chatty } else { Failure::NotTaken };
+        let expected = if sent > MAX_RECEIVED_BYTES { Failure::UnexpectedData } else { Failure::ClosedAfterSend };
         assert_eq!(*ended.borrow(), Some(expected));
     }
 
