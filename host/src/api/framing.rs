@@ -266,7 +266,7 @@ pub(crate) mod fuzzing {
         assert!(requests.starts_with(&served), "hyper serves {served:?}, the framing has {requests:?}");
     }
 
-    /// What the framing expects after a stream.
+    /// The framing's expectation after a stream.
     fn after(stream: &[u8], read_bytes: usize) -> Result<Expect, Fault> {
         let mut framing = Framing::new();
         let passed = stream.chunks(read_bytes).try_for_each(|read| framing.pass(read));

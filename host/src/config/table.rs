@@ -453,7 +453,7 @@ impl Setting {
         }
     }
 
-    /// What the setting is, its range and its default. `defaults` is [`Config::default`]; it is mutable only because
+    /// The setting in words, its range and its default. `defaults` is [`Config::default`]; it is mutable only because
     /// the fields are reached by the same functions that set them.
     pub(super) fn help(&self, defaults: &mut Config) -> String {
         let about = self.about;

@@ -9,7 +9,7 @@ mod inbox;
 mod lane;
 mod pace;
 mod run;
-mod trial;
+mod test_delivery;
 
 #[cfg(test)]
 pub(crate) mod tests;
@@ -26,16 +26,16 @@ use crate::model::settings::DeliverySettings;
 use crate::model::webhook::Webhook;
 
 pub use inbox::Inbox;
-pub use trial::TestRejected;
+pub use test_delivery::TestRejected;
 
 use control::Control;
 use run::Context;
-use trial::Trials;
+use test_delivery::TestDeliveries;
 
 /// The handle that the API and the application hold.
 pub struct Scheduler {
     control: Control,
-    trials: Trials,
+    test_deliveries: TestDeliveries,
 }
 
 impl Scheduler {
@@ -51,7 +51,7 @@ impl Scheduler {
         let (store, clock) = (Arc::clone(&parts.store), Arc::clone(&parts.clock));
         let pipeline = Arc::new(Pipeline::new(parts));
         let control = Control::start(inbox, Arc::clone(&pipeline), context);
-        Self { control, trials: Trials::new(pipeline, store, clock, deliveries) }
+        Self { control, test_deliveries: TestDeliveries::new(pipeline, store, clock, deliveries) }
     }
 
     /// Makes one delivery now, of the sample of the first subscribed type. It is in the history, is not retried and does
@@ -60,12 +60,12 @@ impl Scheduler {
     /// # Errors
     /// [`TestRejected`].
     pub async fn test(&self, webhook: Arc<Webhook>) -> Result<Attempt, TestRejected> {
-        self.trials.run(webhook).await
+        self.test_deliveries.run(webhook).await
     }
 
     /// Aborts what is in flight for a deleted webhook; once this returns nothing more is sent to it.
     pub async fn forget(&self, webhook: WebhookId) {
-        self.trials.forget(webhook);
+        self.test_deliveries.forget(webhook);
         self.control.forget(webhook).await;
     }
 

@@ -20,7 +20,7 @@ pub use fields::{
 };
 use fields::{MAX_ENGAGEMENT_IDS, MAX_OPTIONS_BYTES, TLS_NAME_CHARS};
 
-/// What a body says about a webhook. A field that is `None` was absent or at fault.
+/// The fields of a request body about a webhook. A field that is `None` was absent or invalid.
 #[derive(Clone, Debug, Default)]
 pub struct Draft {
     /// The name.
@@ -49,7 +49,7 @@ pub struct Draft {
     pub retry_count: Option<u32>,
     /// The whole attempt, in milliseconds.
     pub timeout_ms: Option<u32>,
-    /// Whether deliveries shall be made.
+    /// True to make deliveries.
     pub is_active: Option<bool>,
 }
 
@@ -76,7 +76,7 @@ impl Draft {
         }
     }
 
-    /// Whether the format, its options, and what depends on the format must be judged again.
+    /// Returns true if the format, its options, and the settings that depend on the format must be checked again.
     pub fn touches_format(&self) -> bool {
         self.format.is_some() || self.format_options.is_some() || self.url.is_some() || self.batch.is_some()
     }

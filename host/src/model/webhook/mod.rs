@@ -10,16 +10,16 @@ use super::secret::Secret;
 use super::time::Timestamp;
 use super::url::DeliveryUrl;
 
-/// What an admin decides about a webhook.
+/// The configuration of a webhook, as an admin sets it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WebhookConfig {
     /// 1-200 characters.
     pub name: String,
     /// Where deliveries go.
     pub url: DeliveryUrl,
-    /// What signs them; 1-256 characters. A `whsec_` secret is valid base64 after its prefix.
+    /// The signing secret; 1-256 characters. A `whsec_` secret is valid base64 after its prefix.
     pub secret: Option<Secret>,
-    /// Which events it asked for.
+    /// The subscribed event types.
     pub event_types: Subscription,
     /// The formatter's name.
     pub format: String,
@@ -31,7 +31,7 @@ pub struct WebhookConfig {
     pub filter: Filter,
     /// How often attempts may be made; `None`: as often as they are due.
     pub rate_limit: Option<RateLimit>,
-    /// Whom it trusts and who it is, over TLS.
+    /// CA bundle and client certificate, for TLS.
     pub tls: TlsNames,
     /// How many events one request may carry; `None`: one.
     pub batch: Option<Batch>,
@@ -53,7 +53,7 @@ pub struct RateLimit {
     pub per_seconds: u32,
 }
 
-/// Names from the server's configuration: the API chooses among what whoever runs the server allows.
+/// Names from the server's configuration: the API chooses among those that the operator allows.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TlsNames {
@@ -68,7 +68,7 @@ pub struct TlsNames {
 }
 
 impl TlsNames {
-    /// Whether nothing is named.
+    /// Returns true if nothing is named.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
@@ -86,7 +86,7 @@ pub struct Batch {
     pub max_wait_ms: u32,
 }
 
-/// Which event types a webhook asked for.
+/// The event types that a webhook subscribed to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Subscription {
     /// `*`: every type, also those that later versions bring.
@@ -96,7 +96,7 @@ pub enum Subscription {
 }
 
 impl Subscription {
-    /// Whether an event of this type was asked for.
+    /// Returns true if events of this type were subscribed to.
     pub fn wants(&self, event_type: EventType) -> bool {
         match self {
             Self::All => true,
@@ -123,7 +123,7 @@ pub struct Filter {
 }
 
 impl Filter {
-    /// Whether an event with this severity and engagement passes.
+    /// Returns true if an event with this severity and engagement passes.
     pub fn passes(&self, severity: Option<Severity>, engagement_id: Option<&str>) -> bool {
         let severe = match (self.min_severity, severity) {
             (Some(least), Some(severity)) => severity >= least,
@@ -152,7 +152,7 @@ pub enum Activity {
 }
 
 impl Activity {
-    /// Whether deliveries are made.
+    /// Returns true if deliveries are made.
     pub fn is_active(&self) -> bool {
         *self == Self::Active
     }
@@ -163,9 +163,9 @@ impl Activity {
 pub struct Webhook {
     /// Its id.
     pub id: WebhookId,
-    /// What an admin decided, but for being switched on or off.
+    /// The configuration, without being switched on or off.
     pub config: WebhookConfig,
-    /// Whether it delivers, and if not, why.
+    /// Its activity: it delivers, or the reason why not.
     pub activity: Activity,
     /// Counts changes of the configuration and of the activity; what the `ETag` is made of.
     pub revision: u64,
@@ -177,7 +177,7 @@ pub struct Webhook {
     pub updated_at: Timestamp,
     /// Secrets that were replaced and sign beside the new one for a while, the newest first.
     pub old_secrets: Vec<OldSecret>,
-    /// What its deliveries did; changes without a new revision.
+    /// Counters of its deliveries; they change without a new revision.
     pub health: Health,
 }
 
@@ -216,7 +216,7 @@ impl Webhook {
         self.old_secrets.iter().filter(move |old| old.until_ms > steady_ms)
     }
 
-    /// Whether an event makes a delivery for this webhook (perhaps a held one).
+    /// Returns true if an event makes a delivery for this webhook (perhaps a held one).
     pub fn takes(&self, event_type: EventType, severity: Option<Severity>, engagement_id: Option<&str>) -> bool {
         self.activity != Activity::OffByAdmin
             && self.config.event_types.wants(event_type)

@@ -22,10 +22,10 @@ mod open;
 mod outcome;
 mod queue;
 mod read;
-mod recent;
 mod record;
 mod recover;
 mod sealed;
+mod state_cache;
 mod sweep;
 mod writer;
 

@@ -14,8 +14,8 @@ use super::audit::Chain;
 use super::engine::{Engine, Txn};
 use super::handle::WriterHandle;
 use super::migrate::Migration;
-use super::recent::Recent;
 use super::record::{Counters, Counts, Damage};
+use super::state_cache::StateCache;
 use super::writer::{Pending, Writer};
 use super::{Embedded, INGEST_BUDGET_KIB, OpenError, Options, StoreError, Tokens, WebhookTable, keys, record, sealed};
 use crate::keyring::{AUDIT_LOG, Keyring};
@@ -75,7 +75,7 @@ impl Embedded {
             unqueued: Arc::clone(&unqueued),
             next_seq: run << 32,
             chain,
-            recent: Recent::default(),
+            recent: StateCache::default(),
             counts,
             history,
             pending: Pending::default(),

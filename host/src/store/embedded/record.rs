@@ -380,7 +380,7 @@ pub(crate) mod fuzzing {
 
     /// Reads a record of one of the kinds: `body` behind a version and checksum that fit.
     ///
-    /// What is read is written in one way, and that is read again.
+    /// A record that is read has one spelling, and that is read again.
     pub(crate) fn check(kind: u8, version: u8, body: &[u8]) {
         let bytes = seal(version, [[0; HEAD].as_slice(), body].concat());
         match kind % 14 {

@@ -12,8 +12,8 @@ use arc_swap::ArcSwap;
 use super::accept::Group;
 use super::audit::Chain;
 use super::engine::{Engine, Txn};
-use super::recent::Recent;
 use super::record::{self, AttemptChunk, Counters, Counts, Damage};
+use super::state_cache::StateCache;
 use super::{Change, DueEntry, DueKey, StoreError, Tokens, WebhookTable, WriterCommand, keys};
 use crate::keyring::Keyring;
 use crate::model::audit::AuditEvent;
@@ -65,7 +65,7 @@ pub(in crate::store) struct Writer {
     /// The last sequence number. Upper half: the number of the run; lower half: a counter.
     pub(super) next_seq: u64,
     pub(super) chain: Chain,
-    pub(super) recent: Recent,
+    pub(super) recent: StateCache,
     pub(super) counts: Counts,
     /// Attempts in each webhook's history, including those of the next commit.
     pub(super) history: HashMap<WebhookId, u64>,

@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 
 use crate::model::event::EventType;
 
-/// What a body may name.
+/// Fields that a request body may have.
 pub const FIELDS: &[&str] = &[
     "name",
     "url",
@@ -22,7 +22,7 @@ pub const FIELDS: &[&str] = &[
     "is_active",
 ];
 
-/// What reads show and no body may name.
+/// Read-only fields: shown by reads, rejected in a body.
 pub const READ_ONLY_FIELDS: &[&str] = &[
     "id",
     "has_secret",
@@ -35,14 +35,14 @@ pub const READ_ONLY_FIELDS: &[&str] = &[
     "updated_at",
 ];
 
-/// What `filter` may hold.
+/// Members of `filter`.
 pub const FILTER_FIELDS: &[&str] = &["min_severity", "engagement_ids"];
 
-/// What `rate_limit` must hold.
+/// Members of `rate_limit`, all required.
 pub const RATE_LIMIT_FIELDS: &[&str] = &["count", "per_seconds"];
-/// What `tls` may hold.
+/// Members of `tls`.
 pub const TLS_FIELDS: &[&str] = &["ca", "client_cert"];
-/// What `batch` must hold.
+/// Members of `batch`, all required.
 pub const BATCH_FIELDS: &[&str] = &["max_events", "max_wait_ms"];
 
 /// Attempts that a rate limit may allow.

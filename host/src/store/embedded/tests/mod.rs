@@ -219,7 +219,7 @@ async fn what_stood_in_a_damaged_queue_entry_is_queued_again() {
     let mut txn = engine::Txn::default();
     txn.put(key, value);
     opened.store.engine.engine.commit(&[&txn]).expect("damaged");
-    // What was announced before the damage.
+    // Changes from before the damage.
     assert_eq!((opened.due().len(), opened.due().len()), (1, 1));
     opened.store.load_due(webhook.id, 0, None, 100);
     let left: Vec<_> = opened.due().into_iter().map(|(_, item)| item.event).collect();

@@ -13,12 +13,12 @@ const SLOTS: usize = 128;
 
 /// States by event; the oldest are evicted first.
 #[derive(Default)]
-pub(super) struct Recent {
+pub(super) struct StateCache {
     states: HashMap<EventId, Vec<SlotState>>,
     order: VecDeque<EventId>,
 }
 
-impl Recent {
+impl StateCache {
     /// Puts the states of an event's deliveries into the cache.
     pub(super) fn put(&mut self, event: EventId, states: &[SlotState]) {
         if states.len() > SLOTS {

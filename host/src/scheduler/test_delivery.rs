@@ -35,7 +35,7 @@ pub enum TestRejected {
 }
 
 /// Makes test deliveries and limits their rate.
-pub(super) struct Trials {
+pub(super) struct TestDeliveries {
     pipeline: Arc<Pipeline>,
     store: Arc<Store>,
     clock: Arc<dyn Clock>,
@@ -46,7 +46,7 @@ pub(super) struct Trials {
     running: Mutex<Vec<(WebhookId, AbortHandle)>>,
 }
 
-impl Trials {
+impl TestDeliveries {
     pub(super) fn new(pipeline: Arc<Pipeline>, store: Arc<Store>, clock: Arc<dyn Clock>, runtime: Handle) -> Self {
         Self { pipeline, store, clock, runtime, made: Mutex::default(), running: Mutex::default() }
     }
