@@ -1,5 +1,5 @@
 //! Formatting one event in a fresh sandbox, per built-in format, compared with the same code compiled natively.
-#![allow(missing_docs, reason = "a benchmark")]
+#![allow(missing_docs, clippy::disallowed_methods, reason = "a benchmark measures time")]
 
 mod support;
 

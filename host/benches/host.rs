@@ -1,7 +1,7 @@
 //! The whole host in one table: ingest and delivery throughput, latency, memory, compared with floors of the same run.
 //!
 //! `cargo bench --bench host` measures every row; `cargo bench --bench host -- ingest deliver` those of some groups.
-#![allow(missing_docs, reason = "a benchmark")]
+#![allow(missing_docs, clippy::disallowed_methods, reason = "a benchmark measures time")]
 
 mod support;
 

@@ -1,5 +1,5 @@
 //! Start-up time and memory: with the built-in formatters and with fifty, cold and with a cache of compiled code.
-#![allow(missing_docs, reason = "a benchmark")]
+#![allow(missing_docs, clippy::disallowed_methods, reason = "a benchmark measures time")]
 
 mod support;
 

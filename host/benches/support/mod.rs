@@ -1,6 +1,11 @@
 //! Shared parts of the benchmarks: a host as a child process, a sink, a bare client, a table.
 #![allow(dead_code, reason = "each benchmark uses its part")]
-#![allow(missing_docs, clippy::print_stdout, reason = "a benchmark's own parts; it prints its table")]
+#![allow(
+    missing_docs,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "a benchmark's own parts; it prints its table"
+)]
 
 use std::convert::Infallible;
 use std::io::{BufRead as _, BufReader};

@@ -65,6 +65,7 @@ impl Checkpointer {
     }
 
     /// Calls `checkpoint` whenever one is due, until [`Checkpointer::stop`].
+    #[expect(clippy::disallowed_methods, reason = "paces a thread that has no async runtime")]
     pub(super) fn run(&self, checkpoint: impl Fn() -> Checkpoint) {
         self.state().has_thread = true;
         loop {
