@@ -3,6 +3,8 @@
 //!
 //! `HERALDRY_SOAK_MINUTES=30 cargo test --release -p heraldry --test it -- --ignored --nocapture soak`
 
+#![expect(clippy::disallowed_methods, reason = "it measures its own run")]
+
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
