@@ -113,7 +113,7 @@ pub(crate) fn cut(text: &str, characters: usize) -> Cow<'_, str> {
 /// Prints a table with aligned columns, each row in its style. Cells are escaped here.
 ///
 /// # Errors
-/// As [`line`].
+/// As [`fn@line`].
 pub(crate) fn table(heading: &[&str], rows: &[(Style, Vec<String>)]) -> Result<(), Failure> {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
@@ -134,7 +134,7 @@ pub(crate) fn table(heading: &[&str], rows: &[(Style, Vec<String>)]) -> Result<(
 /// Prints names and values, one pair a line, aligned. Values are escaped here.
 ///
 /// # Errors
-/// As [`line`].
+/// As [`fn@line`].
 pub(crate) fn facts(rows: &[(&str, String)]) -> Result<(), Failure> {
     let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     for (name, value) in rows {

@@ -6,7 +6,7 @@
 //!
 //! This file has [`Store`]; [`facts`] are what it takes and gives, [`protocol`] is the interface to the engine that keeps them,
 //! [`embedded`] the engine of a single host: sled behind a journal. Everything that an engine must do is in the suite
-//! [`conformance`].
+//! `conformance`.
 
 #[cfg(test)]
 pub(crate) mod conformance;

@@ -1,6 +1,6 @@
 //! The interface between the store's facts and an engine that keeps them: the commands that go in, the changes that
 //! come out, and the keys of the work that is queued. A second engine implements these and the reads of
-//! [`super::Store`]; [`super::conformance`] is the suite that it has to pass.
+//! [`super::Store`]; `store::conformance` is the suite that it has to pass.
 
 use std::path::PathBuf;
 use std::sync::Arc;

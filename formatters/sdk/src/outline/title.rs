@@ -25,7 +25,7 @@ pub(super) fn symbol(event: &Event<'_>) -> &'static str {
     }
 }
 
-/// See [`Outline::is_good_news`](super::Outline::is_good).
+/// See [`Outline::is_good_news`](super::Outline::is_good_news).
 pub(super) fn is_good_news(event: &Event<'_>) -> bool {
     match event.kind {
         EventType::EngagementSigned => true,
