@@ -63,13 +63,13 @@ fn rows() -> Vec<(&'static str, Reply, Expected)> {
         ("a head without end", Reply::endless_head(200), Fails(None, "protocol", "64 KiB")),
         ("a huge head", raw(&huge), Fails(None, "protocol", "64 KiB")),
         ("100 Continue without end", Reply::endless_continue(Duration::ZERO), Fails(None, "protocol", "64 KiB")),
-        ("100 Continue now and then", Reply::endless_continue(slowly), TimesOut(None, "no answer")),
-        ("silence", Reply::silence(), TimesOut(None, "no answer")),
-        ("a head drop by drop", Reply::dripping_head(200, slowly), TimesOut(None, "no answer")),
-        ("half a head that stops", Reply::raw_then_silence("HTTP/1.1 200 OK\r\nContent-"), TimesOut(None, "no answer")),
+        ("100 Continue now and then", Reply::endless_continue(slowly), TimesOut(None, "no response")),
+        ("silence", Reply::silence(), TimesOut(None, "no response")),
+        ("a head drop by drop", Reply::dripping_head(200, slowly), TimesOut(None, "no response")),
+        ("half a head that stops", Reply::raw_then_silence("HTTP/1.1 200 OK\r\nContent-"), TimesOut(None, "no response")),
         ("a body drop by drop", Reply::dripping_body(200, slowly), TimesOut(Some(200), "did not end")),
         ("a body that stops", Reply::stalled(200), TimesOut(Some(200), "did not end")),
-        ("half an answer", Reply::half(200), Fails(Some(200), "connect", "in the middle of its answer")),
+        ("half an answer", Reply::half(200), Fails(Some(200), "connect", "in the middle of its response")),
         ("half a 503", Reply::half(503), Fails(Some(503), "status", "503")),
         ("reset", Reply::reset(), Fails(None, "connect", "was sent, but")),
         ("closed", Reply::close(), Fails(None, "connect", "was sent, but")),
@@ -77,7 +77,7 @@ fn rows() -> Vec<(&'static str, Reply, Expected)> {
         (
             "bad chunks",
             raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"),
-            Fails(Some(200), "protocol", "framed"),
+            Fails(Some(200), "protocol", "framing"),
         ),
     ]
 }
@@ -155,7 +155,7 @@ async fn each_misbehaving_destination_fails_as_documented_and_a_healthy_one_is_u
         (
             "an untrusted certificate",
             certificate::self_signed(local),
-            Fails(None, "tls", "nobody that this host trusts"),
+            Fails(None, "tls", "not signed by a CA that this host trusts"),
         ),
         ("an expired certificate", authority.issue_until(local, 2001), Fails(None, "tls", "expired")),
         ("another's certificate", authority.issue(&["other.example"]), Fails(None, "tls", "another name")),
@@ -322,5 +322,5 @@ async fn floods_delay_no_other_webhook() {
     }
     healthy.wait_for(11).await;
     let attempt = admin.history_of(&slow_webhook, 1).await.remove(0);
-    compare(&attempt, TimesOut(None, "no answer")).unwrap_or_else(|what| panic!("{what}: {attempt}"));
+    compare(&attempt, TimesOut(None, "no response")).unwrap_or_else(|what| panic!("{what}: {attempt}"));
 }
