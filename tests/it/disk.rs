@@ -149,7 +149,7 @@ async fn a_second_process_on_the_same_folder_is_rejected() {
 #[ignore = "needs root: mounts a small file system"]
 async fn a_full_disk_loses_nothing_and_service_resumes_when_there_is_space() {
     let Some(_) = isolated::inside() else {
-        let name = "disk::a_full_disk_loses_nothing_and_service_goes_on_when_there_is_space";
+        let name = "disk::a_full_disk_loses_nothing_and_service_resumes_when_there_is_space";
         return isolated::again(name, &["--mount"], "").await;
     };
     const LEFT: usize = 24 * 1024 * 1024;
@@ -224,7 +224,7 @@ async fn a_full_disk_loses_nothing_and_service_resumes_when_there_is_space() {
 #[ignore = "needs root: mounts a file system"]
 async fn a_file_system_that_turns_read_only_is_reported_and_loses_no_accepted_event() {
     let Some(outside) = isolated::inside() else {
-        let name = "disk::a_file_system_that_turns_read_only_is_told_and_costs_nothing_that_was_accepted";
+        let name = "disk::a_file_system_that_turns_read_only_is_reported_and_loses_no_accepted_event";
         return isolated::again(name, &["--mount"], "").await;
     };
     let image = outside.join("image");
@@ -247,7 +247,7 @@ async fn a_file_system_that_turns_read_only_is_reported_and_loses_no_accepted_ev
     assert_eq!(response.status(), 503, "{response}");
     assert_no_room(&response);
     not_ready(&host).await;
-    host.logged("the store failed to write and is closed; restart when the disk is well").await;
+    host.logged("the store could not be written and is closed; repair the disk and restart the host").await;
     assert!(host.log().contains("Read-only file system") || host.log().contains("Input/output error"));
     // The host still stops on request.
     host.terminate().await;
@@ -367,7 +367,7 @@ async fn run_with_failing_disk(mut host: Host, token: &str, accepted: &mut Vec<S
             let response = admin.post("/events", &events::minimal("phase_changed")).await;
             assert_eq!(response.status(), 503, "the host went on after a failed write: {response}");
         }
-        host.logged("restart when the disk is well").await;
+        host.logged("repair the disk and restart the host").await;
         host.kill();
         return format!("{accepted_count} accepted, then the store failed");
     }
