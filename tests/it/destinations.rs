@@ -66,7 +66,11 @@ fn rows() -> Vec<(&'static str, Reply, Expected)> {
         ("100 Continue now and then", Reply::endless_continue(slowly), TimesOut(None, "no response")),
         ("silence", Reply::silence(), TimesOut(None, "no response")),
         ("a head drop by drop", Reply::dripping_head(200, slowly), TimesOut(None, "no response")),
-        ("half a head that stops", Reply::raw_then_silence("HTTP/1.1 200 OK\r\nContent-"), TimesOut(None, "no response")),
+        (
+            "half a head that stops",
+            Reply::raw_then_silence("HTTP/1.1 200 OK\r\nContent-"),
+            TimesOut(None, "no response"),
+        ),
         ("a body drop by drop", Reply::dripping_body(200, slowly), TimesOut(Some(200), "did not end")),
         ("a body that stops", Reply::stalled(200), TimesOut(Some(200), "did not end")),
         ("half an answer", Reply::half(200), Fails(Some(200), "connect", "in the middle of its response")),
