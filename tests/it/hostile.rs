@@ -175,7 +175,7 @@ async fn a_compile_bomb_is_stopped_while_the_api_keeps_responding() {
 #[tokio::test]
 async fn compiled_code_with_a_wrong_mac_is_never_loaded() {
     let folder = Arc::new(host::new_folder());
-    let mut host = Host::with(|options| options.folder(&folder)).await;
+    let mut host = Host::with(|options| options.folder(&folder).cold()).await;
     assert!(host.terminate().await.success());
     let components = folder.path().join("data/components");
     let code = |path: &fs::DirEntry| path.file_name().to_string_lossy().ends_with(".cwasm");

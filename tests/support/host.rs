@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::{Client, PATIENCE, eventually, within};
+use super::{Client, PATIENCE, eventually, warm, within};
 
 /// The most log lines shown when a test fails: this many errors, and this many of the last lines.
 const LAST_LINES: usize = 30;
@@ -18,16 +18,24 @@ const LAST_LINES: usize = 30;
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
     arguments: Vec<OsString>,
-    environment: Vec<(String, String)>,
+    pub(super) environment: Vec<(String, String)>,
     allow_net: Vec<String>,
     folder: Option<Arc<TempDir>>,
-    under: Vec<OsString>,
+    pub(super) under: Vec<OsString>,
+    pub(super) is_cold: bool,
 }
 
 impl Options {
     fn new() -> Self {
         let allow_net = ["127.0.0.0/8", "::1/128"].map(str::to_owned).into();
-        Self { arguments: Vec::new(), environment: Vec::new(), allow_net, folder: None, under: Vec::new() }
+        let (arguments, environment, under) = (Vec::new(), Vec::new(), Vec::new());
+        Self { arguments, environment, allow_net, folder: None, under, is_cold: false }
+    }
+
+    /// Starts as on a machine that never ran a host: no master key, no compiled formatters.
+    pub(crate) fn cold(mut self) -> Self {
+        self.is_cold = true;
+        self
     }
 
     /// Adds arguments to the command line, as in `["--retry-base", "50ms"]`.
@@ -107,10 +115,12 @@ impl Host {
     pub(crate) async fn attempt(choose: impl FnOnce(Options) -> Options) -> Result<Self, Ended> {
         let options = choose(Options::new());
         let folder = options.folder.clone().unwrap_or_else(|| Arc::new(new_folder()));
+        warm::prepare(&options, folder.path());
         Self::spawn(options, folder, String::new()).listening().await
     }
 
     async fn launch(options: Options, folder: Arc<TempDir>, admin: String) -> Self {
+        warm::prepare(&options, folder.path());
         let host = Self::spawn(options, folder, admin).listening().await;
         let host = host.unwrap_or_else(|ended| panic!("the host ended before it listened:\n{}", ended.log));
         let visitor = host.visitor().outside();

@@ -8,6 +8,7 @@ pub(crate) mod destination;
 pub(crate) mod events;
 pub(crate) mod host;
 pub(crate) mod isolated;
+mod warm;
 
 use std::time::Duration;
 
