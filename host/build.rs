@@ -29,6 +29,7 @@ fn main() -> Result<()> {
         println!("cargo::rerun-if-changed={}", root.join(path).display());
     }
     println!("cargo::rerun-if-changed=build.rs");
+    build_information(&root)?;
     samples(&root, &out)?;
     project(&root, &out)?;
     components(&root, &out)
@@ -36,6 +37,25 @@ fn main() -> Result<()> {
 
 fn var(name: &str) -> Result<String> {
     env::var(name).with_context(|| format!("{name} is not set"))
+}
+
+/// Passes target and commit to the compiler, for `heraldry version`. Only a release build records the commit: otherwise
+/// each commit would make every build of a developer longer.
+fn build_information(root: &Path) -> Result<()> {
+    println!("cargo::rustc-env=HERALDRY_BUILD_TARGET={}", var("TARGET")?);
+    let git = |arguments: &[&str]| {
+        let output = Command::new("git").current_dir(root).args(arguments).output().ok()?;
+        let text = String::from_utf8(output.stdout).ok()?.trim().to_owned();
+        (output.status.success() && !text.is_empty()).then_some(text)
+    };
+    // An unpacked archive may lie inside a repository that is not ours.
+    let commit =
+        (var("PROFILE")? == "release" && root.join(".git").exists()).then(|| git(&["rev-parse", "HEAD"])).flatten();
+    if let Some(log) = commit.as_ref().and_then(|_| git(&["rev-parse", "--git-path", "logs/HEAD"])) {
+        println!("cargo::rerun-if-changed={}", root.join(log).display());
+    }
+    println!("cargo::rustc-env=HERALDRY_BUILD_COMMIT={}", commit.unwrap_or_else(|| "unknown".to_owned()));
+    Ok(())
 }
 
 /// Writes `samples.rs`: the table of sample events.

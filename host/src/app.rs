@@ -127,6 +127,28 @@ impl Drop for DeliveryRuntime {
     }
 }
 
+/// Judges the files and folders that a configuration names, and changes nothing.
+///
+/// # Errors
+/// The first that cannot be used.
+pub fn check(config: &Config) -> Result<()> {
+    Tls::new(&config.tls, &[])?;
+    for (name, folder) in [("data", &config.data), ("formatters", &config.formatters)] {
+        // Either may be absent: the data folder is created, and the drop-in folder may come later.
+        anyhow::ensure!(
+            folder.is_dir() || folder.symlink_metadata().is_err(),
+            "--{name}: {} is not a folder",
+            folder.display()
+        );
+    }
+    Ok(())
+}
+
+/// True if a host with this data folder has compiled formatters before, so that a start takes no time for that.
+pub fn has_compiled_formatters(data: &std::path::Path) -> bool {
+    crate::formatter::has_compiled_code(&data.join("components"))
+}
+
 /// Opens the store, loads the formatters, starts the scheduler.
 ///
 /// # Errors

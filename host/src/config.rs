@@ -133,6 +133,50 @@ pub fn cache_folder() -> Option<PathBuf> {
     cache.map(|cache| cache.join("heraldry"))
 }
 
+/// Variables of the environment that begin like ours and are none of a command's or of [`ServeArgs`]: each with the name
+/// that may have been meant. A platform's own variables about a service called `heraldry` are left out.
+#[expect(clippy::disallowed_methods, reason = "this module reads the environment")]
+pub fn unknown_variables() -> Vec<UnknownVariable> {
+    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    find_unknown(names)
+}
+
+/// A variable that no command reads.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct UnknownVariable {
+    /// Its name.
+    pub name: String,
+    /// The nearest name of one that is read, if any is near.
+    pub meant: Option<String>,
+}
+
+impl fmt::Display for UnknownVariable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the environment variable {} is not read", self.name.escape_debug())?;
+        self.meant.as_ref().map_or(Ok(()), |meant| write!(f, "; did you mean {meant}?"))
+    }
+}
+
+fn find_unknown(names: impl Iterator<Item = String>) -> Vec<UnknownVariable> {
+    let others = [MASTER_KEY, ADMIN_TOKEN, "HERALDRY_CONFIG", "HERALDRY_URL", "HERALDRY_TOKEN"].map(str::to_owned);
+    let known: Vec<String> = table::all().map(table::Setting::variable).chain(others).collect();
+    let is_platforms = |name: &str| name.starts_with("HERALDRY_SERVICE_") || name.starts_with("HERALDRY_PORT");
+    let strange = |name: &String| name.starts_with("HERALDRY_") && !known.contains(name) && !is_platforms(name);
+    let mut unknown: Vec<UnknownVariable> = names
+        .filter(strange)
+        .map(|name| {
+            let nearest = known.iter().map(|known| (strsim::osa_distance(known, &name), known)).min();
+            let meant = nearest.filter(|(distance, _)| *distance <= NEAR).map(|(_, known)| known.clone());
+            UnknownVariable { name, meant }
+        })
+        .collect();
+    unknown.sort_by(|a, b| a.name.cmp(&b.name));
+    unknown
+}
+
+/// Edits between a name and the one that may have been meant.
+const NEAR: usize = 3;
+
 fn read_file(named: Option<&Path>) -> Result<Sources, String> {
     let path = named.unwrap_or(Path::new(DEFAULT_FILE));
     match std::fs::read_to_string(path) {
@@ -179,7 +223,8 @@ fn check_together(config: &Config, faults: &mut Vec<String>) {
     }
 }
 
-/// A secret from the environment; a fault never shows any of it.
+/// A secret from the environment, without blanks and line feeds around it, which files of secrets often end with; a
+/// fault never shows any of it.
 fn secret(
     faults: &mut Vec<String>,
     variable: &str,
@@ -187,8 +232,8 @@ fn secret(
     check: fn(&str) -> Result<(), String>,
 ) -> Option<Secret> {
     let text = value?.into_string().unwrap_or_default();
-    match check(&text) {
-        Ok(()) => Some(Secret::new(text)),
+    match check(text.trim()) {
+        Ok(()) => Some(Secret::new(text.trim())),
         Err(why) => {
             faults.push(format!("{variable} {why}"));
             None

@@ -267,10 +267,12 @@ async fn tokens(host: &Host, shell: &Shell) {
     let eve = host.visitor().with_token(made["token"].as_str().expect("a text"));
     eve.get("/webhooks").await.expect(200);
     let listed = shell.plain(&["token", "list"]).await;
-    assert!(["scanner", "eve", "pentester", id].iter().all(|word| listed.stdout.contains(word)), "{listed}");
+    let end = &id[id.len() - 8..];
+    assert!(["scanner", "eve", "pentester", end].iter().all(|word| listed.stdout.contains(word)), "{listed}");
     assert!(!listed.stdout.contains(text), "{listed}");
     assert_eq!(shell.plain(&["token", "list", "--json"]).await.json().as_array().map(Vec::len), Some(3));
-    shell.plain(&["token", "delete", id]).await;
+    shell.run(&["token", "delete", &end[3..]]).await.fails_with(FAILED, &["there is no token", "6 characters"]);
+    shell.plain(&["token", "delete", end]).await;
     eve.get("/webhooks").await.expect(401);
     shell.run(&["token", "create", "--name", "x", "--role", "king"]).await.expect(USAGE);
 }
@@ -306,9 +308,9 @@ async fn webhooks(shell: &Shell) {
     assert_eq!((&made["header_names"], &made["has_secret"]), (&json!(["Authorization"]), &json!(true)));
     assert_eq!((&made["retry_count"], &made["timeout_ms"]), (&json!(0), &json!(2000)));
     assert_eq!(made["filter"]["min_severity"], "high");
-    for command in [["webhook", "get", id], ["webhook", "list", "--color=auto"]] {
+    for command in [["webhook", "get", "ops"], ["webhook", "list", "--color=auto"]] {
         let shown = shell.plain(&command).await;
-        assert!(shown.stdout.contains(id) && shown.stdout.contains("ops"), "{shown}");
+        assert!(shown.stdout.contains(&id[id.len() - 8..]) && shown.stdout.contains("ops"), "{shown}");
         assert!(!shown.stdout.contains("Bearer abc") && !shown.stdout.contains("a secret"), "{shown}");
     }
     let changed =
@@ -355,10 +357,16 @@ async fn rejections(host: &Host, shell: &Shell) {
     shell.run(&["webhook", "create", "--name", "x"]).await.fails_with(USAGE, &["--url"]);
     let unknown = "01890a5d-ac96-774b-bcce-b302099a8057";
     shell.run(&["webhook", "get", unknown]).await.fails_with(FAILED, &["404"]);
-    shell.run(&["webhook", "get", "../tokens"]).await.fails_with(FAILED, &["404"]);
+    shell.run(&["webhook", "get", "../tokens"]).await.fails_with(FAILED, &["there is no webhook `../tokens`"]);
     shell.run(&["token", "delete", unknown]).await.fails_with(FAILED, &["404"]);
     let wrong = Shell::at(host).with("HERALDRY_TOKEN", "hst_wrong");
-    wrong.run(&["webhook", "list"]).await.fails_with(FAILED, &["401", "HERALDRY_TOKEN"]);
+    wrong.run(&["webhook", "list"]).await.fails_with(FAILED, &["the token is refused", "401", "HERALDRY_TOKEN"]);
+    let none = Shell::at(host).with("HERALDRY_TOKEN", " \n");
+    none.run(&["webhook", "list"]).await.fails_with(FAILED, &["no token was given", "401", "HERALDRY_TOKEN"]);
+    let garbled = Shell::at(host).with("HERALDRY_TOKEN", "two words");
+    garbled.run(&["webhook", "list"]).await.fails_with(USAGE, &["HERALDRY_TOKEN", "characters that no token has"]);
+    let with_line_feed = Shell::at(host).with("HERALDRY_TOKEN", &format!("{}\n", host.admin().token()));
+    with_line_feed.plain(&["webhook", "list"]).await;
     let reader = host.admin().new_token("pentester").await;
     let reader = Shell::at(host).with("HERALDRY_TOKEN", reader.token());
     reader.plain(&["webhook", "list"]).await;
@@ -367,6 +375,157 @@ async fn rejections(host: &Host, shell: &Shell) {
     nowhere.run(&["webhook", "list"]).await.fails_with(FAILED, &["127.0.0.1:9", "HERALDRY_URL"]);
     let path = Shell::at(host).with("HERALDRY_URL", "http://127.0.0.1:9/api/v1");
     path.run(&["webhook", "list"]).await.fails_with(USAGE, &["HERALDRY_URL"]);
+}
+
+#[tokio::test]
+async fn a_webhook_is_named_by_name_or_part_of_its_id() {
+    let host = Host::start().await;
+    let shell = Shell::at(&host);
+    let destination = Destination::start().await;
+    let create = |name: &'static str| {
+        let url = destination.url("/");
+        let shell = &shell;
+        async move {
+            let made = shell.plain(&["webhook", "create", "--name", name, "--url", &url, "--json"]).await.json();
+            made["id"].as_str().expect("an id").to_owned()
+        }
+    };
+    let (first, second, third) = (create("ops").await, create("siem").await, create("siem").await);
+    for text in ["ops", &first, &first[first.len() - 8..], &first[first.len() - 8..].to_uppercase()] {
+        assert_eq!(shell.plain(&["webhook", "get", text, "--json"]).await.json()["id"], first.as_str(), "{text}");
+    }
+    let ran = shell.run(&["webhook", "delete", "siem", "--yes"]).await;
+    ran.fails_with(FAILED, &["`siem` can mean 2 webhooks", &second, &third]);
+    // Nobody can be asked in a pipe.
+    shell.plain(&["webhook", "delete", &second[second.len() - 12..]]).await;
+    shell.plain(&["webhook", "delete", "siem", "--yes"]).await;
+    let left = shell.plain(&["webhook", "list", "--json"]).await.json();
+    assert_eq!(
+        left.as_array().map(|list| list.iter().map(|webhook| webhook["id"].clone()).collect::<Vec<_>>()),
+        Some(vec![json!(first)])
+    );
+}
+
+#[tokio::test]
+async fn what_failed_is_found_and_sent_again_from_a_shell() {
+    let host = Host::start().await;
+    let shell = Shell::at(&host);
+    let advice = "say this at the very end of a response that is long enough for a narrow table";
+    let destination = Destination::answering([Reply::full(400, &[], advice.as_bytes())]).await;
+    let url = destination.url("/a/path/that/is/too/long/for/a/column/of/a/table/on/a/terminal");
+    let arguments =
+        ["webhook", "create", "--name", "ops", "--url", &url, "--retry-count", "0", "--secret", "old secret"];
+    shell.plain(&arguments).await;
+    shell.pipe(&["send"], &events::finding("one", "low").to_string()).await.expect(0);
+    destination.wait_for(1).await;
+    let attempt = crate::support::eventually("the attempt in the history", async || {
+        let attempts = shell.plain(&["webhook", "deliveries", "ops", "--json"]).await.json();
+        attempts.get(0).cloned()
+    });
+    let attempt = attempt.await;
+    let error = attempt["error"].as_str().expect("an error");
+
+    // In a pipe nothing is cut.
+    let table = shell.plain(&["webhook", "deliveries", "ops"]).await;
+    let delivery = attempt["delivery_id"].as_str().expect("an id");
+    let end = &delivery[delivery.len() - 8..];
+    assert!(table.stdout.contains(error) && table.stdout.contains(end) && !table.stdout.contains('…'), "{table}");
+    let table = shell.plain(&["webhook", "list"]).await;
+    assert!(table.stdout.contains(&url) && !table.stdout.contains('…'), "{table}");
+
+    let recovered = shell.plain(&["webhook", "recover", "ops", "--since", "1h"]).await;
+    assert!(recovered.stdout.starts_with("queued 1 delivery again"), "{recovered}");
+    assert_eq!(destination.wait_for(2).await[1].header("webhook-id"), delivery);
+    let again = shell.plain(&["webhook", "recover", "ops", "--since", "2020-01-01T00:00:00Z", "--json"]).await.json();
+    assert_eq!(again, json!({ "deliveries": 0 }));
+    shell.run(&["webhook", "recover", "ops", "--since", "yesterday"]).await.expect(USAGE);
+    shell.run(&["webhook", "recover", "ops"]).await.expect(USAGE);
+
+    let made = shell.plain(&["webhook", "redeliver", "ops", end]).await;
+    assert!(made.stdout.starts_with("new delivery "), "{made}");
+    assert_ne!(destination.wait_for(3).await[2].header("webhook-id"), delivery);
+    shell.run(&["webhook", "redeliver", "ops", "ffffff"]).await.fails_with(FAILED, &["there is no delivery `ffffff`"]);
+
+    let rotated = shell.plain(&["webhook", "rotate-secret", "ops", "--overlap", "1h"]).await;
+    assert!(rotated.stdout.starts_with("whsec_") && rotated.stdout.lines().count() == 1, "{rotated}");
+    assert!(rotated.stderr.contains("the old secret signs too until"), "{rotated}");
+    for overlap in ["8d", "1500ms", "soon"] {
+        assert_ne!(
+            shell.run(&["webhook", "rotate-secret", "ops", "--overlap", overlap]).await.code,
+            Some(0),
+            "{overlap}"
+        );
+    }
+    let active = shell.plain(&["webhook", "update", "ops", "--active"]).await;
+    assert!(active.stderr.contains("heraldry webhook recover ops"), "{active}");
+
+    let audit = shell.plain(&["audit"]).await;
+    for action in ["webhook.created", "webhook.recovered", "delivery.redelivered", "webhook.secret_rotated"] {
+        assert!(audit.stdout.contains(action), "{action}: {audit}");
+    }
+    assert!(audit.stdout.contains("webhook ops ("), "{audit}");
+    let page = shell.plain(&["audit", "--limit", "1"]).await;
+    let next = page.stderr.rsplit(' ').next().expect("a hint").trim().to_owned();
+    assert!(page.stderr.contains("next page: heraldry audit --before "), "{page}");
+    assert_eq!(
+        shell.plain(&["audit", "--limit", "1", "--before", &next, "--json"]).await.json().as_array().map(Vec::len),
+        Some(1)
+    );
+}
+
+#[tokio::test]
+async fn formatters_are_listed_from_a_shell() {
+    let host = Host::start().await;
+    let shell = Shell::at(&host);
+    let listed = shell.plain(&["formatter", "list"]).await;
+    for name in ["json", "slack", "cef"] {
+        let line = listed.stdout.lines().find(|line| line.starts_with(&format!("{name} "))).unwrap_or_default();
+        assert!(line.contains("built-in"), "{name}: {listed}");
+    }
+    let shown = shell.plain(&["formatter", "get", "slack"]).await;
+    assert!(["sha256:", "ready", "\"properties\""].iter().all(|words| shown.stdout.contains(words)), "{shown}");
+    shell.run(&["formatter", "get", "no-such"]).await.fails_with(FAILED, &["404"]);
+    shell.run(&["formatter", "delete", "slack", "--yes"]).await.fails_with(FAILED, &["409"]);
+    // Outside a project's folder the tools want a file.
+    for tool in ["check", "test", "preview", "bench", "install"] {
+        let ran = shell.run(&["formatter", tool]).await;
+        assert!(ran.code != Some(0) && ran.stderr.contains("no component is named"), "{ran}");
+    }
+}
+
+#[tokio::test]
+async fn the_configuration_is_judged_without_a_start() {
+    let shell = Shell::new();
+    let ran = shell.plain(&["serve", "--check", "--listen", "127.0.0.1:1"]).await;
+    assert!(ran.stdout.contains("is valid") && ran.stdout.contains("127.0.0.1:1"), "{ran}");
+    assert_eq!(std::fs::read_dir(shell.folder.path()).expect("a folder").count(), 0, "nothing is created");
+    shell.run(&["serve", "--check", "--retention", "never"]).await.fails_with(USAGE, &["--retention"]);
+    let ran = shell.run(&["serve", "--check", "--tls-ca", "corp=missing.pem"]).await;
+    ran.fails_with(USAGE, &["missing.pem", "nothing was started"]);
+    let file = shell.file("a-file", "");
+    shell.run(&["serve", "--check", "--data", &file]).await.fails_with(USAGE, &["a-file", "not a folder"]);
+    let typo = Shell::new().with("HERALDRY_ALOW_NET", "10.0.0.0/8");
+    let ran = typo.run(&["serve", "--check"]).await.expect(0);
+    assert!(ran.stderr.contains("HERALDRY_ALOW_NET is not read; did you mean HERALDRY_ALLOW_NET?"), "{ran}");
+}
+
+#[tokio::test]
+async fn the_version_and_completions_are_printed() {
+    let shell = Shell::new();
+    let version = shell.plain(&["version", "--json"]).await.json();
+    assert_eq!(
+        (&version["version"], &version["contracts"]),
+        (&json!(env!("CARGO_PKG_VERSION")), &json!(["1.0.0", "1.1.0"]))
+    );
+    assert!(version["target"].as_str().is_some_and(|target| target.contains('-')), "{version}");
+    let shown = shell.plain(&["version"]).await;
+    assert!(["commit", "target", "formatter contracts"].iter().all(|word| shown.stdout.contains(word)), "{shown}");
+    for shell_name in ["bash", "zsh", "fish"] {
+        let script = shell.plain(&["completions", shell_name]).await;
+        assert!(script.stdout.contains("heraldry") && script.stdout.contains("rotate-secret"), "{script}");
+        assert!(!script.stdout.contains("compile-component"), "{shell_name}");
+    }
+    shell.run(&["compile"]).await.expect(USAGE);
 }
 
 #[tokio::test]

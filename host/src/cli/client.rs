@@ -32,6 +32,8 @@ pub(crate) struct Response {
     pub(crate) status: StatusCode,
     pub(crate) headers: header::HeaderMap,
     pub(crate) body: String,
+    /// True if the request carried a token.
+    pub(crate) had_token: bool,
 }
 
 /// A problem document (RFC 9457); members that are missing or unreadable are empty.
@@ -74,6 +76,11 @@ impl Api {
     pub(crate) fn at(base: Url, token: Option<Secret>) -> Result<Self, Failure> {
         // Fails when a provider is installed already, which is just as good.
         drop(rustls::crypto::ring::default_provider().install_default());
+        let token = token.filter(|token| !token.expose().is_empty());
+        if token.as_ref().is_some_and(|token| !token.expose().bytes().all(|b| b.is_ascii_graphic())) {
+            let error = anyhow::anyhow!("HERALDRY_TOKEN (or --token) has characters that no token has");
+            return Err(Failure::usage(error, "a token is one word of printable ASCII characters: copy it again"));
+        }
         let http = reqwest::Client::builder()
             .user_agent(concat!("heraldry/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(CONNECT_TIMEOUT)
@@ -105,7 +112,7 @@ impl Api {
     pub(crate) async fn send(&self, request: reqwest::RequestBuilder) -> Result<Response, reqwest::Error> {
         let response = request.send().await?;
         let (status, headers) = (response.status(), response.headers().clone());
-        Ok(Response { status, headers, body: response.text().await? })
+        Ok(Response { status, headers, body: response.text().await?, had_token: self.token.is_some() })
     }
 
     /// Sends a request once and expects a 2xx status.
@@ -128,7 +135,7 @@ impl Api {
         }
         let (status, headers) = (response.status(), response.headers().clone());
         let body = response.text().await.map_err(|error| self.unreachable(error))?;
-        Err(Response { status, headers, body }.rejection())
+        Err(Response { status, headers, body, had_token: self.token.is_some() }.rejection())
     }
 
     /// GETs a resource.
@@ -196,7 +203,12 @@ impl Response {
     /// The rejection as text: status, title, detail and every field error.
     pub(crate) fn describe_rejection(&self) -> String {
         let problem = self.problem();
-        let mut text = format!("the host responded with {}", self.status);
+        let mut text = match (self.status, self.had_token) {
+            (StatusCode::UNAUTHORIZED, true) => "the token is refused: the host responded with ".to_owned(),
+            (StatusCode::UNAUTHORIZED, false) => "no token was given: the host responded with ".to_owned(),
+            _ => "the host responded with ".to_owned(),
+        };
+        text.push_str(&self.status.to_string());
         let title_adds_something =
             self.status.canonical_reason().is_none_or(|reason| !reason.eq_ignore_ascii_case(&problem.title));
         let title = Some(problem.title.as_str()).filter(|title| !title.is_empty() && title_adds_something);
@@ -218,7 +230,8 @@ impl Response {
     fn rejection_hint(&self) -> String {
         let retry_after = self.headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
         match (self.status.as_u16(), retry_after) {
-            (401, _) => "set HERALDRY_TOKEN (or --token) to a valid token; `heraldry serve` prints an admin token on its first start".to_owned(),
+            (401, _) if self.had_token => "HERALDRY_TOKEN (or --token) is not a token of this host: it was deleted, belongs to another host, or was not copied whole; `heraldry token reset-admin` makes a new one on a stopped host".to_owned(),
+            (401, _) => "set HERALDRY_TOKEN (or --token); `heraldry serve` prints an admin token on its first start".to_owned(),
             (403, _) => "use a token with a role that allows this; an admin creates one with `heraldry token create`".to_owned(),
             (404, _) => "check the id: `heraldry webhook list` and `heraldry token list` show the existing ones".to_owned(),
             (409 | 412, _) => "the resource changed in the meantime: read it again, then repeat the command".to_owned(),
@@ -273,6 +286,29 @@ mod tests {
             status: StatusCode::from_u16(status).expect("a status"),
             headers: header::HeaderMap::new(),
             body: body.to_owned(),
+            had_token: true,
+        }
+    }
+
+    #[test]
+    fn a_refused_token_is_told_from_a_missing_one() {
+        let refused = response(401, "");
+        assert!(refused.describe_rejection().starts_with("the token is refused: "));
+        let missing = Response { had_token: false, ..refused };
+        assert!(missing.describe_rejection().starts_with("no token was given: "));
+        assert!(missing.rejection_hint().starts_with("set HERALDRY_TOKEN"));
+    }
+
+    #[test]
+    fn a_token_that_no_header_can_carry_is_named() {
+        let at = |token: &str| Api::at(Url::parse("http://127.0.0.1:9").expect("a URL"), Some(Secret::new(token)));
+        assert!(at("hrld_abc").is_ok() && at("").is_ok_and(|api| api.token.is_none()));
+        for token in ["two words", "line\nfeed", "umläut", "\u{7f}"] {
+            let (message, _) = at(token)
+                .err()
+                .map(|failure| failure.message().map(|m| (m.0, m.1.to_owned())).expect("a message"))
+                .expect("refused");
+            assert!(message.contains("HERALDRY_TOKEN") && !message.contains(token), "{message}");
         }
     }
 

@@ -5,11 +5,12 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use anstream::ColorChoice;
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
 
-use crate::config::ServeArgs;
+use crate::config;
 use crate::formatter::{CHILD_COMMAND, compile_for_parent};
 
+mod audit;
 mod client;
 mod collector;
 mod demo;
@@ -17,6 +18,7 @@ mod failure;
 mod formatter;
 mod listen;
 mod logging;
+mod lookup;
 mod pretty;
 mod receiver;
 mod send;
@@ -24,6 +26,7 @@ mod serve;
 mod store;
 mod terminal;
 mod token;
+mod version;
 mod webhook;
 
 #[cfg(fuzzing)]
@@ -35,12 +38,19 @@ Examples:
   heraldry demo                         a working host in ten seconds, with nothing to set up
   heraldry serve                        run a host; its first start prints an admin token
   heraldry listen --port 9000           a test destination that prints deliveries
-  heraldry webhook create --name ops --url http://127.0.0.1:9000/
+  heraldry webhook create --name ops --url http://127.0.0.1:9000/ --generate-secret
   heraldry send events.jsonl            post events from a file
+  heraldry webhook deliveries ops       what arrived, and why the rest did not
   heraldry formatter new hello --lang js    start a custom formatter
 
 Client commands read HERALDRY_URL and HERALDRY_TOKEN.
 Exit codes: 0 success, 1 failure, 64 invalid command line or configuration.";
+
+const COMPLETIONS_HELP: &str = "\
+Examples:
+  heraldry completions bash > ~/.local/share/bash-completion/completions/heraldry
+  heraldry completions zsh > ~/.zfunc/_heraldry
+  heraldry completions fish > ~/.config/fish/completions/heraldry.fish";
 
 /// Webhook notification host: accepts security-testing events and delivers them to webhooks, signed, in
 /// the format that each one is configured with. Every format is a sandboxed WebAssembly component.
@@ -65,7 +75,7 @@ enum Color {
 enum Command {
     /// Run the host: API, storage, scheduling, signing, formatters
     #[command(after_help = serve::HELP)]
-    Serve(Box<ServeArgs>),
+    Serve(Box<serve::Args>),
     /// Run a self-contained demonstration: a host, a destination, one webhook per built-in format, sample events
     #[command(after_help = demo::HELP)]
     Demo,
@@ -81,16 +91,31 @@ enum Command {
     /// Create, show, change, test and delete webhooks
     #[command(subcommand)]
     Webhook(Box<webhook::Command>),
-    /// Develop a formatter: create a project, build, check, test, measure and install the component
+    /// See which formatters a host has; develop one: create a project, build, check, test, measure and install it
     #[command(subcommand)]
     Formatter(Box<formatter::Command>),
     /// Maintain the store: check, repair, export, import, compact
     #[command(subcommand)]
     Store(store::Command),
-    /// Compile a component for the parent process
-    #[command(name = CHILD_COMMAND, hide = true)]
+    /// Show who changed what, newest first
+    Audit(audit::Args),
+    /// Print a script that completes commands and flags in a shell
+    #[command(after_help = COMPLETIONS_HELP)]
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the version, the commit and target it was built from, and the formatter contracts it supports
+    Version {
+        /// Print JSON on standard output, for programs
+        #[arg(long)]
+        json: bool,
+    },
+    /// The body of the child process that compiles a component. Not on the command line, where a typing error would get
+    /// it suggested: [`parse`] recognises it.
+    #[command(skip)]
     CompileComponent {
-        /// CPU time limit, in seconds
+        /// CPU time limit, in seconds.
         seconds: u64,
     },
 }
@@ -102,6 +127,9 @@ enum Command {
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, ExitCode> {
     let args: Vec<OsString> = args.into_iter().collect();
     color_choice(&args).write_global();
+    if let Some(seconds) = child_seconds(&args) {
+        return Ok(Cli { color: Color::Never, command: Command::CompileComponent { seconds } });
+    }
     Cli::try_parse_from(args).map_err(|error| {
         if !error.use_stderr() {
             drop(error.print());
@@ -112,6 +140,14 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, ExitCode> 
         terminal::note(text.trim_end());
         Failure::already_printed_usage().exit_code()
     })
+}
+
+/// The time limit, if this is the command line of the child process; see [`compile_for_parent`].
+fn child_seconds(args: &[OsString]) -> Option<u64> {
+    match args {
+        [_, command, seconds] if command.to_str() == Some(CHILD_COMMAND) => seconds.to_str()?.parse().ok(),
+        _ => None,
+    }
 }
 
 /// Prints the failure, unless the command has printed it already, and returns the exit code.
@@ -126,6 +162,12 @@ impl Cli {
     /// # Errors
     /// The failure, with its exit code and a hint for the user.
     pub async fn run(self) -> Result<(), Failure> {
+        // `serve` writes them to its log.
+        if !matches!(self.command, Command::Serve(_) | Command::CompileComponent { .. }) {
+            for unknown in config::unknown_variables() {
+                terminal::note(format_args!("{}warning:{:#} {unknown}", terminal::WARN, terminal::WARN));
+            }
+        }
         match self.command {
             Command::Serve(args) => serve::run(&args).await,
             Command::Demo => demo::run().await,
@@ -135,12 +177,22 @@ impl Cli {
             Command::Webhook(command) => webhook::run(&command).await,
             Command::Formatter(command) => formatter::run(*command).await,
             Command::Store(command) => store::run(command).await,
+            Command::Audit(args) => audit::run(&args).await,
+            Command::Completions { shell } => completions(shell),
+            Command::Version { json } => version::run(json),
             Command::CompileComponent { seconds } => compile(seconds).await,
         }
     }
 }
 
-/// Body of the hidden child command; see [`compile_for_parent`].
+/// Prints the completion script of a shell.
+fn completions(shell: clap_complete::Shell) -> Result<(), Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "heraldry", &mut script);
+    terminal::line(String::from_utf8_lossy(&script).trim_end())
+}
+
+/// Body of the child command; see [`compile_for_parent`].
 async fn compile(seconds: u64) -> Result<(), Failure> {
     let compiled = tokio::task::spawn_blocking(move || compile_for_parent(seconds)).await;
     match compiled {
@@ -171,13 +223,26 @@ fn color_choice(args: &[OsString]) -> ColorChoice {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_child_command_is_not_on_the_command_line() {
+        let parsed = |line: &str| parse(line.split(' ').map(OsString::from).collect::<Vec<_>>());
+        let child = parsed(&format!("heraldry {CHILD_COMMAND} 30")).expect("the parent's command line");
+        assert!(matches!(child.command, Command::CompileComponent { seconds: 30 }));
+        assert!(Cli::command().get_subcommands().all(|command| command.get_name() != CHILD_COMMAND));
+        for typo in ["heraldry compile", "heraldry compile-component", "heraldry complie x"] {
+            let error = Cli::try_parse_from(typo.split(' ')).err().expect("no such command").to_string();
+            assert!(
+                !error.contains("compile-component'\n") && !error.contains(&format!("'{CHILD_COMMAND}'?")),
+                "{error}"
+            );
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::failure::{Failure, OrHint as _};
 use super::terminal::note;
 use super::{logging, terminal};
 use crate::app::{self, Parts, Shutdown, ShutdownHandle};
-use crate::config::{self, ServeArgs};
+use crate::config::{self, Config, ServeArgs};
 use crate::formatter::Compiler;
 
 pub(super) const HELP: &str = "\
@@ -34,12 +34,27 @@ Examples:
 
 SIGTERM or Ctrl-C starts no new attempts and gives those in flight --grace to finish; a second signal stops at once.";
 
+#[derive(clap::Args, Clone)]
+pub(super) struct Args {
+    /// Check the configuration and the files that it names, print what is wrong, and start nothing
+    #[arg(long)]
+    check: bool,
+    #[command(flatten)]
+    settings: ServeArgs,
+}
+
 /// Runs the host until a signal stops it.
-pub(super) async fn run(args: &ServeArgs) -> Result<(), Failure> {
-    let mut config = config::load(args).map_err(|error| {
+pub(super) async fn run(args: &Args) -> Result<(), Failure> {
+    let mut config = config::load(&args.settings).map_err(|error| {
         Failure::usage(error, "`heraldry serve --help` lists every setting with its unit and its default")
     })?;
+    if args.check {
+        return check(&config);
+    }
     logging::start(config.log, config.log_level);
+    for unknown in config::unknown_variables() {
+        tracing::warn!("{unknown}");
+    }
     raise_open_file_limit();
     let listener = TcpListener::bind(config.listen)
         .await
@@ -49,6 +64,7 @@ pub(super) async fn run(args: &ServeArgs) -> Result<(), Failure> {
     config.listen = listener.local_addr().or_hint("choose another address with --listen")?;
     let address = config.listen;
     let data = config.data.display().to_string();
+    note(starting(&config));
     let app = app::build(config, Parts { compiler: Compiler::Child, ..Parts::default() })
         .await
         .or_hint(&format!("the host did not start; correct the problem named above (the data folder is {data})"))?;
@@ -64,6 +80,26 @@ pub(super) async fn run(args: &ServeArgs) -> Result<(), Failure> {
     let outcome = app.run(listener, shutdown).await;
     watcher.abort();
     outcome.or_hint("see the log above for the cause")
+}
+
+/// What a person reads while the host is not ready yet.
+fn starting(config: &Config) -> &'static str {
+    if app::has_compiled_formatters(&config.data) {
+        "starting: loading the formatters and opening the store"
+    } else {
+        "starting: the first start compiles the formatters, which takes some seconds"
+    }
+}
+
+/// Judges the files that the configuration names; its values have been checked already.
+fn check(config: &Config) -> Result<(), Failure> {
+    for unknown in config::unknown_variables() {
+        note(format_args!("{}warning:{:#} {unknown}", terminal::WARN, terminal::WARN));
+    }
+    app::check(config)
+        .map_err(|error| Failure::usage(error, "correct the setting that names it; nothing was started or changed"))?;
+    let (listen, data) = (config.listen, config.data.display());
+    terminal::line(format_args!("the configuration is valid: a host would listen on {listen}, with its data in {data}"))
 }
 
 /// Raises the soft limit of open files (usually 1,024) to the hard limit: each client and each destination takes one.

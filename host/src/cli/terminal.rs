@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 use std::fmt::Display;
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 
 use anstyle::{AnsiColor, Style};
 use comfy_table::{ContentArrangement, Table, presets};
@@ -110,6 +110,31 @@ pub(crate) fn cut(text: &str, characters: usize) -> Cow<'_, str> {
     Cow::Owned(format!("{kept}…"))
 }
 
+/// As [`cut`] if standard output is a terminal; in a pipe or a file the text stays whole.
+pub(crate) fn cut_on_terminal(text: &str, characters: usize) -> Cow<'_, str> {
+    if io::stdout().is_terminal() { cut(text, characters) } else { Cow::Borrowed(text) }
+}
+
+/// True if there is a person to ask: standard input and standard error are terminals.
+pub(crate) fn can_ask() -> bool {
+    io::stdin().is_terminal() && io::stderr().is_terminal()
+}
+
+/// Asks a yes-or-no question; anything but `y` or `yes` means no.
+///
+/// # Errors
+/// When the answer cannot be read.
+pub(crate) fn confirm(question: &str) -> io::Result<bool> {
+    drop(write!(anstream::stderr().lock(), "{} [y/N] ", escape(question)));
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer)?;
+    Ok(is_yes(&answer))
+}
+
+fn is_yes(answer: &str) -> bool {
+    matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes")
+}
+
 /// Prints a table with aligned columns, each row in its style. Cells are escaped here.
 ///
 /// # Errors
@@ -185,6 +210,12 @@ mod tests {
     fn a_truncated_text_ends_with_an_ellipsis() {
         assert_eq!(cut("webhook", 7), "webhook");
         assert_eq!(cut("webhooks", 7), "webhoo…");
+    }
+
+    #[test]
+    fn only_yes_means_yes() {
+        assert!(["y\n", "Y", " yes \n", "YES"].iter().all(|answer| is_yes(answer)));
+        assert!(["", "\n", "n", "no", "yy", "yes please"].iter().all(|answer| !is_yes(answer)));
     }
 
     #[test]

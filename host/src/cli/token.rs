@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use super::client::{Api, segment};
 use super::failure::{Failure, OrHint as _};
+use super::lookup;
 use super::terminal::{self, escape, escape_json, line, note};
 use crate::app;
 use crate::config::{ClientArgs, DataArgs};
@@ -43,7 +44,8 @@ pub(super) enum Command {
     },
     /// Delete a token; the API rejects it from then on
     Delete {
-        /// The token's id, as `list` shows it
+        /// The token's id, or the unique beginning or end of it
+        #[arg(value_name = "TOKEN_ID")]
         id: String,
         #[command(flatten)]
         client: ClientArgs,
@@ -95,7 +97,8 @@ pub(super) async fn run(command: &Command) -> Result<(), Failure> {
         Command::List { client } => list(client).await,
         Command::Delete { id, client } => {
             let api = Api::new(client)?;
-            api.call(api.request(Method::DELETE, &format!("/tokens{}", segment(id)))).await?;
+            let whole = lookup::token(&api, id).await?;
+            api.call(api.request(Method::DELETE, &format!("/tokens{}", segment(&whole)))).await?;
             note(format_args!("deleted token {}", escape(id)));
             Ok(())
         }
@@ -127,7 +130,7 @@ async fn list(client: &ClientArgs) -> Result<(), Failure> {
     let tokens: Vec<Token> = response.parse()?;
     let rows: Vec<_> = tokens
         .into_iter()
-        .map(|token| (anstyle::Style::new(), vec![token.id, token.name, token.role, token.created_at]))
+        .map(|token| (anstyle::Style::new(), vec![lookup::short(&token.id), token.name, token.role, token.created_at]))
         .collect();
     terminal::table(&["ID", "NAME", "ROLE", "CREATED"], &rows)
 }

@@ -129,16 +129,17 @@ pub struct ClientArgs {
         env = "HERALDRY_URL",
         value_name = "URL",
         default_value = "http://127.0.0.1:8080",
+        value_parser = |text: &str| Ok::<_, Infallible>(text.trim().to_owned()),
         help_heading = "Host"
     )]
     pub server: String,
-    /// API token; prefer the variable, since process lists show flags
+    /// API token, without regard to blanks and line feeds around it; prefer the variable, since process lists show flags
     #[arg(
         long,
         env = "HERALDRY_TOKEN",
         hide_env_values = true,
         value_name = "TOKEN",
-        value_parser = |text: &str| Ok::<_, Infallible>(Secret::new(text)),
+        value_parser = |text: &str| Ok::<_, Infallible>(Secret::new(text.trim())),
         help_heading = "Host"
     )]
     pub token: Option<Secret>,

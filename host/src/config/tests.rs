@@ -173,3 +173,40 @@ fn only_the_default_file_may_be_missing() {
     assert!(fault.contains("none.toml"), "{fault}");
     assert!(Sources::parse(Path::new("x.toml"), "listen = ").err().expect("no TOML").starts_with("x.toml: "));
 }
+
+#[test]
+fn a_secret_may_end_with_a_line_feed() {
+    let config = with_variable(ADMIN_TOKEN, " 0123456789abcdef\r\n").expect("a token");
+    assert_eq!(config.admin_token.expect("it is set").expose(), "0123456789abcdef");
+    let key = base64::engine::general_purpose::STANDARD.encode([7; 32]);
+    assert_eq!(
+        with_variable(MASTER_KEY, &format!("{key}\n")).expect("a key").master_key.expect("it is set").expose(),
+        key
+    );
+}
+
+#[test]
+fn a_variable_that_is_not_read_is_named_with_the_one_that_was_meant() {
+    let found = |names: &[&str]| {
+        find_unknown(names.iter().map(|name| (*name).to_owned()))
+            .into_iter()
+            .map(|unknown| (unknown.name, unknown.meant))
+            .collect::<Vec<_>>()
+    };
+    let pair = |name: &str, meant: Option<&str>| (name.to_owned(), meant.map(str::to_owned));
+    assert_eq!(found(&["HERALDRY_ALOW_NET"]), [pair("HERALDRY_ALOW_NET", Some("HERALDRY_ALLOW_NET"))]);
+    assert_eq!(found(&["HERALDRY_TOKNE"]), [pair("HERALDRY_TOKNE", Some("HERALDRY_TOKEN"))]);
+    assert_eq!(found(&["HERALDRY_COLOUR_OF_THE_SKY"]), [pair("HERALDRY_COLOUR_OF_THE_SKY", None)]);
+    // Those that are read, those that Kubernetes sets for a service of this name, and other programs' ones.
+    let fine = [
+        "HERALDRY_ALLOW_NET",
+        "HERALDRY_TOKEN",
+        "HERALDRY_MASTER_KEY",
+        "HERALDRY_SERVICE_HOST",
+        "HERALDRY_PORT",
+        "HERALDRY_PORT_8080_TCP_ADDR",
+        "HERALD",
+        "PATH",
+    ];
+    assert_eq!(found(&fine), []);
+}

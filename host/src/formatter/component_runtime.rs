@@ -136,6 +136,11 @@ impl ComponentRuntime {
         self.check_on(bytes, sha256(bytes), &self.samples)
     }
 
+    /// As [`ComponentRuntime::check`] without the samples, so that an author can look at a call that fails.
+    pub fn check_without_samples(&self, bytes: &[u8]) -> (Report, Option<Loaded>) {
+        self.check_on(bytes, sha256(bytes), &[])
+    }
+
     /// As [`ComponentRuntime::check`], but a component that this host admitted before is not tried again. `digest`
     /// is the SHA-256 of the bytes.
     pub(super) fn admit(&self, bytes: &[u8], digest: [u8; 32]) -> Result<Loaded, Rejection> {

@@ -17,7 +17,8 @@ mod runtime;
 mod tests;
 
 pub use admission::{
-    Described, Finding, Join, Kind, Manifest, Rejection, Report, Sample, Severity, Trial, exported_contract, is_name,
+    CONTRACT_VERSIONS, Described, Finding, Join, Kind, Manifest, Rejection, Report, Sample, Severity, Trial,
+    exported_contract, is_name,
 };
 #[cfg(fuzzing)]
 pub(crate) use admission::{fuzz_contract, fuzz_header, fuzz_manifest};
@@ -30,5 +31,5 @@ pub use component_runtime::{ComponentRuntime, ComponentRuntimeOptions, Loaded, R
 pub use digest::digest_of;
 pub use runtime::{
     CHILD_COMMAND, CodeCache, Compiler, Limit, Limits, LogLevel, LogLine, Payload, RenderError, Size, Verdict,
-    code_cache_key, compile_for_parent,
+    code_cache_key, compile_for_parent, has_compiled_code,
 };

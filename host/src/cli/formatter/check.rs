@@ -1,21 +1,22 @@
 //! `heraldry formatter check`: reports all findings about a component at once.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::super::failure::Failure;
 use super::super::terminal::{self, escape, line, plural};
-use super::{ToolArgs, read, runtime, show_finding};
+use super::{ToolArgs, project, read, runtime, show_finding};
 use crate::formatter::{Report, Severity, Trial};
 
 /// Exit code when the component could not be checked (unreadable file, or a failure of the tool itself).
 const EXIT_NOT_CHECKED: u8 = 2;
 
-pub(super) fn run(file: &Path, json: bool, tool: &ToolArgs) -> Result<(), Failure> {
-    let checked = runtime(tool).and_then(|runtime| {
-        let bytes = read_any(&runtime, file)?;
-        Ok(runtime.check(&bytes).0)
+pub(super) fn run(file: Option<PathBuf>, json: bool, tool: &ToolArgs) -> Result<(), Failure> {
+    let checked = project::component(file).and_then(|file| {
+        let runtime = runtime(tool)?;
+        let bytes = read_any(&runtime, &file)?;
+        Ok((runtime.check(&bytes).0, file))
     });
-    let report = match checked {
+    let (report, file) = match checked {
         Ok(report) => report,
         Err(failure) => {
             terminal::print_failure(&failure);
@@ -27,7 +28,7 @@ pub(super) fn run(file: &Path, json: bool, tool: &ToolArgs) -> Result<(), Failur
             .map_err(|error| Failure::failed(error, "this is a bug in Heraldry: report it"))?;
         line(terminal::escape_json(&text))?;
     } else {
-        show(file, &report)?;
+        show(&file, &report)?;
     }
     if report.fits {
         return Ok(());

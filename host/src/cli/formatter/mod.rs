@@ -38,10 +38,12 @@ From nothing to a format in use:
   heraldry formatter new hello --lang rust     write a working project
   cd hello
   heraldry formatter build                     build hello.wasm
-  heraldry formatter check hello.wasm          check that a host accepts it
-  heraldry formatter test hello.wasm           compare with its golden files
-  heraldry formatter preview hello.wasm --event finding_added
-  heraldry formatter install hello.wasm        upload it to a running host";
+  heraldry formatter check                     check that a host accepts it
+  heraldry formatter test                      compare with its golden files
+  heraldry formatter preview --event finding_added
+  heraldry formatter install                   upload it to a running host
+
+In a project's folder the component need not be named. `heraldry formatter list` shows what a host has.";
 
 /// The language of a formatter project.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
@@ -100,8 +102,8 @@ pub(super) enum Command {
     },
     /// Report everything that is wrong with a component; exit code 0: accepted, 1: rejected, 2: could not be checked
     Check {
-        /// The component
-        file: PathBuf,
+        /// The component [default: in a project's folder, the project's]
+        file: Option<PathBuf>,
         /// Print JSON on standard output, for programs
         #[arg(long)]
         json: bool,
@@ -110,8 +112,8 @@ pub(super) enum Command {
     },
     /// Show the delivery for an event, the component's log and the cost of the call
     Preview {
-        /// The component
-        file: PathBuf,
+        /// The component [default: in a project's folder, the project's]
+        file: Option<PathBuf>,
         #[command(flatten)]
         event: EventArgs,
         /// Run again whenever a file changes
@@ -126,8 +128,8 @@ pub(super) enum Command {
     /// Compare the component's output for every sample with the golden files beside it
     #[command(after_help = golden::HELP)]
     Test {
-        /// The component
-        file: PathBuf,
+        /// The component [default: in a project's folder, the project's]
+        file: Option<PathBuf>,
         /// Rewrite the golden files; review the diff before you commit them
         #[arg(long)]
         bless: bool,
@@ -137,8 +139,8 @@ pub(super) enum Command {
     /// Measure a call: instructions (the same on every machine), memory, time, and the headroom to each limit
     #[command(after_help = bench::HELP)]
     Bench {
-        /// The component
-        file: PathBuf,
+        /// The component [default: in a project's folder, the project's]
+        file: Option<PathBuf>,
         /// Save the numbers as the baseline that later runs are compared with
         #[arg(long)]
         save: bool,
@@ -151,8 +153,8 @@ pub(super) enum Command {
     /// Compare a component with the formatter in use, over the last real deliveries of a host
     #[command(after_help = replay::HELP)]
     Replay {
-        /// The component
-        file: PathBuf,
+        /// The component [default: in a project's folder, the project's]
+        file: Option<PathBuf>,
         /// Number of deliveries, 1 to 10000
         #[arg(long, value_name = "COUNT", default_value_t = 100)]
         last: usize,
@@ -166,12 +168,34 @@ pub(super) enum Command {
     },
     /// Upload a component to a running host, which uses it at once
     Install {
-        /// The component
-        file: PathBuf,
+        /// The component [default: in a project's folder, the project's]
+        file: Option<PathBuf>,
         #[command(flatten)]
         client: ClientArgs,
         #[command(flatten)]
         tool: ToolArgs,
+    },
+    /// List the formatters of a host; rejected ones in red, with the reason
+    List {
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// Show one formatter of a host, with its options
+    Get {
+        /// The format's name
+        name: String,
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// Delete an uploaded formatter with its versions, if no webhook names it. Asks first, on a terminal
+    Delete {
+        /// The format's name
+        name: String,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+        #[command(flatten)]
+        client: ClientArgs,
     },
     /// List the versions of a formatter on a host, newest first
     Versions {
@@ -203,16 +227,20 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::New { name, lang, dir } => new::run(&name, lang, dir.as_deref()),
         Command::Build { project } => build::run(&project),
-        Command::Check { file, json, tool } => check::run(&file, json, &tool),
+        Command::Check { file, json, tool } => check::run(file, json, &tool),
         Command::Preview { file, event, watch, diff, tool } => {
+            let file = project::component(file)?;
             preview::run(&preview::Args { file, event, watch, diff, tool }).await
         }
-        Command::Test { file, bless, tool } => golden::run(&file, bless, &tool),
-        Command::Bench { file, save, json, tool } => bench::run(&file, save, json, &tool),
+        Command::Test { file, bless, tool } => golden::run(&project::component(file)?, bless, &tool),
+        Command::Bench { file, save, json, tool } => bench::run(&project::component(file)?, save, json, &tool),
         Command::Replay { file, last, format, client, tool } => {
-            replay::run(&file, last, format.as_deref(), &client, &tool).await
+            replay::run(&project::component(file)?, last, format.as_deref(), &client, &tool).await
         }
-        Command::Install { file, client, tool } => remote::install(&file, &client, &tool).await,
+        Command::Install { file, client, tool } => remote::install(&project::component(file)?, &client, &tool).await,
+        Command::List { client } => remote::list(&client).await,
+        Command::Get { name, client } => remote::get(&name, &client).await,
+        Command::Delete { name, yes, client } => remote::delete(&name, yes, &client).await,
         Command::Versions { name, client } => remote::versions(&name, &client).await,
         Command::Activate { name, version, client } => remote::activate(&name, &version, &client).await,
         Command::Rollback { name, client } => remote::rollback(&name, &client).await,
@@ -245,6 +273,13 @@ fn read(runtime: &ComponentRuntime, file: &Path) -> Result<Vec<u8>, Failure> {
         let error = anyhow::anyhow!("{}: {}", file.display(), rejection.reason);
         Failure::failed(error, "build the component of a project with `heraldry formatter build`")
     })
+}
+
+/// Reads and loads a component whose interface and manifest fit, whatever it does with the samples.
+fn load_without_samples(runtime: &ComponentRuntime, file: &Path) -> Result<Loaded, Failure> {
+    let bytes = read(runtime, file)?;
+    let (report, loaded) = runtime.check_without_samples(&bytes);
+    loaded.ok_or_else(|| rejected(file, &report))
 }
 
 /// Reads, checks and loads a component.

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use super::super::failure::Failure;
 use super::super::terminal::{self, escape, escape_lines, line, note};
-use super::{EventArgs, ToolArgs, diff, event, load, options, runtime};
+use super::{EventArgs, ToolArgs, diff, event, load_without_samples, options, runtime};
 use crate::formatter::{ComponentRuntime, Limits, Loaded, LogLevel, Run};
 
 /// Pause between two checks of the files in watch mode.
@@ -53,7 +53,7 @@ fn modification_times(args: &Args) -> Vec<Option<SystemTime>> {
 }
 
 fn once(runtime: &ComponentRuntime, args: &Args) -> Result<(), Failure> {
-    let loaded = load(runtime, &args.file)?;
+    let loaded = load_without_samples(runtime, &args.file)?;
     let event = event(&args.event.event)?;
     let options = options(&loaded, &args.event.options)?;
     let run = runtime.run(&loaded, &event, &options, args.event.transport);
@@ -62,7 +62,7 @@ fn once(runtime: &ComponentRuntime, args: &Args) -> Result<(), Failure> {
         measures(&loaded, &run, &runtime.limits(loaded.manifest.size))?;
         return if rendered { Ok(()) } else { Err(Failure::already_printed()) };
     };
-    let other_loaded = load(runtime, other)?;
+    let other_loaded = load_without_samples(runtime, other)?;
     let other_run = runtime.run(&other_loaded, &event, &options, args.event.transport);
     let (old, new) = (text(&other_run), text(&run));
     if old == new {

@@ -1,6 +1,6 @@
 //! `formatter.toml`: the language and the format's name of an author's project.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -46,10 +46,52 @@ impl Project {
     }
 }
 
+/// The component that a command works on: the named file or, in a project's folder, the project's.
+pub(super) fn component(file: Option<PathBuf>) -> Result<PathBuf, Failure> {
+    component_in(Path::new(""), file)
+}
+
+fn component_in(folder: &Path, file: Option<PathBuf>) -> Result<PathBuf, Failure> {
+    if let Some(file) = file {
+        return Ok(file);
+    }
+    if !folder.join(FILE).exists() {
+        let error =
+            anyhow::anyhow!("no component is named, and this is not a formatter project's folder (it has no {FILE})");
+        return Err(Failure::usage(error, "name the component's file, or run the command in the project's folder"));
+    }
+    let component = folder.join(format!("{}.wasm", Project::read(folder)?.0.name));
+    if component.is_file() {
+        return Ok(component);
+    }
+    let error = anyhow::anyhow!("{} does not exist", component.display());
+    Err(Failure::failed(error, "build it with `heraldry formatter build`"))
+}
+
 fn lang_name(lang: Lang) -> &'static str {
     match lang {
         Lang::Rust => "rust",
         Lang::Js => "js",
         Lang::Python => "python",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_project_knows_its_component() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let in_folder = |file: Option<&str>| {
+            component_in(folder.path(), file.map(PathBuf::from))
+                .map_err(|failure| failure.message().expect("a message").0)
+        };
+        assert!(in_folder(None).expect_err("no project").contains("no component is named"));
+        assert_eq!(in_folder(Some("other.wasm")), Ok(PathBuf::from("other.wasm")));
+        std::fs::write(folder.path().join(FILE), Project::text("hello", Lang::Rust)).expect("a file");
+        assert!(in_folder(None).expect_err("not built").contains("hello.wasm does not exist"));
+        std::fs::write(folder.path().join("hello.wasm"), "").expect("a file");
+        assert_eq!(in_folder(None), Ok(folder.path().join("hello.wasm")));
     }
 }

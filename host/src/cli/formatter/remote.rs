@@ -1,12 +1,13 @@
-//! `heraldry formatter install`, `versions`, `activate`, `rollback`: clients of the upload API.
+//! `heraldry formatter list`, `get`, `delete`, `install`, `versions`, `activate`, `rollback`: clients of the API.
 
 use std::path::Path;
 
 use reqwest::{Method, header};
 use serde::Deserialize;
 
-use super::super::failure::Failure;
-use super::super::terminal::{self, escape, escape_json, line, note};
+use super::super::failure::{Failure, OrHint as _};
+use super::super::pretty;
+use super::super::terminal::{self, escape, escape_json, escape_lines, line, note};
 use super::client::{Api, Response, segment};
 use super::{ToolArgs, read, rejected, runtime, show_finding};
 use crate::config::ClientArgs;
@@ -31,6 +32,110 @@ struct Version {
 struct RolledBack {
     at: String,
     reason: String,
+}
+
+/// A formatter in the API's response.
+#[derive(Deserialize)]
+struct Formatter {
+    name: String,
+    version: Option<String>,
+    description: Option<String>,
+    options_schema: Option<serde_json::Value>,
+    digest: Option<String>,
+    origin: String,
+    file: Option<String>,
+    state: String,
+    reason: Option<String>,
+    #[serde(default)]
+    calls: u64,
+    #[serde(default)]
+    last_error: Option<LastError>,
+}
+
+#[derive(Deserialize)]
+struct LastError {
+    at: String,
+    code: String,
+    #[serde(default)]
+    message: String,
+}
+
+impl Formatter {
+    fn is_ready(&self) -> bool {
+        self.state == "ready"
+    }
+
+    /// The state, with the reason of a rejection.
+    fn state(&self) -> String {
+        self.reason.as_ref().map_or_else(|| self.state.clone(), |reason| format!("{}: {reason}", self.state))
+    }
+}
+
+pub(super) async fn list(client: &ClientArgs) -> Result<(), Failure> {
+    let response = Api::new(client)?.get("/formatters").await?;
+    if client.json {
+        return line(escape_json(&response.body));
+    }
+    let formatters: Vec<Formatter> = response.parse()?;
+    let rows: Vec<_> = formatters
+        .iter()
+        .map(|formatter| {
+            let style = if formatter.is_ready() { anstyle::Style::new() } else { terminal::BAD };
+            // The last column, which is never cut, says what the format is for or what is wrong.
+            let last = if formatter.is_ready() { formatter.description.clone() } else { Some(formatter.state()) };
+            let version = formatter.version.clone().unwrap_or_else(|| "-".to_owned());
+            (style, vec![formatter.name.clone(), version, formatter.origin.clone(), last.unwrap_or_default()])
+        })
+        .collect();
+    terminal::table(&["NAME", "VERSION", "ORIGIN", "DESCRIPTION"], &rows)
+}
+
+pub(super) async fn get(name: &str, client: &ClientArgs) -> Result<(), Failure> {
+    let response = Api::new(client)?.get(&path(name, "")).await?;
+    if client.json {
+        return line(escape_json(&response.body));
+    }
+    let formatter: Formatter = response.parse()?;
+    let rows = [
+        ("name", Some(formatter.name.clone())),
+        ("state", Some(formatter.state())),
+        ("version", formatter.version.clone()),
+        ("description", formatter.description.clone()),
+        ("origin", Some(formatter.origin.clone())),
+        ("file", formatter.file.clone()),
+        ("digest", formatter.digest.clone()),
+        ("calls", Some(formatter.calls.to_string())),
+        (
+            "last error",
+            formatter.last_error.as_ref().map(|last| format!("{} {}: {}", last.at, last.code, last.message)),
+        ),
+    ];
+    let known: Vec<_> = rows.into_iter().filter_map(|(name, value)| value.map(|value| (name, value))).collect();
+    terminal::facts(&known)?;
+    if let Some(schema) = &formatter.options_schema {
+        let text = schema.to_string();
+        let laid = pretty::json(&text, WIDTH).unwrap_or(text);
+        line(format_args!("{}options{:#}", terminal::DIM, terminal::DIM))?;
+        line(escape_lines(&laid))?;
+    }
+    Ok(())
+}
+
+/// Columns of a schema in `get`.
+const WIDTH: usize = 100;
+
+pub(super) async fn delete(name: &str, yes: bool, client: &ClientArgs) -> Result<(), Failure> {
+    let api = Api::new(client)?;
+    if !yes && terminal::can_ask() {
+        let question = format!("Delete the formatter {name} with all of its versions?");
+        if !terminal::confirm(&question).or_hint("answer on a terminal, or give --yes")? {
+            note("nothing was deleted");
+            return Err(Failure::already_printed());
+        }
+    }
+    api.call(api.request(Method::DELETE, &path(name, ""))).await?;
+    note(format_args!("deleted formatter {}", escape(name)));
+    Ok(())
 }
 
 fn path(name: &str, rest: &str) -> String {

@@ -251,7 +251,12 @@ mod tests {
         if let Some(value) = retry_after {
             headers.insert(header::RETRY_AFTER, header::HeaderValue::from_static(value));
         }
-        Response { status: StatusCode::from_u16(status).expect("a status"), headers, body: body.to_owned() }
+        Response {
+            status: StatusCode::from_u16(status).expect("a status"),
+            headers,
+            body: body.to_owned(),
+            had_token: true,
+        }
     }
 
     #[test]

@@ -18,6 +18,9 @@ pub(in crate::cli) struct Fields {
     /// Signing secret, 1 to 256 characters; base64 if it begins with whsec_ (write-only) [default: unsigned]
     #[arg(long)]
     secret: Option<String>,
+    /// Have the host generate a signing secret (whsec_…), shown in this command's output alone
+    #[arg(long, conflicts_with = "secret")]
+    generate_secret: bool,
     /// Event type to deliver, repeatable; '*' for all [default: finding_added, phase_changed,
     /// engagement_completed]
     #[arg(long, value_name = "TYPE")]
@@ -66,7 +69,7 @@ pub(in crate::cli) struct Fields {
 #[derive(clap::Args, Default)]
 pub(in crate::cli) struct Changes {
     /// Remove the signing secret: deliveries go unsigned
-    #[arg(long, conflicts_with = "secret")]
+    #[arg(long, conflicts_with_all = ["secret", "generate_secret"])]
     no_secret: bool,
     /// Remove all headers
     #[arg(long, conflicts_with = "header")]
@@ -83,9 +86,9 @@ pub(in crate::cli) struct Changes {
     /// Trust the system's CAs and present no client certificate
     #[arg(long, conflicts_with_all = ["tls_ca", "tls_client_cert"])]
     no_tls: bool,
-    /// Enable the webhook and reset its failure count; held deliveries stay held
+    /// Enable the webhook and reset its failure count; held deliveries stay held until `recover` sends them
     #[arg(long, conflicts_with = "inactive")]
-    active: bool,
+    pub(super) active: bool,
 }
 
 /// The filter of a webhook as the host shows it.
@@ -138,6 +141,7 @@ impl Fields {
         set("name", self.name.clone().map(Value::from));
         set("url", self.url.clone().map(Value::from));
         set("secret", self.secret.clone().map(Value::from));
+        set("generate_secret", self.generate_secret.then_some(Value::Bool(true)));
         set("event_types", (!self.event_type.is_empty()).then(|| self.event_type.clone().into()));
         set("format", self.format.clone().map(Value::from));
         set("format_options", self.options.clone());
@@ -216,6 +220,7 @@ mod tests {
             batch: Some(parse_pair("100/500").expect("a batch")),
             tls_ca: Some("corp".to_owned()),
             retry_count: Some(0),
+            generate_secret: true,
             inactive: true,
             ..Fields::default()
         };
@@ -223,7 +228,7 @@ mod tests {
         let wanted = json!({
             "event_types": ["*"], "headers": {"Authorization": "Bearer a:b"},
             "rate_limit": {"count": 1, "per_seconds": 60}, "batch": {"max_events": 100, "max_wait_ms": 500},
-            "tls": {"ca": "corp", "client_cert": null}, "retry_count": 0, "is_active": false,
+            "tls": {"ca": "corp", "client_cert": null}, "retry_count": 0, "generate_secret": true, "is_active": false,
         });
         assert_eq!(body, wanted);
     }

@@ -1,12 +1,19 @@
 //! `heraldry webhook`: manages webhooks.
 
+use std::time::Duration;
+
 use clap::Subcommand;
 use reqwest::{Method, header};
+use serde::Deserialize;
 
 use super::client::{Api, segment};
-use super::failure::Failure;
-use super::terminal::{escape, escape_json, line, note};
+use super::failure::{Failure, OrHint as _};
+use super::lookup;
+use super::terminal::{self, escape, escape_json, line, note};
+use crate::clock::SystemClock;
 use crate::config::ClientArgs;
+use crate::config::units::duration;
+use crate::model::time::{Clock as _, Timestamp};
 
 mod body;
 pub(super) mod show;
@@ -17,18 +24,31 @@ const CREATE_HELP: &str = "\
 Examples:
   heraldry webhook create --name ops --url https://chat.example/hook --event-type critical_finding
   heraldry webhook create --name siem --url https://siem.example/in --event-type '*' \\
-      --header 'Authorization: Bearer abc' --min-severity high --secret whsec_...
+      --header 'Authorization: Bearer abc' --min-severity high --generate-secret
   heraldry webhook create --name syslog --url syslog+tls://siem.example:6514 --event-type '*' \\
       --format syslog --tls-ca corp --batch 100/500
 
-`GET /api/v1/formatters` lists the available formats.";
+`heraldry formatter list` lists the available formats.";
 
 const UPDATE_HELP: &str = "\
 Fields that are not named stay unchanged.
 
 Examples:
-  heraldry webhook update ID --active                  enable again, reset the failure count
-  heraldry webhook update ID --timeout-ms 10000 --no-secret";
+  heraldry webhook update ops --active                 enable again, reset the failure count
+  heraldry webhook update ops --timeout-ms 10000 --no-secret";
+
+const RECOVER_HELP: &str = "\
+Deliveries that are pending or were delivered stay as they are, so repeating the command is harmless.
+
+Examples:
+  heraldry webhook recover ops --since 24h
+  heraldry webhook recover ops --since 2026-11-17T10:00:00Z";
+
+const ROTATE_HELP: &str = "\
+Prints the new secret alone on standard output. It cannot be shown again.
+
+Example:
+  heraldry webhook rotate-secret ops --overlap 24h";
 
 #[derive(Subcommand)]
 pub(super) enum Command {
@@ -47,7 +67,8 @@ pub(super) enum Command {
     },
     /// Show one webhook
     Get {
-        /// The webhook's id, as `list` shows it
+        /// The webhook: its name, its id, or the unique beginning or end of its id
+        #[arg(value_name = "WEBHOOK")]
         id: String,
         #[command(flatten)]
         client: ClientArgs,
@@ -55,7 +76,8 @@ pub(super) enum Command {
     /// Change the named fields of a webhook
     #[command(after_help = UPDATE_HELP)]
     Update {
-        /// The webhook's id, as `list` shows it
+        /// The webhook: its name, its id, or the unique beginning or end of its id
+        #[arg(value_name = "WEBHOOK")]
         id: String,
         #[command(flatten)]
         fields: Fields,
@@ -64,28 +86,40 @@ pub(super) enum Command {
         #[command(flatten)]
         client: ClientArgs,
     },
-    /// Delete a webhook with its history; pending deliveries are cancelled
+    /// Delete a webhook with its history; pending deliveries are cancelled. Asks first, on a terminal
     Delete {
-        /// The webhook's id, as `list` shows it
+        /// The webhook: its name, its id, or the unique beginning or end of its id
+        #[arg(value_name = "WEBHOOK")]
         id: String,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
         #[command(flatten)]
         client: ClientArgs,
     },
-    /// Deliver a sample event now and show the result; exit code 1 if the delivery fails
+    /// Deliver an event now and show the result; exit code 1 if the delivery fails
     Test {
-        /// The webhook's id, as `list` shows it
+        /// The webhook: its name, its id, or the unique beginning or end of its id
+        #[arg(value_name = "WEBHOOK")]
         id: String,
+        /// Deliver the sample of this event type [default: the webhook's first]
+        #[arg(long, value_name = "TYPE", conflicts_with = "event_id")]
+        event_type: Option<String>,
+        /// Deliver this event, which the host has stored
+        #[arg(long, value_name = "EVENT")]
+        event_id: Option<String>,
         #[command(flatten)]
         client: ClientArgs,
     },
     /// Show delivery attempts, newest first
     Deliveries {
-        /// The webhook's id, as `list` shows it
+        /// The webhook: its name, its id, or the unique beginning or end of its id
+        #[arg(value_name = "WEBHOOK")]
         id: String,
         /// Number of attempts, 1 to 200 [default: 50]
         #[arg(long, value_name = "COUNT")]
         limit: Option<String>,
-        /// Only attempts older than this attempt id (the next page)
+        /// Only attempts older than this one: its id, or the unique beginning or end of it (the next page)
         #[arg(long, value_name = "ATTEMPT")]
         before: Option<String>,
         /// Only successful (true) or failed (false) attempts
@@ -97,6 +131,64 @@ pub(super) enum Command {
         #[command(flatten)]
         client: ClientArgs,
     },
+    /// Queue again every delivery that failed for good or is held, with all of its retries
+    #[command(after_help = RECOVER_HELP)]
+    Recover {
+        /// The webhook: its name, its id, or the unique beginning or end of its id
+        #[arg(value_name = "WEBHOOK")]
+        id: String,
+        /// Since when: a time (RFC 3339), or how long ago (15min, 24h, 7d)
+        #[arg(long, value_name = "TIME|AGE", value_parser = parse_since)]
+        since: Since,
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// Deliver one event again, as a new delivery with its own id
+    Redeliver {
+        /// The webhook: its name, its id, or the unique beginning or end of its id
+        #[arg(value_name = "WEBHOOK")]
+        id: String,
+        /// The delivery, as `deliveries` shows it: its id, or the unique beginning or end of it
+        delivery: String,
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// Replace the signing secret; for a while the old one signs too
+    #[command(after_help = ROTATE_HELP)]
+    RotateSecret {
+        /// The webhook: its name, its id, or the unique beginning or end of its id
+        #[arg(value_name = "WEBHOOK")]
+        id: String,
+        /// The new secret, 1 to 256 characters; base64 if it begins with whsec_ [default: one is generated]
+        #[arg(long)]
+        secret: Option<String>,
+        /// How long the old secret signs too, at most 7d [default: 24h]
+        #[arg(long, value_name = "DURATION", value_parser = parse_overlap)]
+        overlap: Option<Duration>,
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+}
+
+/// Since when deliveries are recovered.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Since {
+    At(Timestamp),
+    Ago(Duration),
+}
+
+fn parse_since(text: &str) -> Result<Since, String> {
+    if let Ok(at) = Timestamp::parse(text) {
+        return Ok(Since::At(at));
+    }
+    let expected = "expected a time, as in 2026-11-17T10:00:00Z, or how long ago it was, as in 24h";
+    duration(text).map(Since::Ago).map_err(|_| expected.to_owned())
+}
+
+fn parse_overlap(text: &str) -> Result<Duration, String> {
+    let overlap = duration(text)?;
+    let whole = Duration::from_secs(overlap.as_secs());
+    if whole == overlap { Ok(overlap) } else { Err("expected whole seconds, as in 90s or 24h".to_owned()) }
 }
 
 /// Runs one of the commands.
@@ -105,17 +197,15 @@ pub(super) async fn run(command: &Command) -> Result<(), Failure> {
         Command::Create { fields, client } => create(fields, client).await,
         Command::List { client } => list(client).await,
         Command::Get { id, client } => {
-            let response = Api::new(client)?.get(&path(id)).await?;
+            let api = Api::new(client)?;
+            let response = api.get(&path(&api, id).await?).await?;
             if client.json { line(escape_json(&response.body)) } else { show::webhook(&response.parse()?) }
         }
         Command::Update { id, fields, changes, client } => update(id, fields, changes, client).await,
-        Command::Delete { id, client } => {
-            let api = Api::new(client)?;
-            api.call(api.request(Method::DELETE, &path(id))).await?;
-            note(format_args!("deleted webhook {}", escape(id)));
-            Ok(())
+        Command::Delete { id, yes, client } => delete(id, *yes, client).await,
+        Command::Test { id, event_type, event_id, client } => {
+            test(id, event_type.as_deref(), event_id.as_deref(), client).await
         }
-        Command::Test { id, client } => test(id, client).await,
         Command::Deliveries { id, limit, before, success, event_type, client } => {
             let query = [
                 ("limit", limit.clone()),
@@ -123,13 +213,19 @@ pub(super) async fn run(command: &Command) -> Result<(), Failure> {
                 ("success", success.map(|success| success.to_string())),
                 ("event_type", event_type.clone()),
             ];
-            deliveries(id, &query, client).await
+            deliveries(id, query, client).await
+        }
+        Command::Recover { id, since, client } => recover(id, *since, client).await,
+        Command::Redeliver { id, delivery, client } => redeliver(id, delivery, client).await,
+        Command::RotateSecret { id, secret, overlap, client } => {
+            rotate_secret(id, secret.as_deref(), *overlap, client).await
         }
     }
 }
 
-fn path(id: &str) -> String {
-    format!("/webhooks{}", segment(id))
+/// The path of the webhook that a text on the command line means.
+async fn path(api: &Api, text: &str) -> Result<String, Failure> {
+    Ok(format!("/webhooks{}", segment(&lookup::webhook(api, text).await?)))
 }
 
 async fn create(fields: &Fields, client: &ClientArgs) -> Result<(), Failure> {
@@ -141,7 +237,15 @@ async fn create(fields: &Fields, client: &ClientArgs) -> Result<(), Failure> {
     }
     let webhook: show::Webhook = response.parse()?;
     note(format_args!("created the webhook; test it with `heraldry webhook test {}`", escape(&webhook.id)));
+    note_secret(&webhook);
     show::webhook(&webhook)
+}
+
+/// Says what to do with a secret that is in this response alone.
+fn note_secret(webhook: &show::Webhook) {
+    if webhook.secret.is_some() {
+        note("the secret is shown only once: give it to the receiver, which verifies signatures with it");
+    }
 }
 
 async fn list(client: &ClientArgs) -> Result<(), Failure> {
@@ -151,12 +255,13 @@ async fn list(client: &ClientArgs) -> Result<(), Failure> {
 
 async fn update(id: &str, fields: &Fields, changes: &body::Changes, client: &ClientArgs) -> Result<(), Failure> {
     let api = Api::new(client)?;
+    let path = path(&api, id).await?;
     let mut etag = None;
     let mut filter = None;
     if fields.sets_part_of_filter() && !changes.no_filter {
         // The host replaces the filter as a whole, so the other field is read first and sent back. If-Match makes a
         // concurrent change fail with 412 instead of being overwritten.
-        let current = api.get(&path(id)).await?;
+        let current = api.get(&path).await?;
         etag = current.headers.get(header::ETAG).cloned();
         filter = current.parse::<body::CurrentFilter>()?.filter;
     }
@@ -166,17 +271,54 @@ async fn update(id: &str, fields: &Fields, changes: &body::Changes, client: &Cli
         let error = anyhow::anyhow!("the update names no field to change");
         return Err(Failure::usage(error, "see `heraldry webhook update --help` for the fields"));
     }
-    let mut request = api.request(Method::PUT, &path(id)).header(header::CONTENT_TYPE, "application/json");
+    let mut request = api.request(Method::PUT, &path).header(header::CONTENT_TYPE, "application/json");
     if let Some(etag) = etag {
         request = request.header(header::IF_MATCH, etag);
     }
     let response = api.call(request.body(serde_json::Value::Object(object).to_string())).await?;
-    if client.json { line(escape_json(&response.body)) } else { show::webhook(&response.parse()?) }
+    if changes.active {
+        note(format_args!(
+            "the webhook is active; what was held or failed while it was not stays so until it is sent with \
+             `heraldry webhook recover {} --since AGE`",
+            escape(id)
+        ));
+    }
+    if client.json {
+        return line(escape_json(&response.body));
+    }
+    let webhook: show::Webhook = response.parse()?;
+    note_secret(&webhook);
+    show::webhook(&webhook)
 }
 
-async fn test(id: &str, client: &ClientArgs) -> Result<(), Failure> {
+async fn delete(id: &str, yes: bool, client: &ClientArgs) -> Result<(), Failure> {
     let api = Api::new(client)?;
-    let response = api.call(api.request(Method::POST, &format!("{}/test", path(id)))).await?;
+    let path = path(&api, id).await?;
+    if !yes && terminal::can_ask() {
+        let webhook: show::Webhook = api.get(&path).await?.parse()?;
+        let question = format!("Delete {} with its history, and cancel what waits?", webhook.title());
+        if !terminal::confirm(&question).or_hint("answer on a terminal, or give --yes")? {
+            note("nothing was deleted");
+            return Err(Failure::already_printed());
+        }
+    }
+    api.call(api.request(Method::DELETE, &path)).await?;
+    note(format_args!("deleted webhook {}", escape(id)));
+    Ok(())
+}
+
+async fn test(id: &str, event_type: Option<&str>, event_id: Option<&str>, client: &ClientArgs) -> Result<(), Failure> {
+    let api = Api::new(client)?;
+    let path = format!("{}/test", path(&api, id).await?);
+    let body = match (event_type, event_id) {
+        (Some(event_type), _) => Some(serde_json::json!({ "event_type": event_type })),
+        (None, Some(event_id)) => Some(serde_json::json!({ "event_id": event_id })),
+        (None, None) => None,
+    };
+    let response = match body {
+        Some(body) => api.send_json(Method::POST, &path, body.to_string()).await?,
+        None => api.call(api.request(Method::POST, &path)).await?,
+    };
     let attempt: show::Attempt = response.parse()?;
     if client.json {
         line(escape_json(&response.body))?;
@@ -186,10 +328,19 @@ async fn test(id: &str, client: &ClientArgs) -> Result<(), Failure> {
     if attempt.success { Ok(()) } else { Err(Failure::already_printed()) }
 }
 
-async fn deliveries(id: &str, query: &[(&str, Option<String>)], client: &ClientArgs) -> Result<(), Failure> {
+async fn deliveries(id: &str, query: [(&str, Option<String>); 4], client: &ClientArgs) -> Result<(), Failure> {
     let api = Api::new(client)?;
-    let given: Vec<_> = query.iter().filter_map(|(name, value)| value.as_deref().map(|value| (*name, value))).collect();
-    let response = api.call(api.request(Method::GET, &format!("{}/deliveries", path(id))).query(&given)).await?;
+    let webhook = lookup::webhook(&api, id).await?;
+    let mut given = Vec::new();
+    for (name, value) in query {
+        match value {
+            Some(part) if name == "before" => given.push((name, lookup::attempt(&api, &webhook, &part).await?)),
+            Some(value) => given.push((name, value)),
+            None => {}
+        }
+    }
+    let path = format!("/webhooks{}/deliveries", segment(&webhook));
+    let response = api.call(api.request(Method::GET, &path).query(&given)).await?;
     let more =
         response.headers.get(header::LINK).is_some_and(|link| link.to_str().is_ok_and(|link| link.contains("next")));
     if client.json {
@@ -201,4 +352,80 @@ async fn deliveries(id: &str, query: &[(&str, Option<String>)], client: &ClientA
         note(format_args!("\nnext page: heraldry webhook deliveries {} --before {}", escape(id), escape(&last.id)));
     }
     Ok(())
+}
+
+/// The response of a recovery.
+#[derive(Deserialize)]
+struct Recovered {
+    deliveries: u64,
+}
+
+async fn recover(id: &str, since: Since, client: &ClientArgs) -> Result<(), Failure> {
+    let api = Api::new(client)?;
+    let path = format!("{}/recover", path(&api, id).await?);
+    let since = match since {
+        Since::At(at) => at,
+        Since::Ago(age) => SystemClock::start().now().minus(age),
+    };
+    let body = serde_json::json!({ "since": since.to_string() }).to_string();
+    let response = api.send_json(Method::POST, &path, body).await?;
+    if client.json {
+        return line(escape_json(&response.body));
+    }
+    let recovered: Recovered = response.parse()?;
+    let count = recovered.deliveries;
+    let noun = if count == 1 { "delivery" } else { "deliveries" };
+    line(format_args!("queued {count} {noun} again, of those that failed or were held since {since}"))
+}
+
+/// A delivery as the API shows it.
+#[derive(Deserialize)]
+struct Delivery {
+    id: String,
+    status: String,
+}
+
+async fn redeliver(id: &str, delivery: &str, client: &ClientArgs) -> Result<(), Failure> {
+    let api = Api::new(client)?;
+    let webhook = lookup::webhook(&api, id).await?;
+    let delivery = lookup::delivery(&api, &webhook, delivery).await?;
+    let path = format!("/webhooks{}/deliveries{}/redeliver", segment(&webhook), segment(&delivery));
+    let response = api.call(api.request(Method::POST, &path)).await?;
+    if client.json {
+        return line(escape_json(&response.body));
+    }
+    let made: Delivery = response.parse()?;
+    line(format_args!("new delivery {} ({})", escape(&made.id), escape(&made.status)))
+}
+
+/// The response of a rotation.
+#[derive(Deserialize)]
+struct Rotated {
+    secret: String,
+    old_secret_valid_until: Option<String>,
+}
+
+async fn rotate_secret(
+    id: &str,
+    secret: Option<&str>,
+    overlap: Option<Duration>,
+    client: &ClientArgs,
+) -> Result<(), Failure> {
+    let api = Api::new(client)?;
+    let path = format!("{}/rotate-secret", path(&api, id).await?);
+    let mut body = serde_json::Map::new();
+    body.extend(secret.map(|secret| ("secret".to_owned(), secret.into())));
+    body.extend(overlap.map(|overlap| ("overlap_seconds".to_owned(), overlap.as_secs().into())));
+    let response = api.send_json(Method::POST, &path, serde_json::Value::Object(body).to_string()).await?;
+    if client.json {
+        return line(escape_json(&response.body));
+    }
+    let rotated: Rotated = response.parse()?;
+    match &rotated.old_secret_valid_until {
+        Some(until) => {
+            note(format_args!("the old secret signs too until {}; the new one is shown only once:", escape(until)))
+        }
+        None => note("the old secret does not sign any more; the new one is shown only once:"),
+    }
+    line(escape(&rotated.secret))
 }

@@ -5,18 +5,20 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::cli::failure::Failure;
-use crate::cli::terminal::{self, BAD, GOOD, cut, escape, line};
+use crate::cli::lookup::short;
+use crate::cli::terminal::{self, BAD, GOOD, cut_on_terminal, escape, line};
 
-/// Longest cells of a table, in characters; `get` and `--json` show the whole text.
+/// Longest cells of a table on a terminal, in characters. The last column is never cut: it says what to do.
 const NAME_WIDTH: usize = 24;
 const URL_WIDTH: usize = 44;
-const ERROR_WIDTH: usize = 100;
 
 /// A webhook in the API's response.
 #[derive(Deserialize)]
 pub(super) struct Webhook {
     pub(super) id: String,
     name: String,
+    /// A secret that the host generated; only in the response to that request.
+    pub(super) secret: Option<String>,
     format: String,
     event_types: Vec<String>,
     is_active: bool,
@@ -67,6 +69,14 @@ impl Webhook {
         }
     }
 
+    /// What tells people which webhook it is.
+    pub(super) fn title(&self) -> String {
+        match &self.url {
+            Some(url) => format!("the webhook {} ({url})", self.name),
+            None => format!("the webhook {}", self.name),
+        }
+    }
+
     fn style(&self) -> Style {
         if self.is_active { Style::new() } else { BAD }
     }
@@ -83,11 +93,11 @@ pub(super) fn webhooks(webhooks: &[Webhook]) -> Result<(), Failure> {
             };
             let url = webhook.url.as_deref().unwrap_or("-");
             let cells = vec![
-                webhook.id.clone(),
-                cut(&webhook.name, NAME_WIDTH).into_owned(),
+                short(&webhook.id),
+                cut_on_terminal(&webhook.name, NAME_WIDTH).into_owned(),
                 webhook.format.clone(),
                 events,
-                cut(url, URL_WIDTH).into_owned(),
+                cut_on_terminal(url, URL_WIDTH).into_owned(),
                 webhook.state(),
             ];
             (webhook.style(), cells)
@@ -111,7 +121,13 @@ pub(super) fn webhook(webhook: &Webhook) -> Result<(), Failure> {
         ("options", webhook.format_options.as_ref().map(ToString::to_string)),
         ("event types", Some(list(&webhook.event_types))),
         ("filter", webhook.filter.as_ref().map(ToString::to_string)),
-        ("secret", webhook.has_secret.map(|has| if has { "set".to_owned() } else { "none: unsigned".to_owned() })),
+        ("secret", webhook.secret.clone()),
+        (
+            "signing",
+            webhook
+                .has_secret
+                .map(|has| if has { "with a secret".to_owned() } else { "none: no secret is set".to_owned() }),
+        ),
         ("headers", webhook.header_names.as_deref().map(list)),
         ("rate limit", webhook.rate_limit.as_ref().map(ToString::to_string)),
         ("batch", webhook.batch.as_ref().map(ToString::to_string)),
@@ -133,12 +149,10 @@ pub(super) fn attempts(attempts: &[Attempt]) -> Result<(), Failure> {
     let rows: Vec<_> = attempts
         .iter()
         .map(|attempt| {
-            let outcome = match &attempt.error {
-                Some(error) => cut(error, ERROR_WIDTH).into_owned(),
-                None => "delivered".to_owned(),
-            };
+            let outcome = attempt.error.clone().unwrap_or_else(|| "delivered".to_owned());
             let cells = vec![
                 attempt.created_at.clone(),
+                short(&attempt.delivery_id),
                 attempt.event_type.clone(),
                 format!("{}{}", attempt.attempt, if attempt.is_test { " (test)" } else { "" }),
                 attempt.status_code.map_or_else(|| "-".to_owned(), |code| code.to_string()),
@@ -148,7 +162,7 @@ pub(super) fn attempts(attempts: &[Attempt]) -> Result<(), Failure> {
             (if attempt.success { Style::new() } else { BAD }, cells)
         })
         .collect();
-    terminal::table(&["TIME", "EVENT TYPE", "ATTEMPT", "STATUS", "TOOK", "OUTCOME"], &rows)
+    terminal::table(&["TIME", "DELIVERY", "EVENT TYPE", "ATTEMPT", "STATUS", "TOOK", "OUTCOME"], &rows)
 }
 
 /// Prints all fields of one attempt.

@@ -16,7 +16,9 @@ const FORMAT: &str = "heraldry:formatter/format@";
 const INTERPRET: &str = "heraldry:formatter/interpret@1.";
 /// The newest minor version of the contract that this host knows.
 const NEWEST_MINOR: u64 = 1;
-/// The newest version in full.
+/// The versions of the contract that this host knows, oldest first.
+pub const CONTRACT_VERSIONS: [&str; 2] = ["1.0.0", NEWEST];
+/// The newest of them.
 pub(super) const NEWEST: &str = "1.1.0";
 /// Names that one finding lists.
 const NAMED: usize = 40;

@@ -10,7 +10,7 @@ mod report;
 mod samples;
 mod validator;
 
-pub use interface::exported_contract;
+pub use interface::{CONTRACT_VERSIONS, exported_contract};
 pub use manifest::{Join, Kind, Manifest, is_name};
 pub use report::{Described, Finding, Rejection, Report, Severity, Trial};
 pub use validator::Sample;

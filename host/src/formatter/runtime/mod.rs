@@ -18,7 +18,7 @@ mod payload;
 mod sandbox;
 
 pub use child::{CHILD_COMMAND, compile_for_parent};
-pub use code_cache::{CodeCache, code_cache_key};
+pub use code_cache::{CodeCache, code_cache_key, has_compiled_code};
 pub use compile::Compiler;
 pub use error::{Limit, RenderError};
 pub use instance::{LogLevel, LogLine};
