@@ -236,12 +236,9 @@ mod tests {
         let child = parsed(&format!("heraldry {CHILD_COMMAND} 30")).expect("the parent's command line");
         assert!(matches!(child.command, Command::CompileComponent { seconds: 30 }));
         assert!(Cli::command().get_subcommands().all(|command| command.get_name() != CHILD_COMMAND));
-        for typo in ["heraldry compile", "heraldry compile-component", "heraldry complie x"] {
+        for typo in ["heraldry compile", "heraldry compil-component", "heraldry complie x"] {
             let error = Cli::try_parse_from(typo.split(' ')).err().expect("no such command").to_string();
-            assert!(
-                !error.contains("compile-component'\n") && !error.contains(&format!("'{CHILD_COMMAND}'?")),
-                "{error}"
-            );
+            assert!(!error.contains(CHILD_COMMAND), "{error}");
         }
     }
 

@@ -124,9 +124,7 @@ pub(super) fn webhook(webhook: &Webhook) -> Result<(), Failure> {
         ("secret", webhook.secret.clone()),
         (
             "signing",
-            webhook
-                .has_secret
-                .map(|has| if has { "with a secret".to_owned() } else { "none: no secret is set".to_owned() }),
+            webhook.has_secret.map(|has| if has { "yes".to_owned() } else { "no: no secret is set".to_owned() }),
         ),
         ("headers", webhook.header_names.as_deref().map(list)),
         ("rate limit", webhook.rate_limit.as_ref().map(ToString::to_string)),
