@@ -38,21 +38,22 @@ pub(super) fn is_closed(error: &io::Error) -> bool {
     closed || error.get_ref().and_then(|inner| inner.downcast_ref::<io::Error>()).is_some_and(is_closed)
 }
 
-/// The first error of this type in the chain of causes. Looks into `io::Error`s too: their `source` skips the error
-/// that they wrap.
+/// The first error of this type in the chain of causes.
 pub(super) fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        if let Some(found) = error.downcast_ref::<E>() {
-            return Some(found);
-        }
-        let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        cause = match wrapped {
-            Some(wrapped) => Some(wrapped),
-            None => error.source(),
-        };
+    causes(error).find_map(|error| error.downcast_ref::<E>())
+}
+
+/// The error and its causes.
+pub(super) fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |error| cause(*error))
+}
+
+/// The cause of an error. Looks into `io::Error`s too: their `source` skips the error that they wrap.
+fn cause<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
+    match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+        Some(wrapped) => Some(wrapped),
+        None => error.source(),
     }
-    None
 }
 
 fn tls_fault(error: &rustls::Error) -> TlsFault {

@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use http::StatusCode;
 use rustls::{AlertDescription, CertificateError};
+use url::Host;
 
 use super::destination::{AddressError, Denied, ResolveError};
+use super::phase::Reached;
 use crate::model::delivery::ErrorClass;
 use crate::model::time::Timestamp;
 
@@ -25,6 +27,14 @@ pub enum Failure {
         /// The resolver's error.
         error: ResolveError,
     },
+    /// The attempt's time ran out while its name was looked up.
+    #[error("{host}: the look-up of this name did not finish within {} ms", .after.as_millis())]
+    LookUpTimedOut {
+        /// The name that was looked up.
+        host: Box<str>,
+        /// The time that the attempt had.
+        after: Duration,
+    },
     /// No TCP connection could be made, or the operating system reported an error on one.
     #[error("{}", connect_words(.0))]
     NotConnected(ConnectError),
@@ -34,6 +44,9 @@ pub enum Failure {
     /// The connection broke after the request was written: the destination may have accepted it or not.
     #[error("the request was sent, but the connection closed before a response")]
     NoResponse,
+    /// The destination ended the request's HTTP/2 stream, and the connection stays open.
+    #[error("the request was sent, but the destination reset its HTTP/2 stream before a response")]
+    StreamReset,
     /// The connection broke in the middle of a 2xx response, which has this status.
     #[error("the destination responded with {}, but the connection closed in the middle of its response", status_words(*.0))]
     Truncated(u16),
@@ -70,8 +83,8 @@ pub enum Failure {
         /// The reason in the formatter's words, already cleaned for display.
         reason: Box<str>,
     },
-    /// The attempt's time ran out.
-    #[error("{}", timeout_words(.reached, .after))]
+    /// The attempt's time ran out, in another phase than the look-up of the destination's name.
+    #[error("{} within {} ms", timeout_words(*.reached), .after.as_millis())]
     Timeout {
         /// The phase in which the time ran out.
         reached: Reached,
@@ -84,6 +97,9 @@ pub enum Failure {
     /// The bytes that came back are not HTTP.
     #[error("the destination's response is not HTTP; check the URL's scheme and port")]
     NotHttp,
+    /// A response of HTTP, but its head breaks the rules: an invalid status or field, or contradicting lengths.
+    #[error("the head of the destination's response is not valid HTTP")]
+    MalformedHead,
     /// The head of this status was HTTP, but the framing of the body is not.
     #[error("the destination responded with {}, but the framing of its body is not valid HTTP", status_words(*.0))]
     MalformedBody(u16),
@@ -97,19 +113,32 @@ impl Failure {
     pub fn class(&self) -> ErrorClass {
         match self {
             Self::Denied(_) => ErrorClass::Policy,
-            Self::Unresolved { .. } => ErrorClass::Dns,
+            Self::Unresolved { .. } | Self::LookUpTimedOut { .. } => ErrorClass::Dns,
             Self::NotConnected(_)
             | Self::ClosedBeforeSend
             | Self::NoResponse
+            | Self::StreamReset
             | Self::Truncated(_)
             | Self::Proxy(_)
             | Self::ClosedAfterSend => ErrorClass::Connect,
             Self::Tls(_) | Self::TlsNames(_) => ErrorClass::Tls,
             Self::Status(_) | Self::Interpreted { .. } => ErrorClass::Status,
-            Self::Timeout { .. } | Self::Abandoned => ErrorClass::Timeout,
-            Self::UnexpectedData | Self::HeadTooLarge | Self::NotHttp | Self::MalformedBody(_) | Self::Unsendable => {
-                ErrorClass::Protocol
-            }
+            Self::Timeout { reached, .. } => timeout_class(*reached),
+            Self::Abandoned => ErrorClass::Timeout,
+            Self::UnexpectedData
+            | Self::HeadTooLarge
+            | Self::NotHttp
+            | Self::MalformedHead
+            | Self::MalformedBody(_)
+            | Self::Unsendable => ErrorClass::Protocol,
+        }
+    }
+
+    /// The failure of an attempt whose time ran out in this phase.
+    pub(super) fn timed_out(reached: Reached, host: &Host<&str>, after: Duration) -> Self {
+        match reached {
+            Reached::LookingUp => Self::LookUpTimedOut { host: host.to_string().into(), after },
+            reached => Self::Timeout { reached, after },
         }
     }
 
@@ -127,19 +156,6 @@ impl From<AddressError> for Failure {
             AddressError::Unresolved { host, error } => Self::Unresolved { host, error },
         }
     }
-}
-
-/// The phase that an attempt had reached when its time ran out.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Reached {
-    /// Name look-up, TCP or TLS.
-    Connecting,
-    /// The request was written, at least in part.
-    Sent,
-    /// A syslog message was written, at least in part, and not acknowledged.
-    Writing,
-    /// A response's head with this status had arrived.
-    Responding(u16),
 }
 
 /// Why there was no TCP connection.
@@ -192,6 +208,9 @@ pub enum ProxyFault {
     /// The proxy responded to `CONNECT` with a status other than 2xx.
     #[error("the server's proxy did not connect to the destination: it responded with {}{}", status_words(*.0), proxy_hint(*.0))]
     Rejected(u16),
+    /// The head of the proxy's response to `CONNECT` is too long.
+    #[error("the head of the response of the server's proxy does not end within 64 KiB")]
+    HeadTooLarge,
     /// The proxy's response to `CONNECT` is not HTTP.
     #[error("the response of the server's proxy is not HTTP")]
     NotHttp,
@@ -230,21 +249,42 @@ fn connect_words(error: &ConnectError) -> String {
     }
 }
 
-fn timeout_words(reached: &Reached, after: &Duration) -> String {
-    let ms = after.as_millis();
+/// The class of an attempt whose time ran out in this phase.
+fn timeout_class(reached: Reached) -> ErrorClass {
     match reached {
-        Reached::Connecting => format!("no connection within {ms} ms"),
-        Reached::Sent => format!("the request was sent, but no response came within {ms} ms"),
-        Reached::Writing => format!("the destination did not acknowledge the message within {ms} ms"),
-        Reached::Responding(status) => format!(
-            "the destination responded with {}, but its response did not end within {ms} ms",
-            status_words(*status)
-        ),
+        Reached::LookingUp => ErrorClass::Dns,
+        Reached::Connecting | Reached::LookingUpProxy | Reached::ConnectingProxy | Reached::Tunnelling => {
+            ErrorClass::Connect
+        }
+        Reached::Handshaking => ErrorClass::Tls,
+        Reached::Requesting | Reached::Sent | Reached::Heading | Reached::Responding(_) | Reached::Writing => {
+            ErrorClass::Timeout
+        }
     }
 }
 
+/// What did not happen, to stand before "within 5000 ms".
+fn timeout_words(reached: Reached) -> String {
+    let words = match reached {
+        Reached::LookingUp => "the look-up of the destination's name did not finish",
+        Reached::Connecting => "the destination did not respond to the connection attempt",
+        Reached::LookingUpProxy => "the look-up of the name of the server's proxy did not finish",
+        Reached::ConnectingProxy => "the server's proxy did not respond to the connection attempt",
+        Reached::Tunnelling => "the server's proxy did not connect to the destination",
+        Reached::Handshaking => "the TLS handshake with the destination did not finish",
+        Reached::Requesting => "the destination did not read the whole request",
+        Reached::Sent => "the request was sent, but no response came",
+        Reached::Heading => "the request was sent and a response began, but its head did not end",
+        Reached::Responding(status) => {
+            return format!("the destination responded with {}, but its response did not end", status_words(status));
+        }
+        Reached::Writing => "the destination did not acknowledge the message",
+    };
+    words.into()
+}
+
 /// `404 Not Found`, or the bare number where HTTP has no reason phrase.
-fn status_words(status: u16) -> String {
+pub(super) fn status_words(status: u16) -> String {
     let known = StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason());
     known.map_or_else(|| status.to_string(), |words| format!("{status} {words}"))
 }
@@ -362,8 +402,16 @@ mod tests {
             text(Failure::Unresolved { host: "nowhere.example".into(), error: ResolveError::NotFound }),
             "dns: nowhere.example: there is no such name, or it has no address"
         );
-        let late = |reached| text(Failure::Timeout { reached, after: Duration::from_millis(1500) });
-        assert_eq!(late(Reached::Connecting), "timeout: no connection within 1500 ms");
+        let host = Host::Domain("hooks.example");
+        let late = |reached| text(Failure::timed_out(reached, &host, Duration::from_millis(1500)));
+        assert_eq!(
+            late(Reached::LookingUp),
+            "dns: hooks.example: the look-up of this name did not finish within 1500 ms"
+        );
+        assert_eq!(
+            late(Reached::Connecting),
+            "connect: the destination did not respond to the connection attempt within 1500 ms"
+        );
         assert_eq!(
             late(Reached::Responding(200)),
             "timeout: the destination responded with 200 OK, but its response did not end within 1500 ms"

@@ -10,14 +10,15 @@
 //! judged, so DNS rebinding gains nothing. Redirects are not followed, cookies are not kept, and proxy variables of the
 //! environment have no effect. The result of an attempt is a [`Report`]; `failure.rs` holds all sentences about it.
 //!
-//! Modules depend on each other in one direction: `destination`, `failure`, `errors`, `report`, `dial` and `tls` are
-//! below, `http` and `syslog` use them and not each other, and this file uses all.
+//! Modules depend on each other in one direction: `destination`, `failure`, `phase`, `errors`, `report`, `dial` and
+//! `tls` are below, `http` and `syslog` use them and not each other, and this file uses all.
 
 mod destination;
 mod dial;
 mod errors;
 mod failure;
 mod http;
+mod phase;
 mod report;
 mod syslog;
 #[cfg(test)]
@@ -34,7 +35,9 @@ use tokio::time::{Instant, timeout};
 
 use self::destination::{AddressError, GuardedResolver};
 pub use self::destination::{BoxFuture, Denied, Guard, Resolve, ResolveError, ResolverSetupError, system_resolver};
-pub use self::failure::{ConnectError, Failure, ProxyFault, Reached, TlsFault};
+pub use self::failure::{ConnectError, Failure, ProxyFault, TlsFault};
+use self::phase::Phase;
+pub use self::phase::Reached;
 pub use self::report::Report;
 pub use self::syslog::fits;
 pub use self::tls::{SetupError, Tls};
@@ -151,9 +154,9 @@ impl Transport {
         after: Duration,
     ) -> Report {
         let started = Instant::now();
-        let mut reached = Reached::Connecting;
-        let delivered = timeout(after, self.syslog.deliver(url, tls, messages, alone, &mut reached)).await;
-        let outcome = delivered.unwrap_or_else(|_| Err(Failure::Timeout { reached, after }));
+        let phase = Phase::default();
+        let delivered = timeout(after, self.syslog.deliver(url, tls, messages, alone, &phase)).await;
+        let outcome = delivered.unwrap_or_else(|_| Err(Failure::timed_out(phase.get(), &url.host(), after)));
         Report { outcome, status: None, excerpt: None, retry_after: None, response: None, duration: started.elapsed() }
     }
 }

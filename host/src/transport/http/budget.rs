@@ -1,18 +1,24 @@
-//! The byte budget of a response, counted on the connection.
+//! A connection with a byte budget for each response, which also outlives a peer that stops reading.
 //!
 //! It bounds what a hostile or broken peer can cost: a body without end, a head without end, and a flood of `1xx`
 //! responses, which hyper reads and drops without a limit of its own. A peer that drips bytes slowly ("slow loris")
 //! stays within any budget; the attempt's time limit ends it.
+//!
+//! A peer may respond without reading the whole request (RFC 9112, section 9.3: a client watches for that while it
+//! writes). If it closes then, writing fails while its response waits to be read, so such an error is left for reading to
+//! find. If it stays open without reading, the connection ends with the request, instead of waiting for the peer.
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::task::{Context, Poll, ready};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker, ready};
 
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+
+use crate::transport::errors::is_closed;
 
 /// The most of a response that is read, head and body together.
 pub(super) const RESPONSE_BYTES: u64 = 64 * 1024;
@@ -41,6 +47,8 @@ pub(super) struct ByteBudget {
     active: AtomicU64,
     /// Requests begun over this connection so far.
     requests: AtomicU64,
+    /// The connection's task, while it waits for the peer to read what was written.
+    blocked: Mutex<Option<Waker>>,
     is_tls: bool,
 }
 
@@ -53,6 +61,7 @@ impl ByteBudget {
             exceeded: AtomicBool::new(false),
             active: AtomicU64::new(0),
             requests: AtomicU64::new(0),
+            blocked: Mutex::default(),
             is_tls,
         }
     }
@@ -62,16 +71,34 @@ impl ByteBudget {
     /// On HTTP/1.1 a request begins only when the previous response is over, so the budget is that of one response. On
     /// HTTP/2 the responses in progress share the sum of their budgets; one of them can use it up, but not exceed it.
     pub(super) fn begin_request(&self, is_http2: bool) -> bool {
-        let active = self.active.fetch_add(1, Ordering::Relaxed) + 1;
+        let active = self.active.fetch_add(1, Ordering::SeqCst) + 1;
         let responses = if is_http2 { active } else { 1 };
         let each = if self.is_tls { RESPONSE_BYTES + FRAMING_BYTES } else { RESPONSE_BYTES };
         self.limit.store(self.received.load(Ordering::Relaxed) + responses * each, Ordering::Relaxed);
-        self.requests.fetch_add(1, Ordering::Relaxed) > 0
+        self.requests.fetch_add(1, Ordering::SeqCst) > 0
     }
 
     /// The request ended, with or without a response.
     pub(super) fn end_request(&self) {
-        self.active.fetch_sub(1, Ordering::Relaxed);
+        if self.active.fetch_sub(1, Ordering::SeqCst) == 1
+            && let Some(task) = self.blocked().take()
+        {
+            task.wake();
+        }
+    }
+
+    /// True if the peer does not read, so that something of a request is not written yet.
+    pub(super) fn is_write_blocked(&self) -> bool {
+        self.blocked().is_some()
+    }
+
+    fn blocked(&self) -> std::sync::MutexGuard<'_, Option<Waker>> {
+        self.blocked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// True once requests have begun and all of them have ended.
+    fn is_unused(&self) -> bool {
+        self.requests.load(Ordering::SeqCst) > 0 && self.active.load(Ordering::SeqCst) == 0
     }
 
     /// True if the peer sent more than the budget.
@@ -95,12 +122,49 @@ pub(super) struct BudgetedStream {
     is_pooled: bool,
     /// Bytes read since the task last yielded.
     since_yield: u64,
+    /// True once writing failed because the peer had closed.
+    is_write_closed: bool,
 }
 
 impl BudgetedStream {
     pub(super) fn new(stream: TcpStream, is_tls: bool, open: Arc<AtomicUsize>) -> Self {
         let is_pooled = open.fetch_add(1, Ordering::Relaxed) < MAX_POOLING;
-        Self { stream, budget: Arc::new(ByteBudget::new(is_tls)), open, is_pooled, since_yield: 0 }
+        Self {
+            stream,
+            budget: Arc::new(ByteBudget::new(is_tls)),
+            open,
+            is_pooled,
+            since_yield: 0,
+            is_write_closed: false,
+        }
+    }
+
+    /// The result of writing `length` bytes, as the layers above are told.
+    fn written(
+        &mut self,
+        cx: &mut Context<'_>,
+        length: usize,
+        result: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        match result {
+            Poll::Pending => {
+                *self.budget.blocked() = Some(cx.waker().clone());
+                if self.budget.is_unused() {
+                    return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+                }
+                Poll::Pending
+            }
+            Poll::Ready(result) => {
+                self.budget.blocked().take();
+                match result {
+                    Err(error) if is_closed(&error) => {
+                        self.is_write_closed = true;
+                        Poll::Ready(Ok(length))
+                    }
+                    result => Poll::Ready(result),
+                }
+            }
+        }
     }
 }
 
@@ -166,7 +230,7 @@ impl AsyncRead for BudgetedStream {
 
 impl AsyncWrite for BudgetedStream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write(cx, buf)
+        self.poll_write_vectored(cx, &[io::IoSlice::new(buf)])
     }
 
     fn poll_write_vectored(
@@ -174,7 +238,13 @@ impl AsyncWrite for BudgetedStream {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().stream).poll_write_vectored(cx, bufs)
+        let this = self.get_mut();
+        let length = bufs.iter().map(|buf| buf.len()).sum();
+        if this.is_write_closed {
+            return Poll::Ready(Ok(length));
+        }
+        let result = Pin::new(&mut this.stream).poll_write_vectored(cx, bufs);
+        this.written(cx, length, result)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -255,6 +325,43 @@ mod tests {
             .expect("read");
         }
         assert!(yields >= 3, "{yields}");
+    }
+
+    /// The peer sends a response and closes with bytes of ours unread, so that its system sends a reset.
+    #[tokio::test]
+    async fn what_a_peer_sent_before_it_closed_is_read_although_writing_fails() {
+        let (mut ours, mut theirs) = pair(&Arc::default()).await;
+        ours.write_all(&[0; 1000]).await.expect("written");
+        theirs.readable().await.expect("readable");
+        theirs.write_all(b"response").await.expect("written");
+        drop(theirs);
+        // The first write after the reset fails, and perhaps a later one, depending on when it arrives.
+        while !ours.is_write_closed {
+            ours.write_all(&[0; 1000]).await.expect("accepted");
+            tokio::task::yield_now().await;
+        }
+        let mut read = [0; 8];
+        ours.read_exact(&mut read).await.expect("the response");
+        assert_eq!(&read, b"response");
+    }
+
+    #[tokio::test]
+    async fn a_blocked_connection_ends_with_its_last_request() {
+        let (mut ours, theirs) = pair(&Arc::default()).await;
+        let budget = Arc::clone(&ours.budget);
+        budget.begin_request(false);
+        budget.begin_request(true);
+        let writing = tokio::spawn(async move { ours.write_all(&vec![0; 64 * 1024 * 1024]).await });
+        while !budget.is_write_blocked() {
+            tokio::task::yield_now().await;
+        }
+        budget.end_request();
+        tokio::task::yield_now().await;
+        assert!(!writing.is_finished());
+        budget.end_request();
+        let error = writing.await.expect("no panic").expect_err("nobody reads");
+        assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+        drop(theirs);
     }
 
     #[tokio::test]

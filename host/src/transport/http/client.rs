@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::header::{DATE, HeaderMap, RETRY_AFTER, SET_COOKIE};
-use http::{Method, StatusCode, Uri};
+use http::header::{CONTENT_LENGTH, DATE, HeaderMap, RETRY_AFTER, SET_COOKIE, TRANSFER_ENCODING};
+use http::{Method, StatusCode, Uri, Version};
 use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper_rustls::HttpsConnectorBuilder;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::capture_connection;
@@ -19,14 +19,15 @@ use tokio::time::{Instant, timeout};
 use super::budget::RESPONSE_BYTES;
 use super::connector::{ConnectTimeout, Connector};
 use super::errors;
-use super::request::{Exchange, RequestBody};
+use super::request::{CurrentExchange, Exchange, RequestBody};
 use crate::model::delivery::Response;
 use crate::model::retry::retry_after;
 use crate::model::settings::ProxySettings;
 use crate::model::url::DeliveryUrl;
 use crate::model::webhook::TlsNames;
 use crate::transport::destination::GuardedResolver;
-use crate::transport::failure::{Failure, Reached};
+use crate::transport::failure::Failure;
+use crate::transport::phase::{Phase, Reached};
 use crate::transport::report::Report;
 use crate::transport::tls::Tls;
 
@@ -38,6 +39,9 @@ const EXCERPT_BYTES: usize = 1024;
 const IDLE_PER_HOST: usize = 256;
 /// The longest that a connection stays in the pool unused.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// The most of a head over HTTP/2: [`RESPONSE_BYTES`] of names and values, and the 32 bytes that each field counts in
+/// addition (RFC 9113, section 6.5.2), for as many fields as fit into a head of HTTP/1.1 with its usual line ends.
+const HEADER_LIST_BYTES: u32 = (RESPONSE_BYTES + 32 * RESPONSE_BYTES / 4) as u32;
 /// HTTP/2 flow control: the bytes of one response that the peer may send ahead of our reading.
 const STREAM_WINDOW_BYTES: u32 = 64 * 1024;
 /// The same for all responses of one connection together.
@@ -102,15 +106,16 @@ impl HttpClient {
     /// [`Transport::deliver`](crate::transport::Transport::deliver).
     pub(in crate::transport) async fn deliver(&self, request: Post<'_>) -> Report {
         let started = Instant::now();
-        let after = request.timeout;
+        let (after, host) = (request.timeout, request.url.host());
         let mut progress = Progress { keep_response: request.keep_response, ..Progress::default() };
-        let outcome = match timeout(after, self.attempt(request, &mut progress)).await {
+        let phase = Phase::default();
+        let outcome = match timeout(after, phase.scope(self.attempt(request, &mut progress))).await {
             Ok(outcome) => outcome,
             Err(_) => {
                 // On HTTP/1.1 dropping the request closes the connection. On HTTP/2 it would stay in the pool, and if
                 // the peer is dead, every attempt on it would time out.
                 progress.exchange.discard_connection();
-                Err(Failure::Timeout { reached: progress.reached(), after })
+                Err(Failure::timed_out(progress.reached().unwrap_or_else(|| phase.get()), &host, after))
             }
         };
         let by_status = matches!(outcome, Ok(()) | Err(Failure::Status(_)));
@@ -135,7 +140,7 @@ impl HttpClient {
             // the request is repeated at once on a new connection. The destination may have processed the first one;
             // deliveries are made at least once, and the id is the same. hyper itself repeats only requests that it had
             // not begun to write.
-            Err(Failure::NoResponse) if progress.exchange.is_reused() => {
+            Err(Failure::NoResponse | Failure::StreamReset) if progress.exchange.is_reused() => {
                 self.send(&clients.fresh, outgoing, request.body, progress).await?
             }
             response => response?,
@@ -152,7 +157,7 @@ impl HttpClient {
         progress: &mut Progress,
     ) -> Result<http::Response<Incoming>, Failure> {
         let exchange = Arc::new(Exchange::default());
-        progress.exchange = Arc::clone(&exchange);
+        progress.exchange = CurrentExchange::new(&exchange);
         let mut request = head.map(|()| RequestBody::new(body, Arc::clone(&exchange)));
         exchange.watch(capture_connection(&mut request));
         client.request(request).await.map_err(|error| errors::no_head(&error, &exchange))
@@ -163,21 +168,66 @@ impl HttpClient {
         let status = response.status();
         let outcome = if status.is_success() { Ok(()) } else { Err(Failure::Status(status.as_u16())) };
         let mut left = RESPONSE_BYTES.saturating_sub(head_bytes(response.headers()));
+        let framing = Framing::of(&response);
+        if framing.is_ambiguous || progress.exchange.is_shortened() {
+            progress.exchange.discard_connection();
+        }
         let mut body = response.into_body();
+        let mut received = 0;
         while let Some(frame) = body.frame().await {
             let frame = match frame {
                 Ok(frame) => frame,
                 // A body that exceeds the budget is cut and the status decides. It also decides if it is a failure
                 // already, even if the body breaks off.
-                Err(_) if outcome.is_err() || progress.exchange.is_over_budget() => break,
-                Err(error) => return Err(errors::no_end(&error, status.as_u16())),
+                Err(_) if outcome.is_err() || progress.exchange.is_over_budget() => return outcome,
+                Err(error) => {
+                    return match errors::no_end(&error, status.as_u16(), framing.is_close_delimited) {
+                        Some(failure) => Err(failure),
+                        None => outcome,
+                    };
+                }
             };
             let Ok(data) = frame.into_data() else { continue };
             progress.keep(&data);
-            let Some(rest) = left.checked_sub(u64::try_from(data.len()).unwrap_or(u64::MAX)) else { break };
+            let length = u64::try_from(data.len()).unwrap_or(u64::MAX);
+            received += length;
+            let Some(rest) = left.checked_sub(length) else { return outcome };
             left = rest;
         }
+        // hyper ends a body when the stream was reset without an error, and RFC 9113, section 8.1, allows that only
+        // after a complete response.
+        if outcome.is_ok() && framing.http2_length.is_some_and(|length| received < length) {
+            return Err(Failure::Truncated(status.as_u16()));
+        }
         outcome
+    }
+}
+
+/// How the end of a response's body is found.
+struct Framing {
+    /// The body ends where the connection does (RFC 9112, section 6.3).
+    is_close_delimited: bool,
+    /// Two ends are named. `Transfer-Encoding` overrides, and the connection is not used again: such a message may be an
+    /// attempt at response splitting (RFC 9112, section 6.1).
+    is_ambiguous: bool,
+    /// The length that an HTTP/2 response announced.
+    http2_length: Option<u64>,
+}
+
+impl Framing {
+    fn of(response: &http::Response<Incoming>) -> Self {
+        let (headers, body) = (response.headers(), response.body());
+        let is_http2 = response.version() == Version::HTTP_2;
+        let has_encoding = headers.contains_key(TRANSFER_ENCODING);
+        let is_chunked = headers.get_all(TRANSFER_ENCODING).iter().next_back().is_some_and(|value| {
+            let last = value.as_bytes().rsplit(|byte| *byte == b',').next().unwrap_or_default();
+            last.trim_ascii().eq_ignore_ascii_case(b"chunked")
+        });
+        Self {
+            is_close_delimited: !is_http2 && !is_chunked && body.size_hint().exact().is_none(),
+            is_ambiguous: has_encoding && headers.contains_key(CONTENT_LENGTH),
+            http2_length: body.size_hint().exact().filter(|_| is_http2 && !body.is_end_stream()),
+        }
     }
 }
 
@@ -196,7 +246,7 @@ impl Clients {
 /// The progress of an attempt. It is borrowed by the attempt's future, so that it outlives a timeout.
 #[derive(Default)]
 struct Progress {
-    exchange: Arc<Exchange>,
+    exchange: CurrentExchange,
     status: Option<StatusCode>,
     retry_after: Option<Duration>,
     keep_response: bool,
@@ -237,12 +287,9 @@ impl Progress {
         Some(Response { status: status.as_u16(), headers, body: self.body.clone() })
     }
 
-    fn reached(&self) -> Reached {
-        match self.status {
-            Some(status) => Reached::Responding(status.as_u16()),
-            None if self.exchange.is_begun() => Reached::Sent,
-            None => Reached::Connecting,
-        }
+    /// The phase, once the request was begun.
+    fn reached(&self) -> Option<Reached> {
+        self.status.map(|status| Reached::Responding(status.as_u16())).or_else(|| self.exchange.reached())
     }
 }
 
@@ -271,9 +318,13 @@ fn client(connector: ConnectTimeout, idle_per_host: usize) -> Client<ConnectTime
         .pool_idle_timeout(IDLE_TIMEOUT)
         .pool_max_idle_per_host(idle_per_host)
         .http1_max_buf_size(budget)
+        // A user agent must accept folded lines (RFC 9112, section 5.2), and whitespace before a colon is what a proxy
+        // would remove (section 5.1).
+        .http1_allow_obsolete_multiline_headers_in_responses(true)
+        .http1_allow_spaces_after_header_name_in_responses(true)
         .http2_initial_stream_window_size(STREAM_WINDOW_BYTES)
         .http2_initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-        .http2_max_header_list_size(STREAM_WINDOW_BYTES)
+        .http2_max_header_list_size(HEADER_LIST_BYTES)
         .build(connector)
 }
 

@@ -14,15 +14,18 @@ use tower_service::Service;
 use url::Host;
 
 use super::budget::BudgetedStream;
+use super::head::ScannedStream;
 use super::tunnel;
 use crate::model::settings::ProxySettings;
 use crate::transport::destination::{AddressError, BoxFuture, GuardedResolver};
 use crate::transport::dial::connect;
 use crate::transport::failure::{ConnectError, Failure, ProxyFault};
+use crate::transport::phase::{Phase, Reached};
 
-/// The limit for look-up, TCP and TLS together. An attempt has its own, shorter limit; this one is for a connection
-/// that hyper goes on making in the background after its request got another one from the pool.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+/// The limit for look-up, TCP and TLS together. An attempt has its own limit, of at most 30 s, which names the phase that
+/// used up the time; this one is for a connection that hyper goes on making in the background after its request got
+/// another one from the pool.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(40);
 
 /// Why there is no connection. Travels inside hyper's error to where the failure is worked out.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -71,6 +74,7 @@ impl Service<Uri> for Connector {
 
     fn call(&mut self, uri: Uri) -> Self::Future {
         let Self { destinations, proxy, open } = self.clone();
+        let phase = Phase::current();
         Box::pin(async move {
             let is_tls = uri.scheme() == Some(&Scheme::HTTPS);
             let port = uri.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
@@ -82,13 +86,16 @@ impl Service<Uri> for Connector {
                 Host::Ipv4(ip) => Host::Ipv4(*ip),
                 Host::Ipv6(ip) => Host::Ipv6(*ip),
             };
+            phase.set(Reached::LookingUp);
             let addresses = destinations.addresses(&host, port).await?;
+            phase.set(Reached::Connecting);
             let stream = match proxy.filter(|proxy| tunnel::applies(proxy, &addresses)) {
                 Some(proxy) => {
-                    tunnel::open(&proxy, &*destinations.resolver, &addresses, &host.to_string(), port).await?
+                    tunnel::open(&proxy, &*destinations.resolver, &addresses, &host.to_string(), port, &phase).await?
                 }
                 None => connect(addresses).await.map_err(|error| ConnectFault::Tcp((&error).into()))?,
             };
+            phase.set(if is_tls { Reached::Handshaking } else { Reached::Connecting });
             // A request is one or two writes, and Nagle's algorithm would delay the second. An error makes it slower,
             // not wrong.
             let _ = stream.set_nodelay(true);
@@ -104,7 +111,7 @@ pub(super) struct ConnectTimeout(pub(super) HttpsConnector<Connector>);
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 impl Service<Uri> for ConnectTimeout {
-    type Response = MaybeHttpsStream<TokioIo<BudgetedStream>>;
+    type Response = TokioIo<ScannedStream<MaybeHttpsStream<TokioIo<BudgetedStream>>>>;
     type Error = BoxError;
     type Future = BoxFuture<'static, Result<Self::Response, BoxError>>;
 
@@ -116,7 +123,7 @@ impl Service<Uri> for ConnectTimeout {
         let connecting = self.0.call(uri);
         Box::pin(async move {
             match timeout(CONNECT_TIMEOUT, connecting).await {
-                Ok(connected) => connected,
+                Ok(connected) => connected.map(|stream| TokioIo::new(ScannedStream::new(stream))),
                 Err(_) => Err(ConnectFault::Tcp(ConnectError::TimedOut).into()),
             }
         })

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
@@ -11,6 +12,13 @@ use hyper::body::{Body, Frame, SizeHint};
 use hyper_util::client::legacy::connect::{CaptureConnection, Connected};
 
 use super::budget::ByteBudget;
+use super::head::{HeadWatch, Seen};
+use crate::transport::phase::Reached;
+
+/// The most that hyper is given of a body at a time: the largest frame of HTTP/2 by default (RFC 9113, section 4.2). Over
+/// HTTP/2 it takes a chunk as soon as the peer accepts one byte of it, so smaller chunks say more precisely how much
+/// the peer has accepted.
+const CHUNK_BYTES: usize = 16 * 1024;
 
 /// The state of one request, shared by the attempt and the request's body.
 #[derive(Debug, Default)]
@@ -18,12 +26,19 @@ pub(super) struct Exchange {
     /// Names the connection that hyper's pool chose; set before the request is handed to hyper.
     capture: OnceLock<CaptureConnection>,
     begun: OnceLock<Begun>,
+    /// True once hyper has taken the whole body.
+    is_taken: AtomicBool,
+    /// True once the attempt has no more use for the request.
+    is_ended: AtomicBool,
 }
 
 /// Set once the connection has begun to write the request.
 #[derive(Debug)]
 struct Begun {
     budget: Arc<ByteBudget>,
+    head: Arc<HeadWatch>,
+    /// True once the budget knows that the request has ended.
+    is_released: AtomicBool,
     /// True if the connection had carried another request before.
     is_reused: bool,
 }
@@ -40,15 +55,56 @@ impl Exchange {
             return;
         }
         let Some(capture) = self.capture.get() else { return };
-        let Some((budget, is_http2)) = connection(capture) else { return };
+        let Some(Link { budget, head, is_http2 }) = link(capture) else { return };
         // One task polls the body, so `begun` cannot be set between the check above and here.
         let is_reused = budget.begin_request(is_http2);
-        let _ = self.begun.set(Begun { budget, is_reused });
+        if !is_http2 {
+            head.begin_request();
+        }
+        let _ = self.begun.set(Begun { budget, head, is_released: AtomicBool::new(false), is_reused });
+        if self.is_ended.load(Ordering::SeqCst) {
+            self.release();
+        }
+    }
+
+    /// The attempt has its response, or wants none any more.
+    pub(super) fn end(&self) {
+        self.is_ended.store(true, Ordering::SeqCst);
+        self.release();
+    }
+
+    fn release(&self) {
+        if let Some(begun) = self.begun.get()
+            && !begun.is_released.swap(true, Ordering::SeqCst)
+        {
+            begun.budget.end_request();
+        }
     }
 
     /// True once the connection has begun to write the request.
     pub(super) fn is_begun(&self) -> bool {
         self.begun.get().is_some()
+    }
+
+    /// The phase of a request without a response; `None` before it was begun.
+    pub(super) fn reached(&self) -> Option<Reached> {
+        let begun = self.begun.get()?;
+        Some(match begun.head.seen() {
+            Seen::Foreign | Seen::Http => Reached::Heading,
+            Seen::Nothing if !self.is_taken.load(Ordering::Relaxed) => Reached::Requesting,
+            Seen::Nothing if begun.budget.is_write_blocked() => Reached::Requesting,
+            Seen::Nothing => Reached::Sent,
+        })
+    }
+
+    /// True if the response began like one of HTTP/1.
+    pub(super) fn is_http1(&self) -> bool {
+        self.begun.get().is_some_and(|begun| begun.head.seen() == Seen::Http)
+    }
+
+    /// True if fields of the response's head were left out that say how to read it.
+    pub(super) fn is_shortened(&self) -> bool {
+        self.begun.get().is_some_and(|begun| begun.head.is_shortened())
     }
 
     /// True if the request went over a pooled connection, which the peer may have closed in the meantime.
@@ -63,8 +119,8 @@ impl Exchange {
 
     /// True if the peer sent data before the request was written, as SMTP and FTP servers do.
     pub(super) fn peer_spoke_first(&self) -> bool {
-        let budget = self.capture.get().and_then(connection).map(|(budget, _)| budget);
-        !self.is_begun() && budget.is_some_and(|budget| budget.has_received_plaintext())
+        let link = self.capture.get().and_then(link);
+        !self.is_begun() && link.is_some_and(|link| link.budget.has_received_plaintext())
     }
 
     /// Removes the connection from the pool.
@@ -77,23 +133,48 @@ impl Exchange {
     }
 }
 
-impl Drop for Exchange {
-    fn drop(&mut self) {
-        if let Some(begun) = self.begun.get() {
-            begun.budget.end_request();
-        }
-    }
+/// What a connection tells of itself.
+struct Link {
+    budget: Arc<ByteBudget>,
+    head: Arc<HeadWatch>,
+    is_http2: bool,
 }
 
-fn connection(capture: &CaptureConnection) -> Option<(Arc<ByteBudget>, bool)> {
+fn link(capture: &CaptureConnection) -> Option<Link> {
     let connected = capture.connection_metadata();
     let connected: &Connected = connected.as_ref()?;
     let mut extras = Extensions::new();
     connected.get_extras(&mut extras);
-    Some((extras.remove::<Arc<ByteBudget>>()?, connected.is_negotiated_h2()))
+    let is_http2 = connected.is_negotiated_h2();
+    Some(Link { budget: extras.remove()?, head: extras.remove()?, is_http2 })
 }
 
-/// A request's body, one chunk, which also tells the [`Exchange`] that the request has begun.
+/// The attempt's share of an [`Exchange`], which ends the exchange when it is dropped. hyper's share, in the body, may
+/// live longer: as long as the peer does not read.
+#[derive(Debug, Default)]
+pub(super) struct CurrentExchange(Arc<Exchange>);
+
+impl CurrentExchange {
+    pub(super) fn new(exchange: &Arc<Exchange>) -> Self {
+        Self(Arc::clone(exchange))
+    }
+}
+
+impl std::ops::Deref for CurrentExchange {
+    type Target = Exchange;
+
+    fn deref(&self) -> &Exchange {
+        &self.0
+    }
+}
+
+impl Drop for CurrentExchange {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
+/// A request's body, which also tells the [`Exchange`] that the request has begun.
 ///
 /// hyper's connection task polls the body when it picks up a request, before it reads any byte of the response. No
 /// earlier point knows the connection, and any later one would race with the response. Both `poll_frame` and
@@ -118,7 +199,13 @@ impl Body for RequestBody {
     fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let this = self.get_mut();
         this.exchange.begin();
-        Poll::Ready(this.bytes.take().filter(|bytes| !bytes.is_empty()).map(|bytes| Ok(Frame::data(bytes))))
+        let Some(bytes) = &mut this.bytes else { return Poll::Ready(None) };
+        let chunk = bytes.split_to(bytes.len().min(CHUNK_BYTES));
+        if bytes.is_empty() {
+            this.bytes = None;
+            this.exchange.is_taken.store(true, Ordering::Relaxed);
+        }
+        Poll::Ready((!chunk.is_empty()).then(|| Ok(Frame::data(chunk))))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -9,7 +9,8 @@ use tokio::time::timeout;
 
 use crate::model::url::DeliveryUrl;
 use crate::transport::destination::GuardedResolver;
-use crate::transport::failure::{Failure, Reached};
+use crate::transport::failure::Failure;
+use crate::transport::phase::{Phase, Reached};
 
 /// The time to wait for "ICMP port unreachable", which says that nothing listens there. On a local network it arrives
 /// in less than a millisecond; a later one is missed, as RFC 5426, section 5.2, warns.
@@ -21,12 +22,13 @@ pub(super) async fn deliver(
     destinations: &GuardedResolver,
     url: &DeliveryUrl,
     messages: &[Bytes],
-    reached: &mut Reached,
+    phase: &Phase,
 ) -> Result<(), Failure> {
+    phase.set(Reached::LookingUp);
     let addresses = destinations.addresses(&url.host(), url.port()).await?;
     let mut failed = Failure::ClosedBeforeSend;
     for address in addresses {
-        *reached = Reached::Writing;
+        phase.set(Reached::Writing);
         match send(address, messages).await {
             Ok(()) => return Ok(()),
             Err(error) => failed = Failure::NotConnected((&error).into()),

@@ -15,7 +15,8 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 use crate::model::url::{DeliveryUrl, Framing, Scheme, TransportKind};
 use crate::model::webhook::TlsNames;
 use crate::transport::destination::GuardedResolver;
-use crate::transport::failure::{Failure, Reached};
+use crate::transport::failure::Failure;
+use crate::transport::phase::Phase;
 use crate::transport::tls::Tls;
 
 /// The syslog client: streams, which are kept open, and datagrams.
@@ -29,19 +30,19 @@ impl Syslog {
         Self { streams: stream::StreamPool::new(Arc::clone(&destinations), tls), destinations }
     }
 
-    /// Sends messages, each of which [`fits`]. `reached` is kept up to date for the case that the attempt times out.
+    /// Sends messages, each of which [`fits`]. `phase` is kept up to date for the case that the attempt times out.
     pub(super) async fn deliver(
         &self,
         url: &DeliveryUrl,
         tls: &TlsNames,
         messages: &[Bytes],
         alone: bool,
-        reached: &mut Reached,
+        phase: &Phase,
     ) -> Result<(), Failure> {
         let Some(framing) = url.scheme().framing() else {
-            return datagram::deliver(&self.destinations, url, messages, reached).await;
+            return datagram::deliver(&self.destinations, url, messages, phase).await;
         };
-        self.streams.deliver(url, tls, &framed(messages, framing), alone, reached).await
+        self.streams.deliver(url, tls, &framed(messages, framing), alone, phase).await
     }
 }
 

@@ -31,7 +31,8 @@ use crate::model::webhook::TlsNames;
 use crate::transport::destination::GuardedResolver;
 use crate::transport::dial::connect;
 use crate::transport::errors;
-use crate::transport::failure::{Failure, Reached};
+use crate::transport::failure::Failure;
+use crate::transport::phase::{Phase, Reached};
 use crate::transport::tls::Tls;
 
 /// The time for which a connection must stay open after a message was acknowledged, before the message counts as
@@ -65,7 +66,11 @@ pub(super) struct StreamPool {
 /// The connection to one destination. The lock is held while a message is written, but not while its delivery is
 /// awaited, so messages of many deliveries are in flight together.
 #[derive(Default)]
-struct SharedConnection(tokio::sync::Mutex<State>);
+struct SharedConnection {
+    state: tokio::sync::Mutex<State>,
+    /// The phase of the delivery that holds the lock: those behind it wait for the same thing.
+    phase: Phase,
+}
 
 #[derive(Default)]
 struct State {
@@ -93,12 +98,12 @@ impl StreamPool {
         names: &TlsNames,
         frames: &Bytes,
         alone: bool,
-        reached: &mut Reached,
+        phase: &Phase,
     ) -> Result<(), Failure> {
         let shared = if alone { Arc::default() } else { self.shared(url, names) };
         let mut is_repeated = false;
         loop {
-            match self.deliver_once(&shared, url, names, frames, reached).await {
+            match self.deliver_once(&shared, url, names, frames, phase).await {
                 // Another delivery timed out, and the shared connection was closed with it. This message is sent again
                 // at once, on a new connection.
                 Err(Failure::Abandoned) if !is_repeated => is_repeated = true,
@@ -113,14 +118,20 @@ impl StreamPool {
         url: &DeliveryUrl,
         names: &TlsNames,
         frames: &Bytes,
-        reached: &mut Reached,
+        phase: &Phase,
     ) -> Result<(), Failure> {
         let unconfirmed = {
-            let mut state = shared.0.lock().await;
+            phase.set(shared.phase.get());
+            let mut state = shared.state.lock().await;
+            let enter = |reached| {
+                phase.set(reached);
+                shared.phase.set(reached);
+            };
+            enter(Reached::Connecting);
             // Taken out of the state while it is written to: if this attempt times out, half a message may have been
             // sent, and the connection is dropped with the attempt.
-            let mut connection = self.open(&mut state, url, names).await?;
-            *reached = Reached::Writing;
+            let mut connection = self.open(&mut state, url, names, &enter).await?;
+            enter(Reached::Writing);
             let unconfirmed = connection.write(frames).await?;
             state.last_used = Some(Instant::now());
             state.connection = Some(connection);
@@ -136,7 +147,7 @@ impl StreamPool {
             return Arc::clone(connection);
         }
         // A new destination is the occasion to drop the idle ones.
-        shared.retain(|_, connection| match connection.0.try_lock() {
+        shared.retain(|_, connection| match connection.state.try_lock() {
             Ok(state) => state.last_used.is_some_and(|used| used.elapsed() < IDLE_TIMEOUT),
             Err(_) => true,
         });
@@ -144,7 +155,13 @@ impl StreamPool {
     }
 
     /// The existing connection if it is still open, or a new one.
-    async fn open(&self, state: &mut State, url: &DeliveryUrl, names: &TlsNames) -> Result<Connection, Failure> {
+    async fn open(
+        &self,
+        state: &mut State,
+        url: &DeliveryUrl,
+        names: &TlsNames,
+        enter: &(impl Fn(Reached) + Sync),
+    ) -> Result<Connection, Failure> {
         let now = Instant::now();
         let is_recent = state.last_used.is_some_and(|used| now - used < IDLE_TIMEOUT);
         if let Some(connection) = state.connection.take().filter(|connection| is_recent && connection.is_open()) {
@@ -153,7 +170,7 @@ impl StreamPool {
         if let Some(backoff) = state.backoff.as_ref().filter(|backoff| now < backoff.until) {
             return Err(backoff.failure.clone());
         }
-        match self.connect(url, names).await {
+        match self.connect(url, names, enter).await {
             Ok(connection) => {
                 state.backoff = None;
                 Ok(connection)
@@ -167,8 +184,15 @@ impl StreamPool {
         }
     }
 
-    async fn connect(&self, url: &DeliveryUrl, names: &TlsNames) -> Result<Connection, Failure> {
+    async fn connect(
+        &self,
+        url: &DeliveryUrl,
+        names: &TlsNames,
+        enter: &(impl Fn(Reached) + Sync),
+    ) -> Result<Connection, Failure> {
+        enter(Reached::LookingUp);
         let addresses = self.destinations.addresses(&url.host(), url.port()).await?;
+        enter(Reached::Connecting);
         let stream = connect(addresses).await.map_err(|error| Failure::NotConnected((&error).into()))?;
         let broken = |error: io::Error| Failure::NotConnected((&error).into());
         // If an option cannot be set, messages are slower and a lost peer is noticed later; neither is an error.
@@ -183,6 +207,7 @@ impl StreamPool {
         }
         let config = self.tls.config(names).map_err(|why| Failure::TlsNames(why.into()))?;
         let name = server_name(&url.host()).ok_or(Failure::Unsendable)?;
+        enter(Reached::Handshaking);
         let stream = TlsConnector::from(config).connect(name, counted).await;
         Ok(Connection::new(Box::new(stream.map_err(|error| errors::handshake(&error))?), socket, sent))
     }

@@ -1,9 +1,13 @@
 //! Tests against scripted peers on loopback. No traffic leaves the machine.
 
 mod connections;
+mod endings;
 mod guard;
+mod http2;
 mod peer;
+mod phases;
 mod responses;
+mod rfc;
 mod ssrf;
 mod syslog;
 mod tls;

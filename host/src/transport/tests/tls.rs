@@ -265,7 +265,7 @@ async fn a_handshake_without_end_times_out() {
     let peer = Peer::playing(|mut stream| async move { while read_request(&mut stream).await {} }).await;
     let transport = transport_with(&["127.0.0.0/8"], Table::of(&[]), &[]);
     let report = deliver_within(&transport, &format!("https://{}", peer.address), Duration::from_millis(300)).await;
-    assert_eq!(sentence(&report), "timeout: no connection within 300 ms");
+    assert_eq!(sentence(&report), "tls: the TLS handshake with the destination did not finish within 300 ms");
 }
 
 /// Serves HTTP/2. `response` gives status and body length for request number `n`, from 0; `None` leaves it pending.

@@ -47,6 +47,29 @@ async fn proxy(line: &'static str, to: std::net::SocketAddr) -> (Peer, mpsc::Unb
     (peer, requests)
 }
 
+/// A proxy that sends this head and connects to `to`.
+async fn proxy_with(head: String, to: std::net::SocketAddr) -> (Peer, mpsc::UnboundedReceiver<String>) {
+    let (report, requests) = mpsc::unbounded_channel();
+    let head: Arc<str> = head.into();
+    let peer = Peer::playing(move |mut stream| {
+        let (report, head) = (report.clone(), Arc::clone(&head));
+        async move {
+            let mut request = Vec::new();
+            while !request.ends_with(b"\r\n\r\n") {
+                let Ok(byte) = stream.read_u8().await else { return };
+                request.push(byte);
+            }
+            let _ = report.send(String::from_utf8(request).expect("text"));
+            if stream.write_all(head.as_bytes()).await.is_ok() {
+                let mut onward = TcpStream::connect(to).await.expect("the destination");
+                let _ = copy_bidirectional(&mut stream, &mut onward).await;
+            }
+        }
+    })
+    .await;
+    (peer, requests)
+}
+
 fn settings(proxy: &Peer) -> ProxySettings {
     ProxySettings {
         host: proxy.address.ip().to_string(),
@@ -127,6 +150,8 @@ async fn a_rejection_by_the_proxy_is_reported() {
         ),
         ("HTTP/1.1 200 OK\r\n\r\nhello", "connect: the response of the server's proxy is not HTTP"),
         ("SSH-2.0-x", "connect: the response of the server's proxy is not HTTP"),
+        ("HTTP/2.0 200 OK", "connect: the response of the server's proxy is not HTTP"),
+        ("HTTP/1.1 600 No", "connect: the server's proxy did not connect to the destination: it responded with 600"),
     ] {
         let (peer, _requests) = proxy(line, destination.address).await;
         assert_eq!(through(settings(&peer), &destination.origin(), &["127.0.0.0/8"]).await, expected);
@@ -134,4 +159,37 @@ async fn a_rejection_by_the_proxy_is_reported() {
     let unreachable = ProxySettings { port: 1, ..settings(&destination) };
     let outcome = through(unreachable, &destination.origin(), &["127.0.0.0/8"]).await;
     assert_eq!(outcome, "connect: the server's proxy cannot be reached: nothing listens there");
+}
+
+/// RFC 9110, sections 9.3.6 and 15.2, and RFC 9112, section 2.2, for the response to `CONNECT`.
+#[tokio::test]
+async fn every_2xx_of_the_proxy_opens_a_tunnel() {
+    let destination = Peer::responding(OK).await;
+    for line in [
+        "HTTP/1.1 200",
+        "HTTP/1.0 200 Connection established\nVia: a",
+        "HTTP/1.2 200 OK\r\nContent-Length: 99\r\nTransfer-Encoding: chunked",
+        "HTTP/1.1 299 Whatever",
+        "HTTP/1.1 200 OK\r\nA: b\r\n c",
+    ] {
+        let (peer, _requests) = proxy_with(format!("{line}\r\n\r\n"), destination.address).await;
+        assert_eq!(through(settings(&peer), &destination.origin(), &["127.0.0.0/8"]).await, "delivered", "{line}");
+    }
+    let interim = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 X\nA: b\n\nHTTP/1.1 200 OK\r\n\r\n";
+    let (peer, _requests) = proxy_with(interim.to_owned(), destination.address).await;
+    assert_eq!(through(settings(&peer), &destination.origin(), &["127.0.0.0/8"]).await, "delivered");
+}
+
+/// The limit is the one of destinations, and counts bytes, not fields.
+#[tokio::test]
+async fn the_head_of_the_proxys_response_has_64_kib() {
+    let destination = Peer::responding(OK).await;
+    let start = "HTTP/1.1 200 OK\r\n";
+    let lines = (64 * 1024 - start.len() - 2) / 4;
+    let words = "connect: the head of the response of the server's proxy does not end within 64 KiB";
+    for (more, outcome) in [(0, "delivered"), (1, words), (1000, words)] {
+        let head = format!("{start}{}\r\n", "a:\r\n".repeat(lines + more));
+        let (peer, _requests) = proxy_with(head, destination.address).await;
+        assert_eq!(through(settings(&peer), &destination.origin(), &["127.0.0.0/8"]).await, outcome, "{more}");
+    }
 }
