@@ -28,8 +28,8 @@ enum Expected {
     Delivered(u16),
     /// Failed well before the timeout: status, class, words of the message.
     Fails(Option<u16>, &'static str, &'static str),
-    /// Failed at the timeout: status, words of the message.
-    TimesOut(Option<u16>, &'static str),
+    /// Failed at the timeout: status, class, words of the message.
+    TimesOut(Option<u16>, &'static str, &'static str),
 }
 use Expected::{Delivered, Fails, TimesOut};
 
@@ -52,27 +52,31 @@ fn rows() -> Vec<(&'static str, Reply, Expected)> {
             Fails(Some(101), "status", "101"),
         ),
         ("999", Reply::status(999), Fails(Some(999), "status", "999")),
-        ("099", raw("HTTP/1.1 099 Early\r\nContent-Length: 0\r\n\r\n"), Fails(None, "protocol", "not HTTP")),
+        ("099", raw("HTTP/1.1 099 Early\r\nContent-Length: 0\r\n\r\n"), Fails(None, "protocol", "not valid HTTP")),
         ("another protocol", raw("SSH-2.0-OpenSSH_9.9\r\n"), Fails(None, "protocol", "not HTTP")),
         ("HTTP/0.9", raw("<html>hello</html>"), Fails(None, "protocol", "not HTTP")),
         (
             "two lengths",
             raw("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nhi!"),
-            Fails(None, "protocol", "not HTTP"),
+            Fails(None, "protocol", "not valid HTTP"),
         ),
+        ("150 short fields", raw(&many_fields(150)), Delivered(200)),
+        ("4000 short fields", raw(&many_fields(4000)), Delivered(200)),
+        ("HTTP/1.2", raw("HTTP/1.2 200 OK\r\nContent-Length: 2\r\n\r\nok"), Delivered(200)),
+        ("a folded line", raw("HTTP/1.1 200 OK\r\nX-Note: a\r\n b\r\nContent-Length: 2\r\n\r\nok"), Delivered(200)),
         ("a head without end", Reply::endless_head(200), Fails(None, "protocol", "64 KiB")),
         ("a huge head", raw(&huge), Fails(None, "protocol", "64 KiB")),
         ("100 Continue without end", Reply::endless_continue(Duration::ZERO), Fails(None, "protocol", "64 KiB")),
-        ("100 Continue now and then", Reply::endless_continue(slowly), TimesOut(None, "no response")),
-        ("silence", Reply::silence(), TimesOut(None, "no response")),
-        ("a head drop by drop", Reply::dripping_head(200, slowly), TimesOut(None, "no response")),
+        ("100 Continue now and then", Reply::endless_continue(slowly), TimesOut(None, "timeout", "no response")),
+        ("silence", Reply::silence(), TimesOut(None, "timeout", "no response")),
+        ("a head drop by drop", Reply::dripping_head(200, slowly), TimesOut(None, "timeout", "its head did not end")),
         (
             "half a head that stops",
             Reply::raw_then_silence("HTTP/1.1 200 OK\r\nContent-"),
-            TimesOut(None, "no response"),
+            TimesOut(None, "timeout", "its head did not end"),
         ),
-        ("a body drop by drop", Reply::dripping_body(200, slowly), TimesOut(Some(200), "did not end")),
-        ("a body that stops", Reply::stalled(200), TimesOut(Some(200), "did not end")),
+        ("a body drop by drop", Reply::dripping_body(200, slowly), TimesOut(Some(200), "timeout", "did not end")),
+        ("a body that stops", Reply::stalled(200), TimesOut(Some(200), "timeout", "did not end")),
         ("half an answer", Reply::half(200), Fails(Some(200), "connect", "in the middle of its response")),
         ("half a 503", Reply::half(503), Fails(Some(503), "status", "503")),
         ("reset", Reply::reset(), Fails(None, "connect", "was sent, but")),
@@ -84,6 +88,12 @@ fn rows() -> Vec<(&'static str, Reply, Expected)> {
             Fails(Some(200), "protocol", "framing"),
         ),
     ]
+}
+
+/// A response with so many short fields before its length.
+fn many_fields(count: usize) -> String {
+    let fields: String = (0..count).map(|n| format!("X-{n}: {n}\r\n")).collect();
+    format!("HTTP/1.1 200 OK\r\n{fields}Content-Length: 2\r\n\r\nok")
 }
 
 #[track_caller]
@@ -176,7 +186,11 @@ async fn each_misbehaving_destination_fails_as_documented_and_a_healthy_one_is_u
         ("TLS by name", tls.url_by_name("/"), Delivered(200)),
         ("plain HTTP to a TLS port", tls.url("/").replace("https:", "http:"), Fails(None, "protocol", "not HTTP")),
         ("TLS to a plain port", format!("https://{plain}/"), Fails(None, "tls", "does not speak TLS")),
-        ("TLS to a port that waits", silent.url("/").replace("http:", "https:"), TimesOut(None, "no connection")),
+        (
+            "TLS to a port that waits",
+            silent.url("/").replace("http:", "https:"),
+            TimesOut(None, "tls", "the TLS handshake"),
+        ),
         ("nothing listens", format!("http://127.0.0.1:{}/", closed_port().await), Fails(None, "connect", "refused")),
         // The trailing dot suppresses search domains. RFC 6761: no name server is queried.
         ("no such name", "http://nowhere.invalid./".into(), Fails(None, "dns", "nowhere.invalid")),
@@ -224,7 +238,7 @@ fn compare(attempt: &Value, end: Expected) -> Result<(), String> {
     let (status, class, words) = match end {
         Delivered(status) => (Some(status), None, ""),
         Fails(status, class, words) => (status, Some(class), words),
-        TimesOut(status, words) => (status, Some("timeout"), words),
+        TimesOut(status, class, words) => (status, Some(class), words),
     };
     let must = |holds: bool, what: &str| if holds { Ok(()) } else { Err(what.to_owned()) };
     must(attempt["success"] == class.is_none(), "success")?;
@@ -326,5 +340,5 @@ async fn floods_delay_no_other_webhook() {
     }
     healthy.wait_for(11).await;
     let attempt = admin.history_of(&slow_webhook, 1).await.remove(0);
-    compare(&attempt, TimesOut(None, "no response")).unwrap_or_else(|what| panic!("{what}: {attempt}"));
+    compare(&attempt, TimesOut(None, "timeout", "no response")).unwrap_or_else(|what| panic!("{what}: {attempt}"));
 }

@@ -100,6 +100,9 @@ pub enum Failure {
     /// A response of HTTP, but its head breaks the rules: an invalid status or field, or contradicting lengths.
     #[error("the head of the destination's response is not valid HTTP")]
     MalformedHead,
+    /// The response breaks the rules of HTTP/2. A head above the limit is not told apart from that.
+    #[error("the destination's response is not valid HTTP/2, or its head is longer than 64 KiB")]
+    NotHttp2,
     /// The head of this status was HTTP, but the framing of the body is not.
     #[error("the destination responded with {}, but the framing of its body is not valid HTTP", status_words(*.0))]
     MalformedBody(u16),
@@ -129,6 +132,7 @@ impl Failure {
             | Self::HeadTooLarge
             | Self::NotHttp
             | Self::MalformedHead
+            | Self::NotHttp2
             | Self::MalformedBody(_)
             | Self::Unsendable => ErrorClass::Protocol,
         }

@@ -22,11 +22,8 @@ const CHUNK_LIMITS: [&str; 4] = [
 ];
 /// httparse's errors about a field, which hyper passes on for a trailer section only when all of it has arrived.
 const TRAILERS: [&str; 4] = ["invalid header name", "invalid header value", "invalid new line", "too many headers"];
-/// h2's errors about a header list above the limit, and about one far above it.
-const LIST_TOO_LARGE: [&str; 2] = [
-    "stream error detected: refused stream before processing any application logic",
-    "connection error detected: detected excessive load generating behavior",
-];
+/// h2's error about a header list far above the limit. One above it is a violation like others.
+const LIST_TOO_LARGE: &str = "connection error detected: detected excessive load generating behavior";
 /// The beginning of h2's errors about what a peer did wrong.
 const HTTP2_VIOLATION: [&str; 2] = ["stream error detected: ", "connection error detected: "];
 /// The beginning of h2's error for a stream that the peer has reset.
@@ -55,8 +52,8 @@ pub(super) fn no_head(error: &legacy::Error, exchange: &Exchange) -> Failure {
         Some(error) if error.is_parse() && exchange.is_http1() => Failure::MalformedHead,
         Some(error) if error.is_parse() => Failure::NotHttp,
         _ if exchange.peer_spoke_first() => Failure::NotHttp,
-        Some(error) if begins(error, &LIST_TOO_LARGE) => Failure::HeadTooLarge,
-        Some(error) if begins(error, &HTTP2_VIOLATION) => Failure::MalformedHead,
+        Some(error) if begins(error, &[LIST_TOO_LARGE]) => Failure::HeadTooLarge,
+        Some(error) if begins(error, &HTTP2_VIOLATION) => Failure::NotHttp2,
         Some(error) if begins(error, &[HTTP2_RESET]) => Failure::StreamReset,
         _ if exchange.is_begun() => Failure::NoResponse,
         _ => Failure::ClosedBeforeSend,

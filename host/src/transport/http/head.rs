@@ -220,10 +220,18 @@ impl Head {
             return;
         }
         let mut field = std::mem::take(&mut self.field);
+        self.pass_on(&field);
+        // The space is used again.
+        field.clear();
+        self.field = field;
+    }
+
+    /// Passes a field on, with its end of line, unless it is left out.
+    fn pass_on(&mut self, field: &[u8]) {
         self.fields += 1;
         let Some(colon) = field.iter().position(|byte| *byte == b':') else {
             // The parser says what it thinks of that.
-            self.out.append(&mut field);
+            self.out.extend_from_slice(field);
             return;
         };
         let (name, value) = (field[..colon].trim_ascii_end(), field[colon + 1..].trim_ascii());
@@ -235,18 +243,17 @@ impl Head {
             }
             self.passed_beyond += 1;
         }
-        if name.eq_ignore_ascii_case(b"transfer-encoding") {
-            let empty = |byte: &u8| b", \t\r\n".contains(byte);
-            let Some(last) = value.iter().rposition(|byte| !empty(byte)) else { return };
-            self.out.extend_from_slice(&field[..=colon]);
-            self.out.extend_from_slice(&value[..=last]);
-            self.out.extend_from_slice(b"\r\n");
+        let value = if name.eq_ignore_ascii_case(b"transfer-encoding") {
+            let Some(last) = value.iter().rposition(|byte| !b", \t\r\n".contains(byte)) else { return };
+            &value[..=last]
         } else if name.eq_ignore_ascii_case(b"content-length") && is_huge(value) {
-            self.out.extend_from_slice(&field[..=colon]);
-            self.out.extend_from_slice(HUGE_LENGTH);
-            self.out.extend_from_slice(b"\r\n");
+            HUGE_LENGTH
         } else {
-            self.out.append(&mut field);
+            self.out.extend_from_slice(field);
+            return;
+        };
+        for part in [&field[..=colon], value, b"\r\n"] {
+            self.out.extend_from_slice(part);
         }
     }
 
@@ -385,9 +392,85 @@ impl<S: hyper::rt::Write + Unpin> AsyncWrite for ScannedStream<S> {
     }
 }
 
+/// Properties that the tests here and [`crate::fuzzing::proxy_response`] check.
+#[cfg(any(test, fuzzing))]
+pub(crate) mod properties {
+    use super::*;
+
+    /// A head has one end and one status in whatever pieces it arrives, and the filter passes on the same.
+    pub(crate) fn check(response: &[u8]) {
+        let mut whole = HeadScanner::default();
+        let end = whole.scan(&mut response.to_vec());
+        let mut pieces = HeadScanner::default();
+        let found = response.iter().position(|byte| pieces.scan(&mut [*byte]).is_some());
+        assert_eq!((end, whole.status()), (found.map(|at| at + 1), pieces.status()), "{response:?}");
+        let passed = passed_on(std::iter::once(response));
+        assert_eq!(passed, passed_on(response.chunks(1)), "{response:?}");
+        let Some(end) = end.filter(|_| whole.may_be_http1()) else { return };
+        assert_eq!(response[end - 1], b'\n', "{response:?}");
+        assert!(passed.ends_with(&response[end..]), "{response:?}");
+        if let Some(status) = whole.status() {
+            let digits = format!(" {status}");
+            assert!(response[..end].windows(digits.len()).any(|words| words == digits.as_bytes()), "{response:?}");
+        }
+    }
+
+    fn passed_on<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Vec<u8> {
+        let mut head = Head::default();
+        let mut passed = Vec::new();
+        for piece in pieces {
+            head.push(piece);
+            let mut buffer = [0; 100];
+            loop {
+                let mut buffer = ReadBuf::new(&mut buffer);
+                if !head.drain(&mut buffer) {
+                    break;
+                }
+                passed.extend_from_slice(buffer.filled());
+            }
+        }
+        passed
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn a_head_is_read_alike_in_all_pieces(words in proptest::collection::vec(word(), 0..40)) {
+            properties::check(words.concat().as_bytes());
+        }
+    }
+
+    /// The parts of heads, and of what is none.
+    fn word() -> impl Strategy<Value = &'static str> {
+        prop::sample::select(vec![
+            "HTTP/1.1 200 OK",
+            "HTTP/1.2 ",
+            "HTTP/1.0 100",
+            "103",
+            "\r\n",
+            "\n",
+            "\r",
+            "\r\n\r\n",
+            " ",
+            "\t",
+            ":",
+            ",",
+            "A: b\r\n",
+            "Content-Length: ",
+            "99999999999999999999",
+            "0",
+            "Transfer-Encoding",
+            ": chunked",
+            "\0",
+            "body",
+        ])
+    }
 
     /// Scans whole, and byte by byte.
     fn scanned(text: &str) -> (Option<usize>, Option<u16>, Seen, String) {

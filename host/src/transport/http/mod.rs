@@ -10,6 +10,6 @@ mod request;
 mod tunnel;
 
 #[cfg(fuzzing)]
-pub(crate) use tunnel::fuzzing as fuzz_proxy;
+pub(crate) use head::properties as fuzz_proxy;
 
 pub(super) use self::client::{HttpClient, Post};

@@ -37,7 +37,8 @@ const REFUSED_STREAM: u32 = 7;
 const CANCEL: u32 = 8;
 
 const OK: Outcome = Delivered(200, "ok");
-const BAD_HEAD: Outcome = Failed(None, "protocol: the head of the destination's response is not valid HTTP");
+const BAD_HEAD: Outcome =
+    Failed(None, "protocol: the destination's response is not valid HTTP/2, or its head is longer than 64 KiB");
 const LONG_HEAD: Outcome = Failed(None, "protocol: the head of the destination's response does not end within 64 KiB");
 const RESET: Outcome =
     Failed(None, "connect: the request was sent, but the destination reset its HTTP/2 stream before a response");
@@ -89,7 +90,7 @@ fn integer(value: usize) -> Vec<u8> {
 
 /// Literal fields without indexing and without Huffman coding (RFC 7541, section 6.2.2).
 fn block(fields: &[(&str, &str)]) -> Vec<u8> {
-    let literal = |text: &str| [&integer(text.len()), text.as_bytes()].concat();
+    let literal = |text: &str| [integer(text.len()).as_slice(), text.as_bytes()].concat();
     fields.iter().flat_map(|(name, value)| [vec![0], literal(name), literal(value)].concat()).collect()
 }
 
@@ -121,8 +122,17 @@ fn goaway(last: u32, code: u32) -> Vec<u8> {
 
 /// A response with these fields, and the body `ok`.
 fn ok(stream: u32, fields: &[(&str, &str)]) -> Vec<u8> {
-    let fields = [&[(":status", "200")], fields].concat();
+    let fields = [&[(":status", "200")][..], fields].concat();
     [head(stream, 0, &fields), data(stream, END_STREAM, "ok")].concat()
+}
+
+/// One field of 4,000 bytes, indexed and repeated by its index of one byte (RFC 7541, sections 6.2.1 and 6.1).
+fn repeated(stream: u32, count: usize) -> Vec<u8> {
+    let mut block = block(&[(":status", "200"), ("a", "v".repeat(3967).as_str())]);
+    // The second field begins behind `:status` and its value.
+    block[1 + 1 + 7 + 1 + 3] = 0x40;
+    block.extend(vec![0x80 | 62; count]);
+    frame(HEADERS, END_HEADERS | END_STREAM, stream, &block)
 }
 
 /// So many short fields.
@@ -131,264 +141,57 @@ fn many(stream: u32, count: usize) -> Vec<u8> {
     ok(stream, &names.iter().map(|name| (name.as_str(), "1")).collect::<Vec<_>>())
 }
 
+#[rustfmt::skip]
 fn heads() -> Vec<Row> {
     vec![
         row("8.1", "head, content and end of stream", ByLibrary, |s| ok(s, &[]), OK, true),
-        row(
-            "8.1",
-            "a head alone ends the stream",
-            ByLibrary,
-            |s| head(s, END_STREAM, &[(":status", "204")]),
-            Delivered(204, ""),
-            true,
-        ),
-        row(
-            "8.1",
-            "an empty frame may end it",
-            ByLibrary,
-            |s| [head(s, 0, &[(":status", "200")]), data(s, 0, "ok"), data(s, END_STREAM, "")].concat(),
-            OK,
-            true,
-        ),
-        row(
-            "8.1",
-            "interim responses are read, and several",
-            ByLibrary,
-            |s| {
-                [head(s, 0, &[(":status", "100")]), head(s, 0, &[(":status", "103"), ("link", "</a>")]), ok(s, &[])]
-                    .concat()
-            },
-            OK,
-            true,
-        ),
-        row(
-            "8.1",
-            "an interim response does not end the stream",
-            Rejected,
-            |s| head(s, END_STREAM, &[(":status", "103")]),
-            BAD_HEAD,
-            true,
-        ),
-        row(
-            "8.1",
-            "trailers are read and may be dropped",
-            ByLibrary,
-            |s| [head(s, 0, &[(":status", "200")]), data(s, 0, "ok"), head(s, END_STREAM, &[("a", "b")])].concat(),
-            OK,
-            true,
-        ),
-        row(
-            "8.1",
-            "a reset without error after a complete response discards nothing",
-            ByLibrary,
-            |s| [ok(s, &[]), reset(s, NO_ERROR)].concat(),
-            OK,
-            true,
-        ),
-        row(
-            "8.1",
-            "after an incomplete one it is no end",
-            Wrapped,
-            |s| {
-                [head(s, 0, &[(":status", "200"), ("content-length", "3")]), data(s, 0, "ok"), reset(s, NO_ERROR)]
-                    .concat()
-            },
-            CUT_OFF,
-            true,
-        ),
-        row(
-            "8.1",
-            "a reset before the end cuts the body off",
-            Wrapped,
-            |s| [head(s, 0, &[(":status", "200")]), data(s, 0, "ok"), reset(s, INTERNAL_ERROR)].concat(),
-            CUT_OFF,
-            true,
-        ),
-        row(
-            "8.1",
-            "also one that cancels",
-            Wrapped,
-            |s| [head(s, 0, &[(":status", "200")]), data(s, 0, "ok"), reset(s, CANCEL)].concat(),
-            CUT_OFF,
-            true,
-        ),
-        row(
-            "8.1",
-            "the status decides if it is a failure",
-            ByLibrary,
-            |s| [head(s, 0, &[(":status", "503")]), reset(s, INTERNAL_ERROR)].concat(),
-            Failed(Some(503), "status: the destination responded with 503 Service Unavailable"),
-            true,
-        ),
-        row(
-            "8.1.1",
-            "the length must be that of the content",
-            Rejected,
-            |s| [head(s, 0, &[(":status", "200"), ("content-length", "3")]), data(s, END_STREAM, "ok")].concat(),
-            BAD_BODY,
-            true,
-        ),
-        row(
-            "8.1.1",
-            "and not be exceeded",
-            Rejected,
-            |s| [head(s, 0, &[(":status", "200"), ("content-length", "1")]), data(s, END_STREAM, "ok")].concat(),
-            BAD_BODY,
-            true,
-        ),
+        row("8.1", "a head alone ends the stream", ByLibrary, |s| head(s, END_STREAM, &[(":status", "204")]), Delivered(204, ""), true),
+        row("8.1", "an empty frame may end it", ByLibrary, |s| [head(s, 0, &[(":status", "200")]), data(s, 0, "ok"), data(s, END_STREAM, "")].concat(), OK, true),
+        row("8.1", "interim responses are read, and several", ByLibrary, |s| [head(s, 0, &[(":status", "100")]), head(s, 0, &[(":status", "103"), ("link", "</a>")]), ok(s, &[])].concat(), OK, true),
+        row("8.1", "an interim response does not end the stream", Rejected, |s| head(s, END_STREAM, &[(":status", "103")]), BAD_HEAD, true),
+        row("8.1", "trailers are read and may be dropped", ByLibrary, |s| [head(s, 0, &[(":status", "200")]), data(s, 0, "ok"), head(s, END_STREAM, &[("a", "b")])].concat(), OK, true),
+        row("8.1", "a reset without error after a complete response discards nothing", ByLibrary, |s| [ok(s, &[]), reset(s, NO_ERROR)].concat(), OK, true),
+        row("8.1", "after an incomplete one it is no end", Wrapped, |s| [head(s, 0, &[(":status", "200"), ("content-length", "3")]), data(s, 0, "ok"), reset(s, NO_ERROR)].concat(), CUT_OFF, true),
+        row("8.1", "a reset before the end cuts the body off", Wrapped, |s| [head(s, 0, &[(":status", "200")]), data(s, 0, "ok"), reset(s, INTERNAL_ERROR)].concat(), CUT_OFF, true),
+        row("8.1", "also one that cancels", Wrapped, |s| [head(s, 0, &[(":status", "200")]), data(s, 0, "ok"), reset(s, CANCEL)].concat(), CUT_OFF, true),
+        row("8.1", "the status decides if it is a failure", ByLibrary, |s| [head(s, 0, &[(":status", "503")]), reset(s, INTERNAL_ERROR)].concat(), Failed(Some(503), "status: the destination responded with 503 Service Unavailable"), true),
+        row("8.1.1", "the length must be that of the content", Rejected, |s| [head(s, 0, &[(":status", "200"), ("content-length", "3")]), data(s, END_STREAM, "ok")].concat(), BAD_BODY, true),
+        row("8.1.1", "and not be exceeded", Rejected, |s| [head(s, 0, &[(":status", "200"), ("content-length", "1")]), data(s, END_STREAM, "ok")].concat(), BAD_BODY, true),
         row("8.2.1", "a name in upper case is malformed", Rejected, |s| ok(s, &[("X-Upper", "1")]), BAD_HEAD, true),
         row("8.2.1", "so is a value with a line feed", Rejected, |s| ok(s, &[("a", "b\nc")]), BAD_HEAD, false),
-        row(
-            "8.2.2",
-            "so is a field of the connection",
-            Rejected,
-            |s| ok(s, &[("connection", "close")]),
-            BAD_HEAD,
-            true,
-        ),
-        row(
-            "8.2.2",
-            "also Transfer-Encoding",
-            Rejected,
-            |s| ok(s, &[("transfer-encoding", "chunked")]),
-            BAD_HEAD,
-            true,
-        ),
+        row("8.2.2", "so is a field of the connection", Rejected, |s| ok(s, &[("connection", "close")]), BAD_HEAD, true),
+        row("8.2.2", "also Transfer-Encoding", Rejected, |s| ok(s, &[("transfer-encoding", "chunked")]), BAD_HEAD, true),
         row("8.3", "an unknown pseudo-field is malformed", Rejected, |s| ok(s, &[(":x", "1")]), BAD_HEAD, false),
-        row(
-            "8.3.2",
-            "the status is a number",
-            Rejected,
-            |s| head(s, END_STREAM, &[(":status", "abc")]),
-            BAD_HEAD,
-            false,
-        ),
-        row(
-            "8.3",
-            "a pseudo-field comes first",
-            Rejected,
-            |s| head(s, END_STREAM, &[("a", "b"), (":status", "200")]),
-            BAD_HEAD,
-            true,
-        ),
+        row("8.3.2", "the status is a number", Rejected, |s| head(s, END_STREAM, &[(":status", "abc")]), BAD_HEAD, false),
+        row("8.3", "a pseudo-field comes first", Rejected, |s| head(s, END_STREAM, &[("a", "b"), (":status", "200")]), BAD_HEAD, true),
         row("10.5.1", "150 fields", ByLibrary, |s| many(s, 150), OK, true),
         row("10.5.1", "thousands of fields", Set, |s| many(s, 4000), OK, true),
-        row("10.5.1", "a long value", ByLibrary, |s| ok(s, &[("a", &"v".repeat(60_000))]), OK, true),
-        row("10.5.1", "a head that is too long", Rejected, |s| ok(s, &[("a", &"v".repeat(100_000))]), LONG_HEAD, false),
+        row("10.5.1", "a long value", ByLibrary, |s| ok(s, &[("a", "v".repeat(60_000).as_str())]), OK, true),
+        row("10.5.1", "repeated fields within the limit", Set, |s| repeated(s, 100), Delivered(200, ""), true),
+        row("10.5.1", "repeated fields above it", Rejected, |s| repeated(s, 200), BAD_HEAD, true),
+        row("10.5.1", "and far above it", Rejected, |s| repeated(s, 1000), LONG_HEAD, false),
+        row("10.5.1", "a head that is too long", Rejected, |s| ok(s, &[("a", "v".repeat(100_000).as_str())]), LONG_HEAD, false),
     ]
 }
 
+#[rustfmt::skip]
 fn frames() -> Vec<Row> {
     vec![
-        row(
-            "4.1",
-            "an unknown frame is ignored",
-            ByLibrary,
-            |s| [frame(0xbe, 0xff, s, b"?"), ok(s, &[])].concat(),
-            OK,
-            true,
-        ),
-        row(
-            "4.1",
-            "unknown flags are ignored",
-            ByLibrary,
-            |s| {
-                [frame(HEADERS, END_HEADERS | 0x42, s, &block(&[(":status", "200")])), data(s, END_STREAM | 0x42, "ok")]
-                    .concat()
-            },
-            OK,
-            true,
-        ),
-        row(
-            "6.1",
-            "padding is removed",
-            ByLibrary,
-            |s| [head(s, 0, &[(":status", "200")]), frame(DATA, END_STREAM | PADDED, s, b"\x03ok\0\0\0")].concat(),
-            OK,
-            true,
-        ),
+        row("4.1", "an unknown frame is ignored", ByLibrary, |s| [frame(0xbe, 0xff, s, b"?"), ok(s, &[])].concat(), OK, true),
+        row("4.1", "unknown flags are ignored", ByLibrary, |s| [frame(HEADERS, END_HEADERS | 0x42, s, &block(&[(":status", "200")])), data(s, END_STREAM | 0x42, "ok")].concat(), OK, true),
+        row("6.1", "padding is removed", ByLibrary, |s| [head(s, 0, &[(":status", "200")]), frame(DATA, END_STREAM | PADDED, s, b"\x03ok\0\0\0")].concat(), OK, true),
         row("6.4", "a reset before a response", Wrapped, |s| reset(s, PROTOCOL_ERROR), RESET, true),
         row("8.7", "a refused stream", Wrapped, |s| reset(s, REFUSED_STREAM), RESET, true),
-        row(
-            "6.5",
-            "unknown settings are ignored",
-            ByLibrary,
-            |s| [frame(SETTINGS, 0, 0, &[0xba, 0xbe, 0, 0, 0, 1]), ok(s, &[])].concat(),
-            OK,
-            true,
-        ),
-        row(
-            "6.6",
-            "nobody allowed a push",
-            Rejected,
-            |s| frame(PUSH_PROMISE, END_HEADERS, s, &[&[0, 0, 0, 2][..], &block(&[(":path", "/")])].concat()),
-            BAD_HEAD,
-            false,
-        ),
-        row(
-            "6.7",
-            "a ping may come between",
-            ByLibrary,
-            |s| [frame(PING, 0, 0, b"12345678"), ok(s, &[])].concat(),
-            OK,
-            true,
-        ),
-        row(
-            "6.8",
-            "a response is read although the connection goes away",
-            ByLibrary,
-            |s| [goaway(s, NO_ERROR), ok(s, &[])].concat(),
-            OK,
-            false,
-        ),
-        row(
-            "6.8",
-            "also if it goes away after it",
-            ByLibrary,
-            |s| [ok(s, &[]), goaway(s, NO_ERROR)].concat(),
-            OK,
-            false,
-        ),
-        row(
-            "6.8",
-            "a graceful shutdown announces itself before",
-            ByLibrary,
-            |s| [goaway(0x7fff_ffff, NO_ERROR), ok(s, &[])].concat(),
-            OK,
-            false,
-        ),
-        row(
-            "6.8",
-            "a request behind the last stream gets no response",
-            ByLibrary,
-            |_| goaway(0, NO_ERROR),
-            CLOSED,
-            false,
-        ),
-        row(
-            "5.4.1",
-            "an error of the connection ends its requests",
-            ByLibrary,
-            |s| goaway(s, INTERNAL_ERROR),
-            CLOSED,
-            false,
-        ),
-        row(
-            "6.9",
-            "a window may be announced at any time",
-            ByLibrary,
-            |s| [frame(WINDOW_UPDATE, 0, s, &[0, 0, 0, 9]), ok(s, &[])].concat(),
-            OK,
-            true,
-        ),
-        row(
-            "4.1",
-            "what is no frame is no HTTP/2",
-            Rejected,
-            |_| b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n".to_vec(),
-            BAD_HEAD,
-            false,
-        ),
+        row("6.5", "unknown settings are ignored", ByLibrary, |s| [frame(SETTINGS, 0, 0, &[0xba, 0xbe, 0, 0, 0, 1]), ok(s, &[])].concat(), OK, true),
+        row("6.6", "nobody allowed a push", Rejected, |s| frame(PUSH_PROMISE, END_HEADERS, s, &[&[0, 0, 0, 2][..], &block(&[(":path", "/")])].concat()), BAD_HEAD, false),
+        row("6.7", "a ping may come between", ByLibrary, |s| [frame(PING, 0, 0, b"12345678"), ok(s, &[])].concat(), OK, true),
+        row("6.8", "a response is read although the connection goes away", ByLibrary, |s| [goaway(s, NO_ERROR), ok(s, &[])].concat(), OK, false),
+        row("6.8", "also if it goes away after it", ByLibrary, |s| [ok(s, &[]), goaway(s, NO_ERROR)].concat(), OK, false),
+        row("6.8", "a graceful shutdown announces itself before", ByLibrary, |s| [goaway(0x7fff_ffff, NO_ERROR), ok(s, &[])].concat(), OK, false),
+        row("6.8", "a request behind the last stream gets no response", ByLibrary, |_| goaway(0, NO_ERROR), CLOSED, false),
+        row("5.4.1", "an error of the connection ends its requests", ByLibrary, |_| goaway(0, INTERNAL_ERROR), CLOSED, false),
+        row("6.9", "a window may be announced at any time", ByLibrary, |s| [frame(WINDOW_UPDATE, 0, s, &[0, 0, 0, 9]), ok(s, &[])].concat(), OK, true),
+        row("4.1", "what is no frame is no HTTP/2", Rejected, |_| b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n".to_vec(), BAD_HEAD, false),
     ]
 }
 
