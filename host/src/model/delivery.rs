@@ -75,13 +75,13 @@ pub enum Step {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ErrorClass {
-    /// `timeout_ms` ran out.
+    /// `timeout_ms` ran out while the destination read the request or responded.
     Timeout,
-    /// The name does not resolve.
+    /// The name does not resolve, or not in time.
     Dns,
-    /// No TCP connection, or it broke.
+    /// No TCP connection, or not in time, or it broke.
     Connect,
-    /// The TLS handshake failed.
+    /// The TLS handshake failed, or took too long.
     Tls,
     /// The SSRF guard denied the address.
     Policy,

@@ -6,13 +6,13 @@
 //!
 //! A peer may respond without reading the whole request (RFC 9112, section 9.3: a client watches for that while it
 //! writes). If it closes then, writing fails while its response waits to be read, so such an error is left for reading to
-//! find. If it stays open without reading, the connection ends with the request, instead of waiting for the peer.
+//! find. If it stays open without reading, the connection ends with its last request, instead of waiting for the peer.
 
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, Waker};
 
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -47,8 +47,12 @@ pub(super) struct ByteBudget {
     active: AtomicU64,
     /// Requests begun over this connection so far.
     requests: AtomicU64,
-    /// The connection's task, while it waits for the peer to read what was written.
-    blocked: Mutex<Option<Waker>>,
+    /// True while the peer does not read what is to be written.
+    is_write_blocked: AtomicBool,
+    /// True once a request ended that was not written whole.
+    is_stuck: AtomicBool,
+    /// The connection's task, once it has waited for the peer.
+    task: Mutex<Option<Waker>>,
     is_tls: bool,
 }
 
@@ -61,7 +65,9 @@ impl ByteBudget {
             exceeded: AtomicBool::new(false),
             active: AtomicU64::new(0),
             requests: AtomicU64::new(0),
-            blocked: Mutex::default(),
+            is_write_blocked: AtomicBool::new(false),
+            is_stuck: AtomicBool::new(false),
+            task: Mutex::default(),
             is_tls,
         }
     }
@@ -78,10 +84,12 @@ impl ByteBudget {
         self.requests.fetch_add(1, Ordering::SeqCst) > 0
     }
 
-    /// The request ended, with or without a response.
-    pub(super) fn end_request(&self) {
+    /// The request ended, with or without a response; `is_unsent` if it was not written whole.
+    pub(super) fn end_request(&self, is_unsent: bool) {
+        self.is_stuck.fetch_or(is_unsent, Ordering::SeqCst);
         if self.active.fetch_sub(1, Ordering::SeqCst) == 1
-            && let Some(task) = self.blocked().take()
+            && self.is_abandoned()
+            && let Some(task) = self.task().take()
         {
             task.wake();
         }
@@ -89,16 +97,27 @@ impl ByteBudget {
 
     /// True if the peer does not read, so that something of a request is not written yet.
     pub(super) fn is_write_blocked(&self) -> bool {
-        self.blocked().is_some()
+        self.is_write_blocked.load(Ordering::SeqCst)
     }
 
-    fn blocked(&self) -> std::sync::MutexGuard<'_, Option<Waker>> {
-        self.blocked.lock().unwrap_or_else(PoisonError::into_inner)
+    /// True once no request needs the connection any more, of which one was not written whole. On HTTP/1.1 it can carry no
+    /// other, and on HTTP/2 the rest of that one would stay in memory for as long as the peer likes.
+    fn is_abandoned(&self) -> bool {
+        self.is_stuck.load(Ordering::SeqCst) && self.active.load(Ordering::SeqCst) == 0
     }
 
-    /// True once requests have begun and all of them have ended.
-    fn is_unused(&self) -> bool {
-        self.requests.load(Ordering::SeqCst) > 0 && self.active.load(Ordering::SeqCst) == 0
+    fn task(&self) -> std::sync::MutexGuard<'_, Option<Waker>> {
+        self.task.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has the task woken when the connection is abandoned; an error if it is already.
+    fn wait(&self, cx: &Context<'_>) -> io::Result<()> {
+        let mut task = self.task();
+        if !task.as_ref().is_some_and(|task| task.will_wake(cx.waker())) {
+            *task = Some(cx.waker().clone());
+        }
+        drop(task);
+        if self.is_abandoned() { Err(io::ErrorKind::ConnectionAborted.into()) } else { Ok(()) }
     }
 
     /// True if the peer sent more than the budget.
@@ -148,14 +167,12 @@ impl BudgetedStream {
     ) -> Poll<io::Result<usize>> {
         match result {
             Poll::Pending => {
-                *self.budget.blocked() = Some(cx.waker().clone());
-                if self.budget.is_unused() {
-                    return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
-                }
+                self.budget.is_write_blocked.store(true, Ordering::SeqCst);
+                self.budget.wait(cx)?;
                 Poll::Pending
             }
             Poll::Ready(result) => {
-                self.budget.blocked().take();
+                self.budget.is_write_blocked.store(false, Ordering::SeqCst);
                 match result {
                     Err(error) if is_closed(&error) => {
                         self.is_write_closed = true;
@@ -199,7 +216,10 @@ impl AsyncRead for BudgetedStream {
             // The end of the stream is within any budget, so look for one more byte.
             let mut one = [0];
             let mut one = ReadBuf::new(&mut one);
-            ready!(Pin::new(&mut this.stream).poll_read(cx, &mut one))?;
+            if Pin::new(&mut this.stream).poll_read(cx, &mut one)?.is_pending() {
+                this.budget.wait(cx)?;
+                return Poll::Pending;
+            }
             if one.filled().is_empty() {
                 return Poll::Ready(Ok(()));
             }
@@ -209,13 +229,17 @@ impl AsyncRead for BudgetedStream {
         let left = usize::try_from(left).unwrap_or(usize::MAX);
         if left < buf.remaining() {
             let mut part = ReadBuf::new(buf.initialize_unfilled_to(left));
-            ready!(Pin::new(&mut this.stream).poll_read(cx, &mut part))?;
+            if Pin::new(&mut this.stream).poll_read(cx, &mut part)?.is_pending() {
+                this.budget.wait(cx)?;
+                return Poll::Pending;
+            }
             let read = part.filled().len();
             buf.advance(read);
         } else {
             match Pin::new(&mut this.stream).poll_read(cx, buf) {
                 Poll::Pending => {
                     this.since_yield = 0;
+                    this.budget.wait(cx)?;
                     return Poll::Pending;
                 }
                 Poll::Ready(read) => read?,
@@ -355,13 +379,32 @@ mod tests {
         while !budget.is_write_blocked() {
             tokio::task::yield_now().await;
         }
-        budget.end_request();
+        budget.end_request(true);
         tokio::task::yield_now().await;
         assert!(!writing.is_finished());
-        budget.end_request();
+        budget.end_request(false);
         let error = writing.await.expect("no panic").expect_err("nobody reads");
-        assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionAborted);
         drop(theirs);
+    }
+
+    #[tokio::test]
+    async fn a_connection_ends_with_its_requests_only_if_one_of_them_is_unsent() {
+        for is_unsent in [true, false] {
+            let (mut ours, mut theirs) = pair(&Arc::default()).await;
+            let budget = Arc::clone(&ours.budget);
+            budget.begin_request(true);
+            let reading = tokio::spawn(async move { ours.read_u8().await.map_err(|error| error.kind()) });
+            while budget.task().is_none() {
+                tokio::task::yield_now().await;
+            }
+            budget.end_request(is_unsent);
+            if !is_unsent {
+                theirs.write_all(b"x").await.expect("written");
+            }
+            let expected = if is_unsent { Err(io::ErrorKind::ConnectionAborted) } else { Ok(b'x') };
+            assert_eq!(reading.await.expect("no panic"), expected);
+        }
     }
 
     #[tokio::test]

@@ -77,7 +77,11 @@ impl Exchange {
         if let Some(begun) = self.begun.get()
             && !begun.is_released.swap(true, Ordering::SeqCst)
         {
-            begun.budget.end_request();
+            let is_unsent = !self.is_written(begun);
+            if is_unsent {
+                self.discard_connection();
+            }
+            begun.budget.end_request(is_unsent);
         }
     }
 
@@ -91,10 +95,14 @@ impl Exchange {
         let begun = self.begun.get()?;
         Some(match begun.head.seen() {
             Seen::Foreign | Seen::Http => Reached::Heading,
-            Seen::Nothing if !self.is_taken.load(Ordering::Relaxed) => Reached::Requesting,
-            Seen::Nothing if begun.budget.is_write_blocked() => Reached::Requesting,
-            Seen::Nothing => Reached::Sent,
+            Seen::Nothing if self.is_written(begun) => Reached::Sent,
+            Seen::Nothing => Reached::Requesting,
         })
+    }
+
+    /// True once the whole request has been given to the operating system, as far as is known here.
+    fn is_written(&self, begun: &Begun) -> bool {
+        self.is_taken.load(Ordering::SeqCst) && !begun.budget.is_write_blocked()
     }
 
     /// True if the response began like one of HTTP/1.
@@ -203,7 +211,7 @@ impl Body for RequestBody {
         let chunk = bytes.split_to(bytes.len().min(CHUNK_BYTES));
         if bytes.is_empty() {
             this.bytes = None;
-            this.exchange.is_taken.store(true, Ordering::Relaxed);
+            this.exchange.is_taken.store(true, Ordering::SeqCst);
         }
         Poll::Ready((!chunk.is_empty()).then(|| Ok(Frame::data(chunk))))
     }

@@ -12,6 +12,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
 use super::super::{Content, Report, Request, Transport};
+use super::http2::{END_STREAM, HEADERS, SETTINGS, frame, head, read_frame};
 use super::peer::{Peer, read_request};
 use super::tls::{Authority, server};
 use super::{Table, deliver, sentence, transport, transport_with, url};
@@ -85,6 +86,35 @@ async fn a_connection_with_an_unread_request_ends_with_the_attempt() {
         let read = timeout(PATIENCE, ended.recv()).await.expect("the connection ends").expect("a report");
         assert!(read < LARGE, "{connection}");
     }
+}
+
+/// The same over HTTP/2, where the peer grants no more than the first window of 65,535 bytes (RFC 9113, section 6.9.2).
+#[tokio::test]
+async fn an_http2_connection_with_an_unread_request_ends_with_the_attempt() {
+    let authority = Authority::new("ours");
+    let mut config = server(authority.issue(&["127.0.0.1"], -1, 1), None);
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let (sender, mut ended) = mpsc::unbounded_channel();
+    let peer = Peer::playing(move |stream| {
+        let (acceptor, sender) = (acceptor.clone(), sender.clone());
+        async move {
+            let Ok(mut stream) = acceptor.accept(stream).await else { return };
+            let _ = stream.read_exact(&mut [0; 24]).await;
+            let _ = stream.write_all(&frame(SETTINGS, 0, 0, &[])).await;
+            while let Some((kind, _, id)) = read_frame(&mut stream).await {
+                if kind == HEADERS {
+                    let _ = stream.write_all(&head(id, END_STREAM, &[(":status", "200")])).await;
+                }
+            }
+            let _ = sender.send(());
+        }
+    })
+    .await;
+    let transport = transport_with(&["127.0.0.0/8"], Table::of(&[]), &[authority.root()]);
+    let report = deliver_bytes(&transport, &format!("https://{}", peer.address), 1024 * 1024).await;
+    assert_eq!((sentence(&report).as_str(), report.status), ("delivered", Some(200)));
+    timeout(PATIENCE, ended.recv()).await.expect("the connection ends").expect("a report");
 }
 
 /// A peer that responds early and reads on is no such peer.

@@ -16,16 +16,16 @@ use super::tls::{Authority, server};
 use super::{Table, deliver, sentence, transport_with};
 
 const DATA: u8 = 0;
-const HEADERS: u8 = 1;
+pub(super) const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
+pub(super) const SETTINGS: u8 = 4;
 const PUSH_PROMISE: u8 = 5;
 const PING: u8 = 6;
 const GOAWAY: u8 = 7;
 const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
 
-const END_STREAM: u8 = 1;
+pub(super) const END_STREAM: u8 = 1;
 const ACK: u8 = 1;
 const END_HEADERS: u8 = 4;
 const PADDED: u8 = 8;
@@ -71,7 +71,7 @@ fn row(
     Row { section, demand, met, response, outcome, is_reused }
 }
 
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+pub(super) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).expect("a length").to_be_bytes();
     [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }
@@ -95,7 +95,7 @@ fn block(fields: &[(&str, &str)]) -> Vec<u8> {
 }
 
 /// A header section, in as many frames as it needs.
-fn head(stream: u32, flags: u8, fields: &[(&str, &str)]) -> Vec<u8> {
+pub(super) fn head(stream: u32, flags: u8, fields: &[(&str, &str)]) -> Vec<u8> {
     let block = block(fields);
     let mut pieces = block.chunks(16_384).peekable();
     let mut frames = Vec::new();
@@ -195,17 +195,23 @@ fn frames() -> Vec<Row> {
     ]
 }
 
+/// Reads one frame: kind, flags and stream; `None` when the connection ends.
+pub(super) async fn read_frame(stream: &mut (impl AsyncRead + Unpin)) -> Option<(u8, u8, u32)> {
+    let mut header = [0; 9];
+    stream.read_exact(&mut header).await.ok()?;
+    let [a, b, c, kind, flags, id @ ..] = header;
+    let length = u32::from_be_bytes([0, a, b, c]);
+    let mut payload = vec![0; usize::try_from(length).expect("a length")];
+    stream.read_exact(&mut payload).await.ok()?;
+    Some((kind, flags, u32::from_be_bytes(id)))
+}
+
 /// Reads frames up to the end of a request; returns its stream, or `None` when the connection ends.
 async fn read_request(stream: &mut (impl AsyncRead + Unpin)) -> Option<u32> {
     loop {
-        let mut header = [0; 9];
-        stream.read_exact(&mut header).await.ok()?;
-        let [a, b, c, kind, flags, id @ ..] = header;
-        let length = u32::from_be_bytes([0, a, b, c]);
-        let mut payload = vec![0; usize::try_from(length).expect("a length")];
-        stream.read_exact(&mut payload).await.ok()?;
+        let (kind, flags, id) = read_frame(stream).await?;
         if matches!(kind, DATA | HEADERS) && flags & END_STREAM != 0 {
-            return Some(u32::from_be_bytes(id));
+            return Some(id);
         }
     }
 }
