@@ -230,7 +230,7 @@ fn render_problem(error: RenderError) -> ApiError {
         RenderError::InvalidOptions(faults) => faults.into_iter().map(|fault| below("/options", fault)).collect(),
         RenderError::InvalidEvent(faults) => faults.into_iter().map(|fault| below("/event", fault)).collect(),
         RenderError::Unsupported(_) => one("/event/type", error.code()),
-        RenderError::Stopping => {
+        RenderError::Stopping | RenderError::NotRun(_) => {
             return ApiError::new(Code::Unavailable, detail).retry_after(std::time::Duration::from_secs(5));
         }
         RenderError::NotLoaded(_) => return ApiError::not_found("formatter"),

@@ -9,7 +9,7 @@ use super::table::Rejected;
 use super::versions::{Origin, Withdrawn};
 use crate::formatter::admission::Rejection;
 use crate::formatter::digest::hex;
-use crate::formatter::runtime::{Limit, Payload, RenderError};
+use crate::formatter::runtime::{Payload, RenderError};
 use crate::model::audit::{Action, Actor, AuditEvent, FieldChange};
 use crate::model::event::Event;
 use crate::model::url::TransportKind;
@@ -63,7 +63,8 @@ impl Shared {
                 }
                 return Ok(Rendering::plain(payload));
             }
-            Err(error) if !error.is_fault() => return Err(error),
+            // What another try may do is no reason to roll back: the limit on time is crossed on a busy machine, too.
+            Err(error) if !error.is_fault() || !error.is_deterministic() => return Err(error),
             Err(error) => error,
         };
         let other = component.predecessor.load_full().or_else(|| {
@@ -71,16 +72,6 @@ impl Shared {
             self.current(component.name()).filter(|current| current.origin != Origin::BuiltIn)
         });
         let Some(other) = other.filter(|other| other.digest() != component.digest()) else { return Err(error) };
-        // A timeout may be a busy machine's fault: only the second one in a row counts.
-        let error = match error {
-            RenderError::Limit { limit: Limit::Time, .. } => {
-                match self.call(component, event, options, transport_kind).result {
-                    Ok(payload) => return Ok(Rendering::plain(payload)),
-                    Err(again) => again,
-                }
-            }
-            error => error,
-        };
         let Ok(payload) = self.call(&other, event, options, transport_kind).result else { return Err(error) };
         let then = if self.withdraw(component, &other, event, &error) { ", and was rolled back" } else { "" };
         let note = format!(

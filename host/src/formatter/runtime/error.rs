@@ -10,7 +10,7 @@ use crate::json::fault::Fault;
 pub enum Limit {
     /// WebAssembly instructions, which wasmtime meters as fuel.
     Fuel,
-    /// Wall-clock time.
+    /// Processor time, or many times as much wall-clock time.
     Time,
     /// Linear memory, all memories of the instance together.
     Memory,
@@ -71,6 +71,8 @@ pub enum RenderError {
     },
     /// The payload violates a rule of the contract.
     Illegal(String),
+    /// No instance was made, since the sandbox had no room for one; the engine's words.
+    NotRun(String),
     /// No formatter of this name is loaded.
     NotLoaded(String),
     /// The host is shutting down.
@@ -83,8 +85,28 @@ impl RenderError {
     pub fn is_fault(&self) -> bool {
         !matches!(
             self,
-            Self::Unsupported(_) | Self::NotLoaded(_) | Self::Stopping | Self::Limit { limit: Limit::Input, .. }
+            Self::Unsupported(_)
+                | Self::NotRun(_)
+                | Self::NotLoaded(_)
+                | Self::Stopping
+                | Self::Limit { limit: Limit::Input, .. }
         )
+    }
+
+    /// True if the same call fails again, on every machine. False if the cause was this machine at this moment: the
+    /// limit on time, an instance that could not be made, a host that stops. Then the call is worth another try, and says
+    /// nothing about the formatter.
+    pub fn is_deterministic(&self) -> bool {
+        match self {
+            Self::Limit { limit, .. } => *limit != Limit::Time,
+            Self::NotRun(_) | Self::NotLoaded(_) | Self::Stopping => false,
+            Self::Unsupported(_)
+            | Self::InvalidOptions(_)
+            | Self::InvalidEvent(_)
+            | Self::Internal(_)
+            | Self::Trap { .. }
+            | Self::Illegal(_) => true,
+        }
     }
 
     /// A stable word for programs and metrics.
@@ -97,6 +119,7 @@ impl RenderError {
             Self::Limit { .. } => "limit",
             Self::Trap { .. } => "trap",
             Self::Illegal(_) => "illegal_payload",
+            Self::NotRun(_) => "not_run",
             Self::NotLoaded(_) => "not_loaded",
             Self::Stopping => "stopping",
         }
@@ -130,6 +153,7 @@ impl fmt::Display for RenderError {
                 Ok(())
             }
             Self::Illegal(reason) => write!(f, "the formatter's payload is not legal: {reason}"),
+            Self::NotRun(reason) => write!(f, "the formatter could not be run: {reason}"),
             Self::NotLoaded(name) => write!(f, "no formatter named {name} is loaded"),
             Self::Stopping => f.write_str("the host is stopping"),
         }
