@@ -20,7 +20,7 @@ fn main() {
     let folder = tempfile::TempDir::new().expect("a folder");
     let clock = heraldry::app::Parts::default().clock;
     let options = CatalogOptions::in_folder(folder.path(), heraldry::built_in(), clock);
-    let catalog = Catalog::open(CatalogOptions { threads: 2, ..options }).expect("the catalog opens");
+    let catalog = Catalog::open(CatalogOptions { processors: 2, ..options }).expect("the catalog opens");
     let catalog = Arc::new(catalog);
     let event = samples::all().iter().find(|sample| sample.name == "finding_added").and_then(samples::event);
     let event = event.expect("the plain sample");

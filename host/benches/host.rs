@@ -57,6 +57,9 @@ fn main() {
         if wants("dead") {
             dead(&mut table, &client, &sink).await;
         }
+        if wants("neighbours") {
+            neighbours(&mut table, &client, &sink).await;
+        }
     });
     table.finish();
 }
@@ -268,4 +271,113 @@ async fn dead(table: &mut Table, client: &Bare, sink: &Sink) {
     let beside = probe_latency(client, &host, &probe, 800).await;
     load.stop().await;
     table.row("healthy p99 beside a dead one of a hundred: ms (floor: alone)", beside.1, Some(alone.1), "<1.20");
+}
+
+/// Probes of one measurement beside a neighbour.
+const PROBES: usize = 800;
+/// Connections that preview at the same time.
+const PREVIEWERS: usize = 64;
+
+/// A formatter that takes `turns` turns of a loop; without end on an event that contains the word `Boom`, as no sample
+/// does.
+fn turns(name: &str, turns: u32) -> Vec<u8> {
+    let code = format!(
+        r"(local $at i32) (local $end i32) (local $left i32)
+        (local.set $at (i32.load offset=24 (local.get 0)))
+        (local.set $end (i32.sub (i32.add (local.get $at) (i32.load offset=28 (local.get 0))) (i32.const 4)))
+        (block $none (loop $next
+          (br_if $none (i32.gt_u (local.get $at) (local.get $end)))
+          (if (i32.eq (i32.load align=1 (local.get $at)) (i32.const 0x6d6f6f42)) (then (loop (br 0))))
+          (local.set $at (i32.add (local.get $at) (i32.const 1)))
+          (br $next)))
+        (local.set $left (i32.const {turns}))
+        (loop $next (br_if $next (local.tee $left (i32.sub (local.get $left) (i32.const 1)))))
+        (i32.const 528)"
+    );
+    support::component::Handmade::new(name, "1.0.0", "x").format(&code).build()
+}
+
+/// Turns that take about this long on this machine.
+async fn turns_for(client: &Bare, host: &Host, wanted: Duration) -> u32 {
+    const TURNS: u32 = 5_000_000;
+    host.install(client, "gauge", turns("gauge", TURNS)).await;
+    let mut took = Vec::new();
+    for _ in 0..9 {
+        let (_, body) = host.preview(client, &format!("Bearer {ADMIN}"), "gauge", &event()).await;
+        let preview: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
+        took.push(preview["duration_us"].as_f64().expect("a duration"));
+    }
+    took.sort_by(f64::total_cmp);
+    (f64::from(TURNS) * wanted.as_secs_f64() * 1e6 / took[took.len() / 2]) as u32
+}
+
+/// A json webhook's latency beside formatters that are slow or loop, and beside looping previews. The formatters are the
+/// same in every measurement; the neighbours' deliveries are paused where they are not measured, since they are queued
+/// only then.
+async fn neighbours(table: &mut Table, client: &Bare, sink: &Sink) {
+    let probe = Sink::start().await;
+    let alone = beside(client, &probe, sink, Neighbour::None).await;
+    table.row("json alone: p50 ms", alone.0, None, "");
+    table.row("… p99 ms", alone.1, None, "");
+    for (what, neighbour) in [
+        ("a formatter of 35 ms at full rate", Neighbour::Takes(35)),
+        ("a formatter of 3 ms at full rate", Neighbour::Takes(3)),
+        ("a formatter that loops to its limit", Neighbour::Loops),
+        ("64 connections that preview a loop", Neighbour::Previews),
+    ] {
+        let with = beside(client, &probe, sink, neighbour).await;
+        // Alone again: the machine may have changed meanwhile.
+        let alone = beside(client, &probe, sink, Neighbour::None).await;
+        table.row(&format!("json beside {what}: p50 ms"), with.0, Some(alone.0), "<1.20");
+        table.row("… p99 ms", with.1, Some(alone.1), "<1.20");
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Neighbour {
+    None,
+    /// Each call takes so many milliseconds.
+    Takes(u64),
+    Loops,
+    Previews,
+}
+
+async fn beside(client: &Bare, probe: &Sink, sink: &Sink, neighbour: Neighbour) -> (f64, f64) {
+    let host = Host::with(&["--breaker-threshold", "1000000"]);
+    host.webhook_for(client, &probe.url(), "json", 0, &["report_ready"]).await;
+    let ms = if let Neighbour::Takes(ms) = neighbour { ms } else { 1 };
+    let turns_of_call = turns_for(client, &host, Duration::from_millis(ms)).await;
+    host.install(client, "slow", turns("slow", turns_of_call)).await;
+    host.webhook_for(client, &sink.url(), "slow", 1, &["finding_added"]).await;
+    probe_latency(client, &host, probe, 200).await;
+    let boom = event().replace("SQL", "Boom");
+    let mut previewers = tokio::task::JoinSet::new();
+    match neighbour {
+        Neighbour::None => {}
+        // More than it can do while it is measured.
+        Neighbour::Takes(ms) => {
+            let backlog = usize::try_from(20_000 / ms).expect("few");
+            send(client, &host.events(), Some(ADMIN), 16, events(backlog)).await;
+        }
+        Neighbour::Loops => {
+            let body = Bytes::from(boom.clone());
+            send(client, &host.events(), Some(ADMIN), 16, Arc::new(vec![body; 1000])).await;
+        }
+        Neighbour::Previews => {
+            let tokens = [host.token(client, "pentester").await, host.token(client, "ingest").await];
+            for number in 0..PREVIEWERS {
+                let (client, token, boom) = (client.clone(), tokens[number % 2].clone(), boom.clone());
+                let url = host.url.clone();
+                previewers.spawn(async move {
+                    loop {
+                        support::preview(&client, &url, &token, "slow", &boom).await;
+                    }
+                });
+            }
+        }
+    }
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let measured = probe_latency(client, &host, probe, PROBES).await;
+    previewers.shutdown().await;
+    measured
 }

@@ -166,7 +166,7 @@ pub async fn build(config: Config, parts: Parts) -> Result<App> {
     let options = CatalogOptions {
         metrics: telemetry.formatters(),
         settings: config.sandbox,
-        threads: std::thread::available_parallelism().map_or(2, std::num::NonZero::get),
+        processors: std::thread::available_parallelism().map_or(2, std::num::NonZero::get),
         components: config.data.join("components"),
         drop_in: config.formatters.clone(),
         host_name,

@@ -66,6 +66,8 @@ pub struct Snapshot {
     pub tripped: Vec<String>,
     /// Formatters in use.
     pub formatters: Vec<FormatterSnapshot>,
+    /// Number of previews that wait for a thread.
+    pub previews_waiting: usize,
     /// Number of rejected components, by the reason's code.
     pub rejected: BTreeMap<String, usize>,
     /// True while the store accepts writes.
@@ -85,6 +87,7 @@ pub struct Telemetry {
     webhooks: Family<StateLabels, Gauge>,
     tripped: Family<WebhookLabels, Gauge>,
     formatters: FormatterMetrics,
+    previews_waiting: Gauge,
     rejected: Gauge,
     rejected_codes: Family<CodeLabels, Gauge>,
     writable: Gauge,
@@ -105,6 +108,7 @@ impl Telemetry {
             webhooks: Family::default(),
             tripped: Family::default(),
             formatters: FormatterMetrics::default(),
+            previews_waiting: Gauge::default(),
             rejected: Gauge::default(),
             rejected_codes: Family::default(),
             writable: Gauge::default(),
@@ -132,6 +136,11 @@ impl Telemetry {
             self.tripped.clone(),
         );
         self.formatters.register(&mut registry);
+        registry.register(
+            "formatter_previews_waiting",
+            "Previews that wait for a thread, after the deliveries",
+            self.previews_waiting.clone(),
+        );
         registry.register(
             "formatter_rejections",
             "Rejected components, by the reason's code",
@@ -199,6 +208,7 @@ impl Telemetry {
             self.tripped.get_or_create(&WebhookLabels { webhook }).set(1);
         }
         self.formatters.show(snapshot.formatters);
+        self.previews_waiting.set(number(snapshot.previews_waiting));
         self.rejected.set(number(snapshot.rejected.values().sum()));
         self.rejected_codes.clear();
         for (code, count) in snapshot.rejected {

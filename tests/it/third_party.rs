@@ -245,6 +245,8 @@ async fn a_rejected_file_is_listed_with_its_reason_and_does_not_affect_the_other
         ("same-again.wasm", &built.accepted),
         ("right.wasm", &built.accepted),
         ("ignored.wat", text),
+        ("._right.wasm", b"\x00\x05\x16\x07 of a Mac"),
+        (".#right.wasm", b"a lock of an editor"),
         ("README.txt", b"hello"),
     ]);
     let formatters = folder.path().join("formatters.d");

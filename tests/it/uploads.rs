@@ -144,7 +144,7 @@ async fn a_formatter_that_a_webhook_names_is_not_deleted() {
 }
 
 /// A formatter that fails in this way on events that contain a certain word, which no sample does.
-fn fails_on_the_word(number: u32, how: &str) -> Vec<u8> {
+pub(crate) fn fails_on_the_word(number: u32, how: &str) -> Vec<u8> {
     // The event's JSON is the fourth string of the parameters: its address at 24, its length at 28.
     let code = format!(
         r#"(local $at i32) (local $end i32)

@@ -7,6 +7,9 @@
     reason = "a benchmark's own parts; it prints its table"
 )]
 
+#[path = "../../../tests/support/component.rs"]
+pub mod component;
+
 use std::convert::Infallible;
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
@@ -209,14 +212,25 @@ pub async fn send(client: &Bare, url: &str, token: Option<&str>, clients: usize,
 }
 
 async fn post(client: &Bare, url: &str, token: Option<&str>, body: Bytes) -> StatusCode {
+    ask(client, url, token, body).await.0
+}
+
+/// Posts JSON; the status and the body of the response.
+async fn ask(client: &Bare, url: &str, token: Option<&str>, body: Bytes) -> (StatusCode, Bytes) {
     let mut request = Request::builder().method(Method::POST).uri(url).header("content-type", "application/json");
     if let Some(token) = token {
         request = request.header("authorization", token);
     }
     let response = client.request(request.body(Full::new(body)).expect("a request")).await.expect("a response");
     let status = response.status();
-    let _ = response.into_body().collect().await;
-    status
+    let body = response.into_body().collect().await;
+    (status, body.map(http_body_util::Collected::to_bytes).unwrap_or_default())
+}
+
+/// Previews an event; the status and the response.
+pub async fn preview(client: &Bare, host: &str, token: &str, name: &str, event: &str) -> (StatusCode, Bytes) {
+    let url = format!("{host}/api/v1/formatters/{name}/preview");
+    ask(client, &url, Some(token), format!("{{\"event\":{event}}}").into()).await
 }
 
 /// The host, as users run it.
@@ -228,9 +242,15 @@ pub struct Host {
 
 impl Host {
     pub fn start() -> Self {
+        Self::with(&[])
+    }
+
+    /// A host with further settings.
+    pub fn with(settings: &[&str]) -> Self {
         let folder = TempDir::new().expect("a folder");
         let mut child = Command::new(env!("CARGO_BIN_EXE_heraldry"))
             .args(["serve", "--listen", "127.0.0.1:0", "--allow-net", "127.0.0.0/8", "--log-level", "warn"])
+            .args(settings)
             .arg("--data")
             .arg(folder.path().join("data"))
             .env("HERALDRY_ADMIN_TOKEN", ADMIN)
@@ -262,6 +282,33 @@ impl Host {
         let token = format!("Bearer {ADMIN}");
         let status = post(client, &url, Some(&token), Bytes::from(webhook.to_string())).await;
         assert_eq!(status, StatusCode::CREATED);
+    }
+
+    /// Creates a token with this role; its text.
+    pub async fn token(&self, client: &Bare, role: &str) -> String {
+        let (url, bearer) = (format!("{}/api/v1/tokens", self.url), format!("Bearer {ADMIN}"));
+        let body = serde_json::json!({"name": role, "role": role}).to_string();
+        let (status, body) = ask(client, &url, Some(&bearer), body.into()).await;
+        assert_eq!(status, StatusCode::CREATED);
+        let created: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
+        format!("Bearer {}", created["token"].as_str().expect("a token"))
+    }
+
+    /// Uploads a formatter.
+    pub async fn install(&self, client: &Bare, name: &str, component: Vec<u8>) {
+        let request = Request::builder()
+            .method(Method::PUT)
+            .uri(format!("{}/api/v1/formatters/{name}", self.url))
+            .header("content-type", "application/wasm")
+            .header("authorization", format!("Bearer {ADMIN}"));
+        let request = request.body(Full::new(component.into())).expect("a request");
+        let response = client.request(request).await.expect("a response");
+        assert!(response.status().is_success(), "{}", response.status());
+    }
+
+    /// Previews an event; the status and the response.
+    pub async fn preview(&self, client: &Bare, token: &str, name: &str, event: &str) -> (StatusCode, Bytes) {
+        preview(client, &self.url, token, name, event).await
     }
 
     /// CPU time of the host so far, user and system.

@@ -41,7 +41,7 @@ async fn list(Anyone(token): Anyone, State(api): State<Shared>) -> Json<Vec<Form
     Json(api.catalog.list().into_iter().map(|info| shown_to(token.role, info)).collect())
 }
 
-/// Logs and errors of a formatter may quote events, which only admins may see.
+/// Logs, errors and reasons of a formatter may quote events, which only admins may see.
 fn shown_to(role: Role, info: FormatterInfo) -> FormatterInfo {
     if role == Role::Admin { info } else { info.without_diagnostics() }
 }
@@ -123,26 +123,34 @@ struct ContextView {
     product_version: &'static str,
 }
 
-/// Renders the payload that a delivery of this event would carry. Nothing is sent or stored.
+/// Renders the payload that a delivery of this event would carry. Nothing is sent or stored. Previews come after
+/// deliveries, one at a time.
 #[utoipa::path(post, operation_id = "preview_event", path = "/api/v1/formatters/{name}/preview", tag = "formatters", security(("bearer" = [])),
     params(("name" = String, Path, description = "The format's name")),
     request_body = PreviewInput,
     responses((status = 200, description = "The payload", body = PreviewView),
-        (status = 404, description = "No such formatter")))]
+        (status = 404, description = "No such formatter"),
+        (status = 422, description = "The event or the options cannot be used, or the formatter failed on them"),
+        (status = 429, description = "The token has too many previews and checks in flight"),
+        (status = 503, description = "All tokens together have too many previews and checks in flight")))]
 async fn preview(
-    _: Anyone,
+    Anyone(token): Anyone,
     PathText(name): PathText,
     State(api): State<Shared>,
     body: Unread,
 ) -> Result<Json<PreviewView>, ApiError> {
     let info = api.catalog.get(&name).ok_or_else(|| ApiError::not_found("formatter"))?;
+    let slot = api.trial_limit().admit(token.id).await?;
     let payload = body.read_json(&api).await?;
     let document = payload.json()?;
-    if let Loaded::Rejected { reason, .. } = info.state {
-        return Err(ApiError::new(Code::NotFormatted, format!("this component was rejected: {reason}")));
+    if let Loaded::Rejected { code, reason } = shown_to(token.role, info).state {
+        let detail = format!("this component was rejected: {}", reason.unwrap_or(code));
+        return Err(ApiError::new(Code::NotFormatted, detail));
     }
     let (event, options, transport_kind) = read(&api, &name, &document)?;
-    let run = api.catalog.preview(&name, &event, &options, transport_kind).await.map_err(render_problem)?;
+    // A preview may wait, and holds no more of the budget of bodies than it has to.
+    drop(payload);
+    let run = api.catalog.preview(&name, &event, &options, transport_kind, slot).await.map_err(render_problem)?;
     PreviewView::of(run, api.catalog.host_name(), transport_kind).map(Json).map_err(render_problem)
 }
 

@@ -62,8 +62,9 @@ async fn metrics(State(api): State<Shared>) -> Response {
 }
 
 /// One formatter's counters as metrics.
-fn measured(formatter: FormatterInfo) -> FormatterSnapshot {
+fn measured(api: &Shared, formatter: FormatterInfo) -> FormatterSnapshot {
     FormatterSnapshot {
+        calls_waiting: api.catalog.calls_waiting(&formatter.name),
         name: formatter.name,
         version: formatter.version.unwrap_or_default(),
         digest: formatter.digest.unwrap_or_default(),
@@ -75,6 +76,7 @@ fn snapshot(api: &Shared) -> Snapshot {
     let mut snapshot = Snapshot {
         store_writable: api.store.is_writable(),
         damaged_records: api.store.damaged_records(),
+        previews_waiting: api.catalog.previews_waiting(),
         ..Snapshot::default()
     };
     for webhook in api.store.webhooks().newest_first() {
@@ -86,7 +88,7 @@ fn snapshot(api: &Shared) -> Snapshot {
     }
     for formatter in api.catalog.list() {
         match formatter.state {
-            Loaded::Ready => snapshot.formatters.push(measured(formatter)),
+            Loaded::Ready => snapshot.formatters.push(measured(api, formatter)),
             Loaded::Rejected { code, .. } => *snapshot.rejected.entry(code).or_default() += 1,
         }
     }

@@ -6,8 +6,8 @@
 //! Errors have the same precedence everywhere: 401, 403 (extractors in `auth`), 404 (look-ups), 415 or 413
 //! (`body`), 400, 412, 422. That is why handlers get the body unread and read it themselves.
 //!
-//! The files build on each other in one direction: `problem`; `budget` and `ingest_limit` (backpressure);
-//! `state`; the extractors `auth`, `body`, `path`; the resources; the routes here. `server` is the accept
+//! The files build on each other in one direction: `problem`; `budget`, `ingest_limit` and `trial_limit`
+//! (backpressure); `state`; the extractors `auth`, `body`, `path`; the resources; the routes here. `server` is the accept
 //! loop, with `framing` as the defence against request smuggling.
 
 mod audit;
@@ -32,6 +32,7 @@ mod secret_rotation;
 mod server;
 mod state;
 mod tokens;
+mod trial_limit;
 mod webhooks;
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use utoipa::openapi::OpenApi;
 use super::budget::BodyBudget;
 use super::ingest_limit::IngestLimit;
 use super::problem::ApiError;
+use super::trial_limit::TrialLimit;
 use crate::formatter::Catalog;
 use crate::model::id::WebhookId;
 use crate::model::settings::Limits;
@@ -49,6 +50,7 @@ struct Inner {
     api: Api,
     bodies: BodyBudget,
     ingest_limit: IngestLimit,
+    trial_limit: TrialLimit,
     /// One permit: an export reads the whole store, so only one runs at a time.
     exports: Arc<Semaphore>,
     /// Built on the first request for it.
@@ -67,7 +69,8 @@ impl Shared {
     pub(super) fn new(api: Api, bodies: BodyBudget, document: fn() -> Arc<OpenApi>) -> Self {
         let ingest_limit = IngestLimit::new(api.limits.token_rate);
         let exports = Arc::new(Semaphore::new(1));
-        Self(Arc::new(Inner { api, bodies, ingest_limit, exports, openapi: LazyLock::new(document) }))
+        let trial_limit = TrialLimit::new();
+        Self(Arc::new(Inner { api, bodies, ingest_limit, trial_limit, exports, openapi: LazyLock::new(document) }))
     }
 
     pub(super) fn bodies(&self) -> &BodyBudget {
@@ -76,6 +79,10 @@ impl Shared {
 
     pub(super) fn ingest_limit(&self) -> &IngestLimit {
         &self.0.ingest_limit
+    }
+
+    pub(super) fn trial_limit(&self) -> &TrialLimit {
+        &self.0.trial_limit
     }
 
     pub(super) fn exports(&self) -> &Arc<Semaphore> {

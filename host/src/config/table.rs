@@ -328,7 +328,7 @@ pub(super) static SECTIONS: &[Section] = &[
                 "formatter-timeout",
                 Duration::from_millis(10)..=MINUTE,
                 |c| &mut c.sandbox.timeout,
-                "Wall-clock time of one call",
+                "Processor time of one call; a machine that is too busy to give it gets 20 times as long",
             ),
             size("formatter-memory", 2 * MIB..=4 * GIB, |c| &mut c.sandbox.memory_bytes, "Memory of one call"),
             single(
@@ -370,6 +370,12 @@ pub(super) static SECTIONS: &[Section] = &[
                 SECOND..=HOUR,
                 |c| &mut c.sandbox.compile_time,
                 "Processor time for compiling one component",
+            ),
+            duration(
+                "formatter-check-time",
+                Duration::from_millis(100)..=HOUR,
+                |c| &mut c.sandbox.check_time,
+                "Processor time of all calls that check one component",
             ),
             size(
                 "formatter-output",

@@ -1,13 +1,16 @@
 //! Loading, judging and running components: the basis of the host's catalog, and of an author's tools, which use it
 //! alone, so that both come to the same judgement.
 
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
 use sha2::{Digest as _, Sha256};
 
 use super::admission::{self, Admitted, Manifest, Options, Rejection, Report, Sample, Validator};
 use super::digest::sha256;
 use super::runtime::{
-    Called, CodeCache, Compiler, ComponentCompiler, DELIVERY_TIMEOUT_FACTOR, Limits, Linked, LogLine, Payload,
-    RenderError, Sandbox, Size, Verdict,
+    Called, CodeCache, Compiler, ComponentCompiler, Limits, Linked, LogLine, OnLong, Payload, RenderError, Sandbox,
+    Size, Terms, Verdict,
 };
 use crate::json::fault::Fault;
 use crate::model::delivery::Response;
@@ -40,6 +43,8 @@ pub struct ComponentRuntime {
     /// Digest of everything beside component and machine that a check depends on: version, limits, host name and
     /// samples. An admission recorded under other conditions does not count.
     conditions: [u8; 32],
+    /// Held while a candidate is checked: one at a time, so that candidates take one processor at most.
+    check_turn: Mutex<()>,
 }
 
 /// A component that fits.
@@ -79,6 +84,8 @@ pub struct Run {
     pub memory_bytes: usize,
     /// Duration in microseconds, creation of the instance included.
     pub duration_us: u64,
+    /// Processor time, likewise.
+    pub processor: Duration,
 }
 
 impl Default for Run {
@@ -91,6 +98,7 @@ impl Default for Run {
             instructions: 0,
             memory_bytes: 0,
             duration_us: 0,
+            processor: Duration::ZERO,
         }
     }
 }
@@ -104,6 +112,7 @@ impl From<Called<Payload>> for Run {
             instructions: called.instructions,
             memory_bytes: called.memory_bytes,
             duration_us: u64::try_from(called.duration.as_micros()).unwrap_or(u64::MAX),
+            processor: called.processor,
         }
     }
 }
@@ -128,6 +137,7 @@ impl ComponentRuntime {
             host_name: options.host_name,
             samples: options.samples,
             conditions: conditions.finalize().into(),
+            check_turn: Mutex::default(),
         })
     }
 
@@ -149,7 +159,9 @@ impl ComponentRuntime {
         {
             return Ok(loaded);
         }
+        let turn = self.check_turn.lock().unwrap_or_else(PoisonError::into_inner);
         let (report, loaded) = self.check_on(bytes, digest, &self.samples);
+        drop(turn);
         let unknown = || Rejection::new("invalid_manifest", "its options cannot be checked");
         let loaded = loaded.ok_or_else(|| report.rejection().unwrap_or_else(unknown))?;
         self.compiler.record_admission(&digest, &self.conditions);
@@ -172,13 +184,30 @@ impl ComponentRuntime {
 
     /// Renders one event on the current thread.
     pub fn run(&self, loaded: &Loaded, event: &Event, options: &str, transport_kind: TransportKind) -> Run {
-        let factor = DELIVERY_TIMEOUT_FACTOR;
-        self.sandbox.format(&loaded.linked, event, &self.host_name, transport_kind, options, factor).into()
+        self.run_on(loaded, event, options, transport_kind, None)
+    }
+
+    /// As [`ComponentRuntime::run`]; `on_long` is called when the call becomes long.
+    pub(super) fn run_on(
+        &self,
+        loaded: &Loaded,
+        event: &Event,
+        options: &str,
+        transport_kind: TransportKind,
+        on_long: Option<OnLong>,
+    ) -> Run {
+        let terms = Terms::usual(self.settings(), on_long);
+        self.sandbox.format(&loaded.linked, event, &self.host_name, transport_kind, options, terms).into()
     }
 
     /// Judges a destination's response on the current thread; `None` if the component does not export `interpret`.
-    pub(super) fn interpret(&self, loaded: &Loaded, response: &Response) -> Option<Called<Verdict>> {
-        self.sandbox.interpret(&loaded.linked, response)
+    pub(super) fn interpret(
+        &self,
+        loaded: &Loaded,
+        response: &Response,
+        on_long: Option<OnLong>,
+    ) -> Option<Called<Verdict>> {
+        self.sandbox.interpret(&loaded.linked, response, Terms::usual(self.settings(), on_long))
     }
 
     /// The samples that components are tried on.

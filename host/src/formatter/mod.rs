@@ -12,6 +12,7 @@ mod component_runtime;
 mod digest;
 mod pool;
 mod runtime;
+mod thread;
 
 #[cfg(test)]
 mod tests;

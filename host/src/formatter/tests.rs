@@ -17,7 +17,7 @@ use crate::{built_in, samples};
 fn options(folder: &Path) -> CatalogOptions {
     let samples = crate::app::trial_samples();
     let clock = Arc::new(crate::clock::SystemClock::start());
-    CatalogOptions { samples, threads: 2, ..CatalogOptions::in_folder(folder, built_in(), clock) }
+    CatalogOptions { samples, processors: 2, ..CatalogOptions::in_folder(folder, built_in(), clock) }
 }
 
 fn open(folder: &Path) -> Catalog {
@@ -52,8 +52,8 @@ async fn the_same_event_gives_the_same_bytes_in_every_call() {
     for sample in samples::all() {
         let event = samples::event(sample).expect("an event");
         for name in catalog.ready_names() {
-            let first = catalog.preview(&name, &event, "{}", TransportKind::Http).await.expect("a run").result;
-            let second = catalog.preview(&name, &event, "{}", TransportKind::Http).await.expect("a run").result;
+            let first = catalog.preview(&name, &event, "{}", TransportKind::Http, ()).await.expect("a run").result;
+            let second = catalog.preview(&name, &event, "{}", TransportKind::Http, ()).await.expect("a run").result;
             assert_eq!(first, second, "{name}, {}", sample.name);
             let fits = matches!(first, Ok(_) | Err(RenderError::Unsupported(_)));
             assert!(fits, "{name}, {}: {first:?}", sample.name);

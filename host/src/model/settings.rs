@@ -99,7 +99,7 @@ impl Default for DeliverySettings {
 pub struct SandboxSettings {
     /// WebAssembly instructions of one call, the same count on every machine.
     pub fuel: u64,
-    /// Wall-clock time of one call: the backstop behind `fuel`, for costs that instructions do not measure.
+    /// Processor time of one call: the backstop behind `fuel`, for costs that instructions do not measure.
     pub timeout: Duration,
     /// Linear memory of one instance, in bytes.
     pub memory_bytes: usize,
@@ -121,6 +121,8 @@ pub struct SandboxSettings {
     pub component_bytes: usize,
     /// Processor time for compiling one component, all threads together.
     pub compile_time: Duration,
+    /// Processor time of all calls that check one component.
+    pub check_time: Duration,
 }
 
 impl Default for SandboxSettings {
@@ -138,6 +140,7 @@ impl Default for SandboxSettings {
             log_lines: 64,
             component_bytes: 32 * 1024 * 1024,
             compile_time: Duration::from_secs(120),
+            check_time: Duration::from_secs(10),
         }
     }
 }

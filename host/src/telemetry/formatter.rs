@@ -68,9 +68,12 @@ pub struct FormatterSnapshot {
     pub digest: String,
     /// Peak of linear memory of all calls of this version, in bytes.
     pub memory_peak_bytes: u64,
+    /// Calls that wait for a thread.
+    pub calls_waiting: usize,
 }
 
 type Counters = Family<FormatterLabels, Counter>;
+type Seconds = Counter<f64, std::sync::atomic::AtomicU64>;
 type Histograms = Family<FormatterLabels, Histogram, fn() -> Histogram>;
 
 /// Metrics of all formatters. Clones share their values.
@@ -80,10 +83,12 @@ pub struct FormatterMetrics {
     skipped: Counters,
     errors: Family<ErrorLabels, Counter>,
     call_seconds: Histograms,
+    processor_seconds: Family<FormatterLabels, Seconds>,
     instructions: Histograms,
     output_bytes: Counters,
     log_lines: Counters,
     memory_peak: Family<FormatterLabels, Gauge>,
+    waiting: Family<FormatterLabels, Gauge>,
     info: Family<VersionLabels, Gauge>,
 }
 
@@ -94,10 +99,12 @@ impl Default for FormatterMetrics {
             skipped: Family::default(),
             errors: Family::default(),
             call_seconds: Family::new_with_constructor(|| Histogram::new(SECONDS)),
+            processor_seconds: Family::default(),
             instructions: Family::new_with_constructor(|| Histogram::new(INSTRUCTIONS)),
             output_bytes: Family::default(),
             log_lines: Family::default(),
             memory_peak: Family::default(),
+            waiting: Family::default(),
             info: Family::default(),
         }
     }
@@ -112,6 +119,7 @@ impl FormatterMetrics {
             skipped: self.skipped.get_or_create_owned(&labels),
             errors: self.errors.clone(),
             call_seconds: self.call_seconds.get_or_create_owned(&labels),
+            processor_seconds: self.processor_seconds.get_or_create_owned(&labels),
             instructions: self.instructions.get_or_create_owned(&labels),
             output_bytes: self.output_bytes.get_or_create_owned(&labels),
             log_lines: self.log_lines.get_or_create_owned(&labels),
@@ -135,6 +143,16 @@ impl FormatterMetrics {
         );
         registry.register("formatter_call_seconds", "Duration of a formatter's calls", self.call_seconds.clone());
         registry.register(
+            "formatter_processor_seconds",
+            "Processor time of a formatter's calls, by which formatters share the threads",
+            self.processor_seconds.clone(),
+        );
+        registry.register(
+            "formatter_calls_waiting",
+            "Calls of a formatter for deliveries that wait for a thread",
+            self.waiting.clone(),
+        );
+        registry.register(
             "formatter_call_instructions",
             "WebAssembly instructions of a formatter's calls",
             self.instructions.clone(),
@@ -151,8 +169,11 @@ impl FormatterMetrics {
     pub(super) fn show(&self, formatters: Vec<FormatterSnapshot>) {
         self.memory_peak.clear();
         self.info.clear();
-        for FormatterSnapshot { name: formatter, version, digest, memory_peak_bytes } in formatters {
+        self.waiting.clear();
+        for FormatterSnapshot { name: formatter, version, digest, memory_peak_bytes, calls_waiting } in formatters {
             let peak = i64::try_from(memory_peak_bytes).unwrap_or(i64::MAX);
+            let waiting = i64::try_from(calls_waiting).unwrap_or(i64::MAX);
+            self.waiting.get_or_create(&FormatterLabels { formatter: formatter.clone() }).set(waiting);
             self.memory_peak.get_or_create(&FormatterLabels { formatter: formatter.clone() }).set(peak);
             self.info.get_or_create(&VersionLabels { formatter, version, digest }).set(1);
         }
@@ -166,6 +187,7 @@ pub struct FormatterSeries {
     skipped: Counter,
     errors: Family<ErrorLabels, Counter>,
     call_seconds: Histogram,
+    processor_seconds: Seconds,
     instructions: Histogram,
     output_bytes: Counter,
     log_lines: Counter,
@@ -173,9 +195,10 @@ pub struct FormatterSeries {
 
 impl FormatterSeries {
     /// Counts a call with its cost.
-    pub fn add_call(&self, duration: Duration, instructions: u64, log_lines: u64) {
+    pub fn add_call(&self, duration: Duration, processor: Duration, instructions: u64, log_lines: u64) {
         self.calls.inc();
         self.call_seconds.observe(duration.as_secs_f64());
+        self.processor_seconds.inc_by(processor.as_secs_f64());
         self.instructions.observe(instructions as f64);
         self.log_lines.inc_by(log_lines);
     }

@@ -71,6 +71,7 @@ fn rejected() -> Vec<(&'static str, Vec<u8>)> {
             described(r#"{"name":"mine","version":"1.0.0","options_schema":{"$ref":"https://example.org/s.json"}}"#),
         ),
         ("format breaks off", made().format("(unreachable)").build()),
+        ("describe logs without end", crate::neighbours::logs(20_000, true)),
         ("format loops", made().format(LOOP).build()),
         ("takes all memory", made().format("(drop (memory.grow (i32.const 60000))) (i32.const 528)").build()),
         ("calls itself for ever", {

@@ -43,6 +43,8 @@ struct ComponentBytes(Vec<u8>);
         (status = 404, description = "The name is not a valid formatter name"),
         (status = 409, description = "The name is a built-in formatter's, or comes from the formatters folder"),
         (status = 422, description = "The component is rejected; `code` and `reason` say why"),
+        (status = 429, description = "The token has too many previews and checks in flight"),
+        (status = 503, description = "All tokens together have too many previews and checks in flight"),
         (status = 507, description = "The disk is full")))]
 pub(super) async fn install(
     Admin(by): Admin,
@@ -50,8 +52,9 @@ pub(super) async fn install(
     State(api): State<Shared>,
     body: Unread,
 ) -> Result<(StatusCode, [(HeaderName, HeaderValue); 1], Json<FormatterInfo>), ApiError> {
+    let slot = api.trial_limit().admit(by.id).await?;
     let bytes = body.read_component(&api).await?;
-    let is_new = api.catalog.install(name.clone(), bytes).await.map_err(rejection)?;
+    let is_new = api.catalog.install(name.clone(), bytes, slot).await.map_err(rejection)?;
     audit(&api, &by, Action::FormatterInstalled, &name).await?;
     let info = api.catalog.get(&name).ok_or_else(|| ApiError::not_found("formatter"))?;
     let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
@@ -124,6 +127,8 @@ struct ActivateInput {
     responses((status = 200, description = "The formatter as it is now", body = FormatterInfo),
         (status = 404, description = "No such formatter"),
         (status = 409, description = "It was not uploaded, or the version's component is no longer stored"),
+        (status = 429, description = "The token has too many previews and checks in flight"),
+        (status = 503, description = "All tokens together have too many previews and checks in flight"),
         (status = 507, description = "The disk is full")))]
 async fn activate(
     Admin(by): Admin,
@@ -136,7 +141,8 @@ async fn activate(
     }
     let payload = body.read_json(&api).await?;
     let (which, field) = read(&payload.json()?)?;
-    match api.catalog.activate(name.clone(), which).await {
+    let slot = api.trial_limit().admit(by.id).await?;
+    match api.catalog.activate(name.clone(), which, slot).await {
         Ok(()) => {
             audit(&api, &by, Action::FormatterActivated, &name).await?;
             now(&api, &name)

@@ -1,5 +1,6 @@
 //! The steps of a check, from the first bytes to the sample events.
 
+use super::budget::Budget;
 use super::interface;
 use super::manifest::{Manifest, Options};
 use super::report::{Described, Finding, NOT_COMPILED, Report, Severity};
@@ -52,12 +53,17 @@ fn check_steps(validator: &Validator<'_>, bytes: &[u8], digest: &[u8; 32], repor
     }
     let linked = sandbox.link(&compiled, size, report.interprets);
     // wasmtime compares the types of records only once there is an instance.
-    let linked = linked.and_then(|linked| sandbox.compare_types(&linked).map(|()| linked));
-    let linked = keep_finding(linked.map_err(|error| wrong_types(&error)), report)?;
-    let manifest = describe(sandbox, &linked, report)?;
+    let mut budget = Budget::new(sandbox.settings());
+    let linked = linked.map_err(|error| wrong_types(&error)).and_then(|linked| {
+        let (compared, called) = sandbox.compare_types(&linked, budget.terms());
+        budget.spend(called)?;
+        compared.map(|()| linked).map_err(|error| wrong_types(&error))
+    });
+    let linked = keep_finding(linked, report)?;
+    let manifest = describe(sandbox, &linked, &mut budget, report)?;
     let linked = place(sandbox, &compiled, &manifest, linked, report)?;
     let options = Options::new(&manifest.options_schema).ok()?;
-    samples::try_all(validator, &linked, &manifest, report);
+    samples::try_all(validator, &mut budget, &linked, &manifest, report);
     Some(Admitted { manifest, linked, options })
 }
 
@@ -185,8 +191,10 @@ fn wrong_types(LinkError(reason): &LinkError) -> Finding {
 }
 
 /// Reads the manifest, twice, because `describe` must be deterministic as well.
-fn describe(sandbox: &Sandbox, linked: &Linked, report: &mut Report) -> Option<Manifest> {
-    let text = match sandbox.describe(linked).result {
+fn describe(sandbox: &Sandbox, linked: &Linked, budget: &mut Budget<'_>, report: &mut Report) -> Option<Manifest> {
+    let mut call = || budget.spend(sandbox.describe(linked, budget.terms()));
+    let first = keep_finding(call(), report)?;
+    let text = match first.result {
         Ok(text) => text,
         Err(error) => {
             report.findings.push(Finding::error(
@@ -197,7 +205,7 @@ fn describe(sandbox: &Sandbox, linked: &Linked, report: &mut Report) -> Option<M
             return None;
         }
     };
-    if sandbox.describe(linked).result.as_ref() != Ok(&text) {
+    if keep_finding(call(), report)?.result.as_ref() != Ok(&text) {
         report.findings.push(not_deterministic("describe"));
     }
     let manifest = match Manifest::parse(&text) {

@@ -3,6 +3,7 @@
 //! Every component, built in or from a third party, passes [`check::check`], which lists all findings at once: the
 //! [`interface`] of the module, its [`manifest`], and its behaviour on the [`samples`].
 
+mod budget;
 mod check;
 mod interface;
 mod manifest;

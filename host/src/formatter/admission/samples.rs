@@ -1,9 +1,10 @@
 //! Trials of a component on the sample events.
 
+use super::budget::Budget;
 use super::manifest::{Kind, Manifest};
 use super::report::{Finding, Report, Trial};
 use super::validator::{Sample, Validator, callers, not_deterministic};
-use crate::formatter::runtime::{ADMISSION_TIMEOUT_FACTOR, Called, Limit, Linked, Payload, RenderError};
+use crate::formatter::runtime::{Called, Limit, Linked, Payload, RenderError};
 use crate::model::url::TransportKind;
 
 /// Share of a limit, in percent, from which the author is warned.
@@ -15,17 +16,30 @@ const SLOW_SAMPLES: usize = 2;
 
 /// Runs every sample twice. A formatter may decline an event; it may not crash, exceed a limit, return an illegal
 /// payload, or return something else the second time.
-pub(super) fn try_all(validator: &Validator<'_>, linked: &Linked, manifest: &Manifest, report: &mut Report) {
+pub(super) fn try_all(
+    validator: &Validator<'_>,
+    budget: &mut Budget<'_>,
+    linked: &Linked,
+    manifest: &Manifest,
+    report: &mut Report,
+) {
     let mut failed: Vec<(String, RenderError)> = Vec::new();
     let mut unstable = Vec::new();
     let mut feeds = Vec::new();
     let mut slow = 0;
-    let run = |sample: &Sample| {
+    let mut run = |sample: &Sample| {
         let Validator { sandbox, host_name, .. } = validator;
-        sandbox.format(linked, &sample.event, host_name, TransportKind::Http, "{}", ADMISSION_TIMEOUT_FACTOR)
+        let terms = budget.terms();
+        budget.spend(sandbox.format(linked, &sample.event, host_name, TransportKind::Http, "{}", terms))
     };
     for sample in validator.samples {
-        let first = run(sample);
+        let first = match run(sample) {
+            Ok(first) => first,
+            Err(finding) => {
+                report.findings.push(finding);
+                break;
+            }
+        };
         if matches!(first.result, Err(RenderError::Limit { limit: Limit::Fuel | Limit::Time, .. })) {
             slow += 1;
         }
@@ -33,7 +47,13 @@ pub(super) fn try_all(validator: &Validator<'_>, linked: &Linked, manifest: &Man
             // Each further sample would exhaust the limit as well: that takes long and adds nothing to the report.
             break;
         }
-        let second = run(sample);
+        let second = match run(sample) {
+            Ok(second) => second,
+            Err(finding) => {
+                report.findings.push(finding);
+                break;
+            }
+        };
         report.trials.push(trial(sample, &first));
         // The wall clock is the one thing that may differ between two runs.
         let timed_out = |result: &Result<Payload, RenderError>| {

@@ -9,7 +9,7 @@ use super::table::Rejected;
 use super::versions::{Origin, Withdrawn};
 use crate::formatter::admission::Rejection;
 use crate::formatter::digest::hex;
-use crate::formatter::runtime::{Payload, RenderError};
+use crate::formatter::runtime::{OnLong, Payload, RenderError};
 use crate::model::audit::{Action, Actor, AuditEvent, FieldChange};
 use crate::model::event::Event;
 use crate::model::url::TransportKind;
@@ -55,8 +55,9 @@ impl Shared {
         event: &Event,
         options: &str,
         transport_kind: TransportKind,
+        on_long: Option<OnLong>,
     ) -> Result<Rendering, RenderError> {
-        let error = match self.call(component, event, options, transport_kind).result {
+        let error = match self.call(component, event, options, transport_kind, on_long.clone()).result {
             Ok(payload) => {
                 if component.predecessor.load().is_some() && component.stats.successes() >= CANARY_CALLS {
                     component.predecessor.store(None);
@@ -72,7 +73,7 @@ impl Shared {
             self.current(component.name()).filter(|current| current.origin != Origin::BuiltIn)
         });
         let Some(other) = other.filter(|other| other.digest() != component.digest()) else { return Err(error) };
-        let Ok(payload) = self.call(&other, event, options, transport_kind).result else { return Err(error) };
+        let Ok(payload) = self.call(&other, event, options, transport_kind, on_long).result else { return Err(error) };
         let then = if self.withdraw(component, &other, event, &error) { ", and was rolled back" } else { "" };
         let note = format!(
             "formatted by version {} of {}: version {} fails on this event, where {0} does not{then} ({error})",
@@ -101,8 +102,9 @@ impl Shared {
             formatter = name,
             from = bad.manifest().version,
             to = good.manifest().version,
-            reason,
-            "a formatter was rolled back; correct the new version and install it again"
+            event = %event.id,
+            code = error.code(),
+            "a formatter was rolled back; its list of versions has the reason: correct the new version and install it again"
         );
         let version = FieldChange {
             field: "version".into(),

@@ -27,7 +27,12 @@ impl FileStamp {
     }
 }
 
+/// Beginnings of names that editors, file managers and copying tools give to files of their own, beside the real one:
+/// `._x.wasm` (macOS), `.#x.wasm` (Emacs), `.x.wasm` (a hidden copy, rsync), `~$x.wasm` (Windows).
+const IGNORED: [char; 3] = ['.', '#', '~'];
+
 /// All entries of the drop-in folder that end in `.wasm`, regular files or not, by name; none if the folder is absent.
+/// Hidden files and those of editors are left out.
 ///
 /// # Errors
 /// When the folder exists and cannot be read.
@@ -39,11 +44,42 @@ pub(super) fn list(folder: &Path) -> std::io::Result<Vec<(PathBuf, Option<FileSt
     };
     let mut paths = Vec::new();
     for entry in entries {
-        let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "wasm") {
+        let entry = entry?;
+        let path = entry.path();
+        let is_ignored = entry.file_name().to_string_lossy().starts_with(IGNORED);
+        if !is_ignored && path.extension().is_some_and(|extension| extension == "wasm") {
             paths.push(path);
         }
     }
     paths.sort();
     Ok(paths.into_iter().map(|path| (FileStamp::of(&path), path)).map(|(stamp, path)| (path, stamp)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hidden_files_and_those_of_editors_are_ignored() {
+        let folder = tempfile::TempDir::new().expect("a folder");
+        let ignored = [
+            "._x.wasm",
+            ".#x.wasm",
+            ".x.wasm",
+            ".wasm",
+            ".x.wasm.swp",
+            "#x.wasm#",
+            "#x.wasm",
+            "~$x.wasm",
+            "x.wasm~",
+            "x.wasm.bak",
+        ];
+        let listed = ["-x.wasm", "_x.wasm", "x#.wasm", "x.wasm", "x~.wasm", "\u{e4}.wasm"];
+        for name in ignored.iter().chain(&listed) {
+            std::fs::write(folder.path().join(name), "x").expect("a file");
+        }
+        let found = list(folder.path()).expect("readable").into_iter();
+        let names: Vec<_> = found.map(|(path, _)| path.file_name().expect("a name").to_owned()).collect();
+        assert_eq!(names, listed);
+    }
 }

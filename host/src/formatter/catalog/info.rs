@@ -45,10 +45,14 @@ pub struct FormatterInfo {
 }
 
 impl FormatterInfo {
-    /// Removes the members that may contain words of an event.
+    /// Removes what may contain words of an event.
     #[must_use]
     pub fn without_diagnostics(self) -> Self {
-        Self { last_error: None, log: None, ..self }
+        let state = match self.state {
+            State::Ready => State::Ready,
+            State::Rejected { code, .. } => State::Rejected { code, reason: None },
+        };
+        Self { state, last_error: None, log: None, ..self }
     }
 }
 
@@ -153,8 +157,9 @@ pub enum State {
     Rejected {
         /// A stable word for programs.
         code: String,
-        /// All faults and remedies, in sentences.
-        reason: String,
+        /// All faults and remedies, in sentences; null for tokens that are not an admin's, since the reason of a rollback
+        /// may quote an event.
+        reason: Option<String>,
     },
 }
 

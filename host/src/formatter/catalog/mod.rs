@@ -27,6 +27,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use serde_json::Value;
+use tokio::sync::oneshot;
 
 pub use canary::Rendering;
 pub use component::Component;
@@ -44,8 +45,9 @@ use versions::Versions;
 use super::admission::Sample;
 use super::component_runtime::{ComponentRuntime, ComponentRuntimeOptions, Run};
 use super::digest::sha256;
-use super::pool::Pool;
+use super::pool::{BACKGROUND_NICENESS, CallClass, Order, Pool, Sizes};
 use super::runtime::{CodeCache, Compiler, Payload, RenderError, Verdict};
+use super::thread::lower_priority;
 use crate::json::fault::Fault;
 use crate::model::audit::AuditEvent;
 use crate::model::delivery::Response;
@@ -64,8 +66,8 @@ const SPARE_CALLS: u32 = 4;
 pub struct CatalogOptions {
     /// Limits of the sandboxes.
     pub settings: SandboxSettings,
-    /// Threads that run calls.
-    pub threads: usize,
+    /// Processors of the machine, for which there are threads that run calls.
+    pub processors: usize,
     /// The folder where components are stored by digest, so that a waiting delivery finds the one it began with.
     pub components: PathBuf,
     /// The drop-in folder for third-party components; may be absent.
@@ -91,11 +93,11 @@ pub struct CatalogOptions {
 }
 
 impl CatalogOptions {
-    /// Options for tests and benchmarks: default limits, one thread, no code cache, all files below `folder`.
+    /// Options for tests and benchmarks: default limits, one processor, no code cache, all files below `folder`.
     pub fn in_folder(folder: &Path, built_in: &'static [&'static [u8]], clock: Arc<dyn Clock>) -> Self {
         Self {
             settings: SandboxSettings::default(),
-            threads: 1,
+            processors: 1,
             components: folder.join("components"),
             drop_in: folder.join("formatters.d"),
             host_name: "heraldry.example".into(),
@@ -126,7 +128,8 @@ impl Catalog {
     /// # Errors
     /// When the engine cannot start, a built-in component does not fit, or the data folder cannot be used.
     pub fn open(options: CatalogOptions) -> anyhow::Result<Self> {
-        let calls = u32::try_from(options.threads).unwrap_or(u32::MAX).saturating_add(SPARE_CALLS);
+        let sizes = Sizes::for_processors(options.processors);
+        let calls = u32::try_from(sizes.calls()).unwrap_or(u32::MAX).saturating_add(SPARE_CALLS);
         let files = ComponentFiles::open(options.components)?;
         let runtime = ComponentRuntime::new(ComponentRuntimeOptions {
             settings: options.settings,
@@ -163,11 +166,13 @@ impl Catalog {
         }
         shared.publish(&shared.sources());
         let watched = Arc::clone(&shared);
-        let watcher = std::thread::Builder::new()
-            .name("formatters".into())
-            .stack_size(STACK_BYTES)
-            .spawn(move || watch::run(&watched))?;
-        let pool = Pool::new(options.threads, STACK_BYTES)?;
+        let watcher =
+            std::thread::Builder::new().name("formatters".into()).stack_size(STACK_BYTES).spawn(move || {
+                // Candidates come after deliveries.
+                lower_priority(BACKGROUND_NICENESS);
+                watch::run(&watched);
+            })?;
+        let pool = Pool::new(sizes, STACK_BYTES)?;
         Ok(Self { shared, pool, watcher: Some(watcher) })
     }
 
@@ -208,9 +213,11 @@ impl Catalog {
         options: &Arc<str>,
         transport_kind: TransportKind,
     ) -> Result<Rendering, RenderError> {
+        let order = Order::Delivery(component.digest(), CallClass::format(event.json.len() + options.len()));
         let (shared, component) = (Arc::clone(&self.shared), Arc::clone(component));
         let (event, options) = (Arc::clone(event), Arc::clone(options));
-        self.pool.run(move || shared.render(&component, &event, &options, transport_kind)).await?
+        let call = move |on_long| shared.render(&component, &event, &options, transport_kind, on_long);
+        self.pool.run(order, call).await?
     }
 
     /// Renders one event on the current thread, for benchmarks.
@@ -218,10 +225,11 @@ impl Catalog {
     /// # Errors
     /// [`RenderError`].
     pub fn render_here(&self, component: &Component, event: &Event, options: &str) -> Result<Payload, RenderError> {
-        self.shared.call(component, event, options, TransportKind::Http).result
+        self.shared.call(component, event, options, TransportKind::Http, None).result
     }
 
-    /// Renders an event for a preview.
+    /// Renders an event for a preview, after the deliveries that wait. `slot` is dropped when the call has ended, also if
+    /// its caller has gone before: it is the caller's bound on the previews that wait.
     ///
     /// # Errors
     /// When no formatter of this name is loaded, or the host is stopping; a formatter's own errors are in the run.
@@ -231,11 +239,17 @@ impl Catalog {
         event: &Event,
         options: &str,
         transport_kind: TransportKind,
+        slot: impl Send + 'static,
     ) -> Result<Run, RenderError> {
         let component = self.current(name).ok_or_else(|| RenderError::NotLoaded(name.to_owned()))?;
         let shared = Arc::clone(&self.shared);
         let (event, options) = (event.clone(), options.to_owned());
-        self.pool.run(move || shared.call(&component, &event, &options, transport_kind)).await
+        let call = move |on_long| {
+            let run = shared.call(&component, &event, &options, transport_kind, on_long);
+            drop(slot);
+            run
+        };
+        self.pool.run(Order::Background, call).await
     }
 
     /// The component's verdict on a destination's response; [`Verdict::ByStatus`] if it does not judge responses, or
@@ -245,7 +259,19 @@ impl Catalog {
             return Verdict::ByStatus;
         }
         let (shared, component) = (Arc::clone(&self.shared), Arc::clone(component));
-        self.pool.run(move || shared.interpret(&component, &response)).await.unwrap_or(Verdict::ByStatus)
+        let order = Order::Delivery(component.digest(), CallClass::interpret());
+        let call = move |on_long| shared.interpret(&component, &response, on_long);
+        self.pool.run(order, call).await.unwrap_or(Verdict::ByStatus)
+    }
+
+    /// Number of calls of the formatter in use under this name that wait for a thread.
+    pub fn calls_waiting(&self, name: &str) -> usize {
+        self.current(name).map_or(0, |component| self.pool.waiting(&component.digest()))
+    }
+
+    /// Number of previews that wait for a thread.
+    pub fn previews_waiting(&self) -> usize {
+        self.pool.waiting_in_background()
     }
 
     /// The files that belong into an export of this host; see [`component_files`].
@@ -332,20 +358,21 @@ impl Catalog {
         Some(vec![VersionInfo::only(&component)])
     }
 
-    /// Admits a component and uses it as the version of `name` from now on. Returns true if the name is new.
+    /// Admits a component and uses it as the version of `name` from now on. Returns true if the name is new. `slot` is
+    /// dropped when the work has ended, also if its caller has gone before.
     ///
     /// # Errors
     /// [`InstallError`]; the catalog is unchanged then.
-    pub async fn install(&self, name: String, bytes: Vec<u8>) -> Result<bool, InstallError> {
-        self.blocking(move |shared| shared.install(&name, &bytes)).await
+    pub async fn install(&self, name: String, bytes: Vec<u8>, slot: impl Send + 'static) -> Result<bool, InstallError> {
+        self.check_apart(slot, move |shared| shared.install(&name, &bytes)).await
     }
 
-    /// Uses another version of an uploaded formatter.
+    /// Uses another version of an uploaded formatter. `slot`: as for [`Catalog::install`].
     ///
     /// # Errors
     /// [`InstallError`]; the catalog is unchanged then.
-    pub async fn activate(&self, name: String, which: Which) -> Result<(), InstallError> {
-        self.blocking(move |shared| shared.activate(&name, Some(&which))).await
+    pub async fn activate(&self, name: String, which: Which, slot: impl Send + 'static) -> Result<(), InstallError> {
+        self.check_apart(slot, move |shared| shared.activate(&name, Some(&which))).await
     }
 
     /// Uses the version of an uploaded formatter that was in use before.
@@ -353,7 +380,7 @@ impl Catalog {
     /// # Errors
     /// [`InstallError`]; the catalog is unchanged then.
     pub async fn roll_back(&self, name: String) -> Result<(), InstallError> {
-        self.blocking(move |shared| shared.activate(&name, None)).await
+        self.check_apart((), move |shared| shared.activate(&name, None)).await
     }
 
     /// Deletes an uploaded formatter with all its versions.
@@ -361,17 +388,33 @@ impl Catalog {
     /// # Errors
     /// [`InstallError`]; the catalog is unchanged then.
     pub async fn delete(&self, name: String) -> Result<(), InstallError> {
-        self.blocking(move |shared| shared.delete(&name)).await
+        let shared = Arc::clone(&self.shared);
+        let done = tokio::task::spawn_blocking(move || shared.delete(&name)).await;
+        done.unwrap_or_else(|_| Err(stopped()))
     }
 
-    async fn blocking<T: Send + 'static>(
+    /// Does work that may check a component on a thread of its own, of low priority: checks come after deliveries.
+    async fn check_apart<T: Send + 'static>(
         &self,
+        slot: impl Send + 'static,
         work: impl FnOnce(&Shared) -> Result<T, InstallError> + Send + 'static,
     ) -> Result<T, InstallError> {
         let shared = Arc::clone(&self.shared);
-        let done = tokio::task::spawn_blocking(move || work(&shared)).await;
-        done.unwrap_or_else(|_| Err(InstallError::NotStored("the host is stopping".into())))
+        let (reply, response) = oneshot::channel();
+        let run = move || {
+            lower_priority(BACKGROUND_NICENESS);
+            let result = work(&shared);
+            drop(slot);
+            let _ = reply.send(result);
+        };
+        let thread = std::thread::Builder::new().name("formatter-check".into()).stack_size(STACK_BYTES).spawn(run);
+        thread.map_err(|error| InstallError::NotStored(error.to_string()))?;
+        response.await.unwrap_or_else(|_| Err(stopped()))
     }
+}
+
+fn stopped() -> InstallError {
+    InstallError::NotStored("the host is stopping".into())
 }
 
 impl Drop for Catalog {

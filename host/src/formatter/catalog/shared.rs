@@ -14,7 +14,7 @@ use super::versions::{History, Origin, Version};
 use crate::formatter::admission::Rejection;
 use crate::formatter::component_runtime::{ComponentRuntime, Loaded, Run};
 use crate::formatter::digest::hex;
-use crate::formatter::runtime::Verdict;
+use crate::formatter::runtime::{OnLong, Verdict};
 use crate::model::audit::AuditEvent;
 use crate::model::delivery::Response;
 use crate::model::event::Event;
@@ -116,8 +116,9 @@ impl Shared {
         event: &Event,
         options: &str,
         transport_kind: TransportKind,
+        on_long: Option<OnLong>,
     ) -> Run {
-        let run = self.runtime.run(&component.loaded, event, options, transport_kind);
+        let run = self.runtime.run_on(&component.loaded, event, options, transport_kind, on_long);
         component.stats.count(&run, event, || self.clock.now());
         for line in &run.log {
             tracing::debug!(formatter = component.name(), level = ?line.level, line = line.message, "a formatter logged");
@@ -126,8 +127,9 @@ impl Shared {
     }
 
     /// Judges a response on the current thread, and counts the call. A failed call leaves the verdict to the status.
-    pub(super) fn interpret(&self, component: &Component, response: &Response) -> Verdict {
-        let Some(called) = self.runtime.interpret(&component.loaded, response) else { return Verdict::ByStatus };
+    pub(super) fn interpret(&self, component: &Component, response: &Response, on_long: Option<OnLong>) -> Verdict {
+        let called = self.runtime.interpret(&component.loaded, response, on_long);
+        let Some(called) = called else { return Verdict::ByStatus };
         component.stats.count_interpret(&called, || self.clock.now());
         called.result.unwrap_or(Verdict::ByStatus)
     }

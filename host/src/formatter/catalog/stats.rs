@@ -36,6 +36,7 @@ struct Counted {
 /// The cost of one call.
 struct Cost<'a> {
     duration_us: u64,
+    processor: Duration,
     instructions: u64,
     memory_bytes: usize,
     log: &'a [LogLine],
@@ -59,6 +60,7 @@ impl Stats {
             &mut counted,
             &Cost {
                 duration_us: run.duration_us,
+                processor: run.processor,
                 instructions: run.instructions,
                 memory_bytes: run.memory_bytes,
                 log: &run.log,
@@ -85,6 +87,7 @@ impl Stats {
             &mut counted,
             &Cost {
                 duration_us: u64::try_from(called.duration.as_micros()).unwrap_or(u64::MAX),
+                processor: called.processor,
                 instructions: called.instructions,
                 memory_bytes: called.memory_bytes,
                 log: &called.log,
@@ -120,7 +123,8 @@ impl Stats {
 
     fn add_cost(&self, counted: &mut Counted, cost: &Cost<'_>) {
         let lines = cost.log.len() as u64 + cost.log_dropped;
-        self.series().add_call(Duration::from_micros(cost.duration_us), cost.instructions, lines);
+        let duration = Duration::from_micros(cost.duration_us);
+        self.series().add_call(duration, cost.processor, cost.instructions, lines);
         let numbers = &mut counted.numbers;
         numbers.calls += 1;
         numbers.timings.max_us = numbers.timings.max_us.max(cost.duration_us);

@@ -45,7 +45,10 @@ impl FormatterInfo {
             digest: entry.digest.as_ref().map(digest_text),
             origin: entry.origin,
             file: entry.file.clone(),
-            state: State::Rejected { code: entry.rejection.code.to_owned(), reason: entry.rejection.reason.clone() },
+            state: State::Rejected {
+                code: entry.rejection.code.to_owned(),
+                reason: Some(entry.rejection.reason.clone()),
+            },
             numbers: Numbers::default(),
             traits: Traits::default(),
             limits,

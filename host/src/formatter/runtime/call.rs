@@ -1,6 +1,7 @@
 //! One call in a fresh instance, and its diagnosis when it fails.
 
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use wasmtime::{Store, Trap, WasmBacktrace};
 
@@ -13,17 +14,13 @@ use super::instance::{InstanceState, LogLine};
 use super::library_errors;
 use super::limits::Size;
 use super::payload::{Payload, Verdict};
-use super::sandbox::{Linked, Sandbox, TICK};
+use super::sandbox::{Linked, Sandbox};
+use super::terms::{self, Stopwatch, Terms};
 use crate::model::delivery::Response;
 use crate::model::event::Event;
 use crate::model::header;
 use crate::model::url::TransportKind;
 
-/// The timeout of a delivery's call, as a multiple of the configured one.
-pub(in crate::formatter) const DELIVERY_TIMEOUT_FACTOR: u32 = 1;
-/// The timeout of a call while a component is judged, as a multiple of the configured one: a busy machine must not
-/// reject a component that is within the limit on instructions.
-pub(in crate::formatter) const ADMISSION_TIMEOUT_FACTOR: u32 = 4;
 /// Bytes that may be copied from guest to host beside the payload: the log, errors, and the list of headers.
 const HOSTCALL_SPARE_BYTES: usize = 256 * 1024;
 
@@ -35,6 +32,8 @@ pub(in crate::formatter) struct Called<T> {
     pub(in crate::formatter) log_dropped: u64,
     /// Wall-clock time, creation of the instance included.
     pub(in crate::formatter) duration: Duration,
+    /// Processor time, likewise.
+    pub(in crate::formatter) processor: Duration,
     /// Executed WebAssembly instructions.
     pub(in crate::formatter) instructions: u64,
     /// Peak of linear memory, in bytes.
@@ -49,6 +48,7 @@ impl<T> Called<T> {
             log: Vec::new(),
             log_dropped: 0,
             duration: Duration::ZERO,
+            processor: Duration::ZERO,
             instructions: 0,
             memory_bytes: 0,
         }
@@ -58,9 +58,13 @@ impl<T> Called<T> {
 impl Sandbox {
     /// Compares the types of the exported functions and their records with the contract, which takes an instance.
     /// A component that cannot be instantiated passes: the next call fails with the reason.
-    pub(in crate::formatter) fn compare_types(&self, linked: &Linked) -> Result<(), LinkError> {
+    pub(in crate::formatter) fn compare_types(
+        &self,
+        linked: &Linked,
+        terms: Terms,
+    ) -> (Result<(), LinkError>, Called<()>) {
         let mut mismatch = None;
-        self.call(linked.size, ADMISSION_TIMEOUT_FACTOR, |store| {
+        let called = self.call(linked.size, terms, |store| {
             let instance = linked.format.instance_pre().instantiate(&mut *store)?;
             let format = Formatter::new(&mut *store, &instance).map(drop);
             let interpret = match &linked.interpret {
@@ -70,18 +74,18 @@ impl Sandbox {
             mismatch = format.and(interpret).err().map(|error| LinkError(format!("{error:#}")));
             Ok(Ok(()))
         });
-        mismatch.map_or(Ok(()), Err)
+        (mismatch.map_or(Ok(()), Err), called)
     }
 
     /// Calls `describe`, which returns the manifest as JSON text.
-    pub(in crate::formatter) fn describe(&self, linked: &Linked) -> Called<String> {
-        self.call_format(linked, ADMISSION_TIMEOUT_FACTOR, |formatter, store| {
+    pub(in crate::formatter) fn describe(&self, linked: &Linked, terms: Terms) -> Called<String> {
+        self.call_format(linked, terms, |formatter, store| {
             let manifest = formatter.heraldry_formatter_format().call_describe(&mut *store)?;
             Ok(Ok(manifest))
         })
     }
 
-    /// Calls `format` with one event, within `timeout_factor` times the configured timeout.
+    /// Calls `format` with one event.
     pub(in crate::formatter) fn format(
         &self,
         linked: &Linked,
@@ -89,7 +93,7 @@ impl Sandbox {
         host_name: &str,
         transport_kind: TransportKind,
         options: &str,
-        timeout_factor: u32,
+        terms: Terms,
     ) -> Called<Payload> {
         let input_limit = self.settings().input_bytes;
         if event.json.len() + options.len() > input_limit {
@@ -108,7 +112,7 @@ impl Sandbox {
             host_name: host_name.to_owned(),
             product_version: env!("CARGO_PKG_VERSION").into(),
         };
-        self.call_format(linked, timeout_factor, |formatter, store| {
+        self.call_format(linked, terms, |formatter, store| {
             let returned = formatter.heraldry_formatter_format().call_format(&mut *store, &event, &context, options)?;
             Ok(match returned {
                 Ok(payload) => Payload::check(payload, self.settings()),
@@ -118,7 +122,12 @@ impl Sandbox {
     }
 
     /// Calls `interpret` with a destination's response; `None` if the component does not export it.
-    pub(in crate::formatter) fn interpret(&self, linked: &Linked, response: &Response) -> Option<Called<Verdict>> {
+    pub(in crate::formatter) fn interpret(
+        &self,
+        linked: &Linked,
+        response: &Response,
+        terms: Terms,
+    ) -> Option<Called<Verdict>> {
         let interpreter = linked.interpret.as_ref()?;
         let answer = interpret::Answer {
             status: response.status,
@@ -129,7 +138,7 @@ impl Sandbox {
                 .collect(),
             body: response.body.clone(),
         };
-        Some(self.call(linked.size, DELIVERY_TIMEOUT_FACTOR, |store| {
+        Some(self.call(linked.size, terms, |store| {
             let interpreter = interpreter.instantiate(&mut *store)?;
             let verdict = interpreter.heraldry_formatter_interpret().call_interpret(&mut *store, &answer)?;
             Ok(Ok(verdict.into()))
@@ -139,30 +148,29 @@ impl Sandbox {
     fn call_format<T>(
         &self,
         linked: &Linked,
-        timeout_factor: u32,
+        terms: Terms,
         run: impl FnOnce(&Formatter, &mut Store<InstanceState>) -> wasmtime::Result<Result<T, RenderError>>,
     ) -> Called<T> {
-        self.call(linked.size, timeout_factor, |store| {
+        self.call(linked.size, terms, |store| {
             let formatter = linked.format.instantiate(&mut *store)?;
             run(&formatter, store)
         })
     }
 
     /// Runs one call in an instance of its own, within the limits.
-    #[expect(clippy::disallowed_methods, reason = "measures a call, which runs on a thread of its own")]
     fn call<T>(
         &self,
         size: Size,
-        timeout_factor: u32,
+        terms: Terms,
         run: impl FnOnce(&mut Store<InstanceState>) -> wasmtime::Result<Result<T, RenderError>>,
     ) -> Called<T> {
         let (engine, settings) = (self.engine(size), self.settings());
-        let start = Instant::now();
+        let stopwatch = Arc::new(Stopwatch::start());
         let mut store = Store::new(&engine.engine, InstanceState::new(engine, settings.log_lines));
         store.limiter(|state| state);
         store.set_hostcall_fuel(settings.output_bytes + HOSTCALL_SPARE_BYTES);
-        let ticks = (settings.timeout * timeout_factor).as_millis().div_ceil(TICK.as_millis()).max(1);
-        store.set_epoch_deadline(u64::try_from(ticks).unwrap_or(u64::MAX));
+        store.set_epoch_deadline(1);
+        store.epoch_deadline_callback(terms::at_tick(terms, Arc::clone(&stopwatch)));
         let result = store.set_fuel(settings.fuel).and_then(|()| run(&mut store));
         let result = match result {
             Ok(result) => result,
@@ -173,7 +181,8 @@ impl Sandbox {
         let (log, log_dropped, memory_bytes) = (std::mem::take(&mut state.log), state.log_dropped, state.memory_peak);
         // Tearing the instance down is part of the call's duration.
         drop(store);
-        Called { result, log, log_dropped, duration: start.elapsed(), instructions, memory_bytes }
+        let (duration, processor) = (stopwatch.wall_clock(), stopwatch.processor());
+        Called { result, log, log_dropped, duration, processor, instructions, memory_bytes }
     }
 
     /// Turns an error of the engine into one that an admin understands.
@@ -187,10 +196,13 @@ impl Sandbox {
         }
         match error.downcast_ref::<Trap>() {
             Some(Trap::OutOfFuel) => limit(Limit::Fuel, format!("{} instructions a call", settings.fuel)),
-            Some(Trap::Interrupt) => limit(Limit::Time, format!("{} ms a call", settings.timeout.as_millis())),
+            Some(Trap::Interrupt) => limit(Limit::Time, terms::words(state.expired, settings)),
             Some(Trap::StackOverflow) => limit(Limit::Stack, format!("{} bytes", settings.stack_bytes)),
             Some(trap) => {
                 RenderError::Trap { kind: trap_kind(*trap), what: trap_text(*trap), backtrace: backtrace(error) }
+            }
+            None if error.is::<wasmtime::PoolConcurrencyLimitError>() => {
+                RenderError::NotRun(header::printable(&format!("{error:#}"), 500))
             }
             None if library_errors::is_hostcall_fuel(error) => {
                 limit(Limit::Output, format!("{} bytes", settings.output_bytes))

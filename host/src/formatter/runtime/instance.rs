@@ -6,6 +6,7 @@ use wasmtime::ResourceLimiter;
 use super::bindings::formatter::heraldry::formatter::log;
 use super::engine::SandboxEngine;
 use super::error::Limit;
+use super::terms::Expired;
 use crate::model::header;
 
 /// Bytes of one log line.
@@ -43,6 +44,8 @@ pub(super) struct InstanceState {
     pub(super) tables_limit: usize,
     /// The limit whose growth was denied; the instance traps on it.
     pub(super) denied: Option<Limit>,
+    /// The limit on time that stopped the instance.
+    pub(super) expired: Option<Expired>,
     pub(super) log: Vec<LogLine>,
     log_limit: usize,
     /// Log lines beyond the limit.
@@ -58,6 +61,7 @@ impl InstanceState {
             tables: 0,
             tables_limit: engine.table_elements,
             denied: None,
+            expired: None,
             log: Vec::new(),
             log_limit,
             log_dropped: 0,

@@ -40,7 +40,7 @@ pub enum Size {
 pub struct Limits {
     /// WebAssembly instructions.
     pub instructions: u64,
-    /// Wall-clock time, in milliseconds.
+    /// Processor time, in milliseconds.
     pub time_ms: u64,
     /// Linear memory, in bytes.
     pub memory_bytes: u64,

@@ -2,7 +2,7 @@
 //!
 //! [`compile`] turns a component into machine code, in a [`child`] process and through the [`code_cache`]. A
 //! [`sandbox`] loads the code into one of its [`engine`]s, links it with the host's one import and runs each
-//! [`call`] in a fresh [`instance`] within [`limits`].
+//! [`call`] in a fresh [`instance`] within [`limits`] and on [`terms`].
 
 mod bindings;
 mod call;
@@ -16,6 +16,7 @@ mod library_errors;
 mod limits;
 mod payload;
 mod sandbox;
+mod terms;
 
 pub use child::{CHILD_COMMAND, compile_for_parent};
 pub use code_cache::{CodeCache, code_cache_key, has_compiled_code};
@@ -25,8 +26,9 @@ pub use instance::{LogLevel, LogLine};
 pub use limits::{Limits, Size};
 pub use payload::{Payload, Verdict};
 
-pub(super) use call::{ADMISSION_TIMEOUT_FACTOR, Called, DELIVERY_TIMEOUT_FACTOR};
+pub(super) use call::Called;
 pub(super) use compile::ComponentCompiler;
 pub(super) use engine::Compiled;
 pub(super) use error::{CompileError, LinkError, LoadError};
 pub(super) use sandbox::{Linked, Sandbox};
+pub(super) use terms::{LONG, OnLong, Terms};

@@ -12,8 +12,8 @@ use super::instance::InstanceState;
 use super::limits::{Limits, Size};
 use crate::model::settings::SandboxSettings;
 
-/// Interval of the epoch clock, the precision of the wall-clock limit.
-pub(super) const TICK: Duration = Duration::from_millis(5);
+/// Interval of the epoch clock, at whose ticks a running call's time is judged.
+const TICK: Duration = Duration::from_millis(5);
 
 /// A component linked to the host's imports, in one of the sandboxes.
 #[derive(Clone)]

@@ -1,0 +1,143 @@
+//! The time that one call may take.
+//!
+//! The limit goes by processor time, so that a busy machine does not stop a good formatter. A call that gets no processor
+//! time ends in bounded time all the same.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use wasmtime::{StoreContextMut, UpdateDeadline};
+
+use super::instance::InstanceState;
+use crate::formatter::thread::processor_time;
+use crate::model::settings::SandboxSettings;
+
+/// The wall-clock time of a call, as a multiple of its processor time: threads of low priority get a tenth of a
+/// processor at least.
+const WALL_CLOCK_FACTOR: u32 = 20;
+/// The limit of a call while a component is checked, as a multiple of the configured one. Processor time is not the same
+/// everywhere, and a component that is within the limit on instructions is not to be rejected.
+const CHECK_FACTOR: u32 = 4;
+
+/// Processor time from which a running call is long.
+pub(in crate::formatter) const LONG: Duration = Duration::from_millis(5);
+
+/// Called on a call's own thread, once, when it has become long ([`LONG`]); with its processor time so far.
+pub(in crate::formatter) type OnLong = Arc<dyn Fn(Duration) + Send + Sync>;
+
+/// What a call may take, beside the limits of its sandbox.
+pub(in crate::formatter) struct Terms {
+    /// Processor time.
+    time: Duration,
+    on_long: Option<OnLong>,
+}
+
+impl Terms {
+    /// A call of a delivery, a preview or an author's tool.
+    pub(in crate::formatter) fn usual(settings: &SandboxSettings, on_long: Option<OnLong>) -> Self {
+        Self { time: settings.timeout, on_long }
+    }
+
+    /// A call that checks a component, of which `left` is left for all such calls together.
+    pub(in crate::formatter) fn check(settings: &SandboxSettings, left: Duration) -> Self {
+        Self { time: (settings.timeout * CHECK_FACTOR).min(left), on_long: None }
+    }
+}
+
+/// The limit that stopped a call.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Expired {
+    /// Its processor time.
+    Processor,
+    /// Its wall-clock time.
+    WallClock,
+}
+
+/// One running call's time.
+pub(super) struct Stopwatch {
+    processor: Duration,
+    wall_clock: Instant,
+}
+
+impl Stopwatch {
+    #[expect(clippy::disallowed_methods, reason = "measures a call, which runs on a thread of its own")]
+    pub(super) fn start() -> Self {
+        Self { processor: processor_time(), wall_clock: Instant::now() }
+    }
+
+    pub(super) fn processor(&self) -> Duration {
+        processor_time().saturating_sub(self.processor)
+    }
+
+    pub(super) fn wall_clock(&self) -> Duration {
+        self.wall_clock.elapsed()
+    }
+}
+
+/// Judges a call at each tick of the epoch clock, on its own thread.
+pub(super) fn at_tick(
+    terms: Terms,
+    stopwatch: Arc<Stopwatch>,
+) -> impl FnMut(StoreContextMut<'_, InstanceState>) -> wasmtime::Result<UpdateDeadline> + Send + Sync + 'static {
+    let Terms { time, mut on_long } = terms;
+    move |mut store| {
+        let processor = stopwatch.processor();
+        let expired = expired(processor, stopwatch.wall_clock(), time);
+        if expired.is_some() {
+            store.data_mut().expired = expired;
+            return Ok(UpdateDeadline::Interrupt);
+        }
+        if processor >= LONG
+            && let Some(on_long) = on_long.take()
+        {
+            on_long(processor);
+        }
+        Ok(UpdateDeadline::Continue(1))
+    }
+}
+
+fn expired(processor: Duration, wall_clock: Duration, time: Duration) -> Option<Expired> {
+    if processor >= time {
+        Some(Expired::Processor)
+    } else if wall_clock >= time * WALL_CLOCK_FACTOR {
+        Some(Expired::WallClock)
+    } else {
+        None
+    }
+}
+
+/// The limit in words.
+pub(super) fn words(expired: Option<Expired>, settings: &SandboxSettings) -> String {
+    let ms = |time: Duration| time.as_millis();
+    match expired {
+        Some(Expired::WallClock) => {
+            format!("{} ms of wall-clock time a call (this machine was busy)", ms(settings.timeout * WALL_CLOCK_FACTOR))
+        }
+        _ => format!("{} ms of processor time a call", ms(settings.timeout)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn processor_time_is_the_limit_and_wall_clock_time_the_backstop() {
+        let ms = Duration::from_millis;
+        let time = ms(500);
+        let nanosecond = Duration::from_nanos(1);
+        // A busy machine: the call got a twentieth of a processor.
+        assert_eq!(expired(ms(499), ms(9_999), time), None);
+        assert_eq!(expired(time - nanosecond, time * 2, time), None);
+        assert_eq!(expired(time, time, time), Some(Expired::Processor));
+        assert_eq!(expired(ms(0), ms(10_000) - nanosecond, time), None);
+        assert_eq!(expired(ms(0), ms(10_000), time), Some(Expired::WallClock));
+    }
+
+    #[test]
+    fn the_words_name_the_kind_of_time() {
+        let settings = SandboxSettings { timeout: Duration::from_millis(250), ..SandboxSettings::default() };
+        assert_eq!(words(Some(Expired::Processor), &settings), "250 ms of processor time a call");
+        assert!(words(Some(Expired::WallClock), &settings).starts_with("5000 ms of wall-clock time"));
+    }
+}

@@ -1,0 +1,49 @@
+//! The thread that runs a call: its processor time, and its priority.
+
+use std::time::Duration;
+
+/// Processor time that the current thread has used so far.
+pub(super) fn processor_time() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `time` is valid for writes. The call cannot fail: every Linux has this clock.
+    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
+    let nanoseconds = u32::try_from(time.tv_nsec).unwrap_or_default();
+    Duration::new(u64::try_from(time.tv_sec).unwrap_or_default(), nanoseconds)
+}
+
+/// Lowers the priority of the current thread and of the processes that it starts by `niceness`, for good: a process
+/// without privileges cannot raise it again. Linux keeps a niceness for each thread.
+pub(super) fn lower_priority(niceness: i32) {
+    // A kernel that denies it leaves the priority as it is.
+    let _ = rustix::process::nice(niceness);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn processor_time_counts_this_thread_alone() {
+        let before = processor_time();
+        let other = std::thread::spawn(|| {
+            let start = processor_time();
+            while processor_time() - start < Duration::from_millis(20) {}
+            processor_time()
+        });
+        assert!(other.join().expect("a thread") >= Duration::from_millis(20));
+        let used = processor_time() - before;
+        assert!(used < Duration::from_millis(20), "{used:?} is the other thread's");
+    }
+
+    #[test]
+    fn the_priority_of_one_thread_is_lowered() {
+        let niceness = || rustix::process::getpriority_process(None).expect("known");
+        let before = niceness();
+        let lowered = std::thread::spawn(move || {
+            lower_priority(3);
+            niceness()
+        });
+        assert_eq!(lowered.join().expect("a thread"), (before + 3).min(19));
+        assert_eq!(niceness(), before);
+    }
+}
