@@ -351,7 +351,7 @@ async fn beside(client: &Bare, probe: &Sink, sink: &Sink, neighbour: Neighbour) 
     host.webhook_for(client, &sink.url(), "slow", 1, &["finding_added"]).await;
     probe_latency(client, &host, probe, 200).await;
     let boom = event().replace("SQL", "Boom");
-    let mut previewers = tokio::task::JoinSet::new();
+    let mut previewers = tokio::task::JoinSet::<()>::new();
     match neighbour {
         Neighbour::None => {}
         // More than it can do while it is measured.

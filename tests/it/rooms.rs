@@ -246,7 +246,7 @@ fn the_helpers_of_these_tests_work() {
     assert!(has_path("use sled::Db;", "sled") && !has_path("let sledge = 1;", "sled"));
     let source = |shown: &str| source(&root().join("host/src"), &root().join(shown));
     assert!(source("host/src/formatter/runtime/engine.rs").is_in("formatter/runtime"));
-    assert!(!source("host/src/formatter/pool.rs").is_in("formatter/runtime"));
+    assert!(!source("host/src/formatter/pool/mod.rs").is_in("formatter/runtime"));
     assert!(source("host/src/telemetry.rs").is_in("telemetry"));
     assert_eq!(words("SlackLike cef_x"), ["slack", "like", "cef", "x"]);
     assert_eq!(without_comments("a // b\nlet u = \"http://c\";"), "a \nlet u = \"http://c\";");

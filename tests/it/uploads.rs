@@ -210,6 +210,26 @@ async fn a_version_that_fails_where_its_predecessor_works_is_rolled_back() {
     assert_eq!(error["event_type"], "finding_added");
 }
 
+/// The same call may be in time on another machine, or on this one a moment later.
+#[tokio::test]
+async fn a_version_that_runs_out_of_time_is_not_rolled_back() {
+    let limits = ["--formatter-fuel", "100000000000", "--formatter-timeout", "50ms"];
+    let host = Host::with(|options| options.args(limits)).await;
+    let admin = host.admin();
+    let destination = Destination::start().await;
+    admin.install("mine", &version(1)).await.expect(201);
+    let webhook = admin.webhook(&destination.url("/"), json!({"format": "mine", "event_types": ["*"]})).await;
+    admin.install("mine", &fails_on_the_word(2, "(loop (br 0))")).await.expect(200);
+    admin.event(&events::finding("Boom", "high")).await;
+    let attempt = admin.history_of(&webhook, 1).await.remove(0);
+    let error = attempt["error"].as_str().expect("it failed");
+    assert!(error.contains("the limit on time, which is 50 ms of processor time"), "{attempt}");
+    let listed = admin.get("/formatters/mine/versions").await.expect(200).list();
+    assert_eq!((&listed[0]["version"], &listed[0]["active"]), (&json!("1.2.0"), &json!(true)), "{listed:?}");
+    assert_eq!(listed[0]["rolled_back"], json!(null), "{listed:?}");
+    assert!(admin.formatter("mine").await["limits_crossed"]["time"].as_u64() >= Some(1));
+}
+
 #[tokio::test]
 async fn limits_are_settings_and_shown_consistently() {
     let settings = [

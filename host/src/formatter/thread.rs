@@ -11,11 +11,22 @@ pub(super) fn processor_time() -> Duration {
     Duration::new(u64::try_from(time.tv_sec).unwrap_or_default(), nanoseconds)
 }
 
-/// Lowers the priority of the current thread and of the processes that it starts by `niceness`, for good: a process
-/// without privileges cannot raise it again. Linux keeps a niceness for each thread.
-pub(super) fn lower_priority(niceness: i32) {
+/// Niceness of threads and processes of lower priority, above the host's. They get the processor time that nobody else
+/// wants, and where somebody wants all of it still a tenth: one that gets none for seconds might hold a lock.
+const NICENESS: i32 = 10;
+
+/// Lowers the priority of the current thread and of the processes that it starts, for good: a process without privileges
+/// cannot raise it again. Linux keeps a niceness for each thread.
+pub(super) fn lower_priority() {
     // A kernel that denies it leaves the priority as it is.
-    let _ = rustix::process::nice(niceness);
+    let _ = rustix::process::nice(NICENESS);
+}
+
+/// As [`lower_priority`], unless the process was started by a thread of lower priority.
+pub(super) fn lower_priority_of_child() {
+    if rustix::process::getpriority_process(None).is_ok_and(|niceness| niceness < NICENESS) {
+        lower_priority();
+    }
 }
 
 #[cfg(test)]
@@ -40,10 +51,10 @@ mod tests {
         let niceness = || rustix::process::getpriority_process(None).expect("known");
         let before = niceness();
         let lowered = std::thread::spawn(move || {
-            lower_priority(3);
+            lower_priority();
             niceness()
         });
-        assert_eq!(lowered.join().expect("a thread"), (before + 3).min(19));
+        assert_eq!(lowered.join().expect("a thread"), (before + NICENESS).min(19));
         assert_eq!(niceness(), before);
     }
 }

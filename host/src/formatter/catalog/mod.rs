@@ -45,7 +45,7 @@ use versions::Versions;
 use super::admission::Sample;
 use super::component_runtime::{ComponentRuntime, ComponentRuntimeOptions, Run};
 use super::digest::sha256;
-use super::pool::{BACKGROUND_NICENESS, CallClass, Order, Pool, Sizes};
+use super::pool::{CallClass, Order, Pool, Sizes};
 use super::runtime::{CodeCache, Compiler, Payload, RenderError, Verdict};
 use super::thread::lower_priority;
 use crate::json::fault::Fault;
@@ -169,7 +169,7 @@ impl Catalog {
         let watcher =
             std::thread::Builder::new().name("formatters".into()).stack_size(STACK_BYTES).spawn(move || {
                 // Candidates come after deliveries.
-                lower_priority(BACKGROUND_NICENESS);
+                lower_priority();
                 watch::run(&watched);
             })?;
         let pool = Pool::new(sizes, STACK_BYTES)?;
@@ -402,7 +402,7 @@ impl Catalog {
         let shared = Arc::clone(&self.shared);
         let (reply, response) = oneshot::channel();
         let run = move || {
-            lower_priority(BACKGROUND_NICENESS);
+            lower_priority();
             let result = work(&shared);
             drop(slot);
             let _ = reply.send(result);

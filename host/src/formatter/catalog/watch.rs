@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::folder::{self, FileStamp};
 use super::shared::Shared;
+use crate::formatter::thread::lower_priority;
 
 /// Interval between two polls. A file is loaded once two polls in a row saw it unchanged: then its copy is complete.
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
@@ -15,6 +16,8 @@ pub(super) fn run(shared: &Shared) {
     let mut watcher = Watcher::default();
     watcher.poll(shared, true);
     shared.settle();
+    // From now on candidates come after deliveries.
+    lower_priority();
     while !shared.is_stopping() {
         std::thread::park_timeout(POLL_INTERVAL);
         watcher.poll(shared, false);

@@ -26,11 +26,6 @@ use super::runtime::LONG;
 use super::runtime::{OnLong, RenderError};
 use super::thread::{lower_priority, processor_time};
 
-/// Niceness of threads that run slow calls, above the host's. They get processor time that nobody else wants, and on a
-/// machine that is busy otherwise still a tenth of a processor.
-const SLOW_NICENESS: i32 = 10;
-/// Niceness of the thread that runs previews, and of those that check components.
-pub(super) const BACKGROUND_NICENESS: i32 = 15;
 /// Normal threads that may be replaced at the same time: formatters that all begin to loop within moments.
 const REPLACED: usize = 6;
 
@@ -73,7 +68,6 @@ struct Inner {
     slow: Condvar,
     background: Condvar,
     threads: Mutex<Vec<JoinHandle<()>>>,
-    sizes: Sizes,
     stack_bytes: usize,
     start: Instant,
 }
@@ -92,7 +86,6 @@ impl Pool {
             slow: Condvar::new(),
             background: Condvar::new(),
             threads: Mutex::default(),
-            sizes,
             stack_bytes,
             start: Instant::now(),
         }));
@@ -193,8 +186,7 @@ impl Inner {
         let thread = std::thread::Builder::new().name(name).stack_size(self.stack_bytes).spawn(move || {
             match tier {
                 Tier::Normal => {}
-                Tier::Slow => lower_priority(SLOW_NICENESS),
-                Tier::Background => lower_priority(BACKGROUND_NICENESS),
+                Tier::Slow | Tier::Background => lower_priority(),
             }
             inner.work(tier);
         })?;
@@ -276,7 +268,7 @@ impl Inner {
         match self.spawn(Tier::Normal) {
             Ok(()) => {
                 REPLACED_HERE.set(true);
-                lower_priority(SLOW_NICENESS);
+                lower_priority();
             }
             Err(error) => {
                 self.state().replaced -= 1;

@@ -9,6 +9,7 @@ use rustix::process::{Resource, Rlimit, Signal};
 
 use super::engine::compiling_engine;
 use super::error::CompileError;
+use crate::formatter::thread;
 
 /// The hidden command that runs [`compile_for_parent`].
 pub const CHILD_COMMAND: &str = "compile-component";
@@ -18,8 +19,6 @@ const EXIT_INVALID: u8 = 3;
 const ADDRESS_SPACE: u64 = 8 * 1024 * 1024 * 1024;
 /// Bytes of the child's error message that are kept.
 const MESSAGE_BYTES: u64 = 8 * 1024;
-/// The child's niceness above the host's: deliveries go first.
-const NICENESS: i32 = 10;
 
 /// Compiles in a child: the component goes to its standard input, machine code comes from its standard output.
 pub(super) fn compile(bytes: &[u8], time: Duration) -> Result<Vec<u8>, CompileError> {
@@ -70,8 +69,8 @@ pub fn compile_for_parent(seconds: u64) -> std::io::Result<u8> {
     limit(Resource::Core, 0)?;
     // The kernel ends this process with its parent, so that a host that is killed leaves no compiler behind.
     let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
-    // A kernel that denies it leaves the priority as it is.
-    let _ = rustix::process::nice(NICENESS);
+    // Deliveries go first.
+    thread::lower_priority_of_child();
     let mut bytes = Vec::new();
     std::io::stdin().lock().read_to_end(&mut bytes)?;
     let engine = compiling_engine().map_err(std::io::Error::other)?;
