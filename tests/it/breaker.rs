@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::support::component::Handmade;
 use crate::support::{Client, Destination, Host, Reply, events, eventually};
 
 /// Default of `--breaker-threshold`.
@@ -101,7 +102,13 @@ async fn a_webhook_is_disabled_at_its_threshold_and_resumes_when_enabled() {
     let webhook = hook.disabled().await;
     assert_eq!(webhook["failure_count"], THRESHOLD);
     let reason = webhook["disabled_reason"].as_str().expect("a reason");
-    assert!(reason.contains('5') && reason.split(' ').count() > 3, "{reason}");
+    let host_name = "127.0.0.1";
+    let words = format!(
+        "{THRESHOLD} deliveries in a row failed; the last: status: the destination responded with 500 Internal Server \
+         Error (webhook {}, host {host_name})",
+        webhook["name"]
+    );
+    assert_eq!(reason, words);
     for event in &failed {
         until_status(&admin, event, "failed").await;
     }
@@ -109,6 +116,15 @@ async fn a_webhook_is_disabled_at_its_threshold_and_resumes_when_enabled() {
     // It is visible in the log and in the metrics.
     let line = host.logged(&hook.id).await;
     assert!(host.log().lines().any(|line| line.contains(&hook.id) && line.contains("WARN")), "{line}");
+    let log = host.log();
+    let mut off = log.lines().filter(|line| line.contains("a webhook was switched off"));
+    let line = off.next().expect("a line");
+    for part in
+        [&hook.id, webhook["name"].as_str().expect("a name"), host_name, "500 Internal Server Error", "failures=5"]
+    {
+        assert!(line.contains(part), "{part}: {line}");
+    }
+    assert_eq!(off.next(), None, "one line");
     assert!(metric(&host, "heraldry_webhooks{state=\"tripped\"} 1").await);
     assert!(metric(&host, &format!("heraldry_webhook_tripped{{webhook=\"{}\"}} 1", hook.id)).await);
 
@@ -161,7 +177,10 @@ async fn disabled_by_a_410(host: &Host, admin: &Client) {
     hook.destination.next([Reply::status(410)]);
     let event = post(admin, "report_ready", 1).await.remove(0);
     let webhook = hook.disabled().await;
-    assert!(webhook["disabled_reason"].as_str().expect("a reason").contains("410"), "{webhook}");
+    let reason = webhook["disabled_reason"].as_str().expect("a reason");
+    let words = "the destination wants no more deliveries (410 Gone); 1 delivery failed; the last: status: the destination \
+                 responded with 410 Gone (webhook ";
+    assert!(reason.starts_with(words), "{reason}");
     until_status(admin, &event, "failed").await;
     let attempt = admin.history_of(&hook.id, 1).await.remove(0);
     assert_eq!((&attempt["status_code"], &attempt["next_attempt_at"]), (&json!(410), &Value::Null));
@@ -203,6 +222,60 @@ async fn threshold_of_two(admin: &Client) {
     assert_eq!(hook.get().await["is_active"], true);
     post(admin, "surface_changed", 1).await;
     assert_eq!(hook.disabled().await["failure_count"], 2);
+}
+
+/// A formatter that loops on large events.
+fn loops_on_large() -> Vec<u8> {
+    let format = "(if (i32.gt_u (i32.load offset=28 (local.get 0)) (i32.const 12288)) \
+                  (then (loop (br 0)) (unreachable))) (i32.const 528)";
+    Handmade::new("loops", "1.0.0", "x").format(format).build()
+}
+
+/// What the formatter cannot render is that event's failure, not the destination's: it is final, in the history, and moves
+/// no counter. Only the limit on time is tried again, since a busy machine may be its cause.
+#[tokio::test]
+async fn what_a_formatter_cannot_render_does_not_switch_a_webhook_off() {
+    const TRILLION: &str = "1000000000000";
+    for (more, attempts, words) in [
+        (&["--formatter-fuel", "20000000", "--formatter-timeout", "1min"][..], 1, "the limit on instructions"),
+        (&["--formatter-fuel", TRILLION, "--formatter-timeout", "50ms"][..], 3, "the limit on time"),
+    ] {
+        let host =
+            Host::with(|options| options.retry_every("20ms").args(["--breaker-threshold", "2"]).args(more)).await;
+        let admin = host.admin();
+        admin.install("loops", &loops_on_large()).await.expect(201);
+        let hook = Hook::new(&admin, "finding_added", json!({"format": "loops", "retry_count": 2})).await;
+        // One failure of the destination: the formatter's neither add to it nor end the row.
+        hook.destination.next(vec![Reply::status(500); 3]);
+        let refused = post(&admin, "finding_added", 1).await.remove(0);
+        until_status(&admin, &refused, "failed").await;
+        let mut unrendered = Vec::new();
+        for _ in 0..3 {
+            let mut large = events::finding("x", "low");
+            large["data"]["finding"]["description"] = json!("d".repeat(20_000));
+            unrendered.push(admin.event(&large).await);
+        }
+        for event in &unrendered {
+            until_status(&admin, event, "failed").await;
+            let delivery = admin.settled(event).await.remove(0);
+            assert_eq!(delivery["attempts"], attempts, "{words}: {delivery}");
+        }
+        let history = admin.history_of(&hook.id, 3 + 3 * attempts).await;
+        let failed: Vec<_> = history.iter().filter(|attempt| attempt["event_id"] != json!(refused)).collect();
+        assert_eq!(failed.len(), 3 * attempts, "{history:?}");
+        for attempt in failed {
+            let error = attempt["error"].as_str().expect("an error");
+            assert!(error.starts_with("formatter: ") && error.contains(words), "{error}");
+            let is_last = attempt["attempt"] == attempts;
+            assert_eq!(attempt["next_attempt_at"].is_null(), is_last, "{attempt}");
+        }
+        let webhook = hook.get().await;
+        assert_eq!((&webhook["failure_count"], &webhook["is_active"]), (&json!(1), &json!(true)), "{words}");
+        // The destination's own second failure in a row does.
+        hook.destination.next(vec![Reply::status(500); 3]);
+        post(&admin, "finding_added", 1).await;
+        assert_eq!(hook.disabled().await["failure_count"], 2);
+    }
 }
 
 /// Only terminal failures count: a delivery that has retries left does not.

@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-use crate::support::{Authority, Client, Destination, Host, Reply, certificate, events};
+use crate::support::{Authority, Client, Destination, Host, Reply, certificate, events, eventually};
 
 /// Timeout of an attempt to the misbehaving destinations.
 const TIMEOUT_MS: u64 = 3000;
@@ -20,6 +20,8 @@ const SLACK_MS: u64 = 250;
 const RETRY_MINUTES: i64 = 10;
 /// Cap on `Retry-After`.
 const LONGEST_WAIT: time::Duration = time::Duration::hours(1);
+/// Long enough for everything in flight to arrive.
+const QUIET: Duration = Duration::from_millis(500);
 
 /// The expected outcome of an attempt.
 #[derive(Clone, Copy)]
@@ -267,7 +269,7 @@ fn compare(attempt: &Value, end: Expected) -> Result<(), String> {
     must((longest / 2 - slack..=longest + slack).contains(&wait), "the next attempt's time")
 }
 
-/// `Retry-After` is a floor for the wait after 429 and 503, up to a cap; an unreadable value is ignored.
+/// `Retry-After` is a floor for the wait after every response that is retried, up to a cap; an unreadable value is ignored.
 #[tokio::test]
 async fn retry_after_is_obeyed_up_to_its_cap() {
     let minutes = format!("{RETRY_MINUTES}min");
@@ -285,17 +287,22 @@ async fn retry_after_is_obeyed_up_to_its_cap() {
         (503, "1200".to_owned(), exactly(20)),
         (429, in_future(20), exactly(20)),
         (429, in_future(60 * 24 * 365), far.clone()),
+        (429, "3540".to_owned(), exactly(59)),
         (429, "3600".to_owned(), far.clone()),
+        (429, "3660".to_owned(), far.clone()),
         (429, "1000000000".to_owned(), far.clone()),
-        (429, "9".repeat(60), far),
+        (429, "9".repeat(60), far.clone()),
         (429, "1".to_owned(), usual.clone()),
         (429, "0".to_owned(), usual.clone()),
         (429, "-1".to_owned(), usual.clone()),
         (429, "abc".to_owned(), usual.clone()),
         (429, "1200.5".to_owned(), usual.clone()),
         (429, "Sun, 06 Nov 1994 08:49:37 GMT".to_owned(), usual.clone()),
-        (500, "1200".to_owned(), usual),
+        (500, in_future(60 * 24 * 365), far),
+        (500, "1".to_owned(), usual),
     ];
+    let every = [302, 400, 401, 404, 408, 413, 425, 500, 502, 504, 529, 599];
+    let rows: Vec<_> = rows.into_iter().chain(every.map(|status| (status, "1200".to_owned(), exactly(20)))).collect();
     let destination = Destination::start().await;
     let responses: Vec<_> = rows.iter().map(|(status, value, _)| (*status, value.clone())).collect();
     destination.decide(move |request| {
@@ -317,6 +324,60 @@ async fn retry_after_is_obeyed_up_to_its_cap() {
         let within = *waits.start() - slack..=*waits.end() + slack;
         assert!(within.contains(&wait), "{status}, {value}: the next attempt comes after {wait}");
     }
+}
+
+/// A 503 that names a time pauses the whole webhook, as a 429 does; after any other status the delivery waits alone.
+#[tokio::test]
+async fn a_503_with_a_time_pauses_the_webhook_and_a_500_does_not() {
+    let host = Host::with(|options| options.retry_every("10ms")).await;
+    let admin = host.admin();
+    for (status, pauses) in [(503, true), (429, true), (500, false), (413, false), (302, false)] {
+        let busy = Reply::full(status, &[("Retry-After", "1"), ("Retry-After", "3000"), ("Retry-After", "2")], b"");
+        let destination = Destination::answering([busy]).await;
+        let webhook = admin.webhook(&destination.url("/"), json!({})).await;
+        admin.event(&events::minimal("phase_changed")).await;
+        let waits = &admin.history_of(&webhook, 1).await[0]["next_attempt_at"];
+        assert!(time(waits) - OffsetDateTime::now_utc() > time::Duration::minutes(49), "{status}: {waits}");
+        admin.event(&events::minimal("report_ready")).await;
+        if pauses {
+            destination.stays_quiet(QUIET).await;
+            assert_eq!(destination.received().len(), 1, "{status}: a request during the pause");
+        } else {
+            assert_eq!(destination.wait_for(2).await[1].header("x-webhook-event"), "report_ready", "{status}");
+        }
+        admin.delete(&format!("/webhooks/{webhook}")).await.expect(204);
+    }
+}
+
+/// The halves of a batch that was too large go at once, whatever `Retry-After` says; a single event waits.
+#[tokio::test]
+async fn halves_of_a_batch_that_was_too_large_do_not_wait() {
+    let host = Host::with(|options| options.retry_every("10min")).await;
+    let admin = host.admin();
+    let destination = Destination::start().await;
+    destination.decide(|request| {
+        let is_too_large = request.header("x-webhook-batch-size") != "1" || request.text().contains("too large alone");
+        let headers: &[_] = if is_too_large { &[("Retry-After", "3000")] } else { &[] };
+        Reply::full(if is_too_large { 413 } else { 200 }, headers, b"")
+    });
+    let fields = json!({"batch": {"max_events": 4, "max_wait_ms": 200}});
+    let webhook = admin.webhook(&destination.url("/"), fields).await;
+    let mut posted = events::findings(3);
+    posted.push(events::finding("too large alone", "low"));
+    admin.post("/events", &Value::Array(posted)).await.expect(202);
+    // Four together, two and two, each alone.
+    let received = destination.wait_for(7).await;
+    assert_eq!(received.iter().filter(|request| request.header("x-webhook-batch-size") == "1").count(), 4);
+    let history = eventually("all attempts", async || {
+        let history = admin.history(&webhook).await;
+        (history.len() == 12).then_some(history)
+    })
+    .await;
+    let alone: Vec<_> = history.iter().filter(|attempt| attempt["note"].is_null()).collect();
+    let waiting: Vec<_> = alone.iter().filter(|attempt| attempt["status_code"] == 413).collect();
+    assert_eq!((alone.len(), waiting.len()), (4, 1), "{history:?}");
+    let wait = time(&waiting[0]["next_attempt_at"]) - time(&waiting[0]["created_at"]);
+    assert!(wait >= time::Duration::minutes(50), "{wait}");
 }
 
 /// Twice as many floods as the delivery runtime has threads: they do not delay any timer.

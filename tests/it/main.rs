@@ -26,6 +26,7 @@ mod idempotency;
 mod interpret;
 mod kills;
 mod maintenance;
+mod masking;
 mod neighbours;
 mod openapi;
 mod recovery;

@@ -10,6 +10,7 @@ use super::result::{Attempted, Ending, event_of};
 use crate::formatter::{Catalog, Component, RenderCache, RenderError, RenderKey};
 use crate::model::event::Event;
 use crate::model::id::DeliveryId;
+use crate::model::mask::Mask;
 use crate::model::url::TransportKind;
 use crate::model::webhook::Webhook;
 use crate::store::{Pin, Store};
@@ -39,7 +40,7 @@ impl Renderer {
             Err(RenderError::Stopping) => Err(Ending::Interrupted),
             Err(error) => {
                 let pin = Pin { component: component.digest(), rendering };
-                let attempted = Attempted::by(webhook, &event, &component).rejected(&error.to_string());
+                let attempted = unrendered(webhook, &event, &component, &error);
                 Err(Ending::Attempted(Box::new(Attempted { pin: Some(pin), ..attempted })))
             }
             Ok(rendered) => {
@@ -78,7 +79,7 @@ impl Renderer {
         let rendered = match self.catalog.render(&component, &event, &options, transport_kind).await {
             Ok(rendered) => Arc::new(rendered),
             Err(error) => {
-                return Err(Box::new(Attempted::by(webhook, &event, &component).rejected(&error.to_string())));
+                return Err(Box::new(unrendered(webhook, &event, &component, &error)));
             }
         };
         let by = rendered.instead.as_ref().map_or(component, Arc::clone);
@@ -100,6 +101,12 @@ impl Renderer {
             (None, _) => current,
         }
     }
+}
+
+/// An attempt that ended with this error of the component.
+fn unrendered(webhook: &Webhook, event: &Event, component: &Component, error: &RenderError) -> Attempted {
+    let mask = Mask::new(webhook, &component.manifest().options_schema);
+    Attempted::by(webhook, event, component).unrendered(error, &mask)
 }
 
 /// The digest of everything but event and component that a rendering depends on.

@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::claim::Claim;
-use crate::formatter::Component;
+use crate::formatter::{Component, RenderError};
 use crate::model::delivery::{Attempt, ErrorClass, FormatterRef, Step};
 use crate::model::event::{Event, EventType};
 use crate::model::id::{AttemptId, DeliveryId, EventId, WebhookId};
+use crate::model::mask::Mask;
 use crate::model::retry::{self, Failure};
 use crate::model::settings::RetryPolicy;
 use crate::model::time::Timestamp;
@@ -29,7 +30,10 @@ impl Finished {
     /// How long the destination wants nothing more of anything, if it said so.
     pub(crate) fn pause(&self, policy: &RetryPolicy) -> Option<Duration> {
         let asked = |result: &AttemptResult| match &result.ending {
-            Ending::Attempted(attempted) => retry::pause(policy, &attempted.failure.as_ref()?.0),
+            // The halves of a batch go at once.
+            Ending::Attempted(attempted) if attempted.half.is_none() => {
+                retry::pause(policy, &attempted.failure.as_ref()?.0)
+            }
             _ => None,
         };
         self.results.iter().filter_map(asked).max()
@@ -135,6 +139,13 @@ impl Attempted {
     pub(super) fn rejected(self, words: &str) -> Self {
         let class = ErrorClass::Formatter;
         Self { failure: Some((Failure::of(class), format!("{}: {words}", class.as_str()))), ..self }
+    }
+
+    /// The attempt, of which the formatter made no payload. Its words may quote the options.
+    pub(super) fn unrendered(self, error: &RenderError, mask: &Mask<'_>) -> Self {
+        let class = ErrorClass::Formatter;
+        let failure = Failure { is_transient: !error.is_deterministic(), ..Failure::of(class) };
+        Self { failure: Some((failure, mask.text(&format!("{}: {error}", class.as_str())))), ..self }
     }
 
     fn interrupted(event_type: EventType, duration: Duration) -> Self {

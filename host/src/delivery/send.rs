@@ -8,6 +8,7 @@ use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT}
 use super::batch::{self, Ready};
 use super::result::{Attempted, Half};
 use crate::formatter::{Catalog, Component, Verdict};
+use crate::model::mask::Mask;
 use crate::model::retry::{self, Failure, Ruling};
 use crate::model::secret::Secret;
 use crate::model::time::{Clock, Timestamp};
@@ -45,14 +46,16 @@ impl Sender {
         };
         let timeout = Duration::from_millis(webhook.config.timeout_ms.into());
         let (url, tls, by) = (&webhook.config.url, &webhook.config.tls, &first.by);
-        let report =
-            self.transport.deliver(Request { url, tls, content, timeout, keep_response: by.interprets() }).await;
+        let mask = &Mask::new(webhook, &by.manifest().options_schema);
+        let request = Request { url, tls, content, timeout, keep_response: by.interprets(), mask };
+        let report = self.transport.deliver(request).await;
         let (report, ruling) = self.interpret(by, report).await;
         let failed = report.outcome.as_ref().err();
         self.telemetry.attempt(failed.map(transport::Failure::class), report.duration);
         let failure = failed.map(|failed| {
             let (class, status, retry_after) = (failed.class(), report.status, report.retry_after);
-            (Failure { class, status, retry_after, ruling }, failed.sentence())
+            let failure = Failure { status, retry_after, ruling, ..Failure::of(class) };
+            (failure, mask.text(&failed.sentence()))
         });
         // Syslog has no responses, so one message that the collector closes on may be all that is wrong: before a batch
         // fails for good, halves look for it.
@@ -68,7 +71,8 @@ impl Sender {
             status: report.status,
             excerpt: report.excerpt.clone(),
             duration: report.duration,
-            note: one.rendering.note.clone().or_else(|| together.clone()),
+            // The note of a rollback has the formatter's words.
+            note: one.rendering.note.as_ref().map(|note| mask.text(note)).or_else(|| together.clone()),
             pin: Some(one.pin),
             half: splits.then_some(if position < batch.len() / 2 { Half::First } else { Half::Second }),
             ..one.attempted(webhook)
@@ -106,8 +110,7 @@ impl Sender {
             Verdict::ByStatus => (report, None),
             Verdict::Delivered => (Report { outcome: Ok(()), ..report }, None),
             Verdict::Retry { after, reason } => {
-                let retry_after = after.or(report.retry_after);
-                (Report { outcome: failed(reason), retry_after, ..report }, Some(Ruling::Retry))
+                (Report { outcome: failed(reason), ..report }, Some(Ruling::Retry { after }))
             }
             Verdict::Failed { reason, deactivate } => {
                 (Report { outcome: failed(reason), ..report }, Some(Ruling::Final { deactivate }))

@@ -57,6 +57,8 @@ pub enum Step {
         /// The reason to switch the webhook off at once; `None`: the circuit breaker decides.
         deactivate: Option<String>,
     },
+    /// Done: it failed for good in the formatter. It joins the dead-letter queue, and is no fault of the destination.
+    Unrendered,
     /// Another attempt.
     Again {
         /// How long to wait, from the moment at which the step is recorded.
@@ -178,7 +180,7 @@ pub struct Attempt {
     pub error: Option<String>,
     /// How long the attempt took, in milliseconds.
     pub duration_ms: u64,
-    /// The first 1 KiB of the response's body, as text; null without a response.
+    /// The first 1 KiB of the response's body, as text; null without a response. Secrets of the webhook are `[redacted]`.
     pub response_excerpt: Option<String>,
     /// The component that rendered the payload; null when none was loaded.
     pub formatter: Option<FormatterRef>,

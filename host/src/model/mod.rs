@@ -10,6 +10,7 @@ pub mod delivery;
 pub mod event;
 pub mod header;
 pub mod id;
+pub mod mask;
 pub mod retry;
 pub mod secret;
 pub mod settings;

@@ -1,6 +1,7 @@
 //! Retries: the decision after a failed attempt, as pure functions of the policy, the attempt's number and its failure.
 //!
-//! Waits grow by exponential backoff with jitter ([`RetryPolicy`]); a destination's `Retry-After` is a floor under them.
+//! Waits grow by exponential backoff with jitter ([`RetryPolicy`]); the wait that a destination names is a floor under them,
+//! up to [`RetryPolicy::retry_after_cap`]. Where several waits are named, the longest counts.
 //! The circuit breaker, which looks at deliveries rather than attempts, is [`super::breaker`].
 
 use std::time::{Duration, SystemTime};
@@ -15,17 +16,24 @@ pub struct Failure {
     pub class: ErrorClass,
     /// The response's status; `None` without a response.
     pub status: Option<u16>,
-    /// The wait that the destination asked for, unclamped: `Retry-After` on a 429 or 503, or a time that the formatter
-    /// read in the response.
+    /// The wait that the response's `Retry-After` asks for, unclamped.
     pub retry_after: Option<Duration>,
     /// The formatter's reading of the response, which overrules the status; `None`: the status decides.
     pub ruling: Option<Ruling>,
+    /// True for a formatter that a busy machine kept from making a payload: unlike its other failures, which are the same
+    /// on every machine, this one is tried again.
+    pub is_transient: bool,
 }
 
 impl Failure {
     /// A failure without a response.
     pub fn of(class: ErrorClass) -> Self {
-        Self { class, status: None, retry_after: None, ruling: None }
+        Self { class, status: None, retry_after: None, ruling: None, is_transient: false }
+    }
+
+    /// The longest wait that the destination named in any place, unclamped.
+    fn asked(&self) -> Option<Duration> {
+        self.retry_after.max(self.ruling.and_then(Ruling::after))
     }
 }
 
@@ -33,7 +41,10 @@ impl Failure {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Ruling {
     /// The destination may accept it later.
-    Retry,
+    Retry {
+        /// The pause that the formatter read in the response, unclamped.
+        after: Option<Duration>,
+    },
     /// The destination never will.
     Final {
         /// True if the destination wants no deliveries at all.
@@ -41,7 +52,16 @@ pub enum Ruling {
     },
 }
 
-/// The next step of a delivery whose attempt failed: [`Step::Again`] or [`Step::Failed`].
+impl Ruling {
+    fn after(self) -> Option<Duration> {
+        match self {
+            Self::Retry { after } => after,
+            Self::Final { .. } => None,
+        }
+    }
+}
+
+/// The next step of a delivery whose attempt failed: [`Step::Again`], [`Step::Failed`] or [`Step::Unrendered`].
 ///
 /// `retries` is the webhook's retry count, `attempt` counts this round's attempts from 1, and `jitter` is a random number
 /// from 0 (shortest wait) to 1.
@@ -49,18 +69,22 @@ pub fn after_failure(policy: &RetryPolicy, retries: u32, attempt: u32, failure: 
     let failed = |reason: Option<&str>| Step::Failed { deactivate: reason.map(str::to_owned) };
     match failure {
         Failure { ruling: Some(Ruling::Final { deactivate }), .. } => {
-            return failed(deactivate.then_some("the destination said that it wants no more deliveries"));
+            return failed(deactivate.then_some("the destination wants no more deliveries"));
         }
         Failure { ruling: None, status: Some(410), .. } => {
-            return failed(Some("the destination responded with 410 Gone: it wants no more deliveries"));
+            return failed(Some("the destination wants no more deliveries (410 Gone)"));
         }
-        // The same event, options and component fail alike; the address stays denied until the configuration changes.
-        Failure { class: ErrorClass::Formatter | ErrorClass::Policy, .. } => return failed(None),
+        // The same event, options and component fail alike.
+        Failure { class: ErrorClass::Formatter, is_transient, .. } if !is_transient || attempt > retries => {
+            return Step::Unrendered;
+        }
+        // The address stays denied until the configuration changes.
+        Failure { class: ErrorClass::Policy, .. } => return failed(None),
         _ if attempt > retries => return failed(None),
         _ => {}
     }
     let wait = backoff(policy, attempt).mul_f64(0.5 + 0.5 * jitter.clamp(0.0, 1.0));
-    let asked = failure.retry_after.unwrap_or_default().min(policy.retry_after_cap);
+    let asked = failure.asked().unwrap_or_default().min(policy.retry_after_cap);
     Step::Again { after: wait.max(asked), counts: true }
 }
 
@@ -75,16 +99,17 @@ pub fn longest_wait(policy: &RetryPolicy) -> Duration {
     policy.cap.max(policy.retry_after_cap)
 }
 
-/// How long the whole webhook pauses after this failure: a 429 speaks of every pending delivery, not only of the one that
-/// it answered. `None`: the failed delivery waits alone.
+/// How long the whole webhook pauses after this failure: a 429, a 503 that names a time, and a pause that the formatter
+/// read speak of every pending delivery, not only of the one that they answered. `None`: the failed delivery waits alone.
 pub fn pause(policy: &RetryPolicy, failure: &Failure) -> Option<Duration> {
-    let throttled = failure.status == Some(429) && !matches!(failure.ruling, Some(Ruling::Final { .. }));
-    let asked = match failure.retry_after {
-        Some(after) if throttled || failure.ruling == Some(Ruling::Retry) => after,
-        None if throttled => policy.base,
-        _ => return None,
+    let asked = failure.asked();
+    let pauses = match (failure.ruling, failure.status) {
+        (Some(Ruling::Final { .. }), _) => false,
+        (Some(Ruling::Retry { after: Some(_) }), _) | (_, Some(429)) => true,
+        (_, Some(503)) => asked.is_some(),
+        _ => false,
     };
-    Some(asked.min(policy.retry_after_cap))
+    pauses.then(|| asked.unwrap_or(policy.base).min(policy.retry_after_cap))
 }
 
 /// Returns true if a failed batch may get through in halves: it was too large, or one of its events is not acceptable.
@@ -93,14 +118,25 @@ pub fn splits(deliveries: usize, failure: &Failure) -> bool {
     deliveries > 1
         && match failure.ruling {
             Some(Ruling::Final { deactivate }) => !deactivate && !matches!(failure.status, Some(401 | 403..=405)),
-            Some(Ruling::Retry) => failure.status == Some(413),
+            Some(Ruling::Retry { .. }) => failure.status == Some(413),
             None => matches!(failure.status, Some(400 | 413 | 422)),
         }
 }
 
 /// The wait that a `Retry-After` asks for (RFC 9110, section 10.2.3): seconds, or a date as seen from `now`, zero when it
-/// is past. `None` when the value is neither. Callers clamp it.
+/// is past. Of several that an intermediary joined with commas (section 5.3) the longest. `None` when the value is neither.
+/// Callers clamp it.
 pub fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
+    one_retry_after(value, now).or_else(|| {
+        let parts: Vec<&str> = value.split(',').collect();
+        let seconds = parts.iter().filter_map(|part| one_retry_after(part, now)).max();
+        // Two of the three forms of a date have a comma themselves.
+        let dates = parts.windows(2).filter_map(|pair| one_retry_after(&pair.join(","), now)).max();
+        seconds.max(dates)
+    })
+}
+
+fn one_retry_after(value: &str, now: SystemTime) -> Option<Duration> {
     let value = value.trim();
     if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
         // More digits than fit are still a long time.
@@ -115,7 +151,7 @@ mod tests {
     use super::*;
 
     const STATUS_500: Failure =
-        Failure { class: ErrorClass::Status, status: Some(500), retry_after: None, ruling: None };
+        Failure { class: ErrorClass::Status, status: Some(500), retry_after: None, ruling: None, is_transient: false };
 
     fn decide(retries: u32, attempt: u32, failure: Failure, jitter: f64) -> Step {
         after_failure(&RetryPolicy::default(), retries, attempt, &failure, jitter)
@@ -149,7 +185,7 @@ mod tests {
         let deactivates = |step: &Step| matches!(step, Step::Failed { deactivate: Some(_) });
         assert!(deactivates(&decide(9, 1, failure(ErrorClass::Status, Some(410)), 0.5)));
         assert_eq!(decide(9, 1, failure(ErrorClass::Policy, None), 0.5), FINAL);
-        assert_eq!(decide(9, 1, failure(ErrorClass::Formatter, None), 0.5), FINAL);
+        assert_eq!(decide(9, 1, failure(ErrorClass::Formatter, None), 0.5), Step::Unrendered);
         for class in [ErrorClass::Dns, ErrorClass::Connect, ErrorClass::Tls, ErrorClass::Timeout, ErrorClass::Protocol]
         {
             assert!(matches!(decide(9, 1, failure(class, None), 0.5), Step::Again { .. }), "{class:?}");
@@ -158,41 +194,89 @@ mod tests {
     }
 
     #[test]
+    fn a_formatter_that_ran_out_of_time_is_retried_and_is_never_the_destinations_fault() {
+        let busy = Failure { is_transient: true, ..Failure::of(ErrorClass::Formatter) };
+        assert_eq!(decide(2, 1, busy, 1.0), again(Duration::from_secs(2)));
+        assert_eq!(decide(2, 2, busy, 1.0), again(Duration::from_secs(24)));
+        assert_eq!(decide(2, 3, busy, 1.0), Step::Unrendered);
+        assert_eq!(decide(0, 1, busy, 1.0), Step::Unrendered);
+        assert_eq!(pause(&RetryPolicy::default(), &busy), None);
+    }
+
+    #[test]
     fn the_formatters_ruling_overrules_the_status() {
         let ruled = |status, ruling| Failure { status: Some(status), ruling: Some(ruling), ..STATUS_500 };
         let deactivates = |step: &Step| matches!(step, Step::Failed { deactivate: Some(_) });
         assert_eq!(decide(9, 1, ruled(500, Ruling::Final { deactivate: false }), 0.5), FINAL);
         assert!(deactivates(&decide(9, 1, ruled(200, Ruling::Final { deactivate: true }), 0.5)));
-        assert!(matches!(decide(9, 1, ruled(410, Ruling::Retry), 0.5), Step::Again { .. }));
-        assert_eq!(decide(3, 4, ruled(200, Ruling::Retry), 0.5), FINAL);
-        let asked = Failure { retry_after: Some(Duration::from_secs(60)), ..ruled(200, Ruling::Retry) };
-        assert_eq!(decide(3, 1, asked, 1.0), again(Duration::from_secs(60)));
+        let retry = |seconds: Option<u64>| Ruling::Retry { after: seconds.map(Duration::from_secs) };
+        assert!(matches!(decide(9, 1, ruled(410, retry(None)), 0.5), Step::Again { .. }));
+        assert_eq!(decide(3, 4, ruled(200, retry(None)), 0.5), FINAL);
+        assert_eq!(decide(3, 1, ruled(200, retry(Some(60))), 1.0), again(Duration::from_secs(60)));
     }
 
     #[test]
-    fn retry_after_is_a_floor_and_is_clamped() {
-        let asked =
-            |seconds| Failure { status: Some(429), retry_after: Some(Duration::from_secs(seconds)), ..STATUS_500 };
-        assert_eq!(decide(3, 1, asked(60), 1.0), again(Duration::from_secs(60)));
-        assert_eq!(decide(3, 1, asked(1), 1.0), again(Duration::from_secs(2)));
-        assert_eq!(decide(3, 1, asked(u64::MAX), 1.0), again(Duration::from_secs(3600)));
+    fn retry_after_is_a_floor_on_every_status_and_is_clamped() {
+        let seconds = Duration::from_secs;
+        for status in [302, 400, 404, 408, 413, 425, 429, 500, 502, 503, 504, 529] {
+            let asked = |wait| Failure { status: Some(status), retry_after: Some(wait), ..STATUS_500 };
+            for jitter in [0.0, 0.5, 1.0] {
+                assert_eq!(decide(3, 1, asked(seconds(120)), jitter), again(seconds(120)), "{status}");
+            }
+            assert_eq!(decide(3, 1, asked(seconds(1)), 1.0), again(seconds(2)), "{status}: the backoff is longer");
+            assert_eq!(decide(3, 2, asked(seconds(13)), 0.0), again(seconds(13)), "{status}: jitter ends at the floor");
+            // The cap: just inside, at it, just outside.
+            for (wait, expected) in [(3599, 3599), (3600, 3600), (3601, 3600), (u64::MAX, 3600)] {
+                assert_eq!(decide(3, 1, asked(seconds(wait)), 1.0), again(seconds(expected)), "{status}");
+            }
+        }
     }
 
     #[test]
-    fn a_429_and_a_ruling_with_a_time_pause_the_webhook() {
+    fn of_several_waits_the_longest_counts() {
+        let seconds = |wait: Option<u64>| wait.map(Duration::from_secs);
+        for (header, verdict, attempt, expected) in [
+            (Some(60), Some(30), 1, 60),
+            (Some(30), Some(60), 1, 60),
+            (None, Some(60), 1, 60),
+            (Some(60), None, 1, 60),
+            (Some(60), Some(30), 3, 288),
+            (None, None, 1, 2),
+            (Some(1), Some(4000), 1, 3600),
+        ] {
+            let ruling = Some(Ruling::Retry { after: seconds(verdict) });
+            let failure = Failure { retry_after: seconds(header), ruling, ..STATUS_500 };
+            let step = decide(9, attempt, failure, 1.0);
+            assert_eq!(step, again(Duration::from_secs(expected)), "{header:?}, {verdict:?}, attempt {attempt}");
+        }
+    }
+
+    #[test]
+    fn a_429_a_503_with_a_time_and_a_ruling_with_a_time_pause_the_webhook() {
         let policy = RetryPolicy::default();
         let seconds = Duration::from_secs;
         let with = |status, retry_after, ruling| Failure { status: Some(status), retry_after, ruling, ..STATUS_500 };
+        let retry = |after: Option<u64>| Some(Ruling::Retry { after: after.map(seconds) });
         for (failure, expected) in [
             (with(429, Some(seconds(7)), None), Some(seconds(7))),
             (with(429, None, None), Some(policy.base)),
             (with(429, Some(seconds(1_000_000)), None), Some(policy.retry_after_cap)),
-            (with(429, Some(seconds(7)), Some(Ruling::Retry)), Some(seconds(7))),
+            (with(429, Some(seconds(7)), retry(None)), Some(seconds(7))),
+            (with(429, None, retry(Some(9))), Some(seconds(9))),
+            (with(429, Some(seconds(7)), retry(Some(9))), Some(seconds(9))),
             (with(429, Some(seconds(7)), Some(Ruling::Final { deactivate: false })), None),
-            (with(200, Some(seconds(7)), Some(Ruling::Retry)), Some(seconds(7))),
-            (with(200, None, Some(Ruling::Retry)), None),
-            (with(503, Some(seconds(7)), None), None),
+            (with(200, None, retry(Some(7))), Some(seconds(7))),
+            (with(200, Some(seconds(7)), retry(None)), None),
+            (with(500, Some(seconds(9)), retry(Some(7))), Some(seconds(9))),
+            (with(503, Some(seconds(7)), None), Some(seconds(7))),
+            (with(503, Some(seconds(7)), retry(None)), Some(seconds(7))),
+            (with(503, Some(seconds(1_000_000)), None), Some(policy.retry_after_cap)),
+            (with(503, Some(seconds(7)), Some(Ruling::Final { deactivate: false })), None),
+            (with(503, None, None), None),
             (STATUS_500, None),
+            (with(500, Some(seconds(7)), None), None),
+            (with(413, Some(seconds(7)), None), None),
+            (with(302, Some(seconds(7)), None), None),
         ] {
             assert_eq!(pause(&policy, &failure), expected, "{failure:?}");
         }
@@ -214,8 +298,9 @@ mod tests {
             assert!(!splits(2, &failure), "{status}");
         }
         assert!(!splits(2, &ruled(Ruling::Final { deactivate: true })));
-        assert!(!splits(2, &ruled(Ruling::Retry)));
-        assert!(splits(2, &Failure { status: Some(413), ..ruled(Ruling::Retry) }));
+        let retry = Ruling::Retry { after: None };
+        assert!(!splits(2, &ruled(retry)));
+        assert!(splits(2, &Failure { status: Some(413), ..ruled(retry) }));
     }
 
     #[test]
@@ -229,6 +314,13 @@ mod tests {
             ("99999999999999999999999", seconds(u64::MAX)),
             ("Sun, 06 Nov 1994 08:49:47 GMT", seconds(10)),
             ("Sunday, 06-Nov-94 08:49:47 GMT", seconds(10)),
+            ("Sun Nov  6 08:49:47 1994", seconds(10)),
+            ("120, 60", seconds(120)),
+            ("5,Sun, 06 Nov 1994 08:49:47 GMT", seconds(10)),
+            ("Sunday, 06-Nov-94 08:49:47 GMT, Sun, 06 Nov 1994 08:49:57 GMT , 1", seconds(20)),
+            ("Sun Nov  6 08:49:47 1994, x", seconds(10)),
+            ("Sun, 06 Nov 1994", None),
+            (",", None),
             ("Sun, 06 Nov 1994 08:49:00 GMT", seconds(0)),
             ("-1", None),
             ("+5", None),

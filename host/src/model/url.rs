@@ -259,6 +259,16 @@ impl DeliveryUrl {
         self.url.as_str()
     }
 
+    /// The segments of the path, as written; a syslog URL has none.
+    pub fn path_segments(&self) -> impl Iterator<Item = &str> {
+        self.url.path_segments().into_iter().flatten()
+    }
+
+    /// The query, as written.
+    pub fn query(&self) -> Option<&str> {
+        self.url.query()
+    }
+
     /// The scheme, and for syslog streams the framing.
     pub fn scheme(&self) -> Scheme {
         self.scheme

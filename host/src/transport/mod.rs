@@ -43,6 +43,7 @@ pub use self::syslog::fits;
 pub use self::tls::{SetupError, Tls};
 #[cfg(fuzzing)]
 pub(crate) use self::{http::fuzz_proxy, syslog::fuzzing as fuzz_syslog};
+use crate::model::mask::Mask;
 use crate::model::settings::ProxySettings;
 use crate::model::url::DeliveryUrl;
 use crate::model::webhook::TlsNames;
@@ -62,6 +63,8 @@ pub struct Request<'a> {
     pub timeout: Duration,
     /// True if a formatter will interpret the response, so that [`Report::response`] is filled.
     pub keep_response: bool,
+    /// Masks the webhook's secrets in everything that the [`Report`] has of the response's text.
+    pub mask: &'a Mask<'a>,
 }
 
 /// The payload of an attempt.
@@ -136,10 +139,10 @@ impl Transport {
     /// Makes one attempt within the request's time limit. Must run on the deliveries' runtime, since pooled connections
     /// belong to the runtime that made them.
     pub async fn deliver(&self, request: Request<'_>) -> Report {
-        let Request { url, tls, content, timeout, keep_response } = request;
+        let Request { url, tls, content, timeout, keep_response, mask } = request;
         match content {
             Content::Body { headers, body } => {
-                self.http.deliver(http::Post { url, tls, headers, body, timeout, keep_response }).await
+                self.http.deliver(http::Post { url, tls, headers, body, timeout, keep_response, mask }).await
             }
             Content::Messages { messages, alone } => self.deliver_syslog(url, tls, &messages, alone, timeout).await,
         }

@@ -45,9 +45,10 @@ pub struct WebhookView {
     timeout_ms: u32,
     /// False if deliveries are held instead of sent.
     is_active: bool,
-    /// Consecutive deliveries whose retries were all used up: the counter of the circuit breaker.
+    /// Consecutive deliveries that failed for good, the counter of the circuit breaker. Those that the formatter could not
+    /// render do not count.
     failure_count: u32,
-    /// The reason why the circuit breaker switched the webhook off; null if it did not.
+    /// The reason why the circuit breaker switched the webhook off, with the last error in words; null if it did not.
     disabled_reason: Option<String>,
     /// Time of the last successful attempt.
     #[schema(value_type = Option<String>, format = DateTime)]

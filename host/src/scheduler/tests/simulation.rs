@@ -84,7 +84,15 @@ enum Mood {
     Slow,
     Failing,
     Gone,
-    Busy { retry_after_s: u64 },
+    /// Responds with this status and a `Retry-After`.
+    Busy {
+        status: u16,
+        retry_after_s: u64,
+    },
+    /// The formatter makes no payload, for good or for now.
+    Unrendered {
+        is_transient: bool,
+    },
     Dead,
     Flapping,
 }
@@ -323,8 +331,11 @@ impl World {
             Mood::Slow => (self.rng.i64(timeout / 4..timeout), Simulated::Delivered),
             Mood::Failing => (quick, failed(ErrorClass::Status, Some(500), None)),
             Mood::Gone => (quick, failed(ErrorClass::Status, Some(410), None)),
-            Mood::Busy { retry_after_s } => {
-                (quick, failed(ErrorClass::Status, Some(429), Some(Duration::from_secs(retry_after_s))))
+            Mood::Busy { status, retry_after_s } => {
+                (quick, failed(ErrorClass::Status, Some(status), Some(Duration::from_secs(retry_after_s))))
+            }
+            Mood::Unrendered { is_transient } => {
+                (0, Simulated::Failed(Failure { is_transient, ..Failure::of(ErrorClass::Formatter) }))
             }
             Mood::Dead => (timeout, failed(ErrorClass::Connect, None, None)),
         }
@@ -338,7 +349,7 @@ impl World {
         let ms = |wait: Duration| i64::try_from(wait.as_millis()).expect("hours");
         let delivery = self.deliveries.get_mut(&item.delivery).expect("known");
         (delivery.attempts, delivery.answered) = (item.attempt, Some(now));
-        let (gone, asked) = match ended {
+        let (gone, asked, failure) = match ended {
             Simulated::Skipped => {
                 delivery.ended = Some(Status::Skipped);
                 delivery.attempts = item.attempt - 1;
@@ -351,11 +362,13 @@ impl World {
                 hook.ends.push(now);
                 return;
             }
-            Simulated::Failed(Failure { status, retry_after, .. }) => {
-                (status == Some(410), ms(retry_after.unwrap_or_default().min(retry_after_cap)))
+            Simulated::Failed(failure) => {
+                let Failure { status, retry_after, .. } = failure;
+                (status == Some(410), ms(retry_after.unwrap_or_default().min(retry_after_cap)), failure)
             }
         };
-        let is_final = gone || item.attempt > webhook.config.retry_count;
+        let unrendered = failure.class == ErrorClass::Formatter;
+        let is_final = gone || (unrendered && !failure.is_transient) || item.attempt > webhook.config.retry_count;
         if is_final {
             delivery.ended = Some(Status::Failed);
         } else {
@@ -365,14 +378,14 @@ impl World {
             delivery.due = (steady + (wait / 2).max(asked), steady + wait.max(asked));
         }
         let hook = self.hook(webhook.id);
-        if matches!(ended, Simulated::Failed(Failure { status: Some(429), .. })) {
+        if matches!(failure.status, Some(429 | 503)) {
             let before = hook.paused.filter(|(_, _, of)| *of == life);
             let until = before.map_or(0, |(_, until, _)| until).max(now + asked);
             hook.paused = Some((now, until, life));
             hook.busy_until = hook.busy_until.max(until);
         }
         hook.ends.push(now);
-        if is_final {
+        if is_final && !unrendered {
             hook.failures_in_a_row += 1;
             if (gone || hook.failures_in_a_row >= threshold) && hook.off.is_none() {
                 hook.off = Some((now, Off::Tripped));
@@ -719,13 +732,16 @@ impl Life {
                 let id = self.any()?;
                 let mut world = lock(&self.world);
                 let retry_after_s = [1, 90, 100_000][world.rng.usize(..3)];
+                let status = [429, 503, 500][world.rng.usize(..3)];
+                let is_transient = world.rng.bool();
                 let moods = [
                     Mood::Healthy,
                     Mood::Healthy,
                     Mood::Slow,
                     Mood::Failing,
                     Mood::Gone,
-                    Mood::Busy { retry_after_s },
+                    Mood::Busy { status, retry_after_s },
+                    Mood::Unrendered { is_transient },
                     Mood::Dead,
                     Mood::Flapping,
                 ];

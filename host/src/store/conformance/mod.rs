@@ -53,6 +53,7 @@ macro_rules! conformance {
             an_idempotency_key_answers_alike_until_it_expires_also_after_reopening,
             the_breaker_holds_what_waits_and_switching_on_sends_nothing_old,
             a_webhook_that_an_admin_switched_off_gets_no_deliveries,
+            what_could_not_be_rendered_fails_and_moves_no_counter,
             deleting_a_webhook_cancels_what_waits_and_its_history_goes_with_it,
             the_history_pages_backwards_and_knows_its_cursors,
             what_is_older_than_the_retention_is_removed,
@@ -342,7 +343,9 @@ pub(crate) async fn the_breaker_holds_what_waits_and_switching_on_sends_nothing_
         opened.record(&webhook, &due[0], Step::Failed { deactivate: None });
     }
     let tripped = Arc::clone(opened.store.webhooks().get(webhook.id).expect("kept"));
-    assert!(matches!(tripped.activity, Activity::Tripped { .. }));
+    let Activity::Tripped { reason } = &tripped.activity else { panic!("{:?}", tripped.activity) };
+    let words = r#"3 deliveries in a row failed; the last: status: it answered 500 (webhook "to the team", host hooks.example)"#;
+    assert_eq!(reason, words);
     assert_eq!(tripped.health.values().failure_count, 3);
     assert_eq!(opened.status(waiting.id).await, Status::Held);
     let meanwhile = opened.post(event(None, 1)).await;
@@ -375,6 +378,41 @@ pub(crate) async fn a_webhook_that_an_admin_switched_off_gets_no_deliveries<S: S
     assert_eq!(opened.post(event(None, 1)).await.deliveries, 0);
     let stale = opened.store.update_webhook(webhook.id, webhook.revision, config(), None, Actor::Host).await;
     assert!(matches!(stale, Ok(Updated::Stale)));
+}
+
+pub(crate) async fn what_could_not_be_rendered_fails_and_moves_no_counter<S: Subject>() {
+    let place = S::new();
+    let opened = place.open(START_MS);
+    let webhook = opened.webhook().await;
+    let record = async |step: Step| {
+        let accepted = opened.post(event(None, 1)).await;
+        let due = opened.due();
+        opened.record(&webhook, &due[0], step);
+        accepted.id
+    };
+    for _ in 0..2 {
+        record(Step::Failed { deactivate: None }).await;
+    }
+    let mut unrendered = Vec::new();
+    for _ in 0..4 {
+        unrendered.push(record(Step::Unrendered).await);
+    }
+    drop(opened);
+    let opened = place.open(START_MS);
+    for id in &unrendered {
+        assert_eq!(opened.status(*id).await, Status::Failed);
+    }
+    let after = Arc::clone(opened.store.webhooks().get(webhook.id).expect("kept"));
+    assert_eq!((after.health.values().failure_count, &after.activity), (2, &Activity::Active));
+    // The dead-letter queue has them.
+    let since = Timestamp::from_unix_ms(0);
+    let mut recovered = 0;
+    let mut next = Cursor::Start;
+    while next != Cursor::Done {
+        let page = opened.store.recover(webhook.id, since, next, Actor::Host).await.expect("recovered").expect("there");
+        (recovered, next) = (recovered + page.deliveries, page.next);
+    }
+    assert_eq!(recovered, 6);
 }
 
 pub(crate) async fn deleting_a_webhook_cancels_what_waits_and_its_history_goes_with_it<S: Subject>() {

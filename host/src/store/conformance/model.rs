@@ -453,7 +453,9 @@ impl<S: Stepped> World<S> {
             5 | 6 => again(true, 2_000),
             7 => again(true, 0),
             8 => again(false, 0),
-            9 | 10 => Step::Failed { deactivate: (end > 240).then(|| "gone".into()) },
+            9 => Step::Failed { deactivate: (end > 240).then(|| "gone".into()) },
+            10 if end % 24 == 10 => Step::Unrendered,
+            10 => Step::Failed { deactivate: None },
             _ => Step::Skipped,
         };
         let tried = !matches!(step, Step::Skipped | Step::Dropped);
@@ -466,7 +468,7 @@ impl<S: Stepped> World<S> {
             hook.young.push(Tried { delivery, attempt, success, last: !retried && !success, at: self.now });
         }
         let now = Timestamp::from_unix_ms(self.now);
-        let (health, off) = breaker::after(hook.health, &step, now, BREAKER);
+        let (health, off) = breaker::after(hook.health, &step, None, now, BREAKER);
         hook.health = health;
         if off.is_some() && hook.activity == Activity::On {
             hook.activity = Activity::Tripped;
@@ -475,7 +477,9 @@ impl<S: Stepped> World<S> {
         if let Some(delivery) = self.model.delivery(item.event, item.slot) {
             match step {
                 Step::Delivered => (delivery.progress, delivery.attempts) = (Progress::Delivered, item.attempt),
-                Step::Failed { .. } => (delivery.progress, delivery.attempts) = (Progress::Failed, item.attempt),
+                Step::Failed { .. } | Step::Unrendered => {
+                    (delivery.progress, delivery.attempts) = (Progress::Failed, item.attempt);
+                }
                 Step::Again { counts, .. } => {
                     delivery.attempts = item.attempt - u32::from(!counts);
                     delivery.activation = activation;

@@ -158,7 +158,12 @@ impl Writer {
 
     /// Trips the circuit breaker: switches a webhook off because of its destination's failures.
     pub(super) fn trip(&mut self, webhook: &Webhook, reason: String, health: HealthValues) {
-        tracing::warn!(webhook = %webhook.id, failures = health.failure_count, reason, "a webhook was switched off");
+        let (name, host) = (&webhook.config.name, webhook.config.url.host());
+        tracing::warn!(
+            webhook = %webhook.id, name, %host, failures = health.failure_count, reason,
+            "a webhook was switched off; repair its destination, switch it on and recover what it missed"
+        );
+        let reason = format!("{reason} (webhook {name:?}, host {host})");
         let changes = vec![FieldChange::to("disabled_reason", reason.as_str())];
         let audit_event =
             AuditEvent::webhook(Actor::Host, Action::WebhookDisabled, webhook.id, &webhook.config.name, changes);

@@ -54,6 +54,9 @@ impl Writer {
         }
         // The history goes with the webhook.
         let Some(owner) = self.webhooks.load().get(webhook).cloned() else { return Ok(()) };
+        let before = owner.health.values();
+        let error = attempt.as_ref().and_then(|attempt| attempt.error.as_deref());
+        let (health, off) = breaker::after(before, &step, error, together.now, self.breaker_threshold);
         if let Some(mut attempt) = attempt {
             attempt.id = AttemptId::generate();
             attempt.next_attempt_at = match step {
@@ -62,8 +65,6 @@ impl Writer {
             };
             self.pending.attempts.entry(webhook).or_default().push(attempt);
         }
-        let before = owner.health.values();
-        let (health, off) = breaker::after(before, &step, together.now, self.breaker_threshold);
         if health == before {
             return Ok(());
         }
@@ -86,7 +87,9 @@ impl Writer {
         state.next_attempt_at = None;
         match step {
             Step::Delivered => *state = SlotState { progress: Progress::Delivered, attempts: item.attempt, ..*state },
-            Step::Failed { .. } => *state = SlotState { progress: Progress::Failed, attempts: item.attempt, ..*state },
+            Step::Failed { .. } | Step::Unrendered => {
+                *state = SlotState { progress: Progress::Failed, attempts: item.attempt, ..*state };
+            }
             Step::Skipped => state.progress = Progress::Skipped,
             Step::Again { after, counts } => {
                 let attempts = if *counts { item.attempt } else { item.attempt - 1 };

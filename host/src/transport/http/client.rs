@@ -21,6 +21,7 @@ use super::connector::{ConnectTimeout, Connector};
 use super::errors;
 use super::request::{CurrentExchange, Exchange, RequestBody};
 use crate::model::delivery::Response;
+use crate::model::mask::Mask;
 use crate::model::retry::retry_after;
 use crate::model::settings::ProxySettings;
 use crate::model::url::DeliveryUrl;
@@ -55,6 +56,7 @@ pub(in crate::transport) struct Post<'a> {
     pub(in crate::transport) body: Bytes,
     pub(in crate::transport) timeout: Duration,
     pub(in crate::transport) keep_response: bool,
+    pub(in crate::transport) mask: &'a Mask<'a>,
 }
 
 /// Delivers over HTTP/1.1 and, where TLS agrees on it, HTTP/2.
@@ -106,7 +108,7 @@ impl HttpClient {
     /// [`Transport::deliver`](crate::transport::Transport::deliver).
     pub(in crate::transport) async fn deliver(&self, request: Post<'_>) -> Report {
         let started = Instant::now();
-        let (after, host) = (request.timeout, request.url.host());
+        let (after, host, mask) = (request.timeout, request.url.host(), request.mask);
         let mut progress = Progress { keep_response: request.keep_response, ..Progress::default() };
         let phase = Phase::default();
         let outcome = match timeout(after, phase.scope(self.attempt(request, &mut progress))).await {
@@ -119,11 +121,13 @@ impl HttpClient {
             }
         };
         let by_status = matches!(outcome, Ok(()) | Err(Failure::Status(_)));
+        let body =
+            mask.bytes(&progress.body, if progress.keep_response { Response::BODY_BYTES } else { EXCERPT_BYTES });
         Report {
             outcome,
-            response: progress.response(by_status),
             status: progress.status.map(|status| status.as_u16()),
-            excerpt: progress.status.map(|_| excerpt(&progress.body)),
+            excerpt: progress.status.map(|_| excerpt(&body)),
+            response: progress.response(by_status, body, mask),
             retry_after: progress.retry_after,
             duration: started.elapsed(),
         }
@@ -252,7 +256,7 @@ struct Progress {
     keep_response: bool,
     /// The response's headers, if `keep_response`.
     headers: Vec<(String, String)>,
-    /// The body's first [`EXCERPT_BYTES`], or [`Response::BODY_BYTES`] if `keep_response`.
+    /// The body as far as it is read, so that a secret is recognised wherever what is kept of it ends.
     body: Vec<u8>,
 }
 
@@ -266,25 +270,28 @@ impl Progress {
                 .map(|(name, value)| (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
                 .collect();
         }
-        if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
-            let text = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
-            // A date is by the destination's clock, so it is compared with the response's Date where there is one.
-            let now = text(DATE).and_then(|date| httpdate::parse_http_date(date).ok());
-            self.retry_after =
-                text(RETRY_AFTER).and_then(|value| retry_after(value, now.unwrap_or_else(SystemTime::now)));
-        }
+        let lines = response.headers().get_all(RETRY_AFTER).iter().filter_map(|value| value.to_str().ok());
+        self.retry_after = lines
+            .filter_map(|value| {
+                // A date is by the destination's clock, so it is compared with the response's Date where there is one.
+                let date = response.headers().get(DATE).and_then(|date| date.to_str().ok());
+                let date = date.and_then(|date| httpdate::parse_http_date(date).ok());
+                retry_after(value, date.unwrap_or_else(SystemTime::now))
+            })
+            .max();
     }
 
     fn keep(&mut self, data: &[u8]) {
-        let most = if self.keep_response { Response::BODY_BYTES } else { EXCERPT_BYTES };
+        let most = usize::try_from(RESPONSE_BYTES).unwrap_or(usize::MAX);
         let wanted = most.saturating_sub(self.body.len()).min(data.len());
         self.body.extend_from_slice(&data[..wanted]);
     }
 
-    fn response(&mut self, by_status: bool) -> Option<Response> {
+    fn response(&mut self, by_status: bool, body: Vec<u8>, mask: &Mask<'_>) -> Option<Response> {
         let status = self.status.filter(|_| self.keep_response && by_status)?;
-        let headers = std::mem::take(&mut self.headers);
-        Some(Response { status: status.as_u16(), headers, body: self.body.clone() })
+        let headers = std::mem::take(&mut self.headers).into_iter();
+        let headers = headers.map(|(name, value)| (mask.text(&name), mask.text(&value))).collect();
+        Some(Response { status: status.as_u16(), headers, body })
     }
 
     /// The phase, once the request was begun.

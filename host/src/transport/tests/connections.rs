@@ -15,6 +15,7 @@ use super::super::Content;
 use super::super::Request;
 use super::peer::{Peer, read_request};
 use super::{Table, deliver, deliver_within, sentence, transport, transport_with, url};
+use crate::model::mask::Mask;
 use crate::model::webhook::TlsNames;
 
 #[tokio::test]
@@ -149,6 +150,7 @@ async fn the_request_is_what_was_given_and_no_cookie_comes_back() {
                 content: Content::Body { headers, body },
                 timeout,
                 keep_response: false,
+                mask: &Mask::default(),
             })
             .await;
         assert_eq!(sentence(&report), "delivered");

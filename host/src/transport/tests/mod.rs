@@ -23,6 +23,7 @@ use http::HeaderMap;
 use ipnet::IpNet;
 
 use super::{BoxFuture, Content, Failure, Guard, Report, Request, Resolve, ResolveError, Tls, Transport};
+use crate::model::mask::Mask;
 use crate::model::settings::TlsFiles;
 use crate::model::url::DeliveryUrl;
 use crate::model::webhook::TlsNames;
@@ -84,7 +85,14 @@ async fn deliver_within(transport: &Transport, origin: &str, timeout: Duration) 
     let body = Bytes::from_static(b"{\"hello\":1}");
     let content = Content::Body { headers: HeaderMap::new(), body };
     let report = transport
-        .deliver(Request { url: &url, tls: &TlsNames::default(), content, timeout, keep_response: false })
+        .deliver(Request {
+            url: &url,
+            tls: &TlsNames::default(),
+            content,
+            timeout,
+            keep_response: false,
+            mask: &Mask::default(),
+        })
         .await;
     assert!(!format!("{report:?}").contains(CANARY), "{report:?}");
     report

@@ -227,7 +227,7 @@ async fn sixty_four_kibibytes_are_read_and_not_one_more() {
 }
 
 #[tokio::test]
-async fn retry_after_is_reported_for_429_and_503_only() {
+async fn retry_after_is_reported_for_every_response_and_the_longest_line_counts() {
     for (head, wait) in [
         ("429 Slow\r\nRetry-After: 5", Some(5)),
         ("503 No\r\nRetry-After: 1000000000", Some(1_000_000_000)),
@@ -235,8 +235,18 @@ async fn retry_after_is_reported_for_429_and_503_only() {
         ("503 No\r\nRetry-After: Sun, 06 Nov 1994 08:50:37 GMT", Some(0)),
         ("429 Slow\r\nRetry-After: -1", None),
         ("429 Slow\r\nRetry-After: abc", None),
-        ("500 No\r\nRetry-After: 5", None),
-        ("200 OK\r\nRetry-After: 5", None),
+        ("500 No\r\nRetry-After: 5", Some(5)),
+        ("408 Late\r\nRetry-After: 5", Some(5)),
+        ("413 Large\r\nRetry-After: 5", Some(5)),
+        ("529 Busy\r\nRetry-After: 5", Some(5)),
+        ("302 Found\r\nRetry-After: 5", Some(5)),
+        ("200 OK\r\nRetry-After: 5", Some(5)),
+        ("500 No\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\nRetry-After: Sunday, 06-Nov-94 08:50:37 GMT", Some(60)),
+        ("500 No\r\nDate: Sun Nov  6 08:49:37 1994\r\nRetry-After: Sun Nov  6 08:50:37 1994", Some(60)),
+        ("502 No\r\nRetry-After: 5\r\nRetry-After: 120\r\nretry-after: 60", Some(120)),
+        ("502 No\r\nRetry-After: soon\r\nRetry-After: 7", Some(7)),
+        ("502 No\r\nRetry-After: 5, 120", Some(120)),
+        ("502 No\r\nX: y", None),
     ] {
         let peer = Peer::responding(format!("HTTP/1.1 {head}\r\nContent-Length: 0\r\n\r\n")).await;
         let report = deliver(&transport(), &peer.origin()).await;

@@ -13,6 +13,7 @@ use super::super::{Content, Guard, Request, Tls, Transport};
 use super::peer::Peer;
 use super::tls::{Authority, server};
 use super::{Table, nets, sentence, transport};
+use crate::model::mask::Mask;
 use crate::model::settings::TlsFiles;
 use crate::model::url::DeliveryUrl;
 use crate::model::webhook::TlsNames;
@@ -22,7 +23,11 @@ async fn send_as(transport: &Transport, url: &str, names: &TlsNames, messages: &
     let messages = messages.iter().map(|text| Bytes::copy_from_slice(text.as_bytes())).collect();
     let content = Content::Messages { messages, alone: false };
     let timeout = Duration::from_millis(ms);
-    sentence(&transport.deliver(Request { url: &url, tls: names, content, timeout, keep_response: false }).await)
+    sentence(
+        &transport
+            .deliver(Request { url: &url, tls: names, content, timeout, keep_response: false, mask: &Mask::default() })
+            .await,
+    )
 }
 
 async fn send(transport: &Transport, url: &str, message: &str) -> String {

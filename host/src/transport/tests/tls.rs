@@ -23,6 +23,7 @@ use tokio_rustls::TlsAcceptor;
 use super::super::{Content, Guard, Request, SetupError, Tls, Transport};
 use super::peer::{Peer, read_request};
 use super::{Table, deliver, deliver_within, nets, sentence, transport_with, url};
+use crate::model::mask::Mask;
 use crate::model::settings::TlsFiles;
 use crate::model::webhook::TlsNames;
 
@@ -354,7 +355,11 @@ async fn named(authority: &Authority, files: &TlsFiles, names: &TlsNames) -> Str
     let url = url(&format!("https://good.example:{}", peer.address.port()));
     let content = Content::Body { headers: http::HeaderMap::new(), body: Bytes::from_static(b"x") };
     let timeout = Duration::from_secs(20);
-    sentence(&transport.deliver(Request { url: &url, tls: names, content, timeout, keep_response: false }).await)
+    sentence(
+        &transport
+            .deliver(Request { url: &url, tls: names, content, timeout, keep_response: false, mask: &Mask::default() })
+            .await,
+    )
 }
 
 #[tokio::test]

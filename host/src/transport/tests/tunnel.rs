@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use super::super::{Content, Guard, Request, Tls, Transport};
 use super::peer::Peer;
 use super::{Table, nets, sentence, url};
+use crate::model::mask::Mask;
 use crate::model::secret::Secret;
 use crate::model::settings::{ProxySettings, TlsFiles};
 use crate::model::webhook::TlsNames;
@@ -87,7 +88,11 @@ async fn through(settings: ProxySettings, origin: &str, allow: &[&str]) -> Strin
     let url = url(origin);
     let content = Content::Body { headers: HeaderMap::new(), body: Bytes::from_static(b"x") };
     let (tls, timeout) = (&TlsNames::default(), Duration::from_secs(20));
-    sentence(&transport.deliver(Request { url: &url, tls, content, timeout, keep_response: false }).await)
+    sentence(
+        &transport
+            .deliver(Request { url: &url, tls, content, timeout, keep_response: false, mask: &Mask::default() })
+            .await,
+    )
 }
 
 #[tokio::test]
