@@ -240,8 +240,10 @@ impl App {
             telemetry: Arc::clone(&self.telemetry),
             clock: Arc::clone(&self.clock),
             draining: draining.clone(),
+            metrics_webhooks: self.config.metrics_webhooks,
         });
-        let server = tokio::spawn(api::serve(listener, router, closing.clone()));
+        let (connections, attempts) = (self.config.connections, self.config.delivery.concurrency);
+        let server = tokio::spawn(api::serve(listener, router, connections, attempts, closing.clone()));
         let upkeep =
             tokio::spawn(upkeep::run(Arc::clone(&self.store), Arc::clone(&self.catalog), self.config.delivery));
         shutdown.reached(Stage::Drain).await;

@@ -13,7 +13,7 @@ use base64::Engine as _;
 use ipnet::IpNet;
 
 use crate::model::secret::Secret;
-use crate::model::settings::{DeliverySettings, Limits, ProxySettings, SandboxSettings, TlsFiles};
+use crate::model::settings::{ConnectionSettings, DeliverySettings, Limits, ProxySettings, SandboxSettings, TlsFiles};
 
 mod args;
 mod sources;
@@ -53,6 +53,10 @@ pub struct Config {
     pub host_name: Option<String>,
     /// Limits on one request to the API.
     pub limits: Limits,
+    /// Limits on the clients of the API.
+    pub connections: ConnectionSettings,
+    /// Webhooks with a series of their own in each metric.
+    pub metrics_webhooks: usize,
     /// Concurrency, retries, circuit breaker, retention.
     pub delivery: DeliverySettings,
     /// Limits on one formatter call and on components.
@@ -81,6 +85,8 @@ impl Default for Config {
             proxy: None,
             host_name: None,
             limits: Limits::default(),
+            connections: ConnectionSettings::default(),
+            metrics_webhooks: 1000,
             delivery: DeliverySettings::default(),
             sandbox: SandboxSettings::default(),
             store_cache_bytes: 64 * 1024 * 1024,

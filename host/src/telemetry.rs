@@ -3,12 +3,11 @@
 mod formatter;
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
-use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{prometheus_text, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -62,8 +61,10 @@ pub struct Snapshot {
     pub active: usize,
     /// Number of webhooks that an admin switched off.
     pub off: usize,
-    /// Ids of the webhooks that the circuit breaker or a 410 switched off.
+    /// Ids of the webhooks that the circuit breaker or a 410 switched off and that have a series of their own.
     pub tripped: Vec<String>,
+    /// Number of the others.
+    pub tripped_others: usize,
     /// Formatters in use.
     pub formatters: Vec<FormatterSnapshot>,
     /// Number of previews that wait for a thread.
@@ -74,6 +75,18 @@ pub struct Snapshot {
     pub store_writable: bool,
     /// Number of records with a wrong checksum.
     pub damaged_records: u64,
+}
+
+/// The `webhook` label of the series for webhooks beyond the limit on series; ids are UUIDs.
+const OTHERS: &str = "others";
+
+/// A text format of metrics.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Exposition {
+    /// OpenMetrics 1.0.0.
+    OpenMetrics,
+    /// The text format of Prometheus, version 0.0.4.
+    Text,
 }
 
 /// The host's metrics.
@@ -132,7 +145,7 @@ impl Telemetry {
         registry.register("webhooks", "Webhooks, by state: active, off, tripped", self.webhooks.clone());
         registry.register(
             "webhook_tripped",
-            "1 for a webhook that the circuit breaker or a 410 switched off",
+            "1 for a webhook that the circuit breaker or a 410 switched off; others: their number beyond --metrics-webhooks",
             self.tripped.clone(),
         );
         self.formatters.register(&mut registry);
@@ -186,26 +199,32 @@ impl Telemetry {
         self.requests.get_or_create(&RequestLabels { method, route: route.to_owned(), status }).inc();
     }
 
-    /// All metrics as OpenMetrics text.
-    pub fn render(&self, snapshot: Snapshot) -> String {
+    /// All metrics as text.
+    pub fn render(&self, snapshot: Snapshot, exposition: Exposition) -> String {
         self.show(snapshot);
-        let mut text = String::new();
+        let mut rendered = String::new();
         let registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
-        if encode(&mut text, &registry).is_err() {
-            let _ = writeln!(text, "# EOF");
-        }
-        text
+        // Writing to a string cannot fail.
+        let _ = match exposition {
+            Exposition::OpenMetrics => text::encode(&mut rendered, &registry),
+            Exposition::Text => prometheus_text::encode(&mut rendered, &registry),
+        };
+        rendered
     }
 
     fn show(&self, snapshot: Snapshot) {
         let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
-        let states = [("active", snapshot.active), ("off", snapshot.off), ("tripped", snapshot.tripped.len())];
+        let tripped = snapshot.tripped.len() + snapshot.tripped_others;
+        let states = [("active", snapshot.active), ("off", snapshot.off), ("tripped", tripped)];
         for (state, count) in states {
             self.webhooks.get_or_create(&StateLabels { state }).set(number(count));
         }
         self.tripped.clear();
         for webhook in snapshot.tripped {
             self.tripped.get_or_create(&WebhookLabels { webhook }).set(1);
+        }
+        if snapshot.tripped_others > 0 {
+            self.tripped.get_or_create(&WebhookLabels { webhook: OTHERS.into() }).set(number(snapshot.tripped_others));
         }
         self.formatters.show(snapshot.formatters);
         self.previews_waiting.set(number(snapshot.previews_waiting));

@@ -44,8 +44,13 @@ async fn health_readiness_and_metrics_need_no_token() {
     }
     let metrics = anyone.get("/metrics").await.expect(200);
     assert!(missing.is_empty(), "missing: {missing:#?} in {}", metrics.text());
-    assert!(metrics.header("content-type").starts_with("application/openmetrics-text"), "{metrics}");
-    well_formed(metrics.text());
+    assert_eq!(metrics.header("content-type"), "text/plain; version=0.0.4; charset=utf-8");
+    well_formed(metrics.text(), false);
+    let request = anyone.request("GET", "/metrics").header("accept", "application/openmetrics-text; version=1.0.0");
+    let metrics = request.send().await.expect(200);
+    assert_eq!(metrics.header("content-type"), "application/openmetrics-text; version=1.0.0; charset=utf-8");
+    assert_eq!(metrics.header("vary"), "accept");
+    well_formed(metrics.text(), true);
 }
 
 /// True if the metrics show this line within 5 s; counters follow the counted action with a short delay.
@@ -56,21 +61,41 @@ async fn shows(anyone: &Client, line: &str) -> bool {
         .is_ok()
 }
 
-/// Checks the OpenMetrics syntax: comments or samples, declared names, the end mark.
-fn well_formed(text: &str) {
-    assert!(text.ends_with("# EOF\n"), "{text}");
-    let mut declared = Vec::new();
-    for line in text.lines() {
-        if let Some(words) = line.strip_prefix("# TYPE ") {
-            declared.push(words.split(' ').next().expect("a name").to_owned());
-        }
-        if line.starts_with('#') {
+/// Checks the syntax of OpenMetrics 1.0, or of the text format 0.0.4: each family in one piece, with its help and type
+/// first, names of samples as the type has them, and the end mark in OpenMetrics only.
+fn well_formed(text: &str, is_open: bool) {
+    let rows = if is_open { text.strip_suffix("# EOF\n").expect("the end mark") } else { text };
+    let mut families: Vec<(&str, &str)> = Vec::new();
+    let mut help = None;
+    for line in rows.lines() {
+        if let Some(words) = line.strip_prefix("# HELP ") {
+            help = words.split_once(' ').map(|(name, _)| name);
             continue;
         }
+        if let Some(words) = line.strip_prefix("# TYPE ") {
+            let (name, kind) = words.split_once(' ').expect("a name and a type");
+            assert_eq!(help.take(), Some(name), "the help comes first: {line}");
+            assert!(families.iter().all(|(known, _)| *known != name), "twice: {line}");
+            assert!(["counter", "gauge", "histogram"].contains(&kind), "{line}");
+            families.push((name, kind));
+            continue;
+        }
+        assert!(!line.starts_with('#'), "{line}");
         let (series, value) = line.rsplit_once(' ').unwrap_or_else(|| panic!("no value: {line}"));
         assert!(value.parse::<f64>().is_ok(), "no number: {line}");
-        let name = series.split('{').next().expect("a name");
-        assert!(declared.iter().any(|known| name.starts_with(known.as_str())), "not declared: {line}");
-        assert!(name.starts_with("heraldry_") && (series == name || series.ends_with('}')), "{line}");
+        let (name, labels) = series.split_once('{').map_or((series, ""), |(name, labels)| (name, labels));
+        let (family, kind) = families.last().expect("a family");
+        let suffix = name.strip_prefix(family).unwrap_or_else(|| panic!("outside its family: {line}"));
+        let suffixes: &[&str] = match *kind {
+            "counter" if is_open => &["_total"],
+            "counter" => &[""],
+            "histogram" => &["_bucket", "_sum", "_count"],
+            _ => &[""],
+        };
+        assert!(suffixes.contains(&suffix), "{line}");
+        assert!(*kind != "counter" || name.ends_with("_total"), "{line}");
+        assert!(name.starts_with("heraldry_") && (labels.is_empty() || labels.ends_with('}')), "{line}");
+        assert_eq!(labels.contains("le=\""), suffix == "_bucket", "{line}");
     }
+    assert!(families.len() > 10, "{text}");
 }

@@ -22,6 +22,7 @@ mod formatters;
 mod health;
 mod hec;
 mod hostile;
+mod http_server;
 mod idempotency;
 mod interpret;
 mod kills;

@@ -79,6 +79,8 @@ fn routes(cast: &Cast) -> Vec<(String, Value, u16, u16, u16)> {
         ("GET /formatters".to_owned(), none.clone(), 200, 200, 200),
         ("GET /formatters/json".to_owned(), none.clone(), 200, 200, 200),
         ("GET /formatters/nope".to_owned(), none.clone(), 404, 404, 404),
+        ("GET /formatters/json/versions".to_owned(), none.clone(), 200, 403, 403),
+        ("GET /formatters/nope/versions".to_owned(), none.clone(), 404, 403, 403),
         ("POST /formatters/json/preview".to_owned(), preview.clone(), 200, 200, 200),
         ("POST /formatters/nope/preview".to_owned(), preview, 404, 404, 404),
         ("GET /tokens".to_owned(), none.clone(), 200, 403, 403),

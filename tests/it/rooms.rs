@@ -99,7 +99,8 @@ fn source(src: &Path, path: &Path) -> Source {
 
 /// Unit tests, and the properties that fuzz targets check, stand at the end of their file.
 fn before_tests(text: &str) -> &str {
-    let starts = ["#[cfg(test)]\nmod tests {", "#[cfg(fuzzing)]\npub(crate) mod fuzzing {"];
+    let fuzzing = ["#[cfg(fuzzing)]\npub(crate) mod fuzzing {", "#[cfg(any(fuzzing, test))]\npub(crate) mod fuzzing {"];
+    let starts = ["#[cfg(test)]\nmod tests {", fuzzing[0], fuzzing[1]];
     let start = starts.iter().filter_map(|start| text.find(start)).min();
     start.map_or(text, |start| &text[..start])
 }

@@ -115,3 +115,46 @@ async fn a_second_signal_stops_at_once() {
     assert_eq!((received[1].delivery(), received[1].attempt()), (received[0].delivery(), 1));
     assert!(host.admin().history_of(&webhook, 1).await[0]["success"] == true);
 }
+
+#[tokio::test]
+async fn every_signal_that_asks_for_the_end_is_a_graceful_one() {
+    for (name, signal) in
+        [("SIGHUP", libc::SIGHUP), ("SIGINT", libc::SIGINT), ("SIGQUIT", libc::SIGQUIT), ("SIGTERM", libc::SIGTERM)]
+    {
+        let mut host = Host::start().await;
+        let slow = Destination::always(Reply::status(200).after(Duration::from_secs(1))).await;
+        host.admin().webhook(&slow.url("/"), json!({"timeout_ms": TIMEOUT_MS})).await;
+        let event = host.admin().event(&events::sample("finding_added")).await;
+        slow.wait_for(1).await;
+        host.signal(signal);
+        host.logged(&format!("stopping after {name}: waiting for attempts in flight")).await;
+        assert_eq!(host.exited(AT_ONCE).await.code(), Some(0), "{name}: {}", host.log());
+        let host = host.start_again().await;
+        let settled = host.admin().settled(&event).await;
+        assert_eq!((&settled[0]["status"], &settled[0]["attempts"]), (&json!("delivered"), &json!(1)), "{name}");
+        assert_eq!(slow.received().len(), 1, "{name}: the attempt in flight was cut");
+    }
+}
+
+#[tokio::test]
+async fn a_second_signal_of_another_kind_stops_at_once_and_says_so() {
+    let mut host = Host::start().await;
+    let destination = Destination::always(Reply::silence()).await;
+    host.admin().webhook(&destination.url("/"), json!({"timeout_ms": TIMEOUT_MS})).await;
+    host.admin().event(&events::sample("finding_added")).await;
+    destination.wait_for(1).await;
+    host.signal(libc::SIGHUP);
+    host.logged("stopping after SIGHUP").await;
+    host.signal(libc::SIGINT);
+    host.exited(AT_ONCE).await;
+    assert!(host.log().contains("stopping at once after SIGINT"), "{}", host.log());
+}
+
+#[tokio::test]
+async fn the_end_of_a_session_does_not_end_a_host_that_was_started_with_nohup() {
+    let mut host = Host::with(|options| options.under(["nohup"])).await;
+    host.signal(libc::SIGHUP);
+    host.admin().get("/webhooks").await.expect(200);
+    assert!(host.terminate().await.success());
+    assert!(host.log().contains("stopping after SIGTERM") && !host.log().contains("SIGHUP"), "{}", host.log());
+}

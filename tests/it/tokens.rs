@@ -128,3 +128,32 @@ async fn a_given_admin_token_is_the_first_and_never_printed() {
     let host = Host::with(|options| options.env("HERALDRY_ADMIN_TOKEN", &longest)).await;
     host.visitor().with_token(&longest).get("/tokens").await.expect(200);
 }
+
+#[tokio::test]
+async fn the_last_admin_token_stays() {
+    let host = Host::start().await;
+    let first = host.admin();
+    let path_of = |token: &serde_json::Value| format!("/tokens/{}", token["id"].as_str().expect("an id"));
+    let own = path_of(&first.get("/tokens").await.expect(200).list()[0]);
+    // Other roles do not count.
+    first.new_token("ingest").await;
+    first.new_token("pentester").await;
+    let kept = first.delete(&own).await;
+    assert!(kept.problem(409, "conflict").json()["detail"].to_string().contains("the last admin token"), "{kept}");
+    first.get("/tokens").await.expect(200);
+    // Two delete themselves at the same time: one stays.
+    let mut survivor = (first, own);
+    for _ in 0..5 {
+        let (first, first_path) = survivor;
+        let made = first.post("/tokens", &json!({"name": "second", "role": "admin"})).await.expect(201).json();
+        let (second, second_path) = (first.with_token(made["token"].as_str().expect("a text")), path_of(&made));
+        let (a, b) = tokio::join!(first.delete(&first_path), second.delete(&second_path));
+        survivor = match (a.status(), b.status()) {
+            (409, 204) => (first, first_path),
+            (204, 409) => (second, second_path),
+            _ => panic!("{a} {b}"),
+        };
+        let tokens = survivor.0.get("/tokens").await.expect(200).list();
+        assert_eq!(tokens.iter().filter(|token| token["role"] == "admin").count(), 1);
+    }
+}

@@ -238,11 +238,23 @@ impl Host {
 
     /// Sends SIGTERM without waiting for the exit.
     pub(crate) fn ask_to_end(&self) {
+        self.signal(libc::SIGTERM);
+    }
+
+    /// Sends a signal.
+    pub(crate) fn signal(&self, signal: libc::c_int) {
         let id = libc::pid_t::try_from(self.child.id()).expect("a process id");
         // SAFETY: no memory is involved. The child was not waited for (that takes `&mut self` and ends the
         // host's life), so the id is still its own.
-        let sent = unsafe { libc::kill(id, libc::SIGTERM) };
-        assert_eq!(sent, 0, "SIGTERM could not be sent");
+        let sent = unsafe { libc::kill(id, signal) };
+        assert_eq!(sent, 0, "the signal could not be sent");
+    }
+
+    /// Changes the soft limit of open files of the running process.
+    pub(crate) fn limit_files(&self, files: u64) {
+        let id = self.child.id().to_string();
+        let changed = Command::new("prlimit").args(["--pid", &id, &format!("--nofile={files}:")]).status();
+        assert!(changed.expect("prlimit is installed").success(), "the limit could not be changed");
     }
 
     /// Sends SIGTERM and waits for the exit.

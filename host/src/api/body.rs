@@ -6,11 +6,12 @@ use std::convert::Infallible;
 use axum::body::Body;
 use axum::extract::{FromRequest, Request};
 use http::HeaderMap;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use http::header::{CONTENT_ENCODING, CONTENT_RANGE, CONTENT_TYPE};
 use http_body_util::BodyExt as _;
 use hyper::body::Body as _;
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::media_type;
 use super::problem::{ApiError, Code};
 use super::state::Shared;
 use crate::json::{self, Document};
@@ -104,6 +105,10 @@ impl Unread {
 
     async fn read_within(self, api: &Shared, allowed: &[MediaType], limit: usize) -> Result<Payload, ApiError> {
         let media_type = media_type(&self.headers, allowed)?;
+        if self.headers.contains_key(CONTENT_RANGE) {
+            // RFC 9110, section 14.5: a part must not be taken for the whole.
+            return Err(ApiError::new(Code::InvalidHeader, "a body must be whole; send it without Content-Range"));
+        }
         let hint = self.body.size_hint();
         let over = || ApiError::new(Code::BodyTooLarge, format!("a body may have at most {limit} bytes"));
         if hint.lower() > limit as u64 {
@@ -137,43 +142,35 @@ async fn collect(mut body: Body, limit: usize, first: usize) -> Result<Option<Ve
 }
 
 fn media_type(headers: &HeaderMap, allowed: &[MediaType]) -> Result<MediaType, ApiError> {
-    let rejected = |detail: String| Err(ApiError::new(Code::UnsupportedMediaType, detail));
+    let rejected = |detail: &str| Err(ApiError::new(Code::UnsupportedMediaType, detail));
     if headers.contains_key(CONTENT_ENCODING) {
-        return rejected("a body must not have a Content-Encoding; send it uncompressed".into());
+        return rejected("a body must not have a Content-Encoding; send it uncompressed");
     }
     let mut values = headers.get_all(CONTENT_TYPE).iter();
     let given = match (values.next(), values.next()) {
-        (Some(value), None) => value.to_str().ok().and_then(parse_media_type),
+        (Some(value), None) => parse_media_type(&String::from_utf8_lossy(value.as_bytes())),
         _ => None,
     };
     match given.filter(|given| allowed.contains(given)) {
         Some(given) => Ok(given),
         None if allowed.contains(&MediaType::NdJson) => {
-            rejected("Content-Type must be application/json or application/x-ndjson, in UTF-8".into())
+            rejected("Content-Type must be application/json or application/x-ndjson, in UTF-8")
         }
-        None if allowed == [MediaType::Wasm] => rejected("Content-Type must be application/wasm".into()),
-        None => rejected("Content-Type must be application/json, in UTF-8".into()),
+        None if allowed == [MediaType::Wasm] => rejected("Content-Type must be application/wasm"),
+        None => rejected("Content-Type must be application/json, in UTF-8"),
     }
 }
 
 fn parse_media_type(value: &str) -> Option<MediaType> {
-    let mut parts = value.split(';');
-    let essence = parts.next()?.trim();
-    for parameter in parts {
-        let (name, value) = parameter.split_once('=')?;
-        let value = value.trim().trim_matches('"');
-        if name.trim().eq_ignore_ascii_case("charset") && !value.eq_ignore_ascii_case("utf-8") {
-            return None;
-        }
+    let given = media_type::parse(value)?;
+    if given.params().any(|(name, value)| name == mime::CHARSET && value != mime::UTF_8) {
+        return None;
     }
-    if essence.eq_ignore_ascii_case("application/json") {
-        Some(MediaType::Json)
-    } else if essence.eq_ignore_ascii_case("application/x-ndjson") {
-        Some(MediaType::NdJson)
-    } else if essence.eq_ignore_ascii_case("application/wasm") {
-        Some(MediaType::Wasm)
-    } else {
-        None
+    match given.essence_str() {
+        "application/json" => Some(MediaType::Json),
+        "application/x-ndjson" => Some(MediaType::NdJson),
+        "application/wasm" => Some(MediaType::Wasm),
+        _ => None,
     }
 }
 
@@ -189,9 +186,19 @@ mod tests {
             ("application/json;charset=\"utf-8\"", Some(MediaType::Json)),
             ("application/x-ndjson", Some(MediaType::NdJson)),
             ("application/wasm", Some(MediaType::Wasm)),
+            ("application/json;", Some(MediaType::Json)),
+            ("application/json; charset=utf-8;", Some(MediaType::Json)),
+            ("application/json;;", Some(MediaType::Json)),
+            ("application/json ; profile=\"a;charset=latin1\"", Some(MediaType::Json)),
+            ("application/x-ndjson;", Some(MediaType::NdJson)),
+            ("application/wasm;", Some(MediaType::Wasm)),
             ("application/json; charset=latin1", None),
+            ("application/json; charset=utf-8; charset=latin1", None),
+            ("application/json; charset=", None),
             ("application/json; x", None),
+            ("application/json, application/json", None),
             ("application/problem+json", None),
+            ("application/vnd.api+json", None),
             ("text/plain", None),
             ("", None),
         ] {

@@ -1,12 +1,13 @@
 //! The API documentation in the browser: Swagger UI, with all of its assets embedded in the binary. A content security
 //! policy makes sure that nothing is loaded from elsewhere.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use http::HeaderValue;
 use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use utoipa_axum::router::OpenApiRouter;
@@ -43,8 +44,8 @@ async fn docs() -> Response {
 /// This document.
 #[utoipa::path(get, operation_id = "get_openapi", path = "/openapi.json", tag = "host",
     responses((status = 200, description = "OpenAPI 3.1", body = Object, content_type = "application/json")))]
-async fn openapi(State(api): State<Shared>) -> Json<Arc<utoipa::openapi::OpenApi>> {
-    Json(Arc::clone(api.openapi()))
+async fn openapi(State(api): State<Shared>) -> Response {
+    ([(CONTENT_TYPE, "application/json")], api.openapi()).into_response()
 }
 
 async fn asset(PathText(file): PathText) -> Result<Response, ApiError> {
@@ -59,7 +60,12 @@ async fn asset(PathText(file): PathText) -> Result<Response, ApiError> {
     let found =
         utoipa_swagger_ui::serve(&file, config).map_err(|error| ApiError::new(Code::Internal, error.to_string()))?;
     let asset = found.ok_or_else(missing)?;
-    Ok(([(CONTENT_TYPE, asset.content_type)], asset.bytes.into_owned()).into_response())
+    // The embedded bytes themselves, as often as somebody asks.
+    let bytes = match asset.bytes {
+        Cow::Borrowed(bytes) => Bytes::from_static(bytes),
+        Cow::Owned(bytes) => bytes.into(),
+    };
+    Ok(([(CONTENT_TYPE, asset.content_type)], bytes).into_response())
 }
 
 fn page() -> String {

@@ -5,18 +5,29 @@
 //! `Transfer-Encoding` override `Content-Length` (section 6.3), and a proxy in front of the host may decide otherwise.
 //! So [`Strict`] sits between the socket and hyper and follows the framing. It rejects bare line feeds, folded lines
 //! (section 5.2), white space before a colon (section 5.1), more than one length, a length beside a transfer coding
-//! (section 6.1), any coding but `chunked`, and malformed chunk sizes (section 7.1). From the first fault on hyper gets
-//! bytes that no request begins with, responds with 400 and closes the connection.
+//! (section 6.1), any coding but `chunked`, and malformed chunk sizes (section 7.1).
+//!
+//! hyper gets a head, a size line or a trailer section only once it is complete and sound. In place of a faulty head it
+//! gets a request of our own ([`is_stand_in`]), which the service answers with the fault; in place of a faulty chunk,
+//! bytes that no chunk begins with. Nothing that follows a fault is read.
 
 use std::io;
 use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 
+use http::Request;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Heads longer than this many bytes are left to hyper, whose own limit is lower and ends in 431.
-const MAX_HEAD_BYTES: usize = 64 * 1024;
-/// The bytes that hyper gets from the first fault on: no method contains NUL.
+use super::problem::{ApiError, Code};
+
+/// Largest request head, in bytes; likewise of a chunk's size line with its extensions and of a trailer section.
+pub(super) const MAX_HEAD_BYTES: usize = 32 * 1024;
+/// The path of the request that stands for a faulty head. A client may send it too, and gets 404 for it.
+const STAND_IN_PATH: &str = "/.faulty-request-head";
+/// The request that hyper gets in place of a faulty head.
+const STAND_IN: &[u8] = b"GET /.faulty-request-head HTTP/1.1\r\nHost:\r\nConnection: close\r\n\r\n";
+/// The bytes that hyper gets in place of a faulty chunk: no chunk size contains NUL.
 const POISON: &[u8] = b"\0\r\n\r\n";
 
 /// The part of a request that the next byte belongs to.
@@ -32,13 +43,50 @@ enum Expect {
     Chunk(u64),
     /// The trailer section after the last chunk.
     Trailers,
-    /// Not followed any more; hyper decides.
-    Opaque,
 }
 
-/// The framing is ambiguous or malformed.
-#[derive(Debug, PartialEq, Eq)]
-struct Fault;
+/// A fault of the framing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Fault {
+    /// The request's head is malformed or its framing ambiguous; the text completes "the request has".
+    Head(&'static str),
+    /// The request line alone is longer than a head may be.
+    LongTarget,
+    /// The head is too long.
+    LongHead,
+    /// A chunk or the trailer section is malformed or too long.
+    Chunk,
+}
+
+impl Fault {
+    /// The response to the request.
+    pub(super) fn response(self) -> ApiError {
+        match self {
+            Self::Head(fault) => ApiError::new(
+                Code::InvalidRequest,
+                format!("the request has {fault}; servers could disagree about what that means"),
+            ),
+            Self::LongTarget => ApiError::new(
+                Code::TargetTooLong,
+                format!("a request target must fit into a head, which may have at most {MAX_HEAD_BYTES} bytes"),
+            ),
+            Self::LongHead => ApiError::new(
+                Code::HeadTooLarge,
+                format!("the request line and headers may have at most {MAX_HEAD_BYTES} bytes"),
+            ),
+            // hyper reports it as an error of the body.
+            Self::Chunk => ApiError::new(Code::InvalidBody, "the body's framing is invalid"),
+        }
+    }
+}
+
+/// The fault of a connection's last head, set before hyper gets the request that stands for it.
+pub(super) type FaultSlot = Arc<OnceLock<Fault>>;
+
+/// Returns true if a request may be the one that stands for a faulty head; it is if the connection has a fault.
+pub(super) fn is_stand_in<B>(request: &Request<B>) -> bool {
+    request.uri().path() == STAND_IN_PATH
+}
 
 /// Follows the framing of the requests on one connection.
 struct Framing {
@@ -52,100 +100,117 @@ impl Framing {
         Self { expect: Expect::Head, text: Vec::new() }
     }
 
-    /// Follows the bytes of one read.
+    /// Follows the bytes of one read, and appends to `sound` what they complete.
     ///
     /// # Errors
-    /// If the framing is ambiguous or malformed: how many of the bytes stand before the head, size line or trailer
-    /// section with the fault.
-    fn pass(&mut self, bytes: &[u8]) -> Result<(), usize> {
-        let (mut rest, mut sound) = (bytes, 0);
+    /// If the framing is ambiguous or malformed.
+    fn pass(&mut self, bytes: &[u8], sound: &mut Vec<u8>) -> Result<(), Fault> {
+        let mut rest = bytes;
         while !rest.is_empty() {
-            if self.text.is_empty() {
-                sound = bytes.len() - rest.len();
-            }
             rest = match self.expect {
-                Expect::Opaque => return Ok(()),
-                Expect::Body(left) => self.skip(rest, left, Expect::Body, Expect::Head),
-                Expect::Chunk(left) => self.skip(rest, left, Expect::Chunk, Expect::ChunkSize),
-                Expect::Head | Expect::ChunkSize | Expect::Trailers => self.line(rest).map_err(|Fault| sound)?,
+                Expect::Body(left) => self.content(rest, left, Expect::Body, Expect::Head, sound),
+                Expect::Chunk(left) => self.content(rest, left, Expect::Chunk, Expect::ChunkSize, sound),
+                Expect::Head | Expect::ChunkSize | Expect::Trailers => self.line(rest, sound)?,
             };
         }
         Ok(())
     }
 
-    fn skip<'a>(&mut self, bytes: &'a [u8], left: u64, more: fn(u64) -> Expect, then: Expect) -> &'a [u8] {
+    fn content<'a>(
+        &mut self,
+        bytes: &'a [u8],
+        left: u64,
+        more: fn(u64) -> Expect,
+        then: Expect,
+        sound: &mut Vec<u8>,
+    ) -> &'a [u8] {
         let here = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
         let left = left - here as u64;
         self.expect = if left == 0 { then } else { more(left) };
+        sound.extend_from_slice(&bytes[..here]);
         &bytes[here..]
     }
 
     /// Consumes bytes up to the end of a line, and checks the head, size line or trailer section that it completes.
-    fn line<'a>(&mut self, bytes: &'a [u8]) -> Result<&'a [u8], Fault> {
+    fn line<'a>(&mut self, bytes: &'a [u8], sound: &mut Vec<u8>) -> Result<&'a [u8], Fault> {
         let end = bytes.iter().position(|byte| *byte == b'\n').map(|newline| newline + 1);
         let (here, rest) = bytes.split_at(end.unwrap_or(bytes.len()));
         self.text.extend_from_slice(here);
         if self.text.len() > MAX_HEAD_BYTES {
-            self.expect = Expect::Opaque;
-            self.text = Vec::new();
-            return Ok(rest);
+            return Err(self.too_long());
         }
         if end.is_none() {
             return Ok(rest);
         }
         if !self.text.ends_with(b"\r\n") {
-            return Err(Fault);
+            return Err(self.fault("a line that ends in a bare line feed"));
         }
-        match self.expect {
+        let complete = self.text == b"\r\n" || self.text.ends_with(b"\r\n\r\n");
+        self.expect = match self.expect {
             // Empty lines before a request are ignored (RFC 9112, section 2.2).
-            Expect::Head if self.text == b"\r\n" => self.text.clear(),
-            Expect::Head if self.text.ends_with(b"\r\n\r\n") => {
-                self.expect = after_head(&self.text)?;
+            Expect::Head if self.text == b"\r\n" => {
                 self.text.clear();
+                Expect::Head
             }
-            Expect::Trailers if self.text == b"\r\n" || self.text.ends_with(b"\r\n\r\n") => {
-                self.expect = Expect::Head;
-                self.text.clear();
-            }
-            Expect::ChunkSize => {
-                self.expect = after_size(&self.text)?;
-                self.text.clear();
-            }
-            _ => {}
-        }
+            Expect::Head if complete => after_head(&self.text).map_err(Fault::Head)?,
+            Expect::Trailers if complete => Expect::Head,
+            Expect::ChunkSize => after_size(&self.text)?,
+            _ => return Ok(rest),
+        };
+        sound.append(&mut self.text);
         Ok(rest)
+    }
+
+    fn fault(&self, fault: &'static str) -> Fault {
+        if self.expect == Expect::Head { Fault::Head(fault) } else { Fault::Chunk }
+    }
+
+    fn too_long(&self) -> Fault {
+        match self.expect {
+            Expect::Head if !self.text[..MAX_HEAD_BYTES].contains(&b'\n') => Fault::LongTarget,
+            Expect::Head => Fault::LongHead,
+            _ => Fault::Chunk,
+        }
     }
 }
 
 /// Determines the body's framing from the head (RFC 9112, section 6.3).
 ///
 /// # Errors
-/// If two readers could determine it differently.
-fn after_head(head: &[u8]) -> Result<Expect, Fault> {
+/// The fault, if two readers could determine it differently.
+fn after_head(head: &[u8]) -> Result<Expect, &'static str> {
     let lines = head.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
     let (mut length, mut chunked) = (None, false);
-    for line in lines.skip(1).take_while(|line| !line.is_empty()) {
-        // No colon: a folded line.
-        let colon = line.iter().position(|byte| *byte == b':').ok_or(Fault)?;
+    for (number, line) in lines.take_while(|line| !line.is_empty()).enumerate() {
+        if line.contains(&b'\r') {
+            return Err("a bare carriage return");
+        }
+        if number == 0 {
+            if !line.ends_with(b" HTTP/1.1") && !line.ends_with(b" HTTP/1.0") {
+                return Err("a first line that is not one of HTTP 1.1 or 1.0");
+            }
+            continue;
+        }
+        let colon = line.iter().position(|byte| *byte == b':').ok_or("a header line without a colon")?;
         let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
-        if name.is_empty() || line.contains(&b'\r') || name.iter().any(u8::is_ascii_whitespace) {
-            return Err(Fault);
+        if name.is_empty() || name.iter().any(u8::is_ascii_whitespace) {
+            return Err("white space before a colon, or a folded header line");
         }
         if name.eq_ignore_ascii_case(b"content-length") {
             if length.is_some() {
-                return Err(Fault);
+                return Err("more than one Content-Length");
             }
-            length = Some(number(value, 10).ok_or(Fault)?);
+            length = Some(self::number(value, 10).ok_or("a Content-Length that is not a number")?);
         } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
             // Any other coding would need to be decoded to find the end of the body.
             if chunked || !value.eq_ignore_ascii_case(b"chunked") {
-                return Err(Fault);
+                return Err("a Transfer-Encoding other than chunked");
             }
             chunked = true;
         }
     }
     match (length, chunked) {
-        (Some(_), true) => Err(Fault),
+        (Some(_), true) => Err("a Content-Length beside a Transfer-Encoding"),
         (None, true) => Ok(Expect::ChunkSize),
         (Some(0) | None, false) => Ok(Expect::Head),
         (Some(length), false) => Ok(Expect::Body(length)),
@@ -155,9 +220,9 @@ fn after_head(head: &[u8]) -> Result<Expect, Fault> {
 /// Parses a chunk's size line (RFC 9112, section 7.1); a size of zero ends the body.
 fn after_size(line: &[u8]) -> Result<Expect, Fault> {
     let size = line.split(|byte| matches!(byte, b';' | b'\r')).next().unwrap_or(&[]).trim_ascii_end();
-    match number(size, 16).ok_or(Fault)? {
+    match number(size, 16).ok_or(Fault::Chunk)? {
         0 => Ok(Expect::Trailers),
-        size => size.checked_add(2).map(Expect::Chunk).ok_or(Fault),
+        size => size.checked_add(2).map(Expect::Chunk).ok_or(Fault::Chunk),
     }
 }
 
@@ -170,14 +235,21 @@ fn number(digits: &[u8], radix: u32) -> Option<u64> {
 pub(super) struct Strict<S> {
     stream: S,
     framing: Framing,
-    /// Bytes of [`POISON`] that were passed on; `None` before the first fault.
-    poisoned: Option<usize>,
+    /// Bytes for hyper, and how many of them it has.
+    sound: Vec<u8>,
+    handed: usize,
+    fault: FaultSlot,
 }
 
 impl<S> Strict<S> {
-    /// Wraps a new connection.
-    pub(super) fn new(stream: S) -> Self {
-        Self { stream, framing: Framing::new(), poisoned: None }
+    /// Wraps a new connection; the slot tells the service of a fault.
+    pub(super) fn new(stream: S, fault: FaultSlot) -> Self {
+        Self { stream, framing: Framing::new(), sound: Vec::new(), handed: 0, fault }
+    }
+
+    /// The connection itself.
+    pub(super) fn into_inner(self) -> S {
+        self.stream
     }
 }
 
@@ -188,23 +260,30 @@ impl<S: AsyncRead + Unpin> AsyncRead for Strict<S> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        if this.poisoned.is_none() {
-            let before = buffer.filled().len();
-            ready!(Pin::new(&mut this.stream).poll_read(context, buffer))?;
-            let Err(sound) = this.framing.pass(&buffer.filled()[before..]) else { return Poll::Ready(Ok(())) };
-            // hyper gets what stands before the fault, which may be the rest of a body, and has seen of the faulty part
-            // at most its beginning.
-            buffer.set_filled(before + sound);
-            this.poisoned = Some(0);
-            if sound > 0 {
+        while this.handed == this.sound.len() {
+            (this.sound, this.handed) = (Vec::new(), 0);
+            if this.fault.get().is_some() {
+                // hyper closes the connection after the response. The end of the stream would make it do so before.
+                return Poll::Pending;
+            }
+            if buffer.remaining() == 0 {
                 return Poll::Ready(Ok(()));
             }
+            let before = buffer.filled().len();
+            ready!(Pin::new(&mut this.stream).poll_read(context, buffer))?;
+            let read = &buffer.filled()[before..];
+            if read.is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            if let Err(fault) = this.framing.pass(read, &mut this.sound) {
+                this.sound.extend_from_slice(if fault == Fault::Chunk { POISON } else { STAND_IN });
+                let _ = this.fault.set(fault);
+            }
+            buffer.set_filled(before);
         }
-        let sent = this.poisoned.unwrap_or(0);
-        let rest = &POISON[sent.min(POISON.len())..];
-        let here = rest.len().min(buffer.remaining());
-        buffer.put_slice(&rest[..here]);
-        this.poisoned = Some(sent + here);
+        let here = (this.sound.len() - this.handed).min(buffer.remaining());
+        buffer.put_slice(&this.sound[this.handed..this.handed + here]);
+        this.handed += here;
         Poll::Ready(Ok(()))
     }
 }
@@ -235,8 +314,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Strict<S> {
     }
 }
 
-/// Properties that [`crate::fuzzing::request_framing`] checks.
-#[cfg(fuzzing)]
+/// Properties that the fuzz target `request_framing` and a unit test check.
+#[cfg(any(fuzzing, test))]
 pub(crate) mod fuzzing {
     use std::convert::Infallible;
     use std::pin::pin;
@@ -268,9 +347,9 @@ pub(crate) mod fuzzing {
 
     /// The framing's expectation after a stream.
     fn after(stream: &[u8], read_bytes: usize) -> Result<Expect, Fault> {
-        let mut framing = Framing::new();
-        let passed = stream.chunks(read_bytes).try_for_each(|read| framing.pass(read));
-        passed.map(|()| framing.expect).map_err(|_| Fault)
+        let (mut framing, mut sound) = (Framing::new(), Vec::new());
+        stream.chunks(read_bytes).try_for_each(|read| framing.pass(read, &mut sound))?;
+        Ok(framing.expect)
     }
 
     /// The complete requests that the framing finds.
@@ -279,11 +358,10 @@ pub(crate) mod fuzzing {
         let (mut requests, mut head, mut body) = (Vec::new(), Vec::new(), Vec::new());
         for byte in stream {
             let before = framing.expect;
-            if framing.pass(std::slice::from_ref(byte)).is_err() {
+            if framing.pass(std::slice::from_ref(byte), &mut Vec::new()).is_err() {
                 return requests;
             }
             match before {
-                Expect::Opaque => return requests,
                 Expect::Head => head.push(*byte),
                 Expect::Body(_) => body.push(*byte),
                 // The last two bytes end the chunk's line.
@@ -299,7 +377,10 @@ pub(crate) mod fuzzing {
                     }
                     return requests;
                 };
-                requests.push((method, target, std::mem::take(&mut body)));
+                let body = std::mem::take(&mut body);
+                if target.path() != STAND_IN_PATH {
+                    requests.push((method, target, body));
+                }
                 head.clear();
             }
         }
@@ -317,8 +398,11 @@ pub(crate) mod fuzzing {
         let service = hyper::service::service_fn(|request: Request<Incoming>| {
             let seen = Arc::clone(&seen);
             async move {
+                let is_stand_in = is_stand_in(&request);
                 let (head, body) = request.into_parts();
-                if let Ok(body) = body.collect().await {
+                if is_stand_in {
+                    // Served in place of a faulty head.
+                } else if let Ok(body) = body.collect().await {
                     let body = body.to_bytes().to_vec();
                     seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push((head.method, head.uri, body));
                 }
@@ -331,7 +415,8 @@ pub(crate) mod fuzzing {
         let peer = Peer { reads: stream.chunks(read_bytes).map(<[u8]>::to_vec).collect() };
         {
             let http = hyper::server::conn::http1::Builder::new();
-            let mut connection = pin!(http.serve_connection(TokioIo::new(Strict::new(peer)), service));
+            let mut connection =
+                pin!(http.serve_connection(TokioIo::new(Strict::new(peer, FaultSlot::default())), service));
             let woken = Arc::new(Woken(AtomicBool::new(true)));
             let waker = Waker::from(Arc::clone(&woken));
             // Nothing else wakes it: once it waits without having asked to be polled again, it waits for the peer.
@@ -390,7 +475,9 @@ mod tests {
     fn after(text: &str) -> Option<Expect> {
         let pass = |size: usize| {
             let mut framing = Framing::new();
-            text.as_bytes().chunks(size).try_for_each(|bytes| framing.pass(bytes)).ok().map(|()| framing.expect)
+            let mut sound = Vec::new();
+            let passed = text.as_bytes().chunks(size).try_for_each(|bytes| framing.pass(bytes, &mut sound));
+            passed.ok().map(|()| framing.expect)
         };
         let whole = pass(text.len());
         assert_eq!(whole, pass(1), "{text:?}");
@@ -398,20 +485,37 @@ mod tests {
         whole
     }
 
-    /// Found by fuzzing: the poison stood in place of the last bytes of the body.
-    #[tokio::test]
-    async fn a_body_before_a_faulty_head_stays_as_it_is() {
+    /// What hyper gets of a stream until it ends or no more comes, and the fault.
+    async fn passed(stream: &[u8]) -> (Vec<u8>, Option<Fault>) {
         use tokio::io::AsyncReadExt as _;
 
-        let head = "POST / HTTP/1.1\r\nContent-Length: 4\r\n\r\n";
-        let peer = head.as_bytes().chain(&b"{}\r\nGET / HTTP/1.1\nHost: a\n\n"[..]);
-        let (mut strict, mut passed) = (Strict::new(peer), Vec::new());
-        for _ in 0..3 {
-            let mut read = [0; 256];
-            let bytes = strict.read(&mut read).await.expect("bytes");
-            passed.extend_from_slice(&read[..bytes]);
+        let fault = FaultSlot::default();
+        let (mut strict, mut passed) = (Strict::new(stream, Arc::clone(&fault)), Vec::new());
+        tokio::select! {
+            biased;
+            read = strict.read_to_end(&mut passed) => drop(read.expect("bytes")),
+            () = std::future::ready(()) => {}
         }
-        assert_eq!(passed, [head.as_bytes(), b"{}\r\n", POISON].concat());
+        (passed, fault.get().copied())
+    }
+
+    /// Found by fuzzing: the substitute stood in place of the last bytes of the body.
+    #[tokio::test]
+    async fn a_body_before_a_faulty_head_stays_as_it_is() {
+        let body = "POST / HTTP/1.1\r\nContent-Length: 4\r\n\r\n{}\r\n";
+        let (passed, fault) = passed(format!("{body}GET / HTTP/1.1\nHost: a\n\n").as_bytes()).await;
+        assert_eq!(passed, [body.as_bytes(), STAND_IN].concat());
+        assert!(matches!(fault, Some(Fault::Head(_))), "{fault:?}");
+    }
+
+    #[tokio::test]
+    async fn nothing_of_a_faulty_head_or_chunk_is_passed_on() {
+        let (got, fault) = passed(b"\r\nGET / HTTP/1.1\r\nHost : a\r\n\r\nGET / HTTP/1.1\r\n\r\n").await;
+        assert_eq!((got.as_slice(), fault.is_some()), (STAND_IN, true));
+        let head = "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n";
+        let (got, fault) = passed(format!("{head}zz\r\n").as_bytes()).await;
+        assert_eq!((got, fault), ([head.as_bytes(), POISON].concat(), Some(Fault::Chunk)));
+        assert_eq!(passed(b"GET / HTTP/1.1\r\nHo").await, (Vec::new(), None));
     }
 
     #[test]
@@ -440,6 +544,11 @@ mod tests {
             "GET / HTTP/1.1\r\nHost : a\r\n\r\n",
             "GET / HTTP/1.1\r\nno colon\r\n\r\n",
             "GET / HTTP/1.1\r\nX: a\rb\r\n\r\n",
+            "GET /\r HTTP/1.1\r\nX: a\r\n\r\n",
+            "PRI * HTTP/2.0\r\n\r\n",
+            "GET / HTTP/1.2\r\n\r\n",
+            "GET / http/1.1\r\n\r\n",
+            "GET /\r\n\r\n",
             "POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\n",
             "POST / HTTP/1.1\r\nContent-Length: 1, 1\r\n\r\n",
             "POST / HTTP/1.1\r\nContent-Length: +1\r\n\r\n",
@@ -456,7 +565,36 @@ mod tests {
     }
 
     #[test]
-    fn an_endless_head_is_left_to_hyper() {
-        assert_eq!(after(&format!("GET /{}", "a".repeat(MAX_HEAD_BYTES))), Some(Expect::Opaque));
+    fn hyper_serves_nothing_that_the_framing_has_not_seen() {
+        let sound = "POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\nab";
+        for text in [
+            "GET /a HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET /a HTTP/1.1\nHost: a\n\n",
+            "GET /a HTTP/1.1\r\nHost : a\r\n\r\n",
+            "POST /a HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n2;x\r\nab\r\n0\r\nX: y\r\n\r\n",
+            "POST /a HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nabxx0\r\n\r\n",
+            "POST /a HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n2\nab\n0\n\n",
+            "POST /a HTTP/1.1\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n0\r\n\r\n",
+            "CONNECT a:80 HTTP/1.1\r\n\r\n",
+            "GET /.faulty-request-head HTTP/1.1\r\nHost: a\r\n\r\n",
+        ] {
+            let stream = format!("{sound}{text}{sound}{text}{sound}");
+            for read_bytes in [1, 7, 60, 4096] {
+                fuzzing::check(stream.as_bytes(), read_bytes);
+            }
+        }
+    }
+
+    #[test]
+    fn a_head_has_a_limit_of_its_own() {
+        let pass = |text: String| Framing::new().pass(text.as_bytes(), &mut Vec::new());
+        let head = |bytes: usize| {
+            let frame = "GET / HTTP/1.1\r\nX: \r\n\r\n".len();
+            format!("GET / HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(bytes - frame))
+        };
+        assert_eq!(pass(head(MAX_HEAD_BYTES)), Ok(()));
+        assert_eq!(pass(head(MAX_HEAD_BYTES + 1)), Err(Fault::LongHead));
+        assert_eq!(pass(format!("GET /{}", "a".repeat(MAX_HEAD_BYTES - 5))), Ok(()));
+        assert_eq!(pass(format!("GET /{}", "a".repeat(MAX_HEAD_BYTES - 4))), Err(Fault::LongTarget));
     }
 }

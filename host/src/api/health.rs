@@ -3,16 +3,18 @@
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use http::header::CONTENT_TYPE;
+use http::HeaderMap;
+use http::header::{ACCEPT, CONTENT_TYPE, VARY};
 use serde::Serialize;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::media_type;
 use super::problem::{ApiError, Code};
 use super::state::Shared;
 use crate::formatter::{FormatterInfo, State as Loaded};
 use crate::model::webhook::Activity;
-use crate::telemetry::{FormatterSnapshot, Snapshot};
+use crate::telemetry::{Exposition, FormatterSnapshot, Snapshot};
 
 /// `Retry-After` of a host that is not ready.
 const RETRY_AFTER: std::time::Duration = std::time::Duration::from_secs(5);
@@ -53,12 +55,59 @@ async fn readyz(State(api): State<Shared>) -> Result<Json<Health>, ApiError> {
     Err(ApiError::new(Code::Unavailable, missing).retry_after(RETRY_AFTER))
 }
 
-/// The host's metrics in the OpenMetrics text format, for Prometheus.
+/// The host's metrics for Prometheus: as OpenMetrics if `Accept` names it, else in the text format 0.0.4.
 #[utoipa::path(get, path = "/metrics", tag = "host",
-    responses((status = 200, description = "OpenMetrics text", body = String, content_type = "application/openmetrics-text")))]
-async fn metrics(State(api): State<Shared>) -> Response {
-    let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(CONTENT_TYPE, content_type)], api.telemetry.render(snapshot(&api))).into_response()
+    responses((status = 200, description = "The metrics",
+        content((String = "text/plain"), (String = "application/openmetrics-text")))))]
+async fn metrics(State(api): State<Shared>, headers: HeaderMap) -> Response {
+    let (content_type, exposition) = exposition(&headers);
+    let headers = [(CONTENT_TYPE, content_type), (VARY, "accept")];
+    (headers, api.telemetry.render(snapshot(&api), exposition)).into_response()
+}
+
+/// The formats of metrics: media type and version, content type, format. The first of those that a client likes best is
+/// used. The two versions of OpenMetrics do not differ in what this host has.
+const EXPOSITIONS: [(&str, &str, &str, Exposition); 3] = [
+    (
+        "application/openmetrics-text",
+        "1.0.0",
+        "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        Exposition::OpenMetrics,
+    ),
+    (
+        "application/openmetrics-text",
+        "0.0.1",
+        "application/openmetrics-text; version=0.0.1; charset=utf-8",
+        Exposition::OpenMetrics,
+    ),
+    ("text/plain", "0.0.4", "text/plain; version=0.0.4; charset=utf-8", Exposition::Text),
+];
+
+/// The content type and the format that `Accept` asks for (RFC 9110, section 12.5.1). OpenMetrics must be named: many
+/// agents send `*/*` and parse the text format only. What is not acceptable at all gets the text format.
+fn exposition(headers: &HeaderMap) -> (&'static str, Exposition) {
+    let lines = headers.get_all(ACCEPT).iter().filter_map(|line| line.to_str().ok());
+    let ranges: Vec<_> = lines.flat_map(|line| media_type::split(line, ',')).filter_map(media_type::parse).collect();
+    let quality = |(essence, version, ..): &(&str, &str, &str, Exposition)| {
+        let (kind, _) = essence.split_once('/')?;
+        let matching = ranges.iter().filter_map(|range| {
+            let specificity = match (range.essence_str(), range.get_param("version")) {
+                (named, Some(wanted)) if named == *essence && wanted == *version => 3,
+                (named, None) if named == *essence => 2,
+                (_, Some(_)) => return None,
+                (named, None) if *essence == "text/plain" && named == format!("{kind}/*") => 1,
+                ("*/*", None) if *essence == "text/plain" => 0,
+                _ => return None,
+            };
+            Some((specificity, media_type::quality(range)?))
+        });
+        // The most specific range counts.
+        matching.max().map(|(_, quality)| quality).filter(|quality| *quality > 0)
+    };
+    let liked = EXPOSITIONS.iter().rev().filter_map(|format| Some((quality(format)?, format)));
+    // Of equal ones the last is taken, which is the first of the table.
+    let best = liked.max_by_key(|(quality, _)| *quality).map_or(&EXPOSITIONS[2], |(_, format)| format);
+    (best.2, best.3)
 }
 
 /// One formatter's counters as metrics.
@@ -79,11 +128,15 @@ fn snapshot(api: &Shared) -> Snapshot {
         previews_waiting: api.catalog.previews_waiting(),
         ..Snapshot::default()
     };
-    for webhook in api.store.webhooks().newest_first() {
+    // The oldest ones have series of their own, so that a new one displaces none.
+    for webhook in api.store.webhooks().newest_first().iter().rev() {
         match webhook.activity {
             Activity::Active => snapshot.active += 1,
             Activity::OffByAdmin => snapshot.off += 1,
-            Activity::Tripped { .. } => snapshot.tripped.push(webhook.id.to_string()),
+            Activity::Tripped { .. } if snapshot.tripped.len() < api.metrics_webhooks => {
+                snapshot.tripped.push(webhook.id.to_string());
+            }
+            Activity::Tripped { .. } => snapshot.tripped_others += 1,
         }
     }
     for formatter in api.catalog.list() {
@@ -93,4 +146,61 @@ fn snapshot(api: &Shared) -> Snapshot {
         }
     }
     snapshot
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn content_type(accept: &[&'static str]) -> &'static str {
+        let lines = accept.iter().map(|line| (ACCEPT, HeaderValue::from_static(line)));
+        exposition(&lines.collect()).0
+    }
+
+    #[test]
+    fn the_format_of_metrics_is_negotiated() {
+        let [new, old, text] = EXPOSITIONS.map(|(_, _, content_type, _)| content_type);
+        for (accept, expected) in [
+            (&[][..], text),
+            (&[""], text),
+            (&["*/*"], text),
+            (&["*/*;q=0.1"], text),
+            (&["application/*"], text),
+            (&["application/json"], text),
+            (&["text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"], text),
+            (&["text/plain"], text),
+            (&["text/plain;version=0.0.4;q=1,*/*;q=0.1"], text),
+            (&["application/openmetrics-text"], new),
+            (&["Application/OpenMetrics-Text; Version=1.0.0; charset=utf-8"], new),
+            (&["application/openmetrics-text;version=\"1.0.0\";"], new),
+            (&["application/openmetrics-text; version=0.0.1,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"], old),
+            // Prometheus 2 and 3.
+            (
+                &["application/openmetrics-text;version=1.0.0;q=0.5,application/openmetrics-text;version=0.0.1;q=0.4,\
+                   text/plain;version=0.0.4;q=0.3,*/*;q=0.2"],
+                new,
+            ),
+            (
+                &["application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,\
+                   text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2"],
+                new,
+            ),
+            (&["application/openmetrics-text;q=0.3, text/plain;q=0.4"], text),
+            (&["application/openmetrics-text;q=0.4, text/plain;q=0.3"], new),
+            (&["application/openmetrics-text;q=0.4", "text/plain;q=0.5"], text),
+            (&["application/openmetrics-text, text/plain"], new),
+            (&["application/openmetrics-text;q=0"], text),
+            (&["application/openmetrics-text;q=0.0, */*"], text),
+            (&["application/openmetrics-text;q=0, text/plain;q=0"], text),
+            (&["application/openmetrics-text;q=2, text/plain;q=0.1"], text),
+            (&["application/openmetrics-text;version=2.0.0"], text),
+            (&["application/openmetrics-text;version=1.0.0;q=0, application/openmetrics-text"], old),
+            (&["nonsense, ;, application/openmetrics-text"], new),
+            (&["text/*;q=0.9, application/openmetrics-text;q=0.8"], text),
+        ] {
+            assert_eq!(content_type(accept), expected, "{accept:?}");
+        }
+    }
 }

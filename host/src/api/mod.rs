@@ -8,12 +8,15 @@
 //!
 //! The files build on each other in one direction: `problem`; `budget`, `ingest_limit` and `trial_limit`
 //! (backpressure); `state`; the extractors `auth`, `body`, `path`; the resources; the routes here. `server` is the accept
-//! loop, with `framing` as the defence against request smuggling.
+//! loop, with `connections` and `stall` as the limits on clients, `framing` as the defence against request smuggling and
+//! `authority` for `Host`.
 
 mod audit;
 mod auth;
+mod authority;
 mod body;
 mod budget;
+mod connections;
 mod deliveries;
 mod docs;
 mod events;
@@ -22,6 +25,7 @@ mod formatters;
 mod framing;
 mod health;
 mod ingest_limit;
+mod media_type;
 mod openapi;
 mod page;
 mod path;
@@ -30,6 +34,7 @@ mod problem;
 mod recovery;
 mod secret_rotation;
 mod server;
+mod stall;
 mod state;
 mod tokens;
 mod trial_limit;
@@ -40,8 +45,6 @@ mod tests;
 
 #[cfg(fuzzing)]
 pub(crate) use framing::fuzzing as fuzz_framing;
-
-use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
@@ -93,7 +96,7 @@ pub fn router(api: Api) -> Router {
 }
 
 fn router_with(api: Api, bodies: BodyBudget) -> Router {
-    let shared = Shared::new(api, bodies, || Arc::new(document()));
+    let shared = Shared::new(api, bodies, || serde_json::to_vec(&document()).unwrap_or_default().into());
     let (router, _) = routes().split_for_parts();
     router
         .fallback(no_route)
@@ -108,6 +111,10 @@ async fn no_route(State(api): State<Shared>, method: Method, uri: Uri, headers: 
     if method == Method::CONNECT {
         // CONNECT asks for a tunnel to another server (RFC 9110, section 9.3.6); this host is not a proxy.
         return ([(ALLOW, "")], problem::method_not_allowed().await).into_response();
+    }
+    if uri.path() == "*" {
+        // OPTIONS for the server as a whole (RFC 9110, section 9.3.7).
+        return ([(ALLOW, "GET, HEAD, POST, PUT, DELETE")], problem::method_not_allowed().await).into_response();
     }
     if uri.path().starts_with(ROOT)
         && let Err(unauthorized) = auth::authenticate(&api, &headers)

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
 use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::Serialize;
 
 use crate::json::SyntaxError;
@@ -54,7 +54,9 @@ codes! {
     InvalidBody = 400, "invalid_body", "The body could not be read";
     /// An unknown, repeated or invalid query parameter.
     InvalidQuery = 400, "invalid_query", "The query cannot be used";
-    /// An invalid request header, as `If-Match`.
+    /// A malformed or ambiguous request head.
+    InvalidRequest = 400, "invalid_request", "The request is not valid HTTP";
+    /// An invalid request header, as `If-Match` or `Host`.
     InvalidHeader = 400, "invalid_header", "A header cannot be used";
     /// No token, or an unknown one.
     Unauthorized = 401, "unauthorized", "A valid token is required";
@@ -76,8 +78,12 @@ codes! {
     EventTooLarge = 413, "event_too_large", "An event is too large";
     /// The request exceeds the limit on the number of events.
     TooManyEvents = 413, "too_many_events", "There are too many events in one request";
+    /// The request target does not fit into a head.
+    TargetTooLong = 414, "target_too_long", "The request target is too long";
     /// Another content type, or any content encoding.
     UnsupportedMediaType = 415, "unsupported_media_type", "The body's type is not accepted here";
+    /// The request target belongs to another server.
+    Misdirected = 421, "misdirected", "The request is for another server";
     /// Invalid fields; `errors` lists each.
     InvalidFields = 422, "invalid_fields", "Some fields cannot be used";
     /// An event id that belongs to another event.
@@ -90,6 +96,8 @@ codes! {
     ComponentRejected = 422, "component_rejected", "The component does not fit";
     /// A rate limit; `Retry-After` says when to try again.
     TooManyRequests = 429, "too_many_requests", "There were too many requests";
+    /// The request's head exceeds a limit.
+    HeadTooLarge = 431, "head_too_large", "The request's head is too large";
     /// A bug or a failure inside the host; the detail is logged, not sent.
     Internal = 500, "internal", "Something went wrong in the host";
     /// Too many requests in flight (backpressure); `Retry-After` says when to try again.
@@ -241,6 +249,14 @@ pub struct FieldProblem {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
+        let (status, headers, body) = self.render();
+        (status, headers, body).into_response()
+    }
+}
+
+impl ApiError {
+    /// Status, headers and body of the response.
+    fn render(self) -> (StatusCode, HeaderMap, Vec<u8>) {
         let status = self.code.status();
         if status == StatusCode::INTERNAL_SERVER_ERROR {
             tracing::error!(detail = %self.detail, "a request failed");
@@ -260,9 +276,7 @@ impl IntoResponse for ApiError {
             code: self.finding.unwrap_or(self.code.as_str()),
             errors: self.faults.into_iter().take(MAX_LISTED).map(shown).collect(),
         };
-        let body = serde_json::to_vec(&problem).unwrap_or_default();
-        let mut response = (status, body).into_response();
-        let headers = response.headers_mut();
+        let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if status == StatusCode::UNAUTHORIZED {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"heraldry\""));
@@ -273,6 +287,20 @@ impl IntoResponse for ApiError {
                 headers.insert(RETRY_AFTER, value);
             }
         }
+        (status, headers, serde_json::to_vec(&problem).unwrap_or_default())
+    }
+
+    /// The whole response as the last one of an HTTP/1.1 connection, for a client whose request is not read.
+    pub fn last_words(self) -> Vec<u8> {
+        let (status, headers, body) = self.render();
+        let mut response = format!("HTTP/1.1 {status}\r\n").into_bytes();
+        for (name, value) in &headers {
+            response.extend([name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
+        }
+        let date = httpdate::fmt_http_date(std::time::SystemTime::now());
+        let rest = format!("connection: close\r\ncontent-length: {}\r\ndate: {date}\r\n\r\n", body.len());
+        response.extend_from_slice(rest.as_bytes());
+        response.extend(body);
         response
     }
 }

@@ -3,7 +3,8 @@
 
 use std::convert::Infallible;
 use std::future::poll_fn;
-use std::io;
+use std::io::{self, Write as _};
+use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -14,85 +15,129 @@ use axum::Router;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use http::header::EXPECT;
-use http::{HeaderMap, HeaderValue, Request};
+use http::header::{CONNECTION, EXPECT};
+use http::{HeaderValue, Request, StatusCode, Version};
 use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Frame, Incoming, SizeHint};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower_service::Service as _;
 
-use super::framing::Strict;
+use super::authority;
+use super::connections::{Activity, Admitted, Connections, limit};
+use super::framing::{FaultSlot, MAX_HEAD_BYTES, Strict, is_stand_in};
 use super::problem::{ApiError, Code};
+use super::stall::Watched;
+use crate::model::settings::ConnectionSettings;
 
-/// Time limit for a request's head, including the wait for it on a persistent connection (against slow clients).
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-/// Largest request head, in bytes; beyond it hyper responds with 431.
-const MAX_HEAD_BYTES: usize = 32 * 1024;
 /// Most header lines of a request; beyond it hyper responds with 431.
 const MAX_HEADERS: usize = 100;
-/// Open connections at most; further ones wait in the listener's backlog (backpressure).
-const MAX_CONNECTIONS: usize = 8192;
 /// Pause after a failed accept, for example without free file descriptors, so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Pause between two warnings of it.
+const WARN_EVERY: Duration = Duration::from_secs(30);
+/// Bytes of responses that the kernel keeps unsent for each connection: so much memory a client costs that does not read,
+/// and after so much reading the host notices.
+const UNSENT_BYTES: u32 = 64 * 1024;
 /// Bytes read and discarded of a rejected body, so that its sender gets to read the response. More than the largest
 /// upload: one that is slightly too large is rejected before any of it is read.
 const MAX_LINGER_BYTES: u64 = 40 * 1024 * 1024;
 /// Time limit for reading them.
 const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
+/// Connections that are turned away and still open, at most; further ones are closed before their request arrives.
+const MAX_TURNED_AWAY: usize = 64;
+/// Bytes read and discarded of a connection that is turned away, or after a faulty request.
+const MAX_REST_BYTES: u64 = 1024 * 1024;
+
+/// Time limits of a connection.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Timeouts {
+    /// For a request's head, including the wait for it on a persistent connection (against slow clients).
+    pub(super) head: Duration,
+    /// For progress while a client does not read its response.
+    pub(super) stall: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self { head: Duration::from_secs(10), stall: Duration::from_secs(30) }
+    }
+}
 
 /// Serves the router on a listener until `shutdown` is cancelled. Then no connection is accepted any more, requests in
-/// flight are finished and idle connections are closed; returns once all connections have ended.
+/// flight are finished and idle connections are closed; returns once all connections have ended. `attempts` is the number
+/// of deliveries in flight at most, which need file descriptors beside the connections.
 ///
 /// # Errors
 /// Currently never: a failed accept is logged and retried.
-pub async fn serve(listener: TcpListener, router: Router, shutdown: CancellationToken) -> io::Result<()> {
-    serve_with(listener, router, shutdown, HEAD_TIMEOUT).await
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    settings: ConnectionSettings,
+    attempts: usize,
+    shutdown: CancellationToken,
+) -> io::Result<()> {
+    let connections = Connections::new(limit(settings, attempts), settings.per_address);
+    serve_with(listener, router, connections, Timeouts::default(), shutdown).await
 }
 
-/// [`serve`] with another time limit for request heads, for tests.
+/// [`serve`] with other limits, for tests.
 pub(super) async fn serve_with(
     listener: TcpListener,
     router: Router,
+    connections: Connections,
+    timeouts: Timeouts,
     shutdown: CancellationToken,
-    head_timeout: Duration,
 ) -> io::Result<()> {
-    let connections = TaskTracker::new();
-    let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    while let Some((stream, permit)) = accept(&listener, &permits, &shutdown).await {
-        connections.spawn(connection(stream, router.clone(), shutdown.clone(), head_timeout, permit));
+    let tasks = TaskTracker::new();
+    let turned_away = Arc::new(Semaphore::new(MAX_TURNED_AWAY));
+    while let Some((stream, peer)) = accept(&listener, &connections, &shutdown).await {
+        match connections.admit(peer.ip()) {
+            Ok(admitted) => {
+                tasks.spawn(connection(stream, router.clone(), shutdown.clone(), timeouts, admitted));
+            }
+            Err(error) => turn_away(stream, error, &turned_away),
+        }
     }
     drop(listener);
-    connections.close();
-    connections.wait().await;
+    tasks.close();
+    tasks.wait().await;
     Ok(())
 }
 
-/// The next connection with its permit; `None` on shutdown.
+/// The next connection; `None` on shutdown.
 async fn accept(
     listener: &TcpListener,
-    permits: &Arc<Semaphore>,
+    connections: &Connections,
     shutdown: &CancellationToken,
-) -> Option<(TcpStream, OwnedSemaphorePermit)> {
+) -> Option<(TcpStream, SocketAddr)> {
     let next = async {
+        let mut warned: Option<Instant> = None;
         loop {
-            let permit = Arc::clone(permits).acquire_owned().await.ok()?;
             match listener.accept().await {
-                Ok((stream, _)) => return Some((stream, permit)),
+                Ok(accepted) => return accepted,
                 Err(error) if is_peer_abort(&error) => {}
                 Err(error) => {
-                    tracing::warn!(%error, "cannot accept a connection; trying again");
+                    if warned.is_none_or(|at| at.elapsed() >= WARN_EVERY) {
+                        tracing::warn!(%error, "cannot accept a connection; trying again");
+                        warned = Some(Instant::now());
+                    }
+                    if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) {
+                        connections.close_one();
+                    }
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }
         }
     };
     tokio::select! {
-        next = next => next,
+        accepted = next => Some(accepted),
         () = shutdown.cancelled() => None,
     }
 }
@@ -103,39 +148,97 @@ fn is_peer_abort(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
+/// Responds to a connection without waiting for its request, and closes it.
+fn turn_away(stream: TcpStream, error: ApiError, turned_away: &Arc<Semaphore>) {
+    let Ok(mut stream) = stream.into_std() else { return };
+    // The send buffer of a new connection takes the whole response.
+    let written = stream.write(&error.last_words());
+    let Ok(permit) = Arc::clone(turned_away).try_acquire_owned() else { return };
+    if written.is_err() {
+        return;
+    }
+    tokio::spawn(async move {
+        let Ok(stream) = TcpStream::from_std(stream) else { return };
+        discard_rest(stream).await;
+        drop(permit);
+    });
+}
+
 async fn connection(
     stream: TcpStream,
     router: Router,
     shutdown: CancellationToken,
-    head_timeout: Duration,
-    _permit: OwnedSemaphorePermit,
+    timeouts: Timeouts,
+    admitted: Admitted,
 ) {
     // Responses are written whole, so Nagle's algorithm would only delay them.
     let _ = stream.set_nodelay(true);
-    let service = hyper::service::service_fn(move |request| respond(router.clone(), request));
-    let mut connection = pin!(
-        http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(head_timeout)
-            .max_headers(MAX_HEADERS)
-            .max_header_size(MAX_HEAD_BYTES)
-            .serve_connection(TokioIo::new(Strict::new(stream)), service)
-    );
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = shutdown.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+    #[cfg(target_os = "linux")]
+    let _ = socket2::SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT_BYTES);
+    let (activity, fault) = (Arc::clone(&admitted.activity), FaultSlot::default());
+    let stream = Strict::new(Watched::new(stream, Arc::clone(&activity), timeouts.stall), Arc::clone(&fault));
+    let service = {
+        let (activity, fault) = (Arc::clone(&activity), Arc::clone(&fault));
+        hyper::service::service_fn(move |request| {
+            respond(router.clone(), request, Arc::clone(&activity), Arc::clone(&fault))
+        })
+    };
+    let mut connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(timeouts.head)
+        .max_headers(MAX_HEADERS)
+        .max_header_size(MAX_HEAD_BYTES)
+        .serve_connection(TokioIo::new(stream), service);
+    let ended = async {
+        tokio::select! {
+            ended = &mut connection => ended,
+            () = shutdown.cancelled() => {
+                Pin::new(&mut connection).graceful_shutdown();
+                (&mut connection).await
+            }
         }
     };
-    if let Err(error) = ended {
-        tracing::debug!(%error, "a connection ended early");
+    tokio::select! {
+        ended = ended => if let Err(error) = ended {
+            tracing::debug!(%error, "a connection ended early");
+        },
+        () = activity.closed() => return,
+    }
+    if fault.get().is_some() {
+        discard_rest(connection.into_parts().io.into_inner().into_inner()).await;
     }
 }
 
-async fn respond(mut router: Router, request: Request<Incoming>) -> Result<Response, Infallible> {
-    let lingers = !expects_continue(request.headers());
-    let request = request.map(|body| Body::new(Lingering { body: Some(body), lingers }));
+/// Reads and discards a bounded rest of what a client sends (RFC 9112, section 9.6): closing while it arrives would reset
+/// the connection, and the client might not read the response.
+async fn discard_rest(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
+    let _ = stream.shutdown().await;
+    let rest = async { tokio::io::copy(&mut stream.take(MAX_REST_BYTES), &mut tokio::io::sink()).await };
+    let _ = tokio::time::timeout(LINGER_TIMEOUT, rest).await;
+}
+
+async fn respond(
+    mut router: Router,
+    request: Request<Incoming>,
+    activity: Arc<Activity>,
+    fault: FaultSlot,
+) -> Result<Response, Infallible> {
+    activity.host_turn();
+    let lingers = !expects_continue(&request);
+    let request = request.map(|body| Lingering { body: Some(body), lingers, activity: Arc::clone(&activity) });
+    let checked = match fault.get().filter(|_| is_stand_in(&request)) {
+        Some(fault) => Err(fault.response()),
+        None => authority::check(&request),
+    };
+    let response = match checked {
+        Ok(()) => route(&mut router, request.map(Body::new)).await,
+        Err(error) => closing(error.into_response()),
+    };
+    activity.client_turn();
+    Ok(response)
+}
+
+async fn route(router: &mut Router, request: Request<Body>) -> Response {
     let mut response = pin!(router.call(request));
     // A panic in a handler must fail that request only, not the connection's task.
     let caught =
@@ -143,18 +246,23 @@ async fn respond(mut router: Router, request: Request<Incoming>) -> Result<Respo
             Ok(poll) => poll.map(|Ok(response)| response),
             Err(_) => Poll::Ready(ApiError::new(Code::Internal, "a handler panicked").into_response()),
         });
-    let mut response = caught.await;
-    if response.status() == http::StatusCode::REQUEST_TIMEOUT {
-        // The rest of the body may still arrive, so no other request can follow on this connection.
-        response.headers_mut().insert(http::header::CONNECTION, HeaderValue::from_static("close"));
-    }
-    Ok(response)
+    let response = caught.await;
+    // The rest of the body may still arrive, so no other request can follow on this connection.
+    if response.status() == StatusCode::REQUEST_TIMEOUT { closing(response) } else { response }
+}
+
+/// The last response of a connection.
+fn closing(mut response: Response) -> Response {
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    response
 }
 
 /// Returns true if the client waits for `100 Continue` (RFC 9110, section 10.1.1): reading on would make it send a body
-/// that was rejected.
-fn expects_continue(headers: &HeaderMap) -> bool {
-    headers.get(EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+/// that was rejected. In HTTP/1.0 the expectation is ignored.
+fn expects_continue<B>(request: &Request<B>) -> bool {
+    let expect = request.headers().get(EXPECT);
+    request.version() > Version::HTTP_10
+        && expect.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
 }
 
 /// A request's body with a lingering close (RFC 9112, section 9.6): if it is dropped before its end, a bounded rest is
@@ -163,6 +271,7 @@ fn expects_continue(headers: &HeaderMap) -> bool {
 struct Lingering {
     body: Option<Incoming>,
     lingers: bool,
+    activity: Arc<Activity>,
 }
 
 impl hyper::body::Body for Lingering {
@@ -173,10 +282,15 @@ impl hyper::body::Body for Lingering {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        match &mut self.body {
-            Some(body) => Pin::new(body).poll_frame(context),
-            None => Poll::Ready(None),
+        let this = &mut *self;
+        let Some(body) = &mut this.body else { return Poll::Ready(None) };
+        let frame = Pin::new(body).poll_frame(context);
+        if frame.is_pending() {
+            this.activity.client_turn();
+        } else {
+            this.activity.host_turn();
         }
+        frame
     }
 
     fn is_end_stream(&self) -> bool {

@@ -4,9 +4,9 @@
 use std::ops::Deref;
 use std::sync::{Arc, LazyLock};
 
+use bytes::Bytes;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
-use utoipa::openapi::OpenApi;
 
 use super::budget::BodyBudget;
 use super::ingest_limit::IngestLimit;
@@ -40,6 +40,8 @@ pub struct Api {
     pub clock: Arc<dyn Clock>,
     /// Cancelled when the host begins to drain; `/readyz` fails from then on.
     pub draining: CancellationToken,
+    /// Webhooks with a series of their own in each metric.
+    pub metrics_webhooks: usize,
 }
 
 /// [`Api`] with the limits that all requests share; cheap to clone.
@@ -53,8 +55,9 @@ struct Inner {
     trial_limit: TrialLimit,
     /// One permit: an export reads the whole store, so only one runs at a time.
     exports: Arc<Semaphore>,
-    /// Built on the first request for it.
-    openapi: LazyLock<Arc<OpenApi>>,
+    /// The OpenAPI document, rendered on the first request for it. Clients share it: anybody may ask for it, and for more
+    /// copies than they read.
+    openapi: LazyLock<Bytes>,
 }
 
 impl Deref for Shared {
@@ -66,7 +69,7 @@ impl Deref for Shared {
 }
 
 impl Shared {
-    pub(super) fn new(api: Api, bodies: BodyBudget, document: fn() -> Arc<OpenApi>) -> Self {
+    pub(super) fn new(api: Api, bodies: BodyBudget, document: fn() -> Bytes) -> Self {
         let ingest_limit = IngestLimit::new(api.limits.token_rate);
         let exports = Arc::new(Semaphore::new(1));
         let trial_limit = TrialLimit::new();
@@ -89,8 +92,8 @@ impl Shared {
         &self.0.exports
     }
 
-    pub(super) fn openapi(&self) -> &Arc<OpenApi> {
-        &self.0.openapi
+    pub(super) fn openapi(&self) -> Bytes {
+        self.0.openapi.clone()
     }
 
     /// Looks up a webhook.

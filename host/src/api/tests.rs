@@ -142,6 +142,7 @@ impl Host {
             telemetry,
             clock,
             draining: draining.clone(),
+            metrics_webhooks: 2,
         };
         let router = router_with(api, BodyBudget::new(body_timeout));
         let mut tokens = Vec::new();

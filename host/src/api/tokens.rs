@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -10,7 +10,8 @@ use utoipa_axum::routes;
 use super::auth::Admin;
 use super::body::Unread;
 use super::path::PathId;
-use super::problem::ApiError;
+use super::precondition::{Current, Preconditions};
+use super::problem::{ApiError, Code};
 use super::state::Shared;
 use crate::json::Document;
 use crate::json::fault::Faults;
@@ -19,6 +20,7 @@ use crate::model::id::TokenId;
 use crate::model::time::Timestamp;
 use crate::model::token::{Role, Token};
 use crate::model::webhook::input::NAME_CHARS;
+use crate::store::Deleted;
 
 pub(super) fn router() -> OpenApiRouter<Shared> {
     OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(delete))
@@ -78,20 +80,35 @@ async fn create(
     Ok((StatusCode::CREATED, Json(NewToken { id, name, role, token: text.expose().to_owned(), created_at })))
 }
 
-/// Deletes a token; requests with it are rejected from now on.
+/// Deletes a token; requests with it are rejected from now on. The last admin token stays: without one nobody could
+/// manage the host.
 #[utoipa::path(delete, operation_id = "delete_token", path = "/api/v1/tokens/{id}", tag = "tokens", security(("bearer" = [])),
     params(("id" = uuid::Uuid, Path, description = "The token")),
     responses(
         (status = 204, description = "Deleted"),
+        (status = 400, description = "A precondition that is not a list of entity tags"),
         (status = 404, description = "No such token"),
+        (status = 409, description = "It is the last admin token"),
+        (status = 412, description = "A precondition does not hold"),
         (status = 507, description = "The disk is full; nothing was changed")))]
 async fn delete(
     Admin(by): Admin,
     PathId(id): PathId<TokenId>,
     State(api): State<Shared>,
+    headers: HeaderMap,
 ) -> Result<StatusCode, ApiError> {
-    if !api.store.delete_token(id, (&by).into()).await? {
+    if !api.store.tokens().iter().any(|token| token.id == id) {
         return Err(ApiError::not_found("token"));
+    }
+    Preconditions::read(&headers)?.check(&Current::Untagged)?;
+    match api.store.delete_token(id, (&by).into()).await? {
+        Deleted::Done => {}
+        Deleted::Missing => return Err(ApiError::not_found("token")),
+        Deleted::Rejected => {
+            let detail = "this is the last admin token, without which nobody could manage the host; create another one \
+                          first";
+            return Err(ApiError::new(Code::Conflict, detail));
+        }
     }
     tracing::info!(token = %id, by = %by.id, "token deleted");
     Ok(StatusCode::NO_CONTENT)

@@ -8,15 +8,15 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use http::StatusCode;
-use http::header::{ETAG, IF_MATCH, LOCATION};
+use http::header::{ETAG, LOCATION};
+use http::{HeaderMap, StatusCode};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::auth::{Admin, Anyone, Viewer};
 use super::body::Unread;
 use super::path::PathId;
-use super::precondition::{IfMatch, etag};
+use super::precondition::{Current, Preconditions, etag};
 use super::problem::{ApiError, Code};
 use super::state::Shared;
 use crate::formatter::Join;
@@ -28,7 +28,7 @@ use crate::model::token::Role;
 use crate::model::webhook::WebhookConfig;
 use crate::model::webhook::input::{DEFAULT_FORMAT, Draft};
 use crate::scheduler::TestRejected;
-use crate::store::Updated;
+use crate::store::{Deleted, Updated};
 
 use schema::{WebhookChange, WebhookInput};
 pub use view::EventTypeView;
@@ -96,21 +96,31 @@ async fn create(Admin(token): Admin, State(api): State<Shared>, body: Unread) ->
 
 /// One webhook. Pentesters see fewer fields.
 #[utoipa::path(get, operation_id = "get_webhook", path = "/api/v1/webhooks/{id}", tag = "webhooks", security(("bearer" = [])),
-    params(("id" = uuid::Uuid, Path, description = "The webhook")),
+    params(("id" = uuid::Uuid, Path, description = "The webhook"),
+        ("If-None-Match" = Option<String>, Header, description = "Send the webhook only if it no longer has this `ETag`")),
     responses(
         (status = 200, description = "The webhook", body = AnyWebhook,
             headers(("ETag" = String, description = "Its version: changes with the configuration, not with counters"))),
-        (status = 404, description = "No such webhook")))]
+        (status = 400, description = "A precondition that is not a list of entity tags"),
+        (status = 304, description = "The webhook still has the version in `If-None-Match`; counters may differ"),
+        (status = 404, description = "No such webhook"),
+        (status = 412, description = "The webhook was changed since the version in `If-Match`")))]
 async fn get(
     Viewer(token): Viewer,
     PathId(id): PathId<WebhookId>,
     State(api): State<Shared>,
+    headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let webhook = api.webhook(id)?;
-    Ok(match token.role {
-        Role::Admin => ([(ETAG, etag(&webhook))], Json(WebhookView::of(&webhook))).into_response(),
-        _ => Json(ReducedWebhook::of(&webhook)).into_response(),
-    })
+    if token.role != Role::Admin {
+        // The reduced form has no version of its own.
+        return Ok(Json(ReducedWebhook::of(&webhook)).into_response());
+    }
+    let tag = [(ETAG, etag(&webhook))];
+    if Preconditions::read(&headers)?.is_cached(&Current::webhook(&webhook))? {
+        return Ok((StatusCode::NOT_MODIFIED, tag).into_response());
+    }
+    Ok((tag, Json(WebhookView::of(&webhook))).into_response())
 }
 
 /// Changes the fields that the body names and keeps the others.
@@ -131,11 +141,11 @@ async fn update(
     body: Unread,
 ) -> Result<Response, ApiError> {
     let mut current = api.webhook(id)?;
-    let if_match = IfMatch::read(body.headers(), IF_MATCH);
+    let preconditions = Preconditions::read(body.headers());
     let payload = body.read_json(&api).await?;
     let document = payload.json()?;
-    let if_match = if_match?;
-    if_match.check(&current)?;
+    let preconditions = preconditions?;
+    preconditions.check(&Current::webhook(&current))?;
     let mut faults = Faults::new();
     let draft = Draft::read(&document, &mut faults);
     check(&api, &draft, Some(&current.config), &mut faults).await;
@@ -150,32 +160,49 @@ async fn update(
             Updated::Missing => return Err(ApiError::not_found("webhook")),
             Updated::Stale => {
                 current = api.webhook(id)?;
-                if_match.check(&current)?;
+                preconditions.check(&Current::webhook(&current))?;
             }
         }
     }
-    Err(ApiError::new(Code::Busy, "concurrent changes of this webhook kept winning; try again")
-        .retry_after(Duration::from_secs(1)))
+    Err(concurrent_changes())
+}
+
+fn concurrent_changes() -> ApiError {
+    ApiError::new(Code::Busy, "concurrent changes of this webhook kept winning; try again")
+        .retry_after(Duration::from_secs(1))
 }
 
 /// Deletes a webhook with its history. After the response nothing more is sent to it.
 #[utoipa::path(delete, operation_id = "delete_webhook", path = "/api/v1/webhooks/{id}", tag = "webhooks", security(("bearer" = [])),
-    params(("id" = uuid::Uuid, Path, description = "The webhook")),
+    params(("id" = uuid::Uuid, Path, description = "The webhook"),
+        ("If-Match" = Option<String>, Header, description = "Delete the webhook only if it still has this `ETag`")),
     responses(
         (status = 204, description = "Deleted"),
+        (status = 400, description = "A precondition that is not a list of entity tags"),
         (status = 404, description = "No such webhook"),
+        (status = 412, description = "The webhook was changed since the version in `If-Match`"),
         (status = 507, description = "The disk is full; nothing was changed")))]
 async fn delete(
     Admin(token): Admin,
     PathId(id): PathId<WebhookId>,
     State(api): State<Shared>,
+    headers: HeaderMap,
 ) -> Result<StatusCode, ApiError> {
-    if !api.store.delete_webhook(id, (&token).into()).await? {
-        return Err(ApiError::not_found("webhook"));
+    let mut current = api.webhook(id)?;
+    let preconditions = Preconditions::read(&headers)?;
+    for _ in 0..MAX_ROUNDS {
+        preconditions.check(&Current::webhook(&current))?;
+        match api.store.delete_webhook_at(id, current.revision, (&token).into()).await? {
+            Deleted::Done => {
+                api.scheduler.forget(id).await;
+                tracing::info!(webhook = %id, by = %token.id, "webhook deleted");
+                return Ok(StatusCode::NO_CONTENT);
+            }
+            Deleted::Missing => return Err(ApiError::not_found("webhook")),
+            Deleted::Rejected => current = api.webhook(id)?,
+        }
     }
-    api.scheduler.forget(id).await;
-    tracing::info!(webhook = %id, by = %token.id, "webhook deleted");
-    Ok(StatusCode::NO_CONTENT)
+    Err(concurrent_changes())
 }
 
 /// Sends the sample of the first subscribed event type once, at once, and returns the attempt.

@@ -1,8 +1,12 @@
 //! `heraldry serve`: runs the host.
 
+use std::future::poll_fn;
+use std::task::Poll;
+
 use anyhow::Context as _;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::failure::{Failure, OrHint as _};
 use super::terminal::note;
@@ -32,7 +36,8 @@ Examples:
   allow-net = [\"10.20.0.0/16\"]
   retention = \"90d\"
 
-SIGTERM or Ctrl-C starts no new attempts and gives those in flight --grace to finish; a second signal stops at once.";
+SIGTERM, SIGHUP, SIGQUIT or Ctrl-C starts no new attempts and gives those in flight --grace to finish; a second
+signal stops at once.";
 
 #[derive(clap::Args, Clone)]
 pub(super) struct Args {
@@ -110,32 +115,54 @@ fn raise_open_file_limit() {
     }
 }
 
-/// SIGINT and SIGTERM.
-struct Signals {
-    interrupt: tokio::signal::unix::Signal,
-    terminate: tokio::signal::unix::Signal,
-}
+/// The signals that ask the host to stop.
+struct Signals(Vec<(&'static str, Signal)>);
 
 impl Signals {
     fn new() -> std::io::Result<Self> {
-        use tokio::signal::unix::{SignalKind, signal};
-        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+        let mut kinds = vec![
+            ("SIGTERM", SignalKind::terminate()),
+            ("SIGINT", SignalKind::interrupt()),
+            ("SIGQUIT", SignalKind::quit()),
+        ];
+        // Under nohup the end of the session is to be ignored.
+        if !hangup_is_ignored() {
+            kinds.push(("SIGHUP", SignalKind::hangup()));
+        }
+        let signals = kinds.into_iter().map(|(name, kind)| Ok((name, signal(kind)?)));
+        signals.collect::<std::io::Result<_>>().map(Self)
     }
 
     /// The first signal starts the drain, the second stops at once.
     async fn watch(mut self, handle: ShutdownHandle) {
-        self.next().await;
-        terminal::note("stopping: waiting for attempts in flight; a second signal stops at once");
+        let name = self.next().await;
+        let waiting = "waiting for attempts in flight; a second signal stops at once";
+        terminal::note(format_args!("stopping after {name}: {waiting}"));
         handle.drain();
-        self.next().await;
+        let name = self.next().await;
+        terminal::note(format_args!("stopping at once after {name}"));
         handle.stop_now();
         std::future::pending::<()>().await;
     }
 
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
+    /// The name of the next signal.
+    async fn next(&mut self) -> &'static str {
+        poll_fn(|context| {
+            for (name, signal) in &mut self.0 {
+                if signal.poll_recv(context).is_ready() {
+                    return Poll::Ready(*name);
+                }
+            }
+            Poll::Pending
+        })
+        .await
     }
+}
+
+/// Returns true if the process was started with SIGHUP ignored.
+fn hangup_is_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    // Bit 0 is signal 1, SIGHUP.
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
 }

@@ -316,6 +316,30 @@ pub(super) static SECTIONS: &[Section] = &[
         ],
     },
     Section {
+        heading: Some("Clients of the API"),
+        settings: &[
+            count(
+                "connections",
+                0..=1_000_000,
+                |c| &mut c.connections.total,
+                "Open connections of all clients; further ones get a 503, unless a client that keeps the host waiting \
+                 makes room. 0 for what the limit of open files leaves, at most 8192",
+            ),
+            count(
+                "connections-per-address",
+                0..=1_000_000,
+                |c| &mut c.connections.per_address,
+                "Open connections of one address; 0 for no limit. Behind a proxy all clients have the same address",
+            ),
+            count(
+                "metrics-webhooks",
+                0..=1_000_000,
+                |c| &mut c.metrics_webhooks,
+                "Webhooks that have a series of their own in a metric; the others are added up in one series",
+            ),
+        ],
+    },
+    Section {
         heading: Some("Limits of a formatter"),
         settings: &[
             count(

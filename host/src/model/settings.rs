@@ -28,6 +28,15 @@ impl Default for Limits {
     }
 }
 
+/// Limits on the clients of the API.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct ConnectionSettings {
+    /// Open connections at most; 0: what the limit of open files leaves.
+    pub total: usize,
+    /// Open connections of one address at most; 0: no limit.
+    pub per_address: usize,
+}
+
 /// When a failed attempt is made again: exponential backoff with jitter.
 ///
 /// Retry `k`, counted from 1, waits `min(cap, base × factor^(k-1))`, with jitter over the upper half.

@@ -133,6 +133,17 @@ pub enum Updated {
     Missing,
 }
 
+/// The result of a deletion.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Deleted {
+    /// It is deleted.
+    Done,
+    /// There is none.
+    Missing,
+    /// It must not be deleted: the last admin token, or a webhook that is no longer at the given revision.
+    Rejected,
+}
+
 /// The result of a rotation of a secret.
 #[derive(Debug)]
 pub enum Rotated {

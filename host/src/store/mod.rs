@@ -33,8 +33,8 @@ pub use embedded::{
     ChainReport, CheckReport, CompactError, ImportError, Imported, KindReport, Maintenance, Missing, Repaired, import,
 };
 pub use facts::{
-    AcceptError, Acceptance, Accepted, AttemptPage, AttemptQuery, AttemptsError, EventView, Idempotency, OpenError,
-    Retention, Rotated, StoreError, Updated,
+    AcceptError, Acceptance, Accepted, AttemptPage, AttemptQuery, AttemptsError, Deleted, EventView, Idempotency,
+    OpenError, Retention, Rotated, StoreError, Updated,
 };
 pub use protocol::{Change, Cursor, DueEntry, DueItem, DueKey, Options, Outcome, Pin, Recovery, Sent};
 pub use table::{Tokens, WebhookTable};
@@ -225,7 +225,16 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when it could not be written.
     pub async fn delete_webhook(&self, id: WebhookId, by: Actor) -> Result<bool, StoreError> {
-        self.engine.manage(move |writer| writer.delete_webhook(id, by)).await
+        let deleted = self.engine.manage(move |writer| writer.delete_webhook(id, None, by)).await?;
+        Ok(deleted == Deleted::Done)
+    }
+
+    /// Deletes a webhook that is still at this revision.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it could not be written.
+    pub async fn delete_webhook_at(&self, id: WebhookId, revision: u64, by: Actor) -> Result<Deleted, StoreError> {
+        self.engine.manage(move |writer| writer.delete_webhook(id, Some(revision), by)).await
     }
 
     /// Makes a token; its text is known only to the caller.
@@ -247,11 +256,11 @@ impl Store {
         self.engine.manage(move |writer| writer.create_token(name, role, hash, by)).await
     }
 
-    /// Deletes a token; it is rejected from now on. `false` when there is none.
+    /// Deletes a token, unless it is the last one of an admin; it is rejected from now on.
     ///
     /// # Errors
     /// [`StoreError`] when it could not be written.
-    pub async fn delete_token(&self, id: TokenId, by: Actor) -> Result<bool, StoreError> {
+    pub async fn delete_token(&self, id: TokenId, by: Actor) -> Result<Deleted, StoreError> {
         self.engine.manage(move |writer| writer.delete_token(id, by)).await
     }
 

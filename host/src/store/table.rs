@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use crate::model::event::EventType;
 use crate::model::id::{TokenId, WebhookId};
 use crate::model::secret::Secret;
-use crate::model::token::Token;
+use crate::model::token::{Role, Token};
 use crate::model::webhook::Webhook;
 
 /// An immutable snapshot of all webhooks.
@@ -117,6 +117,11 @@ impl Tokens {
         let mut tokens = self.0.clone();
         tokens.remove(hash);
         Self(tokens)
+    }
+
+    /// The number of admin tokens.
+    pub(super) fn admins(&self) -> usize {
+        self.0.values().filter(|token| token.role == Role::Admin).count()
     }
 
     pub(super) fn with_id(&self, id: TokenId) -> Option<([u8; 32], &Token)> {

@@ -3,14 +3,15 @@
 use axum::Json;
 use axum::extract::State;
 use http::header::LOCATION;
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde::Deserialize;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::super::auth::{Admin, Anyone};
+use super::super::auth::Admin;
 use super::super::body::Unread;
 use super::super::path::PathText;
+use super::super::precondition::{Current, Preconditions};
 use super::super::problem::{ApiError, Code};
 use super::super::state::Shared;
 use crate::formatter::{FormatterInfo, InstallError, VersionInfo, Which};
@@ -42,6 +43,7 @@ struct ComponentBytes(Vec<u8>);
             headers(("Location" = String, description = "Where the formatter is"))),
         (status = 404, description = "The name is not a valid formatter name"),
         (status = 409, description = "The name is a built-in formatter's, or comes from the formatters folder"),
+        (status = 412, description = "A precondition does not hold, as `If-None-Match: *` for a name that exists"),
         (status = 422, description = "The component is rejected; `code` and `reason` say why"),
         (status = 429, description = "The token has too many previews and checks in flight"),
         (status = 503, description = "All tokens together have too many previews and checks in flight"),
@@ -52,8 +54,10 @@ pub(super) async fn install(
     State(api): State<Shared>,
     body: Unread,
 ) -> Result<(StatusCode, [(HeaderName, HeaderValue); 1], Json<FormatterInfo>), ApiError> {
+    let preconditions = Preconditions::read(body.headers());
     let slot = api.trial_limit().admit(by.id).await?;
     let bytes = body.read_component(&api).await?;
+    preconditions?.check(&Current::exists(api.catalog.get(&name).is_some()))?;
     let is_new = api.catalog.install(name.clone(), bytes, slot).await.map_err(rejection)?;
     audit(&api, &by, Action::FormatterInstalled, &name).await?;
     let info = api.catalog.get(&name).ok_or_else(|| ApiError::not_found("formatter"))?;
@@ -67,17 +71,21 @@ pub(super) async fn install(
 /// Deletes an uploaded formatter with all of its versions.
 #[utoipa::path(delete, operation_id = "delete_formatter", path = "/api/v1/formatters/{name}", tag = "formatters", security(("bearer" = [])),
     params(("name" = String, Path, description = "The format's name")),
-    responses((status = 204, description = "Deleted"), (status = 404, description = "No such formatter"),
+    responses((status = 204, description = "Deleted"),
+        (status = 400, description = "A precondition that is not a list of entity tags"), (status = 404, description = "No such formatter"),
         (status = 409, description = "Webhooks use it (`detail` lists them), or it was not uploaded"),
+        (status = 412, description = "A precondition does not hold"),
         (status = 507, description = "The disk is full")))]
 pub(super) async fn delete(
     Admin(by): Admin,
     PathText(name): PathText,
     State(api): State<Shared>,
+    headers: HeaderMap,
 ) -> Result<StatusCode, ApiError> {
     if api.catalog.get(&name).is_none() {
         return Err(ApiError::not_found("formatter"));
     }
+    Preconditions::read(&headers)?.check(&Current::Untagged)?;
     let webhooks = api.store.webhooks();
     let users: Vec<String> = webhooks
         .newest_first()
@@ -100,7 +108,7 @@ pub(super) async fn delete(
     responses((status = 200, description = "All known versions", body = Vec<VersionInfo>),
         (status = 404, description = "No such formatter")))]
 async fn versions(
-    _: Anyone,
+    _: Admin,
     PathText(name): PathText,
     State(api): State<Shared>,
 ) -> Result<Json<Vec<VersionInfo>>, ApiError> {

@@ -6,6 +6,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
+use crate::api::connections::Connections;
+use crate::api::server::Timeouts;
 
 /// A host on a port of its own.
 struct Served {
@@ -19,16 +21,29 @@ struct Served {
 const SHORT: Duration = Duration::from_millis(300);
 
 async fn serve() -> Served {
-    serve_with(BODY_TIMEOUT, Duration::from_secs(10)).await
+    serve_with(BODY_TIMEOUT, Timeouts::default(), Connections::new(100, 0)).await
 }
 
-async fn serve_with(body_timeout: Duration, head_timeout: Duration) -> Served {
+/// A host whose clients have less time for the head of a request, or to read a response.
+async fn impatient(head: Duration, stall: Duration) -> Served {
+    serve_with(BODY_TIMEOUT, Timeouts { head, stall }, Connections::new(100, 0)).await
+}
+
+async fn serve_with(body_timeout: Duration, timeouts: Timeouts, connections: Connections) -> Served {
     let host = Host::with_body_timeout(Limits::default(), body_timeout).await;
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
     let shutdown = CancellationToken::new();
-    let router = host.router.clone().route("/panic", axum::routing::get(async || -> &'static str { panic!("a bug") }));
-    let task = tokio::spawn(crate::api::server::serve_with(listener, router, shutdown.clone(), head_timeout));
+    let wait = axum::routing::get(async |body: axum::body::Bytes| {
+        assert_eq!(body.len(), 1);
+        std::future::pending::<&'static str>().await
+    });
+    let router = host
+        .router
+        .clone()
+        .route("/wait", wait)
+        .route("/panic", axum::routing::get(async || -> &'static str { panic!("a bug") }));
+    let task = tokio::spawn(crate::api::server::serve_with(listener, router, connections, timeouts, shutdown.clone()));
     Served { host, address, shutdown, task }
 }
 
@@ -160,15 +175,46 @@ async fn a_body_that_ends_early_or_is_framed_wrongly_is_400() {
 
 #[tokio::test]
 async fn half_a_head_is_closed_in_time() {
-    let served = serve_with(BODY_TIMEOUT, SHORT).await;
+    let served = impatient(SHORT, Duration::from_secs(30)).await;
     let reply = served.raw(b"GET /healthz HTTP/1.1\r\nHost: a\r\n").await;
     assert!(!reply.contains(" 200 "), "{reply}");
     assert_eq!(served.raw(b"").await, "", "nothing at all is closed too");
 }
 
+/// Sends bytes for as long as the server takes them; its response.
+async fn drip(served: &Served, head: &str, bytes: &[u8]) -> String {
+    let stream = served.connect().await;
+    let (mut reading, mut writing) = stream.into_split();
+    let (head, bytes) = (head.to_owned(), bytes.to_owned());
+    let drops = tokio::spawn(async move {
+        let _ = writing.write_all(head.as_bytes()).await;
+        while writing.write_all(&bytes).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    let mut reply = Vec::new();
+    let read = tokio::time::timeout(Duration::from_secs(20), reading.read_to_end(&mut reply)).await;
+    let _ = read.expect("the server closes");
+    drops.abort();
+    String::from_utf8_lossy(&reply).into_owned()
+}
+
+#[tokio::test]
+async fn a_head_or_a_body_that_comes_drop_by_drop_ends_in_time() {
+    let served = impatient(SHORT, Duration::from_secs(30)).await;
+    assert_eq!(drip(&served, "GET /healthz HTTP/1.1\r\nHost: a\r\n", b"X: y\r\n").await, "");
+    let served = serve_with(SHORT, Timeouts::default(), Connections::new(100, 0)).await;
+    let head = format!(
+        "POST /api/v1/events HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\n\
+         Content-Length: 100000\r\n\r\n",
+        served.host.ingest
+    );
+    assert!(drip(&served, &head, b" ").await.starts_with("HTTP/1.1 408 "));
+}
+
 #[tokio::test]
 async fn a_body_that_stops_coming_is_408_and_the_connection_is_closed() {
-    let served = serve_with(SHORT, Duration::from_secs(10)).await;
+    let served = serve_with(SHORT, Timeouts::default(), Connections::new(100, 0)).await;
     let head = format!(
         "POST /api/v1/events HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\n\
          Content-Length: 10\r\n\r\n{{",
@@ -206,4 +252,107 @@ async fn a_shutdown_finishes_requests_in_flight_and_accepts_no_more() {
     assert!(read_to_end(&mut busy).await.starts_with("HTTP/1.1 422 "));
     served.task.await.expect("the server ends").expect("in order");
     assert!(TcpStream::connect(served.address).await.is_err());
+}
+
+/// Waits until it is so.
+async fn until(so: impl AsyncFn() -> bool) {
+    let wait = async {
+        while !so().await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), wait).await.expect("in time");
+}
+
+/// A client that reads nothing by itself, with a small receive buffer.
+async fn connect_small(served: &Served) -> TcpStream {
+    let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+    socket.set_recv_buffer_size(4096).expect("a buffer");
+    socket.connect(served.address).await.expect("a connection")
+}
+
+#[tokio::test]
+async fn a_response_that_is_not_read_is_given_up() {
+    let connections = Connections::new(100, 0);
+    let timeouts = Timeouts { stall: SHORT, ..Timeouts::default() };
+    let served = serve_with(BODY_TIMEOUT, timeouts, connections.clone()).await;
+    let mut stream = connect_small(&served).await;
+    stream.write_all(&b"GET /openapi.json HTTP/1.1\r\nHost: a\r\n\r\n".repeat(100)).await.expect("written");
+    stream.peek(&mut [0]).await.expect("the first byte");
+    until(async || connections.open() == 0).await;
+    let reply = read_to_end(&mut stream).await;
+    assert!(reply.starts_with("HTTP/1.1 200 ") && reply.matches("HTTP/1.1 200 ").count() < 100);
+}
+
+#[tokio::test]
+async fn an_export_that_is_not_read_makes_room_for_the_next() {
+    let served = impatient(Duration::from_secs(10), Duration::from_secs(2)).await;
+    let host = &served.host;
+    let event = format!(r#"{{"type":"report_ready","data":{{"report":{{"title":"{}"}}}}}}"#, "x".repeat(200_000));
+    for _ in 0..20 {
+        assert_eq!(host.post("/api/v1/events", &event).await.status, 202);
+    }
+    let mut stream = connect_small(&served).await;
+    let head = format!("GET /api/v1/export HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {}\r\n\r\n", host.admin);
+    stream.write_all(head.as_bytes()).await.expect("written");
+    read_until(&mut stream, "HTTP/1.1 200 ").await;
+    assert_eq!(host.get("/api/v1/export").await.problem(), ["503 busy"]);
+    until(async || host.get("/api/v1/export").await.status == 200).await;
+    let reply = read_to_end(&mut stream).await;
+    assert!(!reply.ends_with("0\r\n\r\n"), "it is incomplete");
+}
+
+/// Asserts that a new connection gets a 503 before it has sent anything, and is closed.
+async fn turned_away(served: &Served) -> String {
+    let reply = served.raw(b"").await;
+    assert!(reply.starts_with("HTTP/1.1 503 Service Unavailable\r\n"), "{reply}");
+    let (head, body) = reply.split_once("\r\n\r\n").expect("a head");
+    for line in ["content-type: application/problem+json", "retry-after: 2", "connection: close", "date: "] {
+        assert!(head.contains(&format!("\r\n{line}")), "{line} is missing: {head}");
+    }
+    assert!(head.contains(&format!("\r\ncontent-length: {}", body.len())), "{reply}");
+    let problem: Value = serde_json::from_str(body).expect("a problem");
+    assert_eq!((&problem["status"], &problem["code"]), (&Value::from(503), &Value::from("busy")));
+    problem["detail"].as_str().expect("a detail").to_owned()
+}
+
+/// A connection whose request waits for its handler.
+async fn occupied(served: &Served) -> TcpStream {
+    let mut stream = served.connect().await;
+    stream
+        .write_all(b"GET /wait HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\n")
+        .await
+        .expect("written");
+    read_until(&mut stream, "100 Continue").await;
+    stream.write_all(b"x").await.expect("written");
+    stream
+}
+
+#[tokio::test]
+async fn a_connection_beyond_the_limit_gets_a_word() {
+    for (connections, words) in [
+        (Connections::new(2, 0), "all 2 connections of the host are in use"),
+        (Connections::new(10, 2), "this address has 2 connections"),
+    ] {
+        let served = serve_with(BODY_TIMEOUT, Timeouts::default(), connections).await;
+        let (first, _second) = (occupied(&served).await, occupied(&served).await);
+        // They wait for the host, so they make no room however long that takes.
+        for _ in 0..3 {
+            assert!(turned_away(&served).await.starts_with(words));
+        }
+        drop(first);
+        // Its place is free as soon as the server has noticed.
+        let ask = async || served.raw(b"GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await;
+        until(async || ask().await.starts_with("HTTP/1.1 200 ")).await;
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_keeps_the_host_waiting_makes_room() {
+    let served = serve_with(BODY_TIMEOUT, Timeouts::default(), Connections::new(2, 0)).await;
+    let _busy = occupied(&served).await;
+    let mut idle = served.connect().await;
+    let ask = async || served.raw(b"GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await;
+    until(async || ask().await.starts_with("HTTP/1.1 200 ")).await;
+    assert_eq!(read_to_end(&mut idle).await, "");
 }

@@ -7,7 +7,7 @@ use super::engine::Txn;
 use super::record::Counts;
 use super::sealed::write_webhook;
 use super::writer::Writer;
-use super::{Rotated, StoreError, Updated, keys, record};
+use super::{Deleted, Rotated, StoreError, Updated, keys, record};
 use crate::model::audit::{self, Action, Actor, AuditEvent, FieldChange};
 use crate::model::id::{TokenId, WebhookId};
 use crate::model::secret::Secret;
@@ -136,9 +136,18 @@ impl Writer {
         Ok(webhook)
     }
 
-    pub(in crate::store) fn delete_webhook(&mut self, id: WebhookId, by: Actor) -> Result<bool, StoreError> {
+    /// Deletes a webhook; with a revision only if it is still at that one.
+    pub(in crate::store) fn delete_webhook(
+        &mut self,
+        id: WebhookId,
+        revision: Option<u64>,
+        by: Actor,
+    ) -> Result<Deleted, StoreError> {
         let table = self.webhooks.load_full();
-        let Some(webhook) = table.get(id) else { return Ok(false) };
+        let Some(webhook) = table.get(id) else { return Ok(Deleted::Missing) };
+        if revision.is_some_and(|revision| revision != webhook.revision) {
+            return Ok(Deleted::Rejected);
+        }
         let mut txn = Txn::default();
         txn.remove(keys::webhook(id));
         txn.remove(keys::counters(id));
@@ -153,7 +162,7 @@ impl Writer {
         let counts = Counts { webhooks: self.counts.webhooks.saturating_sub(1), ..self.counts };
         self.write_counted(txn, counts, &[audit_event])?;
         self.publish(table.without(id), id);
-        Ok(true)
+        Ok(Deleted::Done)
     }
 
     /// Trips the circuit breaker: switches a webhook off because of its destination's failures.
@@ -193,15 +202,19 @@ impl Writer {
         Ok(token)
     }
 
-    pub(in crate::store) fn delete_token(&mut self, id: TokenId, by: Actor) -> Result<bool, StoreError> {
+    pub(in crate::store) fn delete_token(&mut self, id: TokenId, by: Actor) -> Result<Deleted, StoreError> {
         let tokens = self.tokens.load_full();
-        let Some((hash, token)) = tokens.with_id(id) else { return Ok(false) };
+        let Some((hash, token)) = tokens.with_id(id) else { return Ok(Deleted::Missing) };
+        if token.role == Role::Admin && tokens.admins() == 1 {
+            // Nobody could manage the host any more.
+            return Ok(Deleted::Rejected);
+        }
         let mut txn = Txn::default();
         txn.remove(keys::token(&hash));
         let counts = Counts { tokens: self.counts.tokens.saturating_sub(1), ..self.counts };
         self.write_counted(txn, counts, &[AuditEvent::token(by, Action::TokenDeleted, token)])?;
         self.tokens.store(Arc::new(tokens.without(&hash)));
-        Ok(true)
+        Ok(Deleted::Done)
     }
 
     pub(in crate::store) fn setting(

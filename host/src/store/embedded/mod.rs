@@ -40,8 +40,8 @@ use arc_swap::ArcSwap;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::facts::{
-    AcceptError, Acceptance, Accepted, AttemptPage, AttemptQuery, AttemptsError, EventView, OpenError, Retention,
-    Rotated, StoreError, Updated,
+    AcceptError, Acceptance, Accepted, AttemptPage, AttemptQuery, AttemptsError, Deleted, EventView, OpenError,
+    Retention, Rotated, StoreError, Updated,
 };
 use super::protocol::{Change, Command, Cursor, DueEntry, DueItem, DueKey, Options, Outcome, Recovery, Sent};
 use super::table::{Tokens, WebhookTable};
