@@ -60,6 +60,9 @@ fn main() {
         if wants("neighbours") {
             neighbours(&mut table, &client, &sink).await;
         }
+        if wants("hanging") {
+            hanging(&mut table, &client).await;
+        }
     });
     table.finish();
 }
@@ -380,4 +383,53 @@ async fn beside(client: &Bare, probe: &Sink, sink: &Sink, neighbour: Neighbour) 
     let measured = probe_latency(client, &host, probe, PROBES).await;
     previewers.shutdown().await;
     measured
+}
+
+/// A healthy webhook, new ones and one whose first attempts fail, beside destinations that hold every attempt for 10 s.
+async fn hanging(table: &mut Table, client: &Bare) {
+    let mut alone = None;
+    for count in [0, 7, 50, 500] {
+        let host = Host::with(&["--retry-base", "1s", "--breaker-threshold", "1000000"]);
+        let (probe, new) = (Sink::start().await, Sink::start().await);
+        let (failing, silent) = (Sink::failing_first().await, support::Silent::start().await);
+        host.webhook_for(client, &probe.url(), "json", 0, &["report_ready"]).await;
+        host.webhook_for(client, &failing.url(), "json", 1, &["phase_changed"]).await;
+        for number in 0..count {
+            let webhook = serde_json::json!({
+                "name": format!("hangs {number}"), "url": format!("{}/{number}", silent.url()),
+                "event_types": ["finding_added"], "timeout_ms": 10_000,
+            });
+            host.create(client, &webhook).await;
+        }
+        probe_latency(client, &host, &probe, 50).await;
+        // From here on they hang, and more is due all the time.
+        let load = support::Load::start(client, &host.events(), 2.0);
+        let post = async |body: &'static str| {
+            send(client, &host.events(), Some(ADMIN), 1, Arc::new(vec![Bytes::from_static(body.as_bytes())])).await;
+        };
+        let (mut firsts, mut retries) = (Duration::ZERO, Duration::ZERO);
+        for number in 0..20 {
+            host.webhook_for(client, &new.url(), "json", number, &["monitor_alert"]).await;
+            let (from, start) = (new.received(), Instant::now());
+            post(r#"{"type":"monitor_alert","data":{"monitor":{"name":"new"}}}"#).await;
+            let arrived = new.wait(from, number + 1, Duration::from_secs(60)).await;
+            assert_eq!(arrived, number + 1, "the first event of the new webhook, and one for each before it");
+            firsts = firsts.max(start.elapsed());
+            let from = failing.received();
+            post(r#"{"type":"phase_changed","data":{"phase":{"name":"exploitation"}}}"#).await;
+            failing.wait(from, 1, Duration::from_secs(60)).await;
+            let start = Instant::now();
+            assert_eq!(failing.wait(from, 2, Duration::from_secs(60)).await, 2);
+            retries = retries.max(start.elapsed());
+        }
+        let healthy = probe_latency(client, &host, &probe, 500).await;
+        load.stop().await;
+        let ms = |time: Duration| time.as_secs_f64() * 1e3;
+        let beside = format!("beside {count} that hang:");
+        table.row(&format!("{beside} a new webhook's first event, longest: ms"), ms(firsts), None, "500");
+        table.row(&format!("{beside} a retry due after 500 to 1000 ms, longest: ms"), ms(retries), None, "1500");
+        table.row(&format!("{beside} healthy p50: ms"), healthy.0, None, "");
+        table.row(&format!("{beside} healthy p99: ms (floor: beside none)"), healthy.1, alone, "<1.20");
+        alone = alone.or(Some(healthy.1));
+    }
 }

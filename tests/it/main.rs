@@ -19,6 +19,7 @@ mod disk;
 mod drop_in;
 mod events;
 mod formatters;
+mod hanging;
 mod health;
 mod hec;
 mod hostile;

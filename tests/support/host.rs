@@ -247,7 +247,7 @@ impl Host {
         // SAFETY: no memory is involved. The child was not waited for (that takes `&mut self` and ends the
         // host's life), so the id is still its own.
         let sent = unsafe { libc::kill(id, signal) };
-        assert_eq!(sent, 0, "the signal could not be sent");
+        assert_eq!(sent, 0, "signal {signal} could not be sent");
     }
 
     /// Changes the soft limit of open files of the running process.

@@ -76,6 +76,16 @@ impl Counter {
 
 impl Sink {
     pub async fn start() -> Self {
+        Self::responding(StatusCode::OK).await
+    }
+
+    /// A destination that responds with 500 to first attempts and with 200 to others.
+    pub async fn failing_first() -> Self {
+        Self::responding(StatusCode::INTERNAL_SERVER_ERROR).await
+    }
+
+    /// Responds with this status to first attempts.
+    async fn responding(first: StatusCode) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let counter = Counter::default();
@@ -91,9 +101,13 @@ impl Sink {
                         async move {
                             let batch = request.headers().get("x-webhook-batch-size");
                             let events = batch.and_then(|size| size.to_str().ok()?.parse().ok()).unwrap_or(1);
+                            let is_first =
+                                request.headers().get("x-webhook-attempt").is_some_and(|number| number == "1");
                             let body = request.into_body().collect().await;
                             counts.add(events, body.map_or(0, |body| body.to_bytes().len()));
-                            Ok::<_, Infallible>(http::Response::new(Full::new(Bytes::from_static(b"ok"))))
+                            let mut response = http::Response::new(Full::new(Bytes::from_static(b"ok")));
+                            *response.status_mut() = if is_first { first } else { StatusCode::OK };
+                            Ok::<_, Infallible>(response)
                         }
                     });
                     let _ = hyper::server::conn::http1::Builder::new()

@@ -261,7 +261,12 @@ pub(super) static SECTIONS: &[Section] = &[
     Section {
         heading: Some("Delivery"),
         settings: &[
-            count("concurrency", 1..=65_536, |c| &mut c.delivery.concurrency, "Attempts in flight over all webhooks"),
+            count(
+                "concurrency",
+                1..=65_536,
+                |c| &mut c.delivery.concurrency,
+                "Attempts in flight over all webhooks; those that turn out to hang may exceed it, up to four times",
+            ),
             count(
                 "webhook-concurrency",
                 1..=65_536,

@@ -66,7 +66,7 @@ impl Default for RetryPolicy {
 /// Settings of deliveries.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct DeliverySettings {
-    /// Attempts in flight over all webhooks, at least 1.
+    /// Attempts in flight over all webhooks, at least 1. Those that turn out to hang may exceed it.
     pub concurrency: usize,
     /// Attempts in flight for one webhook, at least 1.
     pub webhook_concurrency: usize,

@@ -3,6 +3,7 @@
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 
+use super::permits::PermitId;
 use crate::delivery::Finished;
 use crate::model::id::WebhookId;
 use crate::store::Change;
@@ -13,8 +14,8 @@ pub(super) enum Message {
     Store(Change),
     /// Formatters were loaded or removed.
     Formatters,
-    /// An attempt is over.
-    Finished(Finished),
+    /// The attempt with this permit is over.
+    Finished(PermitId, Finished),
     /// Abort a deleted webhook's attempts; answered once none is left.
     Forget(WebhookId, oneshot::Sender<()>),
     /// Claim nothing more; answered once nothing is in flight and every outcome is recorded.

@@ -8,7 +8,9 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
+use super::hold::{Hold, Need};
 use super::pace::Pace;
+use super::spread::Spread;
 use crate::delivery::Claim;
 use crate::model::event::Event;
 use crate::model::url::DeliveryUrl;
@@ -42,6 +44,13 @@ pub(super) struct Lane {
     horizon: Option<DueKey>,
     complete: bool,
     loading: bool,
+    /// Retries that fell due while the host stood still, taken out of the window: they get new times.
+    piled: BTreeMap<DueKey, Waiting>,
+    /// Those times.
+    pub(super) spread: Spread,
+    /// Retries that were due before this are such: when this lane could last begin to make attempts, in milliseconds of the
+    /// steady clock.
+    moving_since: i64,
     /// Entries of which at least one delivery was claimed.
     open: HashMap<DueKey, Open>,
     /// Requests in flight.
@@ -54,10 +63,12 @@ pub(super) struct Lane {
     pub(super) batch: Option<Batch>,
     /// True while the webhook is active and its formatter loaded.
     pub(super) runnable: bool,
-    /// True if the last attempt was delivered: then attempts need none of the permits that unhealthy webhooks share.
-    pub(super) healthy: bool,
-    /// True while it stands in the list of ready lanes, or waits for a permit among the unproven.
+    /// How long its attempts take.
+    pub(super) hold: Hold,
+    /// True while it stands in the list of ready lanes, or waits for a permit.
     pub(super) listed: bool,
+    /// The permit that it waits for.
+    pub(super) waits_for: Option<Need>,
     /// The earliest timer that is set for it, in milliseconds of the steady clock.
     pub(super) timer: Option<i64>,
 }
@@ -72,14 +83,18 @@ impl Lane {
             horizon: None,
             complete,
             loading: false,
+            piled: BTreeMap::new(),
+            spread: Spread::of_one_destination(),
+            moving_since: i64::MIN,
             open: HashMap::new(),
             in_flight: 0,
             url: None,
             pace: Pace::default(),
             batch: None,
             runnable: false,
-            healthy: false,
+            hold: Hold::default(),
             listed: false,
+            waits_for: None,
             timer: None,
         }
     }
@@ -103,12 +118,13 @@ impl Lane {
         if self.url.as_ref() != Some(url) {
             self.url = Some(url.clone());
             self.pace.forget_pause();
+            self.hold.forget();
         }
     }
 
     /// Empties the window; the queue stays on the disk.
     pub(super) fn unload(&mut self) {
-        for (key, waiting) in std::mem::take(&mut self.window) {
+        for (key, waiting) in std::mem::take(&mut self.window).into_iter().chain(std::mem::take(&mut self.piled)) {
             if let Some(open) = self.open.get_mut(&key) {
                 open.left -= waiting.len();
                 open.whole = false;
@@ -147,7 +163,8 @@ impl Lane {
 
     /// The key after which the next page begins (`None` inside: at the beginning), when a page is needed.
     pub(super) fn wants_load(&mut self) -> Option<Option<DueKey>> {
-        if self.complete || self.loading || !self.runnable || self.items >= LOW.max(self.most()) {
+        let full = self.items >= LOW.max(self.most()) || self.piled.len() >= WINDOW;
+        if self.complete || self.loading || !self.runnable || full {
             return None;
         }
         self.loading = true;
@@ -160,7 +177,7 @@ impl Lane {
     }
 
     /// How many deliveries one request may carry.
-    fn most(&self) -> usize {
+    pub(super) fn most(&self) -> usize {
         self.batch.map_or(1, |batch| batch.max_events as usize)
     }
 
@@ -175,13 +192,57 @@ impl Lane {
             self.horizon = Some(last.key);
         }
         for entry in entries {
-            let known = self.open.contains_key(&entry.key) || self.window.contains_key(&entry.key);
+            let known = self.open.contains_key(&entry.key)
+                || self.window.contains_key(&entry.key)
+                || self.piled.contains_key(&entry.key);
             if !known && !entry.items.is_empty() {
                 self.items += entry.items.len();
                 self.window.insert(entry.key, entry.items.into());
             }
         }
         self.shrink();
+    }
+
+    /// When this lane could last begin to make attempts.
+    pub(super) fn moving_since(&self) -> i64 {
+        self.moving_since
+    }
+
+    /// No attempts were made until now: because of the host, or because the formatter was missing. Returns as
+    /// [`Lane::pile`] does.
+    pub(super) fn stood_still(&mut self, now_ms: i64) -> bool {
+        self.moving_since = now_ms;
+        self.spread = Spread::of_one_destination();
+        self.pile()
+    }
+
+    /// Takes retries that fell due before this lane last stood still out of the window. Returns true if these are the
+    /// first of them.
+    pub(super) fn pile(&mut self) -> bool {
+        let had = self.has_piled();
+        let before_ms = self.moving_since;
+        let due = self.window.iter().take_while(|(key, _)| key.due_ms < before_ms);
+        let is_retry = |waiting: &Waiting| waiting.iter().all(|(item, _)| item.try_number() > 1);
+        let keys: Vec<DueKey> = due.filter(|(_, waiting)| is_retry(waiting)).map(|(key, _)| *key).collect();
+        for key in keys {
+            if let Some(waiting) = self.window.remove(&key) {
+                self.items -= waiting.len();
+                self.piled.insert(key, waiting);
+            }
+        }
+        !had && self.has_piled()
+    }
+
+    /// Returns true if retries wait for a new time.
+    pub(super) fn has_piled(&self) -> bool {
+        !self.piled.is_empty()
+    }
+
+    /// Claims the deliveries of the first of these entries, which is one request again.
+    pub(super) fn claim_piled(&mut self) -> Option<(DueKey, Vec<DueItem>)> {
+        let (key, waiting) = self.piled.pop_first()?;
+        self.open.entry(key).or_insert(Open { left: waiting.len(), whole: true });
+        Some((key, waiting.into_iter().map(|(item, _)| item).collect()))
     }
 
     /// When the next request is due.
@@ -397,6 +458,38 @@ mod tests {
         assert_eq!(lane.finished(claim.key), None);
         lane.insert(entry(key(webhook, 2), 1));
         assert!(lane.claim(0, i64::MAX).is_empty(), "queued under the old activation");
+    }
+
+    #[test]
+    fn retries_of_before_are_taken_out_and_everything_else_keeps_its_order() {
+        let webhook = WebhookId::generate();
+        let mut lane = Lane::new(0, false);
+        lane.runnable = true;
+        lane.wants_load();
+        let retry = |due| {
+            let mut retry = entry(key(webhook, due), 2);
+            retry.items.iter_mut().for_each(|(item, _)| item.attempt = 2);
+            retry
+        };
+        let mut recovered = retry(13);
+        recovered.items.iter_mut().for_each(|(item, _)| item.earlier = 1);
+        let page = vec![retry(10), entry(key(webhook, 11), 1), retry(12), recovered, retry(20)];
+        lane.loaded(page.clone(), false);
+        assert!(lane.stood_still(20), "the first of them");
+        assert!(!lane.pile() && lane.has_piled());
+        // A page that is read again does not bring them back.
+        assert!(lane.wants_load().is_some());
+        lane.loaded(page, true);
+        assert!(!lane.pile());
+        let (first, items) = lane.claim_piled().expect("a retry");
+        assert_eq!((first.due_ms, items.len()), (10, 2));
+        assert_eq!((lane.finished(first), lane.finished(first)), (None, Some(first)));
+        let rest = std::iter::from_fn(|| lane.claim(30, 1000).pop()).map(|claim| claim.key.due_ms);
+        assert_eq!(rest.collect::<Vec<_>>(), [11, 13, 13, 20, 20]);
+        // Switched off: it stays on the disk.
+        assert!(lane.has_piled());
+        lane.begin(1);
+        assert!(!lane.has_piled() && lane.claim_piled().is_none());
     }
 
     #[test]

@@ -2,13 +2,18 @@
 //!
 //! One task ([`run`]) owns a lane per webhook ([`lane`]: the in-memory window of that webhook's queue, with its [`pace`])
 //! and hears everything through one channel ([`inbox`]): the store's commits, attempts that are over, an admin's changes.
+//! [`permits`] bound the attempts in flight, by how long each webhook's attempts take ([`hold`]). What fell due while the
+//! host stood still is given new times ([`spread`]).
 //! Attempts run on the deliveries' own runtime ([`crate::delivery`]).
 
 mod control;
+mod hold;
 mod inbox;
 mod lane;
 mod pace;
+mod permits;
 mod run;
+mod spread;
 mod test_delivery;
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The scheduler's loop: it hears, wakes lanes that are due, and claims in turn.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, HashSet, VecDeque};
+use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,21 +10,32 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
+use super::hold::{Need, Tier};
 use super::inbox::Message;
 use super::lane::Lane;
+use super::permits::{PermitId, Permits};
+use super::spread::Spread;
 use crate::delivery::{self, AttemptResult, Claim, Deliver, Ending, Finished};
 use crate::model::delivery::Step;
 use crate::model::id::{DeliveryId, WebhookId};
 use crate::model::retry::longest_wait;
 use crate::model::settings::DeliverySettings;
 use crate::model::time::Clock;
-use crate::store::{Change, DueEntry, Outcome, Store};
+use crate::store::{Change, DueEntry, DueItem, Outcome, Store};
 use crate::telemetry::Telemetry;
 
 /// Backpressure: with more outcomes than this waiting for the disk, nothing more is claimed.
 const UNRECORDED: usize = 8192;
 /// Messages taken in one go before lanes get their turn.
 const MESSAGES: usize = 1024;
+/// While attempts are in flight the loop wakes at least so often, to notice when the host stood still.
+const HEARTBEAT_MS: i64 = 1_000;
+/// A loop that wakes so much later than it meant to stood still: the host was frozen, suspended or starved.
+const STOOD_STILL_MS: i64 = 1_000;
+/// An outcome is recorded within this time, generously.
+const RECORDED_MS: i64 = 10_000;
+/// Retries that get a new time in one go.
+const SPREAD_AT_ONCE: usize = 128;
 
 /// The loop's dependencies beside the pipeline.
 pub(super) struct Context {
@@ -47,13 +58,18 @@ pub(super) struct Run<D> {
     /// When waiting lanes are to be looked at again, in milliseconds of the steady clock.
     timers: BinaryHeap<Reverse<(i64, WebhookId)>>,
     in_flight: HashMap<DeliveryId, (WebhookId, AbortHandle)>,
-    /// Requests that carry them.
-    requests: usize,
-    /// Those of them that go to unhealthy webhooks, by their first delivery.
-    unproven: HashSet<DeliveryId>,
-    /// Ready lanes of unhealthy webhooks that wait for one of these to end.
-    waiting_unproven: VecDeque<WebhookId>,
+    /// Those of the requests that carry them.
+    permits: Permits,
+    /// Ready lanes that wait for a permit, by the need that they had then.
+    waiting: [VecDeque<WebhookId>; Need::ALL.len()],
+    /// The need that is served next when several have permits.
+    turn: usize,
     unrecorded: usize,
+    /// Lanes with retries that get new times, each once; served round robin.
+    piled: VecDeque<WebhookId>,
+    spread: Spread,
+    /// The last of the new times.
+    spread_until: i64,
     /// Deleted webhooks whose attempts are being aborted.
     forgetting: HashMap<WebhookId, (usize, Vec<oneshot::Sender<()>>)>,
     draining: Vec<oneshot::Sender<()>>,
@@ -61,6 +77,7 @@ pub(super) struct Run<D> {
 
 impl<D: Deliver> Run<D> {
     pub(super) fn new(deliver: Arc<D>, context: Context, messages: UnboundedSender<Message>) -> Self {
+        let permits = Permits::new(context.settings.concurrency);
         let mut run = Self {
             deliver,
             context,
@@ -69,10 +86,13 @@ impl<D: Deliver> Run<D> {
             ready: VecDeque::new(),
             timers: BinaryHeap::new(),
             in_flight: HashMap::new(),
-            requests: 0,
-            unproven: HashSet::new(),
-            waiting_unproven: VecDeque::new(),
+            permits,
+            waiting: Default::default(),
+            turn: 0,
             unrecorded: 0,
+            piled: VecDeque::new(),
+            spread: Spread::of_the_host(),
+            spread_until: i64::MIN,
             forgetting: HashMap::new(),
             draining: Vec::new(),
         };
@@ -80,7 +100,10 @@ impl<D: Deliver> Run<D> {
         for webhook in run.context.store.webhooks().newest_first() {
             let health = webhook.health.values();
             let mut lane = Lane::new(webhook.activation, false);
-            lane.healthy = health.last_success_at.is_some() && health.last_success_at >= health.last_failure_at;
+            lane.aim(&webhook.config.url);
+            if health.last_success_at.is_some() && health.last_success_at >= health.last_failure_at {
+                lane.hold.delivered_before();
+            }
             run.lanes.insert(webhook.id, lane);
             run.look_again(webhook.id);
         }
@@ -92,15 +115,22 @@ impl<D: Deliver> Run<D> {
             let now = self.context.clock.steady_ms();
             self.wake(now);
             self.claim();
+            self.respread();
             self.answer_drained();
-            let wait = self.timers.peek().map(|Reverse((due, _))| due.saturating_sub(now).max(0).unsigned_abs());
-            let heard = match wait {
-                Some(ms) => tokio::select! {
-                    heard = messages.recv() => heard,
-                    () = tokio::time::sleep(Duration::from_millis(ms)) => continue,
+            let asleep = self.context.clock.steady_ms();
+            let until = self.next_wake(asleep);
+            let heard = match until {
+                Some(until) => tokio::select! {
+                    heard = messages.recv() => Some(heard),
+                    () = tokio::time::sleep(Duration::from_millis((until - asleep).unsigned_abs())) => None,
                 },
-                None => messages.recv().await,
+                None => Some(messages.recv().await),
             };
+            let now = self.context.clock.steady_ms();
+            if until.is_some_and(|until| now - until >= STOOD_STILL_MS) {
+                self.stood_still(now - asleep);
+            }
+            let Some(heard) = heard else { continue };
             let Some(first) = heard else { return };
             self.hear(first);
             for _ in 0..MESSAGES {
@@ -110,12 +140,24 @@ impl<D: Deliver> Run<D> {
         }
     }
 
+    /// When the loop is to wake if it hears nothing, not before `now`.
+    fn next_wake(&self, now: i64) -> Option<i64> {
+        let timer = self.timers.peek().map(|Reverse((due, _))| *due);
+        let is_waiting = self.waiting.iter().any(|waiting| !waiting.is_empty());
+        let age = self.permits.next_age().filter(|_| is_waiting);
+        let heartbeat = (self.permits.in_use() > 0).then(|| now.saturating_add(HEARTBEAT_MS));
+        timer.into_iter().chain(age).chain(heartbeat).min().map(|at| at.max(now))
+    }
+
     fn hear(&mut self, message: Message) {
         match message {
             Message::Store(Change::Due(entries)) => entries.into_iter().for_each(|entry| self.queued(entry)),
             Message::Store(Change::Loaded { webhook, activation, entries, complete }) => {
                 if let Some(lane) = self.lanes.get_mut(&webhook).filter(|lane| lane.activation() == activation) {
                     lane.loaded(entries, complete);
+                    if lane.pile() {
+                        self.piled.push_back(webhook);
+                    }
                     self.touch(webhook);
                 }
             }
@@ -125,7 +167,7 @@ impl<D: Deliver> Run<D> {
                 webhooks.into_iter().for_each(|webhook| self.look_again(webhook));
             }
             Message::Store(Change::Recorded(outcomes)) => self.unrecorded = self.unrecorded.saturating_sub(outcomes),
-            Message::Finished(finished) => self.finished(finished),
+            Message::Finished(permit, finished) => self.finished(permit, finished),
             Message::Forget(webhook, done) => self.forget(webhook, done),
             Message::Drain(done) => self.draining.push(done),
             Message::Cut => self.in_flight.values().for_each(|(_, task)| task.abort()),
@@ -133,9 +175,13 @@ impl<D: Deliver> Run<D> {
     }
 
     fn queued(&mut self, entry: DueEntry) {
-        let webhook = entry.key.webhook;
+        let (webhook, due) = (entry.key.webhook, entry.key.due_ms);
         if let Some(lane) = self.lanes.get_mut(&webhook) {
             lane.insert(entry);
+            // Recorded before the host stood still, heard of after it.
+            if due < lane.moving_since() && lane.pile() {
+                self.piled.push_back(webhook);
+            }
             self.touch(webhook);
         }
     }
@@ -161,6 +207,10 @@ impl<D: Deliver> Run<D> {
                 "a webhook's formatter is not loaded, so its deliveries stay pending; install the formatter or change the webhook's format"
             );
         }
+        let now = self.context.clock.steady_ms();
+        if active && loaded && !lane.runnable && lane.stood_still(now) {
+            self.piled.push_back(id);
+        }
         lane.runnable = active && loaded;
         lane.pace.limit(webhook.config.rate_limit);
         lane.aim(&webhook.config.url);
@@ -171,13 +221,18 @@ impl<D: Deliver> Run<D> {
     /// Lists a lane that has something to claim, sets a timer for one that waits, loads what is missing.
     fn touch(&mut self, id: WebhookId) {
         let now = self.context.clock.steady_ms();
-        let longest = i64::try_from(longest_wait(&self.context.settings.retry).as_millis()).unwrap_or(i64::MAX);
+        let longest = self.longest_wait(now);
         let Some(lane) = self.lanes.get_mut(&id) else { return };
         if !lane.runnable {
             return;
         }
         if let Some(after) = lane.wants_load() {
             self.context.store.load_due(id, lane.activation(), after, lane.load());
+        }
+        if lane.waits_for.is_some_and(|need| need != lane.hold.need()) {
+            // It turned out otherwise: it need not wait with those.
+            lane.waits_for = None;
+            self.ready.push_back(id);
         }
         if lane.listed || lane.in_flight >= self.context.settings.webhook_concurrency {
             return;
@@ -195,6 +250,13 @@ impl<D: Deliver> Run<D> {
         }
     }
 
+    /// The longest time that anything waits for, in milliseconds: what seems to wait longer was queued before the wall
+    /// clock was set back.
+    fn longest_wait(&self, now: i64) -> i64 {
+        let policy = longest_wait(&self.context.settings.retry).as_millis();
+        i64::try_from(policy).unwrap_or(i64::MAX).max(self.spread_until.saturating_sub(now))
+    }
+
     /// Looks at the lanes whose time has come.
     fn wake(&mut self, now: i64) {
         while let Some(&Reverse((due, id))) = self.timers.peek()
@@ -210,40 +272,131 @@ impl<D: Deliver> Run<D> {
 
     /// Starts attempts: one of each ready lane in turn, as long as there are permits.
     fn claim(&mut self) {
-        let longest = i64::try_from(longest_wait(&self.context.settings.retry).as_millis()).unwrap_or(i64::MAX);
-        let permits = permits_for_unproven(self.context.settings.concurrency);
-        for _ in self.unproven.len()..permits {
-            self.ready.extend(self.waiting_unproven.pop_front());
+        while let Some((id, tier)) = self.permits.age(self.context.clock.steady_ms()) {
+            if let Some(lane) = self.lanes.get_mut(&id) {
+                lane.hold.aged(tier);
+            }
         }
         while self.draining.is_empty()
-            && self.requests < self.context.settings.concurrency
             && self.unrecorded < UNRECORDED
-            && let Some(id) = self.ready.pop_front()
+            && let Some(id) = self.next_lane()
         {
             // The time as `touch` reads it: with an older one a lane could be listed and turned away again and again.
             let now = self.context.clock.steady_ms();
+            let longest = self.longest_wait(now);
             let Some(lane) = self.lanes.get_mut(&id) else { continue };
-            if !lane.healthy && self.unproven.len() >= permits {
-                self.waiting_unproven.push_back(id);
+            let need = lane.hold.need();
+            if !self.permits.allows(need) {
+                lane.waits_for = Some(need);
+                self.waiting[need as usize].push_back(id);
                 continue;
             }
             lane.listed = false;
-            let unproven = !lane.healthy;
             let may = lane.runnable
                 && lane.in_flight < self.context.settings.webhook_concurrency
                 && lane.next_due(now, longest).is_some_and(|due| due <= now);
             if may {
                 let claims = lane.claim(now, longest);
                 lane.pace.begin(now);
-                self.start(id, claims, unproven);
+                self.start(id, claims, now);
             }
             self.touch(id);
         }
         self.context.telemetry.set_in_flight(self.in_flight.len());
     }
 
+    /// The next ready lane: one that waited for a permit that is there now, each need in turn, or one that was not asked
+    /// yet.
+    fn next_lane(&mut self) -> Option<WebhookId> {
+        for step in 0..Need::ALL.len() {
+            let number = (self.turn + step) % Need::ALL.len();
+            let need = Need::ALL[number];
+            while self.permits.allows(need)
+                && let Some(id) = self.next_waiting(need)
+            {
+                let lane = self.lanes.get_mut(&id);
+                // Others were listed again meanwhile, with another need.
+                if let Some(lane) = lane.filter(|lane| lane.waits_for == Some(need)) {
+                    lane.waits_for = None;
+                    self.turn = number + 1;
+                    return Some(id);
+                }
+            }
+        }
+        self.ready.pop_front()
+    }
+
+    /// Of the lanes that wait for this permit the first; of slow ones the one whose attempts occupied the least time, so
+    /// that what hangs for 30 s gets fewer turns than what hangs for 5 s.
+    fn next_waiting(&mut self, need: Need) -> Option<WebhookId> {
+        let waiting = &mut self.waiting[need as usize];
+        if need.tier() == Tier::Quick {
+            return waiting.pop_front();
+        }
+        waiting.retain(|id| self.lanes.get(id).is_some_and(|lane| lane.waits_for == Some(need)));
+        let now = self.context.clock.steady_ms();
+        let occupied = |id: &WebhookId| self.lanes.get(id).map_or(0.0, |lane| lane.hold.occupied(now));
+        let all = waiting.iter().map(occupied).enumerate();
+        let (index, _) = all.min_by(|(_, a), (_, b)| a.total_cmp(b))?;
+        waiting.remove(index)
+    }
+
+    /// The loop woke so much later than it meant to.
+    fn stood_still(&mut self, gap: i64) {
+        tracing::warn!(
+            seconds = gap / 1000,
+            "the host stood still (it was frozen, suspended or had no processor time); retries that fell due meanwhile are spread"
+        );
+        let now = self.context.clock.steady_ms();
+        self.permits.shift(gap);
+        self.spread = Spread::of_the_host();
+        let mut piled = Vec::new();
+        for (id, lane) in &mut self.lanes {
+            lane.hold.shift(gap);
+            if lane.stood_still(now) {
+                piled.push(*id);
+            }
+        }
+        // In an order that does not depend on the map.
+        piled.sort_unstable();
+        self.piled.extend(piled);
+    }
+
+    /// Gives new times to retries that fell due while the host stood still. Attempts of anything else go on meanwhile.
+    fn respread(&mut self) {
+        let now = self.context.clock.steady_ms();
+        for _ in 0..SPREAD_AT_ONCE {
+            if !self.draining.is_empty() || self.unrecorded >= UNRECORDED / 2 {
+                return;
+            }
+            let Some(id) = self.piled.pop_front() else { return };
+            let Some(lane) = self.lanes.get_mut(&id) else { continue };
+            let Some((key, items)) = lane.claim_piled() else { continue };
+            let requests = items.len().div_ceil(lane.most());
+            let at = self.spread.next(now, requests).max(lane.spread.next(now, requests));
+            // Jitter, so that hosts that stood still together do not come back together.
+            let after = ((at - now as f64) * (0.9 + 0.2 * fastrand::f64())).max(0.0);
+            let after = Duration::from_secs_f64(after / 1e3);
+            // As the writer will read the clock, a little later.
+            let until = i64::try_from(after.as_millis()).unwrap_or_default().saturating_add(now + RECORDED_MS);
+            self.spread_until = self.spread_until.max(until);
+            let again = Step::Again { after, counts: false };
+            let settle = |item: DueItem| {
+                // Recovered while its earlier attempt is still under way: that attempt's outcome decides.
+                let known = self.in_flight.contains_key(&item.delivery);
+                Outcome::new(id, item, None, if known { Step::Dropped } else { again.clone() }, lane.finished(key))
+            };
+            let outcomes = items.into_iter().map(settle).collect();
+            if lane.has_piled() {
+                self.piled.push_back(id);
+            }
+            self.record(outcomes);
+            self.touch(id);
+        }
+    }
+
     /// Starts the attempt at what was claimed together.
-    fn start(&mut self, id: WebhookId, claims: Vec<Claim>, unproven: bool) {
+    fn start(&mut self, id: WebhookId, claims: Vec<Claim>, now: i64) {
         // Recovered while its earlier attempt is still under way: that attempt's outcome decides.
         let (again, claims): (Vec<_>, Vec<_>) =
             claims.into_iter().partition(|claim| self.in_flight.contains_key(&claim.item.delivery));
@@ -255,30 +408,26 @@ impl<D: Deliver> Run<D> {
                 Outcome::new(id, item, None, Step::Dropped, lane.finished(key))
             })
             .collect();
-        let Some(first) = claims.first().map(|claim| claim.item.delivery) else {
+        if claims.is_empty() {
             lane.request_finished();
             return self.record(dropped);
-        };
+        }
+        let permit = self.permits.take(id, &mut lane.hold, now);
         let deliveries: Vec<_> = claims.iter().map(|claim| claim.item.delivery).collect();
         let messages = self.messages.clone();
         // A scheduler that is gone means that the process ends; the deliveries are queued on the disk.
-        let done = move |finished| drop(messages.send(Message::Finished(finished)));
+        let done = move |finished| drop(messages.send(Message::Finished(permit, finished)));
         let Context { store, clock, deliveries: runtime, .. } = &self.context;
         let task = delivery::spawn(&self.deliver, store, runtime, id, claims, clock.now(), done);
         self.in_flight.extend(deliveries.into_iter().map(|delivery| (delivery, (id, task.clone()))));
-        self.requests += 1;
-        if unproven {
-            self.unproven.insert(first);
-        }
         self.record(dropped);
     }
 
-    fn finished(&mut self, mut finished: Finished) {
+    fn finished(&mut self, permit: PermitId, mut finished: Finished) {
         let webhook = finished.webhook;
-        self.requests = self.requests.saturating_sub(1);
+        let permit = self.permits.give_back(permit);
         for result in &finished.results {
             self.in_flight.remove(&result.claim.item.delivery);
-            self.unproven.remove(&result.claim.item.delivery);
         }
         if let Some((left, waiting)) = self.forgetting.get_mut(&webhook) {
             *left = left.saturating_sub(finished.results.len());
@@ -289,6 +438,10 @@ impl<D: Deliver> Run<D> {
         }
         let Some(lane) = self.lanes.get_mut(&webhook) else { return };
         lane.request_finished();
+        if let Some(permit) = permit {
+            let tells = finished.results.iter().any(|result| matches!(result.ending, Ending::Attempted(_)));
+            lane.hold.end(self.context.clock.steady_ms(), permit.began, permit.tier, tells);
+        }
         if let Some(pause) = finished.pause(&self.context.settings.retry) {
             let pause = i64::try_from(pause.as_millis()).unwrap_or(i64::MAX);
             lane.pace.pause(self.context.clock.steady_ms(), pause);
@@ -305,12 +458,9 @@ impl<D: Deliver> Run<D> {
         finished.results = sent;
         let policy = &self.context.settings.retry;
         let outcomes = delivery::outcomes(finished, policy, self.context.clock.now(), fastrand::f64());
-        let attempts = outcomes.iter().filter_map(|outcome| outcome.attempt.as_ref());
-        if let Some(success) = attempts.map(|attempt| attempt.success).reduce(|a, b| a || b) {
-            lane.healthy = success;
-            if success {
-                lane.pace.accepted();
-            }
+        let mut attempts = outcomes.iter().filter_map(|outcome| outcome.attempt.as_ref());
+        if attempts.any(|attempt| attempt.success) {
+            lane.pace.accepted();
         }
         self.record(outcomes);
         self.touch(webhook);
@@ -347,12 +497,6 @@ impl<D: Deliver> Run<D> {
         let waiting = std::mem::replace(&mut self.draining, vec![never]);
         waiting.into_iter().for_each(answer);
     }
-}
-
-/// Unhealthy webhooks cannot use all concurrency: those whose last attempt failed, or that had none yet, share 75 % of it.
-/// The rest is kept for the healthy ones, however many destinations are dead.
-fn permits_for_unproven(concurrency: usize) -> usize {
-    concurrency - concurrency / 4
 }
 
 /// Answers a request; the caller may have stopped waiting.

@@ -1,3 +1,4 @@
 //! The scheduler with the real store, on a virtual clock and with simulated destinations.
 
+mod crowds;
 mod simulation;

@@ -27,29 +27,34 @@ use crate::model::webhook::{Activity, Filter, Subscription, TlsNames, Webhook, W
 use crate::scheduler::control::Control;
 use crate::scheduler::inbox::Inbox;
 use crate::scheduler::pace::LONGEST_SPACING;
+use crate::scheduler::permits::MOST;
 use crate::scheduler::run::Context;
 use crate::store::conformance::folder_in_memory;
 use crate::store::{Acceptance, DueItem, Options, Store, Updated};
 use crate::telemetry::Telemetry;
 
-const SECOND: i64 = 1000;
-const MINUTE: i64 = 60 * SECOND;
-const HOUR: i64 = 60 * MINUTE;
-const DAY: i64 = 24 * HOUR;
+pub(super) const SECOND: i64 = 1000;
+pub(super) const MINUTE: i64 = 60 * SECOND;
+pub(super) const HOUR: i64 = 60 * MINUTE;
+pub(super) const DAY: i64 = 24 * HOUR;
 /// The wall clock when a simulation begins.
-const BEGIN: i64 = 1_800_000_000_000;
+pub(super) const BEGIN: i64 = 1_800_000_000_000;
 /// The allowed delay of a due delivery, in milliseconds.
 const LATE: i64 = SECOND;
+/// The same for a webhook whose destination is quick, whatever other destinations do.
+const LATE_QUICK: i64 = SECOND / 2;
+/// Retries that fell due while the host stood still are made within this.
+const SPREAD: i64 = 45 * SECOND;
 /// An outcome may wait so long for the disk; a crash may take it back.
 const UNWRITTEN: i64 = 21;
 /// Long enough for every retry that a simulated webhook may have.
 const LAST_RETRIES: i64 = 9 * HOUR;
 
 /// Virtual time of one life of the process: the steady clock began with the wall clock, which jumps.
-struct SimClock {
+pub(super) struct SimClock {
     began: Instant,
     wall: i64,
-    jumped: AtomicI64,
+    pub(super) jumped: AtomicI64,
 }
 
 impl SimClock {
@@ -79,7 +84,7 @@ enum Simulated {
 
 /// How a destination behaves at present.
 #[derive(Clone, Copy, Debug)]
-enum Mood {
+pub(super) enum Mood {
     Healthy,
     Slow,
     Failing,
@@ -95,6 +100,10 @@ enum Mood {
     },
     Dead,
     Flapping,
+    /// Fails first attempts only.
+    FailingFirst,
+    /// The formatter has used up its share of the processors, or crosses its limit.
+    FormatterLoops,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -105,8 +114,8 @@ enum Off {
 
 /// The expected state of a webhook.
 #[derive(Debug)]
-struct Hook {
-    mood: Mood,
+pub(super) struct Hook {
+    pub(super) mood: Mood,
     /// Since when it is off, and why.
     off: Option<(i64, Off)>,
     /// Since when it is on again.
@@ -117,6 +126,13 @@ struct Hook {
     in_flight: usize,
     /// When its last free place was taken or given back.
     busy_until: i64,
+    /// When it had an attempt in flight for the last time.
+    in_flight_until: i64,
+    /// Since when nothing suggests that the destination is slow.
+    quick_since: i64,
+    /// When the attempts in flight began, and how long the last ones took, in this life.
+    begun: Vec<(DeliveryId, i64)>,
+    took: Vec<i64>,
     /// Since when and until when the destination wants nothing, and in which life it said so.
     paused: Option<(i64, i64, u32)>,
     /// When its last attempt began.
@@ -126,9 +142,37 @@ struct Hook {
     ends: Vec<i64>,
 }
 
+impl Hook {
+    fn new(mood: Mood, now: i64) -> Self {
+        Self {
+            mood,
+            off: None,
+            on_since: now,
+            switched_off: Vec::new(),
+            failures_in_a_row: 0,
+            in_flight: 0,
+            busy_until: now,
+            in_flight_until: now,
+            quick_since: now,
+            begun: Vec::new(),
+            took: Vec::new(),
+            paused: None,
+            began: now,
+            deleted: false,
+            ends: Vec::new(),
+        }
+    }
+
+    /// Returns true if nothing suggests that the destination is slow.
+    fn is_quick(&self, now: i64) -> bool {
+        self.took.iter().rev().take(3).all(|took| *took < SECOND)
+            && self.begun.iter().all(|(_, began)| now - began < 100)
+    }
+}
+
 /// The expected state of a delivery.
 #[derive(Debug)]
-struct Delivery {
+pub(super) struct Delivery {
     webhook: WebhookId,
     accepted: i64,
     /// The number of the last attempt that began, and in which life.
@@ -148,35 +192,44 @@ struct Delivery {
 }
 
 /// Everything that outlives the process.
-struct World {
-    rng: Rng,
+pub(super) struct World {
+    pub(super) rng: Rng,
     settings: DeliverySettings,
     /// Time that passed in earlier lives.
-    passed: i64,
-    life: u32,
+    pub(super) passed: i64,
+    pub(super) life: u32,
     life_began: i64,
     clock: Option<Arc<SimClock>>,
-    hooks: BTreeMap<WebhookId, Hook>,
-    order: Vec<WebhookId>,
-    deliveries: BTreeMap<DeliveryId, Delivery>,
-    events: BTreeMap<EventId, Vec<DeliveryId>>,
+    pub(super) hooks: BTreeMap<WebhookId, Hook>,
+    pub(super) order: Vec<WebhookId>,
+    pub(super) deliveries: BTreeMap<DeliveryId, Delivery>,
+    pub(super) events: BTreeMap<EventId, Vec<DeliveryId>>,
     in_flight: usize,
+    /// When as many were in flight for the last time as are let in without a question, and half as many, and four times.
     busy_until: i64,
+    half_busy_until: i64,
+    full_until: i64,
+    /// When the process began, or when it last stood still, by the steady clock.
+    moving_since: i64,
+    /// How long after it was due at the earliest each attempt began: webhook, number of the attempt, milliseconds.
+    pub(super) waits: Vec<(usize, u32, i64)>,
+    /// The longest that an attempt of a webhook with a quick destination was late.
+    pub(super) longest_quick: i64,
     /// When the process crashed.
     crashes: Vec<i64>,
-    faults: Vec<String>,
+    pub(super) faults: Vec<String>,
     /// The trace, for comparing two runs.
-    trace: Vec<(i64, usize, u32)>,
+    pub(super) trace: Vec<(i64, usize, u32)>,
 }
 
-type Shared = Arc<Mutex<World>>;
+pub(super) type Shared = Arc<Mutex<World>>;
 
-fn lock(world: &Shared) -> MutexGuard<'_, World> {
+pub(super) fn lock(world: &Shared) -> MutexGuard<'_, World> {
     world.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl World {
-    fn new(seed: u64, settings: DeliverySettings) -> Self {
+    pub(super) fn new(seed: u64, settings: DeliverySettings) -> Self {
         Self {
             rng: Rng::with_seed(seed),
             settings,
@@ -190,18 +243,23 @@ impl World {
             events: BTreeMap::new(),
             in_flight: 0,
             busy_until: 0,
+            half_busy_until: 0,
+            full_until: 0,
+            moving_since: 0,
+            waits: Vec::new(),
+            longest_quick: 0,
             crashes: Vec::new(),
             faults: Vec::new(),
             trace: Vec::new(),
         }
     }
 
-    fn clock(&self) -> &SimClock {
+    pub(super) fn clock(&self) -> &SimClock {
         self.clock.as_ref().expect("the process lives")
     }
 
     /// Time that no clock of the host shows: it never jumps, over all lives.
-    fn now(&self) -> i64 {
+    pub(super) fn now(&self) -> i64 {
         self.passed + self.clock().steady_ms() - self.clock().wall
     }
 
@@ -215,7 +273,7 @@ impl World {
         is_taken_back(&self.crashes, at)
     }
 
-    fn hook(&mut self, id: WebhookId) -> &mut Hook {
+    pub(super) fn hook(&mut self, id: WebhookId) -> &mut Hook {
         self.hooks.get_mut(&id).expect("a webhook of this simulation")
     }
 
@@ -241,7 +299,14 @@ impl World {
         {
             faults.push(format!("an attempt at {now} though the destination wants nothing from {since} to {until}"));
         }
-        let free_since = hook.busy_until.max(self.busy_until).max(self.life_began).max(hook.on_since);
+        let is_quick = hook.is_quick(now);
+        let permits_since = if is_quick {
+            // With none in flight it waits for nobody.
+            self.busy_until.min(hook.in_flight_until).max(self.full_until).max(hook.quick_since)
+        } else {
+            self.half_busy_until
+        };
+        let free_since = hook.busy_until.max(permits_since).max(self.life_began).max(hook.on_since);
         // Attempts after a pause are spaced.
         let spaced = hook.paused.filter(|(_, _, of)| *of == life).map_or(0, |_| hook.began + LONGEST_SPACING);
         let free_since = free_since.max(spaced);
@@ -268,27 +333,37 @@ impl World {
             if steady < earliest && latest <= reach {
                 faults.push(format!("attempt {} is {} ms too early", item.attempt, earliest - steady));
             }
-            let late = if earliest > reach { steady - free } else { steady - latest.max(free) };
-            if late > LATE {
-                faults.push(format!("attempt {} is {late} ms late", item.attempt));
+            let latest = if earliest > reach { free } else { latest.max(free) };
+            let is_spread = item.attempt > 1 && earliest <= self.moving_since;
+            let late = steady - latest.max(self.moving_since + if is_spread { SPREAD } else { 0 });
+            if is_quick {
+                self.longest_quick = late.max(self.longest_quick);
             }
+            if late > if is_quick { LATE_QUICK } else { LATE } {
+                faults
+                    .push(format!("attempt {} is {late} ms late (is its destination quick? {is_quick})", item.attempt));
+            }
+            self.waits.push((place, item.attempt, steady - earliest));
         }
         let delivery = self.deliveries.get_mut(&item.delivery).expect("known");
         (delivery.last, delivery.life) = (item.attempt, life);
         (delivery.ended, delivery.answered) = (None, None);
         self.in_flight += 1;
         let (most, most_of_one) = (self.settings.concurrency, self.settings.webhook_concurrency);
-        if self.in_flight >= most {
-            self.busy_until = now;
-        }
+        self.count_busy(now);
         let in_flight = self.in_flight;
         let hook = self.hook(id);
         hook.in_flight += 1;
+        if !is_quick {
+            hook.quick_since = now;
+        }
+        hook.begun.push((item.delivery, now));
+        hook.in_flight_until = hook.in_flight_until.max(now);
         hook.began = now;
         if hook.in_flight >= most_of_one {
             hook.busy_until = hook.busy_until.max(now);
         }
-        if in_flight > most || hook.in_flight > most_of_one {
+        if in_flight > most * MOST || hook.in_flight > most_of_one {
             faults.push(format!("{in_flight} in flight, {} of one webhook", hook.in_flight));
         }
         for fault in faults {
@@ -296,16 +371,34 @@ impl World {
         }
     }
 
+    fn count_busy(&mut self, now: i64) {
+        let most = self.settings.concurrency;
+        for (until, in_flight) in [
+            (&mut self.busy_until, most),
+            (&mut self.half_busy_until, most / 2),
+            (&mut self.full_until, most * (MOST - 1)),
+        ] {
+            if self.in_flight >= in_flight {
+                *until = now;
+            }
+        }
+    }
+
     /// An attempt's task is gone, whatever it came to.
-    fn leaves(&mut self, id: WebhookId) {
+    fn leaves(&mut self, id: WebhookId, delivery: DeliveryId) {
         // The process died with it: the next life begins with nothing in flight.
         let Some(now) = self.clock.is_some().then(|| self.now()) else { return };
-        if self.in_flight >= self.settings.concurrency {
-            self.busy_until = now;
-        }
+        self.count_busy(now);
         self.in_flight -= 1;
         let most = self.settings.webhook_concurrency;
         let hook = self.hook(id);
+        hook.in_flight_until = hook.in_flight_until.max(now);
+        if !hook.is_quick(now) {
+            hook.quick_since = now;
+        }
+        let index = hook.begun.iter().position(|(other, _)| *other == delivery).expect("in flight");
+        let (_, began) = hook.begun.swap_remove(index);
+        hook.took.push(now - began);
         if hook.in_flight >= most {
             hook.busy_until = hook.busy_until.max(now);
         }
@@ -313,7 +406,7 @@ impl World {
     }
 
     /// The destination's reaction to an attempt: the milliseconds until it, and the reaction.
-    fn respond(&mut self, webhook: &Webhook, event: &Event) -> (i64, Simulated) {
+    fn respond(&mut self, webhook: &Webhook, item: &DueItem, event: &Event) -> (i64, Simulated) {
         let failed =
             |class, status, retry_after| Simulated::Failed(Failure { status, retry_after, ..Failure::of(class) });
         if event.event_type == EventType::ReportReady {
@@ -329,7 +422,10 @@ impl World {
             Mood::Healthy | Mood::Flapping => (quick, Simulated::Delivered),
             Mood::Slow if self.rng.u8(..4) == 0 => (timeout, failed(ErrorClass::Timeout, None, None)),
             Mood::Slow => (self.rng.i64(timeout / 4..timeout), Simulated::Delivered),
-            Mood::Failing => (quick, failed(ErrorClass::Status, Some(500), None)),
+            Mood::FailingFirst if item.attempt > 1 => (quick, Simulated::Delivered),
+            Mood::Failing | Mood::FailingFirst => (quick, failed(ErrorClass::Status, Some(500), None)),
+            Mood::FormatterLoops if self.rng.bool() => (self.rng.i64(500..3 * SECOND), Simulated::Delivered),
+            Mood::FormatterLoops => (self.rng.i64(500..20 * SECOND), failed(ErrorClass::Timeout, None, None)),
             Mood::Gone => (quick, failed(ErrorClass::Status, Some(410), None)),
             Mood::Busy { status, retry_after_s } => {
                 (quick, failed(ErrorClass::Status, Some(status), Some(Duration::from_secs(retry_after_s))))
@@ -403,11 +499,11 @@ fn is_taken_back(crashes: &[i64], at: i64) -> bool {
 struct Destinations(Shared, Arc<Store>);
 
 /// Gives a slot back, also when the attempt is cut.
-struct Slot<'a>(&'a Shared, WebhookId);
+struct Slot<'a>(&'a Shared, WebhookId, DeliveryId);
 
 impl Drop for Slot<'_> {
     fn drop(&mut self) {
-        lock(self.0).leaves(self.1);
+        lock(self.0).leaves(self.1, self.2);
     }
 }
 
@@ -420,9 +516,9 @@ impl Destinations {
         let (wait, ended) = {
             let mut world = lock(&self.0);
             world.begins(webhook, &claim.item);
-            world.respond(webhook, &event)
+            world.respond(webhook, &claim.item, &event)
         };
-        let _slot = Slot(&self.0, webhook.id);
+        let _slot = Slot(&self.0, webhook.id, claim.item.delivery);
         sleep_to(&self.0, wait, 0).await;
         lock(&self.0).ends(webhook, &claim.item, ended);
         let (status, failure) = match ended {
@@ -454,7 +550,7 @@ impl Deliver for Destinations {
 
 /// Sleeps at least so long, to a millisecond of this parity: destinations answer at even ones, admins act at odd ones,
 /// so that what is simulated never depends on which of two things of one moment came first.
-async fn sleep_to(world: &Shared, wait: i64, parity: i64) {
+pub(super) async fn sleep_to(world: &Shared, wait: i64, parity: i64) {
     let until = lock(world).now() + wait;
     let wait = wait + (until + parity) % 2;
     sleep(Duration::from_millis(wait.unsigned_abs())).await;
@@ -462,7 +558,7 @@ async fn sleep_to(world: &Shared, wait: i64, parity: i64) {
 
 /// How a life ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum End {
+pub(super) enum End {
     Restart,
     Crash,
     /// Everything is looked at.
@@ -470,13 +566,13 @@ enum End {
 }
 
 /// One life of the process.
-struct Life {
+pub(super) struct Life {
     world: Shared,
-    store: Arc<Store>,
+    pub(super) store: Arc<Store>,
     scheduler: Control,
 }
 
-fn config(rng: &mut Rng) -> WebhookConfig {
+pub(super) fn config(rng: &mut Rng) -> WebhookConfig {
     WebhookConfig {
         name: "simulated".into(),
         url: DeliveryUrl::parse("https://hooks.example/x").expect("a URL"),
@@ -490,11 +586,11 @@ fn config(rng: &mut Rng) -> WebhookConfig {
         tls: TlsNames::default(),
         batch: None,
         retry_count: rng.u32(0..5),
-        timeout_ms: 1000 * rng.u32(1..10),
+        timeout_ms: 1000 * if rng.u8(..8) == 0 { 30 } else { rng.u32(1..10) },
     }
 }
 
-fn event(event_type: EventType) -> NewEvent {
+pub(super) fn event(event_type: EventType) -> NewEvent {
     NewEvent {
         id: None,
         event_type,
@@ -527,7 +623,10 @@ impl Life {
             world.life += 1;
             world.life_began = world.passed;
             world.in_flight = 0;
-            world.hooks.values_mut().for_each(|hook| hook.in_flight = 0);
+            world.moving_since = wall;
+            for hook in world.hooks.values_mut() {
+                (hook.in_flight, hook.begun, hook.took) = (0, Vec::new(), Vec::new());
+            }
             world.settings
         };
         let inbox = Inbox::new();
@@ -588,7 +687,7 @@ impl Life {
     }
 
     /// The store and the model agree on which webhooks are off, and on how many deliveries failed in a row.
-    fn check_webhooks(&self) {
+    pub(super) fn check_webhooks(&self) {
         let mut world = lock(&self.world);
         let table = self.store.webhooks();
         let mut faults = Vec::new();
@@ -608,31 +707,35 @@ impl Life {
         faults.into_iter().for_each(|fault| world.fault(fault));
     }
 
-    async fn create(&self) {
+    pub(super) async fn create(&self) {
         let config = config(&mut lock(&self.world).rng);
+        self.create_with(config, Mood::Healthy).await;
+    }
+
+    pub(super) async fn create_with(&self, config: WebhookConfig, mood: Mood) -> WebhookId {
         let made = self.store.create_webhook(config, true, Actor::Host).await.expect("created");
         let mut world = lock(&self.world);
         let now = world.now();
         world.order.push(made.id);
-        world.hooks.insert(
-            made.id,
-            Hook {
-                mood: Mood::Healthy,
-                off: None,
-                on_since: now,
-                switched_off: Vec::new(),
-                failures_in_a_row: 0,
-                in_flight: 0,
-                busy_until: now,
-                paused: None,
-                began: now,
-                deleted: false,
-                ends: Vec::new(),
-            },
-        );
+        world.hooks.insert(made.id, Hook::new(mood, now));
+        made.id
     }
 
-    async fn post(&self, events: Vec<NewEvent>) {
+    /// The process stands still, as after SIGSTOP.
+    pub(super) async fn freeze(&self, gap: i64) {
+        let before = lock(&self.world).now();
+        tokio::time::advance(Duration::from_millis(gap.unsigned_abs())).await;
+        let mut world = lock(&self.world);
+        let now = world.now();
+        (world.busy_until, world.half_busy_until, world.full_until) = (now, now, now);
+        world.moving_since = world.clock().steady_ms();
+        // The destinations did not take that long.
+        for (_, began) in world.hooks.values_mut().flat_map(|hook| &mut hook.begun) {
+            *began += now - before;
+        }
+    }
+
+    pub(super) async fn post(&self, events: Vec<NewEvent>) {
         let acceptance = Acceptance { token: TokenId::from_bytes([1; 16]), idempotency: None, events };
         let accepted = self.store.accept(acceptance).await.expect("accepted");
         for answer in accepted {
@@ -661,13 +764,13 @@ impl Life {
     }
 
     /// One webhook that is there.
-    fn any(&self) -> Option<WebhookId> {
+    pub(super) fn any(&self) -> Option<WebhookId> {
         let mut world = lock(&self.world);
         let there: Vec<_> = world.order.iter().copied().filter(|id| !world.hooks[id].deleted).collect();
         (!there.is_empty()).then(|| there[world.rng.usize(..there.len())])
     }
 
-    async fn update(&self, id: WebhookId, config: WebhookConfig, switch: Option<bool>) {
+    pub(super) async fn update(&self, id: WebhookId, config: WebhookConfig, switch: Option<bool>) {
         let revision = self.store.webhooks().get(id).expect("there").revision;
         let updated = self.store.update_webhook(id, revision, config, switch, Actor::Host).await.expect("written");
         assert!(matches!(updated, Updated::Done(_)), "{updated:?}");
@@ -708,7 +811,7 @@ impl Life {
     }
 
     /// One thing happens; how the life ends, if it does.
-    async fn act(&self) -> Option<End> {
+    pub(super) async fn act(&self) -> Option<End> {
         let (dice, wait) = {
             let rng = &mut lock(&self.world).rng;
             let longest = [50, 5 * SECOND, 2 * MINUTE, 3 * HOUR][rng.usize(..4)];
@@ -719,7 +822,7 @@ impl Life {
         let types =
             [EventType::PhaseChanged, EventType::FindingAdded, EventType::SurfaceChanged, EventType::ReportReady];
         match dice {
-            0..45 => {
+            0..43 => {
                 let events = {
                     let rng = &mut lock(&self.world).rng;
                     // Now and then more than a lane's window loads at once.
@@ -727,6 +830,10 @@ impl Life {
                     (0..count).map(|_| event(types[rng.usize(..types.len())])).collect()
                 };
                 self.post(events).await;
+            }
+            43..45 => {
+                let gap = 2 * lock(&self.world).rng.i64(SECOND..MINUTE);
+                self.freeze(gap).await;
             }
             45..62 => {
                 let id = self.any()?;
@@ -743,7 +850,9 @@ impl Life {
                     Mood::Busy { status, retry_after_s },
                     Mood::Unrendered { is_transient },
                     Mood::Dead,
+                    Mood::Dead,
                     Mood::Flapping,
+                    Mood::FormatterLoops,
                 ];
                 let mood = moods[world.rng.usize(..moods.len())];
                 world.hook(id).mood = mood;
@@ -786,7 +895,7 @@ impl Life {
     }
 
     /// The end of all things: every acknowledged event ended as it should.
-    async fn judge(&self) {
+    pub(super) async fn judge(&self) {
         lock(&self.world).hooks.values_mut().for_each(|hook| hook.mood = Mood::Healthy);
         sleep_to(&self.world, LAST_RETRIES, 1).await;
         self.check_webhooks();
@@ -825,7 +934,7 @@ impl Life {
 }
 
 /// Runs one life until it ends; how, and what the wall clock says then.
-fn live(world: &Shared, folder: &Path, wall: i64, script: impl AsyncFnOnce(&Life) -> End) -> (End, i64) {
+pub(super) fn live(world: &Shared, folder: &Path, wall: i64, script: impl AsyncFnOnce(&Life) -> End) -> (End, i64) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     let runtime = runtime.expect("a runtime");
     let ended = runtime.block_on(async {
