@@ -23,12 +23,20 @@ use crate::scheduler::{Inbox, Scheduler};
 use crate::store::{self, Store};
 use crate::telemetry::Telemetry;
 use crate::transport::{Guard, Resolve, Tls, Transport};
+use crate::watchdog::{Need, Pulse, Watchdog, Watched};
 use crate::{delivery, embedded, keyring, samples, upkeep};
 
 /// How long the response to an idempotency key is kept.
 const IDEMPOTENCY_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 /// Time limit for requests still in flight once deliveries are drained.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The longest that the API's accept loop may block, and the runtime of deliveries stand still.
+const STANDSTILL: Duration = Duration::from_secs(30);
+/// Interval of the deliveries runtime's beat.
+const BEAT: Duration = Duration::from_secs(1);
+/// How long a host without a vital thread still answers: its probes see why it ends.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// The dependencies of a host beside its configuration; tests bring their own.
 pub struct Parts {
@@ -111,6 +119,7 @@ pub struct App {
     telemetry: Arc<Telemetry>,
     clock: Arc<dyn Clock>,
     config: Config,
+    watchdog: Watchdog,
     /// Declared last so that it is dropped last: the scheduler's tasks run on it.
     _delivery_runtime: DeliveryRuntime,
 }
@@ -157,8 +166,9 @@ pub async fn build(config: Config, parts: Parts) -> Result<App> {
     let Parts { clock, resolver, extra_roots, compiler } = parts;
     // Certificates and keys are read first, so that a wrong path leaves no half-made data folder behind.
     let tls = Tls::new(&config.tls, &extra_roots)?;
+    let watchdog = Watchdog::new(Arc::clone(&clock));
     let inbox = Inbox::new();
-    let store = open_store(&config.data, &config, Arc::clone(&clock), inbox.changes())?;
+    let store = open_store(&config.data, &config, Arc::clone(&clock), inbox.changes(), watchdog.clone())?;
     let store = Arc::new(store);
     let new_admin_token = first_token(&store, config.admin_token.as_ref()).await?;
     let host_name = store.setting("host-name", config.host_name.clone(), machine_name()).await?;
@@ -175,6 +185,7 @@ pub async fn build(config: Config, parts: Parts) -> Result<App> {
         compiler,
         cache_key: Some(store.keyring().derive(keyring::COMPILED_CODE)),
         clock: Arc::clone(&clock),
+        watchdog: watchdog.clone(),
         changes: inbox.formatters(),
         audit_events: {
             let store = Arc::clone(&store);
@@ -185,6 +196,8 @@ pub async fn build(config: Config, parts: Parts) -> Result<App> {
     let catalog = Arc::new(catalog);
     let runtime = Builder::new_multi_thread().worker_threads(2).thread_name("deliveries").enable_all().build()?;
     let handle = runtime.handle().clone();
+    let deliveries = watchdog.watch("deliveries", Need::Partial, Some(STANDSTILL));
+    handle.spawn(beat(deliveries.pulse(), deliveries));
     let delivery_runtime = DeliveryRuntime(Some(runtime));
     let guard = Arc::new(Guard::new(config.allow_net.clone()));
     // Before the scheduler starts: deliveries left from an earlier run are due at once, and none of them may reach the
@@ -202,7 +215,7 @@ pub async fn build(config: Config, parts: Parts) -> Result<App> {
         clock: Arc::clone(&clock),
         telemetry: Arc::clone(&telemetry),
     };
-    let scheduler = Arc::new(Scheduler::start(inbox, parts, config.delivery, handle));
+    let scheduler = Arc::new(Scheduler::start(inbox, parts, config.delivery, handle, &watchdog));
     Ok(App {
         new_admin_token,
         store,
@@ -212,6 +225,7 @@ pub async fn build(config: Config, parts: Parts) -> Result<App> {
         telemetry,
         clock,
         config,
+        watchdog,
         _delivery_runtime: delivery_runtime,
     })
 }
@@ -222,11 +236,16 @@ impl App {
         self.new_admin_token.as_ref()
     }
 
+    /// Knows of every thread of the host; a caller's own tasks may join.
+    pub fn watchdog(&self) -> &Watchdog {
+        &self.watchdog
+    }
+
     /// Serves until a shutdown is requested, then drains: `/readyz` fails, no delivery is claimed any more, attempts in
     /// flight get the grace period, and what is unfinished then stays queued for the next start.
     ///
     /// # Errors
-    /// If the listener fails, or a task panicked.
+    /// If the listener fails, a task panicked, or a thread has died without which nothing works.
     pub async fn run(self, listener: TcpListener, mut shutdown: Shutdown) -> Result<()> {
         self.transport.guard().set_own(listener.local_addr()?);
         let draining = CancellationToken::new();
@@ -239,23 +258,45 @@ impl App {
             limits: self.config.limits,
             telemetry: Arc::clone(&self.telemetry),
             clock: Arc::clone(&self.clock),
+            watchdog: self.watchdog.clone(),
             draining: draining.clone(),
             metrics_webhooks: self.config.metrics_webhooks,
         });
         let (connections, attempts) = (self.config.connections, self.config.delivery.concurrency);
-        let server = tokio::spawn(api::serve(listener, router, connections, attempts, closing.clone()));
-        let upkeep =
-            tokio::spawn(upkeep::run(Arc::clone(&self.store), Arc::clone(&self.catalog), self.config.delivery));
-        shutdown.reached(Stage::Drain).await;
+        let watched = self.watchdog.watch("api", Need::Vital, Some(STANDSTILL));
+        let server = api::serve(listener, router, connections, attempts, closing.clone());
+        let server = tokio::spawn(watched.task(server));
+        let upkeep = upkeep::run(Arc::clone(&self.store), Arc::clone(&self.catalog), self.config.delivery);
+        let upkeep = tokio::spawn(self.watchdog.watch("upkeep", Need::Partial, Some(STANDSTILL)).task(upkeep));
+        let reports = tokio::spawn({
+            let watchdog = self.watchdog.clone();
+            async move { watchdog.report().await }
+        });
+        let death = tokio::select! {
+            () = shutdown.reached(Stage::Drain) => None,
+            death = self.watchdog.vital_death() => {
+                tokio::select! {
+                    () = shutdown.reached(Stage::Drain) => {}
+                    () = tokio::time::sleep(LAST_WORDS) => {}
+                }
+                Some(death)
+            }
+        };
         draining.cancel();
+        self.watchdog.close();
+        // What has died cannot finish anything.
+        let grace = if death.is_none() { self.config.delivery.grace } else { Duration::ZERO };
         tokio::select! {
-            () = self.scheduler.drain(self.config.delivery.grace) => {}
+            () = self.scheduler.drain(grace) => {}
             () = shutdown.reached(Stage::Stop) => self.scheduler.drain(Duration::ZERO).await,
         }
         closing.cancel();
         upkeep.abort();
+        reports.abort();
         tokio::select! {
             served = tokio::time::timeout(CLOSE_TIMEOUT, server) => match served {
+                // A loop that has died is what the host ends for.
+                Ok(Err(_)) if death.is_some() => {}
                 Ok(served) => served??,
                 // A client that does not read its response must not keep the store from being closed.
                 Err(_) => tracing::warn!("some requests did not end within {CLOSE_TIMEOUT:?} and were cut"),
@@ -264,7 +305,18 @@ impl App {
         }
         let store = Arc::clone(&self.store);
         tokio::task::spawn_blocking(move || store.close()).await?;
-        Ok(())
+        match death {
+            None => Ok(()),
+            Some(death) => anyhow::bail!("{death}, and nothing works without it; what was accepted is on the disk"),
+        }
+    }
+}
+
+/// Shows that a runtime moves, until the host ends.
+async fn beat(pulse: Pulse, _watched: Watched) {
+    loop {
+        pulse.beat();
+        tokio::time::sleep(BEAT).await;
     }
 }
 
@@ -286,7 +338,7 @@ pub fn component_files(data: &Path) -> Vec<(String, PathBuf)> {
 /// If the store cannot be opened (for example because the host is running) or written.
 pub async fn reset_admin(data: &Path, master_key: Option<Secret>) -> Result<Secret> {
     let config = Config { data: data.to_owned(), master_key, ..Config::default() };
-    let store = open_store(data, &config, Arc::new(SystemClock::start()), Box::new(drop))?;
+    let store = open_store(data, &config, Arc::new(SystemClock::start()), Box::new(drop), Watchdog::default())?;
     let (_, text) = store.create_token("admin (reset)".into(), Role::Admin, Actor::CommandLine).await?;
     store.close();
     Ok(text)
@@ -297,6 +349,7 @@ fn open_store(
     config: &Config,
     clock: Arc<dyn Clock>,
     changes: Box<dyn Fn(store::Change) + Send>,
+    watchdog: Watchdog,
 ) -> Result<Store> {
     let options = store::Options {
         folder: data.to_owned(),
@@ -306,6 +359,7 @@ fn open_store(
         idempotency_kept: IDEMPOTENCY_KEPT,
         changes,
         clock,
+        watchdog,
     };
     Ok(Store::open(options)?)
 }
@@ -328,4 +382,95 @@ fn machine_name() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let name = name.trim();
     if name.is_empty() { "localhost".into() } else { name.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpStream;
+
+    use super::*;
+
+    async fn get(address: std::net::SocketAddr, path: &str) -> String {
+        let mut stream = TcpStream::connect(address).await.expect("a connection");
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.expect("sent");
+        let mut response = String::new();
+        stream.read_to_string(&mut response).await.expect("a response");
+        response
+    }
+
+    /// A host with its threads, on a port of its own.
+    async fn start(
+        folder: &Path,
+    ) -> (Watchdog, std::net::SocketAddr, ShutdownHandle, tokio::task::JoinHandle<Result<()>>) {
+        let config = Config { data: folder.join("data"), formatters: folder.join("none"), ..Config::default() };
+        let app = build(config, Parts::default()).await.expect("built");
+        let watchdog = app.watchdog.clone();
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let (handle, shutdown) = Shutdown::new();
+        (watchdog, address, handle, tokio::spawn(app.run(listener, shutdown)))
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_dead_thread_is_seen_and_a_vital_one_ends_the_host() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (watchdog, address, _handle, running) = start(folder.path()).await;
+        while !get(address, "/readyz").await.starts_with("HTTP/1.1 200") {
+            tokio::task::yield_now().await;
+        }
+        let metrics = get(address, "/metrics").await;
+        let threads = [
+            "store-writer",
+            "store-checkpoint",
+            "formatter-epoch",
+            "formatters",
+            "formatter-0",
+            "deliveries",
+            "scheduler",
+            "api",
+            "upkeep",
+        ];
+        for thread in threads {
+            assert!(
+                metrics.contains(&format!("heraldry_thread_healthy{{thread=\"{thread}\"}} 1")),
+                "{thread}: {metrics}"
+            );
+        }
+
+        // A part that the rest goes on without.
+        let part = watchdog.watch("a part", Need::Partial, None);
+        std::thread::spawn(move || part.run(|_| panic!("on purpose"))).join().expect_err("it panicked");
+        let response = get(address, "/readyz").await;
+        assert!(response.starts_with("HTTP/1.1 503") && response.contains("a part has died"), "{response}");
+        assert!(get(address, "/healthz").await.starts_with("HTTP/1.1 200"));
+        assert!(get(address, "/metrics").await.contains("heraldry_thread_healthy{thread=\"a part\"} 0"));
+        assert!(!running.is_finished());
+
+        let vital = watchdog.watch("a vital part", Need::Vital, None);
+        std::thread::spawn(move || vital.run(|_| panic!("on purpose"))).join().expect_err("it panicked");
+        // It still answers for a while.
+        assert!(get(address, "/readyz").await.starts_with("HTTP/1.1 503"));
+        let ended = running.await.expect("no panic").expect_err("the process is to end");
+        assert!(ended.to_string().contains("a vital part has died"), "{ended}");
+        // The store was closed in order all the same.
+        assert!(watchdog.threads().iter().all(|thread| thread.name != "store-writer"));
+        drop(open_store(
+            &folder.path().join("data"),
+            &Config::default(),
+            Arc::new(SystemClock::start()),
+            Box::new(drop),
+            Watchdog::default(),
+        ));
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_stop_is_nobodys_death() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (watchdog, _, handle, running) = start(folder.path()).await;
+        handle.drain();
+        running.await.expect("no panic").expect("an orderly end");
+        assert_eq!(watchdog.fault(), None);
+    }
 }

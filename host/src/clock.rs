@@ -1,6 +1,6 @@
 //! The system's clocks behind the [`Clock`] trait.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use tokio::time::Instant;
 
@@ -15,13 +15,13 @@ pub(crate) struct SystemClock {
 impl SystemClock {
     /// Sets the steady clock to the wall clock's current time.
     pub(crate) fn start() -> Self {
-        Self { start_ms: wall_ms(), start: Instant::now() }
+        Self { start_ms: wall().unix_ms(), start: Instant::now() }
     }
 }
 
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
-        Timestamp::from_unix_ms(wall_ms())
+        wall()
     }
 
     fn steady_ms(&self) -> i64 {
@@ -29,9 +29,6 @@ impl Clock for SystemClock {
     }
 }
 
-fn wall_ms() -> i64 {
-    match SystemTime::now().duration_since(UNIX_EPOCH) {
-        Ok(since) => i64::try_from(since.as_millis()).unwrap_or(i64::MAX),
-        Err(before) => -i64::try_from(before.duration().as_millis()).unwrap_or(i64::MAX),
-    }
+fn wall() -> Timestamp {
+    Timestamp::from_system(SystemTime::now())
 }

@@ -22,6 +22,9 @@ pub const COMPILED_CODE: &str = "compiled code";
 /// The purpose of the key that chains the entries of the audit log.
 pub const AUDIT_LOG: &str = "audit log";
 
+/// The purpose of the key that authenticates exports.
+pub const EXPORT: &str = "export";
+
 /// The variable that can give the master key.
 const VARIABLE: &str = "HERALDRY_MASTER_KEY";
 const FILE: &str = "master.key";
@@ -170,6 +173,7 @@ mod tests {
     fn derived_keys_are_those_of_existing_stores() {
         let hex = |purpose| data_encoding::HEXLOWER.encode(&keyring(7).derive(purpose));
         assert_eq!(hex(AUDIT_LOG), "832b9a20c5e5f28569f7653d987ab883cbf90fe6ba40663d156ce7ee9b4e7100");
+        assert_eq!(hex(EXPORT), "2b9a8e2664bec1a2b701b9c25af73ccacfca6f148c7d6a82bbcb050ee529c1c6");
         assert_eq!(hex(COMPILED_CODE), "16d3873be86b189952ca70aead694b68cb20a35895978ac5e563c749861acb2b");
     }
 }

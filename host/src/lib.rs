@@ -5,7 +5,7 @@
 //! and sent ([`transport`]).
 //!
 //! [`model`] holds the shared types, [`config`] the settings, [`telemetry`] the metrics. [`app`] builds a host from
-//! these parts and `upkeep` maintains it while it runs; [`cli`] is the command line. ARCHITECTURE.md has the rule for
+//! these parts, `upkeep` maintains it while it runs and [`watchdog`] sees that nothing of it dies in silence; [`cli`] is the command line. ARCHITECTURE.md has the rule for
 //! which module may use which, and a test enforces it.
 
 pub mod api;
@@ -28,6 +28,7 @@ pub mod store;
 pub mod telemetry;
 pub mod transport;
 mod upkeep;
+pub mod watchdog;
 
 /// The built-in formatters as WebAssembly components, for tests and benchmarks that open their own
 /// [`formatter::Catalog`].

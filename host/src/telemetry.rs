@@ -50,6 +50,11 @@ struct WebhookLabels {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ThreadLabels {
+    thread: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct CodeLabels {
     code: String,
 }
@@ -75,6 +80,8 @@ pub struct Snapshot {
     pub store_writable: bool,
     /// Number of records with a wrong checksum.
     pub damaged_records: u64,
+    /// Threads that the host needs; true for those that live and move.
+    pub threads: Vec<(String, bool)>,
 }
 
 /// The `webhook` label of the series for webhooks beyond the limit on series; ids are UUIDs.
@@ -105,6 +112,7 @@ pub struct Telemetry {
     rejected_codes: Family<CodeLabels, Gauge>,
     writable: Gauge,
     damaged: Gauge,
+    threads: Family<ThreadLabels, Gauge>,
 }
 
 impl Telemetry {
@@ -126,6 +134,7 @@ impl Telemetry {
             rejected_codes: Family::default(),
             writable: Gauge::default(),
             damaged: Gauge::default(),
+            threads: Family::default(),
         };
         telemetry.register();
         telemetry
@@ -162,6 +171,11 @@ impl Telemetry {
         registry.register("formatters_rejected", "Rejected components", self.rejected.clone());
         registry.register("store_writable", "1 while the store accepts writes", self.writable.clone());
         registry.register("store_damaged_records", "Records with a wrong checksum", self.damaged.clone());
+        registry.register(
+            "thread_healthy",
+            "1 for a thread or task that the host needs, while it lives and moves",
+            self.threads.clone(),
+        );
     }
 
     /// Metrics of formatters, for the catalog to count in.
@@ -235,6 +249,10 @@ impl Telemetry {
         }
         self.writable.set(i64::from(snapshot.store_writable));
         self.damaged.set(i64::try_from(snapshot.damaged_records).unwrap_or(i64::MAX));
+        self.threads.clear();
+        for (thread, healthy) in snapshot.threads {
+            self.threads.get_or_create(&ThreadLabels { thread }).set(i64::from(healthy));
+        }
     }
 }
 

@@ -374,3 +374,44 @@ async fn run_with_failing_disk(mut host: Host, token: &str, accepted: &mut Vec<S
     host.kill();
     format!("{accepted_count} accepted, nothing failed")
 }
+
+#[tokio::test]
+#[ignore = "needs strace; a minute"]
+async fn a_sync_that_hangs_makes_the_host_unready_until_it_returns() {
+    let folder = Arc::new(new_folder());
+    // The first sync after the start that an event needs takes 45 s, in microseconds; the others are as ever.
+    let mut host = Host::with(|options| options.folder(&folder)).await;
+    let token = host.admin().token().to_owned();
+    host.terminate().await;
+    let inject = "inject=fdatasync:delay_enter=45000000:when=6";
+    let strace = ["strace", "-D", "-f", "-qq", "-o", "/dev/null", "-e", "trace=fdatasync", "-e", inject];
+    let host =
+        Host::attempt(|options| options.folder(&folder).under(strace.map(str::to_owned))).await.expect("it starts");
+    let admin = host.visitor().with_token(&token);
+    let anyone = admin.outside();
+    let posting = tokio::spawn({
+        let admin = admin.clone();
+        async move {
+            for _ in 0..20 {
+                admin.event(&events::minimal("phase_changed")).await;
+            }
+        }
+    });
+    let patience = std::time::Duration::from_secs(120);
+    let detail = crate::support::within(patience, "readiness to fail", async || {
+        let response = anyone.request("GET", "/readyz").try_send().await?;
+        (response.status() == 503).then(|| response.text().to_owned())
+    })
+    .await;
+    assert!(detail.contains("store-writer has not moved for 3"), "{detail}");
+    let metrics = anyone.get("/metrics").await.expect(200);
+    assert!(metrics.text().contains("heraldry_thread_healthy{thread=\"store-writer\"} 0"), "{metrics}");
+    host.logged("does not move").await;
+    crate::support::within(patience, "readiness", async || {
+        let response = anyone.request("GET", "/readyz").try_send().await?;
+        (response.status() == 200).then_some(())
+    })
+    .await;
+    posting.await.expect("every event was accepted in the end");
+    host.logged("moves again").await;
+}

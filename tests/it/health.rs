@@ -35,6 +35,9 @@ async fn health_readiness_and_metrics_need_no_token() {
         "heraldry_http_requests_total{method=\"POST\",route=\"/api/v1/events\",status=\"202\"} 2".to_owned(),
         "heraldry_http_requests_total{method=\"GET\",route=\"/api/v1/webhooks/{id}\",status=\"404\"} 1".to_owned(),
         "heraldry_store_writable 1".to_owned(),
+        "heraldry_thread_healthy{thread=\"store-writer\"} 1".to_owned(),
+        "heraldry_thread_healthy{thread=\"scheduler\"} 1".to_owned(),
+        "heraldry_thread_healthy{thread=\"api\"} 1".to_owned(),
     ];
     let mut missing = Vec::new();
     for line in expected {

@@ -207,6 +207,7 @@ fn runtime() -> ComponentRuntime {
         code_cache: None,
         host_name: "heraldry.example".into(),
         samples: heraldry::app::trial_samples().into_iter().take(1).collect(),
+        watchdog: heraldry::watchdog::Watchdog::default(),
     };
     ComponentRuntime::new(options).expect("a runtime")
 }

@@ -7,6 +7,7 @@ mod support;
 mod audit;
 mod author;
 mod breaker;
+mod clocks;
 mod collector_faults;
 mod collectors;
 mod commands;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
+use sha2::Digest as _;
 
 use crate::support::{Client, Destination, Handmade, Host, Reply, events, eventually};
 
@@ -124,7 +125,10 @@ async fn an_export_of_a_running_host_restores_to_another_host() {
         (exported.replacen("created_at\":\"2", "created_at\":\"3", 1), "changed"),
         ("hello\n".to_owned(), "not a line"),
         (String::new(), "not a line"),
-        (exported.replacen("heraldry_export\":1", "heraldry_export\":9", 1), "version 9"),
+        (exported.replacen("heraldry_export\":2", "heraldry_export\":9", 1), "version 9"),
+        (exported.replacen("heraldry_export\":2", "heraldry_export\":1", 1), "checksum"),
+        (exported.repeat(2), "comes after the end"),
+        (format!("{exported}\n"), "comes after the end"),
     ] {
         std::fs::write(&broken, broke).expect("written");
         fails(&import(&broken), words);
@@ -133,6 +137,7 @@ async fn an_export_of_a_running_host_restores_to_another_host() {
     let imported = succeeds(&import(&file));
     assert!(imported["records"].as_u64() > Some(10) && imported["files"].as_u64() >= Some(2), "{imported}");
     assert_eq!(imported["requeued"], 0);
+    assert_eq!(imported["signed"], true);
     fails(&import(&file), "holds a store already");
     succeeds(&heraldry(&["store", "check", "--data", text(&copy)], &[]));
 
@@ -142,6 +147,7 @@ async fn an_export_of_a_running_host_restores_to_another_host() {
     let audit = admin.get("/audit").await.expect(200).list();
     assert_eq!((&audit[0]["action"], &audit[0]["actor"]["type"]), (&json!("store.imported"), &json!("command_line")));
     assert!(audit.iter().any(|entry| entry["action"] == "store.exported"), "{audit:?}");
+    assert_eq!(audit[0]["changes"][2], json!({"field": "signed", "to": true}));
     // Secrets, formatters and held deliveries were restored.
     let seen = destination.received().len();
     admin.put(&format!("/webhooks/{webhook}"), &json!({"is_active": true})).await.expect(200);
@@ -174,4 +180,64 @@ async fn a_stopped_store_is_checked_exported_and_compacted() {
     assert_eq!(statuses(&host.admin(), &events).await, before);
     let nowhere = host.folder().path().join("nowhere");
     fails(&heraldry(&["store", "check", "--data", text(&nowhere)], &[]), "nowhere");
+}
+
+/// An export that somebody has changed, with a checksum made anew.
+fn forged(export: &str) -> String {
+    let (body, _) = export.trim_end().rsplit_once('\n').expect("lines");
+    let body = format!("{}\n", body.replacen("\"heraldry_export\":2", "\"heraldry_export\":1", 1));
+    let sha256 = data_encoding::HEXLOWER.encode(&sha2::Sha256::digest(&body));
+    format!("{body}{{\"end\":true,\"lines\":{},\"sha256\":\"{sha256}\"}}\n", body.lines().count())
+}
+
+#[tokio::test]
+async fn an_export_that_proves_nothing_is_imported_on_demand_only() {
+    let mut host = Host::start().await;
+    let token = host.admin().token().to_owned();
+    let exported = host.admin().get("/export").await.expect(200).text().to_owned();
+    host.terminate().await;
+    let data = host.data();
+    let folder = Arc::new(tempfile::tempdir().expect("a folder"));
+    let file = folder.path().join("export.ndjson");
+    std::fs::write(&file, forged(&exported)).expect("written");
+    let copy = folder.path().join("data");
+    std::fs::create_dir(&copy).expect("a folder");
+    std::fs::copy(data.join("master.key"), copy.join("master.key")).expect("a key");
+    let import = |more: &[&str]| {
+        heraldry(&[["store", "import", text(&file), "--data", text(&copy)].as_slice(), more].concat(), &[])
+    };
+    fails(&import(&[]), "--unsigned");
+    assert!(!copy.join("store").exists());
+    let output = import(&["--unsigned"]);
+    succeeds(&output);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("warning: nothing proves where this export comes from"), "{said}");
+    let checked = heraldry(&["store", "check", "--data", text(&copy)], &[]);
+    succeeds(&checked);
+    let checked = String::from_utf8_lossy(&checked.stdout).into_owned();
+    assert!(checked.contains("from an export that was not authenticated (sha256 "), "{checked}");
+    let report = succeeds(&heraldry(&["store", "check", "--data", text(&copy), "--json"], &[]));
+    assert!(report["ok"] == true && !report["found"]["imported_unsigned"]["sha256"].is_null(), "{report}");
+    let host = Host::with(|options| options.folder(&folder)).await;
+    let audit = host.visitor().with_token(&token).get("/audit").await.expect(200).list();
+    assert_eq!(audit[0]["changes"][2], json!({"field": "signed", "to": false}));
+}
+
+#[tokio::test]
+async fn an_export_is_imported_from_a_pipe() {
+    let mut host = Host::start().await;
+    let exported = host.admin().get("/export").await.expect(200).text().to_owned();
+    host.terminate().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let copy = folder.path().join("data");
+    let key = std::fs::read_to_string(host.data().join("master.key")).expect("a key");
+    for (stream, works) in [(&exported[..exported.len() - 1], false), (exported.as_str(), true)] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_heraldry"));
+        command.args(["store", "import", "-", "--data", text(&copy)]).env("HERALDRY_MASTER_KEY", key.trim());
+        command.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::null());
+        let mut child = command.spawn().expect("the binary runs");
+        std::io::Write::write_all(&mut child.stdin.take().expect("a pipe"), stream.as_bytes()).expect("written");
+        assert_eq!(child.wait().expect("it ends").success(), works);
+        assert_eq!(copy.join("store").is_dir(), works);
+    }
 }

@@ -12,15 +12,16 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("config", &["model"]),
     ("samples", &["model"]),
     ("signature", &["model"]),
-    ("store", &["keyring", "model"]),
+    ("watchdog", &["clock", "model"]),
+    ("store", &["keyring", "watchdog", "model"]),
     ("telemetry", &["model"]),
-    ("formatter", &["telemetry", "json", "model"]),
+    ("formatter", &["telemetry", "watchdog", "json", "model"]),
     ("transport", &["model"]),
     ("keyring", &["model"]),
     ("delivery", &["store", "formatter", "signature", "transport", "telemetry", "model"]),
-    ("scheduler", &["store", "delivery", "samples", "telemetry", "model"]),
+    ("scheduler", &["store", "delivery", "samples", "telemetry", "watchdog", "model"]),
     ("upkeep", &["store", "formatter", "model"]),
-    ("api", &["store", "scheduler", "formatter", "transport", "samples", "telemetry", "json", "model"]),
+    ("api", &["store", "scheduler", "formatter", "transport", "samples", "telemetry", "watchdog", "json", "model"]),
 ];
 /// These may name every room: wiring, the commands, and the crate's root.
 const SEE_ALL: &[&str] = &["app", "cli", "fuzzing", "lib", "main"];

@@ -30,8 +30,9 @@ pub(super) fn router() -> OpenApiRouter<Shared> {
 }
 
 /// Every record and every uploaded formatter, one a line; `heraldry store import` restores them. Secrets stay encrypted
-/// under the master key, which is not exported. The last line holds the number of lines: an export without it is
-/// incomplete. Only one export runs at a time.
+/// under the master key, which is not exported. The last line holds the number of lines, and an
+/// authentication code over all of them under a key derived from the master key: an export without it is incomplete, and
+/// one that was changed is rejected by the import. Only one export runs at a time.
 #[utoipa::path(get, operation_id = "export", path = "/api/v1/export", tag = "store", security(("bearer" = [])),
     responses(
         (status = 200, description = "The export", body = String, content_type = "application/x-ndjson"),

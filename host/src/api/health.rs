@@ -37,18 +37,22 @@ async fn healthz() -> Json<Health> {
     Json(Health { status: "ok" })
 }
 
-/// Readiness: the store is open and writable, the formatters are loaded, and no shutdown was requested.
+/// Readiness: the store is open and writable, the formatters are loaded, every thread that the host needs lives and moves,
+/// and no shutdown was requested.
 #[utoipa::path(get, path = "/readyz", tag = "host",
     responses(
         (status = 200, description = "The host accepts work", body = Health),
         (status = 503, description = "The host does not accept work; `detail` has the cause")))]
 async fn readyz(State(api): State<Shared>) -> Result<Json<Health>, ApiError> {
-    let missing = if api.draining.is_cancelled() {
-        "the host is stopping"
+    // First the threads: what they hang on, others may wait for.
+    let missing = if let Some(fault) = api.watchdog.fault() {
+        fault
+    } else if api.draining.is_cancelled() {
+        "the host is stopping".to_owned()
     } else if !api.store.is_writable() {
-        "the store cannot be written"
+        "the store cannot be written".to_owned()
     } else if !api.catalog.is_settled() {
-        "formatters are being loaded"
+        "formatters are being loaded".to_owned()
     } else {
         return Ok(Json(Health { status: "ready" }));
     };
@@ -126,6 +130,7 @@ fn snapshot(api: &Shared) -> Snapshot {
         store_writable: api.store.is_writable(),
         damaged_records: api.store.damaged_records(),
         previews_waiting: api.catalog.previews_waiting(),
+        threads: api.watchdog.threads().into_iter().map(|thread| (thread.name, thread.healthy)).collect(),
         ..Snapshot::default()
     };
     // The oldest ones have series of their own, so that a new one displaces none.

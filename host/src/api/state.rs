@@ -21,6 +21,7 @@ use crate::scheduler::Scheduler;
 use crate::store::Store;
 use crate::telemetry::Telemetry;
 use crate::transport::Transport;
+use crate::watchdog::Watchdog;
 
 /// The parts of the host that the API calls.
 pub struct Api {
@@ -38,6 +39,8 @@ pub struct Api {
     pub telemetry: Arc<Telemetry>,
     /// Wall clock and steady clock.
     pub clock: Arc<dyn Clock>,
+    /// Knows of threads that have died or do not move.
+    pub watchdog: Watchdog,
     /// Cancelled when the host begins to drain; `/readyz` fails from then on.
     pub draining: CancellationToken,
     /// Webhooks with a series of their own in each metric.

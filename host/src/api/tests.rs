@@ -27,6 +27,7 @@ use crate::scheduler::{Inbox, Scheduler};
 use crate::store::Store;
 use crate::telemetry::Telemetry;
 use crate::transport::{Guard, Tls, Transport, system_resolver};
+use crate::watchdog::Watchdog;
 use crate::{delivery, embedded, store};
 
 /// A running API and a token of each role.
@@ -114,6 +115,7 @@ impl Host {
             idempotency_kept: Duration::from_secs(60),
             changes: inbox.changes(),
             clock: Arc::clone(&clock),
+            watchdog: Watchdog::new(Arc::clone(&clock)),
         });
         let store = Arc::new(store.expect("a store"));
         let telemetry = Arc::new(Telemetry::new());
@@ -131,7 +133,8 @@ impl Host {
             telemetry: Arc::clone(&telemetry),
         };
         let deliveries = tokio::runtime::Handle::current();
-        let scheduler = Arc::new(Scheduler::start(inbox, parts, DeliverySettings::default(), deliveries));
+        let watchdog = Watchdog::new(Arc::clone(&clock));
+        let scheduler = Arc::new(Scheduler::start(inbox, parts, DeliverySettings::default(), deliveries, &watchdog));
         let draining = CancellationToken::new();
         let api = Api {
             store: Arc::clone(&store),
@@ -141,6 +144,7 @@ impl Host {
             limits,
             telemetry,
             clock,
+            watchdog,
             draining: draining.clone(),
             metrics_webhooks: 2,
         };

@@ -14,6 +14,7 @@ use super::{logging, terminal};
 use crate::app::{self, Parts, Shutdown, ShutdownHandle};
 use crate::config::{self, Config, ServeArgs};
 use crate::formatter::Compiler;
+use crate::watchdog::Need;
 
 pub(super) const HELP: &str = "\
 Units: durations are whole numbers of ms, s, min, h or d (25s), sizes of B, KiB, MiB or GiB (64MiB).
@@ -76,7 +77,9 @@ pub(super) async fn run(args: &Args) -> Result<(), Failure> {
 
     let (handle, shutdown) = Shutdown::new();
     let signals = Signals::new().or_hint("check that the system allows signal handlers")?;
-    let watcher = tokio::spawn(signals.watch(handle));
+    // Without it the host could only be killed.
+    let watched = app.watchdog().watch("signals", Need::Partial, None);
+    let watcher = tokio::spawn(watched.task(signals.watch(handle)));
     if let Some(token) = app.new_admin_token() {
         note(format_args!("admin token: {}", token.expose()));
     }

@@ -1,7 +1,7 @@
 //! `heraldry store`: maintenance of the store.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, IsTerminal as _, Write};
+use std::io::{BufReader, IsTerminal as _, Read, Seek as _, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
@@ -33,7 +33,9 @@ Example:
 
 const IMPORT_HELP: &str = "\
 The data folder must not have a store. Put the master key of the exported host there first (or set \
-HERALDRY_MASTER_KEY). A truncated or modified export is rejected as a whole.
+HERALDRY_MASTER_KEY). The whole export is verified before anything is written: one that was truncated, changed, added to \
+or made under another key is rejected. --unsigned imports an export that does not prove where it comes from, such as those \
+of version 0.1.0; whoever could write to the file may then have put an admin token of their own into it.
 
 Example:
   install -m 600 master.key restored/ && heraldry store import backup.ndjson --data restored";
@@ -77,6 +79,9 @@ pub(super) enum Command {
         file: PathBuf,
         #[command(flatten)]
         data: DataArgs,
+        /// Accept an export that is not authenticated under this master key
+        #[arg(long)]
+        unsigned: bool,
         /// Print JSON on standard output, for programs
         #[arg(long)]
         json: bool,
@@ -97,7 +102,9 @@ pub(super) async fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Check { data, repair, json } => blocking(move || check(&config(&data)?, repair, json)).await,
         Command::Export { data, out, client } => export(config(&data)?, out, client).await,
-        Command::Import { file, data, json } => blocking(move || import(&config(&data)?, &file, json)).await,
+        Command::Import { file, data, unsigned, json } => {
+            blocking(move || import(&config(&data)?, &file, unsigned, json)).await
+        }
         Command::Compact { data, json } => blocking(move || compact(&config(&data)?, json)).await,
     }
 }
@@ -177,6 +184,12 @@ fn show(report: &CheckReport) -> Result<(), Failure> {
     }
     for fault in &report.audit {
         line(format_args!("{BAD}audit log: {fault}{BAD:#}"))?;
+    }
+    if let Some(imported) = &report.imported_unsigned {
+        line(format_args!(
+            "imported on {} from an export that was not authenticated (sha256 {})",
+            imported.at, imported.sha256
+        ))?;
     }
     if report.is_clean() { line(format_args!("{GOOD}no damage found{GOOD:#}")) } else { Ok(()) }
 }
@@ -296,17 +309,37 @@ impl Drop for Sink {
     }
 }
 
-fn import(config: &Config, file: &Path, json: bool) -> Result<(), Failure> {
-    let mut source: Box<dyn BufRead> = if file == Path::new("-") {
-        Box::new(std::io::stdin().lock())
-    } else {
-        Box::new(BufReader::new(File::open(file).or_hint("name a readable export, or - for standard input")?))
+/// The export as a file, which is read twice: once to verify it, once to import it. A pipe is copied to one first.
+fn rereadable(file: &Path) -> Result<File, Failure> {
+    let hint = "name a readable export, or - for standard input";
+    let copy = |source: &mut dyn Read| {
+        let hint =
+            "standard input is copied to the folder for temporary files first: set TMPDIR to one with enough space";
+        let mut copy = tempfile::tempfile().or_hint(hint)?;
+        std::io::copy(source, &mut copy).or_hint(hint)?;
+        copy.rewind().or_hint(hint)?;
+        Ok(copy)
     };
-    let imported =
-        crate::store::import(&config.data, config.master_key.clone(), SystemClock::start().now(), &mut source);
+    if file == Path::new("-") {
+        return copy(&mut std::io::stdin().lock());
+    }
+    let mut opened = File::open(file).or_hint(hint)?;
+    if opened.metadata().or_hint(hint)?.is_file() { Ok(opened) } else { copy(&mut opened) }
+}
+
+fn import(config: &Config, file: &Path, unsigned: bool, json: bool) -> Result<(), Failure> {
+    let mut source = BufReader::new(rereadable(file)?);
+    let now = SystemClock::start().now();
+    let imported = crate::store::import(&config.data, config.master_key.clone(), now, unsigned, &mut source);
     let imported = imported.or_hint(
         "nothing was imported; put the exported host's master.key into the data folder, or set HERALDRY_MASTER_KEY",
     )?;
+    if !imported.signed {
+        note(format_args!(
+            "{BAD}warning: nothing proves where this export comes from{BAD:#}; if others could write to it, look at every \
+             token and webhook (`heraldry token list`, `heraldry webhook list`) before the host is used"
+        ));
+    }
     if json {
         return line(serde_json::json!(imported).to_string());
     }

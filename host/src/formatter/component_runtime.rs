@@ -17,6 +17,7 @@ use crate::model::delivery::Response;
 use crate::model::event::Event;
 use crate::model::settings::SandboxSettings;
 use crate::model::url::TransportKind;
+use crate::watchdog::Watchdog;
 
 /// Settings of a [`ComponentRuntime`].
 pub struct ComponentRuntimeOptions {
@@ -32,6 +33,8 @@ pub struct ComponentRuntimeOptions {
     pub host_name: String,
     /// Events that a component must render before it is loaded.
     pub samples: Vec<Sample>,
+    /// Watches the epoch clock.
+    pub watchdog: Watchdog,
 }
 
 /// The sandboxes, the compiler and the samples.
@@ -130,7 +133,7 @@ impl ComponentRuntime {
         for sample in &options.samples {
             conditions.update(&sample.event.json);
         }
-        let sandbox = Sandbox::new(options.settings, options.calls)?;
+        let sandbox = Sandbox::new(options.settings, options.calls, &options.watchdog)?;
         Ok(Self {
             compiler: ComponentCompiler::new(options.compiler, options.code_cache, &sandbox),
             sandbox,

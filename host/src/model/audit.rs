@@ -170,6 +170,12 @@ impl AuditEvent {
         let target = Target { r#type: "store".into(), id: "store".into(), name: None };
         Self { actor, action, target, changes: Vec::new() }
     }
+
+    /// The same with these values of its own.
+    #[must_use]
+    pub fn with(self, changes: Vec<FieldChange>) -> Self {
+        Self { changes, ..self }
+    }
 }
 
 impl FieldChange {

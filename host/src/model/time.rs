@@ -1,7 +1,7 @@
 //! Points in time as the API shows them: RFC 3339, UTC, milliseconds.
 
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use time::OffsetDateTime;
@@ -17,9 +17,19 @@ const LAST_MS: i64 = 253_402_300_799_999;
 const FIRST_MS: i64 = -62_167_219_200_000;
 
 impl Timestamp {
+    /// The last time that there is.
+    pub const LAST: Self = Self(LAST_MS);
+
     /// The time that is so many milliseconds after 1970, clamped to what RFC 3339 can write.
     pub fn from_unix_ms(ms: i64) -> Self {
         Self(ms.clamp(FIRST_MS, LAST_MS))
+    }
+
+    /// The machine's time, which may be anything: what a clock shows before 1970 is 1970, what it shows after the year
+    /// 9999 is that year's end.
+    pub fn from_system(at: SystemTime) -> Self {
+        let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self::from_unix_ms(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
     }
 
     /// Milliseconds since 1970; negative before it.
@@ -107,7 +117,7 @@ pub trait Clock: Send + Sync {
 
 #[cfg(test)]
 mod tests {
-    use super::Timestamp;
+    use super::*;
 
     #[test]
     fn writes_what_it_reads_in_utc_with_milliseconds() {
@@ -118,6 +128,27 @@ mod tests {
             ("0000-01-01T00:00:00Z", "0000-01-01T00:00:00.000Z"),
         ] {
             assert_eq!(Timestamp::parse(given).expect(given).to_string(), written);
+        }
+    }
+
+    #[test]
+    fn whatever_the_machine_claims_is_a_time_that_can_be_written() {
+        let (second, last) = (Duration::from_secs(1), Duration::from_millis(LAST_MS.unsigned_abs()));
+        let (min, max) = (Duration::from_secs(1 << 62), Duration::from_secs((1 << 62) - 1));
+        for (at, shown) in [
+            (UNIX_EPOCH - min, "1970-01-01T00:00:00.000Z"),
+            (UNIX_EPOCH - second, "1970-01-01T00:00:00.000Z"),
+            (UNIX_EPOCH, "1970-01-01T00:00:00.000Z"),
+            (UNIX_EPOCH + second, "1970-01-01T00:00:01.000Z"),
+            (UNIX_EPOCH + last, "9999-12-31T23:59:59.999Z"),
+            (UNIX_EPOCH + last + second, "9999-12-31T23:59:59.999Z"),
+            (UNIX_EPOCH + max, "9999-12-31T23:59:59.999Z"),
+        ] {
+            let time = Timestamp::from_system(at);
+            assert_eq!(time.to_string(), shown);
+            // Sums at both ends stay what can be written.
+            assert!(time.plus(Duration::MAX) >= time && time.minus(Duration::MAX) <= time);
+            let _ = (time.plus(Duration::MAX).to_string(), time.minus(Duration::MAX).to_string());
         }
     }
 

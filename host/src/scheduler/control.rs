@@ -10,18 +10,23 @@ use super::inbox::{Inbox, Message};
 use super::run::{Context, Run};
 use crate::delivery::Deliver;
 use crate::model::id::WebhookId;
+use crate::watchdog::{Need, Watchdog};
 
 /// How long attempts that a shutdown cut may take to be recorded.
 const RECORD_CUT: Duration = Duration::from_secs(3);
+
+/// The longest that the loop may take between two waits.
+const TURN_LIMIT: Duration = Duration::from_secs(30);
 
 /// The sending end of a running loop's inbox.
 pub(super) struct Control(UnboundedSender<Message>);
 
 impl Control {
     /// Starts the loop on the current runtime.
-    pub(super) fn start<D: Deliver>(inbox: Inbox, deliver: Arc<D>, context: Context) -> Self {
+    pub(super) fn start<D: Deliver>(inbox: Inbox, deliver: Arc<D>, context: Context, watchdog: &Watchdog) -> Self {
         let Inbox { sender, receiver } = inbox;
-        tokio::spawn(Run::new(deliver, context, sender.clone()).run(receiver));
+        let watched = watchdog.watch("scheduler", Need::Vital, Some(TURN_LIMIT));
+        tokio::spawn(watched.task(Run::new(deliver, context, sender.clone()).run(receiver)));
         Self(sender)
     }
 

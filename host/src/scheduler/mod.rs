@@ -29,6 +29,7 @@ use crate::model::delivery::Attempt;
 use crate::model::id::WebhookId;
 use crate::model::settings::DeliverySettings;
 use crate::model::webhook::Webhook;
+use crate::watchdog::Watchdog;
 
 pub use inbox::Inbox;
 pub use test_delivery::TestRejected;
@@ -45,7 +46,13 @@ pub struct Scheduler {
 
 impl Scheduler {
     /// Starts scheduling: the loop on the current runtime, attempts on `deliveries`.
-    pub fn start(inbox: Inbox, parts: delivery::Parts, settings: DeliverySettings, deliveries: Handle) -> Self {
+    pub fn start(
+        inbox: Inbox,
+        parts: delivery::Parts,
+        settings: DeliverySettings,
+        deliveries: Handle,
+        watchdog: &Watchdog,
+    ) -> Self {
         let context = Context {
             store: Arc::clone(&parts.store),
             clock: Arc::clone(&parts.clock),
@@ -55,7 +62,7 @@ impl Scheduler {
         };
         let (store, clock) = (Arc::clone(&parts.store), Arc::clone(&parts.clock));
         let pipeline = Arc::new(Pipeline::new(parts));
-        let control = Control::start(inbox, Arc::clone(&pipeline), context);
+        let control = Control::start(inbox, Arc::clone(&pipeline), context, watchdog);
         Self { control, test_deliveries: TestDeliveries::new(pipeline, store, clock, deliveries) }
     }
 

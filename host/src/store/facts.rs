@@ -15,6 +15,8 @@ use crate::model::webhook::Webhook;
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "each variant says what it is in its message")]
 pub enum OpenError {
+    #[error("the machine's clock stands before 1970, and the store cannot be opened with it; set the clock")]
+    Clock,
     #[error("the data folder {} cannot be used: {error}", folder.display())]
     Folder { folder: PathBuf, error: std::io::Error },
     #[error("the data folder {} is in use by another process; stop it, or give this one another --data", folder.display())]

@@ -30,7 +30,8 @@ use crate::model::token::{Role, Token};
 use crate::model::webhook::{Webhook, WebhookConfig};
 
 pub use embedded::{
-    ChainReport, CheckReport, CompactError, ImportError, Imported, KindReport, Maintenance, Missing, Repaired, import,
+    ChainReport, CheckReport, CompactError, ImportError, Imported, KindReport, Maintenance, Missing, Repaired,
+    UnsignedImport, import,
 };
 pub use facts::{
     AcceptError, Acceptance, Accepted, AttemptPage, AttemptQuery, AttemptsError, Deleted, EventView, Idempotency,
@@ -311,6 +312,11 @@ impl Store {
     /// Records that could not be read because the disk changed them.
     pub fn damaged_records(&self) -> u64 {
         self.engine.damaged_records()
+    }
+
+    /// False while a jump of the wall clock keeps [`Store::sweep`] from removing anything for its age.
+    pub fn trusts_clock(&self) -> bool {
+        self.engine.trusts_clock()
     }
 
     /// Removes one page of what is older than the retention; true if there is more to remove.

@@ -16,6 +16,7 @@ use crate::model::event::Event;
 use crate::model::id::{AttemptId, DeliveryId, EventId, WebhookId};
 use crate::model::secret::Secret;
 use crate::model::time::Clock;
+use crate::watchdog::Watchdog;
 
 /// Settings of an opening.
 pub struct Options {
@@ -33,6 +34,8 @@ pub struct Options {
     pub changes: Box<dyn Fn(Change) + Send>,
     /// The wall clock.
     pub clock: Arc<dyn Clock>,
+    /// Watches the engine's threads.
+    pub watchdog: Watchdog,
 }
 
 /// A command to the engine's writer `W`. Frequent operations have variants; changes of the configuration are closures.

@@ -8,12 +8,15 @@ use std::fmt;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use rustls::time_provider::TimeProvider;
 use rustls::{ClientConfig, RootCertStore};
 
 use crate::model::settings::TlsFiles;
+use crate::model::time::Timestamp;
 use crate::model::webhook::TlsNames;
 
 /// Why TLS cannot be set up; found at start-up.
@@ -119,7 +122,7 @@ impl Tls {
         let roots = names.ca.as_ref().and_then(|ca| self.cas.get(ca)).unwrap_or(&self.system);
         // The provider is given explicitly: the process-wide default could be set by another library.
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = ClientConfig::builder_with_provider(provider)
+        let builder = ClientConfig::builder_with_details(provider, Arc::new(ClampedTime))
             .with_safe_default_protocol_versions()
             .map_err(|error| error.to_string())?
             .with_root_certificates(Arc::clone(roots));
@@ -132,6 +135,17 @@ impl Tls {
         let config = Arc::new(config);
         configs.insert(names.clone(), Arc::clone(&config));
         Ok(config)
+    }
+}
+
+/// The machine's time for the validity of certificates. rustls' own panics before 1970.
+#[derive(Debug)]
+struct ClampedTime;
+
+impl TimeProvider for ClampedTime {
+    fn current_time(&self) -> Option<UnixTime> {
+        let now = Timestamp::from_system(SystemTime::now());
+        Some(UnixTime::since_unix_epoch(Duration::from_secs(now.unix_seconds().max(0).unsigned_abs())))
     }
 }
 

@@ -17,6 +17,7 @@ use crate::formatter::{
 use crate::model::event::{Event, NewEvent};
 use crate::model::url::TransportKind;
 use crate::samples;
+use crate::watchdog::Watchdog;
 
 mod bench;
 mod build;
@@ -262,6 +263,7 @@ fn runtime(tool: &ToolArgs) -> Result<ComponentRuntime, Failure> {
         code_cache,
         host_name: HOST_NAME.to_owned(),
         samples: app::trial_samples(),
+        watchdog: Watchdog::default(),
     })
     .or_hint("raise the limit of address space (`ulimit -v`)")
 }

@@ -5,7 +5,8 @@ use std::collections::HashMap;
 
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
-use uuid::Uuid;
+
+use crate::model::id::EventId;
 
 /// An event to post.
 #[derive(Debug)]
@@ -100,7 +101,7 @@ pub(crate) fn with_id(object: &str) -> Result<String, serde_json::Error> {
     }
     let comma = if members.is_empty() { "" } else { "," };
     let rest = object.trim_start().strip_prefix('{').unwrap_or_default();
-    Ok(format!("{{\"id\":\"{}\"{comma}{rest}", Uuid::now_v7()))
+    Ok(format!("{{\"id\":\"{}\"{comma}{rest}", EventId::generate()))
 }
 
 fn json_error(error: serde_json::Error) -> InputError {
@@ -112,6 +113,8 @@ fn json_error(error: serde_json::Error) -> InputError {
 
 #[cfg(test)]
 mod tests {
+    use uuid::Uuid;
+
     use super::*;
 
     fn lines(text: &str) -> Vec<usize> {

@@ -56,6 +56,7 @@ use crate::model::settings::SandboxSettings;
 use crate::model::time::Clock;
 use crate::model::url::TransportKind;
 use crate::telemetry::FormatterMetrics;
+use crate::watchdog::{Need, Watchdog};
 
 /// Stack of a thread that runs calls, in bytes: the WebAssembly stack and the host's frames around it.
 const STACK_BYTES: usize = 3 * 1024 * 1024;
@@ -84,6 +85,8 @@ pub struct CatalogOptions {
     pub cache_key: Option<[u8; 32]>,
     /// The clock of version lists and last errors.
     pub clock: Arc<dyn Clock>,
+    /// Watches the threads.
+    pub watchdog: Watchdog,
     /// Counts calls, by formatter.
     pub metrics: FormatterMetrics,
     /// Called when a name becomes usable or stops being so. Must not block.
@@ -105,6 +108,7 @@ impl CatalogOptions {
             samples: Vec::new(),
             compiler: Compiler::Here,
             cache_key: None,
+            watchdog: Watchdog::new(Arc::clone(&clock)),
             clock,
             metrics: FormatterMetrics::default(),
             changes: Box::new(|| {}),
@@ -138,6 +142,7 @@ impl Catalog {
             code_cache: options.cache_key.map(|key| CodeCache { folder: files.folder.clone(), key }),
             host_name: options.host_name,
             samples: options.samples,
+            watchdog: options.watchdog.clone(),
         })?;
         let shared = Arc::new(Shared {
             runtime,
@@ -166,13 +171,17 @@ impl Catalog {
         }
         shared.publish(&shared.sources());
         let watched = Arc::clone(&shared);
+        // A component may take minutes to compile.
+        let loader = options.watchdog.watch("formatters", Need::Partial, None);
         let watcher =
             std::thread::Builder::new().name("formatters".into()).stack_size(STACK_BYTES).spawn(move || {
-                // Candidates come after deliveries.
-                lower_priority();
-                watch::run(&watched);
+                loader.run(|_| {
+                    // Candidates come after deliveries.
+                    lower_priority();
+                    watch::run(&watched);
+                });
             })?;
-        let pool = Pool::new(sizes, STACK_BYTES)?;
+        let pool = Pool::new(sizes, STACK_BYTES, &options.watchdog)?;
         Ok(Self { shared, pool, watcher: Some(watcher) })
     }
 

@@ -25,6 +25,7 @@ use queue::{Queue, RunId, Tier};
 use super::runtime::LONG;
 use super::runtime::{OnLong, RenderError};
 use super::thread::{lower_priority, processor_time};
+use crate::watchdog::{Need, Watchdog};
 
 /// Normal threads that may be replaced at the same time: formatters that all begin to loop within moments.
 const REPLACED: usize = 6;
@@ -70,6 +71,7 @@ struct Inner {
     threads: Mutex<Vec<JoinHandle<()>>>,
     stack_bytes: usize,
     start: Instant,
+    watchdog: Watchdog,
 }
 
 /// The threads and their queue.
@@ -78,7 +80,7 @@ pub(super) struct Pool(Arc<Inner>);
 impl Pool {
     /// Starts the threads, each with a stack of `stack_bytes`.
     #[expect(clippy::disallowed_methods, reason = "the queue's time begins here; its tests have a time of their own")]
-    pub(super) fn new(sizes: Sizes, stack_bytes: usize) -> std::io::Result<Self> {
+    pub(super) fn new(sizes: Sizes, stack_bytes: usize, watchdog: &Watchdog) -> std::io::Result<Self> {
         let queue = Queue::new(sizes.normal);
         let pool = Self(Arc::new(Inner {
             state: Mutex::new(State { queue, replaced: 0, started: 0, stopping: false }),
@@ -88,6 +90,7 @@ impl Pool {
             threads: Mutex::default(),
             stack_bytes,
             start: Instant::now(),
+            watchdog: watchdog.clone(),
         }));
         let tiers = [(Tier::Normal, sizes.normal), (Tier::Slow, sizes.slow), (Tier::Background, 1)];
         for tier in tiers.into_iter().flat_map(|(tier, count)| std::iter::repeat_n(tier, count)) {
@@ -183,12 +186,15 @@ impl Inner {
             Tier::Slow => format!("fmt-slow-{number}"),
             Tier::Background => "fmt-background".to_owned(),
         };
+        let watched = self.watchdog.watch(name.as_str(), Need::Partial, None);
         let thread = std::thread::Builder::new().name(name).stack_size(self.stack_bytes).spawn(move || {
-            match tier {
-                Tier::Normal => {}
-                Tier::Slow | Tier::Background => lower_priority(),
-            }
-            inner.work(tier);
+            watched.run(|_| {
+                match tier {
+                    Tier::Normal => {}
+                    Tier::Slow | Tier::Background => lower_priority(),
+                }
+                inner.work(tier);
+            });
         })?;
         let mut threads = self.threads();
         threads.retain(|thread| !thread.is_finished());

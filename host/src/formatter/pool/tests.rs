@@ -379,7 +379,7 @@ fn every_call_is_made_whatever_the_mixture() {
 }
 
 fn pool() -> Pool {
-    Pool::new(Sizes::for_processors(1), 256 * 1024).expect("threads")
+    Pool::new(Sizes::for_processors(1), 256 * 1024, &Watchdog::default()).expect("threads")
 }
 
 fn delivery(component: u8) -> Order {

@@ -11,9 +11,12 @@ use super::error::{LinkError, LoadError};
 use super::instance::InstanceState;
 use super::limits::{Limits, Size};
 use crate::model::settings::SandboxSettings;
+use crate::watchdog::{Need, Pulse, Watchdog};
 
 /// Interval of the epoch clock, at whose ticks a running call's time is judged.
 const TICK: Duration = Duration::from_millis(5);
+/// The longest that the epoch clock may stand still.
+const TICK_LIMIT: Duration = Duration::from_secs(30);
 
 /// A component linked to the host's imports, in one of the sandboxes.
 #[derive(Clone)]
@@ -41,19 +44,26 @@ pub(in crate::formatter) struct Sandbox {
 
 impl Sandbox {
     /// Starts engines that each run at most `calls` instances at the same time.
-    pub(in crate::formatter) fn new(settings: SandboxSettings, calls: u32) -> anyhow::Result<Self> {
+    pub(in crate::formatter) fn new(
+        settings: SandboxSettings,
+        calls: u32,
+        watchdog: &Watchdog,
+    ) -> anyhow::Result<Self> {
         let small = SandboxEngine::new(&settings, Size::Small, settings.memory_bytes, calls)?;
         let large = settings.large_memory_bytes.map(|bytes| SandboxEngine::new(&settings, Size::Large, bytes, calls));
         let large = large.transpose()?;
         let ticking = Arc::new(AtomicBool::new(true));
         let engines: Vec<_> = std::iter::once(&small).chain(&large).map(|sandbox| sandbox.engine.weak()).collect();
         let go_on = Arc::clone(&ticking);
-        std::thread::Builder::new().name("formatter-epoch".into()).spawn(move || {
+        let watched = watchdog.watch("formatter-epoch", Need::Partial, Some(TICK_LIMIT));
+        let tick = move |pulse: &Pulse| {
             while go_on.load(Ordering::Relaxed) {
+                pulse.beat();
                 std::thread::sleep(TICK);
                 engines.iter().filter_map(wasmtime::EngineWeak::upgrade).for_each(|engine| engine.increment_epoch());
             }
-        })?;
+        };
+        std::thread::Builder::new().name("formatter-epoch".into()).spawn(move || watched.run(tick))?;
         Ok(Self { small, large, settings, ticking })
     }
 

@@ -32,6 +32,7 @@ use crate::scheduler::run::Context;
 use crate::store::conformance::folder_in_memory;
 use crate::store::{Acceptance, DueItem, Options, Store, Updated};
 use crate::telemetry::Telemetry;
+use crate::watchdog::Watchdog;
 
 pub(super) const SECOND: i64 = 1000;
 pub(super) const MINUTE: i64 = 60 * SECOND;
@@ -638,9 +639,11 @@ impl Life {
             idempotency_kept: Duration::from_secs(3600),
             changes: inbox.changes(),
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
+            watchdog: Watchdog::new(Arc::clone(&clock) as Arc<dyn Clock>),
         });
         let store = Arc::new(store.expect("the store opens"));
         tokio::spawn(keep(Arc::clone(&store)));
+        let watchdog = Watchdog::new(Arc::clone(&clock) as Arc<dyn Clock>);
         let context = Context {
             store: Arc::clone(&store),
             clock,
@@ -649,7 +652,7 @@ impl Life {
             deliveries: tokio::runtime::Handle::current(),
         };
         let destinations = Arc::new(Destinations(Arc::clone(world), Arc::clone(&store)));
-        let scheduler = Control::start(inbox, destinations, context);
+        let scheduler = Control::start(inbox, destinations, context, &watchdog);
         let life = Self { world: Arc::clone(world), store, scheduler };
         life.agree_on_webhooks();
         life

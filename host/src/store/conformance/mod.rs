@@ -23,6 +23,7 @@ use crate::model::id::AttemptId;
 use crate::model::time::Clock;
 use crate::model::url::DeliveryUrl;
 use crate::model::webhook::{Activity, Batch, Filter, RateLimit, Subscription, TlsNames};
+use crate::watchdog::Watchdog;
 
 /// A place that an engine keeps a store in, for one process after another.
 pub(crate) trait Subject {
@@ -89,7 +90,8 @@ pub(crate) fn open_folder(
     now: i64,
     open: fn(Options) -> Result<Store, OpenError>,
 ) -> Result<Opened, OpenError> {
-    let clock = Arc::new(TestClock(AtomicI64::new(now)));
+    let clock = Arc::new(TestClock(AtomicI64::new(now), AtomicI64::new(0)));
+    let watchdog = Watchdog::new(Arc::clone(&clock) as Arc<dyn Clock>);
     let (sender, receiver) = channel();
     let store = open(Options {
         folder: folder.to_owned(),
@@ -99,16 +101,18 @@ pub(crate) fn open_folder(
         idempotency_kept: Duration::from_secs(3600),
         changes: Box::new(move |change| drop(sender.send(change))),
         clock: Arc::clone(&clock) as Arc<dyn Clock>,
+        watchdog: watchdog.clone(),
     })?;
-    Ok(Opened { store, changes: Mutex::new(receiver), clock })
+    Ok(Opened { store, changes: Mutex::new(receiver), clock, watchdog })
 }
 
-/// A clock that a test moves.
-pub(crate) struct TestClock(pub(crate) AtomicI64);
+/// A clock that a test moves: its steady time, and how far the wall clock has jumped from it.
+pub(crate) struct TestClock(pub(crate) AtomicI64, pub(crate) AtomicI64);
 
 impl Clock for TestClock {
     fn now(&self) -> Timestamp {
-        Timestamp::from_unix_ms(self.0.load(Ordering::Relaxed))
+        let (steady, jump) = (self.0.load(Ordering::Relaxed), self.1.load(Ordering::Relaxed));
+        Timestamp::from_unix_ms(steady.saturating_add(jump))
     }
 
     fn steady_ms(&self) -> i64 {
@@ -121,6 +125,7 @@ pub(crate) struct Opened {
     pub(crate) store: Store,
     pub(crate) changes: Mutex<Receiver<Change>>,
     pub(crate) clock: Arc<TestClock>,
+    pub(crate) watchdog: Watchdog,
 }
 
 pub(crate) const START_MS: i64 = 1_800_000_000_000;

@@ -159,7 +159,9 @@ impl Writer {
     fn answered(&self, key: &[u8], group: &Group) -> Result<Option<Answered>, StoreError> {
         let Some(bytes) = group.txn.get(&self.engine, key)? else { return Ok(None) };
         match record::unpack::<Answered>(&bytes) {
-            Ok(answered) => Ok(Some(answered).filter(|answered| answered.expires_at > self.now())),
+            Ok(answered) => {
+                Ok(Some(answered).filter(|answered| answered.expires_at > self.now() || self.now() == Timestamp::LAST))
+            }
             Err(_) => {
                 self.damage.skipped("idempotency key");
                 Ok(None)
@@ -246,6 +248,7 @@ impl Writer {
     }
 
     fn remember(&mut self, event: EventId, now: Timestamp, slots: &[Slot]) {
+        self.accepted_since.add(event);
         if !slots.is_empty() {
             self.recent.put(event, &record::initial_states(slots, now));
         }

@@ -5,6 +5,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::StoreError;
+use crate::watchdog::Pulse;
 
 /// How long few commits may be in the journal alone.
 const CHECKPOINT_AFTER: Duration = Duration::from_secs(1);
@@ -66,7 +67,7 @@ impl Checkpointer {
 
     /// Calls `checkpoint` whenever one is due, until [`Checkpointer::stop`].
     #[expect(clippy::disallowed_methods, reason = "paces a thread that has no async runtime")]
-    pub(super) fn run(&self, checkpoint: impl Fn() -> Checkpoint) {
+    pub(super) fn run(&self, pulse: &Pulse, checkpoint: impl Fn() -> Checkpoint) {
         self.state().has_thread = true;
         loop {
             let mut state = self.state();
@@ -84,7 +85,10 @@ impl Checkpointer {
             }
             (state.since, state.full) = (None, false);
             drop(state);
-            match checkpoint() {
+            pulse.beat();
+            let made = checkpoint();
+            pulse.idle();
+            match made {
                 Checkpoint::Done => {}
                 Checkpoint::Postponed => self.state().since = Some(Instant::now()),
                 Checkpoint::Failed(error) => self.state().failure = Some(error),

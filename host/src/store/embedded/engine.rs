@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -15,6 +16,7 @@ use super::journal::{Commit, Journal};
 #[cfg(test)]
 pub(super) use super::tests::faults::{Faults, Step};
 use super::{OpenError, StoreError};
+use crate::watchdog::Pulse;
 
 /// A transaction: the final value of each key, `None` for removed. The writer's reads look here first.
 #[derive(Default)]
@@ -118,6 +120,8 @@ pub(super) struct Engine {
     cache_bytes: u64,
     /// Readers share it; `None` while it is closed after a failure.
     opened: RwLock<Option<Opened>>,
+    /// True while it is open. Whoever asks must not wait for a disk that hangs.
+    is_open: AtomicBool,
     pub(super) checkpointer: Checkpointer,
     #[cfg(test)]
     pub(super) faults: Faults,
@@ -131,6 +135,7 @@ impl Engine {
             folder: folder.into(),
             cache_bytes,
             opened: RwLock::new(Some(opened)),
+            is_open: AtomicBool::new(true),
             checkpointer: Checkpointer::default(),
             #[cfg(test)]
             faults: Faults::default(),
@@ -143,7 +148,7 @@ impl Engine {
     }
 
     pub(super) fn is_open(&self) -> bool {
-        self.read().is_some()
+        self.is_open.load(Ordering::Relaxed)
     }
 
     pub(super) fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
@@ -271,8 +276,8 @@ impl Engine {
     }
 
     /// Makes checkpoints until [`Checkpointer::stop`].
-    pub(super) fn run_checkpoints(&self) {
-        self.checkpointer.run(|| {
+    pub(super) fn run_checkpoints(&self, pulse: &Pulse) {
+        self.checkpointer.run(pulse, || {
             if free_bytes(&self.folder).is_some_and(|free| free < HEADROOM / 4) {
                 return Checkpoint::Postponed;
             }
@@ -292,17 +297,20 @@ impl Engine {
 
     /// Closes sled for good: after a failed fsync the disk's content is not known.
     pub(super) fn shut(&self) {
+        self.is_open.store(false, Ordering::Relaxed);
         let closed = self.opened.write().unwrap_or_else(PoisonError::into_inner).take();
         close(closed);
     }
 
     /// Closes sled and opens it again: after a full disk its error sticks until then.
     pub(super) fn reopen(&self) -> Result<(), OpenError> {
+        self.is_open.store(false, Ordering::Relaxed);
         let mut guard = self.opened.write().unwrap_or_else(PoisonError::into_inner);
         let closed = guard.take();
         close(closed);
         let _ = self.checkpointer.take_failure();
         *guard = Some(open(&self.folder, self.cache_bytes)?);
+        self.is_open.store(true, Ordering::Relaxed);
         Ok(())
     }
 
@@ -345,6 +353,10 @@ fn contained<T>(call: impl FnOnce() -> Result<T, StoreError>) -> Result<T, Store
 
 #[expect(clippy::disallowed_methods, reason = "measures an opening")]
 fn open(folder: &Path, cache_bytes: u64) -> Result<Opened, OpenError> {
+    // sled's configuration panics then: it makes the name of a temporary folder from the time, needed or not.
+    if SystemTime::now() < SystemTime::UNIX_EPOCH {
+        return Err(OpenError::Clock);
+    }
     let config = sled::Config::new()
         .path(folder)
         .cache_capacity(cache_bytes)

@@ -195,6 +195,11 @@ pub(super) fn timed_end(tag: u8, ms: i64) -> Vec<u8> {
     tagged(tag, &ordered(ms))
 }
 
+/// The time in a key of this time index.
+pub(super) fn time_of(tag: u8, key: &[u8]) -> Option<i64> {
+    key.strip_prefix(&[tag])?.first_chunk::<8>().map(|bytes| unordered(*bytes))
+}
+
 pub(super) fn idempotency(token: TokenId, key_hash: &[u8; 32]) -> Vec<u8> {
     let mut key = tagged(IDEMPOTENCY, token.as_bytes());
     key.extend_from_slice(key_hash);

@@ -3,14 +3,13 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::hash::{BuildHasher as _, RandomState};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::engine::{Engine, Txn};
 use super::record::{self, Entries, EventRecord, Further, Progress, SlotState};
 use super::{DueItem, DueKey, Embedded, Sent, StoreError, keys};
 use crate::model::id::{DeliveryId, EventId, WebhookId};
-use crate::model::time::Timestamp;
 
 /// Events that are read in one page.
 const PAGE: usize = 512;
@@ -27,9 +26,10 @@ pub(super) struct Lost {
 
 impl Embedded {
     pub(in crate::store) async fn missing_events(&self) -> Result<u64, StoreError> {
-        let (engine, (opened_at, expected)) = (Arc::clone(&self.engine), self.opened);
-        let counted = tokio::task::spawn_blocking(move || events_before(&engine, opened_at));
-        let missing = expected.saturating_sub(counted.await.map_err(|_| StoreError::Unavailable)??);
+        let (engine, since) = (Arc::clone(&self.engine), self.accepted_since.clone());
+        let counted = tokio::task::spawn_blocking(move || events_before(&engine, &since)).await;
+        self.accepted_since.end();
+        let missing = self.events_at_start.saturating_sub(counted.map_err(|_| StoreError::Unavailable)??);
         if missing > 0 {
             tracing::error!(
                 missing,
@@ -112,15 +112,46 @@ fn states_of(engine: &Engine, event: EventId) -> Result<Vec<SlotState>, StoreErr
     Ok(known.map(|known| record::initial_states(&known.slots, known.accepted_at)).unwrap_or_default())
 }
 
-/// The number of events that were accepted before this time, including those that cannot be read.
-fn events_before(engine: &Engine, at: Timestamp) -> Result<u64, StoreError> {
+/// The events that this process has accepted, while those from before it are being counted. By what was written and not
+/// by time: the clock may have been set since.
+#[derive(Clone)]
+pub(super) struct AcceptedSince(Arc<Mutex<Option<HashSet<EventId>>>>);
+
+impl AcceptedSince {
+    pub(super) fn begin() -> Self {
+        Self(Arc::new(Mutex::new(Some(HashSet::new()))))
+    }
+
+    fn events(&self) -> MutexGuard<'_, Option<HashSet<EventId>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds an event before its commit: the count may see it from then on.
+    pub(super) fn add(&self, event: EventId) {
+        if let Some(events) = &mut *self.events() {
+            events.insert(event);
+        }
+    }
+
+    fn has(&self, event: EventId) -> bool {
+        self.events().as_ref().is_some_and(|events| events.contains(&event))
+    }
+
+    fn end(&self) {
+        *self.events() = None;
+    }
+}
+
+/// The number of events from before this process, including those that cannot be read.
+fn events_before(engine: &Engine, since: &AcceptedSince) -> Result<u64, StoreError> {
     let (mut events, mut after) = (0, None::<Vec<u8>>);
     loop {
         let mut seen = 0;
         let mut last = None;
-        engine.scan_prefix(&[keys::EVENT], after.as_deref(), |key, value| {
+        engine.scan_prefix(&[keys::EVENT], after.as_deref(), |key, _| {
             seen += 1;
-            events += u64::from(record::accepted_at(value).is_none_or(|accepted| accepted < at));
+            let id = keys::id_of(key).map(EventId::from_bytes);
+            events += u64::from(id.is_none_or(|id| !since.has(id)));
             last = (seen >= PAGE).then(|| key.to_vec());
             seen < PAGE
         })?;

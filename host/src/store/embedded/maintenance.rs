@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::audit::{Chain, ChainReport};
 use super::engine::{Bulk, Engine, Txn};
+use super::export::UnsignedImport;
 use super::record::{self, Answered, Counters, Counts, EventRecord, Further, SlotState};
 use super::{DueKey, OpenError, StoreError, export, keys, lost, open, sealed};
 use crate::keyring::{AUDIT_LOG, Keyring};
@@ -42,6 +43,8 @@ pub struct CheckReport {
     pub missing: Missing,
     /// The faults of the audit log, each a sentence.
     pub audit: Vec<String>,
+    /// The import that the store comes from, when the export was not authenticated. That is no damage.
+    pub imported_unsigned: Option<UnsignedImport>,
 }
 
 /// The number of missing records.
@@ -147,6 +150,7 @@ impl Maintenance {
             Ok(())
         })?;
         report.audit = self.chain_report()?.faults;
+        report.imported_unsigned = export::unsigned_import(&self.engine)?;
         Ok(report)
     }
 
@@ -173,7 +177,7 @@ impl Maintenance {
         sink: &mut dyn FnMut(Vec<u8>) -> bool,
     ) -> Result<(), StoreError> {
         audit(&self.engine, &self.keyring, AuditEvent::store(Actor::CommandLine, Action::StoreExported), now)?;
-        export::write(&self.engine, files, now, sink)
+        export::write(&self.engine, &self.keyring, files, now, sink)
     }
 
     /// Compacts the store by copying it; its size before and after, in bytes.

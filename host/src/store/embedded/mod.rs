@@ -24,6 +24,7 @@ mod queue;
 mod read;
 mod record;
 mod recover;
+mod retention_clock;
 mod sealed;
 mod state_cache;
 mod sweep;
@@ -48,10 +49,9 @@ use super::table::{Tokens, WebhookTable};
 use crate::keyring::Keyring;
 use crate::model::audit::AuditEvent;
 use crate::model::id::WebhookId;
-use crate::model::time::Timestamp;
 
 pub use audit::ChainReport;
-pub use export::{ImportError, Imported, import};
+pub use export::{ImportError, Imported, UnsignedImport, import};
 pub use maintenance::{CheckReport, CompactError, KindReport, Maintenance, Missing, Repaired};
 
 #[cfg(fuzzing)]
@@ -61,6 +61,7 @@ pub(crate) use self::{
 
 use engine::Engine;
 use handle::WriterHandle;
+use lost::AcceptedSince;
 use writer::Writer;
 
 /// The memory that requests may hold while they wait for the writer, in KiB; more are told to come back.
@@ -80,8 +81,11 @@ pub(super) struct Embedded {
     damage: record::Damage,
     /// True once a damaged queue entry was found: its deliveries are in no queue now.
     unqueued: Arc<AtomicBool>,
-    /// The time of the opening, and the number of events that there should have been then.
-    opened: (Timestamp, u64),
+    /// False while a jump of the wall clock keeps retention from removing anything for its age.
+    clock_trusted: Arc<AtomicBool>,
+    /// The number of events that there should have been at the opening.
+    events_at_start: u64,
+    accepted_since: AcceptedSince,
     /// Held for as long as the store is open; the kernel drops it with the process.
     _lock: File,
 }
@@ -101,6 +105,10 @@ impl Embedded {
 
     pub(super) fn is_writable(&self) -> bool {
         self.engine.is_open() && self.writable.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn trusts_clock(&self) -> bool {
+        self.clock_trusted.load(Ordering::Relaxed)
     }
 
     pub(super) fn damaged_records(&self) -> u64 {

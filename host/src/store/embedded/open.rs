@@ -13,11 +13,15 @@ use tokio::sync::Semaphore;
 use super::audit::Chain;
 use super::engine::{Engine, Txn};
 use super::handle::WriterHandle;
+use super::lost::AcceptedSince;
 use super::migrate::Migration;
 use super::record::{Counters, Counts, Damage};
 use super::state_cache::StateCache;
 use super::writer::{Pending, Writer};
-use super::{Embedded, INGEST_BUDGET_KIB, OpenError, Options, StoreError, Tokens, WebhookTable, keys, record, sealed};
+use super::{
+    Embedded, INGEST_BUDGET_KIB, OpenError, Options, StoreError, Tokens, WebhookTable, keys, record, retention_clock,
+    sealed,
+};
 use crate::keyring::{AUDIT_LOG, Keyring};
 use crate::model::id::{EventId, WebhookId};
 use crate::model::secret::Secret;
@@ -30,14 +34,16 @@ const KEY_CHECK_NAME: &str = "key-check";
 
 impl Embedded {
     pub(in crate::store) fn open(options: Options) -> Result<Self, OpenError> {
-        Self::open_with(options, WriterHandle::thread)
+        let watchdog = options.watchdog.clone();
+        Self::open_with(options, move |writer| WriterHandle::thread(writer, &watchdog))
     }
 
     pub(super) fn open_with(
         options: Options,
         start: impl FnOnce(Writer) -> std::io::Result<WriterHandle>,
     ) -> Result<Self, OpenError> {
-        let Options { folder, cache_bytes, master_key, breaker_threshold, idempotency_kept, changes, clock } = options;
+        let Options { folder, cache_bytes, master_key, breaker_threshold, idempotency_kept, changes, clock, .. } =
+            options;
         let unusable = |error| OpenError::Folder { folder: folder.clone(), error };
         private(&folder).map_err(unusable)?;
         let lock = lock(&folder)?;
@@ -59,6 +65,9 @@ impl Embedded {
         };
         report_missing(counts, there, engine.damaged(), &damage);
         let run = next_run(&engine).map_err(|_| failed(&folder))?;
+        let retention_clock = retention_clock::Watched::load(&engine).map_err(|_| failed(&folder))?;
+        let clock_trusted = Arc::new(AtomicBool::new(true));
+        let accepted_since = AcceptedSince::begin();
         let writable = Arc::new(AtomicBool::new(true));
         let unqueued = Arc::new(AtomicBool::new(false));
         let writer = Writer {
@@ -73,6 +82,9 @@ impl Embedded {
             writable: Arc::clone(&writable),
             damage: damage.clone(),
             unqueued: Arc::clone(&unqueued),
+            accepted_since: accepted_since.clone(),
+            retention_clock,
+            clock_trusted: Arc::clone(&clock_trusted),
             next_seq: run << 32,
             chain,
             recent: StateCache::default(),
@@ -94,7 +106,9 @@ impl Embedded {
             writable,
             damage,
             unqueued,
-            opened: (clock.now(), counts.events),
+            clock_trusted,
+            events_at_start: counts.events,
+            accepted_since,
             _lock: lock,
         })
     }

@@ -1,10 +1,13 @@
 //! Retention: what is too old, or belonged to a deleted webhook, is removed page by page, so that the writer is soon
 //! free.
 
+use std::sync::atomic::Ordering;
+
 use serde::de::DeserializeOwned;
 
 use super::engine::Txn;
 use super::record::{Answered, Counts, Further, Progress};
+use super::retention_clock::latest_expiry;
 use super::writer::Writer;
 use super::{DueKey, Retention, StoreError, keys, record};
 use crate::model::id::{EventId, WebhookId};
@@ -19,17 +22,27 @@ const LOOK: usize = 20_000;
 impl Writer {
     /// Removes one page; true if there is more.
     pub(in crate::store) fn sweep(&mut self, retention: Retention) -> Result<bool, StoreError> {
-        let now = self.now();
-        if self.sweep_audit(now.minus(retention.audit), PAGE)? {
+        let (now, steady_ms) = (self.now(), self.clock.steady_ms());
+        let trusted = self.retention_clock.sees(now, steady_ms);
+        self.clock_trusted.store(trusted, Ordering::Relaxed);
+        if let Some((clock, txn)) = self.retention_clock.unwritten() {
+            self.write(&[Some(&txn)])?;
+            self.retention_clock.is_written(clock);
+        }
+        // Without a clock that is believed nothing has an age; limits by count hold all the same.
+        let before = |time: Timestamp, age| if trusted { time.minus(age) } else { Timestamp::from_unix_ms(i64::MIN) };
+        if self.sweep_audit(before(now, retention.audit), PAGE)? {
             return Ok(true);
         }
-        let cutoff = now.minus(retention.age);
+        let cutoff = before(now, retention.age);
         // Due times are of the steady clock, which the wall clock may have left behind.
-        let due_cutoff = Timestamp::from_unix_ms(self.clock.steady_ms()).minus(retention.age);
+        let due_cutoff = before(Timestamp::from_unix_ms(steady_ms), retention.age);
         let mut deletions = Deletions::default();
         self.sweep_events(cutoff, &mut deletions)?;
         self.sweep_surplus(retention.max_events, &mut deletions)?;
-        self.sweep_idempotency(now, &mut deletions)?;
+        if trusted {
+            self.sweep_idempotency(now, &mut deletions)?;
+        }
         self.sweep_deleted(&mut deletions)?;
         let webhooks: Vec<(WebhookId, u32)> =
             self.webhooks.load().iter().map(|webhook| (webhook.id, webhook.activation)).collect();
@@ -149,19 +162,24 @@ impl Writer {
 
     fn sweep_idempotency(&self, now: Timestamp, deletions: &mut Deletions) -> Result<(), StoreError> {
         let end = keys::timed_end(keys::EXPIRY, now.unix_ms());
+        // A key that a clock far ahead has made would stay until that time comes.
+        let latest = latest_expiry(now, self.idempotency_kept);
+        let beyond = keys::timed_end(keys::EXPIRY, latest.unix_ms().saturating_add(1));
         let mut expired = Vec::new();
-        self.engine.scan_prefix(&[keys::EXPIRY], None, |key, value| {
-            if key >= end.as_slice() || deletions.keys + expired.len() >= PAGE {
-                return false;
-            }
-            expired.extend(self.listed::<Vec<u8>>(value, "expiry index"));
-            deletions.remove(key.to_vec());
-            true
-        })?;
+        for (from, until) in [(keys::timed_end(keys::EXPIRY, i64::MIN), end), (beyond, vec![keys::EXPIRY + 1])] {
+            self.engine.scan(&from, false, |key, value| {
+                if key >= until.as_slice() || deletions.keys + expired.len() >= PAGE {
+                    return false;
+                }
+                expired.extend(self.listed::<Vec<u8>>(value, "expiry index"));
+                deletions.remove(key.to_vec());
+                true
+            })?;
+        }
         for key in expired {
             let answered = self.engine.get(&key)?.and_then(|bytes| record::unpack::<Answered>(&bytes).ok());
             // A key that was used again after it had expired has a later expiry of its own.
-            if answered.is_none_or(|answered| answered.expires_at <= now) {
+            if answered.is_none_or(|answered| answered.expires_at <= now || answered.expires_at > latest) {
                 deletions.remove(key);
             }
         }

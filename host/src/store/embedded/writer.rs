@@ -12,7 +12,9 @@ use arc_swap::ArcSwap;
 use super::accept::Group;
 use super::audit::Chain;
 use super::engine::{Engine, Txn};
+use super::lost::AcceptedSince;
 use super::record::{self, AttemptChunk, Counters, Counts, Damage};
+use super::retention_clock;
 use super::state_cache::StateCache;
 use super::{Change, DueEntry, DueKey, StoreError, Tokens, WebhookTable, WriterCommand, keys};
 use crate::keyring::Keyring;
@@ -20,6 +22,7 @@ use crate::model::audit::AuditEvent;
 use crate::model::id::WebhookId;
 use crate::model::time::{Clock, Timestamp};
 use crate::model::webhook::{HealthValues, Webhook};
+use crate::watchdog::Pulse;
 
 /// How long outcomes may wait for a commit to ride on.
 const OUTCOME_DELAY: Duration = Duration::from_millis(20);
@@ -62,6 +65,10 @@ pub(in crate::store) struct Writer {
     pub(super) damage: Damage,
     /// Set when a damaged queue entry is found: its deliveries are in no queue now.
     pub(super) unqueued: Arc<AtomicBool>,
+    /// The events of this process, until those from before it are counted.
+    pub(super) accepted_since: AcceptedSince,
+    pub(super) retention_clock: retention_clock::Watched,
+    pub(super) clock_trusted: Arc<AtomicBool>,
     /// The last sequence number. Upper half: the number of the run; lower half: a counter.
     pub(super) next_seq: u64,
     pub(super) chain: Chain,
@@ -79,8 +86,9 @@ pub(in crate::store) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn run(mut self, commands: &Receiver<WriterCommand>) {
+    pub(super) fn run(mut self, commands: &Receiver<WriterCommand>, pulse: &Pulse) {
         loop {
+            pulse.idle();
             let first = match self.wait() {
                 None => match commands.recv() {
                     Ok(command) => Some(command),
@@ -92,6 +100,7 @@ impl Writer {
                     Err(RecvTimeoutError::Disconnected) => break,
                 },
             };
+            pulse.beat();
             if self.turn(first, || commands.try_recv().ok()) {
                 break;
             }

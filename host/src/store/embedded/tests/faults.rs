@@ -2,7 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, PoisonError};
 
 /// A step of a commit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -22,6 +22,10 @@ pub(crate) enum Fault {
     NoSpace,
     /// The disk is broken.
     Broken,
+    /// The call panics.
+    Panic,
+    /// The call does not return before [`Faults::release`].
+    Hang,
 }
 
 #[derive(Default)]
@@ -37,7 +41,7 @@ struct Plan {
 
 /// The plan; without one nothing fails.
 #[derive(Default)]
-pub(crate) struct Faults(Mutex<Plan>);
+pub(crate) struct Faults(Mutex<Plan>, Condvar);
 
 impl Faults {
     fn plan(&self) -> std::sync::MutexGuard<'_, Plan> {
@@ -73,10 +77,23 @@ impl Faults {
         if let Some((folder, copy)) = plan.left_behind.take() {
             copy_folder(&folder, &copy)?;
         }
-        Err(io::Error::from_raw_os_error(match fault {
-            Fault::NoSpace => libc::ENOSPC,
-            Fault::Broken => libc::EIO,
-        }))
+        match fault {
+            Fault::NoSpace => Err(io::Error::from_raw_os_error(libc::ENOSPC)),
+            Fault::Broken => Err(io::Error::from_raw_os_error(libc::EIO)),
+            Fault::Panic => panic!("a disk that panics"),
+            Fault::Hang => {
+                while plan.fails.is_some() {
+                    plan = self.1.wait(plan).unwrap_or_else(PoisonError::into_inner);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Ends the plan; a call that hangs returns.
+    pub(crate) fn release(&self) {
+        self.plan().fails = None;
+        self.1.notify_all();
     }
 }
 

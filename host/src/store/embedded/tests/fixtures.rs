@@ -2,6 +2,7 @@
 //! `tests/fixtures/make`), opened by this version. Each is compared with its own host's view of it, has its pending
 //! deliveries delivered, and passes a check.
 
+use std::io::Cursor;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -225,7 +226,7 @@ async fn the_export_of_every_format_is_imported() {
         let data = folder.path().join("data");
         std::fs::remove_dir_all(data.join("store")).expect("removed");
         let now = Timestamp::from_unix_ms(made_at(&facts));
-        let imported = import(&data, None, now, &mut source.as_slice()).expect("imported");
+        let imported = import(&data, None, now, true, &mut Cursor::new(&source)).expect("imported");
         assert_eq!(imported.requeued, 0, "the export found every pending delivery in its queue");
         let opened = inline::try_open_inline(&data, made_at(&facts)).expect("opened");
         let entries = opened.store.audit_page(10_000, None).await.expect("read").expect("no cursor").0;

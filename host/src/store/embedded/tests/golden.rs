@@ -8,6 +8,7 @@ use crate::store::embedded::record::{
 };
 
 use super::*;
+use crate::store::UnsignedImport;
 
 const EVENT: EventId = EventId::from_bytes([0xe1; 16]);
 const OTHER: EventId = EventId::from_bytes([0xe2; 16]);
@@ -143,6 +144,7 @@ fn records_are_written_as_before() {
         ("redelivery index", pack(&(EVENT, 4_u32)), "01be0843fc10e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e104"),
         ("counters", pack(&counters()), "0123432eb0020182c0e285e3680184c0e285e3688407"),
         ("tombstone", pack(&at(0)), "013d44d5eb80c0e285e368"),
+        ("unsigned import", pack(&UnsignedImport { at: at(0), sha256: "0f".into() }), "0190254dc980c0e285e368023066"),
         (
             "token",
             record::pack_json(&token()),

@@ -1,14 +1,18 @@
 //! Tests of the embedded engine: the conformance suite, and everything that is about its files.
 
+mod clocks;
 mod damage;
+mod exports;
 mod failing_disk;
 pub(in crate::store) mod faults;
 mod fixtures;
 mod golden;
 pub(in crate::store) mod inline;
+mod watched;
 
 use std::path::Path;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use proptest::prelude::*;
 use proptest::test_runner::Config;
@@ -16,11 +20,12 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::keyring::KeyError;
-use crate::model::audit::Actor;
+use crate::model::audit::{Action, Actor};
 use crate::model::delivery::{Attempt, Status, Step};
 use crate::model::event::{EventType, NewEvent};
 use crate::model::id::{AttemptId, AuditId, DeliveryId, EventId, TokenId};
 use crate::model::secret::Secret;
+use crate::model::time::Timestamp;
 use crate::model::token::{Role, Token};
 use crate::model::webhook::{Activity, Subscription, Webhook, WebhookConfig};
 use crate::store::conformance::{
