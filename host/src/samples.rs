@@ -1,5 +1,8 @@
 //! The sample events (`wit/samples/`): input of a component's trial run, of test deliveries and of the demo.
 
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
 use crate::model::event::{Event, EventType, NewEvent};
 use crate::model::id::EventId;
 use crate::model::time::Timestamp;
@@ -52,6 +55,24 @@ pub fn plain(event_type: EventType) -> Option<Event> {
     all().iter().find(|sample| sample.name == event_type.as_str()).and_then(event)
 }
 
+/// The sample of a type without a variant, as JSON without an id: posted twice it is two events.
+pub fn to_post(event_type: EventType) -> Option<String> {
+    let sample = all().iter().find(|sample| sample.name == event_type.as_str())?;
+    serde_json::to_string(&serde_json::from_str::<WithoutId<'_>>(sample.json).ok()?).ok()
+}
+
+#[derive(Deserialize, Serialize)]
+struct WithoutId<'a> {
+    #[serde(borrow)]
+    r#type: &'a RawValue,
+    #[serde(borrow)]
+    occurred_at: &'a RawValue,
+    #[serde(borrow)]
+    engagement: &'a RawValue,
+    #[serde(borrow)]
+    data: &'a RawValue,
+}
+
 /// Turns a checked but unposted event into an accepted one, with the time of acceptance set to when it happened.
 pub fn accepted(new: NewEvent) -> Event {
     let occurred_at = new.occurred_at.unwrap_or_default();
@@ -77,6 +98,8 @@ mod tests {
         }
         for &event_type in EventType::ALL {
             assert!(plain(event_type).is_some(), "{}", event_type.as_str());
+            let posted = NewEvent::parse(&to_post(event_type).expect("a sample"), "").expect("an event");
+            assert_eq!((posted.event_type, posted.id), (event_type, None));
         }
     }
 }

@@ -46,6 +46,8 @@ async fn an_event_is_accepted_and_reads_back_as_posted() {
     every_type(&cast).await;
     byte_for_byte(&cast).await;
     times_and_ids(&cast).await;
+    warnings(&cast).await;
+    numbers(&cast).await;
     one_or_many(&cast).await;
     derived(&cast).await;
     readers(&cast).await;
@@ -54,7 +56,7 @@ async fn an_event_is_accepted_and_reads_back_as_posted() {
 
 async fn every_type(cast: &Cast) {
     for (name, group) in GROUPS {
-        let data = json!({ group: {"title": "t"} });
+        let data = if group == "finding" { json!({"finding": {"title": "t"}}) } else { json!({ group: {} }) };
         let response = cast.ingest.post("/events", &json!({"type": name, "data": data})).await.expect(202);
         let accepted = response.json();
         let members: Vec<&String> = accepted.as_object().expect("an object").keys().collect();
@@ -99,12 +101,114 @@ async fn byte_for_byte(cast: &Cast) {
     }
 }
 
+/// Members that a schema does not know are kept, with a warning that names what was meant.
+async fn warnings(cast: &Cast) {
+    let data = json!({"finding": {
+        "title": "t", "desc": "d", "host": "h", "cvss_score": 9.8, "link": "l", "colour": {"description": 1},
+    }, "more": {"desc": 1}});
+    let event = json!({"type": "finding_added", "id": events::new_id(), "data": data});
+    let first = cast.ingest.post("/events", &event).await.expect(202).json();
+    let id = id_of(&first);
+    let listed = |accepted: &Value| {
+        let warnings = accepted["warnings"].as_array().expect("warnings").iter();
+        warnings.map(|warning| warning["pointer"].as_str().expect("a pointer").to_owned()).collect::<Vec<_>>()
+    };
+    let mut found = Vec::new();
+    for warning in first["warnings"].as_array().expect("warnings") {
+        assert_eq!(warning["code"], "unknown_member");
+        let detail = warning["detail"].as_str().expect("a sentence");
+        found.push((warning["pointer"].as_str().expect("a pointer"), detail.rsplit("; ").next().expect("a part")));
+    }
+    found.sort_unstable();
+    assert_eq!(found[0].0, "/data/finding/colour");
+    assert!(found[0].1.starts_with("usual are "), "{found:?}");
+    assert_eq!(
+        found[1..],
+        [
+            ("/data/finding/cvss_score", "did you mean cvss?"),
+            ("/data/finding/desc", "did you mean description?"),
+            ("/data/finding/host", "did you mean target?"),
+            ("/data/finding/link", "did you mean url?"),
+        ]
+    );
+    assert!(first.get("more_warnings").is_none(), "{first}");
+    assert_eq!(cast.ingest.get(&format!("/events/{id}")).await.json()["data"], data);
+    // A repeat is answered as the first time, by id and by key.
+    assert_eq!(cast.ingest.post("/events", &event).await.expect(202).json(), first);
+    let keyed = json!({"type": "phase_changed", "data": {"phase": {"a/b~": 1}}}).to_string();
+    let send = || {
+        let request = cast.ingest.request("POST", "/events").header("idempotency-key", "warned");
+        request.body("application/json", keyed.clone()).send()
+    };
+    let once = send().await.expect(202).json();
+    assert_eq!(listed(&once), ["/data/phase/a~1b~0"]);
+    assert_eq!(send().await.expect(202).json(), once);
+    // At most 20 of an event and 100 in a response; the rest is counted.
+    let many = |count: usize| {
+        let members: serde_json::Map<_, _> = (0..count).map(|index| (format!("k{index}"), json!(1))).collect();
+        json!({"type": "phase_changed", "data": {"phase": members}})
+    };
+    let accepted = cast.ingest.post("/events", &many(20)).await.expect(202).json();
+    assert_eq!((listed(&accepted).len(), accepted.get("more_warnings")), (20, None));
+    let accepted = cast.ingest.post("/events", &many(21)).await.expect(202).json();
+    assert_eq!((listed(&accepted).len(), &accepted["more_warnings"]), (20, &json!(1)));
+    let body = json!([many(15), many(0), many(30), many(30), many(30), many(30), many(30)]);
+    let accepted = cast.ingest.post("/events", &body).await.expect(202).list();
+    assert_eq!(listed(&accepted[0])[0], "/0/data/phase/k0");
+    let counts: Vec<(usize, &Value)> = accepted
+        .iter()
+        .map(|event| (event["warnings"].as_array().map_or(0, Vec::len), &event["more_warnings"]))
+        .collect();
+    let ten = json!(10);
+    let expected =
+        [(15, &Value::Null), (0, &Value::Null), (20, &ten), (20, &ten), (20, &ten), (20, &ten), (5, &json!(25))];
+    assert_eq!(counts, expected);
+    let long = json!({"type": "phase_changed", "data": {"phase": {"k".repeat(10_000): 1}}});
+    let accepted = cast.ingest.post("/events", &long).await.expect(202).json();
+    assert_eq!(listed(&accepted)[0].chars().count(), 200);
+}
+
+/// Numbers beyond a double pass as they are, and are compared exactly.
+async fn numbers(cast: &Cast) {
+    let long = "7".repeat(400);
+    let data = format!(
+        "{{\"finding\":{{\"title\":\"t\",\"severity\":\"critical\",\"cvss\":1e400,\"n\":[-1E+999999999,{long}]}}}}"
+    );
+    let id = events::new_id();
+    let event = |data: &str| format!("{{\"type\":\"finding_added\",\"id\":\"{id}\",\"data\":{data}}}");
+    let first = cast.ingest.post_text("/events", event(&data)).await.expect(202).json();
+    let derived = first["derived"][0].as_str().expect("a derived event").to_owned();
+    for read in [&id, &derived] {
+        let read = cast.ingest.get(&format!("/events/{read}")).await.expect(200);
+        assert!(read.text().contains(&format!("\"data\":{data}")), "{}", read.text());
+    }
+    let respelled = data.replace("1e400", "10E0399").replace("-1E+999999999", "-10e999999998");
+    assert_eq!(cast.ingest.post_text("/events", event(&respelled)).await.expect(202).json(), first);
+    for other in [data.replace("1e400", "1e401"), data.replace(&long, &format!("{}8", &long[1..]))] {
+        cast.ingest.post_text("/events", event(&other)).await.problem(422, "event_id_taken");
+    }
+    // The host's own fields have ranges.
+    cast.admin
+        .post_text("/webhooks", "{\"name\":\"n\",\"url\":\"http://127.0.0.1:9/\",\"retry_count\":1e400}")
+        .await
+        .errors(&[("/retry_count", "out_of_range")]);
+    let options = "{\"name\":\"n\",\"url\":\"http://127.0.0.1:9/\",\"format\":\"syslog\",\"format_options\":{\"facility\":1e400}}";
+    cast.admin.post_text("/webhooks", options).await.errors(&[("/format_options", "out_of_range")]);
+    let preview = format!("{{\"event\":{},\"options\":{{\"facility\":1e400}}}}", event(&data));
+    cast.admin.post_text("/formatters/syslog/preview", preview).await.errors(&[("/options", "out_of_range")]);
+    let preview = format!("{{\"event\":{}}}", event(&data));
+    let shown = cast.admin.post_text("/formatters/json/preview", preview).await.expect(200).json();
+    assert!(shown["body"].as_str().is_some_and(|body| body.contains("1e400") && body.contains(&long)), "{shown}");
+}
+
 async fn times_and_ids(cast: &Cast) {
     for (given, shown) in [
         ("2026-11-18T08:00:00Z", "2026-11-18T08:00:00.000Z"),
         ("2026-11-18T10:30:00.123456+02:30", "2026-11-18T08:00:00.123Z"),
         ("1969-12-31T23:59:59Z", "1969-12-31T23:59:59.000Z"),
         ("9999-12-31T23:59:59.999Z", "9999-12-31T23:59:59.999Z"),
+        ("2026-11-18t08:00:00.1234567891z", "2026-11-18T08:00:00.123Z"),
+        ("2016-12-31T23:59:60Z", "2016-12-31T23:59:59.999Z"),
     ] {
         let event = json!({"type": "phase_changed", "occurred_at": given, "data": {"phase": {}}});
         let id = cast.ingest.event(&event).await;
@@ -318,6 +422,12 @@ fn faulty() -> Vec<(Value, Vec<(&'static str, &'static str)>)> {
         (phase("occurred_at", json!("2026-11-18")), vec![("/occurred_at", "invalid")]),
         (phase("occurred_at", json!("2026-11-18T08:00:00")), vec![("/occurred_at", "invalid")]),
         (phase("occurred_at", json!("2026-02-30T08:00:00Z")), vec![("/occurred_at", "invalid")]),
+        (phase("occurred_at", json!("2026-01-31512:00:00Z")), vec![("/occurred_at", "invalid")]),
+        (phase("occurred_at", json!("2026-01-31Q12:00:00Z")), vec![("/occurred_at", "invalid")]),
+        (phase("occurred_at", json!("2026-01-31\n12:00:00Z")), vec![("/occurred_at", "invalid")]),
+        (phase("occurred_at", json!("2026-01-31 12:00:00Z")), vec![("/occurred_at", "invalid")]),
+        (phase("occurred_at", json!("2026-01-31T12:00:00+24:00")), vec![("/occurred_at", "invalid")]),
+        (phase("occurred_at", json!("9999-12-31T23:59:59-00:01")), vec![("/occurred_at", "invalid")]),
         (phase("id", json!(null)), vec![("/id", "wrong_type")]),
         (phase("id", json!(7)), vec![("/id", "wrong_type")]),
         (phase("id", json!("")), vec![("/id", "invalid")]),

@@ -208,6 +208,9 @@ fn bodies(line: &str) -> Vec<(&'static str, String)> {
         "POST /events" => vec![event.clone(), json!([event]), json!([])],
         "POST /formatters/{name}/preview" => vec![json!({ "event": event }), json!({"event": event, "options": {}})],
         "POST /formatters/{name}/activate" => vec![json!({"version": "1.0.0"}), json!({"digest": "sha256:0"})],
+        "POST /webhooks/{id}/test" => {
+            vec![json!({}), json!({"event_type": "report_ready"}), json!({"event_id": UNKNOWN_ID})]
+        }
         "POST /webhooks/{id}/recover" => vec![json!({"since": "2026-01-01T00:00:00Z"})],
         // The last of these is over the limit.
         "POST /webhooks/{id}/rotate-secret" => vec![json!({"secret": "n", "overlap_seconds": 60}); 6],
@@ -256,6 +259,14 @@ fn every_good_body_is_described(document: &Document) {
         ("PUT /webhooks/{id}", json!({}), true),
         ("PUT /webhooks/{id}", webhook, true),
         ("PUT /webhooks/{id}", json!({"secret": null}), true),
+        ("PUT /webhooks/{id}", json!({"generate_secret": true}), true),
+        ("POST /webhooks", json!({"name": "n", "url": "https://example.com/", "generate_secret": null}), false),
+        ("POST /webhooks/{id}/test", json!({}), true),
+        ("POST /webhooks/{id}/test", json!({"event_type": "report_ready"}), true),
+        ("POST /webhooks/{id}/test", json!({"event_type": "*"}), false),
+        ("POST /webhooks/{id}/test", json!({"event_id": UNKNOWN_ID}), true),
+        ("POST /webhooks/{id}/test", json!({"event_type": "report_ready", "event_id": UNKNOWN_ID}), false),
+        ("POST /webhooks/{id}/test", json!({"x": 1}), false),
         ("PUT /webhooks/{id}", json!({"name": null}), false),
         ("PUT /webhooks/{id}", json!({"id": UNKNOWN_ID}), false),
         ("POST /webhooks/{id}/recover", json!({"since": "2026-01-01T00:00:00Z"}), true),
@@ -272,6 +283,19 @@ fn every_good_body_is_described(document: &Document) {
         ("POST /events", json!({"type": "report_ready"}), false),
         ("POST /events", json!({"type": "report_ready", "data": {"report": {}}, "x": 1}), false),
         ("POST /events", json!({"type": "report_ready", "data": []}), false),
+        ("POST /events", json!({"type": "report_ready", "data": {"report": {"pages": "many"}, "more": 1}}), true),
+        ("POST /events", json!({"type": "report_ready", "data": {"finding": {"title": "x"}}}), false),
+        (
+            "POST /events",
+            json!({"type": "finding_added", "data": {"finding": {"title": "x", "severity": "HIGH"}}}),
+            true,
+        ),
+        (
+            "POST /events",
+            json!({"type": "finding_added", "data": {"finding": {"title": "x", "severity": "urgent"}}}),
+            false,
+        ),
+        ("POST /events", json!({"type": "finding_added", "data": {"finding": {}}}), false),
         ("POST /formatters/{name}/preview", json!({ "event": event }), true),
         ("POST /formatters/{name}/preview", json!({"event": event, "options": {"a": 1}}), true),
         ("POST /formatters/{name}/preview", json!({"options": {}}), false),

@@ -103,6 +103,12 @@ async fn failed_and_held_deliveries_are_recovered_once() {
     let seen = destination.received().len();
     assert_eq!(seen, 3);
 
+    // Something else than a T is no reason to take another time.
+    for since in ["2026-01-31512:00:00Z", "2026-01-31\n12:00:00Z", "2026-01-31 12:00:00Z", "2026-01-31", ""] {
+        let path = format!("/webhooks/{webhook}/recover");
+        admin.post(&path, &json!({"since": since})).await.errors(&[("/since", "invalid")]);
+    }
+
     // A recovery of a disabled webhook starts when the webhook is enabled, and not before.
     destination.from_now_on(Reply::status(200));
     let later = "2999-01-01T00:00:00Z";

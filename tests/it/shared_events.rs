@@ -46,6 +46,8 @@ async fn real_events_are_accepted_and_delivered_in_every_format() {
         }
         let receipts = admin.post_lines("/events", text).await.expect(202).list();
         assert_eq!(receipts.len(), count, "{file}");
+        let warned: Vec<_> = receipts.iter().filter(|receipt| receipt.get("warnings").is_some()).collect();
+        assert!(warned.is_empty(), "{file}: every member is a usual one: {warned:?}");
         let deliveries = receipts.iter().map(|receipt| receipt["deliveries"].as_u64().expect("a number"));
         expected += usize::try_from(deliveries.sum::<u64>()).expect("not many");
     }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::support::{Client, Destination, Host, Reply, events, eventually, is_id, is_time};
+use crate::support::{Answer, Client, Destination, Host, Reply, events, eventually, is_id, is_time};
 
 /// An address on which nothing listens; a webhook to it can be saved.
 const NOWHERE: &str = "http://127.0.0.1:9/";
@@ -75,8 +75,13 @@ async fn event_types(admin: &Client) {
     let mut names = Vec::new();
     for entry in &listed {
         let members: Vec<&String> = entry.as_object().expect("an object").keys().collect();
-        assert_eq!(members, ["description", "name"], "{entry}");
         assert!(entry["description"].as_str().is_some_and(|text| text.len() > 5), "{entry}");
+        if entry["name"] == "*" {
+            assert_eq!(members, ["description", "name"], "{entry}");
+        } else {
+            assert_eq!(members, ["description", "name", "sample", "schema"], "{entry}");
+            described(admin, entry).await;
+        }
         names.push(entry["name"].as_str().expect("a name"));
     }
     let expected = [
@@ -96,6 +101,25 @@ async fn event_types(admin: &Client) {
     for name in expected {
         let id = admin.webhook(NOWHERE, json!({"event_types": [name]})).await;
         assert_eq!(admin.get(&format!("/webhooks/{id}")).await.json()["event_types"], json!([name]));
+    }
+}
+
+/// The schema of a type is one and holds for its sample, which can be posted and makes no warning.
+async fn described(admin: &Client, entry: &Value) {
+    let (schema, sample) = (&entry["schema"], &entry["sample"]);
+    let validator = jsonschema::draft202012::new(schema).expect("a JSON Schema");
+    assert_eq!(sample["type"], entry["name"]);
+    assert!(validator.is_valid(&sample["data"]), "{sample}");
+    let accepted = admin.post("/events", sample).await.expect(202);
+    assert!(accepted.json().get("warnings").is_none(), "{accepted}");
+    // No member is forbidden, and each one that is named says what it is.
+    for (group, schema) in schema["properties"].as_object().expect("groups") {
+        let mut more = sample["data"].clone();
+        more[group]["another"] = json!(1);
+        assert!(validator.is_valid(&more), "{more}");
+        for (name, member) in schema["properties"].as_object().expect("members") {
+            assert!(member["description"].is_string() && !member["type"].is_null(), "{group} {name}: {member}");
+        }
     }
 }
 
@@ -266,6 +290,123 @@ async fn counters(admin: &Client) {
     assert_eq!(admin.put(&path, &json!({"name": "x"})).await.expect(200).json()["failure_count"], 1);
     let reset = admin.put(&path, &json!({"is_active": true})).await.expect(200).json();
     assert_eq!((&reset["failure_count"], &reset["is_active"]), (&json!(0), &json!(true)));
+}
+
+/// A generated secret, from the response that shows it.
+#[track_caller]
+fn generated(response: &Answer) -> String {
+    let webhook = response.json();
+    assert_eq!(webhook["has_secret"], true, "{response}");
+    let secret = webhook["secret"].as_str().expect("the secret").to_owned();
+    let encoded = secret.strip_prefix("whsec_").expect("the form of Standard Webhooks");
+    assert_eq!(data_encoding::BASE64.decode(encoded.as_bytes()).expect("base64").len(), 32);
+    secret
+}
+
+#[tokio::test]
+async fn a_generated_secret_is_shown_once_and_signs() {
+    let destination = Destination::start().await;
+    let mut host = Host::with(|options| options.args(["--log-level", "trace"])).await;
+    let admin = host.admin();
+    let body = |generate: Value| json!({"name": "n", "url": destination.url("/"), "generate_secret": generate});
+    let created = admin.post("/webhooks", &body(json!(true))).await.expect(201);
+    let first = generated(&created);
+    let path = format!("/webhooks/{}", created.json()["id"].as_str().expect("an id"));
+    // No other response has it, and false does nothing.
+    let unchanged = admin.put(&path, &json!({"generate_secret": false, "name": "m"})).await.expect(200);
+    for response in [unchanged, admin.get(&path).await, admin.get("/webhooks").await, admin.get("/audit").await] {
+        assert!(!response.text().contains("whsec_") && !response.text().contains("\"secret\":\""), "{response}");
+    }
+    admin.post(&format!("{path}/test"), &json!({})).await.expect(200);
+    assert!(destination.wait_for(1).await[0].is_signed_with(&first));
+    // A PUT replaces it at once, and again with every repeat; an overlap ends.
+    admin.post(&format!("{path}/rotate-secret"), &json!({"secret": "old"})).await.expect(200);
+    let second = generated(&admin.put(&path, &json!({"generate_secret": true})).await.expect(200));
+    let third = generated(&admin.put(&path, &json!({"generate_secret": true})).await.expect(200));
+    assert!(first != second && second != third);
+    admin.post(&format!("{path}/test"), &json!({})).await.expect(200);
+    let signed = &destination.wait_for(2).await[1];
+    assert!(signed.is_signed_with(&third) && !signed.is_signed_with(&second));
+    assert_eq!(signed.header("webhook-signature").split(' ').count(), 1, "no old secret signs");
+    // It excludes a secret of one's own, also its removal.
+    for secret in [json!("s"), json!(null)] {
+        let both = json!({"generate_secret": true, "secret": secret});
+        admin.put(&path, &both).await.errors(&[("/generate_secret", "exclusive")]);
+        let mut both = body(json!(true));
+        both["secret"] = secret;
+        admin.post("/webhooks", &both).await.errors(&[("/generate_secret", "exclusive")]);
+    }
+    admin.put(&path, &json!({"generate_secret": false, "secret": "s"})).await.expect(200);
+    for wrong in [json!("true"), json!(1), json!(null)] {
+        admin.post("/webhooks", &body(wrong)).await.errors(&[("/generate_secret", "wrong_type")]);
+    }
+    let without = admin.post("/webhooks", &body(json!(false))).await.expect(201).json();
+    assert_eq!((&without["has_secret"], without.get("secret")), (&json!(false), None));
+    let status = host.terminate().await;
+    assert!(status.success() && !host.log().contains("whsec_"), "{status}: {}", host.log());
+    for secret in [first, second, third] {
+        assert_eq!(files_with(host.folder().path(), secret.as_bytes()), [] as [String; 0]);
+    }
+}
+
+#[tokio::test]
+async fn a_test_delivery_sends_what_its_body_names() {
+    let destination = Destination::start().await;
+    let host = Host::start().await;
+    let admin = host.admin();
+    let fields =
+        json!({"event_types": ["phase_changed"], "filter": {"min_severity": "critical", "engagement_ids": ["x"]}});
+    let webhook = admin.webhook(&destination.url("/"), fields).await;
+    let path = format!("/webhooks/{webhook}/test");
+    let posted = "{ \"type\":\"report_ready\", \"data\":{\"report\":{\"pages\":1e400,\"id\" : \"\\u0041\"}}}";
+    let event = admin.post_text("/events", posted).await.expect(202).json();
+    let id = event["id"].as_str().expect("an id");
+    let bodies = [
+        (json!({}).to_string(), "phase_changed"),
+        (json!({"event_type": "report_ready"}).to_string(), "report_ready"),
+        (json!({"event_type": "critical_finding"}).to_string(), "critical_finding"),
+        (json!({"event_id": id}).to_string(), "report_ready"),
+        (json!({"event_id": id.to_uppercase()}).to_string(), "report_ready"),
+        (String::new(), "phase_changed"),
+    ];
+    for (number, (body, event_type)) in bodies.into_iter().enumerate() {
+        let attempt = admin.post_text(&path, body.clone()).await.expect(200).json();
+        assert_eq!((&attempt["event_type"], &attempt["is_test"]), (&json!(event_type), &json!(true)), "{body}");
+        assert!(attempt["event_id"].is_null() && attempt["success"] == true, "{attempt}");
+        let received = &destination.wait_for(number + 1).await[number];
+        assert_eq!(received.header("x-webhook-event"), event_type, "{body}");
+        assert_eq!(
+            received.text().contains("\"pages\":1e400,\"id\" : \"\\u0041\""),
+            body.contains("event_id"),
+            "{received:?}"
+        );
+    }
+    // No body needs no type, also where only its end tells that it is empty.
+    admin.request("POST", &path).send().await.expect(200);
+    admin.request("POST", &path).header("content-type", "text/plain").send().await.expect(200);
+    for (body, fault) in [
+        (json!({"event_type": "*"}), ("/event_type", "unknown_event_type")),
+        (json!({"event_type": "nope"}), ("/event_type", "unknown_event_type")),
+        (json!({"event_type": null}), ("/event_type", "wrong_type")),
+        (json!({"event_id": events::new_id()}), ("/event_id", "unknown_event")),
+        (json!({"event_id": "nope"}), ("/event_id", "invalid")),
+        (json!({"event_id": 7}), ("/event_id", "wrong_type")),
+        (json!({"event_type": "report_ready", "event_id": id}), ("/event_id", "exclusive")),
+        (json!({"event_type": "report_ready", "x": 1}), ("/x", "unknown_field")),
+        (json!([]), ("", "wrong_type")),
+        (json!(null), ("", "wrong_type")),
+    ] {
+        admin.post(&path, &body).await.errors(&[fault]);
+    }
+    admin.post_text(&path, "{").await.problem(400, "invalid_json");
+    admin
+        .post_text(&path, "{\"event_type\":\"report_ready\",\"event_type\":\"report_ready\"}")
+        .await
+        .problem(400, "invalid_json");
+    admin.post_text(&path, " ").await.problem(400, "invalid_json");
+    let typed = admin.request("POST", &path).body("text/plain", "{\"event_type\":\"report_ready\"}");
+    typed.send().await.problem(415, "unsupported_media_type");
+    assert_eq!(destination.received().len(), 8, "nothing was sent for these");
 }
 
 #[tokio::test]

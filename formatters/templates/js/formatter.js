@@ -39,7 +39,13 @@ const GROUPS = {
   monitor_alert: "monitor",
 };
 
-// Turns one event into a line. To skip an event type, throw unsupported(type).
+/**
+ * Turns one event into a line. To skip an event type, throw unsupported(type).
+ *
+ * @param {string} type
+ * @param {import("./events").PostedEvent} event Its members are in `events.d.ts`; each may be absent.
+ * @param {{ [option: string]: unknown }} options
+ */
 function render(type, event, options) {
   if (!Object.hasOwn(GROUPS, type)) throw unsupported(type);
   const group = event.data[GROUPS[type]];
@@ -119,6 +125,12 @@ export const format = {
     return JSON.stringify(MANIFEST);
   },
 
+  /**
+   * @param {import("./events").Event} event
+   * @param {import("./events").Context} context
+   * @param {string} options
+   * @returns {import("./events").Payload}
+   */
   format(event, context, options) {
     try {
       const body = utf8(render(event.type, JSON.parse(event.json), JSON.parse(options)));

@@ -5,11 +5,15 @@ the same bytes.
 """
 
 import json
+from typing import TYPE_CHECKING
 
 from componentize_py_types import Err
 from wit_world import exports
 from wit_world.exports import format as contract
 from wit_world.imports import log
+
+if TYPE_CHECKING:
+    from events import PostedEvent
 
 MANIFEST = {
     "name": "{{name}}",
@@ -58,8 +62,11 @@ SURROGATES = {code: "\ufffd" for code in range(0xD800, 0xE000)}
 MAX_LENGTH = 200
 
 
-def render(kind, event, options):
-    """Turns one event into a line. To skip an event type, raise `Err(contract.Error_UnsupportedEvent(kind))`."""
+def render(kind: str, event: "PostedEvent", options: dict[str, object]) -> str:
+    """Turns one event into a line. To skip an event type, raise `Err(contract.Error_UnsupportedEvent(kind))`.
+
+    The members of `event` are in `events.pyi`; each may be absent.
+    """
     if kind not in GROUPS:
         raise Err(contract.Error_UnsupportedEvent(kind))
     group = event["data"][GROUPS[kind]]

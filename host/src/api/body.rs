@@ -86,6 +86,22 @@ impl Unread {
         self.read(api, &[MediaType::Json]).await
     }
 
+    /// Reads a JSON body; `None` if there is none, whatever the headers say.
+    ///
+    /// # Errors
+    /// As [`Unread::read_json`].
+    pub async fn read_optional_json(mut self, api: &Shared) -> Result<Option<Payload>, ApiError> {
+        if self.body.is_end_stream() {
+            return Ok(None);
+        }
+        if let Err(rejected) = media_type(&self.headers, &[MediaType::Json]) {
+            // In chunks, only reading tells that a body is empty; then it needs no type.
+            let read = tokio::time::timeout(api.bodies().timeout(), is_empty(&mut self.body)).await;
+            return if read == Ok(true) { Ok(None) } else { Err(rejected) };
+        }
+        Ok(Some(self.read_json(api).await?).filter(|payload| !payload.bytes.is_empty()))
+    }
+
     /// Reads a body of one of these types.
     ///
     /// # Errors
@@ -124,6 +140,16 @@ impl Unread {
         let bytes = read?.ok_or_else(over)?;
         Ok(Payload { media_type, bytes, _permit: permit })
     }
+}
+
+/// Reads up to the first byte; true if there is none.
+async fn is_empty(body: &mut Body) -> bool {
+    while let Some(frame) = body.frame().await {
+        if frame.is_err() || frame.is_ok_and(|frame| frame.data_ref().is_some_and(|data| !data.is_empty())) {
+            return false;
+        }
+    }
+    true
 }
 
 /// Collects the whole body; `None` if it is longer than the limit.

@@ -1,6 +1,7 @@
 //! Events: ingest one or many, read one back.
 
 mod posted;
+mod reference;
 mod view;
 
 use axum::Json;
@@ -23,7 +24,10 @@ use crate::model::token::Role;
 use crate::store::{AcceptError, Acceptance, EventView, Idempotency};
 
 use posted::Posted;
-use view::{AcceptedView, EventBody, EventRead, OneOrMany};
+use reference::EventBody;
+use view::{AcceptedView, EventRead, OneOrMany};
+
+pub(super) use reference::add_examples;
 
 /// The longest `Idempotency-Key`, in printable ASCII characters.
 const MAX_KEY_CHARS: usize = 255;
@@ -33,7 +37,8 @@ pub(super) fn router() -> OpenApiRouter<Shared> {
 }
 
 /// Posts one event, an array of events, or one event a line (NDJSON). All are accepted or none; 202 means that they and
-/// their deliveries are durable on disk.
+/// their deliveries are durable on disk. A member that the schema of the event's type does not know is kept and sent, with
+/// a warning in the response.
 #[utoipa::path(post, operation_id = "post_events", path = "/api/v1/events", tag = "events", security(("bearer" = [])),
     params(("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255,
         description = "For 24 hours, repeating the request with the same key returns the first response")),
@@ -58,14 +63,16 @@ async fn post(Poster(token): Poster, State(api): State<Shared>, body: Unread) ->
         documents.iter().for_each(|document| hash.update(document.digest()));
         Idempotency { key, body_digest: hash.finalize().into() }
     });
-    let events = posted.read(&documents)?;
+    // Made of this request alone, so a repeat has them as well.
+    let (events, warnings) = posted.read(&documents)?;
     let bytes = events.iter().map(|event| event.json.len()).sum();
     let _admitted = api.ingest_limit().admit(token.id, events.len(), bytes, api.clock.steady_ms())?;
     let types: Vec<_> = events.iter().map(|event| event.event_type).collect();
     let accepted = api.store.accept(Acceptance { token: token.id, idempotency, events }).await;
     let accepted = accepted.map_err(|error| rejection(error, &posted))?;
     types.into_iter().for_each(|event_type| api.telemetry.event_accepted(event_type));
-    let mut views: Vec<AcceptedView> = accepted.into_iter().map(AcceptedView::from).collect();
+    let with_warnings = accepted.into_iter().zip(warnings);
+    let mut views: Vec<_> = with_warnings.map(|(accepted, unknown)| AcceptedView::of(accepted, unknown)).collect();
     if posted.is_single()
         && let Some(view) = views.pop()
     {

@@ -177,7 +177,7 @@ fn read(api: &Shared, name: &str, document: &Document<'_>) -> Result<(Event, Str
         }
     }
     let options = match body.get("options") {
-        Some(field) => field.open_object(&[], &mut faults).and_then(|_| serde_json::from_str(field.text()).ok()),
+        Some(field) => field.open_object(&[], &mut faults).and_then(|_| field.value(&mut faults)),
         None => Some(serde_json::json!({})),
     };
     if let Some(options) = &options

@@ -43,13 +43,14 @@ fn description() -> String {
     text
 }
 
-/// Adds the error responses that every operation of a kind has in common.
+/// Adds the error responses that every operation of a kind has in common, and the sample events.
 pub(super) fn complete(mut openapi: OpenApi) -> OpenApi {
     for item in openapi.paths.paths.values_mut() {
         for operation in [&mut item.get, &mut item.put, &mut item.post, &mut item.delete].into_iter().flatten() {
             complete_operation(operation);
         }
     }
+    super::events::add_examples(&mut openapi);
     openapi
 }
 

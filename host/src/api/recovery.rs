@@ -106,11 +106,7 @@ impl RecoverInput {
         let since = Field::new(document.text(), "").object(&["since"], &[], &mut faults).and_then(|body| {
             let field = body.require("since", &mut faults)?;
             let text = field.string(&mut faults)?;
-            let parsed = Timestamp::parse(&text).ok();
-            if parsed.is_none() {
-                faults.add(field.pointer(), "invalid", "must be an RFC 3339 time, as in 2026-11-17T10:12:45Z");
-            }
-            parsed
+            Timestamp::parse(&text).map_err(|error| faults.add(field.pointer(), "invalid", error.to_string())).ok()
         });
         let faults = faults.into_inner();
         since.filter(|_| faults.is_empty()).map(|since| Self { since }).ok_or_else(|| ApiError::fields(faults))

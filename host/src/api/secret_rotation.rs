@@ -83,9 +83,7 @@ async fn rotate_secret(
     let (given, overlap) = RotateInput::read(&payload.json()?)?;
     let secret = match given {
         Some(secret) => secret,
-        None => new_secret().ok_or_else(|| {
-            ApiError::new(Code::Unavailable, "the system's random number generator failed; try again")
-        })?,
+        None => new_secret()?,
     };
     match api.store.rotate_secret(id, secret.clone(), overlap, (&token).into()).await? {
         Rotated::Done(webhook, until) => {
@@ -103,11 +101,15 @@ async fn rotate_secret(
 }
 
 /// Generates a secret in the form of Standard Webhooks.
-fn new_secret() -> Option<Secret> {
+///
+/// # Errors
+/// 503 if the system has no random numbers.
+pub(super) fn new_secret() -> Result<Secret, ApiError> {
     let mut random = [0; SECRET_BYTES];
-    getrandom::fill(&mut random).ok()?;
+    getrandom::fill(&mut random)
+        .map_err(|_| ApiError::new(Code::Unavailable, "the system's random number generator failed; try again"))?;
     let encoded = base64::engine::general_purpose::STANDARD.encode(random);
-    Some(Secret::new(format!("{}{encoded}", input::SECRET_PREFIX)))
+    Ok(Secret::new(format!("{}{encoded}", input::SECRET_PREFIX)))
 }
 
 impl RotateInput {

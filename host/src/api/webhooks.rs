@@ -1,8 +1,10 @@
 //! Webhooks: create, list, read, update, delete, test.
 
 mod schema;
+mod test;
 mod view;
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use axum::Json;
@@ -18,21 +20,19 @@ use super::body::Unread;
 use super::path::PathId;
 use super::precondition::{Current, Preconditions, etag};
 use super::problem::{ApiError, Code};
+use super::secret_rotation::new_secret;
 use super::state::Shared;
 use crate::formatter::Join;
 use crate::json::fault::Faults;
-use crate::model::delivery::Attempt;
-use crate::model::event::EventType;
 use crate::model::id::WebhookId;
+use crate::model::secret::Secret;
 use crate::model::token::Role;
 use crate::model::webhook::WebhookConfig;
 use crate::model::webhook::input::{DEFAULT_FORMAT, Draft};
-use crate::scheduler::TestRejected;
 use crate::store::{Deleted, Updated};
 
 use schema::{WebhookChange, WebhookInput};
-pub use view::EventTypeView;
-use view::{AnyWebhook, ReducedWebhook, WebhookView};
+use view::{AnyWebhook, EventTypeView, ReducedWebhook, WebhookView};
 
 /// Time limit for the SSRF guard on a new URL. A slow DNS server does not prevent saving: the guard checks the address
 /// again at each connection, which also defeats DNS rebinding.
@@ -45,7 +45,7 @@ pub(super) fn router() -> OpenApiRouter<Shared> {
         .routes(routes!(list, create))
         .routes(routes!(event_types))
         .routes(routes!(get, update, delete))
-        .routes(routes!(test))
+        .merge(test::router())
 }
 
 /// All webhooks, newest first. Pentesters see fewer fields.
@@ -60,13 +60,12 @@ async fn list(Viewer(token): Viewer, State(api): State<Shared>) -> Response {
     }
 }
 
-/// The event types that a webhook may subscribe to.
+/// The event types that a webhook may subscribe to; each but `*` with the JSON Schema of its `data` and a sample event.
 #[utoipa::path(get, operation_id = "list_event_types", path = "/api/v1/webhooks/event-types", tag = "webhooks", security(("bearer" = [])),
     responses((status = 200, description = "Every event type, and `*`", body = Vec<EventTypeView>)))]
-async fn event_types(_: Anyone) -> Json<Vec<EventTypeView>> {
-    let mut types: Vec<_> = EventType::ALL.iter().map(|event_type| EventTypeView::of(*event_type)).collect();
-    types.push(EventTypeView::ALL);
-    Json(types)
+async fn event_types(_: Anyone) -> Json<&'static [EventTypeView]> {
+    static TYPES: LazyLock<Vec<EventTypeView>> = LazyLock::new(EventTypeView::all);
+    Json(&TYPES)
 }
 
 /// Creates a webhook.
@@ -80,9 +79,10 @@ async fn create(Admin(token): Admin, State(api): State<Shared>, body: Unread) ->
     let payload = body.read_json(&api).await?;
     let document = payload.json()?;
     let mut faults = Faults::new();
-    let draft = Draft::read_whole(&document, &mut faults);
+    let mut draft = Draft::read_whole(&document, &mut faults);
     check(&api, &draft, None, &mut faults).await;
     let faults = faults.into_inner();
+    let generated = generate_secret(&mut draft)?;
     let (config, is_active) = match draft.create() {
         Some(whole) if faults.is_empty() => whole,
         _ => return Err(ApiError::fields(faults)),
@@ -91,7 +91,8 @@ async fn create(Admin(token): Admin, State(api): State<Shared>, body: Unread) ->
     tracing::info!(webhook = %webhook.id, by = %token.id, "webhook created");
     let location = format!("/api/v1/webhooks/{}", webhook.id);
     let headers = [(LOCATION, location), (ETAG, etag(&webhook))];
-    Ok((StatusCode::CREATED, headers, Json(WebhookView::of(&webhook))).into_response())
+    let view = WebhookView::of(&webhook).with_secret(generated.as_ref());
+    Ok((StatusCode::CREATED, headers, Json(view)).into_response())
 }
 
 /// One webhook. Pentesters see fewer fields.
@@ -123,7 +124,8 @@ async fn get(
     Ok((tag, Json(WebhookView::of(&webhook))).into_response())
 }
 
-/// Changes the fields that the body names and keeps the others.
+/// Changes the fields that the body names and keeps the others. With `generate_secret` every request sets another
+/// secret, so repeating it is not idempotent.
 #[utoipa::path(put, operation_id = "update_webhook", path = "/api/v1/webhooks/{id}", tag = "webhooks", security(("bearer" = [])),
     params(("id" = uuid::Uuid, Path, description = "The webhook"),
         ("If-Match" = Option<String>, Header, description = "Change the webhook only if it still has this `ETag`")),
@@ -147,15 +149,17 @@ async fn update(
     let preconditions = preconditions?;
     preconditions.check(&Current::webhook(&current))?;
     let mut faults = Faults::new();
-    let draft = Draft::read(&document, &mut faults);
+    let mut draft = Draft::read(&document, &mut faults);
     check(&api, &draft, Some(&current.config), &mut faults).await;
     faults.or(|| ()).map_err(ApiError::fields)?;
+    let generated = generate_secret(&mut draft)?;
     for _ in 0..MAX_ROUNDS {
         let config = draft.clone().apply(&current.config);
         match api.store.update_webhook(id, current.revision, config, draft.is_active, (&token).into()).await? {
             Updated::Done(webhook) => {
                 tracing::info!(webhook = %id, by = %token.id, "webhook changed");
-                return Ok(([(ETAG, etag(&webhook))], Json(WebhookView::of(&webhook))).into_response());
+                let view = WebhookView::of(&webhook).with_secret(generated.as_ref());
+                return Ok(([(ETAG, etag(&webhook))], Json(view)).into_response());
             }
             Updated::Missing => return Err(ApiError::not_found("webhook")),
             Updated::Stale => {
@@ -205,28 +209,14 @@ async fn delete(
     Err(concurrent_changes())
 }
 
-/// Sends the sample of the first subscribed event type once, at once, and returns the attempt.
-#[utoipa::path(post, operation_id = "test_webhook", path = "/api/v1/webhooks/{id}/test", tag = "webhooks", security(("bearer" = [])),
-    params(("id" = uuid::Uuid, Path, description = "The webhook")),
-    responses(
-        (status = 200, description = "The attempt, successful or not", body = Attempt),
-        (status = 404, description = "No such webhook"),
-        (status = 429, description = "More than 60 in a minute"),
-        (status = 507, description = "The disk is full; the attempt was made and is not in the history")))]
-async fn test(_: Admin, PathId(id): PathId<WebhookId>, State(api): State<Shared>) -> Result<Json<Attempt>, ApiError> {
-    let webhook = api.webhook(id)?;
-    match api.scheduler.test(webhook).await {
-        Ok(attempt) => Ok(Json(attempt)),
-        Err(TestRejected::TooMany { retry_after }) => {
-            let error = ApiError::new(
-                Code::TooManyRequests,
-                "a webhook can be tested 60 times a minute; wait, then test again",
-            );
-            Err(error.retry_after(retry_after))
-        }
-        Err(TestRejected::Gone) => Err(ApiError::not_found("webhook")),
-        Err(TestRejected::Store(error)) => Err(error.into()),
+/// Generates the secret that a body asks for, and returns it to be shown once.
+fn generate_secret(draft: &mut Draft) -> Result<Option<Secret>, ApiError> {
+    if !draft.generate_secret {
+        return Ok(None);
     }
+    let secret = new_secret()?;
+    draft.secret = Some(Some(secret.clone()));
+    Ok(Some(secret))
 }
 
 /// The checks that need the rest of the host: the format is loaded and accepts the options, the TLS names exist, and

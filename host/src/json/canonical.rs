@@ -9,11 +9,14 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use sha2::{Digest as _, Sha256};
 
+use super::number::{Decimal, Exponent, Numbers, Value, value};
+
 /// The deepest nesting of arrays and objects.
 pub const MAX_DEPTH: usize = 127;
 
 /// SHA-256 of a JSON value's canonical form: equal for equal values, whatever their order of members, white space,
-/// escapes and spelling of numbers. Numbers are compared as doubles, or as integers if they fit into 64 bits.
+/// escapes and spelling of numbers, and different for different ones. Numbers are compared by their exact decimal value;
+/// only where an exponent has more than 18 digits, another spelling of the same number is another value.
 pub type Digest = [u8; 32];
 
 /// Containers up to this many bytes are embedded in their parent as they are, longer ones as a digest.
@@ -38,7 +41,12 @@ impl Member {
 }
 
 /// The state of the pass: the encoding so far and the objects that are still open.
-pub(super) struct Canonical {
+pub(super) struct Canonical<'t> {
+    /// Set to read numbers exactly: the text that was parsed had all of its numbers [blanked](super::number::blanked),
+    /// and these are they.
+    exact: Option<Numbers<'t>>,
+    /// True once a number was read as a double, which may have rounded it.
+    has_doubles: bool,
     buffer: Vec<u8>,
     /// Scratch space in which a container is assembled before it replaces its parts in `buffer`.
     sorted: Vec<u8>,
@@ -47,15 +55,26 @@ pub(super) struct Canonical {
     depth: usize,
 }
 
-impl Canonical {
+impl<'t> Canonical<'t> {
     /// Starts at nesting level `depth`.
     pub(super) fn new(depth: usize) -> Self {
-        Self { buffer: Vec::new(), sorted: Vec::new(), members: Vec::new(), depth }
+        let (buffer, sorted, members) = (Vec::new(), Vec::new(), Vec::new());
+        Self { exact: None, has_doubles: false, buffer, sorted, members, depth }
+    }
+
+    /// Starts at nesting level `depth`, for a text of which `blanked` makes what is parsed.
+    pub(super) fn exact(depth: usize, text: &'t str) -> Self {
+        Self { exact: Some(Numbers::of(text)), ..Self::new(depth) }
     }
 
     /// The serde seed that reads one value.
-    pub(super) fn value(&mut self) -> ValueOf<'_> {
+    pub(super) fn value(&mut self) -> ValueOf<'_, 't> {
         ValueOf(self)
+    }
+
+    /// Returns true if a number was read as a double.
+    pub(super) fn has_doubles(&self) -> bool {
+        self.has_doubles
     }
 
     /// The digest of the value, once it was read.
@@ -72,7 +91,8 @@ impl Canonical {
         buffer.push(length as u8);
     }
 
-    fn number(&mut self, number: f64) {
+    /// A double that no other number of the text's kind rounds to.
+    fn double(&mut self, number: f64) {
         // 2^63 and 2^64 are exact as doubles, and every whole double below them converts without loss.
         const I64_END: f64 = 9_223_372_036_854_775_808.0;
         const U64_END: f64 = 18_446_744_073_709_551_616.0;
@@ -84,6 +104,31 @@ impl Canonical {
             self.buffer.push(b'd');
             self.buffer.extend_from_slice(&number.to_bits().to_be_bytes());
         }
+    }
+
+    /// A number by its text: in the encoding that it has as an integer or a double where that is exact.
+    fn number(&mut self, text: &str) {
+        match value(text) {
+            Value::Unsigned(integer) => Self::tag_and_length(&mut self.buffer, b'u', integer),
+            Value::Negative(integer) => self.negative(integer),
+            Value::Double(double) => self.double(double),
+            Value::Decimal(decimal) => self.decimal(&decimal),
+        }
+    }
+
+    fn decimal(&mut self, decimal: &Decimal<'_>) {
+        self.buffer.extend_from_slice(if decimal.is_negative { b"x-" } else { b"x+" });
+        self.string(&decimal.digits);
+        let offset = match decimal.exponent {
+            Exponent::Of(exponent) => exponent,
+            Exponent::Beyond { is_negative, digits, plus } => {
+                self.buffer.push(if is_negative { b'<' } else { b'>' });
+                self.string(digits);
+                plus
+            }
+        };
+        let sign = if offset < 0 { b'-' } else { b'+' };
+        Self::tag_and_length(&mut self.buffer, sign, offset.unsigned_abs());
     }
 
     fn negative(&mut self, number: i64) {
@@ -157,9 +202,9 @@ fn hash(name: &[u8]) -> u64 {
 }
 
 /// Reads one value into the buffer.
-pub(super) struct ValueOf<'c>(&'c mut Canonical);
+pub(super) struct ValueOf<'c, 't>(&'c mut Canonical<'t>);
 
-impl<'de> DeserializeSeed<'de> for ValueOf<'_> {
+impl<'de> DeserializeSeed<'de> for ValueOf<'_, '_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -167,7 +212,7 @@ impl<'de> DeserializeSeed<'de> for ValueOf<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for ValueOf<'_> {
+impl<'de> Visitor<'de> for ValueOf<'_, '_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -185,6 +230,10 @@ impl<'de> Visitor<'de> for ValueOf<'_> {
     }
 
     fn visit_u64<E: Error>(self, value: u64) -> Result<(), E> {
+        if let Some(number) = self.0.exact.as_mut().and_then(Numbers::next_text) {
+            self.0.number(number);
+            return Ok(());
+        }
         Canonical::tag_and_length(&mut self.0.buffer, b'u', value);
         Ok(())
     }
@@ -198,7 +247,8 @@ impl<'de> Visitor<'de> for ValueOf<'_> {
     }
 
     fn visit_f64<E: Error>(self, value: f64) -> Result<(), E> {
-        self.0.number(value);
+        self.0.has_doubles = true;
+        self.0.double(value);
         Ok(())
     }
 
@@ -239,9 +289,9 @@ impl<'de> Visitor<'de> for ValueOf<'_> {
 }
 
 /// Reads a member's name into the buffer.
-struct NameOf<'c>(&'c mut Canonical);
+struct NameOf<'c, 't>(&'c mut Canonical<'t>);
 
-impl<'de> DeserializeSeed<'de> for NameOf<'_> {
+impl<'de> DeserializeSeed<'de> for NameOf<'_, '_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -249,7 +299,7 @@ impl<'de> DeserializeSeed<'de> for NameOf<'_> {
     }
 }
 
-impl Visitor<'_> for NameOf<'_> {
+impl Visitor<'_> for NameOf<'_, '_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

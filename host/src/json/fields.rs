@@ -12,9 +12,13 @@ use serde::de::{MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::json::fault::{Faults, token};
+use crate::json::number::{self, Whole};
 
 /// The most faults of one kind that one list or object adds; further ones would tell the client nothing new.
 pub const MAX_FAULTS: usize = 100;
+
+/// A fault repeats at most this much of a number, in characters.
+const SHOWN_DIGITS: usize = 60;
 
 /// Names longer than this many bytes are not repeated in a pointer.
 const MAX_NAME_IN_POINTER: usize = 256;
@@ -130,23 +134,33 @@ impl<'a> Field<'a> {
 
     /// The whole number in the range; else adds a fault. As in JSON Schema, `3.0` is an integer and `1.5` is not.
     pub fn integer(&self, range: RangeInclusive<u32>, faults: &mut Faults) -> Option<u32> {
-        let number = match self.kind() {
-            Kind::Number => self.text.parse::<f64>().ok(),
-            _ => None,
-        };
-        let Some(number) = number else {
+        if self.kind() != Kind::Number {
             self.wrong_type("a whole number", faults);
             return None;
+        }
+        let number = match number::whole(self.text) {
+            Whole::Small(number) => u32::try_from(number).ok().filter(|number| range.contains(number)),
+            Whole::OutOfRange => None,
+            Whole::Fraction => {
+                faults.add(&self.pointer, "wrong_type", "a whole number is expected here, not a fraction");
+                return None;
+            }
         };
-        if number.fract() != 0.0 {
-            faults.add(&self.pointer, "wrong_type", "a whole number is expected here, not a fraction");
-            return None;
-        }
-        if !(f64::from(*range.start())..=f64::from(*range.end())).contains(&number) {
+        if number.is_none() {
             faults.add(&self.pointer, "out_of_range", format!("must be from {} to {}", range.start(), range.end()));
-            return None;
         }
-        Some(number as u32)
+        number
+    }
+
+    /// The value in memory; adds a fault for a number that does not fit into a double.
+    pub fn value(&self, faults: &mut Faults) -> Option<serde_json::Value> {
+        let value = serde_json::from_str(self.text);
+        if value.is_err() {
+            let number = number::beyond_double(self.text, SHOWN_DIGITS).unwrap_or_default();
+            let detail = format!("has the number {number}, which is beyond the range of a double");
+            faults.add(&self.pointer, "out_of_range", detail);
+        }
+        value.ok()
     }
 
     /// The array's elements; adds a fault for any other type.
@@ -169,10 +183,22 @@ impl<'a> Field<'a> {
 
     /// The members with these names; any others are ignored.
     pub fn open_object(&self, names: &[&str], faults: &mut Faults) -> Option<Object<'a>> {
+        self.open_object_noting(names, faults, |_| {})
+    }
+
+    /// The members with these names; the names of others are passed to `other`.
+    pub fn open_object_noting(
+        &self,
+        names: &[&str],
+        faults: &mut Faults,
+        mut other: impl FnMut(&str),
+    ) -> Option<Object<'a>> {
         let mut object = Object { pointer: self.pointer.clone(), members: Vec::new() };
         self.each_member(faults, |name, text| {
             if names.contains(&name) {
                 object.members.push((name.to_owned(), Field::new(text, self.below(name))));
+            } else {
+                other(name);
             }
         })?;
         Some(object)
@@ -290,6 +316,10 @@ mod tests {
             ("11", "out_of_range"),
             ("1e9", "out_of_range"),
             ("1e300", "out_of_range"),
+            ("1e400", "out_of_range"),
+            ("-1e400", "out_of_range"),
+            ("1e-400", "wrong_type"),
+            ("3.00000000000000000001", "wrong_type"),
             ("10.000001", "wrong_type"),
             ("1.5", "wrong_type"),
             ("\"3\"", "wrong_type"),

@@ -59,15 +59,39 @@ impl Timestamp {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
 
-    /// Parses an RFC 3339 time in any offset; digits below the millisecond are dropped.
+    /// Parses the `date-time` of RFC 3339, section 5.6, in any offset; digits below the millisecond are dropped. `t` and
+    /// `z` may be in lower case, as the grammar has them. Any other separator is rejected, a space included: the section
+    /// mentions it as a choice of applications, outside of the grammar. A leap second (23:59:60 UTC at the end of a
+    /// month) becomes the last millisecond before it.
     ///
     /// # Errors
-    /// When the text is not RFC 3339, section 5.6.
-    pub fn parse(text: &str) -> Result<Self, time::error::Parse> {
-        let time = OffsetDateTime::parse(text, &Rfc3339)?;
+    /// [`InvalidTime`], which says what was expected.
+    pub fn parse(text: &str) -> Result<Self, InvalidTime> {
+        let time = OffsetDateTime::parse(text, &Rfc3339).map_err(|_| InvalidTime::Text)?;
+        // `time` skips the separator, whatever it is.
+        if !matches!(text.as_bytes().get(SEPARATOR_AT), Some(b'T' | b't')) {
+            return Err(InvalidTime::Separator);
+        }
         let ms = time.unix_timestamp_nanos().div_euclid(1_000_000);
-        Ok(Self::from_unix_ms(i64::try_from(ms).unwrap_or(LAST_MS)))
+        i64::try_from(ms).ok().filter(|ms| (FIRST_MS..=LAST_MS).contains(ms)).map(Self).ok_or(InvalidTime::Range)
     }
+}
+
+/// Position of the separator in an RFC 3339 text, in bytes: it follows `YYYY-MM-DD`.
+const SEPARATOR_AT: usize = 10;
+
+/// A text that is not a time as the API takes it, in a sentence that says what is expected.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum InvalidTime {
+    /// Not the grammar, or a date or time that does not exist.
+    #[error("must be a time as RFC 3339 writes it, with its offset, as in 2026-01-31T12:00:00Z")]
+    Text,
+    /// Something else than a T between date and time.
+    #[error("must have a T between date and time, as in 2026-01-31T12:00:00Z")]
+    Separator,
+    /// The offset moves it out of the years that can be written.
+    #[error("must be from 0000-01-01T00:00:00Z to 9999-12-31T23:59:59.999Z")]
+    Range,
 }
 
 impl fmt::Display for Timestamp {
@@ -153,9 +177,67 @@ mod tests {
     }
 
     #[test]
+    fn reads_every_spelling_of_the_grammar() {
+        for (given, written) in [
+            ("2026-01-31t12:00:00z", "2026-01-31T12:00:00.000Z"),
+            ("2026-01-31T12:00:00-00:00", "2026-01-31T12:00:00.000Z"),
+            ("2026-01-31T12:00:00+23:59", "2026-01-30T12:01:00.000Z"),
+            ("2026-01-31T12:00:00.1234567890123456789Z", "2026-01-31T12:00:00.123Z"),
+            ("2024-02-29T00:00:00Z", "2024-02-29T00:00:00.000Z"),
+            // A leap second, in UTC and where its offset puts it.
+            ("2016-12-31T23:59:60Z", "2016-12-31T23:59:59.999Z"),
+            ("1990-12-31T15:59:60-08:00", "1990-12-31T23:59:59.999Z"),
+            ("9999-12-31T23:59:59.999Z", "9999-12-31T23:59:59.999Z"),
+            ("9999-12-31T23:59:59.999+00:01", "9999-12-31T23:58:59.999Z"),
+        ] {
+            assert_eq!(Timestamp::parse(given).expect(given).to_string(), written);
+        }
+    }
+
+    #[test]
     fn rejects_what_rfc_3339_does_not_know() {
-        for text in ["", "2026-11-17", "2026-11-17T10:12:45", "2026-13-01T00:00:00Z", "yesterday"] {
-            assert!(Timestamp::parse(text).is_err(), "{text}");
+        for (text, expected) in [
+            ("", InvalidTime::Text),
+            ("yesterday", InvalidTime::Text),
+            ("2026-11-17", InvalidTime::Text),
+            ("2026-11-17T10:12:45", InvalidTime::Text),
+            ("2026-11-17T10:12Z", InvalidTime::Text),
+            ("2026-13-01T00:00:00Z", InvalidTime::Text),
+            ("2026-00-01T00:00:00Z", InvalidTime::Text),
+            ("2026-02-29T00:00:00Z", InvalidTime::Text),
+            ("2026-01-31T24:00:00Z", InvalidTime::Text),
+            ("2026-01-31T12:60:00Z", InvalidTime::Text),
+            ("2026-01-31T12:00:61Z", InvalidTime::Text),
+            // 60 is a second only where a leap second can be.
+            ("2026-01-31T12:00:60Z", InvalidTime::Text),
+            ("2026-01-31T12:00:00+24:00", InvalidTime::Text),
+            ("2026-01-31T12:00:00+00:60", InvalidTime::Text),
+            ("2026-01-31T12:00:00+0000", InvalidTime::Text),
+            ("2026-01-31T12:00:00+00", InvalidTime::Text),
+            ("2026-01-31T12:00:00.Z", InvalidTime::Text),
+            ("2026-01-31T12:00:00,5Z", InvalidTime::Text),
+            ("2026-1-31T12:00:00Z", InvalidTime::Text),
+            ("12026-01-31T12:00:00Z", InvalidTime::Text),
+            ("+2026-01-31T12:00:00Z", InvalidTime::Text),
+            ("-001-01-31T12:00:00Z", InvalidTime::Text),
+            (" 2026-01-31T12:00:00Z", InvalidTime::Text),
+            ("2026-01-31T12:00:00Z ", InvalidTime::Text),
+            ("2026-01-31T12:00:00Z\n", InvalidTime::Text),
+            ("2026-01-31T12:00:00ZZ", InvalidTime::Text),
+            ("20260131T120000Z", InvalidTime::Text),
+            ("2026-W05-6T12:00:00Z", InvalidTime::Text),
+            ("\u{ff12}026-01-31T12:00:00Z", InvalidTime::Text),
+            ("2026-01-31\u{e9}12:00:00Z", InvalidTime::Text),
+            ("2026-01-31 12:00:00Z", InvalidTime::Separator),
+            ("2026-01-31512:00:00Z", InvalidTime::Separator),
+            ("2026-01-31Q12:00:00Z", InvalidTime::Separator),
+            ("2026-01-31_12:00:00Z", InvalidTime::Separator),
+            ("2026-01-31\n12:00:00Z", InvalidTime::Separator),
+            ("2026-01-31\012:00:00Z", InvalidTime::Separator),
+            ("9999-12-31T23:59:59-00:01", InvalidTime::Range),
+            ("0000-01-01T00:00:00+00:01", InvalidTime::Range),
+        ] {
+            assert_eq!(Timestamp::parse(text), Err(expected), "{text:?}");
         }
     }
 }

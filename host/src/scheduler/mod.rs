@@ -32,7 +32,7 @@ use crate::model::webhook::Webhook;
 use crate::watchdog::Watchdog;
 
 pub use inbox::Inbox;
-pub use test_delivery::TestRejected;
+pub use test_delivery::{TestEvent, TestRejected};
 
 use control::Control;
 use run::Context;
@@ -66,13 +66,12 @@ impl Scheduler {
         Self { control, test_deliveries: TestDeliveries::new(pipeline, store, clock, deliveries) }
     }
 
-    /// Makes one delivery now, of the sample of the first subscribed type. It is in the history, is not retried and does
-    /// not move the failure counter.
+    /// Makes one delivery of an event now. It is in the history, is not retried and does not move the failure counter.
     ///
     /// # Errors
     /// [`TestRejected`].
-    pub async fn test(&self, webhook: Arc<Webhook>) -> Result<Attempt, TestRejected> {
-        self.test_deliveries.run(webhook).await
+    pub async fn test(&self, webhook: Arc<Webhook>, event: TestEvent) -> Result<Attempt, TestRejected> {
+        self.test_deliveries.run(webhook, event).await
     }
 
     /// Aborts what is in flight for a deleted webhook; once this returns nothing more is sent to it.

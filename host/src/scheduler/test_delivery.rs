@@ -9,7 +9,7 @@ use tokio::task::AbortHandle;
 
 use crate::delivery::Pipeline;
 use crate::model::delivery::Attempt;
-use crate::model::event::EventType;
+use crate::model::event::{Event, EventType};
 use crate::model::id::WebhookId;
 use crate::model::time::Clock;
 use crate::model::webhook::{Subscription, Webhook};
@@ -19,6 +19,31 @@ use crate::store::{Store, StoreError};
 /// Test deliveries that a webhook may have in a minute.
 const PER_MINUTE: usize = 60;
 const MINUTE_MS: i64 = 60_000;
+
+/// The event of a test delivery.
+#[derive(Debug)]
+pub enum TestEvent {
+    /// The sample of the first type that the webhook subscribed to.
+    FirstSubscribed,
+    /// The sample of a type.
+    Sample(EventType),
+    /// An event of the store.
+    Stored(Box<Event>),
+}
+
+impl TestEvent {
+    fn into_event(self, webhook: &Webhook) -> Option<Event> {
+        let event_type = match self {
+            Self::Stored(event) => return Some(*event),
+            Self::Sample(event_type) => event_type,
+            Self::FirstSubscribed => match &webhook.config.event_types {
+                Subscription::Only(types) => types.first().copied().unwrap_or(EventType::FindingAdded),
+                Subscription::All => EventType::FindingAdded,
+            },
+        };
+        samples::plain(event_type)
+    }
+}
 
 /// Why a test delivery was not made.
 #[derive(Debug)]
@@ -51,15 +76,10 @@ impl TestDeliveries {
         Self { pipeline, store, clock, runtime, made: Mutex::default(), running: Mutex::default() }
     }
 
-    /// Makes one delivery now, of the sample of the first subscribed type, and records it.
-    pub(super) async fn run(&self, webhook: Arc<Webhook>) -> Result<Attempt, TestRejected> {
+    /// Makes one delivery now and records it.
+    pub(super) async fn run(&self, webhook: Arc<Webhook>, event: TestEvent) -> Result<Attempt, TestRejected> {
         self.admit(webhook.id)?;
-        let event_type = match &webhook.config.event_types {
-            Subscription::Only(types) => types.first().copied(),
-            Subscription::All => None,
-        };
-        let event_type = event_type.unwrap_or(EventType::FindingAdded);
-        let event = samples::plain(event_type).ok_or(TestRejected::Store(StoreError::Unavailable))?;
+        let event = event.into_event(&webhook).ok_or(TestRejected::Store(StoreError::Unavailable))?;
         let pipeline = Arc::clone(&self.pipeline);
         let id = webhook.id;
         let task = self.runtime.spawn(async move { pipeline.test(&webhook, Arc::new(event)).await });

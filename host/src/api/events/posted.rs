@@ -4,8 +4,13 @@ use crate::api::body::{MediaType, Payload};
 use crate::api::problem::{ApiError, Code};
 use crate::json::fault::Fault;
 use crate::json::{self, Document};
-use crate::model::event::NewEvent;
+use crate::model::event::{NewEvent, UnknownMembers};
 use crate::model::settings::Limits;
+
+/// Warnings listed for one event; beyond it only their number is given.
+const EVENT_WARNINGS: usize = 20;
+/// Warnings listed in one response.
+const RESPONSE_WARNINGS: usize = 100;
 
 /// The form of the body; also part of the digest behind an idempotency key, so the numbers must not change.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -79,23 +84,28 @@ impl<'a> Posted<'a> {
         Ok(documents.collect::<Result<_, _>>()?)
     }
 
-    /// Parses every event.
+    /// Parses every event, and finds the members that its schema does not know.
     ///
     /// # Errors
     /// 422 with the faults of all events.
-    pub(super) fn read(&self, documents: &[Document<'_>]) -> Result<Vec<NewEvent>, ApiError> {
+    pub(super) fn read(&self, documents: &[Document<'_>]) -> Result<(Vec<NewEvent>, Vec<UnknownMembers>), ApiError> {
         let mut events = Vec::with_capacity(documents.len());
+        let mut warnings = Vec::with_capacity(documents.len());
         let mut faults = Vec::new();
+        let mut left = RESPONSE_WARNINGS;
         for (index, document) in documents.iter().enumerate() {
-            match NewEvent::read(document, &self.pointer(index)) {
+            let mut unknown = UnknownMembers::up_to(left.min(EVENT_WARNINGS));
+            match NewEvent::read_noting(document, &self.pointer(index), &mut unknown) {
                 Ok(event) => events.push(event),
                 Err(wrong) => faults.extend(wrong),
             }
+            left -= unknown.listed().len();
+            warnings.push(unknown);
         }
         if documents.is_empty() {
             let detail = "the request has no event; send at least one".to_owned();
             faults.push(Fault { pointer: String::new(), code: "empty", detail });
         }
-        if faults.is_empty() { Ok(events) } else { Err(ApiError::fields(faults)) }
+        if faults.is_empty() { Ok((events, warnings)) } else { Err(ApiError::fields(faults)) }
     }
 }

@@ -1,13 +1,12 @@
 //! Events as the API returns them, and as the OpenAPI document describes them.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
 
+use crate::api::problem::FieldProblem;
+use crate::json::fault::Fault;
 use crate::model::delivery::DeliveryView;
-use crate::model::event::EventType;
+use crate::model::event::UnknownMembers;
 use crate::model::id::EventId;
 use crate::model::time::Timestamp;
 use crate::store::{Accepted, EventView};
@@ -23,12 +22,27 @@ pub(super) struct AcceptedView {
     /// The ids of the events that the host derived from it.
     #[schema(value_type = Vec<uuid::Uuid>)]
     derived: Vec<EventId>,
+    /// Members of the event that its schema does not know; absent if there are none. At most 20 of an event and 100 in a
+    /// response.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Option<Vec<FieldProblem>>, nullable = false)]
+    warnings: Vec<Fault>,
+    /// The number of warnings that are not listed; absent if all are.
+    #[serde(skip_serializing_if = "is_zero")]
+    #[schema(value_type = Option<usize>, nullable = false)]
+    more_warnings: usize,
 }
 
-impl From<Accepted> for AcceptedView {
-    fn from(accepted: Accepted) -> Self {
-        Self { id: accepted.id, deliveries: accepted.deliveries, derived: accepted.derived }
+impl AcceptedView {
+    pub(super) fn of(accepted: Accepted, unknown: UnknownMembers) -> Self {
+        let (warnings, more_warnings) = unknown.into_parts();
+        Self { id: accepted.id, deliveries: accepted.deliveries, derived: accepted.derived, warnings, more_warnings }
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+fn is_zero(number: &usize) -> bool {
+    *number == 0
 }
 
 /// One value, or an array of them.
@@ -40,33 +54,6 @@ pub(super) enum OneOrMany<T> {
     One(T),
     /// The response to an array or NDJSON, even if it holds one value.
     Many(Vec<T>),
-}
-
-/// An event, as it is posted.
-#[derive(Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "only its schema is used")]
-pub(super) struct EventBody {
-    /// The event type; `GET /api/v1/webhooks/event-types` lists them.
-    #[schema(schema_with = event_type)]
-    r#type: String,
-    /// When it happened; absent: the time of acceptance.
-    #[schema(format = DateTime, nullable = false)]
-    occurred_at: Option<String>,
-    /// The event's id; posting it again has no further effect. Absent: the host generates one.
-    #[schema(nullable = false)]
-    id: Option<uuid::Uuid>,
-    /// The engagement that it happened in.
-    #[schema(nullable = false)]
-    engagement: Option<EngagementBody>,
-    /// The event's data; it has a member named after the type's group, as in `finding`.
-    #[schema(example = json!({"finding": {"title": "SQL injection", "severity": "high"}}))]
-    data: BTreeMap<String, serde_json::Value>,
-}
-
-fn event_type() -> Object {
-    let names = EventType::ALL.iter().map(|event_type| event_type.as_str());
-    ObjectBuilder::new().schema_type(Type::String).enum_values(Some(names)).build()
 }
 
 /// An engagement.

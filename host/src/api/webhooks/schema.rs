@@ -25,6 +25,11 @@ pub(super) struct WebhookInput {
     /// The signing secret; the part after `whsec_` is base64. Never shown again; null for none.
     #[schema(min_length = 1, max_length = 256, write_only)]
     secret: Option<String>,
+    /// True to have the host generate the signing secret, in the form of Standard Webhooks (`whsec_` and base64 of 32
+    /// bytes). The response shows it as `secret`, once. Not beside `secret`.
+    #[serde(default)]
+    #[schema(write_only)]
+    generate_secret: bool,
     /// Event types, or `*` for all. Duplicates are dropped.
     #[serde(default)]
     #[schema(schema_with = new_event_types)]
@@ -78,6 +83,10 @@ pub(super) struct WebhookChange {
     /// The signing secret; null removes it.
     #[schema(min_length = 1, max_length = 256, write_only)]
     secret: Option<String>,
+    /// True to have the host generate a new signing secret, which the response shows as `secret`, once. It replaces the old
+    /// one at once; to have both sign for a time, use `rotate-secret`. Not beside `secret`.
+    #[schema(write_only, nullable = false)]
+    generate_secret: Option<bool>,
     /// Event types, or `*` for all.
     #[schema(schema_with = event_types)]
     event_types: Option<Vec<String>>,
@@ -121,6 +130,12 @@ pub(super) struct FilterInput {
     /// Ids of engagements; events without an engagement do not pass.
     #[schema(schema_with = engagement_ids)]
     engagement_ids: Option<Vec<String>>,
+}
+
+/// A string that is the name of an event type.
+pub(super) fn event_type_names() -> ObjectBuilder {
+    let names = EventType::ALL.iter().map(|event_type| event_type.as_str());
+    ObjectBuilder::new().schema_type(Type::String).enum_values(Some(names))
 }
 
 fn event_types() -> Array {

@@ -5,8 +5,10 @@ use serde_json::value::RawValue;
 
 use crate::model::event::{EventType, Severity};
 use crate::model::id::WebhookId;
+use crate::model::secret::Secret;
 use crate::model::time::Timestamp;
 use crate::model::webhook::{Activity, Batch, RateLimit, TlsNames, Webhook};
+use crate::samples;
 
 /// A webhook, for an admin. Its secret and its headers' values are never shown.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -20,6 +22,10 @@ pub struct WebhookView {
     url: String,
     /// True if deliveries are signed.
     has_secret: bool,
+    /// The signing secret, only in the response to the request that had it generated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    secret: Option<String>,
     /// The subscribed event types, or `*`.
     event_types: Vec<&'static str>,
     /// The formatter's name.
@@ -86,6 +92,7 @@ impl WebhookView {
             name: config.name.clone(),
             url: config.url.expose().to_owned(),
             has_secret: config.secret.is_some(),
+            secret: None,
             event_types: config.event_types.names(),
             format: config.format.clone(),
             format_options: RawValue::from_string(config.format_options.clone()).unwrap_or_default(),
@@ -110,6 +117,11 @@ impl WebhookView {
             created_at: webhook.created_at,
             updated_at: webhook.updated_at,
         }
+    }
+
+    /// The same with a secret that was generated for this request.
+    pub(super) fn with_secret(self, generated: Option<&Secret>) -> Self {
+        Self { secret: generated.map(|secret| secret.expose().to_owned()), ..self }
     }
 }
 
@@ -158,21 +170,37 @@ pub(super) enum AnyWebhook {
     Reduced(ReducedWebhook),
 }
 
-/// An event type with its description.
+/// An event type: what it stands for and what its events look like.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
-pub struct EventTypeView {
+pub(super) struct EventTypeView {
     /// The name on the wire.
     name: &'static str,
     /// The event that it stands for, in a sentence.
     description: &'static str,
+    /// JSON Schema (2020-12) of the event's `data`: every member that is usual. No other is forbidden. Absent in `*`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<BTreeMap<String, serde_json::Value>>, nullable = false)]
+    schema: Option<Box<RawValue>>,
+    /// An event of this type, ready to be posted. Absent in `*`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<BTreeMap<String, serde_json::Value>>, nullable = false)]
+    sample: Option<Box<RawValue>>,
 }
 
 impl EventTypeView {
-    /// The wildcard: every type, including those of later versions.
-    pub(super) const ALL: Self = Self { name: "*", description: "All events." };
+    /// Every type, then the wildcard.
+    pub(super) fn all() -> Vec<Self> {
+        // The wildcard includes the types of later versions.
+        let wildcard = Self { name: "*", description: "All events.", schema: None, sample: None };
+        EventType::ALL.iter().map(|event_type| Self::of(*event_type)).chain([wildcard]).collect()
+    }
 
-    /// A single type.
-    pub(super) fn of(event_type: EventType) -> Self {
-        Self { name: event_type.as_str(), description: event_type.description() }
+    fn of(event_type: EventType) -> Self {
+        Self {
+            name: event_type.as_str(),
+            description: event_type.description(),
+            schema: RawValue::from_string(event_type.data_schema()).ok(),
+            sample: samples::to_post(event_type).and_then(|sample| RawValue::from_string(sample).ok()),
+        }
     }
 }

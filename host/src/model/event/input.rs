@@ -1,6 +1,7 @@
 //! An event as it is posted: every fault at once, and not one byte changed.
 
-use super::{EventType, NewEvent, Severity};
+use super::schema::{Group, groups};
+use super::{EventType, NewEvent, Severity, UnknownMembers};
 use crate::json::fault::{Fault, Faults};
 use crate::json::fields::{Field, Kind, Object, list};
 use crate::json::{self, Document};
@@ -31,6 +32,18 @@ impl NewEvent {
     /// # Errors
     /// Every fault.
     pub fn read(document: &Document<'_>, pointer: &str) -> Result<Self, Vec<Fault>> {
+        Self::read_noting(document, pointer, &mut UnknownMembers::up_to(0))
+    }
+
+    /// Reads one event and notes the members that the schema of its type does not know.
+    ///
+    /// # Errors
+    /// Every fault.
+    pub fn read_noting(
+        document: &Document<'_>,
+        pointer: &str,
+        unknown: &mut UnknownMembers,
+    ) -> Result<Self, Vec<Fault>> {
         let mut faults = Faults::new();
         let event = Field::new(document.text(), pointer);
         let Some(event) = event.object(EVENT_FIELDS, READ_ONLY, &mut faults) else {
@@ -41,7 +54,7 @@ impl NewEvent {
         let id = event.get("id").and_then(|field| id(field, &mut faults));
         let engagement_id = event.get("engagement").and_then(|field| engagement_id(field, &mut faults));
         let data = event.require("data", &mut faults);
-        let severity = data.and_then(|field| severity(field, event_type, &mut faults));
+        let severity = data.and_then(|field| severity(field, event_type, &mut faults, unknown));
         match event_type {
             Some(event_type) => faults.or(|| Self {
                 id,
@@ -69,11 +82,7 @@ fn event_type(field: &Field<'_>, faults: &mut Faults) -> Option<EventType> {
 
 fn time(field: &Field<'_>, faults: &mut Faults) -> Option<Timestamp> {
     let text = field.string(faults)?;
-    let time = Timestamp::parse(&text).ok();
-    if time.is_none() {
-        faults.add(field.pointer(), "invalid", "must be a time as RFC 3339 writes it, as in 2026-01-31T12:00:00Z");
-    }
-    time
+    Timestamp::parse(&text).map_err(|error| faults.add(field.pointer(), "invalid", error.to_string())).ok()
 }
 
 fn id(field: &Field<'_>, faults: &mut Faults) -> Option<EventId> {
@@ -93,25 +102,58 @@ fn engagement_id(field: &Field<'_>, faults: &mut Faults) -> Option<String> {
     id
 }
 
-/// Checks `data` and finds the severity that filters go by: the finding's, else the monitor's.
-fn severity(data: &Field<'_>, event_type: Option<EventType>, faults: &mut Faults) -> Option<Severity> {
-    let group = event_type.map(EventType::group);
-    let wanted = ["finding", "monitor", group.unwrap_or("finding")];
+/// Checks `data` and finds the severity that filters go by: the word of the finding or monitor that the event is about,
+/// which is also what formats show. Other events have none.
+fn severity(
+    data: &Field<'_>,
+    event_type: Option<EventType>,
+    faults: &mut Faults,
+    unknown: &mut UnknownMembers,
+) -> Option<Severity> {
+    let described = event_type.map_or(&[][..], groups);
+    let wanted: Vec<&str> = described.iter().map(|described| described.name.as_str()).collect();
     let data = data.open_object(&wanted, faults)?;
-    let group_field = group.and_then(|group| data.require(group, faults));
-    let finding = match (group, group_field) {
-        (Some("finding"), Some(field)) => finding(field, faults),
-        (_, Some(field)) => {
-            field.open_object(&[], faults);
-            loose_severity(&data, "finding")
+    let own = event_type?.group();
+    data.require(own, faults);
+    let mut severity = None;
+    for described in described {
+        let Some(field) = data.get(&described.name) else { continue };
+        if described.name != own {
+            // Only the type's own group must be an object.
+            if field.kind() == Kind::Object {
+                open_group(field, &[], described, faults, unknown);
+            }
+            continue;
         }
-        _ => None,
-    };
-    finding.or_else(|| loose_severity(&data, "monitor"))
+        severity = match own {
+            "finding" => finding(field, described, faults, unknown),
+            "monitor" => monitor_severity(field, described, faults, unknown),
+            _ => {
+                open_group(field, &[], described, faults, unknown);
+                None
+            }
+        };
+    }
+    severity
 }
 
-fn finding(field: &Field<'_>, faults: &mut Faults) -> Option<Severity> {
-    let finding = field.open_object(&["title", "severity"], faults)?;
+/// The members of a group that are in `names`; those that its schema does not know are noted.
+fn open_group<'a>(
+    field: &Field<'a>,
+    names: &[&str],
+    group: &Group,
+    faults: &mut Faults,
+    unknown: &mut UnknownMembers,
+) -> Option<Object<'a>> {
+    field.open_object_noting(names, faults, |name| {
+        if !group.knows(name) {
+            unknown.add(group, field.pointer(), name);
+        }
+    })
+}
+
+fn finding(field: &Field<'_>, group: &Group, faults: &mut Faults, unknown: &mut UnknownMembers) -> Option<Severity> {
+    let finding = open_group(field, &["title", "severity"], group, faults, unknown)?;
     if let Some(field) = finding.require("title", faults)
         && field.string(faults).is_some_and(|title| title.is_empty())
     {
@@ -129,12 +171,17 @@ fn finding(field: &Field<'_>, faults: &mut Faults) -> Option<Severity> {
     severity
 }
 
-/// A severity where the event's type does not promise one: taken when it is one, else passed over.
-fn loose_severity(data: &Object<'_>, group: &str) -> Option<Severity> {
-    let mut ignored = Faults::new();
-    let field = data.get(group).filter(|field| field.kind() == Kind::Object)?;
-    let group = field.open_object(&["severity"], &mut ignored)?;
-    Severity::from_word(&group.get("severity")?.string(&mut ignored)?)
+/// The severity of a monitor's alert, in any case and with space around it: a platform passes on what monitors say. Any
+/// other value is not a fault, but no severity.
+fn monitor_severity(
+    field: &Field<'_>,
+    group: &Group,
+    faults: &mut Faults,
+    unknown: &mut UnknownMembers,
+) -> Option<Severity> {
+    let monitor = open_group(field, &["severity"], group, faults, unknown)?;
+    let word = monitor.get("severity")?.string(&mut Faults::new())?;
+    Severity::from_word(word.trim())
 }
 
 #[cfg(test)]
@@ -207,6 +254,8 @@ mod tests {
             (r#"{"type":"phase_changed","data":[]}"#.to_owned(), "/3/data wrong_type"),
             (phase(r#","occurred_at":null"#), "/3/occurred_at wrong_type"),
             (phase(r#","occurred_at":1700000000"#), "/3/occurred_at wrong_type"),
+            (phase(r#","occurred_at":"2026-01-31512:00:00Z""#), "/3/occurred_at invalid"),
+            (phase(r#","occurred_at":"2026-01-31 12:00:00Z""#), "/3/occurred_at invalid"),
             (phase(r#","id":null"#), "/3/id wrong_type"),
             (phase(r#","id":"01890a5dac96774bbcceb302099a8057""#), "/3/id invalid"),
             (phase(r#","engagement":null"#), "/3/engagement wrong_type"),
@@ -216,6 +265,7 @@ mod tests {
             (finding(r#""title":"""#), "/3/data/finding/title empty"),
             (finding(r#""title":7"#), "/3/data/finding/title wrong_type"),
             (finding(r#""title":"x","severity":"urgent""#), "/3/data/finding/severity invalid"),
+            (finding(r#""title":"x","severity":"high ""#), "/3/data/finding/severity invalid"),
             (finding(r#""title":"x","severity":null"#), "/3/data/finding/severity wrong_type"),
             (finding(r#""title":"x","severity":4"#), "/3/data/finding/severity wrong_type"),
         ] {
@@ -224,19 +274,39 @@ mod tests {
     }
 
     #[test]
-    fn filters_go_by_the_findings_severity_else_the_monitors_and_by_the_engagement() {
+    fn filters_go_by_the_severity_of_the_events_own_group_and_by_the_engagement() {
         let read = |text: &str| NewEvent::parse(text, "").expect(text);
         assert_eq!(read(&finding(r#""title":"x","severity":"CRITICAL""#)).severity, Some(Severity::Critical));
         for (data, expected) in [
             (r#"{"monitor":{"severity":"Low"}}"#, Some(Severity::Low)),
+            (r#"{"monitor":{"severity":" low "}}"#, Some(Severity::Low)),
+            (r#"{"monitor":{"severity":"\tHIGH\n\u00a0"}}"#, Some(Severity::High)),
+            (r#"{"monitor":{"severity":"l ow"}}"#, None),
             (r#"{"monitor":{"severity":"strange"}}"#, None),
+            (r#"{"monitor":{"severity":4}}"#, None),
             (r#"{"monitor":{"severity":[]},"finding":7}"#, None),
-            (r#"{"monitor":{"severity":"low"},"finding":{"severity":"high"}}"#, Some(Severity::High)),
+            (r#"{"monitor":{"severity":"low"},"finding":{"severity":"high"}}"#, Some(Severity::Low)),
+            (r#"{"monitor":{},"finding":{"severity":"high"}}"#, None),
         ] {
             assert_eq!(read(&format!(r#"{{"type":"monitor_alert","data":{data}}}"#)).severity, expected, "{data}");
         }
+        // No severity is made of a score, and none is taken from a group that is not the event's own.
+        assert_eq!(read(&finding(r#""title":"x","cvss":9.8"#)).severity, None);
+        let phase_with = r#"{"type":"phase_changed","data":{"phase":{"severity":"low"},"finding":{"severity":"low"}}}"#;
+        assert_eq!(read(phase_with).severity, None);
         let engaged = read(&phase(r#","engagement":{"id":"e-1","name":"n"}"#));
         assert_eq!(engaged.engagement_id.as_deref(), Some("e-1"));
+    }
+
+    #[test]
+    fn numbers_in_data_are_kept_whatever_their_size() {
+        let long = "9".repeat(400);
+        for number in ["1e400", "-1e400", "1e-400", "1e999999999", &long] {
+            let text = finding(&format!(r#""title":"x","severity":"high","cvss":{number},"n":[{number}]"#));
+            let event = NewEvent::parse(&text, "").expect("an event");
+            assert_eq!((event.json, event.severity), (text, Some(Severity::High)));
+        }
+        assert_eq!(faults(&finding(r#""title":"x","severity":1e400"#)), ["/3/data/finding/severity wrong_type"]);
     }
 
     #[test]

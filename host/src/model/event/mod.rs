@@ -2,6 +2,8 @@
 
 mod derive;
 pub mod input;
+mod schema;
+mod unknown;
 
 use std::borrow::Cow;
 
@@ -10,6 +12,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::id::EventId;
 use super::time::Timestamp;
+
+pub use schema::{FINDING_SCHEMA, data_schema_referring};
+pub use unknown::UnknownMembers;
 
 macro_rules! event_types {
     ($($code:literal $variant:ident = $name:literal, $group:literal, $when:literal;)*) => {
@@ -36,6 +41,13 @@ macro_rules! event_types {
             /// When an event of this type fires, for people.
             pub fn description(self) -> &'static str {
                 match self { $(Self::$variant => $when),* }
+            }
+
+            /// The file of `wit/schemas/` that describes `data`.
+            fn schema_file(self) -> &'static str {
+                match self {
+                    $(Self::$variant => include_str!(concat!("../../../../wit/schemas/", $name, ".json"))),*
+                }
             }
 
             /// The type of this name.

@@ -29,6 +29,8 @@ pub struct Draft {
     pub url: Option<DeliveryUrl>,
     /// The secret; `Some(None)` takes it away.
     pub secret: Option<Option<Secret>>,
+    /// True to have the host generate the secret; then `secret` is absent.
+    pub generate_secret: bool,
     /// The event types.
     pub event_types: Option<Subscription>,
     /// The format's name; not looked up yet.
@@ -62,6 +64,7 @@ impl Draft {
             name: body.get("name").and_then(|field| field.bounded_string(NAME_CHARS, faults)),
             url: body.get("url").and_then(|field| url(field, faults)),
             secret: body.get("secret").and_then(|field| secret(field, faults)),
+            generate_secret: generate_secret(&body, faults),
             event_types: body.get("event_types").and_then(|field| event_types(field, faults)),
             format: body.get("format").and_then(|field| field.string(faults)),
             format_options: body.get("format_options").and_then(|field| options(field, faults)),
@@ -167,6 +170,16 @@ pub fn secret(field: &Field<'_>, faults: &mut Faults) -> Option<Option<Secret>> 
     Some(Some(Secret::new(text)))
 }
 
+/// True to have a secret generated, which excludes one that is given or taken away.
+fn generate_secret(body: &Object<'_>, faults: &mut Faults) -> bool {
+    let Some(field) = body.get("generate_secret") else { return false };
+    let generate = field.boolean(faults).unwrap_or(false);
+    if generate && body.get("secret").is_some() {
+        faults.add(field.pointer(), "exclusive", "cannot be true beside secret; leave one of the two out");
+    }
+    generate
+}
+
 fn event_types(field: &Field<'_>, faults: &mut Faults) -> Option<Subscription> {
     let elements = field.elements(faults)?;
     if elements.is_empty() {
@@ -198,7 +211,7 @@ fn event_types(field: &Field<'_>, faults: &mut Faults) -> Option<Subscription> {
 
 fn options(field: &Field<'_>, faults: &mut Faults) -> Option<String> {
     field.open_object(&[], faults)?;
-    let mut value: serde_json::Value = serde_json::from_str(field.text()).ok()?;
+    let mut value = field.value(faults)?;
     value.sort_all_objects();
     let text = value.to_string();
     if text.len() > MAX_OPTIONS_BYTES {

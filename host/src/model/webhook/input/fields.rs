@@ -9,6 +9,7 @@ pub const FIELDS: &[&str] = &[
     "name",
     "url",
     "secret",
+    "generate_secret",
     "event_types",
     "format",
     "format_options",
