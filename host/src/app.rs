@@ -19,7 +19,7 @@ use crate::model::audit::Actor;
 use crate::model::secret::Secret;
 use crate::model::time::Clock;
 use crate::model::token::Role;
-use crate::scheduler::{Inbox, Scheduler};
+use crate::scheduler::{ATTEMPTS_PER_PERMIT, Inbox, Scheduler};
 use crate::store::{self, Store};
 use crate::telemetry::Telemetry;
 use crate::transport::{Guard, Resolve, Tls, Transport};
@@ -262,7 +262,8 @@ impl App {
             draining: draining.clone(),
             metrics_webhooks: self.config.metrics_webhooks,
         });
-        let (connections, attempts) = (self.config.connections, self.config.delivery.concurrency);
+        // Each attempt has a connection of its own, those that hang and have left their permits too.
+        let (connections, attempts) = (self.config.connections, ATTEMPTS_PER_PERMIT * self.config.delivery.concurrency);
         let watched = self.watchdog.watch("api", Need::Vital, Some(STANDSTILL));
         let server = api::serve(listener, router, connections, attempts, closing.clone());
         let server = tokio::spawn(watched.task(server));
@@ -426,7 +427,9 @@ mod tests {
             "store-checkpoint",
             "formatter-epoch",
             "formatters",
-            "formatter-0",
+            "formatter",
+            "formatter-slow",
+            "formatter-background",
             "deliveries",
             "scheduler",
             "api",

@@ -109,12 +109,18 @@ impl Watchdog {
         self.entries().iter().find_map(|entry| entry.fault(now))
     }
 
-    /// Every watched thread.
+    /// Every watched thread; those of one name together, healthy if all of them are.
     pub fn threads(&self) -> Vec<ThreadHealth> {
         let now = self.0.clock.steady_ms();
-        let health =
-            |entry: &Arc<Entry>| ThreadHealth { name: entry.name.clone(), healthy: entry.fault(now).is_none() };
-        self.entries().iter().map(health).collect()
+        let mut threads: Vec<ThreadHealth> = Vec::new();
+        for entry in self.entries().iter() {
+            let healthy = entry.fault(now).is_none();
+            match threads.iter_mut().find(|known| known.name == entry.name) {
+                Some(known) => known.healthy &= healthy,
+                None => threads.push(ThreadHealth { name: entry.name.clone(), healthy }),
+            }
+        }
+        threads
     }
 
     /// Waits until a vital thread has died; the sentence that says so.
@@ -267,6 +273,17 @@ mod tests {
         // Also after the host began to stop: a panic is never an orderly end.
         watchdog.close();
         assert!(watchdog.fault().is_some());
+    }
+
+    #[test]
+    fn threads_of_one_name_are_healthy_if_all_are() {
+        let (watchdog, _) = watchdog();
+        let _first = watchdog.watch("formatter", Need::Partial, None);
+        let second = watchdog.watch("formatter", Need::Partial, None);
+        let all = |healthy| [ThreadHealth { name: "formatter".into(), healthy }];
+        assert_eq!(watchdog.threads(), all(true));
+        std::thread::spawn(move || second.run(|_| panic!("on purpose"))).join().expect_err("it panicked");
+        assert_eq!(watchdog.threads(), all(false));
     }
 
     #[tokio::test]

@@ -325,7 +325,14 @@ async fn counted(cast: &Cast) {
     cast.admin.webhook(&destination.url("/derived"), json!({"event_types": ["critical_finding"]})).await;
     cast.admin.webhook(&destination.url("/off"), json!({"is_active": false})).await;
     let finding = |severity: &str| events::finding("a finding", severity);
+    let alert = |severity: &str| {
+        let alert = json!({"type": "monitor_alert", "data": {"monitor": {"name": "m", "severity": severity}}});
+        events::in_engagement(alert, "e-2")
+    };
     for (what, event, expected) in [
+        ("a severe alert, as its monitor writes it", alert(" HIGH\n"), 1),
+        ("a harmless alert, as its monitor writes it", alert("low "), 0),
+        ("an alert whose severity is no word of ours, that passes", alert("urgent"), 1),
         ("too harmless", finding("low"), 0),
         ("severe enough", finding("medium"), 1),
         ("in any case", finding("MEDIUM"), 1),

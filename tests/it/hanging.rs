@@ -51,7 +51,8 @@ async fn nobody_waits_for_destinations_that_hang() {
         admin.event(&events::minimal("phase_changed")).await;
         admin.webhook(&new.url("/"), json!({"event_types": ["monitor_alert"]})).await;
         admin.event(&events::minimal("monitor_alert")).await;
-        admin.post("/events", &Value::Array(vec![events::minimal("report_ready"); 300])).await.expect(202);
+        let many = (0..300).map(|_| events::minimal("report_ready")).collect();
+        admin.post("/events", &Value::Array(many)).await.expect(202);
         let retry = failing.wait_for(4).await.remove(3);
         assert_eq!(retry.attempt(), 2, "the retry of the one that failed");
         new.wait_for(1).await;

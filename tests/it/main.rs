@@ -7,6 +7,7 @@ mod support;
 mod audit;
 mod author;
 mod breaker;
+mod built_in_formats;
 mod clocks;
 mod collector_faults;
 mod collectors;

@@ -2,9 +2,11 @@
 
 use std::borrow::Cow;
 
-use heraldry_formatter::cef::{Custom, CustomTime, Double, Ipv4, Ipv6, Label, Long, Port, Record, Text, Time};
+use heraldry_formatter::cef::{
+    CUSTOM_TEXT, Custom, CustomTime, Double, Ipv4, Ipv6, Label, Long, Port, Record, Text, Time,
+};
 use heraldry_formatter::line::{LINE_FEEDS, Target, addresses, prose, sentence, value};
-use heraldry_formatter::value::Value;
+use heraldry_formatter::value::{Value, joined};
 use heraldry_formatter::{Event, EventType};
 
 use crate::options::Labels;
@@ -55,7 +57,14 @@ pub(crate) fn fill<'a>(record: &mut Record<'a>, event: &'a Event<'_>, target: Op
         (None, target) => record.custom(Custom::Cs6, or(&labels.cs6, "target"), target),
     }
     let target_aside = loose_target.filter(|_| has_link || proof.is_some());
-    let asides = [("Target", target_aside.map(Cow::Borrowed)), ("Proof of concept", proof.filter(|_| has_link))];
+    let [cvss, occurrences, index] = untyped(event);
+    let asides = [
+        ("Target", target_aside.map(Cow::Borrowed)),
+        ("Proof of concept", proof.filter(|_| has_link)),
+        ("CVSS", cvss),
+        ("Occurrences", occurrences),
+        ("Phase index", index),
+    ];
 
     let signer = group.text("signer").filter(|_| event.kind == EventType::EngagementSigned);
     record.text(Text::Suser, verification.text("verified_by").or(signer));
@@ -72,6 +81,19 @@ pub(crate) fn fill<'a>(record: &mut Record<'a>, event: &'a Event<'_>, target: Op
     record.message(message(event, asides));
 }
 
+/// Score, occurrences and index of a phase, as far as they are not the numbers that their keys take (`1e400`).
+fn untyped<'a>(event: &'a Event<'_>) -> [Option<Cow<'a, str>>; 3] {
+    let group = event.group();
+    let number = |member: &str| group.get(member).and_then(Value::number).and_then(whole);
+    let is_count = number("occurrences").is_some_and(|count| (0..=i64::from(i32::MAX)).contains(&count));
+    let cvss = event.cvss().filter(|cvss| event.kind.is_finding() && cvss.score.is_none());
+    let occurrences = group.text("occurrences").filter(|_| event.kind.is_finding() && !is_count);
+    // With the number of phases, the sentence has the index.
+    let is_phase = event.kind == EventType::PhaseChanged && group.text("total").is_none();
+    let index = group.text("index").filter(|_| is_phase && number("index").is_none());
+    [cvss.map(|cvss| cvss.text), occurrences, index]
+}
+
 /// The owner's label, or the default.
 fn or<'a>(label: &'a Option<Label>, ours: &'static str) -> &'a str {
     label.as_ref().map_or(ours, Label::as_str)
@@ -79,7 +101,7 @@ fn or<'a>(label: &'a Option<Label>, ours: &'static str) -> &'a str {
 
 /// `msg`: the description or the monitor's message, else the event in a sentence. Before it, one per line, the values
 /// that have no key of their own.
-fn message<'a>(event: &'a Event<'_>, asides: [(&str, Option<Cow<'a, str>>); 2]) -> Cow<'a, str> {
+fn message<'a, const N: usize>(event: &'a Event<'_>, asides: [(&str, Option<Cow<'a, str>>); N]) -> Cow<'a, str> {
     let text = match prose(event) {
         Some(text) => text,
         None if event.kind.is_finding() => Cow::Borrowed(""),
@@ -106,13 +128,7 @@ fn weakness<'a>(event: &Event<'a>) -> Option<Cow<'a, str>> {
     if !event.kind.is_finding() {
         return None;
     }
-    let mut all = event.cve();
-    all.append(&mut event.cwe());
-    match all.len() {
-        0 => None,
-        1 => all.pop(),
-        _ => Some(Cow::Owned(all.join(", "))),
-    }
+    joined(event.cve().into_iter().chain(event.cwe()), ", ", CUSTOM_TEXT)
 }
 
 /// The number as an integer, if that is exact in both a double and a long.

@@ -48,7 +48,7 @@ impl Formatter for Cef {
             product: options.product.as_ref().map_or(options::DEVICE, |name| name.as_str()),
             version: &context.product_version,
         };
-        let target = event.group().text("target");
+        let target = event.target();
         let mut record = Record::new(device, event.kind.name(), name(event), event.level());
         extension::fill(&mut record, event, target.as_deref(), &options.labels);
         record.payload(header_options.head(event, context), max_bytes(context))

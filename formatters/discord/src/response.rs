@@ -98,10 +98,10 @@ fn error_text(reply: &Object<'_>) -> String {
 fn fault(errors: Value<'_>, depth: usize) -> Option<String> {
     let members = errors.object();
     if let Some(faults) = members.get("_errors") {
-        return faults.items().first()?.object().text("message").map(|message| format!(": {message}"));
+        return faults.items().next()?.object().text("message").map(|message| format!(": {message}"));
     }
     let depth = depth.checked_sub(1)?;
-    let (name, rest) = members.iter().find_map(|(name, inner)| Some((name.to_owned(), fault(inner, depth)?)))?;
+    let (name, rest) = members.iter().find_map(|(name, inner)| Some((name, fault(inner, depth)?)))?;
     let between = if rest.starts_with(':') { "" } else { "." };
     Some(format!("{name}{between}{rest}"))
 }

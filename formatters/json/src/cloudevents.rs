@@ -3,13 +3,18 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-use heraldry_formatter::text::{Rule, clean, is_blank};
+use heraldry_formatter::identifier::identifier;
+use heraldry_formatter::text::{ELLIPSIS, Rule, is_blank, tidy};
 use heraldry_formatter::{Event, EventType};
 use serde::{Serialize, Serializer};
-use serde_json::value::RawValue;
 
-/// An event's attributes (CloudEvents 1.0.2, "Context Attributes"). The last three are extensions: their names consist
-/// of `a-z0-9`, at most 20 characters.
+/// The longest text of an attribute, in bytes: intermediaries must forward an event of 64 KiB (section "Size Limits").
+const ATTRIBUTE: usize = 16 * 1024;
+/// The longest identifier in an attribute, in bytes.
+const IDENTIFIER: usize = 1000;
+
+/// An event's attributes; `data` follows as it was posted (CloudEvents 1.0.2, "Context Attributes"). The last three are
+/// extensions: their names consist of `a-z0-9`, at most 20 characters.
 #[derive(Serialize)]
 pub(crate) struct CloudEvent<'a> {
     specversion: &'static str,
@@ -27,7 +32,6 @@ pub(crate) struct CloudEvent<'a> {
     engagementname: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     engagementclient: Option<String>,
-    data: &'a RawValue,
 }
 
 impl<'a> CloudEvent<'a> {
@@ -39,12 +43,11 @@ impl<'a> CloudEvent<'a> {
             kind: event.kind,
             time: event.occurred_at,
             // The id of the finding, report, retest or monitor; the groups of other event types have no id.
-            subject: event.group().text("id").and_then(attribute),
+            subject: event.group().text("id").and_then(short).and_then(attribute),
             datacontenttype: "application/json",
             causedby: event.caused_by.clone().and_then(attribute),
             engagementname: event.engagement_name().and_then(attribute),
             engagementclient: event.engagement_client().and_then(attribute),
-            data: event.data(),
         }
     }
 }
@@ -56,7 +59,7 @@ fn reverse_dns<S: Serializer>(kind: &EventType, to: S) -> Result<S::Ok, S::Error
 /// The source: a URI reference that is the same for all events of an engagement.
 fn source(event: &Event<'_>) -> String {
     let mut source = String::from("/engagements");
-    if let Some(id) = event.engagement_id() {
+    if let Some(id) = event.engagement_id().and_then(|id| short(id.into())) {
         source.push('/');
         for byte in id.bytes() {
             // Unreserved characters need no encoding (RFC 3986, section 2.3).
@@ -70,11 +73,16 @@ fn source(event: &Event<'_>) -> String {
     source
 }
 
+/// An id as it is, or with its digest if it is too long.
+fn short(id: Cow<'_, str>) -> Option<Cow<'_, str>> {
+    if id.len() <= IDENTIFIER { Some(id) } else { identifier(&id, IDENTIFIER, char::len_utf8).map(Cow::Owned) }
+}
+
 /// A text as an attribute's value: the section "Type System" forbids control characters and noncharacters, and an
 /// attribute must not be empty.
 fn attribute<'a>(text: impl Into<Cow<'a, str>>) -> Option<String> {
     let text = text.into();
-    let mut text = clean(&text, Rule::ONE_LINE).into_owned();
+    let mut text = tidy(&text, Rule::ONE_LINE, ATTRIBUTE, char::len_utf8, ELLIPSIS).into_owned();
     text.retain(|c| !is_noncharacter(c));
     (!is_blank(&text)).then_some(text)
 }

@@ -5,9 +5,9 @@
 
 mod cloudevents;
 
+use heraldry_formatter::raw::push_member;
 use heraldry_formatter::{Context, Error, Event, Formatter, Join, Manifest, Payload};
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 
 /// The format `json`; see the crate's documentation.
 #[derive(Debug)]
@@ -68,10 +68,12 @@ impl Formatter for Json {
 
     fn render(event: &Event<'_>, _: &Context, options: &Options) -> Result<Payload, Error> {
         let (content_type, body) = match options.shape {
-            Shape::Standard => ("application/json", written(&Envelope::of(event), event)?),
+            Shape::Standard => ("application/json", standard(event)?),
             Shape::Plain => ("application/json", event.json.as_bytes().to_vec()),
             Shape::CloudEvents => {
-                ("application/cloudevents+json", written(&cloudevents::CloudEvent::of(event), event)?)
+                let mut body = written(&cloudevents::CloudEvent::of(event), event)?;
+                push_member(&mut body, "data", event.data());
+                ("application/cloudevents+json", body)
             }
         };
         Ok(Payload { content_type: content_type.into(), headers: Vec::new(), body })
@@ -80,7 +82,7 @@ impl Formatter for Json {
 
 heraldry_formatter::export_formatter!(Json);
 
-/// The envelope of the shape `standard`.
+/// The envelope of the shape `standard`; `engagement` and `data` follow as they were posted.
 #[derive(Serialize)]
 struct Envelope<'a> {
     #[serde(rename = "type")]
@@ -91,9 +93,6 @@ struct Envelope<'a> {
     version: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     caused_by: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    engagement: Option<&'a RawValue>,
-    data: &'a RawValue,
 }
 
 impl<'a> Envelope<'a> {
@@ -104,10 +103,17 @@ impl<'a> Envelope<'a> {
             id: event.id,
             version: ENVELOPE_VERSION,
             caused_by: event.caused_by.as_deref(),
-            engagement: event.engagement.as_ref().map(|engagement| engagement.json),
-            data: event.data(),
         }
     }
+}
+
+fn standard(event: &Event<'_>) -> Result<Vec<u8>, Error> {
+    let mut body = written(&Envelope::of(event), event)?;
+    if let Some(engagement) = &event.engagement {
+        push_member(&mut body, "engagement", engagement.json);
+    }
+    push_member(&mut body, "data", event.data());
+    Ok(body)
 }
 
 fn written(document: &impl Serialize, event: &Event<'_>) -> Result<Vec<u8>, Error> {

@@ -5,9 +5,10 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 
-use heraldry_formatter::leef::{Address, Port, Record, Text};
+use heraldry_formatter::leef::{Address, Port, Record, TEXT, Text};
 use heraldry_formatter::line::{Target, addresses, prose, sentence};
 use heraldry_formatter::outline::item_text;
+use heraldry_formatter::value::joined;
 use heraldry_formatter::{Event, EventType, Severity};
 
 /// Adds the event's content to `record`: first the attributes without text of the event, then predefined ones, then
@@ -34,8 +35,8 @@ pub(crate) fn fill<'a>(record: &mut Record<'a>, event: &'a Event<'_>, target: Op
     record.custom("objectId", group.text("id"));
     if event.kind.is_finding() {
         record.custom("cvss", event.cvss().map(|cvss| cvss.text));
-        record.custom("cve", joined(&event.cve()));
-        record.custom("cwe", joined(&event.cwe()));
+        record.custom("cve", list(event.cve()));
+        record.custom("cwe", list(event.cwe()));
     }
     record.custom("target", target);
     record.custom("targetHost", parts.host);
@@ -87,8 +88,7 @@ fn fill_type_specific<'a>(record: &mut Record<'a>, event: &'a Event<'_>) {
             for (name, member) in
                 [("retestFixed", "fixed"), ("retestStillOpen", "still_open"), ("retestRegressed", "regressed")]
             {
-                let items: Vec<_> = group.items(member).into_iter().map(item_text).collect();
-                record.custom(name, joined(&items));
+                record.custom(name, list(group.items(member).map(item_text)));
             }
         }
         EventType::FindingAdded | EventType::CriticalFinding => record.custom("occurrences", group.text("occurrences")),
@@ -97,10 +97,6 @@ fn fill_type_specific<'a>(record: &mut Record<'a>, event: &'a Event<'_>) {
 }
 
 /// A list becomes one value: of two attributes with the same key QRadar may read only one.
-fn joined<'a>(items: &[Cow<'a, str>]) -> Option<Cow<'a, str>> {
-    match items {
-        [] => None,
-        [one] => Some(one.clone()),
-        many => Some(Cow::Owned(many.join(","))),
-    }
+fn list<'a>(items: impl IntoIterator<Item = Cow<'a, str>>) -> Option<Cow<'a, str>> {
+    joined(items, ",", TEXT)
 }

@@ -53,7 +53,7 @@ impl Formatter for Leef {
             severity: event.level(),
             time: event.occurred_at,
         };
-        let target = event.group().text("target");
+        let target = event.target();
         let mut record = Record::new(device, headline, options.delimiter);
         attributes::fill(&mut record, event, target.as_deref());
         record.payload(head, max_bytes(context).min(limit))

@@ -1,7 +1,7 @@
 //! Detection Findings (class 2004): monitor alerts and surface drift. Each has the event's id as its own: a monitor
 //! that alerts twice has made two findings.
 
-use heraldry_formatter::outline::item_text;
+use heraldry_formatter::outline::{item_text, target_text};
 use heraldry_formatter::value::Value;
 
 use crate::record::{Activity, Analytic, Class, FindingInfo, Record, RecordBuilder, Resource, Status};
@@ -23,8 +23,8 @@ pub(crate) fn alert<'a>(builder: &RecordBuilder<'a, '_>) -> Record<'a> {
         analytic: (name.is_some() || uid.is_some()).then_some(Analytic { name, uid, type_id: 0 }),
         ..builder.finding_info(None, builder.title(), Activity::Create)
     });
-    let targets = monitor.items("target").into_iter().take(ASSETS);
-    record.resources = targets.filter_map(|target| Resource::of(&target.text()?)).collect();
+    let targets = monitor.items("target").take(ASSETS);
+    record.resources = targets.filter_map(|target| Resource::of(&target_text(target)?)).collect();
     record.is_alert = Some(true);
     record
 }
@@ -38,10 +38,8 @@ pub(crate) fn drift<'a>(builder: &RecordBuilder<'a, '_>) -> Record<'a> {
         if builder.event.group().get(member).is_some_and(Value::is_number) {
             continue;
         }
-        for item in builder.event.group().items(member) {
-            if record.resources.len() == ASSETS {
-                break;
-            }
+        let room = ASSETS - record.resources.len();
+        for item in builder.event.group().items(member).take(room) {
             desc.push_str(&format!("{label}: {}\n", line(&item_text(item), text::NAME).unwrap_or_default()));
             record.resources.extend(asset(item, member));
         }
@@ -62,7 +60,7 @@ fn record<'a>(builder: &RecordBuilder<'a, '_>) -> Record<'a> {
 /// An asset: a name, or an object that has one.
 fn asset(item: Value<'_>, label: &'static str) -> Option<Resource> {
     let members = item.object();
-    let name = match ["asset", "name", "host", "target", "id"].into_iter().find_map(|name| members.text(name)) {
+    let name = match members.first_text(&["asset", "name", "host", "target", "id"]) {
         Some(name) => name,
         None => item.text()?,
     };

@@ -51,8 +51,7 @@ impl Formatter for Ocsf {
             let message = "a time of RFC 3339 is expected here: OCSF has no record without one".into();
             Error::InvalidEvent(vec![Problem { pointer: "/occurred_at".into(), message }])
         })?;
-        let builder =
-            RecordBuilder { event, context, options, time_ms: time.unix_timestamp_nanos().div_euclid(1_000_000) };
+        let builder = RecordBuilder::new(event, context, options, time.unix_timestamp_nanos().div_euclid(1_000_000));
         let mut records = match event.kind {
             EventType::FindingAdded | EventType::CriticalFinding | EventType::FindingVerified => {
                 vec![vulnerability::record(&builder)]
@@ -93,7 +92,7 @@ fn lines(records: &[Record<'_>]) -> Result<Vec<u8>, Error> {
         if !body.is_empty() {
             body.push(b'\n');
         }
-        serde_json::to_writer(&mut body, record).map_err(|e| Error::Internal(e.to_string()))?;
+        record.push_to(&mut body).map_err(|e| Error::Internal(e.to_string()))?;
     }
     Ok(body)
 }

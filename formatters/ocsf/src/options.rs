@@ -15,6 +15,7 @@ const PRODUCT: &str = "Heraldry";
 pub struct Options {
     pub(crate) all_events: bool,
     cvss_version: CvssVersion,
+    pub(crate) finding_uid: FindingUid,
     #[serde(deserialize_with = "given")]
     product_name: Option<Printable<255>>,
     #[serde(deserialize_with = "given")]
@@ -33,6 +34,17 @@ enum CvssVersion {
     V31,
     #[serde(rename = "4.0")]
     V4,
+}
+
+/// The ids that identify a finding.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum FindingUid {
+    /// The engagement's and the finding's.
+    #[default]
+    Engagement,
+    /// The finding's alone.
+    Finding,
 }
 
 impl Options {

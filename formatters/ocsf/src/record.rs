@@ -2,12 +2,16 @@
 
 use std::net::IpAddr;
 
+use heraldry_formatter::identifier::Scope;
 use heraldry_formatter::line::{Target, sentence};
+use heraldry_formatter::link::web_url;
+use heraldry_formatter::raw::push_member;
+use heraldry_formatter::text::bytes;
+use heraldry_formatter::value::{Value, with_finite_numbers};
 use heraldry_formatter::{Context, Event, Severity};
-use serde::{Serialize, Serializer};
-use serde_json::value::RawValue;
+use serde::Serialize;
 
-use crate::options::Options;
+use crate::options::{FindingUid, Options};
 use crate::text::{self, line};
 
 /// The OCSF schema version.
@@ -75,7 +79,8 @@ pub(crate) struct Record<'a> {
     pub(crate) vulnerabilities: Vec<Vulnerability>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) resources: Vec<Resource>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// Written by [`Record::push_to`].
+    #[serde(skip)]
     pub(crate) unmapped: Option<Unmapped<'a>>,
 }
 
@@ -219,10 +224,11 @@ impl Resource {
 /// Content that the schema has no attribute for.
 #[derive(Serialize)]
 pub(crate) struct Unmapped<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    engagement: Option<Posted<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    data: Option<Posted<'a>>,
+    /// `engagement` and `data` as posted. They are written without a parser.
+    #[serde(skip)]
+    engagement: Option<&'a str>,
+    #[serde(skip)]
+    data: Option<&'a str>,
     /// Set if the two members above were left out, because the record would exceed the size limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     truncated: Option<bool>,
@@ -231,29 +237,40 @@ pub(crate) struct Unmapped<'a> {
     findings_left_out: Option<usize>,
 }
 
-/// JSON as posted, on one line: line feeds occur only between tokens, never within one.
-struct Posted<'a>(&'a RawValue);
-
-impl Serialize for Posted<'_> {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        let json = self.0.get();
-        if !json.contains(['\n', '\r']) {
-            return self.0.serialize(to);
-        }
-        let line = RawValue::from_string(json.replace(['\n', '\r'], " "));
-        line.map_err(serde::ser::Error::custom)?.serialize(to)
-    }
-}
-
 /// Builds the records of one event.
 pub(crate) struct RecordBuilder<'a, 'e> {
     pub(crate) event: &'a Event<'e>,
     pub(crate) context: &'a Context,
     pub(crate) options: &'a Options,
     pub(crate) time_ms: i128,
+    scope: Scope,
+    correlation_uid: Option<String>,
+    src_url: Option<String>,
 }
 
-impl<'a> RecordBuilder<'a, '_> {
+impl<'a, 'e> RecordBuilder<'a, 'e> {
+    pub(crate) fn new(event: &'a Event<'e>, context: &'a Context, options: &'a Options, time_ms: i128) -> Self {
+        // A retest has many records, and these are the same in all of them.
+        let address = event.group().items("url").next().and_then(Value::text);
+        Self {
+            event,
+            context,
+            options,
+            time_ms,
+            scope: Scope::of(event),
+            correlation_uid: event.engagement_id().and_then(text::id),
+            src_url: address.and_then(|address| web_url(&address, text::ADDRESS)),
+        }
+    }
+
+    /// The uid of the finding with this id.
+    pub(crate) fn uid(&self, id: &str) -> Option<String> {
+        match self.options.finding_uid {
+            FindingUid::Engagement => self.scope.identifier(id, text::NAME, bytes),
+            FindingUid::Finding => text::id(id),
+        }
+    }
+
     /// The common part of a record. `severity` is `None` if it is unknown.
     pub(crate) fn record(
         &self,
@@ -295,14 +312,14 @@ impl<'a> RecordBuilder<'a, '_> {
                 uid: self.event.id.into(),
                 event_code: self.event.kind.name(),
                 original_time: self.event.occurred_at,
-                correlation_uid: self.event.engagement_id().and_then(text::id),
+                correlation_uid: self.correlation_uid.clone(),
             },
             finding_info: None,
             vulnerabilities: Vec::new(),
             resources: Vec::new(),
             unmapped: Some(Unmapped {
-                engagement: self.event.engagement.as_ref().map(|engagement| Posted(engagement.json)),
-                data: Some(Posted(self.event.data())),
+                engagement: self.event.engagement.as_ref().map(|engagement| engagement.json),
+                data: Some(self.event.data()),
                 truncated: None,
                 findings_left_out: None,
             }),
@@ -331,22 +348,34 @@ impl<'a> RecordBuilder<'a, '_> {
             uid: uid.unwrap_or_else(|| self.event.id.into()),
             title,
             desc: None,
-            src_url: self.address("url"),
+            src_url: self.src_url.clone(),
             created_time: is_new.then_some(self.time_ms),
             modified_time: (!is_new).then_some(self.time_ms),
             data_sources: Vec::new(),
             analytic: None,
         }
     }
-
-    /// The first address in a member of the event's group, if it is a web URL.
-    fn address(&self, member: &str) -> Option<String> {
-        let first = self.event.group().items(member).first().and_then(|address| address.text())?;
-        heraldry_formatter::link::web_url(&first, text::ADDRESS)
-    }
 }
 
 impl Record<'_> {
+    /// Appends the record as one line of JSON.
+    pub(crate) fn push_to(&self, body: &mut Vec<u8>) -> serde_json::Result<()> {
+        serde_json::to_writer(&mut *body, self)?;
+        let Some(unmapped) = &self.unmapped else { return Ok(()) };
+        let mut members = serde_json::to_vec(unmapped)?;
+        for (name, json) in [("engagement", unmapped.engagement), ("data", unmapped.data)] {
+            if let Some(json) = json {
+                push_member(&mut members, name, with_finite_numbers(json).as_bytes());
+            }
+        }
+        // Line feeds occur only between tokens, never within one.
+        for byte in members.iter_mut().filter(|byte| matches!(byte, b'\n' | b'\r')) {
+            *byte = b' ';
+        }
+        push_member(body, "unmapped", &members);
+        Ok(())
+    }
+
     /// Records that `count` further findings of a retest have no record.
     pub(crate) fn leave_out_findings(&mut self, count: usize) {
         if let Some(unmapped) = &mut self.unmapped {

@@ -9,6 +9,8 @@ use crate::text::{self, line};
 /// The most findings of one retest that get records: each record takes at most 3 KiB with ids and titles of usual
 /// length.
 const FINDINGS: usize = 200;
+/// The most JSON that is read of the lists, in bytes; further findings have no record, either.
+const READ: usize = 64 * 1024;
 /// The longest title of a list item, in bytes.
 const TITLE: usize = 300;
 
@@ -17,6 +19,7 @@ pub(crate) fn records<'a>(builder: &RecordBuilder<'a, '_>) -> Vec<Record<'a>> {
     let retest = builder.event.group();
     let mut records = Vec::new();
     let mut left_out = 0;
+    let mut read = 0;
     for (member, words, activity, status) in [
         ("fixed", "Fixed", Activity::Close, Status::Resolved),
         ("still_open", "Still open", Activity::Update, Status::InProgress),
@@ -26,12 +29,14 @@ pub(crate) fn records<'a>(builder: &RecordBuilder<'a, '_>) -> Vec<Record<'a>> {
         if retest.get(member).is_some_and(Value::is_number) {
             continue;
         }
-        for (uid, title) in retest.items(member).into_iter().filter_map(finding) {
-            if records.len() == FINDINGS {
-                left_out += 1;
-                continue;
+        for (index, item) in retest.items(member).enumerate() {
+            read += item.json().len();
+            if records.len() == FINDINGS || read > READ {
+                left_out += retest.count(member) - index;
+                break;
             }
-            let what = title.clone().unwrap_or_else(|| uid.clone());
+            let Some((uid, name, title)) = finding(builder, item) else { continue };
+            let what = title.clone().unwrap_or(name);
             let message = line(&format!("{words} after a retest: {what}"), text::MESSAGE).unwrap_or_default();
             let mut record = builder.record(Class::Vulnerability, activity, None, Some(status), message);
             record.finding_info = Some(builder.finding_info(Some(uid.clone()), what, activity));
@@ -60,12 +65,10 @@ pub(crate) fn records<'a>(builder: &RecordBuilder<'a, '_>) -> Vec<Record<'a>> {
     records
 }
 
-/// The id and the title of a list item, which is an id, or an object that has one.
-fn finding(item: Value<'_>) -> Option<(String, Option<String>)> {
-    if !item.is_object() {
-        return Some((text::id(&item.text()?)?, None));
-    }
+/// The uid, the id for people, and the title of a list item, which is an id, or an object that has one.
+fn finding(builder: &RecordBuilder<'_, '_>, item: Value<'_>) -> Option<(String, String, Option<String>)> {
     let members = item.object();
+    let id = if item.is_object() { members.text("id")? } else { item.text()? };
     let title = members.text("title").and_then(|title| line(&title, TITLE));
-    Some((text::id(&members.text("id")?)?, title))
+    Some((builder.uid(&id)?, line(&id, text::NAME)?, title))
 }

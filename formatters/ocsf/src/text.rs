@@ -1,6 +1,7 @@
 //! Text in a record: without control characters, and truncated to limit the record's size. `unmapped` has the full
 //! text.
 
+use heraldry_formatter::identifier::identifier;
 use heraldry_formatter::text::{ELLIPSIS, Rule, bare, bytes, is_blank, tidy};
 
 /// The longest name, title or id, in bytes, as are all lengths below.
@@ -24,9 +25,9 @@ pub(crate) fn lines(text: &str, limit: usize) -> Option<String> {
     seen(tidy(bare(text), Rule::LINES, limit, bytes, ELLIPSIS).into_owned())
 }
 
-/// An id. Truncated without a mark, so that it is the same in every record.
+/// An id, the same in every record.
 pub(crate) fn id(text: &str) -> Option<String> {
-    seen(tidy(bare(text), Rule::ONE_LINE, NAME, bytes, "").into_owned())
+    identifier(text, NAME, bytes)
 }
 
 fn seen(text: String) -> Option<String> {

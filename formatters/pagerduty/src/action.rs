@@ -1,8 +1,11 @@
 //! The action of an event on an alert: trigger or resolve, and the alert's key.
 
+use heraldry_formatter::identifier::Scope;
 use heraldry_formatter::text::{Rule, bare, is_blank, tidy, utf16};
-use heraldry_formatter::value::{Object, Value};
+use heraldry_formatter::value::Value;
 use heraldry_formatter::{Event, EventType, Severity};
+
+use crate::options::Dedup;
 
 /// The longest `dedup_key`, in UTF-16 units: PagerDuty limits "characters", and this is the upper bound of any unit.
 const DEDUP_KEY: usize = 255;
@@ -49,14 +52,14 @@ impl From<Severity> for Level {
 
 impl Action {
     /// The action for an event; `None` for an event that is not an alert.
-    pub(crate) fn of(event: &Event<'_>) -> Option<Self> {
+    pub(crate) fn of(event: &Event<'_>, dedup: Dedup) -> Option<Self> {
         match event.kind {
             kind if kind.is_finding() => {
-                let id = event.group().text("id").and_then(|id| key(&id));
+                let id = event.group().text("id").and_then(|id| Keys::of(event, dedup).key(&id));
                 Some(Self::trigger(event, id, event.severity().into()))
             }
             EventType::MonitorAlert => Some(Self::trigger(event, None, event.severity().into())),
-            EventType::RetestCompleted => Self::retest(event),
+            EventType::RetestCompleted => Self::retest(event, &Keys::of(event, dedup)),
             _ => None,
         }
     }
@@ -67,8 +70,8 @@ impl Action {
     }
 
     /// The action for a retest, as described in the crate's documentation.
-    fn retest(event: &Event<'_>) -> Option<Self> {
-        let (fixed, regressed) = (Listed::of(event.group(), "fixed"), Listed::of(event.group(), "regressed"));
+    fn retest(event: &Event<'_>, keys: &Keys) -> Option<Self> {
+        let (fixed, regressed) = (Listed::of(event, "fixed", keys), Listed::of(event, "regressed", keys));
         match (fixed, regressed) {
             (Listed::None, Listed::None) => None,
             (Listed::One(dedup_key), Listed::None) => Some(Self::Resolve { dedup_key }),
@@ -101,30 +104,53 @@ enum Listed {
 }
 
 impl Listed {
-    fn of(retest: &Object<'_>, member: &str) -> Self {
-        let Some(list) = retest.get(member) else { return Self::None };
+    fn of(event: &Event<'_>, member: &str, keys: &Keys) -> Self {
+        let Some(list) = event.group().get(member) else { return Self::None };
         // A bare number in place of a list is the number of findings.
         if list.is_number() {
             return if list.number() == Some(0.0) { Self::None } else { Self::Some };
         }
-        match list.items()[..] {
-            [] => Self::None,
-            [one] => id(one).map_or(Self::Some, Self::One),
+        let mut items = list.items();
+        match (items.next(), items.next()) {
+            (None, _) => Self::None,
+            (Some(one), None) => keys.key_of(one).map_or(Self::Some, Self::One),
             _ => Self::Some,
         }
     }
 }
 
-/// The id of a list item: the item itself, or the object's member `id`.
-fn id(finding: Value<'_>) -> Option<String> {
-    let id = if finding.is_object() { finding.object().text("id") } else { finding.text() };
-    key(&id?)
+/// The keys of alerts: the same for the alert and for the request that closes it.
+enum Keys {
+    /// Of engagement and finding.
+    Scoped(Scope),
+    /// Of the finding alone.
+    Finding,
 }
 
-/// A finding's id as a key: the same for the alert and for the request that closes it.
-fn key(id: &str) -> Option<String> {
-    let key = tidy(bare(id), Rule::ONE_LINE, DEDUP_KEY, utf16, "");
-    (!is_blank(&key)).then(|| key.into_owned())
+impl Keys {
+    fn of(event: &Event<'_>, dedup: Dedup) -> Self {
+        match dedup {
+            Dedup::Engagement => Self::Scoped(Scope::of(event)),
+            Dedup::Finding => Self::Finding,
+        }
+    }
+
+    /// The key of the finding with this id.
+    fn key(&self, id: &str) -> Option<String> {
+        match self {
+            Self::Scoped(scope) => scope.identifier(id, DEDUP_KEY, utf16),
+            Self::Finding => {
+                let key = tidy(bare(id), Rule::ONE_LINE, DEDUP_KEY, utf16, "");
+                (!is_blank(&key)).then(|| key.into_owned())
+            }
+        }
+    }
+
+    /// The key of a list item: the item itself is the id, or the object's member `id`.
+    fn key_of(&self, finding: Value<'_>) -> Option<String> {
+        let id = if finding.is_object() { finding.object().text("id") } else { finding.text() };
+        self.key(&id?)
+    }
 }
 
 #[cfg(test)]
@@ -139,7 +165,7 @@ mod tests {
             occurred_at: "2026-11-17T10:12:45.120Z".into(),
             json: format!(r#"{{"type":"{kind}","data":{data}}}"#),
         };
-        Action::of(&Event::parse(&raw).expect("an event"))
+        Action::of(&Event::parse(&raw).expect("an event"), Dedup::Engagement)
     }
 
     fn trigger(dedup_key: &str, severity: Level) -> Option<Action> {
@@ -181,10 +207,46 @@ mod tests {
         assert_eq!(finding(r#","id":7,"severity":"low""#), trigger("7", Level::Info));
         assert_eq!(finding(r#","id":" ","severity":"medium""#), trigger("019a", Level::Warning));
         assert_eq!(finding(r#","cvss":9.8"#), trigger("019a", Level::Critical));
+    }
+
+    /// The keys of the alert that a finding opens, and of the one that its retest closes.
+    fn keys(engagement: Option<&str>, id: &str, dedup: Dedup) -> [String; 2] {
+        let engagement = engagement.map(|id| serde_json::json!({"id": id, "name": "n"}));
+        let data = serde_json::json!({"finding": {"title": "t", "id": id}, "retest": {"fixed": [{"id": id}]}});
+        ["finding_added", "retest_completed"].map(|kind| {
+            let raw = RawEvent {
+                id: "019a".into(),
+                type_: kind.into(),
+                occurred_at: "2026-11-17T10:12:45.120Z".into(),
+                json: serde_json::json!({"type": kind, "engagement": engagement, "data": data}).to_string(),
+            };
+            match Action::of(&Event::parse(&raw).expect("an event"), dedup) {
+                Some(Action::Trigger { dedup_key, .. } | Action::Resolve { dedup_key }) => dedup_key,
+                None => panic!("{kind} is an alert"),
+            }
+        })
+    }
+
+    #[test]
+    fn a_key_is_of_one_finding_in_one_engagement() {
+        let long = "x".repeat(255);
+        let mut seen = std::collections::BTreeSet::new();
+        for engagement in [None, Some("ENG-A"), Some("ENG-B"), Some(long.as_str())] {
+            for id in ["F-1".to_owned(), format!("{long}a"), format!("{long}b"), long.clone()] {
+                let [opened, closed] = keys(engagement, &id, Dedup::Engagement);
+                assert_eq!(opened, closed, "a retest closes the alert");
+                assert!(opened.encode_utf16().count() <= DEDUP_KEY, "{opened}");
+                assert!(seen.insert(opened), "{engagement:?} {id}");
+            }
+        }
+        assert_eq!(keys(Some("ENG-A"), "F-1", Dedup::Engagement), ["ENG-A/F-1"; 2]);
+    }
+
+    #[test]
+    fn the_key_of_earlier_versions_is_the_findings_own() {
+        assert_eq!(keys(Some("ENG-A"), " F-1", Dedup::Finding), ["F-1"; 2]);
         let long = "x".repeat(300);
-        assert_eq!(finding(&format!(r#","id":"{long}""#)), trigger(&long[..255], Level::Info));
-        let fixed = action("retest_completed", &format!(r#"{{"retest":{{"fixed":["{long}"]}}}}"#));
-        assert_eq!(fixed, Some(Action::Resolve { dedup_key: long[..255].into() }));
+        assert_eq!(keys(Some("ENG-A"), &long, Dedup::Finding), [&long[..255]; 2]);
     }
 
     #[test]

@@ -3,8 +3,9 @@
 //!
 //! A pager is not a log: findings and monitor alerts open an alert, a retest may close one, and all other events are
 //! left out (`unsupported-event`: the delivery is skipped, which is not a failure) unless the option `all_events` is
-//! on. A finding's alert has the finding's id as its `dedup_key`, so that later events about the finding, in this
-//! engagement or a retest, update the same alert.
+//! on. A finding's alert has the ids of engagement and finding as its `dedup_key` (hashed where they are too long), so
+//! that later events about the finding, a retest among them, update the same alert, and no other. The option `dedup:
+//! finding` sends the finding's id alone.
 //!
 //! One event is one request, and one request acts on one alert. A retest that fixed exactly one finding resolves that
 //! finding's alert. A retest that fixed several cannot resolve them all: it opens an alert of its own, severity info,
@@ -45,7 +46,7 @@ impl Formatter for PagerDuty {
     }
 
     fn render(event: &Event<'_>, context: &Context, options: &Options) -> Result<Payload, Error> {
-        let action = match Action::of(event) {
+        let action = match Action::of(event, options.dedup) {
             Some(action) => action,
             None if options.all_events => Action::informational(event),
             None => return Err(Error::UnsupportedEvent(event.kind.name().into())),

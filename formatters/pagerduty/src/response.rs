@@ -36,7 +36,7 @@ fn refusal(answer: &Answer) -> String {
     let text = match Object::parse(body.trim()) {
         Ok(reply) => {
             let message = reply.text("message").or_else(|| reply.text("status"));
-            let errors = reply.items("errors").into_iter().take(ERRORS).filter_map(Value::text);
+            let errors = reply.items("errors").take(ERRORS).filter_map(Value::text);
             let text: Vec<String> =
                 message.into_iter().chain(errors).map(|text| words(&text)).filter(|text| !text.is_empty()).collect();
             text.join("; ")

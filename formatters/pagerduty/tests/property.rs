@@ -3,7 +3,6 @@
 
 use heraldry_format_pagerduty::PagerDuty;
 use heraldry_formatter::golden::is_compact;
-use heraldry_formatter::testing::cleaned::{assert_whole_or_cut, cleaned};
 use heraldry_formatter::testing::{manifest, samples, strategy};
 use heraldry_formatter::text::is_blank;
 use heraldry_formatter::{Answer, Error, Interpreter, RawEvent, Verdict, format};
@@ -116,14 +115,19 @@ fn check_alert(event: &RawEvent, request: &Value) {
             };
             assert_eq!(alert["severity"], expected);
         }
-        match finding["id"].as_str().map(|id| cleaned(id, "", " ")) {
-            Some(id) if !is_blank(&id) => {
-                let key = request["dedup_key"].as_str().expect("a key");
-                assert_whole_or_cut(id.trim(), key, units(id.trim()) <= 255, "");
+        let plain = |id: &Value| {
+            let id = id.as_str().unwrap_or_default().to_owned();
+            let is_plain = (1..=50).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+            is_plain.then_some(id)
+        };
+        let key = &request["dedup_key"];
+        match (finding.get("id"), posted.get("engagement")) {
+            (None, _) => assert_eq!(*key, event.id),
+            (Some(id), None) => plain(id).into_iter().for_each(|id| assert_eq!(*key, id)),
+            (Some(id), Some(engagement)) => {
+                let ids = plain(&engagement["id"]).zip(plain(id));
+                ids.into_iter().for_each(|(engagement, id)| assert_eq!(*key, format!("{engagement}/{id}")));
             }
-            Some(_) => assert_eq!(request["dedup_key"], event.id),
-            None if finding.get("id").is_none() => assert_eq!(request["dedup_key"], event.id),
-            None => {}
         }
     }
 }

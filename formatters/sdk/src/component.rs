@@ -145,8 +145,18 @@ pub fn format<F: Formatter>(event: &RawEvent, context: &Context, options: &str) 
     }
 }
 
+/// Makes a panic log its message and place, as the last thing before it ends the call: a component has no standard
+/// error, and a panic cannot be caught. The exports call this. Does nothing outside of a component.
+pub fn log_panics() {
+    #[cfg(target_arch = "wasm32")]
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map_or_else(|| "an unknown place".into(), ToString::to_string);
+        // The host recognises the line by its beginning.
+        log(Level::Error, &format!("panicked at {place}: {}", panic.payload_as_str().unwrap_or("no message")));
+    }));
+}
+
 /// Adds a line to the call's log, for the formatter's author; a preview shows it. Does nothing outside of a component.
-/// A formatter that never calls this imports nothing at all.
 pub fn log(level: Level, message: &str) {
     #[cfg(target_arch = "wasm32")]
     crate::bindings::heraldry::formatter::log::log(level, message);
@@ -195,6 +205,7 @@ macro_rules! export_formatter {
 
             impl $crate::bindings::exports::heraldry::formatter::format::Guest for Component {
                 fn describe() -> ::std::string::String {
+                    $crate::component::log_panics();
                     $crate::describe::<$formatter>()
                 }
 
@@ -203,6 +214,7 @@ macro_rules! export_formatter {
                     context: $crate::Context,
                     options: ::std::string::String,
                 ) -> ::std::result::Result<$crate::Payload, $crate::Error> {
+                    $crate::component::log_panics();
                     $crate::format::<$formatter>(&event, &context, &options)
                 }
             }

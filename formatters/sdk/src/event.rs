@@ -4,12 +4,12 @@
 use std::borrow::Cow;
 use std::cell::OnceCell;
 
-use serde_json::value::RawValue;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+pub use crate::cvss::Cvss;
 use crate::outline::{self, Outline};
-use crate::value::{Object, Value};
+use crate::value::{LIST_ITEMS, Object, Value};
 use crate::{Error, Problem, RawEvent, Severity};
 
 /// The event types of contract version 1.
@@ -114,7 +114,16 @@ impl EventType {
     }
 }
 
-/// One event. The parts of `data` are parsed on first use.
+/// The objects that are read in the same pass as the envelope: `data`, its groups, and objects in these.
+const LEVELS: usize = 3;
+
+/// The position of the separator in a time: it follows `YYYY-MM-DD`.
+const TIME_SEPARATOR: usize = 10;
+
+/// The longest text that is read as a time, in bytes; RFC 3339 allows any number of decimals.
+const TIME: usize = 100;
+
+/// One event. It keeps what was read of it.
 #[derive(Debug)]
 pub struct Event<'a> {
     /// The event id, a UUID.
@@ -130,8 +139,14 @@ pub struct Event<'a> {
     /// The id of the event that the host derived this one from.
     pub caused_by: Option<Cow<'a, str>>,
     data: Value<'a>,
-    groups: OnceCell<Object<'a>>,
-    group: OnceCell<Object<'a>>,
+    envelope: Object<'a>,
+    /// Stands in for a group that is missing.
+    empty: Object<'a>,
+    severity: OnceCell<Severity>,
+    cvss: OnceCell<Option<Cvss<'a>>>,
+    cwe: OnceCell<Vec<Cow<'a, str>>>,
+    cve: OnceCell<Vec<Cow<'a, str>>>,
+    counts: OnceCell<Vec<(Severity, Value<'a>)>>,
 }
 
 /// The engagement (a penetration test) that an event belongs to.
@@ -144,16 +159,7 @@ pub struct Engagement<'a> {
     /// The client that the engagement is done for.
     pub client: Option<Cow<'a, str>>,
     /// The object as posted.
-    pub json: &'a RawValue,
-}
-
-/// A CVSS score.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Cvss<'a> {
-    /// The score as posted: `9.8`, or any other text.
-    pub text: Cow<'a, str>,
-    /// The numeric value, if it is from 0 to 10.
-    pub score: Option<f64>,
+    pub json: &'a str,
 }
 
 impl<'a> Event<'a> {
@@ -165,19 +171,20 @@ impl<'a> Event<'a> {
     pub fn parse(event: &'a RawEvent) -> Result<Self, Error> {
         let kind = EventType::parse(&event.type_).ok_or_else(|| Error::UnsupportedEvent(event.type_.clone()))?;
         let json = event.json.trim_ascii();
-        let envelope = Object::parse(json).map_err(|e| invalid("", format!("not an event: {e}")))?;
+        // The host has checked that the event is JSON. To check it again would take half of the instructions that a
+        // large event may cost.
+        let envelope = Object::scan(json, LEVELS)
+            .ok_or_else(|| invalid("", "not an event: one JSON object is expected".into()))?;
         let data = envelope
             .get("data")
             .filter(|data| data.is_object())
             .ok_or_else(|| invalid("/data", "an object is expected here".into()))?;
-        let engagement = envelope.get("engagement").filter(|engagement| engagement.is_object()).map(|engagement| {
-            let members = engagement.object();
-            Engagement {
-                id: members.text("id"),
-                name: members.text("name"),
-                client: members.text("client"),
-                json: engagement.raw(),
-            }
+        let engagement = envelope.object("engagement").zip(envelope.get("engagement"));
+        let engagement = engagement.map(|(members, value)| Engagement {
+            id: members.text("id"),
+            name: members.text("name"),
+            client: members.text("client"),
+            json: value.json(),
         });
         Ok(Self {
             id: &event.id,
@@ -187,31 +194,36 @@ impl<'a> Event<'a> {
             engagement,
             caused_by: envelope.text("caused_by"),
             data,
-            groups: OnceCell::new(),
-            group: OnceCell::new(),
+            envelope,
+            empty: Object::default(),
+            severity: OnceCell::new(),
+            cvss: OnceCell::new(),
+            cwe: OnceCell::new(),
+            cve: OnceCell::new(),
+            counts: OnceCell::new(),
         })
     }
 
     /// `data` as posted, byte for byte.
-    pub fn data(&self) -> &'a RawValue {
-        self.data.raw()
+    pub fn data(&self) -> &'a str {
+        self.data.json()
     }
 
     /// The members of `data`, as an object.
     pub fn groups(&self) -> &Object<'a> {
-        self.groups.get_or_init(|| self.data.object())
+        self.envelope.object("data").unwrap_or(&self.empty)
     }
 
     /// The group of the event's type (`finding` in `finding_added`); empty if it is not an object.
     pub fn group(&self) -> &Object<'a> {
-        self.group.get_or_init(|| self.groups().get(self.kind.group()).map(Value::object).unwrap_or_default())
+        self.groups().object(self.kind.group()).unwrap_or(&self.empty)
     }
 
     /// The group `verification`; empty unless the event is `finding_verified` and has it.
-    pub fn verification(&self) -> Object<'a> {
+    pub fn verification(&self) -> &Object<'a> {
         match self.kind {
-            EventType::FindingVerified => self.groups().get("verification").map(Value::object).unwrap_or_default(),
-            _ => Object::default(),
+            EventType::FindingVerified => self.groups().object("verification").unwrap_or(&self.empty),
+            _ => &self.empty,
         }
     }
 
@@ -233,6 +245,10 @@ impl<'a> Event<'a> {
     /// The severity by the rules of FORMATS, section 8: the word of the finding or monitor, else derived from the
     /// finding's score; of a completed engagement the worst severity with a non-zero count; info for all other events.
     pub fn severity(&self) -> Severity {
+        *self.severity.get_or_init(|| self.read_severity())
+    }
+
+    fn read_severity(&self) -> Severity {
         let word = || self.group().get("severity").and_then(Value::string).and_then(|word| Severity::parse(&word));
         let score = || self.cvss()?.score.and_then(Severity::from_score);
         match self.kind {
@@ -241,7 +257,7 @@ impl<'a> Event<'a> {
             EventType::EngagementCompleted => self
                 .counts()
                 .iter()
-                .find(|(_, count)| count.number().is_some_and(|count| count > 0.0))
+                .find(|(_, count)| count.is_positive())
                 .map(|(severity, _)| *severity)
                 .unwrap_or_default(),
             _ => Severity::Info,
@@ -254,41 +270,66 @@ impl<'a> Event<'a> {
         self.severity().of_ten(score)
     }
 
-    /// The finding's CVSS score: in a list the first valid score, else the first item.
+    /// The finding's CVSS score, see [`Cvss`]; of several the first valid one.
     pub fn cvss(&self) -> Option<Cvss<'a>> {
-        let items = self.group().items("cvss");
-        let score = |item: &Value<'a>| item.number().filter(|score| (0.0..=10.0).contains(score));
-        let item = items.iter().find(|item| score(item).is_some()).or_else(|| items.first())?;
-        Some(Cvss { text: item.text()?, score: score(item) })
+        self.cvss.get_or_init(|| self.group().get("cvss").and_then(Cvss::of)).clone()
     }
 
-    /// The finding's CWE identifiers, normalized to the form `CWE-89`.
+    /// The finding's CWE identifiers, normalized to the form `CWE-89`. After [`LIST_ITEMS`] of them the last one is a
+    /// text with the number of the others: `and 7 more`.
     pub fn cwe(&self) -> Vec<Cow<'a, str>> {
-        self.identifiers("cwe", "CWE-")
+        self.cwe.get_or_init(|| self.identifiers("cwe", "CWE-")).clone()
     }
 
-    /// The finding's CVE identifiers, normalized to the form `CVE-2021-44228`.
+    /// The finding's CVE identifiers, normalized to the form `CVE-2021-44228`; many of them as in [`Event::cwe`].
     pub fn cve(&self) -> Vec<Cow<'a, str>> {
-        self.identifiers("cve", "CVE-")
+        self.cve.get_or_init(|| self.identifiers("cve", "CVE-")).clone()
     }
 
     fn identifiers(&self, member: &str, prefix: &str) -> Vec<Cow<'a, str>> {
-        self.group().items(member).into_iter().filter_map(Value::text).map(|text| with_prefix(text, prefix)).collect()
+        let text = |item: Value<'a>| {
+            if item.is_object() {
+                let names = ["id", member, "cwe_id", "cve_id", "cweId", "cveId"];
+                return item.object().first_text(&names).or_else(|| item.text());
+            }
+            item.text()
+        };
+        let items = self.group().items(member).take(LIST_ITEMS);
+        let mut all: Vec<_> = items.filter_map(text).map(|text| with_prefix(text, prefix)).collect();
+        match self.group().count(member) {
+            ..=LIST_ITEMS => {}
+            total => all.push(format!("and {} more", total - LIST_ITEMS).into()),
+        }
+        all
     }
 
     /// The finding counts of a completed engagement, worst severity first; absent ones are left out.
     pub fn counts(&self) -> Vec<(Severity, Value<'a>)> {
-        let Some(findings) = self.group().get("findings") else {
-            return Vec::new();
-        };
-        let findings = findings.object();
-        let count = |severity: Severity| {
-            findings
-                .iter()
-                .find(|(word, _)| Severity::parse(word) == Some(severity))
-                .map(|(_, count)| (severity, count))
-        };
-        Severity::ALL.into_iter().rev().filter_map(count).collect()
+        self.counts.get_or_init(|| self.read_counts()).clone()
+    }
+
+    fn read_counts(&self) -> Vec<(Severity, Value<'a>)> {
+        let Some(findings) = self.group().object("findings") else { return Vec::new() };
+        let mut counts = Vec::with_capacity(Severity::ALL.len());
+        for (word, count) in findings.iter() {
+            if let Some(severity) = Severity::parse(&word)
+                && counts.iter().all(|(known, _)| *known != severity)
+            {
+                counts.push((severity, count));
+            }
+        }
+        counts.sort_by(|(one, _), (other, _)| other.cmp(one));
+        counts
+    }
+
+    /// The target of a finding or monitor, see [`target_text`](outline::target_text).
+    pub fn target(&self) -> Option<Cow<'a, str>> {
+        let group = self.group();
+        match group.get("target")? {
+            target if target.is_object() || target.is_list() => outline::target_text(target),
+            // The group keeps the text.
+            _ => group.text("target"),
+        }
     }
 
     /// The finding's title; `None` for other events, or if none of the title is visible.
@@ -313,9 +354,11 @@ impl<'a> Event<'a> {
     }
 }
 
-/// Parses an RFC 3339 time with any offset.
+/// Parses an RFC 3339 time with any offset (section 5.6): a `T` in either case separates date and time.
 pub fn instant(text: &str) -> Option<OffsetDateTime> {
-    OffsetDateTime::parse(text, &Rfc3339).ok()
+    // `time` skips the separator, whatever it is.
+    let is_separated = matches!(text.as_bytes().get(TIME_SEPARATOR), Some(b'T' | b't')) && text.len() <= TIME;
+    OffsetDateTime::parse(text, &Rfc3339).ok().filter(|_| is_separated)
 }
 
 /// An RFC 3339 time in milliseconds since 1970; `None` if it cannot be parsed or is before 1970.
@@ -381,6 +424,7 @@ mod tests {
         for (findings, expected) in [
             (r#"{"info":3,"High":1,"critical":0}"#, Severity::High),
             (r#"{"medium":"2","low":7}"#, Severity::Medium),
+            (r#"{"critical":1e400,"low":7}"#, Severity::Critical),
             (r#"{"critical":-1,"info":1}"#, Severity::Info),
             ("{}", Severity::Info),
             ("[1,2]", Severity::Info),
@@ -392,6 +436,38 @@ mod tests {
     }
 
     #[test]
+    fn times_have_the_grammar_of_rfc_3339() {
+        for (text, is_time) in [
+            ("2026-01-31T12:00:00Z", true),
+            ("2026-01-31t12:00:00.5z", true),
+            ("2026-01-31T12:00:00-05:00", true),
+            ("2026-01-31 12:00:00Z", false),
+            ("2026-01-31512:00:00Z", false),
+            ("2026-01-31Q12:00:00Z", false),
+            ("2026-01-31\n12:00:00Z", false),
+            ("2026-01-31T12:00:00", false),
+            ("2026-01-31T12:00:00Zx", false),
+            ("2026-01-31", false),
+            ("", false),
+        ] {
+            assert_eq!(instant(text).is_some(), is_time, "{text:?}");
+            assert_eq!(milliseconds(text).is_some(), is_time, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn identifiers_without_end_are_counted() {
+        let cwe = |items: usize| {
+            let raw =
+                raw("finding_added", &format!(r#"{{"finding":{{"title":"t","cwe":[{}7]}}}}"#, "7,".repeat(items - 1)));
+            Event::parse(&raw).expect("an event").cwe().into_iter().map(Cow::into_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(cwe(LIST_ITEMS), vec!["CWE-7"; LIST_ITEMS]);
+        let more = cwe(LIST_ITEMS + 5);
+        assert_eq!((more.len(), more[LIST_ITEMS].as_str()), (LIST_ITEMS + 1, "and 5 more"));
+    }
+
+    #[test]
     fn identifiers_are_normalized() {
         for (cwe, expected) in [
             ("89", &["CWE-89"][..]),
@@ -399,6 +475,8 @@ mod tests {
             (r#""cwe-89""#, &["CWE-89"]),
             (r#"["CWE: 79",20,null,"CWE-1"]"#, &["CWE-79", "CWE-20", "CWE-1"]),
             (r#""weak""#, &["weak"]),
+            (r#"{"id":89,"name":"SQL injection"}"#, &["CWE-89"]),
+            (r#"[{"cwe":"CWE-79"},{"name":"x"}]"#, &["CWE-79", "x"]),
             ("null", &[]),
         ] {
             let raw = raw("finding_added", &format!(r#"{{"finding":{{"title":"t","cwe":{cwe}}}}}"#));

@@ -118,6 +118,7 @@ macro_rules! export_interpreter {
 
             impl $crate::interpreter_bindings::exports::heraldry::formatter::interpret::Guest for Component {
                 fn interpret(answer: $crate::Answer) -> $crate::Verdict {
+                    $crate::component::log_panics();
                     <$interpreter as $crate::Interpreter>::interpret(&answer)
                 }
             }

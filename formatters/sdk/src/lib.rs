@@ -60,7 +60,8 @@
 //! - [`event`]: a lenient view of one event; [`value`]: of any JSON inside it.
 //! - [`outline`]: the content for people, independent of any layout.
 //! - [`line`](mod@line): an event in one sentence, the parts of a target, values for single-line formats.
-//! - [`severity`], [`text`], [`link`], [`date`]: one rule each, the same in every format.
+//! - [`severity`], [`text`], [`link`], [`date`], [`identifier`]: one rule each, the same in every format.
+//! - [`raw`]: JSON that is copied as it was posted.
 //!
 //! Builders, which take raw text and never produce output that the destination rejects or misreads:
 //!
@@ -77,16 +78,19 @@ mod alloc;
 pub mod block_kit;
 pub mod cef;
 pub mod component;
+mod cvss;
 pub mod date;
 pub mod event;
 #[cfg(any(test, feature = "golden"))]
 pub mod golden;
+pub mod identifier;
 pub mod interpreter;
 pub mod leef;
 pub mod line;
 pub mod link;
 pub mod options;
 pub mod outline;
+pub mod raw;
 pub mod rfc3164;
 pub mod rfc5424;
 pub mod severity;

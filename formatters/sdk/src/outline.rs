@@ -8,6 +8,7 @@ mod tests;
 mod title;
 
 use std::borrow::Cow;
+use std::net::Ipv6Addr;
 
 use time::{Duration, OffsetDateTime};
 
@@ -17,7 +18,7 @@ use crate::Severity;
 use crate::event::{Event, EventType, instant};
 use crate::link::web_url;
 use crate::text::is_blank;
-use crate::value::{Object, Value};
+use crate::value::{LIST_ITEMS, LIST_TEXT, Object, Value, joined};
 
 /// The most items of a list that are shown; the rest is counted (FORMATS, section 1).
 pub const LIST_SHOWN: usize = 10;
@@ -136,7 +137,7 @@ impl List<'_> {
     /// Returns true if the items shown fit on one line and can be separated by commas.
     pub fn is_short(&self) -> bool {
         let is_word = |item: &Cow<'_, str>| !item.contains([' ', ',']);
-        self.shown.iter().all(is_word) && self.shown.iter().map(|item| item.len()).sum::<usize>() <= SHORT_LIST
+        self.shown.iter().map(|item| item.len()).sum::<usize>() <= SHORT_LIST && self.shown.iter().all(is_word)
     }
 }
 
@@ -195,10 +196,10 @@ impl<'a> Outline<'a> {
         match event.kind {
             EventType::FindingAdded | EventType::CriticalFinding => outline.finding(event),
             EventType::FindingVerified => {
-                outline.verification(&event.verification());
+                outline.verification(event.verification());
                 outline.finding(event);
                 // The proof of concept is the news, but its button comes second, after the finding's.
-                outline.link("Open proof of concept", &event.verification(), "poc_url");
+                outline.link("Open proof of concept", event.verification(), "poc_url");
             }
             EventType::PhaseChanged => outline.phase(event),
             EventType::EngagementCompleted => outline.summary_of_findings(event),
@@ -223,13 +224,15 @@ impl<'a> Outline<'a> {
         self.brief("CVSS", event.cvss().map(|cvss| cvss.text), |score| format!("CVSS {score}").into());
         for (label, identifiers) in [("CWE", event.cwe()), ("CVE", event.cve())] {
             // `CWE-89` is self-explanatory; an identifier in any other form needs its label.
-            if identifiers.iter().all(|identifier| identifier.starts_with(label)) {
-                self.brief(label, joined(&identifiers), |identifiers| identifiers);
+            let is_clear = identifiers.iter().all(|identifier| identifier.starts_with(label));
+            let identifiers = joined(identifiers, ", ", LIST_TEXT);
+            if is_clear {
+                self.brief(label, identifiers, |identifiers| identifiers);
             } else {
-                self.fact(label, joined(&identifiers));
+                self.fact(label, identifiers);
             }
         }
-        self.target = finding.text("target");
+        self.target = event.target();
         self.fact("Parameter", finding.text("parameter"));
         self.fact("IP", finding.text("ip"));
         self.passages.extend(finding.text("description"));
@@ -337,7 +340,7 @@ impl<'a> Outline<'a> {
         let monitor = event.group();
         self.title_fact("Monitor", monitor.text("name"));
         self.state(format!("{} severity", event.severity().title()));
-        self.target = monitor.text("target");
+        self.target = event.target();
         self.passages.extend(monitor.text("message"));
         self.link("Open monitor", monitor, "url");
         self.note("Monitor", monitor.text("id"));
@@ -387,7 +390,7 @@ impl<'a> Outline<'a> {
 
     /// Adds a link. Of several addresses the first is used: a button has one.
     fn link(&mut self, label: &'static str, group: &Object<'a>, member: &str) {
-        let first = group.items(member).first().and_then(|address| address.text());
+        let first = group.items(member).next().and_then(Value::text);
         self.links.extend(first.map(|address| Link { label, address }));
     }
 
@@ -400,14 +403,10 @@ impl<'a> Outline<'a> {
 
     /// Adds the list in the member named like the label: `Still open` is `still_open`.
     fn list(&mut self, label: &'static str, symbol: &'static str, group: &Object<'a>) {
-        let items = group.items(&member_name(label));
-        if !items.is_empty() {
-            self.lists.push(List {
-                label,
-                symbol,
-                total: items.len(),
-                shown: items.iter().take(LIST_SHOWN).map(|item| item_text(*item)).collect(),
-            });
+        let member = &member_name(label);
+        let shown: Vec<_> = group.items(member).take(LIST_SHOWN).map(item_text).collect();
+        if !shown.is_empty() {
+            self.lists.push(List { label, symbol, total: group.count(member), shown });
         }
     }
 }
@@ -422,20 +421,14 @@ fn member_name(label: &str) -> String {
     label.to_ascii_lowercase().replace(' ', "_")
 }
 
-fn joined<'a>(items: &[Cow<'a, str>]) -> Option<Cow<'a, str>> {
-    match items {
-        [] => None,
-        [one] => Some(one.clone()),
-        many => Some(Cow::Owned(many.join(", "))),
-    }
-}
-
 /// A list item for people. Assets and findings are names or objects; for an object its name comes first, then its other
 /// members: `staging.contoso.example:8443 (service: nginx 1.25)`.
 pub fn item_text<'a>(item: Value<'a>) -> Cow<'a, str> {
+    if !item.is_object() {
+        return item.text().unwrap_or_else(|| Cow::Borrowed(item.json()));
+    }
     let members = item.object();
-    let name =
-        ["asset", "id", "name", "title", "host", "target", "url"].into_iter().find_map(|member| members.text(member));
+    let name = members.first_text(&["asset", "id", "name", "title", "host", "target", "url"]);
     let Some(mut name) = name else {
         // An item without visible text still counts: show its JSON.
         return item.text().unwrap_or_else(|| Cow::Borrowed(item.json()));
@@ -449,4 +442,24 @@ pub fn item_text<'a>(item: Value<'a>) -> Cow<'a, str> {
         name = Cow::Owned(format!("{name} ({})", details.join(": ")));
     }
     name
+}
+
+/// A target for people and parsers: an object by its address, or by its host and port.
+pub fn target_text(target: Value<'_>) -> Option<Cow<'_, str>> {
+    if target.is_list() && target.items().next().is_some_and(Value::is_object) {
+        return joined(target.items().take(LIST_ITEMS).filter_map(target_text), ", ", LIST_TEXT);
+    }
+    if !target.is_object() {
+        return target.text();
+    }
+    let members = target.object();
+    if let Some(url) = members.first_text(&["url", "uri", "href"]) {
+        return Some(url);
+    }
+    let host = members.first_text(&["host", "hostname", "fqdn", "ip", "address"]).or_else(|| target.text())?;
+    Some(match members.text("port") {
+        Some(port) if host.parse::<Ipv6Addr>().is_ok() => format!("[{host}]:{port}").into(),
+        Some(port) => format!("{host}:{port}").into(),
+        None => host,
+    })
 }

@@ -11,6 +11,12 @@ pub(crate) use composer::{Composer, Cost};
 /// The truncation mark.
 pub const ELLIPSIS: &str = "...";
 
+/// The most invisible characters at the beginning of a text that is not blank, and the most characters that a rule
+/// removes before a text is truncated: to read on would take a large part of a call's instructions, to no one's
+/// benefit.
+const UNSEEN: usize = 4096;
+const REMOVED: usize = 4 * UNSEEN;
+
 /// Breaks up character sequences that a parser would treat as markup; invisible to a reader.
 const ZERO_WIDTH_SPACE: char = '\u{200B}';
 
@@ -51,7 +57,7 @@ pub fn utf16(c: char) -> usize {
 /// Applies `rule` to the text and truncates it so that its characters cost at most `limit`. Truncated text ends with
 /// `mark`, whose cost counts too (a limit below the mark's cost omits the mark). The cut falls between two characters,
 /// and no space and no joiner precedes the mark. Reads no more of a long text than it keeps, and copies only if
-/// something changes.
+/// something changes; after 16384 characters that the rule removes the text is truncated, too.
 pub fn tidy<'a>(text: &'a str, rule: Rule, limit: usize, cost: impl Fn(char) -> usize, mark: &str) -> Cow<'a, str> {
     let mut used = 0;
     let mut passes = true;
@@ -81,6 +87,7 @@ fn rebuild(text: &str, rule: Rule, limit: usize, cost: &impl Fn(char) -> usize, 
     let mut used = 0;
     // The length of `out` that leaves room for the mark.
     let mut keep = 0;
+    let mut removed = 0;
     let mut rest = text.chars().peekable();
     while let Some(c) = rest.next() {
         let mut own = [0; 4];
@@ -95,14 +102,14 @@ fn rebuild(text: &str, rule: Rule, limit: usize, cost: &impl Fn(char) -> usize, 
             c if is_bidi(c) => "",
             c => c.encode_utf8(&mut own),
         };
+        removed += usize::from(part.is_empty());
+        if removed > REMOVED && limit != usize::MAX {
+            return cut(out, keep, mark);
+        }
         for c in part.chars() {
             used += cost(c);
             if used > limit {
-                out.truncate(keep);
-                let kept = out.trim_end_matches(|c: char| c.is_whitespace() || c == '\u{200D}');
-                out.truncate(kept.len());
-                out.push_str(mark);
-                return out;
+                return cut(out, keep, mark);
             }
             out.push(c);
             if used + mark_cost <= limit {
@@ -110,6 +117,15 @@ fn rebuild(text: &str, rule: Rule, limit: usize, cost: &impl Fn(char) -> usize, 
             }
         }
     }
+    out
+}
+
+/// The first `keep` bytes, with the mark.
+fn cut(mut out: String, keep: usize, mark: &str) -> String {
+    out.truncate(keep);
+    let kept = out.trim_end_matches(|c: char| c.is_whitespace() || c == '\u{200D}');
+    out.truncate(kept.len());
+    out.push_str(mark);
     out
 }
 
@@ -127,9 +143,10 @@ pub fn bare(text: &str) -> &str {
     text.trim_matches(|c: char| c.is_whitespace() || c.is_control() || is_bidi(c))
 }
 
-/// Returns true if none of the text is visible: it consists of space, controls and zero-width characters only.
+/// Returns true if none of the text is visible: it consists of space, controls and zero-width characters only, or it
+/// begins with more than 4096 of them.
 pub fn is_blank(text: &str) -> bool {
-    text.chars().all(|c| {
+    text.chars().take(UNSEEN).all(|c| {
         c.is_whitespace()
             || c.is_control()
             || is_bidi(c)
@@ -191,6 +208,18 @@ mod tests {
         assert_eq!(cut("👩\u{200D}👩\u{200D}👧 x", 7), "👩...");
         assert_eq!(tidy("äöü", Rule::LINES, 5, bytes, ".."), "ä..");
         assert_eq!(tidy("äöü", Rule::LINES, 3, chars, ".."), "äöü");
+    }
+
+    #[test]
+    fn unseen_characters_without_end_end_a_text() {
+        for (count, is_seen) in [(UNSEEN - 1, true), (UNSEEN, false)] {
+            assert_eq!(is_blank(&format!("{}x", " ".repeat(count))), !is_seen, "{count}");
+        }
+        for (count, expected) in [(REMOVED, "ab"), (REMOVED + 1, "a...")] {
+            let text = format!("a{}b", "\0".repeat(count));
+            assert_eq!(tidy(&text, Rule::LINES, 9, utf16, ELLIPSIS), expected, "{count}");
+            assert_eq!(clean(&text, Rule::LINES), "ab");
+        }
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::options::{Index, Options};
 /// value.
 const FIELD_BYTES: usize = 1000;
 
-/// One event as the event endpoint accepts it ("Format events for HTTP Event Collector").
+/// One event as the event endpoint accepts it ("Format events for HTTP Event Collector"); `event` and `fields` follow.
 #[derive(Serialize)]
 pub(crate) struct Envelope<'a> {
     /// The time of the event, in seconds since 1970 with three decimals. Without it Splunk uses the time of arrival.
@@ -25,17 +25,12 @@ pub(crate) struct Envelope<'a> {
     sourcetype: Cow<'a, str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     index: Option<&'a str>,
-    event: Posted<'a>,
-    fields: Fields<'a>,
 }
-
-/// The event as posted, byte for byte.
-struct Posted<'a>(&'a str);
 
 /// The indexed fields. Their names do not occur in the event itself: Splunk extracts those at search time, and a field
 /// from two sources would have two values. Strings only: Splunk rejects nested values with code 15.
 #[derive(Serialize)]
-struct Fields<'a> {
+pub(crate) struct Fields<'a> {
     event_id: &'a str,
     event_type: &'static str,
     severity: Severity,
@@ -49,27 +44,25 @@ impl<'a> Envelope<'a> {
             Some(sourcetype) => sourcetype.as_str().into(),
             None => format!("heraldry:{}", event.kind.group()).into(),
         };
-        let engagement_id = event.engagement_id().map(|id| value(id, Rule::SPACES, FIELD_BYTES));
         Self {
             time: event.time().map(|time| time.unix_timestamp_nanos() / 1_000_000).filter(|ms| *ms >= 0),
             host: options.host.as_ref().map_or(&context.host_name, |host| host.as_str()),
             source: options.source.as_ref().map_or("heraldry", |source| source.as_str()),
             sourcetype,
             index: options.index.as_ref().map(Index::as_str),
-            event: Posted(event.json),
-            fields: Fields {
-                event_id: event.id,
-                event_type: event.kind.name(),
-                severity: event.severity(),
-                engagement_id: engagement_id.filter(|id| !id.is_empty()),
-            },
         }
     }
 }
 
-impl Serialize for Posted<'_> {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        serde_json::from_str::<&RawValue>(self.0).map_err(serde::ser::Error::custom)?.serialize(to)
+impl<'a> Fields<'a> {
+    pub(crate) fn of(event: &'a Event<'_>) -> Self {
+        let engagement_id = event.engagement_id().map(|id| value(id, Rule::SPACES, FIELD_BYTES));
+        Self {
+            event_id: event.id,
+            event_type: event.kind.name(),
+            severity: event.severity(),
+            engagement_id: engagement_id.filter(|id| !id.is_empty()),
+        }
     }
 }
 

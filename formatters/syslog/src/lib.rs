@@ -13,6 +13,7 @@ use heraldry_formatter::line::{Content, prose, sentence};
 use heraldry_formatter::outline::item_text;
 use heraldry_formatter::rfc5424::{MAX_BYTES, Message};
 use heraldry_formatter::syslog::Protocol;
+use heraldry_formatter::value::joined;
 use heraldry_formatter::{
     Context, Error, Event, EventType, Formatter, Join, Kind, Manifest, Payload, Severity, rfc3164, rfc5424,
 };
@@ -109,10 +110,10 @@ fn add_params<'a>(content: &mut Content<'a>, event: &'a Event<'_>, severity: Sev
     }
     if event.kind.is_finding() {
         content.param("cvss", event.cvss().map(|cvss| cvss.text));
-        content.param("cve", joined(&event.cve()));
-        content.param("cwe", joined(&event.cwe()));
+        content.param("cve", list(event.cve()));
+        content.param("cwe", list(event.cwe()));
     }
-    content.param("target", group.text("target"));
+    content.param("target", event.target());
     content.param("ip", group.text("ip"));
     content.param("engagement_id", event.engagement_id());
     content.param("engagement_name", event.engagement_name());
@@ -153,8 +154,7 @@ fn add_type_params<'a>(content: &mut Content<'a>, event: &'a Event<'_>) {
             for (name, member) in
                 [("retest_fixed", "fixed"), ("retest_still_open", "still_open"), ("retest_regressed", "regressed")]
             {
-                let items: Vec<_> = group.items(member).into_iter().map(item_text).collect();
-                content.param(name, joined(&items));
+                content.param(name, list(group.items(member).map(item_text)));
             }
         }
         _ => {}
@@ -162,12 +162,8 @@ fn add_type_params<'a>(content: &mut Content<'a>, event: &'a Event<'_>) {
 }
 
 /// A list becomes one value, separated by commas: of a repeated name receivers keep only the last.
-fn joined<'a>(items: &[Cow<'a, str>]) -> Option<Cow<'a, str>> {
-    match items {
-        [] => None,
-        [one] => Some(one.clone()),
-        many => Some(Cow::Owned(many.join(","))),
-    }
+fn list<'a>(items: impl IntoIterator<Item = Cow<'a, str>>) -> Option<Cow<'a, str>> {
+    joined(items, ",", MAX_BYTES)
 }
 
 heraldry_formatter::export_formatter!(Syslog);

@@ -194,7 +194,7 @@ export interface Monitor {
   name?: string;
   /** What it watches: a URL, a host with or without a port, or a list of them. Example: `"shop.contoso.example:443"` */
   target?: string | string[];
-  /** `info`, `low`, `medium`, `high` or `critical`, in any case. Filters by `min_severity` compare it; another word counts as no severity. Example: `"medium"` */
+  /** `info`, `low`, `medium`, `high` or `critical`, in any case and with space around it. Filters by `min_severity` compare it; another word counts as no severity. Example: `"medium"` */
   severity?: string;
   /** What happened, in plain text. Example: `"The certificate of shop.contoso.example expires in 6 days."` */
   message?: string;

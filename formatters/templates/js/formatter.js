@@ -61,7 +61,7 @@ function render(type, event, options) {
 
 function severity(type, group) {
   const rated = GROUPS[type] === "finding" || type === "monitor_alert";
-  const word = rated ? (string(group, "severity") ?? "") : "";
+  const word = rated ? (string(group, "severity") ?? "").trim() : "";
   // Compared without `toUpperCase`, which also turns other letters, such as a dotless i, into an "I".
   if (/^(info|low|medium|high|critical)$/i.test(word)) return word.toUpperCase();
   return type === "critical_finding" ? "CRITICAL" : "INFO";
@@ -116,6 +116,12 @@ class FormatError extends Error {
   }
 }
 
+// An exception with the place in this file where it was thrown, for the formatter's author.
+function failure(error) {
+  const place = /at (\S+) \(\/?(formatter\.js:\d+:\d+)\)/.exec(error?.stack ?? "");
+  return place ? `${error} (${place[2]}, in ${place[1]})` : String(error);
+}
+
 const unsupported = (type) => new FormatError({ tag: "unsupported-event", val: type });
 
 // The exports that the host calls. Turn every exception into an error of the contract: any other exception ends the call
@@ -139,7 +145,7 @@ export const format = {
       return { contentType: "text/plain; charset=utf-8", headers: [], body };
     } catch (error) {
       if (error instanceof FormatError) throw error;
-      throw new FormatError({ tag: "internal", val: String(error) });
+      throw new FormatError({ tag: "internal", val: failure(error) });
     }
   },
 };

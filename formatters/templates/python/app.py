@@ -87,7 +87,7 @@ def render(kind: str, event: "PostedEvent", options: dict[str, object]) -> str:
 def severity(kind, group):
     rated = GROUPS[kind] == "finding" or kind == "monitor_alert"
     # Compared in lower case: `upper` also turns other letters, such as a dotless i, into an "I".
-    word = (string(group, "severity") or "").lower() if rated else ""
+    word = (string(group, "severity") or "").strip().lower() if rated else ""
     if word in ("info", "low", "medium", "high", "critical"):
         return word.upper()
     return "CRITICAL" if kind == "critical_finding" else "INFO"
@@ -114,6 +114,18 @@ def clean(text):
     return spaced if len(spaced) <= MAX_LENGTH else spaced[: MAX_LENGTH - 3] + "..."
 
 
+def failure(error):
+    """An exception with the place in this file where it was raised, for the formatter's author."""
+    place = ""
+    trace = error.__traceback__
+    while trace:
+        code = trace.tb_frame.f_code
+        if code.co_filename == __file__:
+            place = f" (app.py:{trace.tb_lineno}, in {code.co_name})"
+        trace = trace.tb_next
+    return f"{type(error).__name__}: {error}{place}"
+
+
 class Format(exports.Format):
     """The exports that the host calls. Turn every exception into an error of the contract: any other exception ends
     the call without a message."""
@@ -132,4 +144,4 @@ class Format(exports.Format):
         except Err:
             raise
         except Exception as error:
-            raise Err(contract.Error_Internal(str(error)))
+            raise Err(contract.Error_Internal(failure(error)))

@@ -186,7 +186,7 @@ class Monitor(TypedDict):
     target: NotRequired[str | list[str]]
     """What it watches: a URL, a host with or without a port, or a list of them."""
     severity: NotRequired[str]
-    """`info`, `low`, `medium`, `high` or `critical`, in any case. Filters by `min_severity` compare it; another word counts as no severity."""
+    """`info`, `low`, `medium`, `high` or `critical`, in any case and with space around it. Filters by `min_severity` compare it; another word counts as no severity."""
     message: NotRequired[str]
     """What happened, in plain text."""
     url: NotRequired[str]

@@ -15,7 +15,7 @@ pub(super) fn parse(text: &str) -> Option<Mime> {
         let (name, value) = parameter.split_once('=')?;
         normal.push_str(&format!(";{name}={}", plain(value)?));
     }
-    normal.parse().ok()
+    normal.parse::<Mime>().ok().filter(|parsed| !parsed.subtype().as_str().is_empty())
 }
 
 /// The quality of a media range, in thousandths (RFC 9110, section 12.4.2); `None` if it is malformed.

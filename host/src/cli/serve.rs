@@ -118,6 +118,8 @@ fn raise_open_file_limit() {
     }
 }
 
+const HANGUP: &str = "SIGHUP";
+
 /// The signals that ask the host to stop.
 struct Signals(Vec<(&'static str, Signal)>);
 
@@ -130,19 +132,23 @@ impl Signals {
         ];
         // Under nohup the end of the session is to be ignored.
         if !hangup_is_ignored() {
-            kinds.push(("SIGHUP", SignalKind::hangup()));
+            kinds.push((HANGUP, SignalKind::hangup()));
         }
         let signals = kinds.into_iter().map(|(name, kind)| Ok((name, signal(kind)?)));
         signals.collect::<std::io::Result<_>>().map(Self)
     }
 
-    /// The first signal starts the drain, the second stops at once.
+    /// The first signal starts the drain, the second stops at once. A SIGHUP is never the second: a terminal that is closed
+    /// and its shell send one each.
     async fn watch(mut self, handle: ShutdownHandle) {
         let name = self.next().await;
         let waiting = "waiting for attempts in flight; a second signal stops at once";
         terminal::note(format_args!("stopping after {name}: {waiting}"));
         handle.drain();
-        let name = self.next().await;
+        let mut name = self.next().await;
+        while name == HANGUP {
+            name = self.next().await;
+        }
         terminal::note(format_args!("stopping at once after {name}"));
         handle.stop_now();
         std::future::pending::<()>().await;

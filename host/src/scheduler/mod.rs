@@ -32,6 +32,7 @@ use crate::model::webhook::Webhook;
 use crate::watchdog::Watchdog;
 
 pub use inbox::Inbox;
+pub use permits::MOST as ATTEMPTS_PER_PERMIT;
 pub use test_delivery::{TestEvent, TestRejected};
 
 use control::Control;

@@ -13,7 +13,7 @@ use crate::model::id::WebhookId;
 
 /// So many times `--concurrency` may be in flight at most, those that hang included. The last of these is kept for
 /// webhooks that are known to be quick and have nothing in flight.
-pub(super) const MOST: usize = 4;
+pub const MOST: usize = 4;
 
 /// A permit in use.
 #[derive(Debug)]

@@ -155,6 +155,48 @@ async fn run(heading: &str) {
     if heading == "## Rust" {
         run_native_tests(&directory);
     }
+    a_mistake_is_located(&host, &directory);
+}
+
+/// A mistake in the project's source is reported with its message and line, and with advice for its language.
+fn a_mistake_is_located(host: &Host, project: &Path) {
+    for (file, after, mistake, message, fix) in [
+        (
+            "src/lib.rs",
+            "let group = event.group();\n",
+            "        assert!(group.get(\"title\").is_none(), \"{} of 7\", group.iter().count());\n",
+            "it panicked at src/lib.rs:LINE:9: ",
+            "a panic cannot be caught",
+        ),
+        (
+            "formatter.js",
+            "const group = event.data[GROUPS[type]];\n",
+            "  if (group.title) group.nothing.at(0);\n",
+            "cannot read property 'at' of undefined (formatter.js:LINE:",
+            "correct the code at the place that the message names",
+        ),
+        (
+            "app.py",
+            "group = event[\"data\"][GROUPS[kind]]\n",
+            "    group[\"nothing\"]\n",
+            "KeyError: 'nothing' (app.py:LINE, in render)",
+            "correct the code at the place that the message names",
+        ),
+    ] {
+        let path = project.join(file);
+        let Ok(source) = fs::read_to_string(&path) else { continue };
+        let at = source.find(after).unwrap_or_else(|| panic!("{file} has no {after}")) + after.len();
+        fs::write(&path, [&source[..at], mistake, &source[at..]].concat()).expect("written");
+        let line = source[..at].lines().count() + 1;
+        let report =
+            shell(host, project, "heraldry formatter build >build.log && ! heraldry formatter check hello.wasm 2>&1");
+        let message = message.replace("LINE", &line.to_string());
+        assert!(report.contains(&message) && report.contains(fix), "{message}\n{report}");
+        assert!(
+            !report.contains("core::") && !report.contains("_ZN"),
+            "the runtime's functions are left out:\n{report}"
+        );
+    }
 }
 
 /// Runs a line of the guide and returns its standard output.

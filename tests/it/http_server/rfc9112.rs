@@ -329,6 +329,13 @@ fn bodies() -> Vec<Row> {
             &[],
         ),
     ];
+    rows.extend(faulty_framing());
+    rows
+}
+
+/// Section 6.3: what ends the connection.
+fn faulty_framing() -> Vec<Row> {
+    let mut rows = Vec::new();
     for coding in
         ["gzip", "chunked, gzip", "identity", "chunked\r\nTransfer-Encoding: chunked", "xchunked", "chunked;x=y", ""]
     {

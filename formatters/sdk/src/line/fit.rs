@@ -36,9 +36,10 @@ impl Field<'_> {
         value.len() + value.bytes().filter(|&b| (self.is_special)(b)).count() * self.escape_bytes
     }
 
-    /// The length of the whole field; zero if the value is empty, since the field is not written then.
-    fn bytes(&self) -> usize {
-        if self.value.is_empty() { 0 } else { self.frame_bytes + self.escaped_bytes() }
+    /// The length of the whole field with an escaped value of `length`; zero if the value is empty, since the field is
+    /// not written then.
+    fn bytes(&self, length: usize) -> usize {
+        if self.value.is_empty() { 0 } else { self.frame_bytes + length }
     }
 
     /// Truncates the value to at most `max_bytes` once escaped, truncation mark included. Clears it if there is no room
@@ -70,27 +71,33 @@ impl Field<'_> {
 /// `essential` ones, and marks `text` as truncated. Returns false if the essential fields alone do not fit.
 #[must_use]
 pub(crate) fn fit(text: &mut Field<'_>, fields: &mut Vec<Field<'_>>, essential: usize, room: usize) -> bool {
-    if text.bytes() + fields.iter().map(Field::bytes).sum::<usize>() <= room {
+    // Counted once: values may be long, and many fields may have to be dropped.
+    let mut lengths: Vec<usize> = fields.iter().map(Field::escaped_bytes).collect();
+    let mut text_length = text.escaped_bytes();
+    let whole: usize = fields.iter().zip(&lengths).map(|(field, length)| field.bytes(*length)).sum();
+    if text.bytes(text_length) + whole <= room {
         return true;
     }
     loop {
         let text_frame = if text.value.is_empty() { 0 } else { text.frame_bytes };
-        let least_text = text.escaped_bytes().min(room / 8);
-        let fixed = |field: &Field<'_>| {
-            if field.atomic { field.bytes() } else { field.frame_bytes }
+        let least_text = text_length.min(room / 8);
+        let fixed = |(field, length): (&Field<'_>, &usize)| {
+            if field.atomic { field.bytes(*length) } else { field.frame_bytes }
         };
-        let frames = text_frame + fields.iter().map(fixed).sum::<usize>();
+        let frames = text_frame + fields.iter().zip(&lengths).map(fixed).sum::<usize>();
         if let Some(left) = room.checked_sub(frames) {
-            let lengths = || fields.iter().filter(|field| !field.atomic).map(Field::escaped_bytes);
-            let values: usize = lengths().sum();
+            let flexible: Vec<usize> =
+                fields.iter().zip(&lengths).filter(|(field, _)| !field.atomic).map(|(_, length)| *length).collect();
+            let values: usize = flexible.iter().sum();
             if left >= values + least_text {
                 text.cut(left - values);
                 return true;
             }
-            let longest = level(lengths().collect(), left.saturating_sub(least_text));
+            let longest = level(flexible, left.saturating_sub(least_text));
             if longest >= SHORTEST_VALUE_BYTES {
-                for field in fields.iter_mut().filter(|field| !field.atomic) {
+                for (field, length) in fields.iter_mut().zip(&mut lengths).filter(|(field, _)| !field.atomic) {
                     field.cut(longest);
+                    *length = field.escaped_bytes();
                 }
                 continue;
             }
@@ -99,8 +106,10 @@ pub(crate) fn fit(text: &mut Field<'_>, fields: &mut Vec<Field<'_>>, essential: 
             return false;
         }
         fields.pop();
+        lengths.pop();
         if !text.value.ends_with(TRUNCATED) {
             text.value.to_mut().push_str(TRUNCATED);
+            text_length += text.escaped_bytes_of(TRUNCATED);
         }
     }
 }
@@ -137,7 +146,8 @@ mod tests {
     }
 
     fn total(text: &Field<'_>, fields: &[Field<'_>]) -> usize {
-        text.bytes() + fields.iter().map(Field::bytes).sum::<usize>()
+        let bytes = |field: &Field<'_>| field.bytes(field.escaped_bytes());
+        bytes(text) + fields.iter().map(bytes).sum::<usize>()
     }
 
     #[test]

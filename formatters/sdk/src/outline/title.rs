@@ -50,7 +50,9 @@ pub(super) fn has_status(event: &Event<'_>, word: &str) -> bool {
 
 /// Returns true if the list has items, or if the number in its place is not 0.
 fn has_any(event: &Event<'_>, list: &str) -> bool {
-    event.group().items(list).iter().any(|item| item.number() != Some(0.0))
+    let group = event.group();
+    let is_list = group.get(list).is_some_and(Value::is_list);
+    group.items(list).next().is_some_and(|item| is_list || item.number() != Some(0.0))
 }
 
 /// The headline with two exceptions: a completed engagement has its name instead of its counts, which a layout shows
@@ -89,8 +91,7 @@ pub(crate) fn headline<'a>(event: &Event<'a>) -> Cow<'a, str> {
         },
         EventType::EngagementCompleted => {
             let found = |(severity, count): (Severity, Value<'a>)| {
-                count.number().filter(|count| *count > 0.0)?;
-                Some(format!("{} {}", count.text()?, severity.word()))
+                count.text().filter(|_| count.is_positive()).map(|count| format!("{count} {}", severity.word()))
             };
             let found: Vec<_> = event.counts().into_iter().filter_map(found).collect();
             with((!found.is_empty()).then(|| found.join(", ").into()))
@@ -117,7 +118,7 @@ fn counted<'a>(group: &Object<'a>, lists: [(&str, &str); 3]) -> Option<Cow<'a, s
         Some(if value.is_number() {
             format!("{} {word}", value.json())
         } else {
-            format!("{} {word}", value.items().len())
+            format!("{} {word}", group.count(member))
         })
     };
     let counts: Vec<_> = lists.into_iter().filter_map(count).collect();

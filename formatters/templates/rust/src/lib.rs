@@ -78,7 +78,7 @@ fn string<'a>(group: &Object<'a>, name: &str) -> Option<Cow<'a, str>> {
 
 fn severity(event: &Event<'_>, group: &Object<'_>) -> String {
     let rated = event.kind.is_finding() || event.kind == EventType::MonitorAlert;
-    let given = string(group, "severity").filter(|_| rated).map(|word| word.to_ascii_uppercase());
+    let given = string(group, "severity").filter(|_| rated).map(|word| word.trim().to_ascii_uppercase());
     let known = ["INFO", "LOW", "MEDIUM", "HIGH", "CRITICAL"];
     let usual = if event.kind == EventType::CriticalFinding { Severity::Critical } else { Severity::Info };
     given.filter(|word| known.contains(&word.as_str())).unwrap_or_else(|| usual.upper().to_owned())

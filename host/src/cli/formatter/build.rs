@@ -109,6 +109,8 @@ fn python(folder: &Path, file: &str) -> Result<(), Failure> {
     let mut build = Command::new(&tool);
     build
         .current_dir(folder)
+        // componentize-py looks for packages there.
+        .env("VIRTUAL_ENV", folder.join(".venv"))
         .args(["-d", "wit/formatter.wit", "-w", "formatter", "componentize", "--stub-wasi", "app", "-o", file])
         .stdout(Stdio::null());
     run_tool(&mut build, "componentize-py", "see its output above; remove .venv to have it reinstalled")

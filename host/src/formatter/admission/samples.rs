@@ -110,8 +110,9 @@ fn summarize(failed: Vec<(String, RenderError)>, unstable: &[String], feeds: &[S
                 "cut the content to fit, and say in it that you cut"
             }
             RenderError::Limit { .. } => "do less for one event: `heraldry formatter bench` shows what a call costs",
-            RenderError::Trap { .. } => {
-                "catch the language's exceptions and return `internal` with a message; never trap"
+            RenderError::Trap { ref backtrace, .. } => trap_fix(backtrace),
+            RenderError::Internal(_) => {
+                "correct the code at the place that the message names; `heraldry formatter preview FILE --event TYPE` shows one call with its log"
             }
             RenderError::Illegal(_) => "wit/formatter.wit, at `payload` and `header`, has the rules",
             _ => "return `unsupported-event` for event types that the format has no message for",
@@ -131,6 +132,20 @@ fn summarize(failed: Vec<(String, RenderError)>, unstable: &[String], feeds: &[S
             format!("its kind is `line`, but the body has line feeds ({})", named(feeds)),
             "replace line feeds by spaces or escapes, or say \"kind\": \"document\" in the manifest",
         ));
+    }
+}
+
+/// The advice on a trap, by the language in which the running functions are written.
+fn trap_fix(backtrace: &[String]) -> &'static str {
+    let any = |is: fn(&str) -> bool| backtrace.iter().any(|function| is(function));
+    if any(|function| function.starts_with("JS_") || function.starts_with("js_")) {
+        "catch every exception in the exported functions and throw an error with the payload `{ tag: \"internal\", val: MESSAGE }`, as the template does"
+    } else if any(|function| function.starts_with("_Py") || function.starts_with("Py")) {
+        "catch every exception in the exported functions and raise `Err(Error_Internal(MESSAGE))`, as the template does"
+    } else if any(|function| function.contains("::")) {
+        "a panic cannot be caught: return `Err(Error::Internal(..))` there, instead of unwrap, expect or an index that may be out of range"
+    } else {
+        "return `internal` with a message instead of a trap; catch the exceptions of a language that has them"
     }
 }
 

@@ -186,7 +186,8 @@ impl Inner {
             Tier::Slow => format!("fmt-slow-{number}"),
             Tier::Background => "fmt-background".to_owned(),
         };
-        let watched = self.watchdog.watch(name.as_str(), Need::Partial, None);
+        // By tier: threads are replaced, and each name is a series of a metric.
+        let watched = self.watchdog.watch(tier.name(), Need::Partial, None);
         let thread = std::thread::Builder::new().name(name).stack_size(self.stack_bytes).spawn(move || {
             watched.run(|_| {
                 match tier {

@@ -36,6 +36,17 @@ pub(super) enum Tier {
     Background,
 }
 
+impl Tier {
+    /// The name of its threads in the watchdog's register.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Normal => "formatter",
+            Self::Slow => "formatter-slow",
+            Self::Background => "formatter-background",
+        }
+    }
+}
+
 /// A call's place in the order.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(in crate::formatter) enum Order {

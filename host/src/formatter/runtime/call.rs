@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use wasmtime::{Store, Trap, WasmBacktrace};
+use wasmtime::{Store, Trap};
 
+use super::backtrace;
 use super::bindings::formatter::Formatter;
 use super::bindings::formatter::exports::heraldry::formatter::format as wit;
 use super::bindings::interpreter::Interpreter;
@@ -198,9 +199,11 @@ impl Sandbox {
             Some(Trap::OutOfFuel) => limit(Limit::Fuel, format!("{} instructions a call", settings.fuel)),
             Some(Trap::Interrupt) => limit(Limit::Time, terms::words(state.expired, settings)),
             Some(Trap::StackOverflow) => limit(Limit::Stack, format!("{} bytes", settings.stack_bytes)),
-            Some(trap) => {
-                RenderError::Trap { kind: trap_kind(*trap), what: trap_text(*trap), backtrace: backtrace(error) }
-            }
+            Some(trap) => RenderError::Trap {
+                kind: trap_kind(*trap),
+                what: trap_text(*trap, state),
+                backtrace: backtrace::functions(error),
+            },
             None if error.is::<wasmtime::PoolConcurrencyLimitError>() => {
                 RenderError::NotRun(header::printable(&format!("{error:#}"), 500))
             }
@@ -210,15 +213,18 @@ impl Sandbox {
             None => RenderError::Trap {
                 kind: "other",
                 what: header::printable(&format!("{error:#}"), 500),
-                backtrace: backtrace(error),
+                backtrace: backtrace::functions(error),
             },
         }
     }
 }
 
-fn trap_text(trap: Trap) -> String {
+fn trap_text(trap: Trap, state: &InstanceState) -> String {
     match trap {
-        Trap::UnreachableCodeReached => "it panicked or aborted".into(),
+        Trap::UnreachableCodeReached => match &state.panic {
+            Some(panic) => format!("it {panic}"),
+            None => "it panicked or aborted".into(),
+        },
         Trap::MemoryOutOfBounds => "it reached outside its memory (a wild pointer, or its stack ran out)".into(),
         trap => trap.to_string(),
     }
@@ -233,11 +239,4 @@ fn trap_kind(trap: Trap) -> &'static str {
         Trap::IndirectCallToNull | Trap::BadSignature | Trap::TableOutOfBounds => "call",
         _ => "other",
     }
-}
-
-/// Names of the running functions, innermost first, from the component's name section.
-fn backtrace(error: &wasmtime::Error) -> Vec<String> {
-    let Some(trace) = error.downcast_ref::<WasmBacktrace>() else { return Vec::new() };
-    let frames = trace.frames().iter();
-    frames.filter_map(|frame| frame.func_name()).map(|name| header::printable(name, 200)).collect()
 }

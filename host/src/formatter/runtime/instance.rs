@@ -12,6 +12,9 @@ use crate::model::header;
 /// Bytes of one log line.
 const LOG_LINE_BYTES: usize = 1024;
 
+/// The beginning of the line in which the SDK logs a panic.
+const PANIC: &str = "panicked at ";
+
 /// Severity of a log line, in the words of `wit/formatter.wit`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
@@ -50,6 +53,8 @@ pub(super) struct InstanceState {
     log_limit: usize,
     /// Log lines beyond the limit.
     pub(super) log_dropped: u64,
+    /// The line in which a panic was logged: the SDK's hook writes it right before the trap.
+    pub(super) panic: Option<String>,
 }
 
 impl InstanceState {
@@ -65,12 +70,16 @@ impl InstanceState {
             log: Vec::new(),
             log_limit,
             log_dropped: 0,
+            panic: None,
         }
     }
 }
 
 impl log::Host for InstanceState {
     fn log(&mut self, level: log::Level, message: String) {
+        if level == log::Level::Error && message.starts_with(PANIC) {
+            self.panic = Some(header::printable(&message, LOG_LINE_BYTES));
+        }
         if self.log.len() >= self.log_limit {
             self.log_dropped += 1;
             return;

@@ -4,6 +4,7 @@
 //! [`sandbox`] loads the code into one of its [`engine`]s, links it with the host's one import and runs each
 //! [`call`] in a fresh [`instance`] within [`limits`] and on [`terms`].
 
+mod backtrace;
 mod bindings;
 mod call;
 mod child;

@@ -89,9 +89,12 @@ impl Needles {
         let mut automaton = AhoCorasick::builder();
         // Overlapping matches, so that of two secrets that share some bytes no rest is left.
         automaton.match_kind(MatchKind::Standard).kind(Some(AhoCorasickKind::NoncontiguousNFA));
-        // There are fewer needles than an automaton can have.
-        let Ok(automaton) = automaton.build(&likely) else { return vec![0..text.len()] };
         let mut found = Vec::new();
+        let Ok(automaton) = automaton.build(&likely) else {
+            // There are fewer needles than an automaton can have; if not, all is masked.
+            found.push(0..text.len());
+            return found;
+        };
         for view in &views {
             let matches = automaton.find_overlapping_iter(view.bytes());
             found.extend(matches.map(|one| view.source(one.range())));

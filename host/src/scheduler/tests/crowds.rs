@@ -211,7 +211,7 @@ fn retries_that_fell_due_while_the_host_stood_still_are_spread() {
         assert!(all[..10].iter().all(|count| *count <= 70), "{what}");
         assert!(of_one[..10].iter().all(|count| *count <= 15), "{what}");
         let last = all.iter().rposition(|count| *count > 0).expect("retries");
-        assert!(last >= 5 && last <= 140, "{what}");
+        assert!((5..=140).contains(&last), "{what}");
         assert!(late <= PROMPT, "first attempts of new events waited {late} ms: {what}");
     }
 }
@@ -295,7 +295,7 @@ async fn step(world: &Shared, life: &Life) -> Option<End> {
                 Mood::Healthy,
                 Mood::FailingFirst,
                 Mood::Failing,
-                Mood::Busy { retry_after_s },
+                Mood::Busy { status: 429, retry_after_s },
                 Mood::Slow,
                 Mood::FormatterLoops,
                 Mood::Dead,

@@ -340,7 +340,8 @@ impl World {
             if is_quick {
                 self.longest_quick = late.max(self.longest_quick);
             }
-            if late > if is_quick { LATE_QUICK } else { LATE } {
+            let allowed = if is_quick { LATE_QUICK } else { LATE };
+            if late > allowed {
                 faults
                     .push(format!("attempt {} is {late} ms late (is its destination quick? {is_quick})", item.attempt));
             }

@@ -15,6 +15,7 @@ use tokio::net::TcpStream;
 use super::super::{BoxFuture, Content, Guard, Report, Request, Resolve, ResolveError, Tls, Transport};
 use super::peer::{Peer, read_request};
 use super::{nets, sentence, transport, url};
+use crate::model::mask::Mask;
 use crate::model::settings::{ProxySettings, TlsFiles};
 use crate::model::url::DeliveryUrl;
 use crate::model::webhook::TlsNames;
@@ -49,14 +50,32 @@ fn proxy(host: &str, port: u16) -> Option<ProxySettings> {
 async fn deliver(transport: &Transport, origin: &str, bytes: usize) -> Report {
     let content = Content::Body { headers: HeaderMap::new(), body: Bytes::from(vec![b'x'; bytes]) };
     let (url, tls) = (url(origin), TlsNames::default());
-    transport.deliver(Request { url: &url, tls: &tls, content, timeout: SHORT, keep_response: false }).await
+    transport
+        .deliver(Request {
+            url: &url,
+            tls: &tls,
+            content,
+            timeout: SHORT,
+            keep_response: false,
+            mask: &Mask::default(),
+        })
+        .await
 }
 
 async fn send(transport: &Transport, url: &str) -> Report {
     let url = DeliveryUrl::parse(url).expect("a URL");
     let content = Content::Messages { messages: vec![Bytes::from_static(b"<134>1 x")], alone: false };
     let tls = TlsNames::default();
-    transport.deliver(Request { url: &url, tls: &tls, content, timeout: SHORT, keep_response: false }).await
+    transport
+        .deliver(Request {
+            url: &url,
+            tls: &tls,
+            content,
+            timeout: SHORT,
+            keep_response: false,
+            mask: &Mask::default(),
+        })
+        .await
 }
 
 /// A port whose queue of connections is full, so that the system drops further attempts; and what keeps it so.

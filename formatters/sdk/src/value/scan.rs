@@ -1,0 +1,238 @@
+//! Finds the bounds of values in a JSON text without parsing them: the host has checked the text already, and every
+//! byte that is looked at twice counts in a large event. Brackets and strings are matched, nothing else is checked.
+
+/// The end of the white space that begins at `at`.
+pub(super) fn skip_space(json: &[u8], mut at: usize) -> usize {
+    while let Some(b' ' | b'\n' | b'\r' | b'\t') = json.get(at) {
+        at += 1;
+    }
+    at
+}
+
+/// The bounds of a value.
+#[derive(Clone, Copy)]
+pub(super) struct Bounds {
+    /// One past the value's last byte.
+    pub(super) end: usize,
+    /// True for a string that contains escapes.
+    pub(super) is_escaped: bool,
+}
+
+/// The bounds of the value that begins at `at`. `None` if the text ends before the value does.
+pub(super) fn value(json: &[u8], at: usize) -> Option<Bounds> {
+    match json.get(at)? {
+        b'"' => string(json, at),
+        b'[' | b'{' => Some(Bounds { end: container(json, at)?, is_escaped: false }),
+        _ => {
+            let ends = |byte: &u8| matches!(byte, b',' | b']' | b'}' | b':' | b' ' | b'\n' | b'\r' | b'\t');
+            let end = json[at..].iter().position(ends).map_or(json.len(), |length| at + length);
+            (end > at).then_some(Bounds { end, is_escaped: false })
+        }
+    }
+}
+
+/// The bounds of the string whose opening quote is at `at`.
+pub(super) fn string(json: &[u8], at: usize) -> Option<Bounds> {
+    let mut at = at + 1;
+    let mut is_escaped = false;
+    loop {
+        at = plain_end(json, at);
+        // Escapes often follow one another.
+        while *json.get(at)? == b'\\' {
+            is_escaped = true;
+            at += 2;
+        }
+        if *json.get(at)? == b'"' {
+            return Some(Bounds { end: at + 1, is_escaped });
+        }
+    }
+}
+
+/// The position of the next quote or backslash, eight bytes at a time; the end of the text if there is none.
+fn plain_end(json: &[u8], mut at: usize) -> usize {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x8080_8080_8080_8080;
+    // The lowest bit that is set belongs to the first byte that is zero.
+    let zeros = |word: u64| word.wrapping_sub(ONES) & !word & HIGH;
+    while let Some(bytes) = json.get(at..).and_then(|rest| rest.first_chunk()) {
+        let word = u64::from_le_bytes(*bytes);
+        let found = zeros(word ^ (ONES * 0x22)) | zeros(word ^ (ONES * 0x5C));
+        if found != 0 {
+            return at + found.trailing_zeros() as usize / 8;
+        }
+        at += 8;
+    }
+    while json.get(at).is_some_and(|byte| !matches!(byte, b'"' | b'\\')) {
+        at += 1;
+    }
+    at
+}
+
+/// The end of the list or object that begins at `at`.
+fn container(json: &[u8], mut at: usize) -> Option<usize> {
+    let mut depth = 0_usize;
+    loop {
+        match *json.get(at)? {
+            b'"' => {
+                at = string(json, at)?.end;
+                continue;
+            }
+            b'[' | b'{' => depth += 1,
+            b']' | b'}' => {
+                depth -= 1;
+                if depth == 0 {
+                    return Some(at + 1);
+                }
+            }
+            _ => {}
+        }
+        at += 1;
+    }
+}
+
+/// The number of items of the list `json` that are not empty (`null`, `""`, `[]`, `{}`), in one pass.
+pub(super) fn count(json: &[u8]) -> usize {
+    let (mut at, mut depth, mut count) = (1, 1_usize, 0);
+    while let Some(byte) = json.get(at) {
+        match byte {
+            b'"' => {
+                let Some(bounds) = string(json, at) else { return count };
+                count += usize::from(depth == 1 && bounds.end - at > 2);
+                at = bounds.end;
+                continue;
+            }
+            b'[' | b'{' => {
+                let is_empty = depth > 1 || matches!(json.get(skip_space(json, at + 1)), Some(b']' | b'}') | None);
+                count += usize::from(!is_empty);
+                depth += 1;
+            }
+            b']' | b'}' => {
+                depth -= 1;
+                if depth == 0 {
+                    return count;
+                }
+            }
+            b',' | b' ' | b'\n' | b'\r' | b'\t' => {}
+            _ if depth == 1 => {
+                let Some(bounds) = value(json, at) else { return count };
+                count += usize::from(*byte != b'n');
+                at = bounds.end;
+                continue;
+            }
+            _ => {}
+        }
+        at += 1;
+    }
+    count
+}
+
+/// The text of a string literal, quotes included. A lone surrogate becomes U+FFFD.
+pub(super) fn unescape(literal: &str) -> String {
+    let body = literal.get(1..literal.len() - 1).unwrap_or_default();
+    let mut out = String::with_capacity(body.len());
+    let mut rest = body;
+    while let Some(at) = rest.bytes().position(|byte| byte == b'\\') {
+        out.push_str(&rest[..at]);
+        rest = &rest[at..];
+        // Escapes often follow one another.
+        while let Some(escape) = rest.strip_prefix('\\') {
+            let Some(kind) = escape.chars().next() else { return out };
+            rest = &escape[kind.len_utf8()..];
+            out.push(match kind {
+                'b' => '\u{8}',
+                'f' => '\u{c}',
+                'n' => '\n',
+                'r' => '\r',
+                't' => '\t',
+                'u' => code_point(&mut rest),
+                other => other,
+            });
+        }
+    }
+    out.push_str(rest);
+    out
+}
+
+/// The code point after `\u`, with the second half of a surrogate pair (RFC 8259, section 7).
+fn code_point(rest: &mut &str) -> char {
+    let first = unit(rest);
+    if (0xD800..0xDC00).contains(&first)
+        && let Some(mut after) = rest.strip_prefix("\\u")
+    {
+        let second = unit(&mut after);
+        if (0xDC00..0xE000).contains(&second) {
+            *rest = after;
+            let code = 0x1_0000 + ((first - 0xD800) << 10) + (second - 0xDC00);
+            return char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER);
+        }
+    }
+    char::from_u32(first).unwrap_or(char::REPLACEMENT_CHARACTER)
+}
+
+/// Four hexadecimal digits; U+FFFD if there are none.
+fn unit(rest: &mut &str) -> u32 {
+    let digits = rest.as_bytes().first_chunk::<4>();
+    let value = digits.and_then(|digits| {
+        digits.iter().try_fold(0, |value, digit| Some(value << 4 | char::from(*digit).to_digit(16)?))
+    });
+    match value {
+        Some(value) => {
+            *rest = &rest[4..];
+            value
+        }
+        None => u32::from(char::REPLACEMENT_CHARACTER),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_end_where_they_end() {
+        for (json, expected) in [
+            ("1,2", "1"),
+            ("-1.5e+3]", "-1.5e+3"),
+            ("null }", "null"),
+            (r#""a\"b\\" ,"c""#, r#""a\"b\\""#),
+            (r#""0123456789\u0022abcdefgh",1"#, r#""0123456789\u0022abcdefgh""#),
+            (r#"{"a":"}\"]","b":[{}]} ,1"#, r#"{"a":"}\"]","b":[{}]}"#),
+            ("[[],[[\"é漢😀 and so on\"]]]]", "[[],[[\"é漢😀 and so on\"]]]"),
+            ("12", "12"),
+        ] {
+            let end = value(json.as_bytes(), 0).map(|bounds| bounds.end);
+            assert_eq!(end.and_then(|end| json.get(..end)), Some(expected), "{json}");
+        }
+        for broken in ["", "\"abc", "\"abc\\", "\"abc\\\"", "[1,2", "{\"a\":[}", ","] {
+            assert!(value(broken.as_bytes(), 0).is_none(), "{broken}");
+        }
+    }
+
+    #[test]
+    fn strings_of_every_length_and_offset_end_at_their_quote() {
+        for length in 0..40 {
+            for escape in ["", "\\\"", "\\\\", "\\n\\n\\\\"] {
+                let literal = format!("\"{}{escape}{}\"", "x".repeat(length), "é".repeat(length % 7));
+                let bounds = value(format!("{literal}\\\"").as_bytes(), 0).expect("it ends");
+                assert_eq!((bounds.end, bounds.is_escaped), (literal.len(), !escape.is_empty()), "{literal}");
+            }
+        }
+    }
+
+    #[test]
+    fn escapes_are_read_as_serde_json_reads_them() {
+        for literal in [r#""\"\\\/\b\f\n\r\t""#, r#""a\u00e9\u6f22\ud83d\ude00b""#, r#""\u0000\u001f é""#, r#""""#] {
+            assert_eq!(unescape(literal), serde_json::from_str::<String>(literal).expect("a string"), "{literal}");
+        }
+        for (literal, expected) in [
+            (r#""\ud800x\ude00\ud83d\ude00""#, "\u{FFFD}x\u{FFFD}😀"),
+            (r#""\ud83d\u0041""#, "\u{FFFD}A"),
+            (r#""\ud83d\ud83d\ude00""#, "\u{FFFD}😀"),
+            (r#""\u12""#, "\u{FFFD}12"),
+            (r#""\""#, ""),
+            (r#""\é""#, "é"),
+        ] {
+            assert_eq!(unescape(literal), expected, "{literal}");
+        }
+    }
+}
