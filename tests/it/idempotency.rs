@@ -39,13 +39,13 @@ async fn by_id(cast: &Cast) -> usize {
     let post = async |client: &Client, text: &str| client.post_text("/events", text).await;
     let id = events::new_id();
     let text = format!(
-        "{{\"type\":\"finding_added\",\"id\":\"{id}\",\"data\":{{\"finding\":{{\"title\":\"é\",\"severity\":\"critical\",\"n\":1.50}}}}}}"
+        "{{\"type\":\"finding_added\",\"id\":\"{id}\",\"data\":{{\"finding\":{{\"title\":\"é\",\"severity\":\"critical\",\"cvss\":1.50}}}}}}"
     );
     let first = post(ingest, &text).await.expect(202);
     assert_eq!(first.json()["deliveries"], 2);
     // The same JSON value in another spelling.
     let respelled = format!(
-        "{{ \"id\" : \"{id}\" , \"data\":{{\"finding\":{{\"n\":15e-1,\"severity\":\"critical\",\"title\":\"\\u00e9\"}}}},\n\"type\":\"finding_added\"}}"
+        "{{ \"id\" : \"{id}\" , \"data\":{{\"finding\":{{\"cvss\":15e-1,\"severity\":\"critical\",\"title\":\"\\u00e9\"}}}},\n\"type\":\"finding_added\"}}"
     );
     for again in [post(ingest, &text).await, post(ingest, &respelled).await] {
         assert_eq!(again.expect(202).text(), first.text());

@@ -93,7 +93,8 @@ async fn an_export_of_a_running_host_restores_to_another_host() {
     for line in exported.lines() {
         let line: Value = serde_json::from_str(line).expect("JSON");
         let value = STANDARD.decode(line["v"].as_str().unwrap_or_default()).expect("base64");
-        assert!(!value.windows(9).any(|part| part == b"127.0.0.1"), "a destination is readable");
+        // The reason why a webhook was switched off names its host, and nothing else of its URL.
+        assert!(!value.windows(7).any(|part| part == b"http://"), "a destination's URL is readable");
     }
     for role in ["pentester", "ingest"] {
         admin.new_token(role).await.get("/export").await.problem(403, "forbidden");

@@ -203,7 +203,6 @@ async fn bodies(cast: &Cast) {
         ("a byte order mark", b"\xef\xbb\xbf{}".to_vec()),
         ("bytes that are not UTF-8", b"{\"name\":\"\xff\"}".to_vec()),
         ("a control character", b"{\"name\":\"\x01\"}".to_vec()),
-        ("a number beyond a double", b"{\"name\":1e999}".to_vec()),
         ("no JSON number", b"{\"name\":NaN}".to_vec()),
         ("too many levels", deep(128)),
     ];
