@@ -141,7 +141,6 @@ pub fn cache_folder() -> Option<PathBuf> {
 
 /// Variables of the environment that begin like ours and are none of a command's or of [`ServeArgs`]: each with the name
 /// that may have been meant. A platform's own variables about a service called `heraldry` are left out.
-#[expect(clippy::disallowed_methods, reason = "this module reads the environment")]
 pub fn unknown_variables() -> Vec<UnknownVariable> {
     let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
     find_unknown(names)

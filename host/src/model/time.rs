@@ -233,7 +233,7 @@ mod tests {
             ("2026-01-31Q12:00:00Z", InvalidTime::Separator),
             ("2026-01-31_12:00:00Z", InvalidTime::Separator),
             ("2026-01-31\n12:00:00Z", InvalidTime::Separator),
-            ("2026-01-31\012:00:00Z", InvalidTime::Separator),
+            ("2026-01-31\u{0}12:00:00Z", InvalidTime::Separator),
             ("9999-12-31T23:59:59-00:01", InvalidTime::Range),
             ("0000-01-01T00:00:00+00:01", InvalidTime::Range),
         ] {

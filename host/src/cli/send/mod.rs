@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::client::Api;
 use super::failure::{Failure, OrHint as _};
-use super::terminal::{BAD, escape, escape_json, line, note, plural};
+use super::terminal::{BAD, WARN, escape, escape_json, line, note, plural};
 use crate::config::{ClientArgs, units};
 
 pub(crate) mod input;
@@ -59,6 +59,7 @@ pub(super) async fn run(args: &Args) -> Result<(), Failure> {
         let event = &events[rejection.index];
         note(format_args!("{BAD}rejected:{BAD:#} line {}: {}", event.line, escape(&rejection.reason)));
     }
+    show_warnings(&tally, &events);
     if args.client.json {
         line(escape_json(&tally.to_json(&events)))?;
     } else {
@@ -69,6 +70,22 @@ pub(super) async fn run(args: &Args) -> Result<(), Failure> {
         note(format_args!("{} not sent", plural(events.len() as u64 - done, "event")));
     })?;
     if tally.rejected.is_empty() { Ok(()) } else { Err(Failure::already_printed()) }
+}
+
+/// Members that the host does not know: the events are accepted, and formats may not show what they hold.
+fn show_warnings(tally: &Tally, events: &[input::Event]) {
+    for warning in &tally.warnings {
+        let first = events[warning.index].line;
+        let others = match warning.events - 1 {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let (pointer, detail) = (escape(&warning.pointer), escape(&warning.detail));
+        note(format_args!("{WARN}warning:{WARN:#} line {first}{others}: {pointer} {detail}"));
+    }
+    if tally.more_warnings > 0 {
+        note(format_args!("{WARN}warning:{WARN:#} {} more", tally.more_warnings));
+    }
 }
 
 fn summary(tally: &Tally) -> String {

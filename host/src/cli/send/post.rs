@@ -11,7 +11,7 @@ use serde::Deserialize;
 use tokio::time::Instant;
 
 use super::input::Event;
-use crate::cli::client::{Api, Response};
+use crate::cli::client::{Api, FieldError, Response};
 use crate::cli::failure::Failure;
 use crate::cli::terminal::note;
 use crate::model::retry::retry_after;
@@ -31,6 +31,21 @@ pub(super) struct Tally {
     pub(super) deliveries: u64,
     pub(super) derived: u64,
     pub(super) rejected: Vec<Rejection>,
+    pub(super) warnings: Vec<Warning>,
+    /// Warnings that the host counted without naming them.
+    pub(super) more_warnings: u64,
+}
+
+/// What the host warns of in one or more events.
+pub(super) struct Warning {
+    /// JSON pointer into the event.
+    pub(super) pointer: String,
+    /// Explanation for people.
+    pub(super) detail: String,
+    /// Index of the first event with it.
+    pub(super) index: usize,
+    /// Events with it.
+    pub(super) events: u64,
 }
 
 /// An event that the host rejected.
@@ -46,9 +61,24 @@ pub(super) struct Rejection {
 struct Receipt {
     deliveries: u64,
     derived: Vec<String>,
+    #[serde(default)]
+    warnings: Vec<FieldError>,
+    #[serde(default)]
+    more_warnings: u64,
 }
 
 impl Tally {
+    /// Adds a warning about an event; those that differ in the event alone are one. `pointer` begins with the event's
+    /// place in the request.
+    fn warn(&mut self, index: usize, pointer: &str, detail: &str) {
+        let pointer = pointer.strip_prefix('/').and_then(|rest| rest.split_once('/')).map_or("", |(_, rest)| rest);
+        let pointer = format!("/{pointer}");
+        match self.warnings.iter_mut().find(|known| known.pointer == pointer && known.detail == detail) {
+            Some(known) => known.events += 1,
+            None => self.warnings.push(Warning { pointer, detail: detail.to_owned(), index, events: 1 }),
+        }
+    }
+
     /// The totals as JSON, for `--json`.
     pub(super) fn to_json(&self, events: &[Event]) -> String {
         let rejected: Vec<_> = self
@@ -56,11 +86,22 @@ impl Tally {
             .iter()
             .map(|rejection| serde_json::json!({ "line": events[rejection.index].line, "reason": rejection.reason }))
             .collect();
+        let warnings: Vec<_> = self
+            .warnings
+            .iter()
+            .map(|warning| {
+                let line = events[warning.index].line;
+                serde_json::json!({
+                    "pointer": warning.pointer, "detail": warning.detail, "line": line, "events": warning.events,
+                })
+            })
+            .collect();
         serde_json::json!({
             "accepted": self.accepted,
             "deliveries": self.deliveries,
             "derived": self.derived,
             "refused": rejected,
+            "warnings": warnings,
         })
         .to_string()
     }
@@ -96,7 +137,7 @@ impl<'a> Poster<'a> {
             while let Some(group) = groups.pop() {
                 let response = self.post(&body(events, &group)).await?;
                 match classify(&response, &group)? {
-                    BatchResult::Accepted(receipts) => self.count(&receipts),
+                    BatchResult::Accepted(receipts) => self.count(&receipts, &group),
                     BatchResult::Rejected { rejected, others } => {
                         self.bar.inc(rejected.len() as u64);
                         self.tally.rejected.extend(rejected);
@@ -110,11 +151,17 @@ impl<'a> Poster<'a> {
         Ok(())
     }
 
-    fn count(&mut self, receipts: &[Receipt]) {
+    fn count(&mut self, receipts: &[Receipt], group: &[usize]) {
         self.bar.inc(receipts.len() as u64);
         self.tally.accepted += receipts.len() as u64;
         self.tally.deliveries += receipts.iter().map(|receipt| receipt.deliveries).sum::<u64>();
         self.tally.derived += receipts.iter().map(|receipt| receipt.derived.len() as u64).sum::<u64>();
+        for (receipt, index) in receipts.iter().zip(group) {
+            self.tally.more_warnings += receipt.more_warnings;
+            for warning in &receipt.warnings {
+                self.tally.warn(*index, &warning.pointer, &warning.detail);
+            }
+        }
     }
 
     /// Posts one request, with retries while the host is down or overloaded. Safe, because the ids make it idempotent.

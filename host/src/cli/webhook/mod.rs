@@ -423,7 +423,7 @@ async fn rotate_secret(
     let rotated: Rotated = response.parse()?;
     match &rotated.old_secret_valid_until {
         Some(until) => {
-            note(format_args!("the old secret signs too until {}; the new one is shown only once:", escape(until)))
+            note(format_args!("the old secret signs too until {}; the new one is shown only once:", escape(until)));
         }
         None => note("the old secret does not sign any more; the new one is shown only once:"),
     }

@@ -123,7 +123,7 @@ pub(super) fn webhook(webhook: &Webhook) -> Result<(), Failure> {
         ("filter", webhook.filter.as_ref().map(ToString::to_string)),
         ("secret", webhook.secret.clone()),
         (
-            "signing",
+            "signed",
             webhook.has_secret.map(|has| if has { "yes".to_owned() } else { "no: no secret is set".to_owned() }),
         ),
         ("headers", webhook.header_names.as_deref().map(list)),

@@ -23,6 +23,7 @@ fn repository(path: &str) -> PathBuf {
 
 /// Compares a generated file, or writes it.
 #[track_caller]
+#[expect(clippy::disallowed_methods, reason = "how generated files are written again")]
 fn is_current(path: &str, expected: &str) {
     let file = repository(path);
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
