@@ -1,15 +1,17 @@
 //! A thousand swaps of a component under steady traffic.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::json;
+use tokio::sync::Semaphore;
 
 use crate::support::{Destination, Handmade, Host, events};
 
 /// Swaps in a usual run, and in the long one.
 const SHORT: usize = 60;
 const LONG: usize = 1000;
+/// Posts of five events during one swap.
+const BATCHES_A_SWAP: usize = 2;
 
 #[tokio::test]
 async fn swaps_lose_and_fail_nothing() {
@@ -41,12 +43,14 @@ async fn swap(swaps: usize) {
         admin.post("/events", &json!(events::findings(500))).await.expect(202);
     }
     destination.wait_for(before).await;
-    let stop = Arc::new(AtomicBool::new(false));
+    // As much traffic for each swap on every machine, since events cost memory too.
+    let turns = Arc::new(Semaphore::new(0));
     let traffic = tokio::spawn({
-        let (admin, stop) = (admin.clone(), Arc::clone(&stop));
+        let (admin, turns) = (admin.clone(), Arc::clone(&turns));
         async move {
             let mut sent = 0;
-            while !stop.load(Ordering::Relaxed) {
+            while let Ok(turn) = turns.acquire().await {
+                turn.forget();
                 let batch = json!(events::findings(5));
                 admin.post("/events", &batch).await.expect(202);
                 sent += 5;
@@ -57,12 +61,13 @@ async fn swap(swaps: usize) {
     let mut warm = 0;
     for swap in 0..swaps {
         let number = (swap + 1) % versions.len();
+        turns.add_permits(BATCHES_A_SWAP);
         admin.install("swapped", &versions[number]).await.expect(200);
         if swap == swaps / 5 {
             warm = host.resident_kib();
         }
     }
-    stop.store(true, Ordering::Relaxed);
+    turns.close();
     let sent: usize = before + traffic.await.expect("the traffic ended well");
     let received = destination.wait_for(sent).await;
     assert_eq!(received.len(), sent);

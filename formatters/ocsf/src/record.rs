@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use heraldry_formatter::identifier::Scope;
 use heraldry_formatter::line::{Target, sentence};
 use heraldry_formatter::link::web_url;
-use heraldry_formatter::raw::push_member;
+use heraldry_formatter::raw::{join_lines, push_member};
 use heraldry_formatter::text::bytes;
 use heraldry_formatter::value::{Value, with_finite_numbers};
 use heraldry_formatter::{Context, Event, Severity};
@@ -368,10 +368,7 @@ impl Record<'_> {
                 push_member(&mut members, name, with_finite_numbers(json).as_bytes());
             }
         }
-        // Line feeds occur only between tokens, never within one.
-        for byte in members.iter_mut().filter(|byte| matches!(byte, b'\n' | b'\r')) {
-            *byte = b' ';
-        }
+        join_lines(&mut members);
         push_member(body, "unmapped", &members);
         Ok(())
     }

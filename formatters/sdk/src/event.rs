@@ -358,7 +358,7 @@ impl<'a> Event<'a> {
 pub fn instant(text: &str) -> Option<OffsetDateTime> {
     // `time` skips the separator, whatever it is.
     let is_separated = matches!(text.as_bytes().get(TIME_SEPARATOR), Some(b'T' | b't')) && text.len() <= TIME;
-    OffsetDateTime::parse(text, &Rfc3339).ok().filter(|_| is_separated)
+    if is_separated { OffsetDateTime::parse(text, &Rfc3339).ok() } else { None }
 }
 
 /// An RFC 3339 time in milliseconds since 1970; `None` if it cannot be parsed or is before 1970.
@@ -385,7 +385,7 @@ fn with_prefix<'a>(text: Cow<'a, str>, prefix: &str) -> Cow<'a, str> {
         Some(start) if start.eq_ignore_ascii_case(name) => bare[name.len()..].trim_start_matches(['-', '_', ':', ' ']),
         _ => bare,
     };
-    if is_number(number) { Cow::Owned(format!("{prefix}{number}")) } else { text }
+    if is_number(number) { Cow::Owned([prefix, number].concat()) } else { text }
 }
 
 #[cfg(test)]

@@ -59,20 +59,24 @@ pub fn utf16(c: char) -> usize {
 /// and no space and no joiner precedes the mark. Reads no more of a long text than it keeps, and copies only if
 /// something changes; after 16384 characters that the rule removes the text is truncated, too.
 pub fn tidy<'a>(text: &'a str, rule: Rule, limit: usize, cost: impl Fn(char) -> usize, mark: &str) -> Cow<'a, str> {
-    let mut used = 0;
-    let mut passes = true;
-    for c in text.chars() {
-        used += cost(c);
+    let mark_cost: usize = mark.chars().map(&cost).sum();
+    let (mark, mark_cost) = if mark_cost > limit { ("", 0) } else { (mark, mark_cost) };
+    let (mut used, mut keep) = (0, 0);
+    for (at, c) in text.char_indices() {
+        let now = used + cost(c);
         // Fast path: nearly all characters are printable ASCII.
-        if used > limit || !(matches!(c, ' '..='~') || passes_as_is(c) || c == '\n' && rule.line_break == "\n") {
-            passes = false;
-            break;
+        if now > limit || !(matches!(c, ' '..='~') || passes_as_is(c) || c == '\n' && rule.line_break == "\n") {
+            let mut out = String::with_capacity(text.len().min(limit.saturating_mul(2)) + mark.len());
+            out.push_str(&text[..at]);
+            let begun = Begun { out, used, keep };
+            return Cow::Owned(rebuild(begun, &text[at..], rule, limit, &cost, (mark, mark_cost)));
+        }
+        used = now;
+        if used + mark_cost <= limit {
+            keep = at + c.len_utf8();
         }
     }
-    if passes {
-        return Cow::Borrowed(text);
-    }
-    Cow::Owned(rebuild(text, rule, limit, &cost, mark))
+    Cow::Borrowed(text)
 }
 
 /// [`tidy`] without a limit.
@@ -80,13 +84,24 @@ pub fn clean(text: &str, rule: Rule) -> Cow<'_, str> {
     tidy(text, rule, usize::MAX, |_| 0, "")
 }
 
-fn rebuild(text: &str, rule: Rule, limit: usize, cost: &impl Fn(char) -> usize, mark: &str) -> String {
-    let mark_cost: usize = mark.chars().map(cost).sum();
-    let (mark, mark_cost) = if mark_cost > limit { ("", 0) } else { (mark, mark_cost) };
-    let mut out = String::with_capacity(text.len().min(limit.saturating_mul(2)) + mark.len());
-    let mut used = 0;
-    // The length of `out` that leaves room for the mark.
-    let mut keep = 0;
+/// The beginning of a text, which the rule does not change.
+struct Begun {
+    out: String,
+    /// What it costs.
+    used: usize,
+    /// The length of `out` that leaves room for the mark.
+    keep: usize,
+}
+
+fn rebuild(
+    begun: Begun,
+    text: &str,
+    rule: Rule,
+    limit: usize,
+    cost: &impl Fn(char) -> usize,
+    (mark, mark_cost): (&str, usize),
+) -> String {
+    let Begun { mut out, mut used, mut keep } = begun;
     let mut removed = 0;
     let mut rest = text.chars().peekable();
     while let Some(c) = rest.next() {

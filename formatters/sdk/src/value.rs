@@ -11,6 +11,7 @@ mod scan;
 use std::borrow::Cow;
 
 pub use object::Object;
+pub(crate) use scan::equal;
 
 use crate::text::{ELLIPSIS, bare, is_blank};
 
@@ -87,7 +88,7 @@ impl<'a> Value<'a> {
         match self.first() {
             b'n' => None,
             b'"' => visible(self.decode()),
-            b'[' => visible(self.list_text().into()),
+            b'[' => visible(self.list_text()),
             _ if self.is_empty() => None,
             b'{' => Some(self.object().first_text(&NAMES).unwrap_or(Cow::Borrowed(self.json))),
             _ => Some(Cow::Borrowed(self.json)),
@@ -144,10 +145,10 @@ impl<'a> Value<'a> {
         Cow::Borrowed(self.json.get(1..self.json.len() - 1).unwrap_or_default())
     }
 
-    /// The items of a list and of the lists in it, in one pass.
-    fn list_text(self) -> String {
+    /// The items of a list and of the lists in it, in one pass; nothing is copied of a single one.
+    fn list_text(self) -> Cow<'a, str> {
         let json = self.json.as_bytes();
-        let mut out = String::new();
+        let mut out = Cow::Borrowed("");
         let (mut at, mut read) = (0, 0);
         loop {
             // Lists in lists have no brackets in the text.
@@ -160,13 +161,18 @@ impl<'a> Value<'a> {
                 continue;
             }
             if read == LIST_ITEMS || out.len() > LIST_TEXT {
-                cut(&mut out);
+                cut(out.to_mut());
                 return out;
             }
             read += 1;
-            if let Some(text) = item.text() {
-                out.push_str(if out.is_empty() { "" } else { ", " });
-                out.push_str(&text);
+            match item.text() {
+                Some(text) if out.is_empty() => out = text,
+                Some(text) => {
+                    let out = out.to_mut();
+                    out.push_str(", ");
+                    out.push_str(&text);
+                }
+                None => {}
             }
         }
     }
@@ -207,7 +213,7 @@ impl<'a> Iterator for Items<'a> {
 }
 
 /// The text of the items, separated by `separator`. It ends with an ellipsis after the item with which it exceeds
-/// `limit` bytes. `None` if there are none.
+/// `limit` bytes, or after one item more than [`LIST_ITEMS`]. `None` if there are none.
 pub fn joined<'a>(
     items: impl IntoIterator<Item = Cow<'a, str>>,
     separator: &str,
@@ -218,10 +224,12 @@ pub fn joined<'a>(
     let Some(second) = items.next() else { return Some(first) };
     let mut out = first.into_owned();
     let mut items = std::iter::once(second).chain(items);
-    while out.len() <= limit {
+    let mut read = 1;
+    while out.len() <= limit && read <= LIST_ITEMS {
         let Some(item) = items.next() else { return Some(Cow::Owned(out)) };
         out.push_str(separator);
         out.push_str(&item);
+        read += 1;
     }
     if items.next().is_some() {
         out.push_str(separator);
@@ -234,7 +242,7 @@ pub fn joined<'a>(
 /// document with it.
 pub fn with_finite_numbers(json: &str) -> Cow<'_, str> {
     let bytes = json.as_bytes();
-    if !may_exceed_a_double(bytes) {
+    if !scan::may_exceed_a_double(bytes) {
         return Cow::Borrowed(json);
     }
     let mut out = String::new();
@@ -256,7 +264,7 @@ pub fn with_finite_numbers(json: &str) -> Cow<'_, str> {
             at += 1;
         }
         // A number that has no exponent needs 309 digits to be beyond a double.
-        if (has_exponent || at - begin > 308) && json[begin..at].parse::<f64>().is_ok_and(f64::is_infinite) {
+        if (has_exponent || at - begin > 308) && exceeds_a_double(&json[begin..at]) {
             out.push_str(&json[from..begin]);
             out.push('"');
             out.push_str(&json[begin..at]);
@@ -271,24 +279,16 @@ pub fn with_finite_numbers(json: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// Returns true if an exponent follows a digit, or if more than 308 digits follow one another, be it in a string: most
-/// events have neither, and need no closer look.
-fn may_exceed_a_double(json: &[u8]) -> bool {
-    let mut digits = 0;
-    for byte in json {
-        if byte.is_ascii_digit() {
-            digits += 1;
-            if digits > 308 {
-                return true;
-            }
-        } else {
-            if digits > 0 && matches!(byte, b'e' | b'E') {
-                return true;
-            }
-            digits = 0;
-        }
+/// Returns true if the number is beyond a double. Nearly all numbers show it by the digits before the point and the
+/// exponent, and need not be parsed.
+fn exceeds_a_double(number: &str) -> bool {
+    let (digits, exponent) = number.split_once(['e', 'E']).unwrap_or((number, "0"));
+    let whole = digits.trim_start_matches('-').split('.').next().unwrap_or_default();
+    match exponent.parse::<i64>() {
+        Ok(exponent) if exponent.saturating_add(whole.len() as i64) <= 308 => false,
+        Ok(exponent) if !whole.starts_with('0') && exponent.saturating_add(whole.len() as i64) > 310 => true,
+        _ => number.parse::<f64>().is_ok_and(f64::is_infinite),
     }
-    false
 }
 
 /// The text without space and unseen characters around it; `None` if nothing is visible.
@@ -407,6 +407,11 @@ mod tests {
         let digits = "9".repeat(400);
         for (json, expected) in [
             (r#"{"a":1e400,"b":[-1E+999 , 2]}"#, r#"{"a":"1e400","b":["-1E+999" , 2]}"#),
+            ("[9e307,10e307,99e307,0.1e309,1e309]", r#"[9e307,10e307,"99e307",0.1e309,"1e309"]"#),
+            (
+                "[0e999,0.00e400,-1.5E400,1e99999999999999999999]",
+                r#"[0e999,0.00e400,"-1.5E400","1e99999999999999999999"]"#,
+            ),
             (r#"[1e308,-0,1e-400,"1e400","\"1e400",true]"#, r#"[1e308,-0,1e-400,"1e400","\"1e400",true]"#),
             (&digits, &format!("\"{digits}\"")),
             (&digits[..300], &digits[..300]),

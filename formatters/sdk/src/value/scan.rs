@@ -50,12 +50,9 @@ pub(super) fn string(json: &[u8], at: usize) -> Option<Bounds> {
 
 /// The position of the next quote or backslash, eight bytes at a time; the end of the text if there is none.
 fn plain_end(json: &[u8], mut at: usize) -> usize {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const HIGH: u64 = 0x8080_8080_8080_8080;
     // The lowest bit that is set belongs to the first byte that is zero.
     let zeros = |word: u64| word.wrapping_sub(ONES) & !word & HIGH;
-    while let Some(bytes) = json.get(at..).and_then(|rest| rest.first_chunk()) {
-        let word = u64::from_le_bytes(*bytes);
+    while let Some(word) = word(json, at) {
         let found = zeros(word ^ (ONES * 0x22)) | zeros(word ^ (ONES * 0x5C));
         if found != 0 {
             return at + found.trailing_zeros() as usize / 8;
@@ -68,62 +65,184 @@ fn plain_end(json: &[u8], mut at: usize) -> usize {
     at
 }
 
-/// The end of the list or object that begins at `at`.
+const ONES: u64 = 0x0101_0101_0101_0101;
+const HIGH: u64 = 0x8080_8080_8080_8080;
+
+/// The eight bytes at `at`, the first in the lowest bits; `None` if there are fewer.
+fn word(json: &[u8], at: usize) -> Option<u64> {
+    json.get(at..).and_then(|rest| rest.first_chunk()).map(|bytes| u64::from_le_bytes(*bytes))
+}
+
+/// The highest bit of each byte of the word that equals `byte`.
+pub(crate) const fn equal(word: u64, byte: u8) -> u64 {
+    let other = word ^ (ONES * byte as u64);
+    !(((other & !HIGH) + !HIGH) | other) & HIGH
+}
+
+/// The highest bit of each byte of the word that is a digit.
+const fn digits(word: u64) -> u64 {
+    let other = word ^ (ONES * 0x30);
+    !(((other & !HIGH) + ONES * 0x76) | other) & HIGH
+}
+
+/// The end of the list or object that begins at `at`. Where no string begins, eight bytes are read at once.
 fn container(json: &[u8], mut at: usize) -> Option<usize> {
-    let mut depth = 0_usize;
+    let mut depth = 0_u32;
     loop {
-        match *json.get(at)? {
-            b'"' => {
-                at = string(json, at)?.end;
-                continue;
+        while let Some(word) = word(json, at) {
+            if equal(word, b'"') != 0 {
+                break;
             }
-            b'[' | b'{' => depth += 1,
-            b']' | b'}' => {
-                depth -= 1;
-                if depth == 0 {
-                    return Some(at + 1);
-                }
+            // In ASCII, brackets and braces differ in one bit.
+            let folded = word | (ONES * 0x20);
+            let (opening, closing) = (equal(folded, b'{'), equal(folded, b'}'));
+            let closed = closing.count_ones();
+            if depth <= closed
+                && let Some(byte) = outermost(depth, opening, closing)
+            {
+                return Some(at + byte + 1);
             }
-            _ => {}
+            depth = (depth + opening.count_ones()).checked_sub(closed)?;
+            at += 8;
         }
-        at += 1;
+        // Then eight bytes or strings one by one.
+        for _ in 0..8 {
+            match *json.get(at)? {
+                b'"' => {
+                    at = string(json, at)?.end;
+                    continue;
+                }
+                b'[' | b'{' => depth += 1,
+                b']' | b'}' => {
+                    depth = depth.checked_sub(1)?;
+                    if depth == 0 {
+                        return Some(at + 1);
+                    }
+                }
+                _ => {}
+            }
+            at += 1;
+        }
     }
 }
 
+/// The first byte of a word that closes the last of the brackets that are open.
+fn outermost(depth: u32, opening: u64, mut closing: u64) -> Option<usize> {
+    let mut closed = 0;
+    while closing != 0 {
+        let before = (closing & closing.wrapping_neg()) - 1;
+        closed += 1;
+        if depth + (opening & before).count_ones() <= closed {
+            return Some(closing.trailing_zeros() as usize / 8);
+        }
+        closing &= closing - 1;
+    }
+    None
+}
+
+/// Returns true if an exponent follows a digit, or if some three hundred digits follow one another, be it in a string:
+/// most events have neither, and need no closer look. Numbers with fewer digits and no exponent are in a double's range.
+pub(super) fn may_exceed_a_double(json: &[u8]) -> bool {
+    /// So many words of digits are in every number of 309 digits, wherever it begins.
+    const WORDS: u32 = 37;
+    let (chunks, rest) = json.as_chunks::<8>();
+    let (mut words, mut before) = (0, 0);
+    for bytes in chunks {
+        let word = u64::from_le_bytes(*bytes);
+        let digits = digits(word);
+        if equal(word | (ONES * 0x20), b'e') & (digits << 8 | before) != 0 {
+            return true;
+        }
+        before = digits >> 56;
+        words = if digits == HIGH { words + 1 } else { 0 };
+        if words == WORDS {
+            return true;
+        }
+    }
+    let rest = &json[(json.len() - rest.len()).saturating_sub(1)..];
+    rest.windows(2).any(|pair| pair[0].is_ascii_digit() && matches!(pair[1], b'e' | b'E'))
+}
+
+/// What a byte outside of a string means to [`count`].
+#[derive(Clone, Copy)]
+enum Class {
+    Other,
+    Between,
+    Quote,
+    Open,
+    Close,
+}
+
+static CLASSES: [Class; 256] = {
+    let mut classes = [Class::Other; 256];
+    let mut at = 0;
+    while at < classes.len() {
+        classes[at] = match at as u8 {
+            b',' | b' ' | b'\n' | b'\r' | b'\t' => Class::Between,
+            b'"' => Class::Quote,
+            b'[' | b'{' => Class::Open,
+            b']' | b'}' => Class::Close,
+            _ => Class::Other,
+        };
+        at += 1;
+    }
+    classes
+};
+
 /// The number of items of the list `json` that are not empty (`null`, `""`, `[]`, `{}`), in one pass.
 pub(super) fn count(json: &[u8]) -> usize {
-    let (mut at, mut depth, mut count) = (1, 1_usize, 0);
+    let (mut at, mut count) = (1, 0);
     while let Some(byte) = json.get(at) {
-        match byte {
-            b'"' => {
+        match CLASSES[usize::from(*byte)] {
+            Class::Between => at += 1,
+            Class::Close => return count,
+            Class::Quote => {
                 let Some(bounds) = string(json, at) else { return count };
-                count += usize::from(depth == 1 && bounds.end - at > 2);
+                count += usize::from(bounds.end - at > 2);
                 at = bounds.end;
-                continue;
             }
-            b'[' | b'{' => {
-                let is_empty = depth > 1 || matches!(json.get(skip_space(json, at + 1)), Some(b']' | b'}') | None);
+            Class::Open => {
+                let (end, is_empty) = skip(json, at + 1);
                 count += usize::from(!is_empty);
-                depth += 1;
+                at = end;
             }
-            b']' | b'}' => {
-                depth -= 1;
-                if depth == 0 {
-                    return count;
-                }
-            }
-            b',' | b' ' | b'\n' | b'\r' | b'\t' => {}
-            _ if depth == 1 => {
+            Class::Other => {
                 let Some(bounds) = value(json, at) else { return count };
                 count += usize::from(*byte != b'n');
                 at = bounds.end;
-                continue;
             }
-            _ => {}
+        }
+    }
+    count
+}
+
+/// The end of the list or object whose first byte after the bracket is at `at`, and whether it is empty. Byte by byte,
+/// because most items are short.
+fn skip(json: &[u8], mut at: usize) -> (usize, bool) {
+    let (mut depth, mut is_empty) = (1_usize, true);
+    while let Some(byte) = json.get(at) {
+        match CLASSES[usize::from(*byte)] {
+            Class::Between => {}
+            Class::Other => is_empty = false,
+            Class::Quote => {
+                is_empty = false;
+                let Some(bounds) = string(json, at) else { break };
+                at = bounds.end - 1;
+            }
+            Class::Open => {
+                is_empty = false;
+                depth += 1;
+            }
+            Class::Close => {
+                depth -= 1;
+                if depth == 0 {
+                    return (at + 1, is_empty);
+                }
+            }
         }
         at += 1;
     }
-    count
+    (json.len(), is_empty)
 }
 
 /// The text of a string literal, quotes included. A lone surrogate becomes U+FFFD.
@@ -205,6 +324,37 @@ mod tests {
         }
         for broken in ["", "\"abc", "\"abc\\", "\"abc\\\"", "[1,2", "{\"a\":[}", ","] {
             assert!(value(broken.as_bytes(), 0).is_none(), "{broken}");
+        }
+    }
+
+    #[test]
+    fn brackets_match_at_every_offset() {
+        for inner in
+            ["", "[1],[2],[3]", "[[[]]],{\"}\":[]}", "1,2,3,{},[],[[1],[2]],12345", "{\"a\":{\"b\":[\"]\"]}},[[]]"]
+        {
+            for offset in 0..20 {
+                let list = format!("[{}{inner}]", " ".repeat(offset));
+                for depth in 0..12 {
+                    let nested = format!("{}{list}{}", "[".repeat(depth), "]".repeat(depth));
+                    let followed = format!("{nested}],[]");
+                    let end = value(followed.as_bytes(), 0).map(|bounds| bounds.end);
+                    assert_eq!(end, Some(nested.len()), "{followed}");
+                    assert!(value(&nested.as_bytes()[..nested.len() - 1], 0).is_none(), "{nested}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn no_number_beyond_a_double_is_overlooked() {
+        for offset in 0..20 {
+            let before = "[1,2,\"end\",4]  . 1234".chars().cycle().take(offset).collect::<String>();
+            for number in ["1e400", "1E+9", &"7".repeat(309)] {
+                assert!(may_exceed_a_double(format!("{before} {number}").as_bytes()), "{before} {number}");
+                assert!(may_exceed_a_double(format!("{before} {number}, and so on").as_bytes()), "{before} {number}");
+            }
+            let plain = format!("{before} eE, e1, 1 e, é9:é, {}", "7".repeat(290));
+            assert!(!may_exceed_a_double(plain.as_bytes()), "{plain}");
         }
     }
 
