@@ -284,6 +284,8 @@ impl World {
         let id = webhook.id;
         let place = self.order.iter().position(|known| *known == id).expect("known");
         self.trace.push((now, place, item.attempt));
+        // As many as are in flight now were so until now.
+        self.count_busy(now);
         let hook = &self.hooks[&id];
         let mut faults = Vec::new();
         if hook.deleted {
@@ -370,6 +372,18 @@ impl World {
         }
         for fault in faults {
             self.fault(format!("{fault}; webhook {place}, delivery {}", item.delivery));
+        }
+    }
+
+    /// A life is over. It may have given new times, which are kept, to retries that were due before it moved; with a wall
+    /// clock that is set back they lie as far ahead in the next life as other due times do.
+    fn keep_spread(&mut self) {
+        let (steady, moving_since) = (self.clock().steady_ms(), self.moving_since);
+        let retries = self.deliveries.values_mut().filter(|delivery| delivery.last > 0);
+        for Delivery { due: (earliest, latest), .. } in retries {
+            if *earliest <= moving_since {
+                *latest = (steady + SPREAD).max(*latest);
+            }
         }
     }
 
@@ -951,6 +965,7 @@ pub(super) fn live(world: &Shared, folder: &Path, wall: i64, script: impl AsyncF
             life.store.close();
         }
         let mut world = lock(world);
+        world.keep_spread();
         let now = world.now();
         world.passed = now;
         world.crashes.extend((end == End::Crash).then_some(now));
