@@ -140,7 +140,9 @@ impl Host {
 
     /// Waits until the host has printed its address.
     async fn listening(mut self) -> Result<Self, Ended> {
-        let found = eventually("the line that says where it listens", async || {
+        // A cold start compiles for most of that time, and other tests do so beside it.
+        let patience = if self.options.is_cold { 4 * PATIENCE } else { PATIENCE };
+        let found = within(patience, "the line that says where it listens", async || {
             let ended = self.child.try_wait().expect("a child").is_some();
             match self.line_after("listening on ") {
                 Some(origin) => Some(Some(origin)),

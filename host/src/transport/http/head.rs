@@ -60,7 +60,12 @@ pub(super) struct HeadScanner {
     matched: usize,
     /// The code in the status line; `None` once the line is found to be wrong.
     status: Option<u16>,
+    /// The byte before was a carriage return.
+    is_after_return: bool,
 }
+
+/// The column behind the status code.
+const STATUS_END: usize = 12;
 
 /// Where a byte stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -78,7 +83,7 @@ enum Step {
 
 impl Default for HeadScanner {
     fn default() -> Self {
-        Self { is_status_line: true, column: 0, matched: 0, status: Some(0) }
+        Self { is_status_line: true, column: 0, matched: 0, status: Some(0), is_after_return: false }
     }
 }
 
@@ -90,6 +95,7 @@ impl HeadScanner {
 
     /// Reads one byte. Lines end with a line feed, with or without a carriage return before it (RFC 9112, section 2.2).
     fn step(&mut self, byte: &mut u8) -> Step {
+        let is_after_return = std::mem::replace(&mut self.is_after_return, *byte == b'\r');
         match *byte {
             b'\n' if self.column == 0 && self.is_status_line => return Step::Blank,
             b'\n' if self.column == 0 && self.is_interim() => {
@@ -105,6 +111,10 @@ impl HeadScanner {
             _ => {
                 if self.is_status_line {
                     self.read_status_line(byte);
+                    if is_after_return && self.column <= STATUS_END {
+                        // A carriage return alone is no part of version and code (RFC 9112, section 2.2).
+                        self.status = None;
+                    }
                 }
                 self.column += 1;
             }
@@ -122,11 +132,11 @@ impl HeadScanner {
                 }
             }
             7 if self.status.is_some() && byte.is_ascii_digit() => *byte = (*byte).min(b'1'),
-            8 | 12 if *byte == b' ' => {}
+            8 | STATUS_END if *byte == b' ' => {}
             9..12 if byte.is_ascii_digit() => {
                 self.status = self.status.map(|status| status * 10 + u16::from(*byte - b'0'));
             }
-            0..=12 => self.status = None,
+            0..=STATUS_END => self.status = None,
             // The reason phrase.
             _ => {}
         }
@@ -443,6 +453,23 @@ mod tests {
         #[test]
         fn a_head_is_read_alike_in_all_pieces(words in proptest::collection::vec(word(), 0..40)) {
             properties::check(words.concat().as_bytes());
+        }
+    }
+
+    #[test]
+    fn a_carriage_return_alone_is_no_part_of_the_status() {
+        for (response, status) in [
+            ("HTTP/1.1 200 OK\r\n\r\n", Some(200)),
+            ("\r\nHTTP/1.1 200\r\n\r\n", Some(200)),
+            ("HTTP/1.1 100\r\n\r\nHTTP/1.1 204\r\n\r\n", Some(204)),
+            ("HTTP/1.1 2\r00 OK\r\n\r\n", None),
+            ("HTTP/1.1\r 200 OK\r\n\r\n", None),
+            ("HTTP/1.1 200\r OK\r\n\r\n", None),
+        ] {
+            properties::check(response.as_bytes());
+            let mut scanner = HeadScanner::default();
+            scanner.scan(&mut response.as_bytes().to_vec());
+            assert_eq!(scanner.status(), status, "{response:?}");
         }
     }
 
