@@ -3,6 +3,9 @@
 //! The queue itself is on the disk. The window covers its beginning: everything up to the horizon, or all of it when it is
 //! `complete`. Entries beyond the horizon stay on the disk until the window is nearly empty, so the backlog of a dead
 //! destination costs no memory.
+//!
+//! Entries out of reach, due later than any wait can be, were queued before the wall clock was set back. They are due now
+//! and lie at the queue's end, so their pages are read beside the window's: they wait for no backlog.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -26,6 +29,13 @@ const LOAD: usize = 256;
 
 type Waiting = VecDeque<(DueItem, Option<Arc<Event>>)>;
 
+/// What a page is a part of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Page {
+    Window,
+    Far,
+}
+
 /// An entry of which at least one delivery was claimed.
 #[derive(Debug)]
 struct Open {
@@ -33,6 +43,8 @@ struct Open {
     left: usize,
     /// True while the lane has all of them: then the entry is done with the last one.
     whole: bool,
+    /// It was out of reach.
+    is_far: bool,
 }
 
 /// One webhook's window, with its pace and its standing.
@@ -43,7 +55,12 @@ pub(super) struct Lane {
     items: usize,
     horizon: Option<DueKey>,
     complete: bool,
-    loading: bool,
+    loading: Option<Page>,
+    /// Entries out of reach.
+    far: BTreeMap<DueKey, Waiting>,
+    /// Up to where the end of the queue was read for them.
+    far_horizon: Option<DueKey>,
+    far_complete: bool,
     /// Retries that fell due while the host stood still, taken out of the window: they get new times.
     piled: BTreeMap<DueKey, Waiting>,
     /// Those times.
@@ -82,7 +99,10 @@ impl Lane {
             items: 0,
             horizon: None,
             complete,
-            loading: false,
+            loading: None,
+            far: BTreeMap::new(),
+            far_horizon: None,
+            far_complete: complete,
             piled: BTreeMap::new(),
             spread: Spread::of_one_destination(),
             moving_since: i64::MIN,
@@ -124,7 +144,8 @@ impl Lane {
 
     /// Empties the window; the queue stays on the disk.
     pub(super) fn unload(&mut self) {
-        for (key, waiting) in std::mem::take(&mut self.window).into_iter().chain(std::mem::take(&mut self.piled)) {
+        let [window, far, piled] = [&mut self.window, &mut self.far, &mut self.piled].map(std::mem::take);
+        for (key, waiting) in window.into_iter().chain(far).chain(piled) {
             if let Some(open) = self.open.get_mut(&key) {
                 open.left -= waiting.len();
                 open.whole = false;
@@ -133,7 +154,9 @@ impl Lane {
         self.items = 0;
         self.horizon = None;
         self.complete = false;
-        self.loading = false;
+        self.loading = None;
+        self.far_horizon = None;
+        self.far_complete = false;
     }
 
     /// Adds an entry that was just queued, if it lies within the window.
@@ -149,7 +172,7 @@ impl Lane {
 
     /// Keeps the window small. Not while a page is being loaded: entries between the two would be missed.
     fn shrink(&mut self) {
-        while self.items > WINDOW && !self.loading {
+        while self.items > WINDOW && self.loading.is_none() {
             let Some((key, waiting)) = self.window.pop_last() else { return };
             if self.window.is_empty() || self.open.contains_key(&key) {
                 self.window.insert(key, waiting);
@@ -161,13 +184,21 @@ impl Lane {
         }
     }
 
-    /// The key after which the next page begins (`None` inside: at the beginning), when a page is needed.
-    pub(super) fn wants_load(&mut self) -> Option<Option<DueKey>> {
-        let full = self.items >= LOW.max(self.most()) || self.piled.len() >= WINDOW;
-        if self.complete || self.loading || !self.runnable || full {
+    /// The key after which the next page begins (`None` inside: at the beginning), when a page is needed. `reach` is the
+    /// last key that is within reach.
+    pub(super) fn wants_load(&mut self, reach: DueKey) -> Option<Option<DueKey>> {
+        if self.loading.is_some() || !self.runnable {
             return None;
         }
-        self.loading = true;
+        if !self.far_complete && self.far.len() < LOW {
+            self.loading = Some(Page::Far);
+            return Some(self.far_horizon.max(Some(reach)));
+        }
+        let full = self.items >= LOW.max(self.most()) || self.piled.len() >= WINDOW;
+        if self.complete || full {
+            return None;
+        }
+        self.loading = Some(Page::Window);
         Some(self.horizon)
     }
 
@@ -181,24 +212,32 @@ impl Lane {
         self.batch.map_or(1, |batch| batch.max_events as usize)
     }
 
-    /// Adds a page that was loaded.
-    pub(super) fn loaded(&mut self, entries: Vec<DueEntry>, complete: bool) {
-        if !self.loading {
-            return;
-        }
-        self.loading = false;
-        self.complete = complete;
+    /// Adds a page that was loaded. What is due until `reach_ms` is within reach.
+    pub(super) fn loaded(&mut self, entries: Vec<DueEntry>, complete: bool, reach_ms: i64) {
+        let Some(page) = self.loading.take() else { return };
+        let (horizon, is_complete) = match page {
+            Page::Window => (&mut self.horizon, &mut self.complete),
+            Page::Far => (&mut self.far_horizon, &mut self.far_complete),
+        };
+        *is_complete = complete;
         if let Some(last) = entries.last() {
-            self.horizon = Some(last.key);
+            *horizon = Some(last.key);
         }
         for entry in entries {
             let known = self.open.contains_key(&entry.key)
                 || self.window.contains_key(&entry.key)
+                || self.far.contains_key(&entry.key)
                 || self.piled.contains_key(&entry.key);
-            if !known && !entry.items.is_empty() {
+            if known || entry.items.is_empty() {
+                continue;
+            }
+            if page == Page::Window {
                 self.items += entry.items.len();
                 self.window.insert(entry.key, entry.items.into());
+            } else if entry.key.due_ms > reach_ms {
+                self.far.insert(entry.key, entry.items.into());
             }
+            // A retry of after the page was asked for may lie behind it: it is due when it says, and the window's.
         }
         self.shrink();
     }
@@ -241,29 +280,34 @@ impl Lane {
     /// Claims the deliveries of the first of these entries, which is one request again.
     pub(super) fn claim_piled(&mut self) -> Option<(DueKey, Vec<DueItem>)> {
         let (key, waiting) = self.piled.pop_first()?;
-        self.open.entry(key).or_insert(Open { left: waiting.len(), whole: true });
+        self.open.entry(key).or_insert(Open { left: waiting.len(), whole: true, is_far: false });
         Some((key, waiting.into_iter().map(|(item, _)| item).collect()))
     }
 
     /// When the next request is due.
     pub(super) fn next_due(&self, now_ms: i64, longest_wait_ms: i64) -> Option<i64> {
         let key = self.next(now_ms, longest_wait_ms)?;
-        let due = if key.due_ms > now_ms.saturating_add(longest_wait_ms) { now_ms } else { key.due_ms };
+        if self.far.contains_key(&key) || key.due_ms > now_ms.saturating_add(longest_wait_ms) {
+            return Some(now_ms.max(self.pace.ready_at()));
+        }
         // More deliveries may join the batch, unless it was sent before, is full, or has more behind it on the disk.
         let waits = |batch: &Batch| !self.is_kept(key) && self.complete && self.items < batch.max_events as usize;
         let wait = self.batch.filter(waits).map_or(0, |batch| i64::from(batch.max_wait_ms));
-        Some(due.saturating_add(wait).max(self.pace.ready_at()))
+        Some(key.due_ms.saturating_add(wait).max(self.pace.ready_at()))
     }
 
     /// Returns true if an entry's deliveries were sent before: then they stay together.
     fn is_kept(&self, key: DueKey) -> bool {
-        let first = self.window.get(&key).and_then(VecDeque::front);
+        let first = self.far.get(&key).or_else(|| self.window.get(&key)).and_then(VecDeque::front);
         first.is_some_and(|(item, _)| item.sent.is_again())
     }
 
-    /// The next entry: the first, unless one is due later than any wait can be. That one was queued before the wall clock
-    /// was set back: it is due now, and must not wait behind retries that were queued since.
+    /// The next entry: the first, unless one is out of reach. That one is due now, and must not wait behind retries that
+    /// were queued since.
     fn next(&self, now_ms: i64, longest_wait_ms: i64) -> Option<DueKey> {
+        if let Some((far, _)) = self.far.first_key_value() {
+            return Some(*far);
+        }
         let (last, _) = self.window.last_key_value()?;
         let out_of_reach = last.due_ms > now_ms.saturating_add(longest_wait_ms);
         if out_of_reach { Some(*last) } else { self.window.first_key_value().map(|(key, _)| *key) }
@@ -290,22 +334,26 @@ impl Lane {
     }
 
     fn take(&mut self, key: DueKey) -> Option<Claim> {
-        let Entry::Occupied(mut entry) = self.window.entry(key) else { return None };
+        let is_far = self.far.contains_key(&key);
+        let queue = if is_far { &mut self.far } else { &mut self.window };
+        let Entry::Occupied(mut entry) = queue.entry(key) else { return None };
         let waiting = entry.get_mut();
-        self.open.entry(key).or_insert(Open { left: waiting.len(), whole: true });
+        self.open.entry(key).or_insert(Open { left: waiting.len(), whole: true, is_far });
         let (item, event) = waiting.pop_front()?;
         if waiting.is_empty() {
             entry.remove();
         }
-        self.items -= 1;
+        self.items -= usize::from(!is_far);
         Some(Claim { key, item, event })
     }
 
     /// Takes back a delivery that was claimed and not sent; it is next. Give back the last of several first.
     pub(super) fn give_back(&mut self, key: DueKey, item: DueItem) {
         if key.activation == self.activation {
-            self.window.entry(key).or_default().push_front((item, None));
-            self.items += 1;
+            let is_far = self.open.get(&key).is_some_and(|open| open.is_far);
+            let queue = if is_far { &mut self.far } else { &mut self.window };
+            queue.entry(key).or_default().push_front((item, None));
+            self.items += usize::from(!is_far);
         } else if let Some(open) = self.open.get_mut(&key) {
             // It is held since then, on the disk.
             open.whole = false;
@@ -337,6 +385,17 @@ mod tests {
 
     fn key(webhook: WebhookId, due_ms: i64) -> DueKey {
         DueKey { webhook, activation: 0, rank: 0, due_ms, seq: 0 }
+    }
+
+    /// Everything is within reach.
+    fn far(webhook: WebhookId) -> DueKey {
+        key(webhook, i64::MAX)
+    }
+
+    /// The end of the queue is read, and nothing there is out of reach.
+    fn read_far(lane: &mut Lane, webhook: WebhookId) {
+        assert_eq!(lane.wants_load(far(webhook)), Some(Some(far(webhook))));
+        lane.loaded(Vec::new(), true, i64::MAX);
     }
 
     fn entry(key: DueKey, items: usize) -> DueEntry {
@@ -412,10 +471,10 @@ mod tests {
         assert!(lane.items <= WINDOW, "{}", lane.items);
         let mut claimed = Vec::new();
         loop {
-            if let Some(after) = lane.wants_load() {
+            if let Some(after) = lane.wants_load(far(webhook)) {
                 let rest: Vec<_> = queue.iter().filter(|&&key| Some(key) > after).take(LOAD).collect();
                 let complete = rest.len() < LOAD;
-                lane.loaded(rest.into_iter().map(|&key| entry(key, 1)).collect(), complete);
+                lane.loaded(rest.into_iter().map(|&key| entry(key, 1)).collect(), complete, i64::MAX);
                 assert!(lane.items <= WINDOW + LOAD);
             }
             let Some(claim) = lane.claim(0, i64::MAX).pop() else { break };
@@ -432,10 +491,11 @@ mod tests {
         let webhook = WebhookId::generate();
         let mut lane = Lane::new(0, false);
         lane.runnable = true;
-        assert_eq!(lane.wants_load(), Some(None));
+        read_far(&mut lane, webhook);
+        assert_eq!(lane.wants_load(far(webhook)), Some(None));
         // Committed before the load's read, it comes with the page; committed after it, its change follows the page.
         lane.insert(entry(key(webhook, 1), 1));
-        lane.loaded(vec![entry(key(webhook, 1), 1)], true);
+        lane.loaded(vec![entry(key(webhook, 1), 1)], true, i64::MAX);
         lane.insert(entry(key(webhook, 2), 1));
         assert_eq!(
             std::iter::from_fn(|| lane.claim(0, i64::MAX).pop()).map(|claim| claim.key.due_ms).collect::<Vec<_>>(),
@@ -451,8 +511,9 @@ mod tests {
         let claim = lane.claim(0, i64::MAX).pop().expect("a delivery");
         lane.begin(1);
         lane.runnable = true;
-        assert_eq!(lane.wants_load(), Some(None), "what was recovered meanwhile waits there");
-        lane.loaded(Vec::new(), true);
+        read_far(&mut lane, webhook);
+        assert_eq!(lane.wants_load(far(webhook)), Some(None), "what was recovered meanwhile waits there");
+        lane.loaded(Vec::new(), true, i64::MAX);
         assert!(lane.claim(0, i64::MAX).is_empty());
         // The entry's other delivery is not done: the entry stays, for a later recovery.
         assert_eq!(lane.finished(claim.key), None);
@@ -465,7 +526,8 @@ mod tests {
         let webhook = WebhookId::generate();
         let mut lane = Lane::new(0, false);
         lane.runnable = true;
-        lane.wants_load();
+        read_far(&mut lane, webhook);
+        lane.wants_load(far(webhook));
         let retry = |due| {
             let mut retry = entry(key(webhook, due), 2);
             retry.items.iter_mut().for_each(|(item, _)| item.attempt = 2);
@@ -474,12 +536,12 @@ mod tests {
         let mut recovered = retry(13);
         recovered.items.iter_mut().for_each(|(item, _)| item.earlier = 1);
         let page = vec![retry(10), entry(key(webhook, 11), 1), retry(12), recovered, retry(20)];
-        lane.loaded(page.clone(), false);
+        lane.loaded(page.clone(), false, i64::MAX);
         assert!(lane.stood_still(20), "the first of them");
         assert!(!lane.pile() && lane.has_piled());
         // A page that is read again does not bring them back.
-        assert!(lane.wants_load().is_some());
-        lane.loaded(page, true);
+        assert!(lane.wants_load(far(webhook)).is_some());
+        lane.loaded(page, true, i64::MAX);
         assert!(!lane.pile());
         let (first, items) = lane.claim_piled().expect("a retry");
         assert_eq!((first.due_ms, items.len()), (10, 2));
@@ -504,6 +566,49 @@ mod tests {
         assert_eq!(lane.next_due(500, 1000), Some(500));
         assert_eq!(lane.claim(500, 1000).first().map(|claim| claim.key.due_ms), Some(1_000_000));
         assert_eq!(lane.next_due(500, 1000), Some(1_200));
+    }
+
+    #[test]
+    fn what_is_out_of_reach_waits_for_no_backlog() {
+        let webhook = WebhookId::generate();
+        let mut lane = Lane::new(0, false);
+        lane.runnable = true;
+        let dues = |claims: Vec<Claim>| claims.iter().map(|claim| claim.key.due_ms).collect::<Vec<_>>();
+        // The queue on the disk: a long backlog within reach of 1000, and behind it what was queued before the wall clock
+        // was set back.
+        let reach = key(webhook, 1_000);
+        assert_eq!(lane.wants_load(reach), Some(Some(reach)), "the end of the queue first");
+        let behind = [(1_005, 1), (5_000, 2), (6_000, 1)].map(|(due, items)| entry(key(webhook, due), items));
+        lane.loaded(behind.to_vec(), true, 1_010);
+        assert_eq!(lane.wants_load(reach), Some(None));
+        lane.loaded(vec![entry(key(webhook, 900), 1)], false, 1_010);
+        lane.insert(entry(key(webhook, 10), 1));
+        assert_eq!(lane.next_due(20, 990), Some(20));
+        assert_eq!(dues(lane.claim(20, 990)), [5_000]);
+        let claims = lane.claim(20, 990);
+        assert_eq!(claims.len(), 1);
+        for Claim { key, item, .. } in claims {
+            lane.give_back(key, item);
+        }
+        // It stays due, also once time has brought it within reach.
+        assert_eq!(lane.next_due(5_500, 990), Some(5_500));
+        assert_eq!(dues(lane.claim(20, 990)), [5_000]);
+        assert_eq!(dues(lane.claim(20, 990)), [6_000]);
+        assert_eq!(dues(lane.claim(20, 990)), [10]);
+        assert_eq!(lane.next_due(20, 990), Some(900), "1005 came within reach while it was read: it has its time");
+        // The window's page comes to them again while they are under way.
+        assert_eq!(lane.wants_load(reach), Some(Some(key(webhook, 900))));
+        lane.loaded(behind.to_vec(), true, 1_010);
+        assert_eq!([lane.claim(20, 990), lane.claim(20, 990)].map(dues), [[900], [1_005]]);
+        assert_eq!(lane.next_due(20, 990), None);
+        assert_eq!([5_000, 5_000, 6_000].map(|due| lane.finished(key(webhook, due)).is_some()), [false, true, true]);
+    }
+
+    #[test]
+    fn what_is_out_of_reach_waits_for_no_batch() {
+        let (webhook, mut lane) = batching();
+        lane.insert(entry(key(webhook, 1_000_000), 1));
+        assert_eq!(lane.next_due(500, 1000), Some(500));
     }
 
     /// A lane of requests with at most three deliveries, which wait 100 ms for one another.

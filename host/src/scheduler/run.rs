@@ -21,7 +21,7 @@ use crate::model::id::{DeliveryId, WebhookId};
 use crate::model::retry::longest_wait;
 use crate::model::settings::DeliverySettings;
 use crate::model::time::Clock;
-use crate::store::{Change, DueEntry, DueItem, Outcome, Store};
+use crate::store::{Change, DueEntry, DueItem, DueKey, Outcome, Store};
 use crate::telemetry::Telemetry;
 
 /// Backpressure: with more outcomes than this waiting for the disk, nothing more is claimed.
@@ -153,8 +153,10 @@ impl<D: Deliver> Run<D> {
         match message {
             Message::Store(Change::Due(entries)) => entries.into_iter().for_each(|entry| self.queued(entry)),
             Message::Store(Change::Loaded { webhook, activation, entries, complete }) => {
+                let now = self.context.clock.steady_ms();
+                let reach = now.saturating_add(self.longest_wait(now));
                 if let Some(lane) = self.lanes.get_mut(&webhook).filter(|lane| lane.activation() == activation) {
-                    lane.loaded(entries, complete);
+                    lane.loaded(entries, complete, reach);
                     if lane.pile() {
                         self.piled.push_back(webhook);
                     }
@@ -226,7 +228,9 @@ impl<D: Deliver> Run<D> {
         if !lane.runnable {
             return;
         }
-        if let Some(after) = lane.wants_load() {
+        let reach = now.saturating_add(longest);
+        let reach = DueKey { webhook: id, activation: lane.activation(), rank: 0, due_ms: reach, seq: u64::MAX };
+        if let Some(after) = lane.wants_load(reach) {
             self.context.store.load_due(id, lane.activation(), after, lane.load());
         }
         if lane.waits_for.is_some_and(|need| need != lane.hold.need()) {

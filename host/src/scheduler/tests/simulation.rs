@@ -338,7 +338,8 @@ impl World {
             }
             let latest = if earliest > reach { free } else { latest.max(free) };
             let is_spread = item.attempt > 1 && earliest <= self.moving_since;
-            let late = steady - latest.max(self.moving_since + if is_spread { SPREAD } else { 0 });
+            // Behind a long queue of a destination that hung it gets its new time only once the lane has come to it.
+            let late = steady - latest.max(self.moving_since) - if is_spread { SPREAD } else { 0 };
             if is_quick {
                 self.longest_quick = late.max(self.longest_quick);
             }
