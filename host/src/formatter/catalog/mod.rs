@@ -173,14 +173,10 @@ impl Catalog {
         let watched = Arc::clone(&shared);
         // A component may take minutes to compile.
         let loader = options.watchdog.watch("formatters", Need::Partial, None);
-        let watcher =
-            std::thread::Builder::new().name("formatters".into()).stack_size(STACK_BYTES).spawn(move || {
-                loader.run(|_| {
-                    // Candidates come after deliveries.
-                    lower_priority();
-                    watch::run(&watched);
-                });
-            })?;
+        let watcher = std::thread::Builder::new()
+            .name("formatters".into())
+            .stack_size(STACK_BYTES)
+            .spawn(move || loader.run(|_| watch::run(&watched)))?;
         let pool = Pool::new(sizes, STACK_BYTES, &options.watchdog)?;
         Ok(Self { shared, pool, watcher: Some(watcher) })
     }
