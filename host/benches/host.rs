@@ -284,19 +284,8 @@ const PREVIEWERS: usize = 64;
 /// A formatter that takes `turns` turns of a loop; without end on an event that contains the word `Boom`, as no sample
 /// does.
 fn turns(name: &str, turns: u32) -> Vec<u8> {
-    let code = format!(
-        r"(local $at i32) (local $end i32) (local $left i32)
-        (local.set $at (i32.load offset=24 (local.get 0)))
-        (local.set $end (i32.sub (i32.add (local.get $at) (i32.load offset=28 (local.get 0))) (i32.const 4)))
-        (block $none (loop $next
-          (br_if $none (i32.gt_u (local.get $at) (local.get $end)))
-          (if (i32.eq (i32.load align=1 (local.get $at)) (i32.const 0x6d6f6f42)) (then (loop (br 0))))
-          (local.set $at (i32.add (local.get $at) (i32.const 1)))
-          (br $next)))
-        (local.set $left (i32.const {turns}))
-        (loop $next (br_if $next (local.tee $left (i32.sub (local.get $left) (i32.const 1)))))
-        (i32.const 528)"
-    );
+    let (loops, counts) = (support::component::on_the_word("(loop (br 0))"), support::component::turns(turns, ""));
+    let code = format!("(local $at i32) (local $end i32) (local $left i32) {loops} {counts} (i32.const 528)");
     support::component::Handmade::new(name, "1.0.0", "x").format(&code).build()
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use crate::support::component::LOOP;
+use crate::support::component::{self, LOOP};
 use crate::support::{Destination, Handmade, Host, events, eventually, host};
 use crate::uploads::fails_on_the_word;
 
@@ -104,25 +104,14 @@ async fn the_reason_of_a_rollback_is_for_admins_only() {
 
 /// Code of `format` that takes this many turns of a loop.
 fn counts_down(turns: u32) -> String {
-    format!(
-        r"(local $left i32)
-        (local.set $left (i32.const {turns}))
-        (loop $next (br_if $next (local.tee $left (i32.sub (local.get $left) (i32.const 1)))))
-        (i32.const 528)"
-    )
+    format!("(local $left i32) {} (i32.const 528)", component::turns(turns, ""))
 }
 
 /// A formatter that logs this many lines in each call of `describe` or `format`.
 pub(crate) fn logs(lines: u32, in_describe: bool) -> Vec<u8> {
     let result = if in_describe { 512 } else { 528 };
-    let code = format!(
-        r"(local $left i32)
-        (local.set $left (i32.const {lines}))
-        (loop $next
-          (call 0 (i32.const 1) (i32.const 40100) (i32.const 1))
-          (br_if $next (local.tee $left (i32.sub (local.get $left) (i32.const 1)))))
-        (i32.const {result})"
-    );
+    let log = component::turns(lines, "(call 0 (i32.const 1) (i32.const 40100) (i32.const 1))");
+    let code = format!("(local $left i32) {log} (i32.const {result})");
     let made =
         Handmade::new("chatty", "1.0.0", "x").import("heraldry:formatter/log@1.1.0", "log", "(param i32 i32 i32)");
     if in_describe { made.describe(&code).build() } else { made.format(&code).build() }

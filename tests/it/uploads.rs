@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::component::LOOP;
+use crate::support::component::{self, LOOP};
 use crate::support::{Client, Destination, Handmade, Host, events, is_time};
 
 fn version(number: u32) -> Vec<u8> {
@@ -145,18 +145,7 @@ async fn a_formatter_that_a_webhook_names_is_not_deleted() {
 
 /// A formatter that fails in this way on events that contain a certain word, which no sample does.
 pub(crate) fn fails_on_the_word(number: u32, how: &str) -> Vec<u8> {
-    // The event's JSON is the fourth string of the parameters: its address at 24, its length at 28.
-    let code = format!(
-        r#"(local $at i32) (local $end i32)
-        (local.set $at (i32.load offset=24 (local.get 0)))
-        (local.set $end (i32.sub (i32.add (local.get $at) (i32.load offset=28 (local.get 0))) (i32.const 4)))
-        (block $none (loop $next
-          (br_if $none (i32.gt_u (local.get $at) (local.get $end)))
-          (if (i32.eq (i32.load align=1 (local.get $at)) (i32.const 0x6d6f6f42)) (then {how}))
-          (local.set $at (i32.add (local.get $at) (i32.const 1)))
-          (br $next)))
-        (i32.const 528)"#
-    );
+    let code = format!("(local $at i32) (local $end i32) {} (i32.const 528)", component::on_the_word(how));
     Handmade::new("mine", &format!("1.{number}.0"), &format!("version {number}")).format(&code).build()
 }
 

@@ -190,5 +190,28 @@ pub(crate) fn words(numbers: &[usize]) -> Vec<u8> {
     numbers.iter().flat_map(|number| u32::try_from(*number).expect("32 bits").to_le_bytes()).collect()
 }
 
+/// Code of `format` that runs `then` on an event that contains the word `Boom`, which no sample does. Needs the locals
+/// `$at` and `$end`.
+pub(crate) fn on_the_word(then: &str) -> String {
+    // The event's JSON is the fourth string of the parameters: its address at 24, its length at 28.
+    format!(
+        r"(local.set $at (i32.load offset=24 (local.get 0)))
+        (local.set $end (i32.sub (i32.add (local.get $at) (i32.load offset=28 (local.get 0))) (i32.const 4)))
+        (block $none (loop $next
+          (br_if $none (i32.gt_u (local.get $at) (local.get $end)))
+          (if (i32.eq (i32.load align=1 (local.get $at)) (i32.const 0x6d6f6f42)) (then {then}))
+          (local.set $at (i32.add (local.get $at) (i32.const 1)))
+          (br $next)))"
+    )
+}
+
+/// Code that runs `each` so many times. Needs the local `$left`.
+pub(crate) fn turns(count: u32, each: &str) -> String {
+    format!(
+        r"(local.set $left (i32.const {count}))
+        (loop $next {each} (br_if $next (local.tee $left (i32.sub (local.get $left) (i32.const 1)))))"
+    )
+}
+
 /// Code that loops forever.
 pub(crate) const LOOP: &str = "(loop (br 0)) (unreachable)";

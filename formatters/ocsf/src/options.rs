@@ -1,5 +1,6 @@
 //! The webhook's options: product and vendor of the records, the CVSS version, and whether to send all events.
 
+use heraldry_formatter::identifier::FindingKey;
 use heraldry_formatter::options::{Printable, given};
 use serde::Deserialize;
 
@@ -15,7 +16,7 @@ const PRODUCT: &str = "Heraldry";
 pub struct Options {
     pub(crate) all_events: bool,
     cvss_version: CvssVersion,
-    pub(crate) finding_uid: FindingUid,
+    pub(crate) finding_uid: FindingKey,
     #[serde(deserialize_with = "given")]
     product_name: Option<Printable<255>>,
     #[serde(deserialize_with = "given")]
@@ -34,17 +35,6 @@ enum CvssVersion {
     V31,
     #[serde(rename = "4.0")]
     V4,
-}
-
-/// The ids that identify a finding.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum FindingUid {
-    /// The engagement's and the finding's.
-    #[default]
-    Engagement,
-    /// The finding's alone.
-    Finding,
 }
 
 impl Options {

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use heraldry_formatter::identifier::Scope;
+use heraldry_formatter::identifier::{FindingKey, Scope};
 use heraldry_formatter::line::{Target, sentence};
 use heraldry_formatter::link::web_url;
 use heraldry_formatter::raw::{join_lines, push_member};
@@ -11,7 +11,7 @@ use heraldry_formatter::value::{Value, with_finite_numbers};
 use heraldry_formatter::{Context, Event, Severity};
 use serde::Serialize;
 
-use crate::options::{FindingUid, Options};
+use crate::options::Options;
 use crate::text::{self, line};
 
 /// The OCSF schema version.
@@ -266,8 +266,8 @@ impl<'a, 'e> RecordBuilder<'a, 'e> {
     /// The uid of the finding with this id.
     pub(crate) fn uid(&self, id: &str) -> Option<String> {
         match self.options.finding_uid {
-            FindingUid::Engagement => self.scope.identifier(id, text::NAME, bytes),
-            FindingUid::Finding => text::id(id),
+            FindingKey::Engagement => self.scope.identifier(id, text::NAME, bytes),
+            FindingKey::Finding => text::id(id),
         }
     }
 

@@ -1,11 +1,9 @@
 //! The action of an event on an alert: trigger or resolve, and the alert's key.
 
-use heraldry_formatter::identifier::Scope;
+use heraldry_formatter::identifier::{FindingKey, Scope};
 use heraldry_formatter::text::{Rule, bare, is_blank, tidy, utf16};
 use heraldry_formatter::value::Value;
 use heraldry_formatter::{Event, EventType, Severity};
-
-use crate::options::Dedup;
 
 /// The longest `dedup_key`, in UTF-16 units: PagerDuty limits "characters", and this is the upper bound of any unit.
 const DEDUP_KEY: usize = 255;
@@ -52,7 +50,7 @@ impl From<Severity> for Level {
 
 impl Action {
     /// The action for an event; `None` for an event that is not an alert.
-    pub(crate) fn of(event: &Event<'_>, dedup: Dedup) -> Option<Self> {
+    pub(crate) fn of(event: &Event<'_>, dedup: FindingKey) -> Option<Self> {
         match event.kind {
             kind if kind.is_finding() => {
                 let id = event.group().text("id").and_then(|id| Keys::of(event, dedup).key(&id));
@@ -128,10 +126,10 @@ enum Keys {
 }
 
 impl Keys {
-    fn of(event: &Event<'_>, dedup: Dedup) -> Self {
+    fn of(event: &Event<'_>, dedup: FindingKey) -> Self {
         match dedup {
-            Dedup::Engagement => Self::Scoped(Scope::of(event)),
-            Dedup::Finding => Self::Finding,
+            FindingKey::Engagement => Self::Scoped(Scope::of(event)),
+            FindingKey::Finding => Self::Finding,
         }
     }
 
@@ -165,7 +163,7 @@ mod tests {
             occurred_at: "2026-11-17T10:12:45.120Z".into(),
             json: format!(r#"{{"type":"{kind}","data":{data}}}"#),
         };
-        Action::of(&Event::parse(&raw).expect("an event"), Dedup::Engagement)
+        Action::of(&Event::parse(&raw).expect("an event"), FindingKey::Engagement)
     }
 
     fn trigger(dedup_key: &str, severity: Level) -> Option<Action> {
@@ -210,7 +208,7 @@ mod tests {
     }
 
     /// The keys of the alert that a finding opens, and of the one that its retest closes.
-    fn keys(engagement: Option<&str>, id: &str, dedup: Dedup) -> [String; 2] {
+    fn keys(engagement: Option<&str>, id: &str, dedup: FindingKey) -> [String; 2] {
         let engagement = engagement.map(|id| serde_json::json!({"id": id, "name": "n"}));
         let data = serde_json::json!({"finding": {"title": "t", "id": id}, "retest": {"fixed": [{"id": id}]}});
         ["finding_added", "retest_completed"].map(|kind| {
@@ -233,20 +231,20 @@ mod tests {
         let mut seen = std::collections::BTreeSet::new();
         for engagement in [None, Some("ENG-A"), Some("ENG-B"), Some(long.as_str())] {
             for id in ["F-1".to_owned(), format!("{long}a"), format!("{long}b"), long.clone()] {
-                let [opened, closed] = keys(engagement, &id, Dedup::Engagement);
+                let [opened, closed] = keys(engagement, &id, FindingKey::Engagement);
                 assert_eq!(opened, closed, "a retest closes the alert");
                 assert!(opened.encode_utf16().count() <= DEDUP_KEY, "{opened}");
                 assert!(seen.insert(opened), "{engagement:?} {id}");
             }
         }
-        assert_eq!(keys(Some("ENG-A"), "F-1", Dedup::Engagement), ["ENG-A/F-1"; 2]);
+        assert_eq!(keys(Some("ENG-A"), "F-1", FindingKey::Engagement), ["ENG-A/F-1"; 2]);
     }
 
     #[test]
     fn the_key_of_earlier_versions_is_the_findings_own() {
-        assert_eq!(keys(Some("ENG-A"), " F-1", Dedup::Finding), ["F-1"; 2]);
+        assert_eq!(keys(Some("ENG-A"), " F-1", FindingKey::Finding), ["F-1"; 2]);
         let long = "x".repeat(300);
-        assert_eq!(keys(Some("ENG-A"), &long, Dedup::Finding), [&long[..255]; 2]);
+        assert_eq!(keys(Some("ENG-A"), &long, FindingKey::Finding), [&long[..255]; 2]);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The webhook's options: the integration key, if no header has it, whether all events open alerts, and the ids in an
 //! alert's key.
 
+use heraldry_formatter::identifier::FindingKey;
 use heraldry_formatter::options::given;
 use serde::Deserialize;
 
@@ -14,18 +15,7 @@ pub struct Options {
     #[serde(deserialize_with = "given")]
     pub(crate) routing_key: Option<RoutingKey>,
     pub(crate) all_events: bool,
-    pub(crate) dedup: Dedup,
-}
-
-/// The ids that an alert's key consists of.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Dedup {
-    /// The engagement's and the finding's.
-    #[default]
-    Engagement,
-    /// The finding's alone.
-    Finding,
+    pub(crate) dedup: FindingKey,
 }
 
 /// An integration key: 32 letters and digits. A credential: anyone who has it can page people.

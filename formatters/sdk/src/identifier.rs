@@ -1,6 +1,7 @@
 //! Identifiers that a destination compares: alerts and findings with equal identifiers are one to it, so two that
 //! differ must not become equal when they are cleaned or truncated.
 
+use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
 use crate::Event;
@@ -17,6 +18,17 @@ const DIGEST_CHARS: usize = 64;
 
 /// The longest part of an identifier that names the engagement, in bytes.
 const SCOPE: usize = 200;
+
+/// The ids that identify a finding; an option of formats whose destinations compare findings or alerts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FindingKey {
+    /// The engagement's and the finding's.
+    #[default]
+    Engagement,
+    /// The finding's alone.
+    Finding,
+}
 
 /// The text as an identifier of at most `limit`, in the units of `cost`. A text that fits and is printable stays as it
 /// is; of any other the beginning stays, and `~` and the SHA-256 digest of the whole text follow. `None` if nothing of

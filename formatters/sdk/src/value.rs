@@ -307,8 +307,7 @@ fn visible(text: Cow<'_, str>) -> Option<Cow<'_, str>> {
 
 /// Truncates a list's text at its limit and marks it.
 fn cut(out: &mut String) {
-    let end = (0..=LIST_TEXT.min(out.len())).rev().find(|at| out.is_char_boundary(*at)).unwrap_or_default();
-    out.truncate(end);
+    out.truncate(out.floor_char_boundary(LIST_TEXT));
     if !out.is_empty() {
         out.push_str(ELLIPSIS);
     }

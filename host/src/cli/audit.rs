@@ -1,6 +1,6 @@
 //! `heraldry audit`: the audit log of a host.
 
-use reqwest::{Method, header};
+use reqwest::Method;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -61,8 +61,6 @@ pub(super) async fn run(args: &Args) -> Result<(), Failure> {
     let given = [("limit", &args.limit), ("before", &args.before)];
     let query: Vec<_> = given.iter().filter_map(|(name, value)| value.as_deref().map(|value| (*name, value))).collect();
     let response = api.call(api.request(Method::GET, "/audit").query(&query)).await?;
-    let more =
-        response.headers.get(header::LINK).is_some_and(|link| link.to_str().is_ok_and(|link| link.contains("next")));
     if args.client.json {
         return line(escape_json(&response.body));
     }
@@ -82,7 +80,7 @@ pub(super) async fn run(args: &Args) -> Result<(), Failure> {
         })
         .collect();
     terminal::table(&["TIME", "WHO", "WHAT", "TARGET", "CHANGES"], &rows)?;
-    if let Some(last) = entries.last().filter(|_| more) {
+    if let Some(last) = entries.last().filter(|_| response.has_next_page()) {
         note(format_args!("\nnext page: heraldry audit --before {}", escape(&last.id)));
     }
     Ok(())

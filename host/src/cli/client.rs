@@ -185,6 +185,12 @@ impl Response {
         serde_json::from_str(&self.body).map_err(unexpected)
     }
 
+    /// True if a page is not the last (`Link` with `rel="next"`).
+    pub(crate) fn has_next_page(&self) -> bool {
+        let link = self.headers.get(header::LINK).and_then(|link| link.to_str().ok());
+        link.is_some_and(|link| link.contains("next"))
+    }
+
     /// The problem document's `detail`.
     pub(crate) fn detail(&self) -> String {
         self.problem().detail

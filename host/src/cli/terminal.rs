@@ -8,7 +8,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 use anstyle::{AnsiColor, Style};
 use comfy_table::{ContentArrangement, Table, presets};
 
-use super::failure::Failure;
+use super::failure::{Failure, OrHint as _};
 
 /// For headings.
 pub(crate) const BOLD: Style = Style::new().bold();
@@ -120,15 +120,19 @@ pub(crate) fn can_ask() -> bool {
     io::stdin().is_terminal() && io::stderr().is_terminal()
 }
 
-/// Asks a yes-or-no question; anything but `y` or `yes` means no.
+/// Asks before something is deleted; anything but `y` or `yes` means no.
 ///
 /// # Errors
-/// When the answer cannot be read.
-pub(crate) fn confirm(question: &str) -> io::Result<bool> {
+/// When the answer is no, or cannot be read.
+pub(crate) fn confirm_deletion(question: &str) -> Result<(), Failure> {
     drop(write!(anstream::stderr().lock(), "{} [y/N] ", escape(question)));
     let mut answer = String::new();
-    io::stdin().read_line(&mut answer)?;
-    Ok(is_yes(&answer))
+    io::stdin().read_line(&mut answer).or_hint("answer on a terminal, or give --yes")?;
+    if is_yes(&answer) {
+        return Ok(());
+    }
+    note("nothing was deleted");
+    Err(Failure::already_printed())
 }
 
 fn is_yes(answer: &str) -> bool {
@@ -154,6 +158,15 @@ pub(crate) fn table(heading: &[&str], rows: &[(Style, Vec<String>)]) -> Result<(
         line(format_args!("{style}{}{style:#}", text.trim_end()))?;
     }
     Ok(())
+}
+
+/// As [`facts`], without those that have no value.
+///
+/// # Errors
+/// As [`fn@line`].
+pub(crate) fn known_facts<const N: usize>(rows: [(&str, Option<String>); N]) -> Result<(), Failure> {
+    let known: Vec<_> = rows.into_iter().filter_map(|(name, value)| value.map(|value| (name, value))).collect();
+    facts(&known)
 }
 
 /// Prints names and values, one pair a line, aligned. Values are escaped here.

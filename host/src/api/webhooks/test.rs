@@ -15,7 +15,7 @@ use crate::api::problem::{ApiError, Code};
 use crate::api::state::Shared;
 use crate::json::Document;
 use crate::json::fault::Faults;
-use crate::json::fields::{Field, list};
+use crate::json::fields::Field;
 use crate::model::delivery::Attempt;
 use crate::model::event::EventType;
 use crate::model::id::{EventId, WebhookId};
@@ -104,7 +104,7 @@ impl Named {
         let mut faults = Faults::new();
         let body = Field::new(document.text(), "").object(&["event_type", "event_id"], &[], &mut faults);
         let named = body.and_then(|body| match (body.get("event_type"), body.get("event_id")) {
-            (Some(field), None) => event_type_of(field, &mut faults).map(Self::Sample),
+            (Some(field), None) => EventType::read(field, &mut faults).map(Self::Sample),
             (None, Some(field)) => {
                 let text = field.string(&mut faults)?;
                 let id = text.parse().ok();
@@ -122,14 +122,4 @@ impl Named {
         let faults = faults.into_inner();
         named.filter(|_| faults.is_empty()).ok_or_else(|| ApiError::fields(faults))
     }
-}
-
-fn event_type_of(field: &Field<'_>, faults: &mut Faults) -> Option<EventType> {
-    let name = field.string(faults)?;
-    let event_type = EventType::from_name(&name);
-    if event_type.is_none() {
-        let names: Vec<&str> = EventType::ALL.iter().map(|known| known.as_str()).collect();
-        faults.add(field.pointer(), "unknown_event_type", format!("must be one of {}", list(&names)));
-    }
-    event_type
 }

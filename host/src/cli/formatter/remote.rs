@@ -5,7 +5,7 @@ use std::path::Path;
 use reqwest::{Method, header};
 use serde::Deserialize;
 
-use super::super::failure::{Failure, OrHint as _};
+use super::super::failure::Failure;
 use super::super::pretty;
 use super::super::terminal::{self, escape, escape_json, escape_lines, line, note};
 use super::client::{Api, Response, segment};
@@ -110,8 +110,7 @@ pub(super) async fn get(name: &str, client: &ClientArgs) -> Result<(), Failure> 
             formatter.last_error.as_ref().map(|last| format!("{} {}: {}", last.at, last.code, last.message)),
         ),
     ];
-    let known: Vec<_> = rows.into_iter().filter_map(|(name, value)| value.map(|value| (name, value))).collect();
-    terminal::facts(&known)?;
+    terminal::known_facts(rows)?;
     if let Some(schema) = &formatter.options_schema {
         let text = schema.to_string();
         let laid = pretty::json(&text, WIDTH).unwrap_or(text);
@@ -127,11 +126,7 @@ const WIDTH: usize = 100;
 pub(super) async fn delete(name: &str, yes: bool, client: &ClientArgs) -> Result<(), Failure> {
     let api = Api::new(client)?;
     if !yes && terminal::can_ask() {
-        let question = format!("Delete the formatter {name} with all of its versions?");
-        if !terminal::confirm(&question).or_hint("answer on a terminal, or give --yes")? {
-            note("nothing was deleted");
-            return Err(Failure::already_printed());
-        }
+        terminal::confirm_deletion(&format!("Delete the formatter {name} with all of its versions?"))?;
     }
     api.call(api.request(Method::DELETE, &path(name, ""))).await?;
     note(format_args!("deleted formatter {}", escape(name)));

@@ -7,7 +7,7 @@ use reqwest::{Method, header};
 use serde::Deserialize;
 
 use super::client::{Api, segment};
-use super::failure::{Failure, OrHint as _};
+use super::failure::Failure;
 use super::lookup;
 use super::terminal::{self, escape, escape_json, line, note};
 use crate::clock::SystemClock;
@@ -50,6 +50,14 @@ Prints the new secret alone on standard output. It cannot be shown again.
 Example:
   heraldry webhook rotate-secret ops --overlap 24h";
 
+/// The webhook that a command is about.
+#[derive(clap::Args)]
+pub(super) struct Named {
+    /// The webhook: its name, its id, or the unique beginning or end of its id
+    #[arg(value_name = "WEBHOOK")]
+    id: String,
+}
+
 #[derive(Subcommand)]
 pub(super) enum Command {
     /// Create a webhook
@@ -67,18 +75,16 @@ pub(super) enum Command {
     },
     /// Show one webhook
     Get {
-        /// The webhook: its name, its id, or the unique beginning or end of its id
-        #[arg(value_name = "WEBHOOK")]
-        id: String,
+        #[command(flatten)]
+        webhook: Named,
         #[command(flatten)]
         client: ClientArgs,
     },
     /// Change the named fields of a webhook
     #[command(after_help = UPDATE_HELP)]
     Update {
-        /// The webhook: its name, its id, or the unique beginning or end of its id
-        #[arg(value_name = "WEBHOOK")]
-        id: String,
+        #[command(flatten)]
+        webhook: Named,
         #[command(flatten)]
         fields: Fields,
         #[command(flatten)]
@@ -88,9 +94,8 @@ pub(super) enum Command {
     },
     /// Delete a webhook with its history; pending deliveries are cancelled. Asks first, on a terminal
     Delete {
-        /// The webhook: its name, its id, or the unique beginning or end of its id
-        #[arg(value_name = "WEBHOOK")]
-        id: String,
+        #[command(flatten)]
+        webhook: Named,
         /// Do not ask
         #[arg(long)]
         yes: bool,
@@ -99,9 +104,8 @@ pub(super) enum Command {
     },
     /// Deliver an event now and show the result; exit code 1 if the delivery fails
     Test {
-        /// The webhook: its name, its id, or the unique beginning or end of its id
-        #[arg(value_name = "WEBHOOK")]
-        id: String,
+        #[command(flatten)]
+        webhook: Named,
         /// Deliver the sample of this event type [default: the webhook's first]
         #[arg(long, value_name = "TYPE", conflicts_with = "event_id")]
         event_type: Option<String>,
@@ -113,9 +117,8 @@ pub(super) enum Command {
     },
     /// Show delivery attempts, newest first
     Deliveries {
-        /// The webhook: its name, its id, or the unique beginning or end of its id
-        #[arg(value_name = "WEBHOOK")]
-        id: String,
+        #[command(flatten)]
+        webhook: Named,
         /// Number of attempts, 1 to 200 [default: 50]
         #[arg(long, value_name = "COUNT")]
         limit: Option<String>,
@@ -134,9 +137,8 @@ pub(super) enum Command {
     /// Queue again every delivery that failed for good or is held, with all of its retries
     #[command(after_help = RECOVER_HELP)]
     Recover {
-        /// The webhook: its name, its id, or the unique beginning or end of its id
-        #[arg(value_name = "WEBHOOK")]
-        id: String,
+        #[command(flatten)]
+        webhook: Named,
         /// Since when: a time (RFC 3339), or how long ago (15min, 24h, 7d)
         #[arg(long, value_name = "TIME|AGE", value_parser = parse_since)]
         since: Since,
@@ -145,9 +147,8 @@ pub(super) enum Command {
     },
     /// Deliver one event again, as a new delivery with its own id
     Redeliver {
-        /// The webhook: its name, its id, or the unique beginning or end of its id
-        #[arg(value_name = "WEBHOOK")]
-        id: String,
+        #[command(flatten)]
+        webhook: Named,
         /// The delivery, as `deliveries` shows it: its id, or the unique beginning or end of it
         delivery: String,
         #[command(flatten)]
@@ -156,9 +157,8 @@ pub(super) enum Command {
     /// Replace the signing secret; for a while the old one signs too
     #[command(after_help = ROTATE_HELP)]
     RotateSecret {
-        /// The webhook: its name, its id, or the unique beginning or end of its id
-        #[arg(value_name = "WEBHOOK")]
-        id: String,
+        #[command(flatten)]
+        webhook: Named,
         /// The new secret, 1 to 256 characters; base64 if it begins with whsec_ [default: one is generated]
         #[arg(long)]
         secret: Option<String>,
@@ -196,17 +196,17 @@ pub(super) async fn run(command: &Command) -> Result<(), Failure> {
     match command {
         Command::Create { fields, client } => create(fields, client).await,
         Command::List { client } => list(client).await,
-        Command::Get { id, client } => {
+        Command::Get { webhook: Named { id }, client } => {
             let api = Api::new(client)?;
             let response = api.get(&path(&api, id).await?).await?;
             if client.json { line(escape_json(&response.body)) } else { show::webhook(&response.parse()?) }
         }
-        Command::Update { id, fields, changes, client } => update(id, fields, changes, client).await,
-        Command::Delete { id, yes, client } => delete(id, *yes, client).await,
-        Command::Test { id, event_type, event_id, client } => {
+        Command::Update { webhook: Named { id }, fields, changes, client } => update(id, fields, changes, client).await,
+        Command::Delete { webhook: Named { id }, yes, client } => delete(id, *yes, client).await,
+        Command::Test { webhook: Named { id }, event_type, event_id, client } => {
             test(id, event_type.as_deref(), event_id.as_deref(), client).await
         }
-        Command::Deliveries { id, limit, before, success, event_type, client } => {
+        Command::Deliveries { webhook: Named { id }, limit, before, success, event_type, client } => {
             let query = [
                 ("limit", limit.clone()),
                 ("before", before.clone()),
@@ -215,9 +215,9 @@ pub(super) async fn run(command: &Command) -> Result<(), Failure> {
             ];
             deliveries(id, query, client).await
         }
-        Command::Recover { id, since, client } => recover(id, *since, client).await,
-        Command::Redeliver { id, delivery, client } => redeliver(id, delivery, client).await,
-        Command::RotateSecret { id, secret, overlap, client } => {
+        Command::Recover { webhook: Named { id }, since, client } => recover(id, *since, client).await,
+        Command::Redeliver { webhook: Named { id }, delivery, client } => redeliver(id, delivery, client).await,
+        Command::RotateSecret { webhook: Named { id }, secret, overlap, client } => {
             rotate_secret(id, secret.as_deref(), *overlap, client).await
         }
     }
@@ -297,10 +297,7 @@ async fn delete(id: &str, yes: bool, client: &ClientArgs) -> Result<(), Failure>
     if !yes && terminal::can_ask() {
         let webhook: show::Webhook = api.get(&path).await?.parse()?;
         let question = format!("Delete {} with its history, and cancel what waits?", webhook.title());
-        if !terminal::confirm(&question).or_hint("answer on a terminal, or give --yes")? {
-            note("nothing was deleted");
-            return Err(Failure::already_printed());
-        }
+        terminal::confirm_deletion(&question)?;
     }
     api.call(api.request(Method::DELETE, &path)).await?;
     note(format_args!("deleted webhook {}", escape(id)));
@@ -341,14 +338,12 @@ async fn deliveries(id: &str, query: [(&str, Option<String>); 4], client: &Clien
     }
     let path = format!("/webhooks{}/deliveries", segment(&webhook));
     let response = api.call(api.request(Method::GET, &path).query(&given)).await?;
-    let more =
-        response.headers.get(header::LINK).is_some_and(|link| link.to_str().is_ok_and(|link| link.contains("next")));
     if client.json {
         return line(escape_json(&response.body));
     }
     let attempts: Vec<show::Attempt> = response.parse()?;
     show::attempts(&attempts)?;
-    if let Some(last) = attempts.last().filter(|_| more) {
+    if let Some(last) = attempts.last().filter(|_| response.has_next_page()) {
         note(format_args!("\nnext page: heraldry webhook deliveries {} --before {}", escape(id), escape(&last.id)));
     }
     Ok(())

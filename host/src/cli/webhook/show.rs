@@ -138,8 +138,7 @@ pub(super) fn webhook(webhook: &Webhook) -> Result<(), Failure> {
         ("created", Some(webhook.created_at.clone())),
         ("updated", webhook.updated_at.clone()),
     ];
-    let known: Vec<_> = rows.into_iter().filter_map(|(name, value)| value.map(|value| (name, value))).collect();
-    terminal::facts(&known)
+    terminal::known_facts(rows)
 }
 
 /// Prints a table of attempts, failed ones in red.
@@ -180,6 +179,5 @@ pub(super) fn attempt(attempt: &Attempt) -> Result<(), Failure> {
         ("delivery", Some(attempt.delivery_id.clone())),
         ("next attempt", attempt.next_attempt_at.clone()),
     ];
-    let known: Vec<_> = rows.into_iter().filter_map(|(name, value)| value.map(|value| (name, value))).collect();
-    terminal::facts(&known)
+    terminal::known_facts(rows)
 }

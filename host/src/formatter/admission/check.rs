@@ -46,7 +46,7 @@ fn check_steps(validator: &Validator<'_>, bytes: &[u8], digest: &[u8; 32], repor
     let sandbox = validator.sandbox;
     let loaded = check_header(bytes, sandbox.settings().component_bytes)
         .and_then(|()| compile_and_load(validator, bytes, digest));
-    let (compiled, size) = keep_finding(loaded, report)?;
+    let (compiled, size) = report.keep_finding(loaded)?;
     interface::compare(&compiled, bytes, report);
     if report.has_errors() {
         return None;
@@ -59,17 +59,12 @@ fn check_steps(validator: &Validator<'_>, bytes: &[u8], digest: &[u8; 32], repor
         budget.spend(called)?;
         compared.map(|()| linked).map_err(|error| wrong_types(&error))
     });
-    let linked = keep_finding(linked, report)?;
+    let linked = report.keep_finding(linked)?;
     let manifest = describe(sandbox, &linked, &mut budget, report)?;
     let linked = place(sandbox, &compiled, &manifest, linked, report)?;
     let options = Options::new(&manifest.options_schema).ok()?;
     samples::try_all(validator, &mut budget, &linked, &manifest, report);
     Some(Admitted { manifest, linked, options })
-}
-
-/// Moves a finding into the report.
-fn keep_finding<T>(result: Result<T, Finding>, report: &mut Report) -> Option<T> {
-    result.map_err(|finding| report.findings.push(finding)).ok()
 }
 
 /// Checks the size and the first bytes.
@@ -193,7 +188,7 @@ fn wrong_types(LinkError(reason): &LinkError) -> Finding {
 /// Reads the manifest, twice, because `describe` must be deterministic as well.
 fn describe(sandbox: &Sandbox, linked: &Linked, budget: &mut Budget<'_>, report: &mut Report) -> Option<Manifest> {
     let mut call = || budget.spend(sandbox.describe(linked, budget.terms()));
-    let first = keep_finding(call(), report)?;
+    let first = report.keep_finding(call())?;
     let text = match first.result {
         Ok(text) => text,
         Err(error) => {
@@ -205,7 +200,7 @@ fn describe(sandbox: &Sandbox, linked: &Linked, budget: &mut Budget<'_>, report:
             return None;
         }
     };
-    if keep_finding(call(), report)?.result.as_ref() != Ok(&text) {
+    if report.keep_finding(call())?.result.as_ref() != Ok(&text) {
         report.findings.push(not_deterministic("describe"));
     }
     let manifest = match Manifest::parse(&text) {
@@ -265,7 +260,7 @@ fn place(
                     .link(&compiled, Size::Large, report.interprets)
                     .map_err(|LinkError(reason)| not_loaded(EXCESS, &LoadError::ExceedsSandbox(reason)))
             });
-            keep_finding(linked, report)
+            report.keep_finding(linked)
         }
         _ => Some(linked),
     }

@@ -126,6 +126,11 @@ impl Report {
         self.findings.iter().all(|finding| finding.code != NOT_COMPILED)
     }
 
+    /// Moves a finding into the report.
+    pub(super) fn keep_finding<T>(&mut self, result: Result<T, Finding>) -> Option<T> {
+        result.map_err(|finding| self.findings.push(finding)).ok()
+    }
+
     /// All errors as one rejection, with the first one's code; `None` if the component fits.
     pub(in crate::formatter) fn rejection(&self) -> Option<Rejection> {
         let errors: Vec<&Finding> =

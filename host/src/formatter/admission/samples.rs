@@ -33,13 +33,7 @@ pub(super) fn try_all(
         budget.spend(sandbox.format(linked, &sample.event, host_name, TransportKind::Http, "{}", terms))
     };
     for sample in validator.samples {
-        let first = match run(sample) {
-            Ok(first) => first,
-            Err(finding) => {
-                report.findings.push(finding);
-                break;
-            }
-        };
+        let Some(first) = report.keep_finding(run(sample)) else { break };
         if matches!(first.result, Err(RenderError::Limit { limit: Limit::Fuel | Limit::Time, .. })) {
             slow += 1;
         }
@@ -47,13 +41,7 @@ pub(super) fn try_all(
             // Each further sample would exhaust the limit as well: that takes long and adds nothing to the report.
             break;
         }
-        let second = match run(sample) {
-            Ok(second) => second,
-            Err(finding) => {
-                report.findings.push(finding);
-                break;
-            }
-        };
+        let Some(second) = report.keep_finding(run(sample)) else { break };
         report.trials.push(trial(sample, &first));
         // The wall clock is the one thing that may differ between two runs.
         let timed_out = |result: &Result<Payload, RenderError>| {

@@ -49,7 +49,7 @@ impl NewEvent {
         let Some(event) = event.object(EVENT_FIELDS, READ_ONLY, &mut faults) else {
             return Err(faults.into_inner());
         };
-        let event_type = event.require("type", &mut faults).and_then(|field| event_type(field, &mut faults));
+        let event_type = event.require("type", &mut faults).and_then(|field| EventType::read(field, &mut faults));
         let occurred_at = event.get("occurred_at").and_then(|field| time(field, &mut faults));
         let id = event.get("id").and_then(|field| id(field, &mut faults));
         let engagement_id = event.get("engagement").and_then(|field| engagement_id(field, &mut faults));
@@ -70,14 +70,17 @@ impl NewEvent {
     }
 }
 
-fn event_type(field: &Field<'_>, faults: &mut Faults) -> Option<EventType> {
-    let name = field.string(faults)?;
-    let event_type = EventType::from_name(&name);
-    if event_type.is_none() {
-        let names: Vec<&str> = EventType::ALL.iter().map(|known| known.as_str()).collect();
-        faults.add(field.pointer(), "unknown_event_type", format!("must be one of {}", list(&names)));
+impl EventType {
+    /// Reads the name of a type. Any other value is a fault.
+    pub fn read(field: &Field<'_>, faults: &mut Faults) -> Option<Self> {
+        let name = field.string(faults)?;
+        let event_type = Self::from_name(&name);
+        if event_type.is_none() {
+            let names: Vec<&str> = Self::ALL.iter().map(|known| known.as_str()).collect();
+            faults.add(field.pointer(), "unknown_event_type", format!("must be one of {}", list(&names)));
+        }
+        event_type
     }
-    event_type
 }
 
 fn time(field: &Field<'_>, faults: &mut Faults) -> Option<Timestamp> {

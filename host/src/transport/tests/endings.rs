@@ -3,41 +3,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::HeaderMap;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
-use super::super::{Content, Report, Request, Transport};
 use super::http2::{END_STREAM, HEADERS, SETTINGS, frame, head, read_frame};
 use super::peer::{Peer, read_request};
 use super::tls::{Authority, server};
-use super::{Table, deliver, sentence, transport, transport_with, url};
-use crate::model::mask::Mask;
-use crate::model::webhook::TlsNames;
+use super::{Table, deliver, deliver_bytes, sentence, transport, transport_with};
 
 /// More than the system's buffers hold, so that a part stays unwritten as long as the peer does not read.
 const LARGE: usize = 32 * 1024 * 1024;
 /// Long enough for every machine; nothing is expected to take it.
 const PATIENCE: Duration = Duration::from_secs(20);
-
-async fn deliver_bytes(transport: &Transport, origin: &str, bytes: usize) -> Report {
-    let content = Content::Body { headers: HeaderMap::new(), body: Bytes::from(vec![b'x'; bytes]) };
-    let (url, tls) = (url(origin), TlsNames::default());
-    transport
-        .deliver(Request {
-            url: &url,
-            tls: &tls,
-            content,
-            timeout: PATIENCE,
-            keep_response: false,
-            mask: &Mask::default(),
-        })
-        .await
-}
 
 /// Reads the beginning of a request, at least its head.
 async fn read_some(stream: &mut TcpStream) {
@@ -61,7 +41,7 @@ async fn a_response_before_the_request_is_read_counts_although_the_connection_br
                 let _ = stream.write_all(response.as_bytes()).await;
             })
             .await;
-            let report = deliver_bytes(&transport(), &peer.origin(), bytes).await;
+            let report = deliver_bytes(&transport(), &peer.origin(), bytes, PATIENCE).await;
             assert_eq!((sentence(&report).as_str(), report.status), (outcome, Some(status)), "{head:?} {bytes}");
             assert_eq!(peer.connections(), 1, "{head:?} {bytes}");
         }
@@ -91,7 +71,7 @@ async fn a_connection_with_an_unread_request_ends_with_the_attempt() {
         })
         .await;
         let transport = transport();
-        let report = deliver_bytes(&transport, &peer.origin(), LARGE).await;
+        let report = deliver_bytes(&transport, &peer.origin(), LARGE, PATIENCE).await;
         assert_eq!((sentence(&report).as_str(), report.status), ("delivered", Some(200)), "{connection}");
         is_over.notify_one();
         let read = timeout(PATIENCE, ended.recv()).await.expect("the connection ends").expect("a report");
@@ -123,7 +103,7 @@ async fn an_http2_connection_with_an_unread_request_ends_with_the_attempt() {
     })
     .await;
     let transport = transport_with(&["127.0.0.0/8"], Table::of(&[]), &[authority.root()]);
-    let report = deliver_bytes(&transport, &format!("https://{}", peer.address), 1024 * 1024).await;
+    let report = deliver_bytes(&transport, &format!("https://{}", peer.address), 1024 * 1024, PATIENCE).await;
     assert_eq!((sentence(&report).as_str(), report.status), ("delivered", Some(200)));
     timeout(PATIENCE, ended.recv()).await.expect("the connection ends").expect("a report");
 }
@@ -134,7 +114,7 @@ async fn a_large_request_is_written_whole() {
     let peer = Peer::responding("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
     let transport = transport();
     for bytes in [16 * 1024, 16 * 1024 + 1, 65_535, 65_536, 1024 * 1024] {
-        assert_eq!(sentence(&deliver_bytes(&transport, &peer.origin(), bytes).await), "delivered", "{bytes}");
+        assert_eq!(sentence(&deliver_bytes(&transport, &peer.origin(), bytes, PATIENCE).await), "delivered", "{bytes}");
     }
 }
 

@@ -81,19 +81,21 @@ async fn deliver(transport: &Transport, origin: &str) -> Report {
 }
 
 async fn deliver_within(transport: &Transport, origin: &str, timeout: Duration) -> Report {
-    let url = url(origin);
-    let body = Bytes::from_static(b"{\"hello\":1}");
-    let content = Content::Body { headers: HeaderMap::new(), body };
-    let report = transport
-        .deliver(Request {
-            url: &url,
-            tls: &TlsNames::default(),
-            content,
-            timeout,
-            keep_response: false,
-            mask: &Mask::default(),
-        })
-        .await;
+    deliver_body(transport, origin, Bytes::from_static(b"{\"hello\":1}"), timeout).await
+}
+
+/// Delivers a body of so many bytes.
+async fn deliver_bytes(transport: &Transport, origin: &str, bytes: usize, timeout: Duration) -> Report {
+    deliver_body(transport, origin, Bytes::from(vec![b'x'; bytes]), timeout).await
+}
+
+async fn deliver_body(transport: &Transport, origin: &str, body: Bytes, timeout: Duration) -> Report {
+    deliver_content(transport, &url(origin), Content::Body { headers: HeaderMap::new(), body }, timeout).await
+}
+
+async fn deliver_content(transport: &Transport, url: &DeliveryUrl, content: Content, timeout: Duration) -> Report {
+    let (tls, mask) = (&TlsNames::default(), &Mask::default());
+    let report = transport.deliver(Request { url, tls, content, timeout, keep_response: false, mask }).await;
     assert!(!format!("{report:?}").contains(CANARY), "{report:?}");
     report
 }

@@ -7,18 +7,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::HeaderMap;
 use socket2::{Domain, Socket, Type};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use super::super::{BoxFuture, Content, Guard, Report, Request, Resolve, ResolveError, Tls, Transport};
+use super::super::{BoxFuture, Content, Guard, Report, Resolve, ResolveError, Tls, Transport};
 use super::peer::{Peer, read_request};
-use super::{nets, sentence, transport, url};
-use crate::model::mask::Mask;
+use super::{deliver_bytes, deliver_content, nets, sentence, transport};
 use crate::model::settings::{ProxySettings, TlsFiles};
 use crate::model::url::DeliveryUrl;
-use crate::model::webhook::TlsNames;
 
 const SHORT: Duration = Duration::from_millis(400);
 
@@ -46,36 +43,10 @@ fn proxy(host: &str, port: u16) -> Option<ProxySettings> {
     Some(ProxySettings { host: host.into(), port, authorization: None, except: Vec::new(), sends_names: false })
 }
 
-/// Delivers a body of so many bytes.
-async fn deliver(transport: &Transport, origin: &str, bytes: usize) -> Report {
-    let content = Content::Body { headers: HeaderMap::new(), body: Bytes::from(vec![b'x'; bytes]) };
-    let (url, tls) = (url(origin), TlsNames::default());
-    transport
-        .deliver(Request {
-            url: &url,
-            tls: &tls,
-            content,
-            timeout: SHORT,
-            keep_response: false,
-            mask: &Mask::default(),
-        })
-        .await
-}
-
 async fn send(transport: &Transport, url: &str) -> Report {
     let url = DeliveryUrl::parse(url).expect("a URL");
     let content = Content::Messages { messages: vec![Bytes::from_static(b"<134>1 x")], alone: false };
-    let tls = TlsNames::default();
-    transport
-        .deliver(Request {
-            url: &url,
-            tls: &tls,
-            content,
-            timeout: SHORT,
-            keep_response: false,
-            mask: &Mask::default(),
-        })
-        .await
+    deliver_content(transport, &url, content, SHORT).await
 }
 
 /// A port whose queue of connections is full, so that the system drops further attempts; and what keeps it so.
@@ -105,7 +76,7 @@ async fn a_look_up_that_does_not_finish_is_a_failure_of_the_name() {
     let words = "dns: slow.example: the look-up of this name did not finish within 400 ms";
     let transport = silent_names(None);
     for origin in ["http://slow.example", "https://slow.example:8443"] {
-        assert_eq!(sentence(&deliver(&transport, origin, 10).await), words);
+        assert_eq!(sentence(&deliver_bytes(&transport, origin, 10, SHORT).await), words);
     }
     for url in ["syslog+udp://slow.example:514", "syslog+tcp://slow.example:514", "syslog+tls://slow.example:6514"] {
         assert_eq!(sentence(&send(&transport, url).await), words, "{url}");
@@ -120,8 +91,8 @@ async fn a_look_up_that_does_not_finish_is_a_failure_of_the_name() {
 async fn a_connection_attempt_without_reply_is_a_failure_to_connect() {
     let words = "connect: the destination did not respond to the connection attempt within 400 ms";
     let (port, _kept) = full_port().await;
-    assert_eq!(sentence(&deliver(&transport(), &format!("http://127.0.0.1:{port}"), 10).await), words);
-    assert_eq!(sentence(&deliver(&transport(), &format!("https://127.0.0.1:{port}"), 10).await), words);
+    assert_eq!(sentence(&deliver_bytes(&transport(), &format!("http://127.0.0.1:{port}"), 10, SHORT).await), words);
+    assert_eq!(sentence(&deliver_bytes(&transport(), &format!("https://127.0.0.1:{port}"), 10, SHORT).await), words);
     assert_eq!(sentence(&send(&transport(), &format!("syslog+tcp://127.0.0.1:{port}")).await), words);
 }
 
@@ -129,7 +100,7 @@ async fn a_connection_attempt_without_reply_is_a_failure_to_connect() {
 async fn a_handshake_that_does_not_finish_is_a_failure_of_tls() {
     let words = "tls: the TLS handshake with the destination did not finish within 400 ms";
     let peer = mute().await;
-    assert_eq!(sentence(&deliver(&transport(), &format!("https://{}", peer.address), 10).await), words);
+    assert_eq!(sentence(&deliver_bytes(&transport(), &format!("https://{}", peer.address), 10, SHORT).await), words);
     assert_eq!(sentence(&send(&transport(), &format!("syslog+tls://{}", peer.address)).await), words);
 }
 
@@ -145,7 +116,7 @@ async fn each_phase_of_the_proxy_is_named() {
         (proxy("127.0.0.1", peer.address.port()), "the server's proxy did not connect to the destination"),
         (proxy("127.0.0.1", interim.address.port()), "the server's proxy did not connect to the destination"),
     ] {
-        let report = deliver(&silent_names(proxy), origin, 10).await;
+        let report = deliver_bytes(&silent_names(proxy), origin, 10, SHORT).await;
         assert_eq!(sentence(&report), format!("connect: {words} within 400 ms"));
     }
 }
@@ -161,7 +132,7 @@ async fn behind_the_proxy_the_handshake_is_named() {
     .await;
     let transport = silent_names(proxy("127.0.0.1", peer.address.port()));
     let words = "tls: the TLS handshake with the destination did not finish within 400 ms";
-    assert_eq!(sentence(&deliver(&transport, "https://good.example", 10).await), words);
+    assert_eq!(sentence(&deliver_bytes(&transport, "https://good.example", 10, SHORT).await), words);
 }
 
 #[tokio::test]
@@ -176,7 +147,7 @@ async fn a_request_that_is_not_read_is_told_from_one_without_a_response() {
             std::future::pending::<()>().await;
         })
         .await;
-        let report = deliver(&transport(), &peer.origin(), bytes).await;
+        let report = deliver_bytes(&transport(), &peer.origin(), bytes, SHORT).await;
         assert_eq!(sentence(&report), format!("timeout: {words} within 400 ms"), "{bytes}");
     }
 }
@@ -195,7 +166,7 @@ async fn a_response_is_told_from_its_beginning_and_from_interim_ones() {
         ),
     ] {
         let peer = Peer::responding(response).await;
-        let report = deliver(&transport(), &peer.origin(), 10).await;
+        let report = deliver_bytes(&transport(), &peer.origin(), 10, SHORT).await;
         assert_eq!(sentence(&report), format!("timeout: {words} within 400 ms"), "{response:?}");
     }
 }
