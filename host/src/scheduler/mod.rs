@@ -15,6 +15,7 @@ mod permits;
 mod run;
 mod spread;
 mod test_delivery;
+mod waiting;
 
 #[cfg(test)]
 pub(crate) mod tests;

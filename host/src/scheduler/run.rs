@@ -15,6 +15,7 @@ use super::inbox::Message;
 use super::lane::Lane;
 use super::permits::{PermitId, Permits};
 use super::spread::Spread;
+use super::waiting::Waiting;
 use crate::delivery::{self, AttemptResult, Claim, Deliver, Ending, Finished};
 use crate::model::delivery::Step;
 use crate::model::id::{DeliveryId, WebhookId};
@@ -61,7 +62,7 @@ pub(super) struct Run<D> {
     /// Those of the requests that carry them.
     permits: Permits,
     /// Ready lanes that wait for a permit, by the need that they had then.
-    waiting: [VecDeque<WebhookId>; Need::ALL.len()],
+    waiting: Waiting,
     /// The need that is served next when several have permits.
     turn: usize,
     unrecorded: usize,
@@ -143,8 +144,7 @@ impl<D: Deliver> Run<D> {
     /// When the loop is to wake if it hears nothing, not before `now`.
     fn next_wake(&self, now: i64) -> Option<i64> {
         let timer = self.timers.peek().map(|Reverse((due, _))| *due);
-        let is_waiting = self.waiting.iter().any(|waiting| !waiting.is_empty());
-        let age = self.permits.next_age().filter(|_| is_waiting);
+        let age = self.permits.next_age().filter(|_| !self.waiting.is_empty());
         let heartbeat = (self.permits.in_use() > 0).then(|| now.saturating_add(HEARTBEAT_MS));
         timer.into_iter().chain(age).chain(heartbeat).min().map(|at| at.max(now))
     }
@@ -292,7 +292,7 @@ impl<D: Deliver> Run<D> {
             let need = lane.hold.need();
             if !self.permits.allows(need) {
                 lane.waits_for = Some(need);
-                self.waiting[need as usize].push_back(id);
+                self.waiting.add(need, id);
                 continue;
             }
             lane.listed = false;
@@ -333,16 +333,12 @@ impl<D: Deliver> Run<D> {
     /// Of the lanes that wait for this permit the first; of slow ones the one whose attempts occupied the least time, so
     /// that what hangs for 30 s gets fewer turns than what hangs for 5 s.
     fn next_waiting(&mut self, need: Need) -> Option<WebhookId> {
-        let waiting = &mut self.waiting[need as usize];
         if need.tier() == Tier::Quick {
-            return waiting.pop_front();
+            return self.waiting.pop(need);
         }
-        waiting.retain(|id| self.lanes.get(id).is_some_and(|lane| lane.waits_for == Some(need)));
-        let now = self.context.clock.steady_ms();
-        let occupied = |id: &WebhookId| self.lanes.get(id).map_or(0.0, |lane| lane.hold.occupied(now));
-        let all = waiting.iter().map(occupied).enumerate();
-        let (index, _) = all.min_by(|(_, a), (_, b)| a.total_cmp(b))?;
-        waiting.remove(index)
+        let (now, lanes) = (self.context.clock.steady_ms(), &self.lanes);
+        let waits = |id| lanes.get(&id).filter(|lane| lane.waits_for == Some(need));
+        self.waiting.pop_least(need, |id| waits(id).map(|lane| lane.hold.occupied(now)))
     }
 
     /// The loop woke so much later than it meant to.
