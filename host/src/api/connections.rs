@@ -25,8 +25,8 @@ const OTHER_FILES: usize = 128;
 const PATIENCE: Duration = Duration::from_secs(2);
 /// `Retry-After` of a connection that is turned away: by then another one has used up [`PATIENCE`].
 const RETRY_AFTER: Duration = Duration::from_secs(2);
-/// Pause between two warnings that connections are turned away.
-const WARN_EVERY_MS: u64 = 30_000;
+/// Pause between two warnings of the same cause.
+const WARN_EVERY: Duration = Duration::from_secs(30);
 
 /// Determines how many connections there may be: the setting, or what the limit of open files leaves beside `attempts`
 /// deliveries in flight and the store. At least half of the files are for clients.
@@ -69,7 +69,21 @@ struct Table {
     next_id: u64,
     /// No connection can make room before this time.
     none_before_ms: u64,
-    warned_ms: Option<u64>,
+    warned: Throttle,
+}
+
+/// Lets a warning pass, and none after it for [`WARN_EVERY`].
+#[derive(Default)]
+pub(super) struct Throttle(Option<Instant>);
+
+impl Throttle {
+    pub(super) fn passes(&mut self) -> bool {
+        let passes = self.0.is_none_or(|last| last.elapsed() >= WARN_EVERY);
+        if passes {
+            self.0 = Some(Instant::now());
+        }
+        passes
+    }
 }
 
 struct Entry {
@@ -146,12 +160,12 @@ impl Connections {
         let of_address = table.of_address.get(&address).copied().unwrap_or(0);
         if per_address > 0 && of_address >= per_address {
             if !table.make_room(now_ms, Some(address)) {
-                table.warn(now_ms, "an address has all the connections that it may have");
+                table.warn("an address has all the connections that it may have");
                 let detail = format!("this address has {per_address} connections, which is the limit; close some");
                 return Err(ApiError::new(Code::Busy, detail).retry_after(RETRY_AFTER));
             }
         } else if table.open.len() >= total && !table.make_room(now_ms, None) {
-            table.warn(now_ms, "all connections are in use");
+            table.warn("all connections are in use");
             let detail = format!("all {total} connections of the host are in use; try again");
             return Err(ApiError::new(Code::Busy, detail).retry_after(RETRY_AFTER));
         }
@@ -219,9 +233,8 @@ impl Table {
         Some(entry)
     }
 
-    fn warn(&mut self, now_ms: u64, cause: &str) {
-        if self.warned_ms.is_none_or(|last| now_ms >= last + WARN_EVERY_MS) {
-            self.warned_ms = Some(now_ms);
+    fn warn(&mut self, cause: &str) {
+        if self.warned.passes() {
             tracing::warn!(open = self.open.len(), "{cause}; further ones get a 503");
         }
     }
@@ -247,6 +260,16 @@ mod tests {
 
     fn is_closed(admitted: &Admitted) -> bool {
         admitted.activity.closed.is_cancelled()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_warning_passes_in_thirty_seconds() {
+        let mut throttle = Throttle::default();
+        assert!(throttle.passes() && !throttle.passes());
+        tokio::time::advance(WARN_EVERY - Duration::from_millis(1)).await;
+        assert!(!throttle.passes());
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert!(throttle.passes() && !throttle.passes());
     }
 
     #[test]

@@ -73,6 +73,11 @@ impl Preconditions {
         })
     }
 
+    /// True if the request has none.
+    pub fn are_absent(&self) -> bool {
+        self.if_match == Condition::Absent && self.if_none_match == Condition::Absent
+    }
+
     /// Checks the preconditions of a change.
     ///
     /// # Errors

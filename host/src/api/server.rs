@@ -24,13 +24,12 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower_service::Service as _;
 
 use super::authority;
-use super::connections::{Activity, Admitted, Connections, limit};
+use super::connections::{Activity, Admitted, Connections, Throttle, limit};
 use super::framing::{FaultSlot, MAX_HEAD_BYTES, Strict, is_stand_in};
 use super::problem::{ApiError, Code};
 use super::stall::Watched;
@@ -40,8 +39,6 @@ use crate::model::settings::ConnectionSettings;
 const MAX_HEADERS: usize = 100;
 /// Pause after a failed accept, for example without free file descriptors, so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// Pause between two warnings of it.
-const WARN_EVERY: Duration = Duration::from_secs(30);
 /// Bytes of responses that the kernel keeps unsent for each connection: so much memory a client costs that does not read,
 /// and after so much reading the host notices.
 const UNSENT_BYTES: u32 = 64 * 1024;
@@ -97,7 +94,8 @@ pub(super) async fn serve_with(
 ) -> io::Result<()> {
     let tasks = TaskTracker::new();
     let turned_away = Arc::new(Semaphore::new(MAX_TURNED_AWAY));
-    while let Some((stream, peer)) = accept(&listener, &connections, &shutdown).await {
+    let mut warned = Throttle::default();
+    while let Some((stream, peer)) = accept(&listener, &connections, &mut warned, &shutdown).await {
         match connections.admit(peer.ip()) {
             Ok(admitted) => {
                 tasks.spawn(connection(stream, router.clone(), shutdown.clone(), timeouts, admitted));
@@ -115,18 +113,17 @@ pub(super) async fn serve_with(
 async fn accept(
     listener: &TcpListener,
     connections: &Connections,
+    warned: &mut Throttle,
     shutdown: &CancellationToken,
 ) -> Option<(TcpStream, SocketAddr)> {
     let next = async {
-        let mut warned: Option<Instant> = None;
         loop {
             match listener.accept().await {
                 Ok(accepted) => return accepted,
                 Err(error) if is_peer_abort(&error) => {}
                 Err(error) => {
-                    if warned.is_none_or(|at| at.elapsed() >= WARN_EVERY) {
+                    if warned.passes() {
                         tracing::warn!(%error, "cannot accept a connection; trying again");
-                        warned = Some(Instant::now());
                     }
                     if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) {
                         connections.close_one();

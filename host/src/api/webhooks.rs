@@ -196,7 +196,9 @@ async fn delete(
     let preconditions = Preconditions::read(&headers)?;
     for _ in 0..MAX_ROUNDS {
         preconditions.check(&Current::webhook(&current))?;
-        match api.store.delete_webhook_at(id, current.revision, (&token).into()).await? {
+        // Without a precondition any revision will do, whatever changes meanwhile.
+        let revision = (!preconditions.are_absent()).then_some(current.revision);
+        match api.store.delete_webhook_at(id, revision, (&token).into()).await? {
             Deleted::Done => {
                 api.scheduler.forget(id).await;
                 tracing::info!(webhook = %id, by = %token.id, "webhook deleted");

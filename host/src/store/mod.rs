@@ -226,16 +226,20 @@ impl Store {
     /// # Errors
     /// [`StoreError`] when it could not be written.
     pub async fn delete_webhook(&self, id: WebhookId, by: Actor) -> Result<bool, StoreError> {
-        let deleted = self.engine.manage(move |writer| writer.delete_webhook(id, None, by)).await?;
-        Ok(deleted == Deleted::Done)
+        Ok(self.delete_webhook_at(id, None, by).await? == Deleted::Done)
     }
 
-    /// Deletes a webhook that is still at this revision.
+    /// Deletes a webhook, with a revision only if it is still at that.
     ///
     /// # Errors
     /// [`StoreError`] when it could not be written.
-    pub async fn delete_webhook_at(&self, id: WebhookId, revision: u64, by: Actor) -> Result<Deleted, StoreError> {
-        self.engine.manage(move |writer| writer.delete_webhook(id, Some(revision), by)).await
+    pub async fn delete_webhook_at(
+        &self,
+        id: WebhookId,
+        revision: Option<u64>,
+        by: Actor,
+    ) -> Result<Deleted, StoreError> {
+        self.engine.manage(move |writer| writer.delete_webhook(id, revision, by)).await
     }
 
     /// Makes a token; its text is known only to the caller.
