@@ -93,13 +93,12 @@ fn exposition(headers: &HeaderMap) -> (&'static str, Exposition) {
     let lines = headers.get_all(ACCEPT).iter().filter_map(|line| line.to_str().ok());
     let ranges: Vec<_> = lines.flat_map(|line| media_type::split(line, ',')).filter_map(media_type::parse).collect();
     let quality = |(essence, version, ..): &(&str, &str, &str, Exposition)| {
-        let (kind, _) = essence.split_once('/')?;
         let matching = ranges.iter().filter_map(|range| {
             let specificity = match (range.essence_str(), range.get_param("version")) {
                 (named, Some(wanted)) if named == *essence && wanted == *version => 3,
                 (named, None) if named == *essence => 2,
                 (_, Some(_)) => return None,
-                (named, None) if *essence == "text/plain" && named == format!("{kind}/*") => 1,
+                ("text/*", None) if *essence == "text/plain" => 1,
                 ("*/*", None) if *essence == "text/plain" => 0,
                 _ => return None,
             };

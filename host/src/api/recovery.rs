@@ -103,11 +103,9 @@ async fn recover(
 impl RecoverInput {
     fn read(document: &Document<'_>) -> Result<Self, ApiError> {
         let mut faults = Faults::new();
-        let since = Field::new(document.text(), "").object(&["since"], &[], &mut faults).and_then(|body| {
-            let field = body.require("since", &mut faults)?;
-            let text = field.string(&mut faults)?;
-            Timestamp::parse(&text).map_err(|error| faults.add(field.pointer(), "invalid", error.to_string())).ok()
-        });
+        let since = Field::new(document.text(), "")
+            .object(&["since"], &[], &mut faults)
+            .and_then(|body| Timestamp::read(body.require("since", &mut faults)?, &mut faults));
         let faults = faults.into_inner();
         since.filter(|_| faults.is_empty()).map(|since| Self { since }).ok_or_else(|| ApiError::fields(faults))
     }

@@ -37,8 +37,8 @@ Examples:
   allow-net = [\"10.20.0.0/16\"]
   retention = \"90d\"
 
-SIGTERM, SIGHUP, SIGQUIT or Ctrl-C starts no new attempts and gives those in flight --grace to finish; a second
-signal stops at once.";
+SIGTERM, SIGHUP, SIGQUIT or Ctrl-C starts no new attempts and gives those in flight --grace to
+finish; a second one of these, except SIGHUP, stops at once.";
 
 #[derive(clap::Args, Clone)]
 pub(super) struct Args {

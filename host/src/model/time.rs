@@ -7,6 +7,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use crate::json::fault::Faults;
+use crate::json::fields::Field;
+
 /// A point in wall-clock time, in milliseconds since 1970-01-01T00:00:00Z.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct Timestamp(i64);
@@ -57,6 +60,12 @@ impl Timestamp {
     /// How long after `earlier` this is; zero when it is not after it.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    }
+
+    /// Reads a time. Anything else is a fault.
+    pub fn read(field: &Field<'_>, faults: &mut Faults) -> Option<Self> {
+        let text = field.string(faults)?;
+        Self::parse(&text).map_err(|error| faults.add(field.pointer(), "invalid", error.to_string())).ok()
     }
 
     /// Parses the `date-time` of RFC 3339, section 5.6, in any offset; digits below the millisecond are dropped. `t` and

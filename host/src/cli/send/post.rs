@@ -102,6 +102,7 @@ impl Tally {
             "derived": self.derived,
             "refused": rejected,
             "warnings": warnings,
+            "more_warnings": self.more_warnings,
         })
         .to_string()
     }

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::client::{Api, segment};
 use super::failure::Failure;
 use super::lookup;
-use super::terminal::{self, escape, escape_json, line, note};
+use super::terminal::{self, escape, escape_json, line, note, plural};
 use crate::clock::SystemClock;
 use crate::config::ClientArgs;
 use crate::config::units::duration;
@@ -368,9 +368,8 @@ async fn recover(id: &str, since: Since, client: &ClientArgs) -> Result<(), Fail
         return line(escape_json(&response.body));
     }
     let recovered: Recovered = response.parse()?;
-    let count = recovered.deliveries;
-    let noun = if count == 1 { "delivery" } else { "deliveries" };
-    line(format_args!("queued {count} {noun} again, of those that failed or were held since {since}"))
+    let queued = plural(recovered.deliveries, "delivery");
+    line(format_args!("queued {queued} again, of those that failed or were held since {since}"))
 }
 
 /// A delivery as the API shows it.

@@ -50,7 +50,7 @@ impl NewEvent {
             return Err(faults.into_inner());
         };
         let event_type = event.require("type", &mut faults).and_then(|field| EventType::read(field, &mut faults));
-        let occurred_at = event.get("occurred_at").and_then(|field| time(field, &mut faults));
+        let occurred_at = event.get("occurred_at").and_then(|field| Timestamp::read(field, &mut faults));
         let id = event.get("id").and_then(|field| id(field, &mut faults));
         let engagement_id = event.get("engagement").and_then(|field| engagement_id(field, &mut faults));
         let data = event.require("data", &mut faults);
@@ -81,11 +81,6 @@ impl EventType {
         }
         event_type
     }
-}
-
-fn time(field: &Field<'_>, faults: &mut Faults) -> Option<Timestamp> {
-    let text = field.string(faults)?;
-    Timestamp::parse(&text).map_err(|error| faults.add(field.pointer(), "invalid", error.to_string())).ok()
 }
 
 fn id(field: &Field<'_>, faults: &mut Faults) -> Option<EventId> {
