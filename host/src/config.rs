@@ -14,6 +14,7 @@ use ipnet::IpNet;
 
 use crate::model::secret::Secret;
 use crate::model::settings::{ConnectionSettings, DeliverySettings, Limits, ProxySettings, SandboxSettings, TlsFiles};
+use crate::model::spelling::edits;
 
 mod args;
 mod sources;
@@ -166,12 +167,13 @@ fn find_unknown(names: impl Iterator<Item = String>) -> Vec<UnknownVariable> {
     let others = [MASTER_KEY, ADMIN_TOKEN, "HERALDRY_CONFIG", "HERALDRY_URL", "HERALDRY_TOKEN"].map(str::to_owned);
     let known: Vec<String> = table::all().map(table::Setting::variable).chain(others).collect();
     let is_platforms = |name: &str| name.starts_with("HERALDRY_SERVICE_") || name.starts_with("HERALDRY_PORT");
-    let strange = |name: &String| name.starts_with("HERALDRY_") && !known.contains(name) && !is_platforms(name);
+    let strange = |name: &String| name.starts_with(OURS) && !known.contains(name) && !is_platforms(name);
+    let own = |name: &str| name.strip_prefix(OURS).unwrap_or_default().to_owned();
     let mut unknown: Vec<UnknownVariable> = names
         .filter(strange)
         .map(|name| {
-            let nearest = known.iter().map(|known| (strsim::osa_distance(known, &name), known)).min();
-            let meant = nearest.filter(|(distance, _)| *distance <= NEAR).map(|(_, known)| known.clone());
+            let near = known.iter().filter_map(|known| Some((edits(&own(known), &own(&name))?, known)));
+            let meant = near.min().map(|(_, known)| known.clone());
             UnknownVariable { name, meant }
         })
         .collect();
@@ -179,8 +181,8 @@ fn find_unknown(names: impl Iterator<Item = String>) -> Vec<UnknownVariable> {
     unknown
 }
 
-/// Edits between a name and the one that may have been meant.
-const NEAR: usize = 3;
+/// How the name of each variable begins that this program reads.
+const OURS: &str = "HERALDRY_";
 
 fn read_file(named: Option<&Path>) -> Result<Sources, String> {
     let path = named.unwrap_or(Path::new(DEFAULT_FILE));

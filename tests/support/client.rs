@@ -1,5 +1,7 @@
 //! An HTTP client for the host's API.
 
+use std::time::Duration;
+
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -8,6 +10,10 @@ use super::eventually;
 
 /// The path prefix of everything that requires a token.
 const ROOT: &str = "/api/v1";
+
+/// Below the host's own limit (10 s), after which it closes an idle connection: a test that was busy as long would send its
+/// next request on a connection that is being closed.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A client with or without a token. Paths are relative to `/api/v1`, as in `/webhooks`, unless it was made by
 /// [`Client::outside`].
@@ -24,8 +30,12 @@ impl Client {
     pub(crate) fn new(origin: &str) -> Self {
         // A second installation returns an error, which is fine: the first one stays.
         drop(rustls::crypto::ring::default_provider().install_default());
-        let http = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build();
-        let http = http.expect("an HTTP client");
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            .build()
+            .expect("an HTTP client");
         Self { http, origin: origin.to_owned(), root: ROOT, token: None }
     }
 

@@ -6,8 +6,10 @@ pub(crate) mod client;
 pub(crate) mod component;
 pub(crate) mod destination;
 pub(crate) mod events;
+pub(crate) mod golden;
 pub(crate) mod host;
 pub(crate) mod isolated;
+pub(crate) mod shell;
 mod warm;
 
 use std::time::Duration;

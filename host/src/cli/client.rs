@@ -15,6 +15,8 @@ use crate::model::secret::Secret;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Limit of a whole call. A webhook test takes up to 30 s, and a request queued behind another one longer.
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long an idle connection is used again. The host closes it after 10 s, and a request must not meet that moment.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Limit of a streamed response, such as an export.
 const STREAM_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
 /// Characters shown of an error response that is not a problem document.
@@ -85,6 +87,7 @@ impl Api {
             .user_agent(concat!("heraldry/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(CALL_TIMEOUT)
+            .pool_idle_timeout(IDLE_TIMEOUT)
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .build()

@@ -156,6 +156,13 @@ pub fn report(failure: &Failure) -> ExitCode {
     failure.exit_code()
 }
 
+/// Names the variables of the environment that look like ours and are not read.
+fn warn_of_unknown_variables() {
+    for unknown in config::unknown_variables() {
+        terminal::note(format_args!("{}warning:{:#} {unknown}", terminal::WARN, terminal::WARN));
+    }
+}
+
 impl Cli {
     /// Runs the command.
     ///
@@ -164,9 +171,7 @@ impl Cli {
     pub async fn run(self) -> Result<(), Failure> {
         // `serve` writes them to its log.
         if !matches!(self.command, Command::Serve(_) | Command::CompileComponent { .. }) {
-            for unknown in config::unknown_variables() {
-                terminal::note(format_args!("{}warning:{:#} {unknown}", terminal::WARN, terminal::WARN));
-            }
+            warn_of_unknown_variables();
         }
         match self.command {
             Command::Serve(args) => serve::run(&args).await,

@@ -101,9 +101,7 @@ fn starting(config: &Config) -> &'static str {
 
 /// Judges the files that the configuration names; its values have been checked already.
 fn check(config: &Config) -> Result<(), Failure> {
-    for unknown in config::unknown_variables() {
-        note(format_args!("{}warning:{:#} {unknown}", terminal::WARN, terminal::WARN));
-    }
+    super::warn_of_unknown_variables();
     app::check(config)
         .map_err(|error| Failure::usage(error, "correct the setting that names it; nothing was started or changed"))?;
     let (listen, data) = (config.listen, config.data.display());

@@ -14,6 +14,7 @@ pub mod mask;
 pub mod retry;
 pub mod secret;
 pub mod settings;
+pub mod spelling;
 pub mod time;
 pub mod token;
 pub mod url;

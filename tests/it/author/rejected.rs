@@ -3,12 +3,12 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use tempfile::TempDir;
 
 use crate::support::component::LOOP;
-use crate::support::{Handmade, host};
+use crate::support::{Handmade, golden, host};
 
 const CONTRACT: &str = include_str!("../../../wit/formatter.wit");
 
@@ -115,7 +115,6 @@ fn steady(text: &str) -> String {
 }
 
 #[test]
-#[expect(clippy::disallowed_methods, reason = "a switch of this test")]
 fn every_rejected_file_gets_a_report_with_causes_and_fixes() {
     let folder = TempDir::new().expect("a folder");
     let rejected = rejected();
@@ -129,17 +128,7 @@ fn every_rejected_file_gets_a_report_with_causes_and_fixes() {
         assert!(text.contains("error[") && text.contains("fix: "), "{name}:\n{text}");
         writeln!(shown, "== {name}\n{}", steady(&text)).expect("a string");
     }
-    let golden = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/it/author/rejected.txt");
-    if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        fs::write(&golden, &shown).expect("written");
-    }
-    let kept = fs::read_to_string(&golden).expect("the golden file");
-    let different = kept.lines().zip(shown.lines()).position(|(a, b)| a != b);
-    if kept != shown {
-        let line = different.unwrap_or(kept.lines().count().min(shown.lines().count()));
-        let around = |text: &str| text.lines().skip(line).take(6).collect::<Vec<_>>().join("\n");
-        panic!("rejected.txt, line {}:\n-\n{}\n+\n{}", line + 1, around(&kept), around(&shown));
-    }
+    golden::compare("author/rejected.txt", &shown);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 use super::schema::{Group, Member};
 use crate::json::fault::{Fault, token};
+use crate::model::spelling::edits;
 
 /// The longest pointer, in characters.
 const POINTER_CHARS: usize = 200;
@@ -86,16 +87,6 @@ fn near<'g>(group: &'g Group, name: &str) -> Option<&'g str> {
 /// A name without regard to case and to how its words are joined.
 fn word(name: &str) -> String {
     name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
-}
-
-/// The number of edits between two words, if they are few for words of this length.
-fn edits(one: &str, other: &str) -> Option<usize> {
-    let most = match one.len().min(other.len()) {
-        0..=3 => return None,
-        4..=6 => 1,
-        _ => 2,
-    };
-    Some(strsim::osa_distance(one, other)).filter(|edits| *edits <= most)
 }
 
 #[cfg(test)]
