@@ -4,8 +4,11 @@
 //! `webhook-signature` is Standard Webhooks 1.0: it covers the id and the time as well, so that a receiver can detect a
 //! replay.
 
+use std::fmt::{self, Write as _};
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use bytes::BytesMut;
 use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use http::header::{HeaderMap, HeaderName, HeaderValue};
@@ -36,44 +39,78 @@ pub const SEVERAL: &str = "several";
 const KEY_PREFIX: &str = "whsec_";
 const BODY_PREFIX: &str = "sha256=";
 const VERSION_PREFIX: &str = "v1,";
+/// Characters of an HMAC-SHA256 in base64.
+const SIGNATURE_BASE64: usize = 44;
 
-/// Puts `webhook-id` and `webhook-timestamp` into the headers and, with a secret, both signatures. `unix_seconds` is
+/// A secret that signs, with its keys prepared: half of the hashing of a short body would be the key's.
+#[derive(Clone)]
+pub struct Signer {
+    body: Hmac<Sha256>,
+    standard: Hmac<Sha256>,
+}
+
+impl Signer {
+    /// Prepares a secret. Returns `None` if a `whsec_` secret is not base64, which is checked when it is saved.
+    pub fn new(secret: &Secret) -> Option<Self> {
+        Some(Self { body: body_key(secret)?, standard: standard_key(secret)? })
+    }
+}
+
+/// Values of headers, one behind the other in one piece of memory: a request has many, and may be copied.
+#[derive(Debug)]
+pub struct Values(BytesMut);
+
+impl Values {
+    /// Enough for an id, a time, an attempt's number, and the signatures of one secret.
+    const BYTES: usize = 256;
+
+    /// Adds a value; `None` if the text is not legal in a header.
+    pub fn add(&mut self, text: impl fmt::Display) -> Option<HeaderValue> {
+        // Writing to memory cannot fail.
+        let _ = write!(self.0, "{text}");
+        HeaderValue::from_maybe_shared(self.0.split().freeze()).ok()
+    }
+}
+
+impl Default for Values {
+    fn default() -> Self {
+        Self(BytesMut::with_capacity(Self::BYTES))
+    }
+}
+
+/// Puts `webhook-id` and `webhook-timestamp` into the headers and, with a signer, both signatures. `unix_seconds` is
 /// the attempt's time, `body` the exact bytes that are sent.
 ///
-/// `old_secrets`, replaced a short time ago, sign too, but in `webhook-signature` only: that header may hold several
-/// signatures, of which a receiver needs to verify one.
-///
-/// Returns `None`, with the headers partly filled, if the id is not a legal header value or a `whsec_` secret is not
-/// base64. Both are checked when they are saved.
-pub fn sign(
-    secret: Option<&Secret>,
-    old_secrets: &[&Secret],
-    id: &str,
+/// `old`, of secrets that were replaced a short time ago, sign too, but in `webhook-signature` only: that header may hold
+/// several signatures, of which a receiver needs to verify one.
+pub fn sign<'a>(
+    signer: Option<&'a Signer>,
+    old: impl Iterator<Item = &'a Signer>,
+    id: &HeaderValue,
     unix_seconds: i64,
     body: &[u8],
+    values: &mut Values,
     headers: &mut HeaderMap,
-) -> Option<()> {
-    let timestamp = unix_seconds.to_string();
-    headers.insert(ID, HeaderValue::from_str(id).ok()?);
-    headers.insert(TIMESTAMP, HeaderValue::from_str(&timestamp).ok()?);
-    let Some(secret) = secret else { return Some(()) };
-
-    let mut standard = String::new();
-    for secret in std::iter::once(secret).chain(old_secrets.iter().copied()) {
-        let mac = standard_mac(secret, id, &timestamp, body)?.finalize().into_bytes();
-        if !standard.is_empty() {
-            standard.push(' ');
+) {
+    let timestamp = values.add(unix_seconds).expect("digits are legal in a header's value");
+    if let Some(signer) = signer {
+        let mut standard = String::with_capacity(VERSION_PREFIX.len() + SIGNATURE_BASE64);
+        for signer in std::iter::once(signer).chain(old) {
+            let mac = standard_mac(signer.standard.clone(), id.as_bytes(), timestamp.as_bytes(), body);
+            if !standard.is_empty() {
+                standard.push(' ');
+            }
+            standard.push_str(VERSION_PREFIX);
+            STANDARD.encode_string(mac.finalize().into_bytes(), &mut standard);
         }
-        standard.push_str(VERSION_PREFIX);
-        STANDARD.encode_string(mac, &mut standard);
-    }
-    headers.insert(SIGNATURE, HeaderValue::from_str(&standard).ok()?);
+        headers.insert(SIGNATURE, values.add(standard).expect("base64 is legal in a header's value"));
 
-    let plain = body_mac(secret, body)?.finalize().into_bytes();
-    let mut signature = String::from(BODY_PREFIX);
-    HEXLOWER.encode_append(&plain, &mut signature);
-    headers.insert(BODY_SIGNATURE, HeaderValue::from_str(&signature).ok()?);
-    Some(())
+        let plain = body_mac(signer.body.clone(), body).finalize().into_bytes();
+        let signature = values.add(format_args!("{BODY_PREFIX}{}", HEXLOWER.encode_display(&plain)));
+        headers.insert(BODY_SIGNATURE, signature.expect("hexadecimal is legal in a header's value"));
+    }
+    headers.insert(ID, id.clone());
+    headers.insert(TIMESTAMP, timestamp);
 }
 
 /// Returns true if `given`, the value of `X-Webhook-Signature`, is this body's signature. The comparison takes constant
@@ -81,39 +118,48 @@ pub fn sign(
 pub fn verify_body(secret: &Secret, body: &[u8], given: &str) -> bool {
     let hex = given.strip_prefix(BODY_PREFIX).map(str::as_bytes);
     let Some(Ok(digest)) = hex.map(|hex| HEXLOWER_PERMISSIVE.decode(hex)) else { return false };
-    body_mac(secret, body).is_some_and(|mac| mac.verify_slice(&digest).is_ok())
+    body_key(secret).is_some_and(|key| body_mac(key, body).verify_slice(&digest).is_ok())
 }
 
 /// Returns true if one of the signatures in `given`, the value of `webhook-signature`, is that of this id, time and
 /// body. The comparison takes constant time. The caller decides how old the timestamp may be.
 pub fn verify_standard(secret: &Secret, id: &str, timestamp: &str, body: &[u8], given: &str) -> bool {
-    let Some(mac) = standard_mac(secret, id, timestamp, body) else { return false };
+    let Some(key) = standard_key(secret) else { return false };
+    let mac = standard_mac(key, id.as_bytes(), timestamp.as_bytes(), body);
     given
         .split_ascii_whitespace()
         .filter_map(|one| STANDARD.decode(one.strip_prefix(VERSION_PREFIX)?).ok())
         .any(|digest| mac.clone().verify_slice(&digest).is_ok())
 }
 
-/// The HMAC of `X-Webhook-Signature`. The key is the secret's full text, `whsec_` included, since receivers of this
-/// scheme do not know the prefix.
-fn body_mac(secret: &Secret, body: &[u8]) -> Option<Hmac<Sha256>> {
-    let mut mac = Hmac::<Sha256>::new_from_slice(secret.expose().as_bytes()).ok()?;
-    mac.update(body);
-    Some(mac)
+/// The key of `X-Webhook-Signature`: the secret's full text, `whsec_` included, since receivers of this scheme do not know
+/// the prefix.
+fn body_key(secret: &Secret) -> Option<Hmac<Sha256>> {
+    Hmac::new_from_slice(secret.expose().as_bytes()).ok()
+}
+
+/// The HMAC of `X-Webhook-Signature`.
+fn body_mac(mut key: Hmac<Sha256>, body: &[u8]) -> Hmac<Sha256> {
+    key.update(body);
+    key
+}
+
+/// The key of `webhook-signature`.
+fn standard_key(secret: &Secret) -> Option<Hmac<Sha256>> {
+    let text = secret.expose();
+    match text.strip_prefix(KEY_PREFIX) {
+        Some(encoded) => Hmac::new_from_slice(&STANDARD.decode(encoded).ok()?),
+        None => Hmac::new_from_slice(text.as_bytes()),
+    }
+    .ok()
 }
 
 /// The HMAC of `webhook-signature`, over `id.timestamp.body`.
-fn standard_mac(secret: &Secret, id: &str, timestamp: &str, body: &[u8]) -> Option<Hmac<Sha256>> {
-    let text = secret.expose();
-    let mut mac = match text.strip_prefix(KEY_PREFIX) {
-        Some(encoded) => Hmac::<Sha256>::new_from_slice(&STANDARD.decode(encoded).ok()?),
-        None => Hmac::<Sha256>::new_from_slice(text.as_bytes()),
+fn standard_mac(mut key: Hmac<Sha256>, id: &[u8], timestamp: &[u8], body: &[u8]) -> Hmac<Sha256> {
+    for part in [id, b".", timestamp, b".", body] {
+        key.update(part);
     }
-    .ok()?;
-    for part in [id.as_bytes(), b".", timestamp.as_bytes(), b".", body] {
-        mac.update(part);
-    }
-    Some(mac)
+    key
 }
 
 #[cfg(test)]
@@ -122,7 +168,9 @@ mod tests {
 
     fn signed(secret: &str, id: &str, at: i64, body: &[u8]) -> HeaderMap {
         let mut headers = HeaderMap::new();
-        sign(Some(&Secret::new(secret)), &[], id, at, body, &mut headers).expect("signed");
+        let (signer, id) = (Signer::new(&Secret::new(secret)), HeaderValue::from_str(id).expect("an id"));
+        let signer = signer.expect("a secret");
+        sign(Some(&signer), std::iter::empty(), &id, at, body, &mut Values::default(), &mut headers);
         headers
     }
 
@@ -163,10 +211,11 @@ mod tests {
 
         // The key is not UTF-8, so it is given as base64, which only the scheme over id and time accepts.
         let key = format!("whsec_{}", STANDARD.encode([0xaa; 131]));
-        let mac = standard_mac(&Secret::new(key), "Test Using Larger Than Block-Size Key - Hash Key First", "", b"");
+        let key = standard_key(&Secret::new(key)).expect("a key");
+        let mac = standard_mac(key, b"Test Using Larger Than Block-Size Key - Hash Key First", b"", b"");
         let mut expected = Hmac::<Sha256>::new_from_slice(&[0xaa; 131]).expect("key");
         expected.update(b"Test Using Larger Than Block-Size Key - Hash Key First..");
-        assert_eq!(mac.expect("mac").finalize().into_bytes(), expected.finalize().into_bytes());
+        assert_eq!(mac.finalize().into_bytes(), expected.finalize().into_bytes());
     }
 
     #[test]
@@ -217,7 +266,8 @@ mod tests {
     #[test]
     fn without_a_secret_only_id_and_time_are_sent() {
         let mut headers = HeaderMap::new();
-        sign(None, &[], "id", 7, b"body", &mut headers).expect("headers");
+        let id = HeaderValue::from_static("id");
+        sign(None, std::iter::empty(), &id, 7, b"body", &mut Values::default(), &mut headers);
         assert_eq!((text(&headers, ID), text(&headers, TIMESTAMP)), ("id", "7"));
         assert_eq!(headers.len(), 2);
     }

@@ -31,7 +31,7 @@ const ONLY_IN: &[(&str, &[&str], &str)] = &[
     ("sled", &["store/embedded"], "a second engine will stand behind the store's interface"),
     ("wasmtime", &["formatter"], "one room runs third-party code"),
     ("reqwest", &["cli"], "deliveries have a connector of their own; reqwest is the commands' client"),
-    ("hyper_rustls", &["transport"], "one room opens connections to destinations"),
+    ("tokio_rustls", &["transport"], "one room opens connections to destinations"),
     ("hickory_resolver", &["transport"], "one room looks names up"),
     ("env::var", &["config"], "one room reads the environment"),
     ("env::var_os", &["config"], "one room reads the environment"),

@@ -8,6 +8,7 @@
 
 mod batch;
 mod claim;
+mod prepared;
 mod render;
 mod result;
 mod send;
@@ -28,6 +29,7 @@ use crate::telemetry::Telemetry;
 use crate::transport::Transport;
 
 use batch::Batch;
+use prepared::PreparedWebhooks;
 use render::Renderer;
 use send::Sender;
 
@@ -114,7 +116,13 @@ impl Pipeline {
     pub fn new(parts: Parts) -> Self {
         let Parts { store, catalog, transport, clock, telemetry } = parts;
         let renderer = Renderer { store, catalog: Arc::clone(&catalog), rendered: RenderCache::default() };
-        let sender = Sender { transport, catalog: Arc::clone(&catalog), clock: Arc::clone(&clock), telemetry };
+        let sender = Sender {
+            transport,
+            catalog: Arc::clone(&catalog),
+            clock: Arc::clone(&clock),
+            telemetry,
+            prepared: PreparedWebhooks::default(),
+        };
         Self { catalog, clock, renderer, sender }
     }
 

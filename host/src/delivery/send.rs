@@ -3,19 +3,22 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 
 use super::batch::{self, Ready};
+use super::prepared::{Prepared, PreparedWebhooks};
 use super::result::{Attempted, Half};
 use crate::formatter::{Catalog, Component, Verdict};
 use crate::model::mask::Mask;
 use crate::model::retry::{self, Failure, Ruling};
-use crate::model::secret::Secret;
 use crate::model::time::{Clock, Timestamp};
 use crate::model::webhook::Webhook;
-use crate::signature;
+use crate::signature::{self, Values};
 use crate::telemetry::Telemetry;
 use crate::transport::{self, Content, Report, Request, Transport};
+
+/// The most headers of the host's that differ between requests, `Host` included.
+const MAX_OWN: usize = 10;
 
 /// Sends rendered deliveries.
 pub(super) struct Sender {
@@ -24,6 +27,7 @@ pub(super) struct Sender {
     pub(super) catalog: Arc<Catalog>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) telemetry: Arc<Telemetry>,
+    pub(super) prepared: PreparedWebhooks,
 }
 
 impl Sender {
@@ -37,16 +41,16 @@ impl Sender {
         let Some(first) = batch.first() else { return Vec::new() };
         let deliveries: Vec<_> = batch.iter().map(|one| one.delivery).collect();
         let id = batch::id(&deliveries);
-        let content = match self.content(webhook, &batch, &id, started) {
-            Ok(content) => content,
-            Err(why) => {
-                let attempted = |one: &Ready| Attempted { pin: Some(one.pin), ..one.attempted(webhook).rejected(why) };
-                return batch.iter().map(|one| (one.index, attempted(one))).collect();
-            }
+        let prepared = self.prepared.get(webhook, &first.by);
+        let content = prepared.as_ref().and_then(|prepared| self.content(webhook, prepared, &batch, &id, started));
+        let (Some(prepared), Some(content)) = (prepared, content) else {
+            let why = "a header cannot be sent";
+            let attempted = |one: &Ready| Attempted { pin: Some(one.pin), ..one.attempted(webhook).rejected(why) };
+            return batch.iter().map(|one| (one.index, attempted(one))).collect();
         };
         let timeout = Duration::from_millis(webhook.config.timeout_ms.into());
         let (url, tls, by) = (&webhook.config.url, &webhook.config.tls, &first.by);
-        let mask = &Mask::new(webhook, &by.manifest().options_schema);
+        let mask = &Mask::with(webhook, &by.manifest().options_schema, &prepared.needles);
         let request = Request { url, tls, content, timeout, keep_response: by.interprets(), mask };
         let report = self.transport.deliver(request).await;
         let (report, ruling) = self.interpret(by, report).await;
@@ -80,25 +84,29 @@ impl Sender {
         batch.iter().enumerate().map(|(position, one)| (one.index, attempted(position, one))).collect()
     }
 
-    /// The batch as the transport takes it; the error says why it cannot be sent.
+    /// The batch as the transport takes it; `None` if a header cannot be sent.
     fn content(
         &self,
         webhook: &Webhook,
+        prepared: &Prepared,
         batch: &[Ready],
         id: &str,
         started: Timestamp,
-    ) -> Result<Content, &'static str> {
+    ) -> Option<Content> {
         if webhook.config.url.scheme().is_syslog() {
             let messages = batch.iter().map(|one| one.payload().body.clone()).collect();
             // Before they fail for good they get a connection that no other message can take down.
             let alone = webhook.config.batch.is_some() && batch.iter().all(|one| one.is_last && one.is_again);
-            return Ok(Content::Messages { messages, alone });
+            return Some(Content::Messages { messages, alone });
         }
         let body = batch::joined(batch);
+        let mut values = Values::default();
+        let id = values.add(id)?;
+        let mut headers = headers(webhook, prepared, batch, &id, &mut values)?;
         let now = self.clock.steady_ms();
-        let old_secrets: Vec<&Secret> = webhook.old_secrets_at(now).map(|old| &old.secret).collect();
-        let headers = headers(webhook, &old_secrets, batch, id, &body, started);
-        headers.map(|headers| Content::Body { headers, body }).ok_or("a header cannot be sent")
+        let old = prepared.old_signers.iter().filter(|(until_ms, _)| *until_ms > now).map(|(_, signer)| signer);
+        signature::sign(prepared.signer.as_ref(), old, &id, started.unix_seconds(), &body, &mut values, &mut headers);
+        Some(Content::Body { headers, body })
     }
 
     /// Lets the formatter read the response, where it knows better than the status what it means.
@@ -119,38 +127,33 @@ impl Sender {
     }
 }
 
-/// The request's headers: the formatter's, the webhook's over them, the host's over both. `None` when one cannot be sent;
-/// all were checked when they were saved.
+/// The request's headers but for the signatures: the formatter's, the webhook's over them, the host's over both. `None` when
+/// one cannot be sent.
 fn headers(
     webhook: &Webhook,
-    old_secrets: &[&Secret],
+    prepared: &Prepared,
     batch: &[Ready],
-    id: &str,
-    body: &[u8],
-    started: Timestamp,
+    id: &HeaderValue,
+    values: &mut Values,
 ) -> Option<HeaderMap> {
     let first = batch.first()?;
-    let mut headers = HeaderMap::with_capacity(16);
+    let mut headers = HeaderMap::with_capacity(first.payload().headers.len() + prepared.headers.len() + MAX_OWN);
     for (name, value) in &first.payload().headers {
         headers.insert(HeaderName::from_bytes(name.as_bytes()).ok()?, HeaderValue::from_str(value).ok()?);
     }
-    for (name, value) in &webhook.config.headers {
-        let mut value = HeaderValue::from_str(value.expose()).ok()?;
-        value.set_sensitive(true);
-        headers.insert(HeaderName::from_bytes(name.as_bytes()).ok()?, value);
+    for (name, value) in &prepared.headers {
+        headers.insert(name, value.clone());
     }
     let event_type = first.event.event_type;
     let alike = batch.iter().all(|one| one.event.event_type == event_type);
     let event_type = if alike { event_type.as_str() } else { signature::SEVERAL };
-    headers.insert(CONTENT_TYPE, HeaderValue::from_str(&first.payload().content_type).ok()?);
-    headers.insert(USER_AGENT, HeaderValue::from_static(concat!("heraldry/", env!("CARGO_PKG_VERSION"))));
+    headers.insert(CONTENT_TYPE, values.add(&first.payload().content_type)?);
     headers.insert(signature::EVENT, HeaderValue::from_static(event_type));
-    headers.insert(signature::DELIVERY, HeaderValue::from_str(id).ok()?);
+    headers.insert(signature::DELIVERY, id.clone());
     let attempt = batch.iter().map(|one| one.attempt).max()?;
-    headers.insert(signature::ATTEMPT, HeaderValue::from(attempt));
+    headers.insert(signature::ATTEMPT, values.add(attempt)?);
     if webhook.config.batch.is_some() {
-        headers.insert(signature::BATCH_SIZE, HeaderValue::from(batch.len()));
+        headers.insert(signature::BATCH_SIZE, values.add(batch.len())?);
     }
-    signature::sign(webhook.config.secret.as_ref(), old_secrets, id, started.unix_seconds(), body, &mut headers)?;
     Some(headers)
 }

@@ -1,6 +1,6 @@
 //! How far an attempt got, so that a timeout can name the phase that used up the time.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 /// The phase that an attempt has reached.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -31,14 +31,8 @@ pub enum Reached {
 }
 
 /// The phase of one attempt, written by whatever works on it and read when its time has run out.
-#[derive(Clone, Default, Debug)]
-pub(super) struct Phase(Arc<Mutex<Reached>>);
-
-tokio::task_local! {
-    /// The phase of the attempt that is being polled. hyper's pool stands between an attempt and the connector and has
-    /// no other way to pass it on.
-    static CURRENT: Phase;
-}
+#[derive(Default, Debug)]
+pub(super) struct Phase(Mutex<Reached>);
 
 impl Phase {
     pub(super) fn set(&self, reached: Reached) {
@@ -47,15 +41,5 @@ impl Phase {
 
     pub(super) fn get(&self) -> Reached {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Runs part of an attempt, so that [`current`](Self::current) gives its phase.
-    pub(super) async fn scope<T>(&self, part: impl Future<Output = T>) -> T {
-        CURRENT.scope(self.clone(), part).await
-    }
-
-    /// The phase of the attempt that is being polled; outside of one, a phase that nobody reads.
-    pub(super) fn current() -> Self {
-        CURRENT.try_with(Self::clone).unwrap_or_default()
     }
 }

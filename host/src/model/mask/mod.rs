@@ -7,6 +7,7 @@
 mod secrets;
 mod view;
 
+use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::OnceLock;
 
@@ -29,11 +30,15 @@ const LONGEST_ESCAPE: usize = 36;
 pub struct Mask<'a> {
     /// The webhook, and the JSON Schema of its format's options.
     of: Option<(&'a Webhook, &'a Value)>,
-    needles: OnceLock<Needles>,
+    needles: Cow<'a, Needles>,
 }
 
-/// What is searched for.
-struct Needles {
+/// What is searched for, collected when there is first a text to search. Serves every mask of one webhook and schema.
+#[derive(Clone, Default)]
+pub struct Needles(OnceLock<Texts>);
+
+#[derive(Clone)]
+struct Texts {
     texts: Vec<Vec<u8>>,
     /// Bytes of the longest.
     longest: usize,
@@ -43,7 +48,12 @@ impl<'a> Mask<'a> {
     /// A mask of a webhook's secrets: values of headers, signing secrets, credentials in the URL, and the options that
     /// their schema marks `writeOnly`.
     pub fn new(webhook: &'a Webhook, options_schema: &'a Value) -> Self {
-        Self { of: Some((webhook, options_schema)), needles: OnceLock::new() }
+        Self { of: Some((webhook, options_schema)), needles: Cow::default() }
+    }
+
+    /// The same, with needles that an earlier mask of the same webhook and schema may have collected.
+    pub fn with(webhook: &'a Webhook, options_schema: &'a Value, needles: &'a Needles) -> Self {
+        Self { of: Some((webhook, options_schema)), needles: Cow::Borrowed(needles) }
     }
 
     /// The first `most` bytes of a text, its secrets masked, also one that `most` cuts in two.
@@ -51,7 +61,7 @@ impl<'a> Mask<'a> {
         let Some((webhook, options_schema)) = self.of.filter(|_| text.len() >= SHORTEST) else {
             return text[..text.len().min(most)].to_vec();
         };
-        let needles = self.needles.get_or_init(|| Needles::new(secrets::needles(webhook, options_schema)));
+        let needles = self.needles.0.get_or_init(|| Texts::new(secrets::needles(webhook, options_schema)));
         let searched = most.saturating_add(needles.longest.saturating_mul(LONGEST_ESCAPE)).min(text.len());
         let text = &text[..searched];
         let (mut masked, mut at) = (Vec::with_capacity(most.min(text.len())), 0);
@@ -71,7 +81,7 @@ impl<'a> Mask<'a> {
     }
 }
 
-impl Needles {
+impl Texts {
     fn new(texts: Vec<Vec<u8>>) -> Self {
         let longest = texts.iter().map(Vec::len).max().unwrap_or_default();
         Self { texts, longest }

@@ -14,7 +14,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use hyper_util::client::legacy::connect::{Connected, Connection};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -158,6 +157,15 @@ impl BudgetedStream {
         }
     }
 
+    pub(super) fn budget(&self) -> &Arc<ByteBudget> {
+        &self.budget
+    }
+
+    /// True if the connection may be kept after use.
+    pub(super) fn is_pooled(&self) -> bool {
+        self.is_pooled
+    }
+
     /// The result of writing `length` bytes, as the layers above are told.
     fn written(
         &mut self,
@@ -188,16 +196,6 @@ impl BudgetedStream {
 impl Drop for BudgetedStream {
     fn drop(&mut self) {
         self.open.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-impl Connection for BudgetedStream {
-    fn connected(&self) -> Connected {
-        let connected = Connected::new().extra(Arc::clone(&self.budget));
-        if !self.is_pooled {
-            connected.poison();
-        }
-        connected
     }
 }
 

@@ -1,25 +1,25 @@
-//! Deliveries over HTTP, by hyper's client: the attempt, its response, and what of the response is kept.
+//! Deliveries over HTTP, by hyper's connections: the attempt, its response, and what of the response is kept.
 
 use std::collections::HashMap;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, DATE, HeaderMap, RETRY_AFTER, SET_COOKIE, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, DATE, HOST, HeaderMap, HeaderValue, RETRY_AFTER, SET_COOKIE, TRANSFER_ENCODING};
 use http::{Method, StatusCode, Uri, Version};
 use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
-use hyper_rustls::HttpsConnectorBuilder;
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::capture_connection;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
-use rustls::ClientConfig;
-use tokio::time::{Instant, timeout};
+use hyper::client::conn::TrySendError;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout_at};
 
 use super::budget::RESPONSE_BYTES;
-use super::connector::{ConnectTimeout, Connector};
+use super::connection::{Connection, Elapsed, Http1, Link};
+use super::connector::{Authority, Connector};
 use super::errors;
-use super::request::{CurrentExchange, Exchange, RequestBody};
+use super::pool::{Pool, Taken};
+use super::request::{CurrentExchange, RequestBody};
 use crate::model::delivery::Response;
 use crate::model::mask::Mask;
 use crate::model::retry::retry_after;
@@ -34,19 +34,8 @@ use crate::transport::tls::Tls;
 
 /// The most of a response's body that is kept for the history, in bytes of UTF-8.
 const EXCERPT_BYTES: usize = 1024;
-/// Idle connections that are pooled per destination: as many as there are concurrent attempts by default, over all
-/// webhooks. Many webhooks may share a host (a chat service), and each connection that is not pooled must be made
-/// again.
-const IDLE_PER_HOST: usize = 256;
-/// The longest that a connection stays in the pool unused.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
-/// The most of a head over HTTP/2: [`RESPONSE_BYTES`] of names and values, and the 32 bytes that each field counts in
-/// addition (RFC 9113, section 6.5.2), for as many fields as fit into a head of HTTP/1.1 with its usual line ends.
-const HEADER_LIST_BYTES: u32 = (RESPONSE_BYTES + 32 * RESPONSE_BYTES / 4) as u32;
-/// HTTP/2 flow control: the bytes of one response that the peer may send ahead of our reading.
-const STREAM_WINDOW_BYTES: u32 = 64 * 1024;
-/// The same for all responses of one connection together.
-const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
+/// URLs of which the parsed parts are kept. Beyond that all are forgotten, and parsed again when they are next used.
+const MAX_TARGETS: usize = 1024;
 
 /// A `POST` to make; the fields are those of [`Request`](crate::transport::Request).
 pub(in crate::transport) struct Post<'a> {
@@ -67,16 +56,34 @@ pub(in crate::transport) struct HttpClient {
     destinations: Arc<GuardedResolver>,
     tls: Arc<Tls>,
     proxy: Option<Arc<ProxySettings>>,
-    default: Clients,
+    /// Number of open connections, idle ones included.
+    open: Arc<AtomicUsize>,
+    default: Arc<Client>,
     /// The clients of webhooks that name a CA bundle or client certificate; made at first use.
-    named: Mutex<HashMap<TlsNames, Clients>>,
+    named: Mutex<HashMap<TlsNames, Arc<Client>>>,
+    targets: Mutex<HashMap<DeliveryUrl, Arc<Target>>>,
 }
 
-#[derive(Clone)]
-struct Clients {
-    pooled: Client<ConnectTimeout, RequestBody>,
-    /// Makes a new connection for each request. Used to repeat a request that met a stale pooled connection.
-    fresh: Client<ConnectTimeout, RequestBody>,
+/// The parts of a URL, as requests need them.
+struct Target {
+    authority: Authority,
+    /// For HTTP/2.
+    absolute: Uri,
+    /// For HTTP/1.1 (RFC 9112, section 3.2.1).
+    origin_form: Uri,
+    /// Host and port, as in the URL.
+    host: HeaderValue,
+}
+
+impl Target {
+    fn new(url: &DeliveryUrl) -> Result<Self, Failure> {
+        let absolute = Uri::try_from(url.expose()).map_err(|_| Failure::Unsendable)?;
+        let origin_form = absolute.path_and_query().cloned().map_or_else(Uri::default, Uri::from);
+        let host = absolute.authority().map_or("", |authority| authority.as_str());
+        let host = HeaderValue::from_str(host).map_err(|_| Failure::Unsendable)?;
+        let authority = Authority { is_tls: url.scheme().is_tls(), host: url.host().to_owned(), port: url.port() };
+        Ok(Self { authority, absolute, origin_form, host })
+    }
 }
 
 impl HttpClient {
@@ -85,40 +92,55 @@ impl HttpClient {
         tls: Arc<Tls>,
         proxy: Option<Arc<ProxySettings>>,
     ) -> Result<Self, String> {
-        let config = tls.config(&TlsNames::default())?;
-        let default = Clients::new(Connector::new(Arc::clone(&destinations), proxy.clone()), &config);
-        Ok(Self { destinations, tls, proxy, default, named: Mutex::default() })
+        let (config, open) = (tls.config(&TlsNames::default())?, Arc::default());
+        let connector = Connector::new(Arc::clone(&destinations), proxy.clone(), &config, Arc::clone(&open));
+        let default = Arc::new(Client { connector, pool: Arc::default() });
+        let (named, targets) = (Mutex::default(), Mutex::default());
+        Ok(Self { destinations, tls, proxy, open, default, named, targets })
     }
 
-    fn clients(&self, names: &TlsNames) -> Result<Clients, Failure> {
+    fn client(&self, names: &TlsNames) -> Result<Arc<Client>, Failure> {
         if names.is_empty() {
-            return Ok(self.default.clone());
+            return Ok(Arc::clone(&self.default));
         }
         let mut named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(clients) = named.get(names) {
-            return Ok(clients.clone());
+        if let Some(client) = named.get(names) {
+            return Ok(Arc::clone(client));
         }
         let config = self.tls.config(names).map_err(|why| Failure::TlsNames(why.into()))?;
-        let clients = Clients::new(Connector::new(Arc::clone(&self.destinations), self.proxy.clone()), &config);
-        named.insert(names.clone(), clients.clone());
-        Ok(clients)
+        let (destinations, open) = (Arc::clone(&self.destinations), Arc::clone(&self.open));
+        let connector = Connector::new(destinations, self.proxy.clone(), &config, open);
+        let client = Arc::new(Client { connector, pool: Arc::default() });
+        named.insert(names.clone(), Arc::clone(&client));
+        Ok(client)
+    }
+
+    fn target(&self, url: &DeliveryUrl) -> Result<Arc<Target>, Failure> {
+        let mut targets = self.targets.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(target) = targets.get(url) {
+            return Ok(Arc::clone(target));
+        }
+        let target = Arc::new(Target::new(url)?);
+        if targets.len() == MAX_TARGETS {
+            targets.clear();
+        }
+        targets.insert(url.clone(), Arc::clone(&target));
+        Ok(target)
     }
 
     /// Makes one attempt within the request's time limit; see
     /// [`Transport::deliver`](crate::transport::Transport::deliver).
     pub(in crate::transport) async fn deliver(&self, request: Post<'_>) -> Report {
         let started = Instant::now();
-        let (after, host, mask) = (request.timeout, request.url.host(), request.mask);
+        let (url, after, mask) = (request.url, request.timeout, request.mask);
         let mut progress = Progress { keep_response: request.keep_response, ..Progress::default() };
-        let phase = Phase::default();
-        let outcome = match timeout(after, phase.scope(self.attempt(request, &mut progress))).await {
-            Ok(outcome) => outcome,
-            Err(_) => {
-                // On HTTP/1.1 dropping the request closes the connection. On HTTP/2 it would stay in the pool, and if
-                // the peer is dead, every attempt on it would time out.
-                progress.exchange.discard_connection();
-                Err(Failure::timed_out(progress.reached().unwrap_or_else(|| phase.get()), &host, after))
-            }
+        let prepared = self.client(request.tls).and_then(|client| Ok((client, self.target(url)?)));
+        let outcome = match prepared {
+            Ok((client, target)) => match client.attempt(&target, request, started + after, &mut progress).await {
+                Ok(outcome) => outcome,
+                Err(Elapsed) => Err(progress.timed_out(url, after)),
+            },
+            Err(failure) => Err(failure),
         };
         let by_status = matches!(outcome, Ok(()) | Err(Failure::Status(_)));
         let body =
@@ -132,79 +154,208 @@ impl HttpClient {
             duration: started.elapsed(),
         }
     }
+}
 
-    async fn attempt(&self, request: Post<'_>, progress: &mut Progress) -> Result<(), Failure> {
-        let clients = self.clients(request.tls)?;
-        let mut outgoing = http::Request::new(());
-        *outgoing.method_mut() = Method::POST;
-        *outgoing.uri_mut() = Uri::try_from(request.url.expose()).map_err(|_| Failure::Unsendable)?;
-        *outgoing.headers_mut() = request.headers;
-        let response = match self.send(&clients.pooled, outgoing.clone(), request.body.clone(), progress).await {
-            // The destination closed an idle connection while the request was in flight. That is no failed attempt, so
-            // the request is repeated at once on a new connection. The destination may have processed the first one;
-            // deliveries are made at least once, and the id is the same. hyper itself repeats only requests that it had
-            // not begun to write.
-            Err(Failure::NoResponse | Failure::StreamReset) if progress.exchange.is_reused() => {
-                self.send(&clients.fresh, outgoing, request.body, progress).await?
-            }
-            response => response?,
-        };
-        progress.head(&response);
-        self.read(response, progress).await
-    }
+/// Makes the requests of one set of TLS names.
+struct Client {
+    connector: Connector,
+    pool: Arc<Pool>,
+}
 
-    async fn send(
-        &self,
-        client: &Client<ConnectTimeout, RequestBody>,
-        head: http::Request<()>,
-        body: Bytes,
+/// Which connections a request may go over.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Over {
+    Any,
+    /// A connection of its own.
+    New,
+}
+
+/// How a request ended.
+enum Ended {
+    /// With a response, or by a failure that counts.
+    Here(Result<(), Failure>),
+    /// The connection, an idle one, had ended before the request was begun.
+    Unsent,
+}
+
+impl Client {
+    async fn attempt(
+        self: &Arc<Self>,
+        target: &Arc<Target>,
+        request: Post<'_>,
+        deadline: Instant,
         progress: &mut Progress,
-    ) -> Result<http::Response<Incoming>, Failure> {
-        let exchange = Arc::new(Exchange::default());
-        progress.exchange = CurrentExchange::new(&exchange);
-        let mut request = head.map(|()| RequestBody::new(body, Arc::clone(&exchange)));
-        exchange.watch(capture_connection(&mut request));
-        client.request(request).await.map_err(|error| errors::no_head(&error, &exchange))
+    ) -> Result<Result<(), Failure>, Elapsed> {
+        let Post { headers, body, .. } = request;
+        loop {
+            match self.send(target, headers.clone(), body.clone(), Over::Any, deadline, progress).await? {
+                Ended::Unsent => {}
+                // The destination closed an idle connection while the request was in flight. That is no failed attempt,
+                // so the request is repeated at once on a new connection. The destination may have processed the first
+                // one; deliveries are made at least once, and the id is the same.
+                Ended::Here(Err(Failure::NoResponse | Failure::StreamReset)) if progress.is_stale() => break,
+                Ended::Here(outcome) => return Ok(outcome),
+            }
+        }
+        match self.send(target, headers, body, Over::New, deadline, progress).await? {
+            Ended::Here(outcome) => Ok(outcome),
+            Ended::Unsent => Ok(Err(Failure::ClosedBeforeSend)),
+        }
     }
 
-    /// Reads the body up to the byte budget; the outcome follows from the status, or from a 2xx body that breaks off.
-    async fn read(&self, response: http::Response<Incoming>, progress: &mut Progress) -> Result<(), Failure> {
-        let status = response.status();
-        let outcome = if status.is_success() { Ok(()) } else { Err(Failure::Status(status.as_u16())) };
-        let mut left = RESPONSE_BYTES.saturating_sub(head_bytes(response.headers()));
-        let framing = Framing::of(&response);
-        if framing.is_ambiguous || progress.exchange.is_shortened() {
-            progress.exchange.discard_connection();
-        }
-        let mut body = response.into_body();
-        let mut received = 0;
-        while let Some(frame) = body.frame().await {
-            let frame = match frame {
-                Ok(frame) => frame,
-                // A body that exceeds the budget is cut and the status decides. It also decides if it is a failure
-                // already, even if the body breaks off.
-                Err(_) if outcome.is_err() || progress.exchange.is_over_budget() => return outcome,
-                Err(error) => {
-                    return match errors::no_end(&error, status.as_u16(), framing.is_close_delimited) {
-                        Some(failure) => Err(failure),
-                        None => outcome,
-                    };
+    /// Sends the request over one connection, and reads the response.
+    async fn send(
+        self: &Arc<Self>,
+        target: &Arc<Target>,
+        mut headers: HeaderMap,
+        body: Bytes,
+        over: Over,
+        deadline: Instant,
+        progress: &mut Progress,
+    ) -> Result<Ended, Elapsed> {
+        let (connection, is_idle) = match self.connection(target, over, deadline, progress).await? {
+            Ok(found) => found,
+            Err(failure) => return Ok(Ended::Here(Err(failure))),
+        };
+        let exchange = progress.begin(connection.link());
+        let mut outgoing = http::Request::new(exchange.body(body));
+        *outgoing.method_mut() = Method::POST;
+        match connection {
+            Connection::Http1(mut http1) => {
+                *outgoing.uri_mut() = target.origin_form.clone();
+                headers.insert(HOST, target.host.clone());
+                *outgoing.headers_mut() = headers;
+                let Http1 { sender, driver, .. } = &mut *http1;
+                let response = sender.try_send_request(outgoing);
+                let ended = driver.run(deadline, respond(response, is_idle, progress)).await?;
+                progress.end();
+                if http1.is_reusable() {
+                    self.pool.give(&target.authority, http1);
                 }
-            };
-            let Ok(data) = frame.into_data() else { continue };
-            progress.keep(&data);
-            let length = u64::try_from(data.len()).unwrap_or(u64::MAX);
-            received += length;
-            let Some(rest) = left.checked_sub(length) else { return outcome };
-            left = rest;
+                Ok(ended)
+            }
+            Connection::Http2(mut http2) => {
+                *outgoing.uri_mut() = target.absolute.clone();
+                *outgoing.headers_mut() = headers;
+                let response = http2.sender.try_send_request(outgoing);
+                timeout_at(deadline, respond(response, is_idle, progress)).await.map_err(|_| Elapsed)
+            }
         }
-        // hyper ends a body when the stream was reset without an error, and RFC 9113, section 8.1, allows that only
-        // after a complete response.
-        if outcome.is_ok() && framing.http2_length.is_some_and(|length| received < length) {
-            return Err(Failure::Truncated(status.as_u16()));
-        }
-        outcome
     }
+
+    /// A connection, and true if it was used before.
+    async fn connection(
+        self: &Arc<Self>,
+        target: &Arc<Target>,
+        over: Over,
+        deadline: Instant,
+        progress: &mut Progress,
+    ) -> Result<Result<(Connection, bool), Failure>, Elapsed> {
+        let given = match over {
+            Over::New => None,
+            Over::Any => match self.pool.take(&target.authority) {
+                Taken::Idle(connection) => return Ok(Ok((connection, true))),
+                Taken::Later(given) => Some(given),
+            },
+        };
+        let phase = Arc::new(Phase::default());
+        progress.connecting(&phase);
+        // On the heap, so that attempts are small, of which few get here.
+        let made = Box::pin(timeout_at(deadline, Arc::clone(self).make(Arc::clone(target), over, given, phase)));
+        made.await.map_err(|_| Elapsed)
+    }
+
+    /// Makes a connection, or takes one that is given back in the meantime.
+    async fn make(
+        self: Arc<Self>,
+        target: Arc<Target>,
+        over: Over,
+        given: Option<oneshot::Receiver<Connection>>,
+        phase: Arc<Phase>,
+    ) -> Result<(Connection, bool), Failure> {
+        let (client, to) = (Arc::clone(&self), Arc::clone(&target));
+        let mut made = Box::pin(async move { client.connect(&to.authority, &phase, over).await });
+        let Some(given) = given else { return made.await };
+        let given = tokio::select! {
+            biased;
+            Ok(given) = given => given,
+            made = made.as_mut() => return made,
+        };
+        tokio::spawn(async move {
+            if let Ok((Connection::Http1(made), false)) = made.await {
+                self.pool.give(&target.authority, made);
+            }
+        });
+        Ok((given, true))
+    }
+
+    /// A new connection; or, with true, one over HTTP/2 that was made in the meantime.
+    async fn connect(&self, to: &Authority, phase: &Phase, over: Over) -> Result<(Connection, bool), Failure> {
+        let stream = self.connector.connect(to, phase).await?;
+        match Connection::over(stream).await {
+            Ok(Connection::Http2(http2)) if over == Over::Any => Ok(self.pool.share(to, http2)),
+            Ok(connection) => Ok((connection, false)),
+            Err(error) => Err(errors::no_connection(&error)),
+        }
+    }
+}
+
+/// Waits for the response to a request and reads it.
+async fn respond(
+    response: impl Future<Output = Result<http::Response<Incoming>, TrySendError<http::Request<RequestBody>>>>,
+    is_idle: bool,
+    progress: &mut Progress,
+) -> Ended {
+    match response.await {
+        Ok(response) => {
+            progress.head(&response);
+            Ended::Here(read(response, progress).await)
+        }
+        Err(mut error) => match error.take_message() {
+            // Nothing of it was written.
+            Some(_) if is_idle => Ended::Unsent,
+            _ => Ended::Here(Err(progress.no_head(&error.into_error()))),
+        },
+    }
+}
+
+/// Reads the body up to the byte budget; the outcome follows from the status, or from a 2xx body that breaks off.
+async fn read(response: http::Response<Incoming>, progress: &mut Progress) -> Result<(), Failure> {
+    let status = response.status();
+    let outcome = if status.is_success() { Ok(()) } else { Err(Failure::Status(status.as_u16())) };
+    let mut left = RESPONSE_BYTES.saturating_sub(head_bytes(response.headers()));
+    let framing = Framing::of(&response);
+    if framing.is_ambiguous || progress.is_shortened() {
+        progress.discard_connection();
+    }
+    let mut body = response.into_body();
+    let mut received = 0;
+    while let Some(frame) = body.frame().await {
+        let frame = match frame {
+            Ok(frame) => frame,
+            // A body that exceeds the budget is cut and the status decides. It also decides if it is a failure
+            // already, even if the body breaks off.
+            Err(_) if outcome.is_err() || progress.is_over_budget() => return outcome,
+            Err(error) => {
+                return match errors::no_end(&error, status.as_u16(), framing.is_close_delimited) {
+                    Some(failure) => Err(failure),
+                    None => outcome,
+                };
+            }
+        };
+        let Ok(data) = frame.into_data() else { continue };
+        progress.keep(&data);
+        let length = u64::try_from(data.len()).unwrap_or(u64::MAX);
+        received += length;
+        let Some(rest) = left.checked_sub(length) else { return outcome };
+        left = rest;
+    }
+    // hyper ends a body when the stream was reset without an error, and RFC 9113, section 8.1, allows that only
+    // after a complete response.
+    if outcome.is_ok() && framing.http2_length.is_some_and(|length| received < length) {
+        return Err(Failure::Truncated(status.as_u16()));
+    }
+    outcome
 }
 
 /// How the end of a response's body is found.
@@ -235,22 +386,13 @@ impl Framing {
     }
 }
 
-impl Clients {
-    fn new(connector: Connector, tls: &ClientConfig) -> Self {
-        let https = HttpsConnectorBuilder::new()
-            .with_tls_config(tls.clone())
-            .https_or_http()
-            .enable_all_versions()
-            .wrap_connector(connector);
-        let connector = ConnectTimeout(https);
-        Self { fresh: client(connector.clone(), 0), pooled: client(connector, IDLE_PER_HOST) }
-    }
-}
-
 /// The progress of an attempt. It is borrowed by the attempt's future, so that it outlives a timeout.
 #[derive(Default)]
 struct Progress {
-    exchange: CurrentExchange,
+    /// How far the connection is, if one is or was made.
+    phase: Option<Arc<Phase>>,
+    /// The request over the connection that was found last.
+    exchange: Option<CurrentExchange>,
     status: Option<StatusCode>,
     retry_after: Option<Duration>,
     keep_response: bool,
@@ -261,6 +403,59 @@ struct Progress {
 }
 
 impl Progress {
+    /// A connection is made for the attempt.
+    fn connecting(&mut self, phase: &Arc<Phase>) {
+        self.exchange = None;
+        self.phase = Some(Arc::clone(phase));
+    }
+
+    /// A request is sent over this connection.
+    fn begin(&mut self, link: &Arc<Link>) -> &CurrentExchange {
+        self.exchange.insert(CurrentExchange::over(link))
+    }
+
+    /// The request has its response, or wants none any more.
+    fn end(&self) {
+        if let Some(exchange) = &self.exchange {
+            exchange.end();
+        }
+    }
+
+    fn discard_connection(&self) {
+        if let Some(exchange) = &self.exchange {
+            exchange.discard_connection();
+        }
+    }
+
+    /// True if the connection was used before and no byte of a response came over it.
+    fn is_stale(&self) -> bool {
+        self.exchange.as_ref().is_some_and(|exchange| exchange.is_reused() && !exchange.is_responding())
+    }
+
+    fn is_shortened(&self) -> bool {
+        self.exchange.as_ref().is_some_and(|exchange| exchange.is_shortened())
+    }
+
+    fn is_over_budget(&self) -> bool {
+        self.exchange.as_ref().is_some_and(|exchange| exchange.is_over_budget())
+    }
+
+    /// The failure of the request, which got no response head.
+    fn no_head(&self, error: &hyper::Error) -> Failure {
+        match &self.exchange {
+            Some(exchange) => errors::no_head(error, exchange),
+            None => errors::no_connection(error),
+        }
+    }
+
+    /// The failure of the attempt, whose time is over.
+    fn timed_out(&self, url: &DeliveryUrl, after: Duration) -> Failure {
+        // An HTTP/1.1 connection has ended with the request. On HTTP/2 it would stay in the pool, and if the peer is
+        // dead, every attempt on it would time out.
+        self.discard_connection();
+        Failure::timed_out(self.reached(), &url.host(), after)
+    }
+
     fn head(&mut self, response: &http::Response<Incoming>) {
         let status = response.status();
         self.status = Some(status);
@@ -294,9 +489,12 @@ impl Progress {
         Some(Response { status: status.as_u16(), headers, body })
     }
 
-    /// The phase, once the request was begun.
-    fn reached(&self) -> Option<Reached> {
-        self.status.map(|status| Reached::Responding(status.as_u16())).or_else(|| self.exchange.reached())
+    fn reached(&self) -> Reached {
+        let responding = self.status.map(|status| Reached::Responding(status.as_u16()));
+        responding
+            .or_else(|| self.exchange.as_ref().and_then(|exchange| exchange.reached()))
+            .or_else(|| self.phase.as_ref().map(|phase| phase.get()))
+            .unwrap_or_default()
     }
 }
 
@@ -315,24 +513,6 @@ fn excerpt(bytes: &[u8]) -> String {
 fn head_bytes(headers: &HeaderMap) -> u64 {
     let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
     u64::try_from(bytes).unwrap_or(u64::MAX)
-}
-
-fn client(connector: ConnectTimeout, idle_per_host: usize) -> Client<ConnectTimeout, RequestBody> {
-    let budget = usize::try_from(RESPONSE_BYTES).unwrap_or(usize::MAX);
-    Client::builder(TokioExecutor::new())
-        .timer(TokioTimer::new())
-        .pool_timer(TokioTimer::new())
-        .pool_idle_timeout(IDLE_TIMEOUT)
-        .pool_max_idle_per_host(idle_per_host)
-        .http1_max_buf_size(budget)
-        // A user agent must accept folded lines (RFC 9112, section 5.2), and whitespace before a colon is what a proxy
-        // would remove (section 5.1).
-        .http1_allow_obsolete_multiline_headers_in_responses(true)
-        .http1_allow_spaces_after_header_name_in_responses(true)
-        .http2_initial_stream_window_size(STREAM_WINDOW_BYTES)
-        .http2_initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-        .http2_max_header_list_size(HEADER_LIST_BYTES)
-        .build(connector)
 }
 
 #[cfg(test)]

@@ -5,12 +5,9 @@
 use std::error::Error;
 use std::io;
 
-use hyper_util::client::legacy;
-
-use super::connector::ConnectFault;
 use super::request::Exchange;
-use crate::transport::errors::{causes, find, handshake, is_closed, tls};
-use crate::transport::failure::{Failure, TlsFault};
+use crate::transport::errors::{causes, find, is_closed, tls};
+use crate::transport::failure::Failure;
 
 /// hyper's limits on parts of a chunked body that a recipient ignores, and on a chunk's size. Nothing of ours sets the
 /// first two, which are 16 KiB. RFC 9112, section 7.1, wants extensions ignored and sizes of any length read.
@@ -32,32 +29,39 @@ const HTTP2_RESET: &str = "stream error received: ";
 const HTTP2_GOAWAY: &str = "connection error received: ";
 
 /// The failure of a request that got no response head.
-pub(super) fn no_head(error: &legacy::Error, exchange: &Exchange) -> Failure {
+pub(super) fn no_head(error: &hyper::Error, exchange: &Exchange) -> Failure {
     if exchange.is_over_budget() {
         return Failure::HeadTooLarge;
-    }
-    if let Some(fault) = find::<ConnectFault>(error) {
-        return fault.clone().into();
     }
     // Also after the handshake: with TLS 1.3 our side finishes first, and a rejection arrives later.
     if let Some(failure) = tls(error) {
         return failure;
     }
-    if error.is_connect() {
-        // Everything below TLS is a `ConnectFault`, so this is the handshake.
-        return find::<io::Error>(error).map_or(Failure::Tls(TlsFault::Other), handshake);
+    if error.is_parse_too_large() {
+        return Failure::HeadTooLarge;
     }
-    match find::<hyper::Error>(error) {
-        Some(error) if error.is_parse_too_large() => Failure::HeadTooLarge,
-        Some(error) if error.is_parse() && exchange.is_http1() => Failure::MalformedHead,
-        Some(error) if error.is_parse() => Failure::NotHttp,
-        _ if exchange.peer_spoke_first() => Failure::NotHttp,
-        Some(error) if begins(error, &[LIST_TOO_LARGE]) => Failure::HeadTooLarge,
-        Some(error) if begins(error, &HTTP2_VIOLATION) => Failure::NotHttp2,
-        Some(error) if begins(error, &[HTTP2_RESET]) => Failure::StreamReset,
-        _ if exchange.is_begun() => Failure::NoResponse,
-        _ => Failure::ClosedBeforeSend,
+    if error.is_parse() {
+        return if exchange.is_http1() { Failure::MalformedHead } else { Failure::NotHttp };
     }
+    if exchange.peer_spoke_first() {
+        return Failure::NotHttp;
+    }
+    http2(error).unwrap_or(if exchange.is_begun() { Failure::NoResponse } else { Failure::ClosedBeforeSend })
+}
+
+/// The failure of an attempt whose connection ended before it could be used.
+pub(super) fn no_connection(error: &hyper::Error) -> Failure {
+    tls(error).or_else(|| http2(error)).unwrap_or(Failure::ClosedBeforeSend)
+}
+
+fn http2(error: &hyper::Error) -> Option<Failure> {
+    if begins(error, &[LIST_TOO_LARGE]) {
+        return Some(Failure::HeadTooLarge);
+    }
+    if begins(error, &HTTP2_VIOLATION) {
+        return Some(Failure::NotHttp2);
+    }
+    begins(error, &[HTTP2_RESET]).then_some(Failure::StreamReset)
 }
 
 /// The failure of a 2xx response whose body did not end as announced; `None` if the status decides nevertheless.

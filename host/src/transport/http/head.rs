@@ -1,7 +1,6 @@
 //! The heads of HTTP/1 responses, as they arrive and before hyper's parser reads them.
 //!
-//! The scanner knows lines, and where a head ends; the tunnel reads a proxy's response by it. [`Head`] smooths what
-//! RFC 9110 and RFC 9112 allow and the parser would reject or misread:
+//! [`Head`] smooths what RFC 9110 and RFC 9112 allow and the parser would reject or misread:
 //!
 //! - Many fields. hyper accepts 100. It could be told to accept more, but then allocates space for as many with every
 //!   response: 50 us with space for 64 KiB of short fields, where a whole request takes 3. So of a longer head the first
@@ -12,6 +11,8 @@
 //! - Empty elements at the end of `Transfer-Encoding` are left out (RFC 9110, section 5.6.1.2).
 //! - A `Content-Length` of any number of digits is a length (RFC 9110, section 8.6).
 //!
+//! Nearly every head arrives whole and needs none of that, and then passes as it is.
+//!
 //! It also records what has arrived, so that a timeout or a parse error can say whether a response had begun.
 
 use std::io;
@@ -20,9 +21,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::task::{Context, Poll, ready};
 
-use hyper_util::client::legacy::connect::{Connected, Connection};
-use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::scanner::{HeadScanner, Seen, Step};
 
 /// The fields of a head that hyper accepts, unless it is told another number.
 const ACCEPTED_FIELDS: usize = 100;
@@ -32,140 +33,6 @@ const PASSED_FIELDS: usize = 80;
 const READ_FIELDS: [&[u8]; 5] = [b"connection", b"content-length", b"transfer-encoding", b"retry-after", b"date"];
 /// Stands for every longer `Content-Length`: more than anybody sends, and within 64 bits.
 const HUGE_LENGTH: &[u8] = b"999999999999999999";
-
-/// The beginning of every status line of HTTP/1, before its minor version.
-const PREFIX: &[u8; 7] = b"HTTP/1.";
-/// The part of [`PREFIX`] that says that a response is HTTP, of whatever version.
-const PROTOCOL_LENGTH: usize = 5;
-
-/// What has arrived of the response to the current request.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Seen {
-    /// Nothing, or complete interim responses only.
-    Nothing,
-    /// Something that does not begin like HTTP.
-    Foreign,
-    /// At least the beginning of a head.
-    Http,
-}
-
-/// Finds the end of a response's head, behind any number of interim responses.
-#[derive(Debug)]
-pub(super) struct HeadScanner {
-    /// True until the end of the status line.
-    is_status_line: bool,
-    /// Bytes of the current line, without its end.
-    column: usize,
-    /// Bytes at the beginning of the status line that are those of [`PREFIX`].
-    matched: usize,
-    /// The code in the status line; `None` once the line is found to be wrong.
-    status: Option<u16>,
-    /// The byte before was a carriage return.
-    is_after_return: bool,
-}
-
-/// The column behind the status code.
-const STATUS_END: usize = 12;
-
-/// Where a byte stands.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Step {
-    Inside,
-    /// At the end of the status line.
-    StatusLine,
-    /// At the end of a line with a field, or of one that goes on with it.
-    Field,
-    /// At the end of an empty line before the status line, or behind an interim response.
-    Blank,
-    /// At the end of the final response's head.
-    End,
-}
-
-impl Default for HeadScanner {
-    fn default() -> Self {
-        Self { is_status_line: true, column: 0, matched: 0, status: Some(0), is_after_return: false }
-    }
-}
-
-impl HeadScanner {
-    /// Reads on, and returns the number of these bytes up to the end of the final response's head once it is there.
-    pub(super) fn scan(&mut self, bytes: &mut [u8]) -> Option<usize> {
-        bytes.iter_mut().position(|byte| self.step(byte) == Step::End).map(|at| at + 1)
-    }
-
-    /// Reads one byte. Lines end with a line feed, with or without a carriage return before it (RFC 9112, section 2.2).
-    fn step(&mut self, byte: &mut u8) -> Step {
-        let is_after_return = std::mem::replace(&mut self.is_after_return, *byte == b'\r');
-        match *byte {
-            b'\n' if self.column == 0 && self.is_status_line => return Step::Blank,
-            b'\n' if self.column == 0 && self.is_interim() => {
-                *self = Self::default();
-                return Step::Blank;
-            }
-            b'\n' if self.column == 0 => return Step::End,
-            b'\n' => {
-                self.column = 0;
-                return if std::mem::take(&mut self.is_status_line) { Step::StatusLine } else { Step::Field };
-            }
-            b'\r' => {}
-            _ => {
-                if self.is_status_line {
-                    self.read_status_line(byte);
-                    if is_after_return && self.column <= STATUS_END {
-                        // A carriage return alone is no part of version and code (RFC 9112, section 2.2).
-                        self.status = None;
-                    }
-                }
-                self.column += 1;
-            }
-        }
-        Step::Inside
-    }
-
-    fn read_status_line(&mut self, byte: &mut u8) {
-        match self.column {
-            column @ 0..7 => {
-                if *byte == PREFIX[column] && self.matched == column {
-                    self.matched += 1;
-                } else {
-                    self.status = None;
-                }
-            }
-            7 if self.status.is_some() && byte.is_ascii_digit() => *byte = (*byte).min(b'1'),
-            8 | STATUS_END if *byte == b' ' => {}
-            9..12 if byte.is_ascii_digit() => {
-                self.status = self.status.map(|status| status * 10 + u16::from(*byte - b'0'));
-            }
-            0..=STATUS_END => self.status = None,
-            // The reason phrase.
-            _ => {}
-        }
-    }
-
-    /// The status of the head that was last read, of three digits; `None` if its status line is not one of HTTP/1.
-    pub(super) fn status(&self) -> Option<u16> {
-        // RFC 9110, section 15: codes from 600 on are invalid, and treated like 5xx.
-        self.status.filter(|status| (100..1000).contains(status))
-    }
-
-    /// False once the status line cannot be one of HTTP/1 any more.
-    pub(super) fn may_be_http1(&self) -> bool {
-        self.status.is_some()
-    }
-
-    /// True for `1xx`, except that nothing of HTTP follows a 101.
-    fn is_interim(&self) -> bool {
-        self.status.is_some_and(|status| (100..200).contains(&status) && status != 101)
-    }
-
-    fn seen(&self) -> Seen {
-        match self {
-            Self { is_status_line: true, column: 0, .. } => Seen::Nothing,
-            Self { matched: PROTOCOL_LENGTH.., .. } => Seen::Http,
-            _ => Seen::Foreign,
-        }
-    }
-}
 
 /// True for the first byte of a line that continues the one before (RFC 9112, section 5.2).
 fn is_folded(first: u8) -> bool {
@@ -281,6 +148,32 @@ impl Head {
     }
 }
 
+/// True for the whole head of a final response, and perhaps more behind it, of which [`Head`] would change nothing. False
+/// also for some others.
+fn is_plain(bytes: &[u8]) -> bool {
+    let [b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'0' | b'1', b' ', b'2'..=b'9', b'0'..=b'9', b'0'..=b'9', b' ', ..] =
+        bytes
+    else {
+        return false;
+    };
+    for (before, line) in bytes.split_inclusive(|byte| *byte == b'\n').enumerate().skip(1) {
+        if line == b"\r\n" {
+            return true;
+        }
+        let Some(colon) = line.iter().position(|byte| *byte == b':') else { return false };
+        let (name, value) = (line[..colon].trim_ascii_end(), line[colon + 1..].trim_ascii());
+        let is_changed = match name.len() {
+            17 => name.eq_ignore_ascii_case(b"transfer-encoding"),
+            14 => name.eq_ignore_ascii_case(b"content-length") && is_huge(value),
+            _ => false,
+        };
+        if is_changed || before > PASSED_FIELDS || is_folded(line[0]) || !line.ends_with(b"\n") {
+            return false;
+        }
+    }
+    false
+}
+
 /// True for a length that does not fit into 64 bits.
 fn is_huge(value: &[u8]) -> bool {
     let zeros = value.iter().take_while(|byte| **byte == b'0').count();
@@ -321,7 +214,7 @@ impl HeadWatch {
 /// A connection whose responses are scanned, above TLS.
 #[derive(Debug)]
 pub(super) struct ScannedStream<S> {
-    stream: TokioIo<S>,
+    stream: S,
     watch: Arc<HeadWatch>,
     /// `None` outside of heads.
     head: Option<Head>,
@@ -334,17 +227,15 @@ impl<S> ScannedStream<S> {
             seen: AtomicU8::new(Seen::Nothing as u8),
             is_shortened: AtomicBool::new(false),
         };
-        Self { stream: TokioIo::new(stream), watch: Arc::new(watch), head: None }
+        Self { stream, watch: Arc::new(watch), head: None }
+    }
+
+    pub(super) fn watch(&self) -> &Arc<HeadWatch> {
+        &self.watch
     }
 }
 
-impl<S: Connection> Connection for ScannedStream<S> {
-    fn connected(&self) -> Connected {
-        self.stream.inner().connected().extra(Arc::clone(&self.watch))
-    }
-}
-
-impl<S: hyper::rt::Read + Unpin> AsyncRead for ScannedStream<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for ScannedStream<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         loop {
@@ -361,6 +252,10 @@ impl<S: hyper::rt::Read + Unpin> AsyncRead for ScannedStream<S> {
             // The connection's task both begins requests and reads, so no byte of the response has come before.
             if this.watch.is_expected.load(Ordering::Relaxed) && buf.filled().len() > before {
                 this.watch.is_expected.store(false, Ordering::Relaxed);
+                if is_plain(&buf.filled()[before..]) {
+                    this.watch.seen.store(Seen::Http as u8, Ordering::Relaxed);
+                    return Poll::Ready(Ok(()));
+                }
                 this.head = Some(Head::default());
             }
             let Some(head) = &mut this.head else { return Poll::Ready(Ok(())) };
@@ -376,7 +271,7 @@ impl<S: hyper::rt::Read + Unpin> AsyncRead for ScannedStream<S> {
     }
 }
 
-impl<S: hyper::rt::Write + Unpin> AsyncWrite for ScannedStream<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for ScannedStream<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.get_mut().stream).poll_write(cx, buf)
     }
@@ -416,6 +311,11 @@ pub(crate) mod properties {
         assert_eq!((end, whole.status()), (found.map(|at| at + 1), pieces.status()), "{response:?}");
         let passed = passed_on(std::iter::once(response));
         assert_eq!(passed, passed_on(response.chunks(1)), "{response:?}");
+        if is_plain(response) {
+            assert_eq!(passed, response);
+            assert!(end.is_some() && whole.status().is_some_and(|status| status >= 200), "{response:?}");
+            assert_eq!(whole.seen(), Seen::Http);
+        }
         let Some(end) = end.filter(|_| whole.may_be_http1()) else { return };
         assert_eq!(response[end - 1], b'\n', "{response:?}");
         assert!(passed.ends_with(&response[end..]), "{response:?}");
@@ -477,6 +377,7 @@ mod tests {
     fn word() -> impl Strategy<Value = &'static str> {
         prop::sample::select(vec![
             "HTTP/1.1 200 OK",
+            "HTTP/1.1 404 No\r\n",
             "HTTP/1.2 ",
             "HTTP/1.0 100",
             "103",
@@ -544,6 +445,34 @@ mod tests {
         ] {
             // Only the bytes of the head are given to the scanner's caller as part of it.
             assert_eq!(scanned(text).3, becomes, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_head_passes_as_it_is_only_if_it_is_whole_and_nothing_changes() {
+        let with = |fields: &str| format!("HTTP/1.1 200 OK\r\n{fields}\r\nok");
+        for (head, plain) in [
+            (with(""), true),
+            (with("Content-Length: 2\r\nX : y\r\n"), true),
+            (with(&"A: b\r\n".repeat(PASSED_FIELDS)), true),
+            (with(&"A: b\r\n".repeat(PASSED_FIELDS + 1)), false),
+            (with("Content-Length: 999999999999999999\r\n"), true),
+            (with("Content-Length: 1000000000000000000\r\n"), false),
+            (with("content-length : 1000000000000000000\r\n"), false),
+            (with("Transfer-Encoding: chunked\r\n"), false),
+            (with("A: b\r\n c: d\r\n"), false),
+            (with("A\r\n"), false),
+            ("HTTP/1.1 200 OK\r\nA: b\r\n".into(), false),
+            ("HTTP/1.1 200 OK\r\nA: b".into(), false),
+            ("HTTP/1.1 200 OK\r\nA: b\r\n\n".into(), false),
+            ("HTTP/1.0 404 \r\n\r\n".into(), true),
+            ("HTTP/1.2 200 OK\r\n\r\n".into(), false),
+            ("HTTP/1.1 100 OK\r\n\r\n".into(), false),
+            ("HTTP/1.1 200\r\n\r\n".into(), false),
+            (String::new(), false),
+        ] {
+            assert_eq!(is_plain(head.as_bytes()), plain, "{head:?}");
+            properties::check(head.as_bytes());
         }
     }
 

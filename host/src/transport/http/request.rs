@@ -7,12 +7,10 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::Extensions;
 use hyper::body::{Body, Frame, SizeHint};
-use hyper_util::client::legacy::connect::{CaptureConnection, Connected};
 
-use super::budget::ByteBudget;
-use super::head::{HeadWatch, Seen};
+use super::connection::Link;
+use super::scanner::Seen;
 use crate::transport::phase::Reached;
 
 /// The most that hyper is given of a body at a time: the largest frame of HTTP/2 by default (RFC 9113, section 4.2). Over
@@ -21,10 +19,10 @@ use crate::transport::phase::Reached;
 const CHUNK_BYTES: usize = 16 * 1024;
 
 /// The state of one request, shared by the attempt and the request's body.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Exchange {
-    /// Names the connection that hyper's pool chose; set before the request is handed to hyper.
-    capture: OnceLock<CaptureConnection>,
+    /// The connection that the request is sent over.
+    link: Arc<Link>,
     begun: OnceLock<Begun>,
     /// True once hyper has taken the whole body.
     is_taken: AtomicBool,
@@ -35,8 +33,6 @@ pub(super) struct Exchange {
 /// Set once the connection has begun to write the request.
 #[derive(Debug)]
 struct Begun {
-    budget: Arc<ByteBudget>,
-    head: Arc<HeadWatch>,
     /// True once the budget knows that the request has ended.
     is_released: AtomicBool,
     /// True if the connection had carried another request before.
@@ -44,24 +40,21 @@ struct Begun {
 }
 
 impl Exchange {
-    pub(super) fn watch(&self, capture: CaptureConnection) {
-        // Called once, by the function that creates the exchange.
-        let _ = self.capture.set(capture);
+    fn new(link: Arc<Link>) -> Self {
+        Self { link, begun: OnceLock::new(), is_taken: AtomicBool::new(false), is_ended: AtomicBool::new(false) }
     }
 
-    /// The connection's task has picked up the request; the response's budget counts from here.
+    /// The connection has picked up the request; the response's budget counts from here.
     fn begin(&self) {
         if self.begun.get().is_some() {
             return;
         }
-        let Some(capture) = self.capture.get() else { return };
-        let Some(Link { budget, head, is_http2 }) = link(capture) else { return };
         // One task polls the body, so `begun` cannot be set between the check above and here.
-        let is_reused = budget.begin_request(is_http2);
-        if !is_http2 {
-            head.begin_request();
+        let is_reused = self.link.budget.begin_request(self.link.is_http2);
+        if !self.link.is_http2 {
+            self.link.head.begin_request();
         }
-        let _ = self.begun.set(Begun { budget, head, is_released: AtomicBool::new(false), is_reused });
+        let _ = self.begun.set(Begun { is_released: AtomicBool::new(false), is_reused });
         if self.is_ended.load(Ordering::SeqCst) {
             self.release();
         }
@@ -77,11 +70,11 @@ impl Exchange {
         if let Some(begun) = self.begun.get()
             && !begun.is_released.swap(true, Ordering::SeqCst)
         {
-            let is_unsent = !self.is_written(begun);
+            let is_unsent = !self.is_written();
             if is_unsent {
-                self.discard_connection();
+                self.link.discard();
             }
-            begun.budget.end_request(is_unsent);
+            self.link.budget.end_request(is_unsent);
         }
     }
 
@@ -92,79 +85,69 @@ impl Exchange {
 
     /// The phase of a request without a response; `None` before it was begun.
     pub(super) fn reached(&self) -> Option<Reached> {
-        let begun = self.begun.get()?;
-        Some(match begun.head.seen() {
+        self.begun.get()?;
+        Some(match self.link.head.seen() {
             Seen::Foreign | Seen::Http => Reached::Heading,
-            Seen::Nothing if self.is_written(begun) => Reached::Sent,
+            Seen::Nothing if self.is_written() => Reached::Sent,
             Seen::Nothing => Reached::Requesting,
         })
     }
 
     /// True once the whole request has been given to the operating system, as far as is known here.
-    fn is_written(&self, begun: &Begun) -> bool {
-        self.is_taken.load(Ordering::SeqCst) && !begun.budget.is_write_blocked()
+    fn is_written(&self) -> bool {
+        self.is_taken.load(Ordering::SeqCst) && !self.link.budget.is_write_blocked()
     }
 
     /// True if the response began like one of HTTP/1.
     pub(super) fn is_http1(&self) -> bool {
-        self.begun.get().is_some_and(|begun| begun.head.seen() == Seen::Http)
+        self.is_begun() && self.link.head.seen() == Seen::Http
+    }
+
+    /// True if a response has begun, as far as it is one of HTTP/1.
+    pub(super) fn is_responding(&self) -> bool {
+        self.is_begun() && self.link.head.seen() != Seen::Nothing
     }
 
     /// True if fields of the response's head were left out that say how to read it.
     pub(super) fn is_shortened(&self) -> bool {
-        self.begun.get().is_some_and(|begun| begun.head.is_shortened())
+        self.is_begun() && self.link.head.is_shortened()
     }
 
-    /// True if the request went over a pooled connection, which the peer may have closed in the meantime.
+    /// True if the request went over a connection that was used before, and that the peer may have closed in the meantime.
     pub(super) fn is_reused(&self) -> bool {
         self.begun.get().is_some_and(|begun| begun.is_reused)
     }
 
     /// True if the peer exceeded the byte budget.
     pub(super) fn is_over_budget(&self) -> bool {
-        self.begun.get().is_some_and(|begun| begun.budget.is_exceeded())
+        self.is_begun() && self.link.budget.is_exceeded()
     }
 
     /// True if the peer sent data before the request was written, as SMTP and FTP servers do.
     pub(super) fn peer_spoke_first(&self) -> bool {
-        let link = self.capture.get().and_then(link);
-        !self.is_begun() && link.is_some_and(|link| link.budget.has_received_plaintext())
+        !self.is_begun() && self.link.budget.has_received_plaintext()
     }
 
-    /// Removes the connection from the pool.
+    /// Keeps the connection from being used for another request.
     pub(super) fn discard_connection(&self) {
-        if let Some(capture) = self.capture.get()
-            && let Some(connected) = &*capture.connection_metadata()
-        {
-            connected.poison();
-        }
+        self.link.discard();
     }
-}
-
-/// What a connection tells of itself.
-struct Link {
-    budget: Arc<ByteBudget>,
-    head: Arc<HeadWatch>,
-    is_http2: bool,
-}
-
-fn link(capture: &CaptureConnection) -> Option<Link> {
-    let connected = capture.connection_metadata();
-    let connected: &Connected = connected.as_ref()?;
-    let mut extras = Extensions::new();
-    connected.get_extras(&mut extras);
-    let is_http2 = connected.is_negotiated_h2();
-    Some(Link { budget: extras.remove()?, head: extras.remove()?, is_http2 })
 }
 
 /// The attempt's share of an [`Exchange`], which ends the exchange when it is dropped. hyper's share, in the body, may
 /// live longer: as long as the peer does not read.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct CurrentExchange(Arc<Exchange>);
 
 impl CurrentExchange {
-    pub(super) fn new(exchange: &Arc<Exchange>) -> Self {
-        Self(Arc::clone(exchange))
+    /// A request that is sent over this connection.
+    pub(super) fn over(link: &Arc<Link>) -> Self {
+        Self(Arc::new(Exchange::new(Arc::clone(link))))
+    }
+
+    /// The request's body.
+    pub(super) fn body(&self, bytes: Bytes) -> RequestBody {
+        RequestBody { bytes: Some(bytes), exchange: Arc::clone(&self.0) }
     }
 }
 
@@ -184,20 +167,14 @@ impl Drop for CurrentExchange {
 
 /// A request's body, which also tells the [`Exchange`] that the request has begun.
 ///
-/// hyper's connection task polls the body when it picks up a request, before it reads any byte of the response. No
-/// earlier point knows the connection, and any later one would race with the response. Both `poll_frame` and
+/// hyper's connection polls the body when it picks up a request, before it reads any byte of the response. At an earlier
+/// point, what a peer sent unasked would count as the response, and a later one would race with it. Both `poll_frame` and
 /// `is_end_stream` report the beginning, since hyper calls only the latter on an empty body.
 #[derive(Debug)]
 pub(super) struct RequestBody {
     /// `None` once hyper has taken it.
     bytes: Option<Bytes>,
     exchange: Arc<Exchange>,
-}
-
-impl RequestBody {
-    pub(super) fn new(bytes: Bytes, exchange: Arc<Exchange>) -> Self {
-        Self { bytes: Some(bytes), exchange }
-    }
 }
 
 impl Body for RequestBody {

@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use super::budget::RESPONSE_BYTES;
-use super::head::HeadScanner;
+use super::scanner::HeadScanner;
 use crate::model::settings::ProxySettings;
 use crate::transport::destination::Resolve;
 use crate::transport::dial::connect;

@@ -57,6 +57,23 @@ async fn an_idle_connection_that_died_costs_no_attempt() {
     assert_eq!((peer.connections(), requests.load(Ordering::SeqCst)), (2, 3));
 }
 
+/// An idle connection that ends in the middle of a head was not closed before the request arrived.
+#[tokio::test]
+async fn a_request_is_not_repeated_once_a_response_began() {
+    let peer = Peer::playing(|mut stream| async move {
+        for response in [&b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"[..], b"H"] {
+            read_request(&mut stream).await;
+            let _ = stream.write_all(response).await;
+        }
+    })
+    .await;
+    let transport = transport();
+    assert_eq!(sentence(&deliver(&transport, &peer.origin()).await), "delivered");
+    let failure = "connect: the request was sent, but the connection closed before a response";
+    assert_eq!(sentence(&deliver(&transport, &peer.origin()).await), failure);
+    assert_eq!(peer.connections(), 1);
+}
+
 #[tokio::test]
 async fn a_new_connection_that_closes_is_not_repeated() {
     let peer = Peer::closing_after("").await;

@@ -6,6 +6,7 @@ mod guard;
 mod http2;
 mod peer;
 mod phases;
+mod pool;
 mod responses;
 mod rfc;
 mod ssrf;
