@@ -186,7 +186,9 @@ impl Client {
         deadline: Instant,
         progress: &mut Progress,
     ) -> Result<Result<(), Failure>, Elapsed> {
-        let Post { headers, body, .. } = request;
+        let Post { mut headers, body, .. } = request;
+        // Here and not in the copies, which have no room for more.
+        headers.insert(HOST, target.host.clone());
         loop {
             match self.send(target, headers.clone(), body.clone(), Over::Any, deadline, progress).await? {
                 Ended::Unsent => {}
@@ -223,7 +225,6 @@ impl Client {
         match connection {
             Connection::Http1(mut http1) => {
                 *outgoing.uri_mut() = target.origin_form.clone();
-                headers.insert(HOST, target.host.clone());
                 *outgoing.headers_mut() = headers;
                 let Http1 { sender, driver, .. } = &mut *http1;
                 let response = sender.try_send_request(outgoing);
@@ -236,6 +237,8 @@ impl Client {
             }
             Connection::Http2(mut http2) => {
                 *outgoing.uri_mut() = target.absolute.clone();
+                // `:authority` says the same (RFC 9113, section 8.3.1).
+                headers.remove(HOST);
                 *outgoing.headers_mut() = headers;
                 let response = http2.sender.try_send_request(outgoing);
                 timeout_at(deadline, respond(response, is_idle, progress)).await.map_err(|_| Elapsed)
