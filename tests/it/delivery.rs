@@ -162,6 +162,37 @@ async fn openssl_verifies_both_signatures() {
     assert_eq!(request.header("webhook-signature"), format!("v1,{}", STANDARD.encode(standard)));
 }
 
+/// The destination quotes the request's header, which is masked whatever it is at the time.
+#[tokio::test]
+async fn a_changed_webhook_is_sent_and_masked_as_it_is_now() {
+    let host = Host::start().await;
+    let admin = host.admin();
+    let destination = Destination::start().await;
+    destination.decide(|request| {
+        let quoted = format!("{}{}", request.header("x-first"), request.header("x-second"));
+        Reply::full(200, &[], quoted.as_bytes())
+    });
+    let fields = json!({"format": "json", "headers": {"X-First": "canary-first-value"}});
+    let webhook = admin.webhook(&destination.url("/first"), fields).await;
+    let states = [("/first", ["canary-first-value", ""]), ("/second", ["", "canary-second-value"])];
+    for (changes, (path, headers)) in states.into_iter().enumerate() {
+        if changes > 0 {
+            let change = json!({"url": destination.url(path), "headers": {"X-Second": headers[1]}});
+            admin.put(&format!("/webhooks/{webhook}"), &change).await.expect(200);
+        }
+        for count in [2 * changes + 1, 2 * changes + 2] {
+            admin.settled(&admin.event(&events::minimal("report_ready")).await).await;
+            let received = destination.wait_for(count).await;
+            let request = &received[count - 1];
+            assert_eq!(
+                (request.path.as_str(), [request.header("x-first"), request.header("x-second")]),
+                (path, headers)
+            );
+            assert_eq!(admin.history_of(&webhook, count).await[0]["response_excerpt"], "[redacted]");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_retry_is_the_same_delivery_again() {
     let host = Host::with(|options| options.retry_every("1100ms")).await;
