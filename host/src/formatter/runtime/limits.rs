@@ -7,8 +7,20 @@ use wasmtime::{Enabled, PoolingAllocationConfig};
 
 use crate::model::settings::SandboxSettings;
 
-/// Memory of an instance that stays mapped between calls, in bytes.
-const KEEP_RESIDENT: usize = 2 * 1024 * 1024;
+/// Memory of an instance that stays mapped between calls, in bytes: several times what a compiled formatter writes to for
+/// a usual event.
+const SMALL_KEEP_RESIDENT: usize = 512 * 1024;
+/// The same in the large sandbox: what an interpreter writes to in a call.
+const LARGE_KEEP_RESIDENT: usize = 2 * 1024 * 1024;
+/// Places for memories in the small sandbox, at least. A call finds the place where its component's data are mapped
+/// already, and threads have places of their own from this number on (wasmtime divides smaller pools among none). A place
+/// takes address space only.
+const SMALL_MEMORIES: u32 = 128;
+/// Unused places that keep what is mapped, so many for each call that may run. Beyond that, the one that was unused
+/// longest is taken for another component.
+const SMALL_WARM: u32 = 2;
+/// Unused places of the large sandbox that keep what is mapped.
+const LARGE_WARM: u32 = 4;
 /// Table memory of an instance that stays mapped between calls, in bytes.
 const TABLE_KEEP_RESIDENT: usize = 160 * 1024;
 /// Core instances and tables of one component in the small sandbox. A component of a compiled language has
@@ -92,22 +104,26 @@ pub(super) fn table_elements(settings: &SandboxSettings, size: Size) -> usize {
 /// Memory that an engine reserves for `calls` instances at the same time. An instance that needs more than its
 /// share is not created.
 pub(super) fn pool(size: Size, memory_bytes: usize, table_elements: usize, calls: u32) -> PoolingAllocationConfig {
-    let (instances, memories) = match size {
-        Size::Small => (SMALL_INSTANCES, 1),
-        Size::Large => (LARGE_INSTANCES, LARGE_MEMORIES),
+    let (instances, memories, total_memories) = match size {
+        Size::Small => (SMALL_INSTANCES, 1, calls.max(SMALL_MEMORIES)),
+        Size::Large => (LARGE_INSTANCES, LARGE_MEMORIES, calls * LARGE_MEMORIES),
+    };
+    let (warm, keep_resident) = match size {
+        Size::Small => (calls * SMALL_WARM, SMALL_KEEP_RESIDENT),
+        Size::Large => (LARGE_WARM, LARGE_KEEP_RESIDENT),
     };
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(calls)
         .total_core_instances(calls * instances)
         .max_core_instances_per_component(instances)
-        .total_memories(calls * memories)
+        .total_memories(total_memories)
         .max_memories_per_component(memories)
         .total_tables(calls * instances)
         .max_tables_per_component(instances)
         .table_elements(table_elements)
         .max_memory_size(memory_bytes)
-        .max_unused_warm_slots(calls)
-        .linear_memory_keep_resident(KEEP_RESIDENT)
+        .max_unused_warm_slots(warm)
+        .linear_memory_keep_resident(keep_resident)
         .table_keep_resident(TABLE_KEEP_RESIDENT)
         .pagemap_scan(Enabled::Auto)
         .total_gc_heaps(0);
