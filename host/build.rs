@@ -177,7 +177,9 @@ fn build(root: &Path, guests: &Path, name: &str) -> Result<PathBuf> {
         .arg(guests)
         // Enough initial memory that a typical event needs no more: `memory.grow` changes page protection, which is
         // slow and serialises concurrent calls.
-        .args(["--", "-C", "link-arg=--initial-memory=1048576", "-C", "link-arg=-zstack-size=131072"]);
+        .args(["--", "-C", "link-arg=--initial-memory=1048576", "-C", "link-arg=-zstack-size=131072"])
+        // Copies in the guest itself; formatters/sdk/src/memory.rs explains why.
+        .args(["-C", "target-feature=-bulk-memory"]);
     let status = cargo.status().context("cannot run cargo")?;
     if !status.success() {
         bail!("the formatter {name} does not build; the compiler's output above has the cause");

@@ -88,6 +88,8 @@ pub mod interpreter;
 pub mod leef;
 pub mod line;
 pub mod link;
+#[cfg(any(test, target_arch = "wasm32"))]
+mod memory;
 pub mod options;
 pub mod outline;
 pub mod raw;
