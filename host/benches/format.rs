@@ -10,8 +10,13 @@ use std::time::{Duration, Instant};
 use heraldry::formatter::{Catalog, CatalogOptions};
 use heraldry::model::event::Event;
 use heraldry::samples;
+use heraldry_format_slack::Slack;
 use heraldry_formatter::{Context, Formatter, RawEvent};
 use support::{head, row};
+
+/// As in the host.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const ROUND: Duration = Duration::from_millis(200);
 const ROUNDS: usize = 5;
@@ -26,7 +31,7 @@ fn main() {
     let event = event.expect("the plain sample");
     head("Formatting one event: microseconds a call, instance and all (the best of five rounds)");
     measure::<heraldry_format_json::Json>(&catalog, &event);
-    measure::<heraldry_format_slack::Slack>(&catalog, &event);
+    measure::<Slack>(&catalog, &event);
     measure::<heraldry_format_teams::Teams>(&catalog, &event);
     measure::<heraldry_format_cef::Cef>(&catalog, &event);
     measure::<heraldry_format_syslog::Syslog>(&catalog, &event);
@@ -36,31 +41,37 @@ fn main() {
 fn measure<F: Formatter>(catalog: &Catalog, event: &Event) {
     let name = F::manifest().name;
     let component = catalog.current(name).expect("built in");
-    let raw = RawEvent {
-        id: event.id.to_string(),
-        type_: event.event_type.as_str().into(),
-        occurred_at: event.occurred_at.to_string(),
-        json: event.json.clone(),
-    };
-    let context = Context {
-        transport: "http".into(),
-        max_bytes: None,
-        host_name: "heraldry.example".into(),
-        product_version: env!("CARGO_PKG_VERSION").into(),
-    };
+    let (raw, context) = (raw(event), context());
     // In turn, so that a slow phase of the machine affects both.
     let (mut sandbox, mut native) = (f64::MAX, f64::MAX);
     for _ in 0..ROUNDS {
         native = native.min(mean_us(|| {
             // The component gets its own copy of the event, so the native code does too.
-            let raw = RawEvent { id: raw.id.clone(), type_: raw.type_.clone(), ..raw.clone() };
-            black_box(heraldry_formatter::format::<F>(&raw, &context, "{}").expect("a payload"));
+            black_box(heraldry_formatter::format::<F>(&raw.clone(), &context, "{}").expect("a payload"));
         }));
         sandbox = sandbox.min(mean_us(|| {
             black_box(catalog.render_here(&component, event, "{}").expect("a payload"));
         }));
     }
     row(name, &format!("{sandbox:.1} us"), &format!("{native:.1} us"), Some(sandbox / native), "1.8");
+}
+
+fn raw(event: &Event) -> RawEvent {
+    RawEvent {
+        id: event.id.to_string(),
+        type_: event.event_type.as_str().into(),
+        occurred_at: event.occurred_at.to_string(),
+        json: event.json.clone(),
+    }
+}
+
+fn context() -> Context {
+    Context {
+        transport: "http".into(),
+        max_bytes: None,
+        host_name: "heraldry.example".into(),
+        product_version: env!("CARGO_PKG_VERSION").into(),
+    }
 }
 
 fn mean_us(mut call: impl FnMut()) -> f64 {
@@ -73,27 +84,35 @@ fn mean_us(mut call: impl FnMut()) -> f64 {
     start.elapsed().as_secs_f64() * 1e6 / f64::from(calls)
 }
 
-/// Calls per second on two threads, compared with one.
+/// Calls per second on two threads, compared with one; and how far two threads of this machine come natively.
 fn two_threads(catalog: &Arc<Catalog>, event: &Event) {
     let component = catalog.current("slack").expect("built in");
-    let calls = |threads: usize| {
-        let workers: Vec<_> = (0..threads)
-            .map(|_| {
-                let (catalog, component, event) = (Arc::clone(catalog), Arc::clone(&component), event.clone());
-                std::thread::spawn(move || {
-                    let start = Instant::now();
-                    let mut calls = 0_u32;
-                    while start.elapsed() < 3 * ROUND {
-                        black_box(catalog.render_here(&component, &event, "{}").expect("a payload"));
-                        calls += 1;
-                    }
-                    f64::from(calls) / start.elapsed().as_secs_f64()
-                })
-            })
-            .collect();
-        workers.into_iter().map(|worker| worker.join().expect("a thread")).sum::<f64>()
+    let (raw, context) = (raw(event), context());
+    let sandbox = || {
+        black_box(catalog.render_here(&component, event, "{}").expect("a payload"));
     };
-    let one = calls(1);
-    let two = calls(2);
-    row("slack, two threads: calls/s", &format!("{two:.0}"), &format!("{one:.0}"), Some(two / one), "1.9");
+    let native = || {
+        black_box(heraldry_formatter::format::<Slack>(&raw.clone(), &context, "{}").expect("a payload"));
+    };
+    for (what, call) in [("slack", &sandbox as &(dyn Fn() + Sync)), ("slack, native", &native)] {
+        let (one, two) = (calls_per_second(1, call), calls_per_second(2, call));
+        let what = format!("{what}, two threads: calls/s");
+        row(&what, &format!("{two:.0}"), &format!("{one:.0}"), Some(two / one), "1.9");
+    }
+}
+
+fn calls_per_second(threads: usize, call: &(dyn Fn() + Sync)) -> f64 {
+    let loops = || {
+        let start = Instant::now();
+        let mut calls = 0_u32;
+        while start.elapsed() < 3 * ROUND {
+            call();
+            calls += 1;
+        }
+        f64::from(calls) / start.elapsed().as_secs_f64()
+    };
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(loops)).collect();
+        threads.into_iter().map(|thread| thread.join().expect("a thread")).sum()
+    })
 }
