@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::api::{self, Api};
 use crate::clock::SystemClock;
 use crate::config::Config;
-use crate::formatter::{Catalog, CatalogOptions, Compiler, Sample};
+use crate::formatter::{COST_HERE, Catalog, CatalogOptions, Compiler, STACK_BYTES, Sample, allow_calls_here};
 use crate::model::audit::Actor;
 use crate::model::secret::Secret;
 use crate::model::time::Clock;
@@ -177,6 +177,7 @@ pub async fn build(config: Config, parts: Parts) -> Result<App> {
         metrics: telemetry.formatters(),
         settings: config.sandbox,
         processors: std::thread::available_parallelism().map_or(2, std::num::NonZero::get),
+        cost_here: COST_HERE,
         components: config.data.join("components"),
         drop_in: config.formatters.clone(),
         host_name,
@@ -194,7 +195,14 @@ pub async fn build(config: Config, parts: Parts) -> Result<App> {
     };
     let catalog = tokio::task::spawn_blocking(|| Catalog::open(options)).await??;
     let catalog = Arc::new(catalog);
-    let runtime = Builder::new_multi_thread().worker_threads(2).thread_name("deliveries").enable_all().build()?;
+    // Formatters whose calls are known to be brief run on its workers.
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("deliveries")
+        .thread_stack_size(STACK_BYTES)
+        .on_thread_start(allow_calls_here)
+        .enable_all()
+        .build()?;
     let handle = runtime.handle().clone();
     let deliveries = watchdog.watch("deliveries", Need::Partial, Some(STANDSTILL));
     handle.spawn(beat(deliveries.pulse(), deliveries));

@@ -33,9 +33,9 @@ impl Renderer {
         let pinned = item.sent.pin().filter(|pin| pin.rendering == rendering);
         let Some(component) = self.component(webhook, pinned).await else { return Err(Ending::NotLoaded) };
         let key = RenderKey { event: event.id, component: component.digest(), rendering };
-        let options: Arc<str> = webhook.config.format_options.as_str().into();
+        let options = webhook.config.format_options.as_str();
         let transport_kind = webhook.config.url.scheme().transport_kind();
-        match self.rendered.get_or(key, self.catalog.render(&component, &event, &options, transport_kind)).await {
+        match self.rendered.get_or(key, self.catalog.render(&component, &event, options, transport_kind)).await {
             Err(RenderError::Unsupported(_)) => Err(Ending::Skipped),
             Err(RenderError::Stopping) => Err(Ending::Interrupted),
             Err(error) => {
@@ -74,9 +74,9 @@ impl Renderer {
         event: Arc<Event>,
         delivery: DeliveryId,
     ) -> Result<Ready, Box<Attempted>> {
-        let options: Arc<str> = webhook.config.format_options.as_str().into();
+        let options = webhook.config.format_options.as_str();
         let transport_kind = webhook.config.url.scheme().transport_kind();
-        let rendered = match self.catalog.render(&component, &event, &options, transport_kind).await {
+        let rendered = match self.catalog.render(&component, &event, options, transport_kind).await {
             Ok(rendered) => Arc::new(rendered),
             Err(error) => {
                 return Err(Box::new(unrendered(webhook, &event, &component, &error)));

@@ -125,7 +125,7 @@ impl Attempted {
     /// An attempt to send this webhook an event that this component renders.
     pub(super) fn by(webhook: &Webhook, event: &Event, component: &Component) -> Self {
         let retry_count = webhook.config.retry_count;
-        Self { retry_count, formatter: Some(component.reference()), ..Self::new(event.event_type) }
+        Self { retry_count, formatter: Some(component.reference().clone()), ..Self::new(event.event_type) }
     }
 
     /// The attempt of a destination that is not real: no formatter, no bytes.

@@ -203,6 +203,12 @@ impl ComponentRuntime {
         self.sandbox.format(&loaded.linked, event, &self.host_name, transport_kind, options, terms).into()
     }
 
+    /// As [`ComponentRuntime::run`], on a thread that others wait for: the call is broken off if it is not brief.
+    pub(super) fn run_here(&self, loaded: &Loaded, event: &Event, options: &str, transport_kind: TransportKind) -> Run {
+        let terms = Terms::here(self.settings());
+        self.sandbox.format(&loaded.linked, event, &self.host_name, transport_kind, options, terms).into()
+    }
+
     /// Judges a destination's response on the current thread; `None` if the component does not export `interpret`.
     pub(super) fn interpret(
         &self,
@@ -211,6 +217,11 @@ impl ComponentRuntime {
         on_long: Option<OnLong>,
     ) -> Option<Called<Verdict>> {
         self.sandbox.interpret(&loaded.linked, response, Terms::usual(self.settings(), on_long))
+    }
+
+    /// As [`ComponentRuntime::interpret`], on a thread that others wait for: the call is broken off if it is not brief.
+    pub(super) fn interpret_here(&self, loaded: &Loaded, response: &Response) -> Option<Called<Verdict>> {
+        self.sandbox.interpret(&loaded.linked, response, Terms::here(self.settings()))
     }
 
     /// The samples that components are tried on.

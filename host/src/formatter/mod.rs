@@ -26,10 +26,11 @@ pub(crate) use admission::{fuzz_contract, fuzz_header, fuzz_manifest};
 pub use cache::{RenderCache, RenderKey};
 pub use catalog::{
     Catalog, CatalogOptions, Component, FormatterInfo, InstallError, Instructions, LastError, Numbers, Origin,
-    Rendering, State, Timings, Traits, VersionInfo, Which, Withdrawn, component_files, read_component,
+    Rendering, STACK_BYTES, State, Timings, Traits, VersionInfo, Which, Withdrawn, component_files, read_component,
 };
 pub use component_runtime::{ComponentRuntime, ComponentRuntimeOptions, Loaded, Run};
 pub use digest::digest_of;
+pub use pool::{COST_HERE, allow_calls_here};
 pub use runtime::{
     CHILD_COMMAND, CodeCache, Compiler, Limit, Limits, LogLevel, LogLine, Payload, RenderError, Size, Verdict,
     code_cache_key, compile_for_parent, has_compiled_code,

@@ -40,7 +40,7 @@ async fn every_built_in_format_renders_the_largest_event_that_the_api_accepts() 
     assert_eq!(catalog.ready_names().len(), built_in().len());
     for name in catalog.ready_names() {
         let component = catalog.current(&name).expect("ready");
-        let payload = catalog.render(&component, &event, &"{}".into(), TransportKind::Http).await;
+        let payload = catalog.render(&component, &event, "{}", TransportKind::Http).await;
         assert!(payload.is_ok_and(|rendering| !rendering.payload.body.is_empty()), "{name}");
     }
 }

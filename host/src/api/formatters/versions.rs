@@ -186,7 +186,7 @@ async fn rollback(
 async fn audit(api: &Shared, by: &Token, action: Action, name: &str) -> Result<(), ApiError> {
     let component = api.catalog.current(name);
     let changes = component.map(|component| {
-        let FormatterRef { version, digest, .. } = component.reference();
+        let FormatterRef { version, digest, .. } = component.reference().clone();
         vec![FieldChange::to("version", version), FieldChange::to("digest", digest)]
     });
     tracing::info!(formatter = name, by = %by.id, ?action, "formatter changed");

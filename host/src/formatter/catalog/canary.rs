@@ -27,12 +27,6 @@ pub struct Rendering {
     pub note: Option<String>,
 }
 
-impl Rendering {
-    fn plain(payload: Payload) -> Self {
-        Self { payload, instead: None, note: None }
-    }
-}
-
 /// Makes a component a canary, with the version that it replaces as its predecessor. Only one predecessor is kept.
 pub(super) fn begin(component: &Arc<Component>, before: Option<Arc<Component>>) {
     if let Some(before) = before.filter(|before| before.digest() != component.digest()) {
@@ -58,12 +52,7 @@ impl Shared {
         on_long: Option<OnLong>,
     ) -> Result<Rendering, RenderError> {
         let error = match self.call(component, event, options, transport_kind, on_long.clone()).result {
-            Ok(payload) => {
-                if component.predecessor.load().is_some() && component.stats.successes() >= CANARY_CALLS {
-                    component.predecessor.store(None);
-                }
-                return Ok(Rendering::plain(payload));
-            }
+            Ok(payload) => return Ok(self.rendered(component, payload)),
             // What another try may do is no reason to roll back: the limit on time is crossed on a busy machine, too.
             Err(error) if !error.is_fault() || !error.is_deterministic() => return Err(error),
             Err(error) => error,
@@ -82,6 +71,15 @@ impl Shared {
             component.manifest().version,
         );
         Ok(Rendering { payload, instead: Some(other), note: Some(note) })
+    }
+
+    /// The rendering of a component that was asked and has a payload. A canary that has succeeded often enough is none any
+    /// more.
+    pub(super) fn rendered(&self, component: &Component, payload: Payload) -> Rendering {
+        if component.predecessor.load().is_some() && component.stats.successes() >= CANARY_CALLS {
+            component.predecessor.store(None);
+        }
+        Rendering { payload, instead: None, note: None }
     }
 
     /// Rolls back from `bad` to `good`. Returns false if `bad` is not in use any more: a concurrent change wins.

@@ -19,6 +19,8 @@ pub struct Component {
     /// File name in the drop-in folder; `None` for other origins.
     pub(super) file: Option<String>,
     pub(super) stats: Stats,
+    /// How the delivery history names it.
+    reference: FormatterRef,
     /// The version that was in use before, for as long as this one is a canary.
     pub(super) predecessor: ArcSwapOption<Component>,
 }
@@ -26,7 +28,12 @@ pub struct Component {
 impl Component {
     pub(super) fn new(loaded: Loaded, origin: Origin, file: Option<String>, metrics: &FormatterMetrics) -> Arc<Self> {
         let stats = Stats::new(metrics.clone(), loaded.manifest.name.clone());
-        Arc::new(Self { loaded, origin, file, stats, predecessor: ArcSwapOption::empty() })
+        let reference = FormatterRef {
+            name: loaded.manifest.name.clone(),
+            version: loaded.manifest.version.clone(),
+            digest: digest_text(&loaded.digest),
+        };
+        Arc::new(Self { loaded, origin, file, stats, reference, predecessor: ArcSwapOption::empty() })
     }
 
     /// Its manifest.
@@ -50,12 +57,8 @@ impl Component {
     }
 
     /// Its name, version and digest, as the delivery history records them.
-    pub fn reference(&self) -> FormatterRef {
-        FormatterRef {
-            name: self.manifest().name.clone(),
-            version: self.manifest().version.clone(),
-            digest: digest_text(&self.loaded.digest),
-        }
+    pub fn reference(&self) -> &FormatterRef {
+        &self.reference
     }
 
     pub(super) fn name(&self) -> &str {

@@ -15,6 +15,8 @@ mod pinned;
 mod shared;
 mod stats;
 mod table;
+#[cfg(test)]
+mod tests;
 mod uploads;
 mod versions;
 mod views;
@@ -45,7 +47,7 @@ use versions::Versions;
 use super::admission::Sample;
 use super::component_runtime::{ComponentRuntime, ComponentRuntimeOptions, Run};
 use super::digest::sha256;
-use super::pool::{CallClass, Order, Pool, Sizes};
+use super::pool::{COST_HERE, CallClass, Order, Pool, Sizes};
 use super::runtime::{CodeCache, Compiler, Payload, RenderError, Verdict};
 use super::thread::lower_priority;
 use crate::json::fault::Fault;
@@ -59,7 +61,7 @@ use crate::telemetry::FormatterMetrics;
 use crate::watchdog::{Need, Watchdog};
 
 /// Stack of a thread that runs calls, in bytes: the WebAssembly stack and the host's frames around it.
-const STACK_BYTES: usize = 3 * 1024 * 1024;
+pub const STACK_BYTES: usize = 3 * 1024 * 1024;
 /// Instances beside those of the calling threads: for checks, and for the components of an author's tools.
 const SPARE_CALLS: u32 = 4;
 
@@ -69,6 +71,8 @@ pub struct CatalogOptions {
     pub settings: SandboxSettings,
     /// Processors of the machine, for which there are threads that run calls.
     pub processors: usize,
+    /// The largest expected cost of a call on its caller's thread, where that permits calls.
+    pub cost_here: Duration,
     /// The folder where components are stored by digest, so that a waiting delivery finds the one it began with.
     pub components: PathBuf,
     /// The drop-in folder for third-party components; may be absent.
@@ -101,6 +105,7 @@ impl CatalogOptions {
         Self {
             settings: SandboxSettings::default(),
             processors: 1,
+            cost_here: COST_HERE,
             components: folder.join("components"),
             drop_in: folder.join("formatters.d"),
             host_name: "heraldry.example".into(),
@@ -132,7 +137,7 @@ impl Catalog {
     /// # Errors
     /// When the engine cannot start, a built-in component does not fit, or the data folder cannot be used.
     pub fn open(options: CatalogOptions) -> anyhow::Result<Self> {
-        let sizes = Sizes::for_processors(options.processors);
+        let sizes = Sizes::for_processors(options.processors).with_cost_here(options.cost_here);
         let calls = u32::try_from(sizes.calls()).unwrap_or(u32::MAX).saturating_add(SPARE_CALLS);
         let files = ComponentFiles::open(options.components)?;
         let runtime = ComponentRuntime::new(ComponentRuntimeOptions {
@@ -206,8 +211,9 @@ impl Catalog {
         loaded.ok().flatten()
     }
 
-    /// Renders one event with a component. If that is a canary and fails on an event that its predecessor can format,
-    /// the predecessor renders this event and is used again.
+    /// Renders one event with a component: on the current thread if it permits it ([`allow_calls_here`]) and the call is
+    /// known to be brief, else on one of the pool's. If the component is a canary and fails on an event that its
+    /// predecessor can format, the predecessor renders this event and is used again.
     ///
     /// # Errors
     /// [`RenderError`].
@@ -215,12 +221,17 @@ impl Catalog {
         &self,
         component: &Arc<Component>,
         event: &Arc<Event>,
-        options: &Arc<str>,
+        options: &str,
         transport_kind: TransportKind,
     ) -> Result<Rendering, RenderError> {
-        let order = Order::Delivery(component.digest(), CallClass::format(event.json.len() + options.len()));
+        let (key, class) = (component.digest(), CallClass::format(event.json.len() + options.len()));
+        let here = || self.shared.render_here(component, event, options, transport_kind);
+        if let Some(rendering) = self.pool.run_here(key, class, here) {
+            return Ok(rendering);
+        }
+        let order = Order::Delivery(key, class);
         let (shared, component) = (Arc::clone(&self.shared), Arc::clone(component));
-        let (event, options) = (Arc::clone(event), Arc::clone(options));
+        let (event, options) = (Arc::clone(event), options.to_owned());
         let call = move |on_long| shared.render(&component, &event, &options, transport_kind, on_long);
         self.pool.run(order, call).await?
     }
@@ -263,8 +274,12 @@ impl Catalog {
         if !component.interprets() {
             return Verdict::ByStatus;
         }
+        let (key, class) = (component.digest(), CallClass::interpret());
+        if let Some(verdict) = self.pool.run_here(key, class, || self.shared.interpret_here(component, &response)) {
+            return verdict;
+        }
+        let order = Order::Delivery(key, class);
         let (shared, component) = (Arc::clone(&self.shared), Arc::clone(component));
-        let order = Order::Delivery(component.digest(), CallClass::interpret());
         let call = move |on_long| shared.interpret(&component, &response, on_long);
         self.pool.run(order, call).await.unwrap_or(Verdict::ByStatus)
     }

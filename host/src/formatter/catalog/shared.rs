@@ -3,9 +3,11 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
+use super::canary::Rendering;
 use super::component::Component;
 use super::files::ComponentFiles;
 use super::pinned::PinnedCache;
@@ -119,11 +121,33 @@ impl Shared {
         on_long: Option<OnLong>,
     ) -> Run {
         let run = self.runtime.run_on(&component.loaded, event, options, transport_kind, on_long);
-        component.stats.count(&run, event, || self.clock.now());
+        self.count(component, &run, event);
+        run
+    }
+
+    /// Renders one event on a thread that others wait for. Returns the processor time, and the payload if there is one:
+    /// whatever else happens is left to a call on the pool, and only that is counted.
+    pub(super) fn render_here(
+        &self,
+        component: &Arc<Component>,
+        event: &Event,
+        options: &str,
+        transport_kind: TransportKind,
+    ) -> (Duration, Option<Rendering>) {
+        let run = self.runtime.run_here(&component.loaded, event, options, transport_kind);
+        let used = run.processor;
+        if run.result.is_err() {
+            return (used, None);
+        }
+        self.count(component, &run, event);
+        (used, run.result.ok().map(|payload| self.rendered(component, payload)))
+    }
+
+    fn count(&self, component: &Component, run: &Run, event: &Event) {
+        component.stats.count(run, event, || self.clock.now());
         for line in &run.log {
             tracing::debug!(formatter = component.name(), level = ?line.level, line = line.message, "a formatter logged");
         }
-        run
     }
 
     /// Judges a response on the current thread, and counts the call. A failed call leaves the verdict to the status.
@@ -132,6 +156,16 @@ impl Shared {
         let Some(called) = called else { return Verdict::ByStatus };
         component.stats.count_interpret(&called, || self.clock.now());
         called.result.unwrap_or(Verdict::ByStatus)
+    }
+
+    /// As [`Shared::interpret`], on a thread that others wait for; see [`Shared::render_here`].
+    pub(super) fn interpret_here(&self, component: &Component, response: &Response) -> (Duration, Option<Verdict>) {
+        let called = self.runtime.interpret_here(&component.loaded, response);
+        let Some(called) = called else { return (Duration::ZERO, Some(Verdict::ByStatus)) };
+        if called.result.is_ok() {
+            component.stats.count_interpret(&called, || self.clock.now());
+        }
+        (called.processor, called.result.ok())
     }
 
     /// The list entry of a component that comes in now.

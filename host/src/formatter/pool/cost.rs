@@ -101,6 +101,11 @@ impl Estimates {
         }
     }
 
+    /// True if a call is known to cost no more than this.
+    pub(super) fn is_within(&self, class: CallClass, cost: Duration) -> bool {
+        self.estimate(class).is_some_and(|expected| expected <= cost)
+    }
+
     /// The paces of all classes.
     pub(super) fn paces(&self) -> [Pace; CallClass::COUNT] {
         std::array::from_fn(|index| self.pace(CallClass(index)))

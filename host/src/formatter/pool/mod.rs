@@ -1,6 +1,10 @@
 //! The threads that run calls, apart from every async runtime: a formatter that loops delays neither a timer nor a
 //! request, nor another formatter's call ([`queue`]).
 //!
+//! A switch to such a thread and back costs more than a call that is known to be brief. So a thread that permits it
+//! ([`allow_calls_here`]) runs those itself. One that turns out not to be brief is broken off within [`TOO_LONG_HERE`] and
+//! a tick of the epoch clock, and made again on a thread of the pool, as are its component's next calls.
+//!
 //! A normal thread whose call becomes long lowers its priority, which it cannot raise again, and ends with that call;
 //! another one takes its place at once. So at every moment as many normal threads as there should be are free, or will be
 //! within [`LONG`].
@@ -10,6 +14,7 @@ mod queue;
 #[cfg(test)]
 mod tests;
 
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -18,14 +23,20 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 pub(super) use cost::CallClass;
+use queue::{Here, HereRun, Queue, RunId, Tier};
 pub(super) use queue::{Order, ShareKey};
-use queue::{Queue, RunId, Tier};
 
 #[cfg(doc)]
-use super::runtime::LONG;
+use super::runtime::{LONG, TOO_LONG_HERE};
 use super::runtime::{OnLong, RenderError};
 use super::thread::{lower_priority, processor_time};
 use crate::watchdog::{Need, Watchdog};
+
+/// Calls on their callers' threads at the same time: the deliveries' runtime has as many workers.
+const CALLS_HERE: usize = 2;
+/// The largest expected cost of a call on its caller's thread. tokio looks at its timers after 61 turns of tasks at the
+/// latest, so that even calls that all cost as much delay a timer by a few milliseconds only.
+pub const COST_HERE: Duration = Duration::from_micros(100);
 
 /// Normal threads that may be replaced at the same time: formatters that all begin to loop within moments.
 const REPLACED: usize = 6;
@@ -33,23 +44,30 @@ const REPLACED: usize = 6;
 /// A call; it says whether it was made, or skipped since nobody waits for it any more.
 type Job = Box<dyn FnOnce(Option<OnLong>) -> bool + Send>;
 
-/// The number of threads of each tier.
+/// The number of threads of each tier, and the calls that may run beside them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Sizes {
     normal: usize,
     slow: usize,
+    here: Here,
 }
 
 impl Sizes {
     /// The threads for a machine with this many processors. One normal thread is for brief calls alone, so there are two
     /// at least. Slow calls leave one processor to the others.
     pub(super) fn for_processors(processors: usize) -> Self {
-        Self { normal: processors.max(2), slow: processors.saturating_sub(1).max(1) }
+        let here = Here { calls: CALLS_HERE, cost: COST_HERE };
+        Self { normal: processors.max(2), slow: processors.saturating_sub(1).max(1), here }
+    }
+
+    /// The same, with another bound on the expected cost of calls on their callers' threads.
+    pub(super) fn with_cost_here(self, cost: Duration) -> Self {
+        Self { here: Here { cost, ..self.here }, ..self }
     }
 
     /// Calls that may run at the same time.
     pub(super) fn calls(self) -> usize {
-        self.normal + REPLACED + self.slow + 1
+        self.normal + REPLACED + self.slow + 1 + self.here.calls
     }
 }
 
@@ -81,7 +99,7 @@ impl Pool {
     /// Starts the threads, each with a stack of `stack_bytes`.
     #[expect(clippy::disallowed_methods, reason = "the queue's time begins here; its tests have a time of their own")]
     pub(super) fn new(sizes: Sizes, stack_bytes: usize, watchdog: &Watchdog) -> std::io::Result<Self> {
-        let queue = Queue::new(sizes.normal);
+        let queue = Queue::new(sizes.normal).with_here(sizes.here);
         let pool = Self(Arc::new(Inner {
             state: Mutex::new(State { queue, replaced: 0, started: 0, stopping: false }),
             normal: Condvar::new(),
@@ -120,6 +138,26 @@ impl Pool {
         });
         self.0.push(order, job)?;
         response.await.map_err(|_| RenderError::Stopping)
+    }
+
+    /// Runs a call for a delivery on the current thread, if that permits it and the call is known to be brief. `None` if the
+    /// call is to be made by [`Pool::run`]: it was not begun, or has no result that counts. The call returns its processor
+    /// time, too.
+    pub(super) fn run_here<T>(
+        &self,
+        key: ShareKey,
+        class: CallClass,
+        call: impl FnOnce() -> (Duration, Option<T>),
+    ) -> Option<T> {
+        if !ALLOWED_HERE.get() {
+            return None;
+        }
+        let run = self.0.begin_here(key, class)?;
+        // A panic of the host in one call must not end the attempt: on the pool it is reported.
+        let called = catch_unwind(AssertUnwindSafe(call));
+        let (used, result) = called.unwrap_or((Duration::ZERO, None));
+        self.0.finish_here(run, used);
+        result
     }
 
     /// Number of calls of a component that wait for a thread.
@@ -215,6 +253,21 @@ impl Inner {
         Ok(())
     }
 
+    fn begin_here(&self, key: ShareKey, class: CallClass) -> Option<HereRun> {
+        let now = self.now();
+        let mut state = self.state();
+        if state.stopping { None } else { state.queue.begin_here(key, class, now) }
+    }
+
+    fn finish_here(&self, run: HereRun, used: Duration) {
+        let now = self.now();
+        let unblocks = self.state().queue.finish_here(run, used, now);
+        if unblocks {
+            self.normal.notify_one();
+            self.slow.notify_one();
+        }
+    }
+
     /// Runs calls until the pool stops, or until this thread was replaced.
     fn work(self: &Arc<Self>, tier: Tier) {
         while let Some((id, job)) = self.next(tier) {
@@ -301,7 +354,15 @@ impl Inner {
     }
 }
 
+/// Permits calls that are known to be brief on the current thread. It must have a stack of
+/// [`STACK_BYTES`](super::STACK_BYTES).
+pub fn allow_calls_here() {
+    ALLOWED_HERE.set(true);
+}
+
 thread_local! {
     /// True once another thread has taken this one's place.
-    static REPLACED_HERE: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+    static REPLACED_HERE: Cell<bool> = const { Cell::new(false) };
+    /// True if the thread may run calls for itself.
+    static ALLOWED_HERE: Cell<bool> = const { Cell::new(false) };
 }

@@ -8,12 +8,15 @@
 //! Threads are of three tiers. [`Tier::Normal`] threads run calls that are expected to be brief, and one of them runs
 //! nothing else. [`Tier::Slow`] threads have a lower priority and run the rest. One [`Tier::Background`] thread runs
 //! previews while no delivery waits.
+//!
+//! A call that is known to be far below a switch of threads and that would be next is not worth one: its caller's thread
+//! may run it ([`Queue::begin_here`]). It counts like any other.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use super::cost::{CallClass, Estimates, Pace};
-use crate::formatter::runtime::LONG;
+use crate::formatter::runtime::{LONG, TOO_LONG_HERE};
 
 /// The time in which an idle component's surplus over the other shares is halved.
 const HALF_LIFE: Duration = Duration::from_secs(10);
@@ -21,6 +24,10 @@ const HALF_LIFE: Duration = Duration::from_secs(10);
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Components whose shares are remembered. The component that has been idle longest is forgotten first.
 const SHARES: usize = 256;
+
+/// How long every call goes to a thread of the pool after one took too long on its caller's: formatters that begin to loop
+/// within moments must not hold up the callers' other work one after the other.
+const REST: Duration = Duration::from_millis(50);
 
 /// SHA-256 of a component, which has one share.
 pub(in crate::formatter) type ShareKey = [u8; 32];
@@ -61,6 +68,23 @@ pub(in crate::formatter) enum Order {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(super) struct RunId(u64);
 
+/// Which calls may run on their callers' threads.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Here {
+    /// Calls at the same time.
+    pub(super) calls: usize,
+    /// The largest expected cost.
+    pub(super) cost: Duration,
+}
+
+/// A call on its caller's thread, which has begun.
+#[derive(Debug)]
+pub(super) struct HereRun {
+    key: ShareKey,
+    class: CallClass,
+    charged: Duration,
+}
+
 struct Waiting<J> {
     job: J,
     /// Order of arrival.
@@ -98,6 +122,13 @@ impl<J> Share<J> {
     fn is_active(&self) -> bool {
         self.waiting + self.running > 0
     }
+
+    /// Where the share will be after the first of its calls that wait for a normal thread.
+    fn first_end(&self) -> Option<Duration> {
+        let waits =
+            |class: &CallClass| !self.queues[class.index()].is_empty() && self.estimates.pace(*class) != Pace::Slow;
+        CallClass::all().filter(waits).map(|class| self.used + self.estimates.expected(class)).min()
+    }
 }
 
 struct Running {
@@ -114,6 +145,11 @@ struct Running {
 /// The waiting and the running calls.
 pub(super) struct Queue<J> {
     normal_threads: usize,
+    here: Here,
+    /// Running calls on their callers' threads.
+    running_here: usize,
+    /// When calls may run on their callers' threads again.
+    here_from: Duration,
     shares: HashMap<ShareKey, Share<J>>,
     background: VecDeque<Waiting<J>>,
     running: HashMap<RunId, Running>,
@@ -127,9 +163,13 @@ pub(super) struct Queue<J> {
 }
 
 impl<J> Queue<J> {
+    /// An empty queue; no call may run on its caller's thread.
     pub(super) fn new(normal_threads: usize) -> Self {
         Self {
             normal_threads,
+            here: Here { calls: 0, cost: Duration::ZERO },
+            running_here: 0,
+            here_from: Duration::ZERO,
             shares: HashMap::new(),
             background: VecDeque::new(),
             running: HashMap::new(),
@@ -138,6 +178,11 @@ impl<J> Queue<J> {
             floor: Duration::ZERO,
             numbers: 0,
         }
+    }
+
+    /// The same queue, with calls on their callers' threads.
+    pub(super) fn with_here(self, here: Here) -> Self {
+        Self { here, ..self }
     }
 
     /// Adds a call. Returns the tiers whose threads may run it.
@@ -222,6 +267,45 @@ impl<J> Queue<J> {
         let id = RunId(waiting.number);
         self.running.insert(id, Running { key, class, charged, measures, is_counted });
         Some((id, waiting.job))
+    }
+
+    /// Begins a call on its caller's thread, if it is known to be brief enough and no call that waits for a normal thread
+    /// comes before it.
+    pub(super) fn begin_here(&mut self, key: ShareKey, class: CallClass, now: Duration) -> Option<HereRun> {
+        let is_brief = self.shares.get(&key)?.estimates.is_within(class, self.here.cost);
+        if !is_brief || self.running_here >= self.here.calls || now < self.here_from {
+            return None;
+        }
+        let share = self.activate(key, now);
+        let charged = share.estimates.expected(class);
+        let end = share.used + charged;
+        if self.waiting > 0 && self.shares.values().any(|share| share.first_end().is_some_and(|first| first < end)) {
+            return None;
+        }
+        let share = self.shares.get_mut(&key)?;
+        share.running += 1;
+        share.used = end;
+        self.running_here += 1;
+        Some(HereRun { key, class, charged })
+    }
+
+    /// Ends a call on its caller's thread. Returns true if the pool's threads may find a call now that waited before.
+    pub(super) fn finish_here(&mut self, run: HereRun, used: Duration, now: Duration) -> bool {
+        self.running_here -= 1;
+        if used >= TOO_LONG_HERE {
+            self.here_from = now + REST;
+        }
+        let waits = self.waiting > 0;
+        let Some(share) = self.shares.get_mut(&run.key) else { return false };
+        let paces = waits.then(|| share.estimates.paces());
+        share.used = (share.used + used).saturating_sub(run.charged);
+        // A call that was broken off says at once what its kind costs.
+        share.estimates.learn(run.class, used, TOO_LONG_HERE);
+        share.running -= 1;
+        if !share.is_active() {
+            share.idle_since = now;
+        }
+        paces.is_some_and(|paces| paces != share.estimates.paces())
     }
 
     fn may_run(&self, tier: Tier, share: &Share<J>, class: CallClass) -> bool {

@@ -1,5 +1,7 @@
 //! The order of calls, on a machine of virtual time: its threads run calls of known cost and follow the queue.
 
+mod here;
+
 use std::sync::mpsc;
 
 use super::*;

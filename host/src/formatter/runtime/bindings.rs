@@ -5,11 +5,20 @@
 // The generated items have no documentation of their own; it is in wit/formatter.wit.
 #[allow(missing_docs, unreachable_pub, reason = "generated from wit/formatter.wit")]
 pub(super) mod formatter {
-    wasmtime::component::bindgen!({ path: "../wit", world: "formatter" });
+    wasmtime::component::bindgen!({
+        path: "../wit",
+        world: "formatter",
+        // Arguments are written into the guest's memory from where they are.
+        ownership: Borrowing { duplicate_if_necessary: true },
+    });
 }
 
 /// The world `interpreter`: the optional export of a formatter that judges responses.
 #[allow(missing_docs, unreachable_pub, reason = "generated from wit/formatter.wit")]
 pub(super) mod interpreter {
-    wasmtime::component::bindgen!({ path: "../wit", world: "interpreter" });
+    wasmtime::component::bindgen!({
+        path: "../wit",
+        world: "interpreter",
+        ownership: Borrowing { duplicate_if_necessary: true },
+    });
 }

@@ -1,6 +1,5 @@
 //! One call in a fresh instance, and its diagnosis when it fails.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use wasmtime::{Store, Trap};
@@ -101,20 +100,17 @@ impl Sandbox {
             let error = RenderError::Limit { limit: Limit::Input, allowed: format!("{input_limit} bytes") };
             return Called::rejected(error);
         }
-        let event = wit::Event {
-            id: event.id.to_string(),
-            type_: event.event_type.as_str().to_owned(),
-            occurred_at: event.occurred_at.to_string(),
-            json: event.json.clone(),
-        };
+        let (id, occurred_at) = (event.id.to_string(), event.occurred_at.to_string());
+        let event =
+            wit::Event { id: &id, type_: event.event_type.as_str(), occurred_at: &occurred_at, json: &event.json };
         let context = wit::Context {
-            transport: transport_kind.transport().into(),
+            transport: transport_kind.transport(),
             max_bytes: transport_kind.max_bytes(),
-            host_name: host_name.to_owned(),
-            product_version: env!("CARGO_PKG_VERSION").into(),
+            host_name,
+            product_version: env!("CARGO_PKG_VERSION"),
         };
         self.call_format(linked, terms, |formatter, store| {
-            let returned = formatter.heraldry_formatter_format().call_format(&mut *store, &event, &context, options)?;
+            let returned = formatter.heraldry_formatter_format().call_format(&mut *store, event, context, options)?;
             Ok(match returned {
                 Ok(payload) => Payload::check(payload, self.settings()),
                 Err(error) => Err(error.into()),
@@ -130,18 +126,12 @@ impl Sandbox {
         terms: Terms,
     ) -> Option<Called<Verdict>> {
         let interpreter = linked.interpret.as_ref()?;
-        let answer = interpret::Answer {
-            status: response.status,
-            headers: response
-                .headers
-                .iter()
-                .map(|(name, value)| interpret::Header { name: name.clone(), value: value.clone() })
-                .collect(),
-            body: response.body.clone(),
-        };
+        let headers = response.headers.iter().map(|(name, value)| interpret::Header { name, value });
+        let headers: Vec<_> = headers.collect();
+        let answer = interpret::Answer { status: response.status, headers: &headers, body: &response.body };
         Some(self.call(linked.size, terms, |store| {
             let interpreter = interpreter.instantiate(&mut *store)?;
-            let verdict = interpreter.heraldry_formatter_interpret().call_interpret(&mut *store, &answer)?;
+            let verdict = interpreter.heraldry_formatter_interpret().call_interpret(&mut *store, answer)?;
             Ok(Ok(verdict.into()))
         }))
     }
@@ -166,12 +156,12 @@ impl Sandbox {
         run: impl FnOnce(&mut Store<InstanceState>) -> wasmtime::Result<Result<T, RenderError>>,
     ) -> Called<T> {
         let (engine, settings) = (self.engine(size), self.settings());
-        let stopwatch = Arc::new(Stopwatch::start());
+        let stopwatch = Stopwatch::start();
         let mut store = Store::new(&engine.engine, InstanceState::new(engine, settings.log_lines));
         store.limiter(|state| state);
         store.set_hostcall_fuel(settings.output_bytes + HOSTCALL_SPARE_BYTES);
         store.set_epoch_deadline(1);
-        store.epoch_deadline_callback(terms::at_tick(terms, Arc::clone(&stopwatch)));
+        store.epoch_deadline_callback(terms::at_tick(terms, stopwatch));
         let result = store.set_fuel(settings.fuel).and_then(|()| run(&mut store));
         let result = match result {
             Ok(result) => result,

@@ -32,4 +32,4 @@ pub(super) use compile::ComponentCompiler;
 pub(super) use engine::Compiled;
 pub(super) use error::{CompileError, LinkError, LoadError};
 pub(super) use sandbox::{Linked, Sandbox};
-pub(super) use terms::{LONG, OnLong, Terms};
+pub(super) use terms::{LONG, OnLong, TOO_LONG_HERE, Terms};

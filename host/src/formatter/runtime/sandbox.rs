@@ -14,7 +14,7 @@ use crate::model::settings::SandboxSettings;
 use crate::watchdog::{Need, Pulse, Watchdog};
 
 /// Interval of the epoch clock, at whose ticks a running call's time is judged.
-const TICK: Duration = Duration::from_millis(5);
+const TICK: Duration = Duration::from_millis(2);
 /// The longest that the epoch clock may stand still.
 const TICK_LIMIT: Duration = Duration::from_secs(30);
 

@@ -21,6 +21,9 @@ const CHECK_FACTOR: u32 = 4;
 
 /// Processor time from which a running call is long.
 pub(in crate::formatter) const LONG: Duration = Duration::from_millis(5);
+/// Processor time from which a call on a thread that others wait for is broken off. It is noticed at the next tick of the
+/// epoch clock.
+pub(in crate::formatter) const TOO_LONG_HERE: Duration = Duration::from_millis(1);
 
 /// Called on a call's own thread, once, when it has become long ([`LONG`]); with its processor time so far.
 pub(in crate::formatter) type OnLong = Arc<dyn Fn(Duration) + Send + Sync>;
@@ -36,6 +39,11 @@ impl Terms {
     /// A call of a delivery, a preview or an author's tool.
     pub(in crate::formatter) fn usual(settings: &SandboxSettings, on_long: Option<OnLong>) -> Self {
         Self { time: settings.timeout, on_long }
+    }
+
+    /// A call on a thread that others wait for: it is broken off as soon as it turns out not to be brief.
+    pub(in crate::formatter) fn here(settings: &SandboxSettings) -> Self {
+        Self { time: settings.timeout.min(TOO_LONG_HERE), on_long: None }
     }
 
     /// A call that checks a component, of which `left` is left for all such calls together.
@@ -54,13 +62,14 @@ pub(super) enum Expired {
 }
 
 /// One running call's time.
+#[derive(Clone, Copy)]
 pub(super) struct Stopwatch {
     processor: Duration,
     wall_clock: Instant,
 }
 
 impl Stopwatch {
-    #[expect(clippy::disallowed_methods, reason = "measures a call, which runs on a thread of its own")]
+    #[expect(clippy::disallowed_methods, reason = "measures a call, which does not give up its thread")]
     pub(super) fn start() -> Self {
         Self { processor: processor_time(), wall_clock: Instant::now() }
     }
@@ -77,7 +86,7 @@ impl Stopwatch {
 /// Judges a call at each tick of the epoch clock, on its own thread.
 pub(super) fn at_tick(
     terms: Terms,
-    stopwatch: Arc<Stopwatch>,
+    stopwatch: Stopwatch,
 ) -> impl FnMut(StoreContextMut<'_, InstanceState>) -> wasmtime::Result<UpdateDeadline> + Send + Sync + 'static {
     let Terms { time, mut on_long } = terms;
     move |mut store| {
