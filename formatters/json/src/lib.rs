@@ -54,6 +54,9 @@ const ENVELOPE_VERSION: u32 = 1;
 impl Formatter for Json {
     type Options = Options;
 
+    /// Both objects are copied as they are.
+    const LEVELS: usize = 0;
+
     fn manifest() -> Manifest {
         Manifest {
             title: Some("JSON"),

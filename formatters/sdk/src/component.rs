@@ -12,6 +12,10 @@ pub trait Formatter {
     /// Use `#[serde(deny_unknown_fields)]`: the host rejects options that the schema does not name.
     type Options: DeserializeOwned;
 
+    /// The levels of objects below the envelope that are read in the same pass as the envelope. 0 is for a format that
+    /// copies `data` and reads nothing, or little, of it: what it asks for is then read in a pass of its own.
+    const LEVELS: usize = crate::event::LEVELS;
+
     /// The manifest, which describes the formatter to the host.
     fn manifest() -> Manifest;
 
@@ -134,7 +138,7 @@ pub fn describe<F: Formatter>() -> String {
 /// error of `render`.
 pub fn format<F: Formatter>(event: &RawEvent, context: &Context, options: &str) -> Result<Payload, Error> {
     let options = parse_options::<F::Options>(options)?;
-    let event = Event::parse(event)?;
+    let event = Event::parse_to(event, F::LEVELS)?;
     let payload = F::render(&event, context, &options)?;
     match context.max_bytes {
         Some(max) if payload.body.len() > max as usize => Err(Error::Internal(format!(

@@ -115,7 +115,7 @@ impl EventType {
 }
 
 /// The objects that are read in the same pass as the envelope: `data`, its groups, and objects in these.
-const LEVELS: usize = 3;
+pub(crate) const LEVELS: usize = 3;
 
 /// The position of the separator in a time: it follows `YYYY-MM-DD`.
 const TIME_SEPARATOR: usize = 10;
@@ -163,17 +163,22 @@ pub struct Engagement<'a> {
 }
 
 impl<'a> Event<'a> {
-    /// Parses the envelope.
+    /// Parses the envelope, and what most formats read of `data`.
     ///
     /// # Errors
     /// `unsupported-event` for a type that is not in [`EventType`]; `invalid-event` when the text is not a JSON object
     /// with an object `data`.
     pub fn parse(event: &'a RawEvent) -> Result<Self, Error> {
+        Self::parse_to(event, LEVELS)
+    }
+
+    /// As [`Event::parse`], with the objects of so many levels; deeper ones are read when they are asked for.
+    pub(crate) fn parse_to(event: &'a RawEvent, levels: usize) -> Result<Self, Error> {
         let kind = EventType::parse(&event.type_).ok_or_else(|| Error::UnsupportedEvent(event.type_.clone()))?;
         let json = event.json.trim_ascii();
         // The host has checked that the event is JSON. To check it again would take half of the instructions that a
         // large event may cost.
-        let envelope = Object::scan(json, LEVELS)
+        let envelope = Object::scan(json, levels)
             .ok_or_else(|| invalid("", "not an event: one JSON object is expected".into()))?;
         let data = envelope
             .get("data")

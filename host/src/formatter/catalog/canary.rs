@@ -2,6 +2,7 @@
 //! it fails on an event that the predecessor can format, the predecessor formats that event and is used again.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::component::Component;
 use super::shared::Shared;
@@ -73,9 +74,27 @@ impl Shared {
         Ok(Rendering { payload, instead: Some(other), note: Some(note) })
     }
 
+    /// Renders one event on a thread that others wait for. Returns the processor time, and the payload if there is one:
+    /// whatever else happens is left to a call on the pool, and only that is counted.
+    pub(super) fn render_here(
+        &self,
+        component: &Arc<Component>,
+        event: &Event,
+        options: &str,
+        transport_kind: TransportKind,
+    ) -> (Duration, Option<Rendering>) {
+        let run = self.runtime.run_here(&component.loaded, event, options, transport_kind);
+        let used = run.processor;
+        if run.result.is_err() {
+            return (used, None);
+        }
+        self.count(component, &run, event);
+        (used, run.result.ok().map(|payload| self.rendered(component, payload)))
+    }
+
     /// The rendering of a component that was asked and has a payload. A canary that has succeeded often enough is none any
     /// more.
-    pub(super) fn rendered(&self, component: &Component, payload: Payload) -> Rendering {
+    fn rendered(&self, component: &Component, payload: Payload) -> Rendering {
         if component.predecessor.load().is_some() && component.stats.successes() >= CANARY_CALLS {
             component.predecessor.store(None);
         }

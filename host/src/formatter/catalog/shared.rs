@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
-use super::canary::Rendering;
 use super::component::Component;
 use super::files::ComponentFiles;
 use super::pinned::PinnedCache;
@@ -125,25 +124,8 @@ impl Shared {
         run
     }
 
-    /// Renders one event on a thread that others wait for. Returns the processor time, and the payload if there is one:
-    /// whatever else happens is left to a call on the pool, and only that is counted.
-    pub(super) fn render_here(
-        &self,
-        component: &Arc<Component>,
-        event: &Event,
-        options: &str,
-        transport_kind: TransportKind,
-    ) -> (Duration, Option<Rendering>) {
-        let run = self.runtime.run_here(&component.loaded, event, options, transport_kind);
-        let used = run.processor;
-        if run.result.is_err() {
-            return (used, None);
-        }
-        self.count(component, &run, event);
-        (used, run.result.ok().map(|payload| self.rendered(component, payload)))
-    }
-
-    fn count(&self, component: &Component, run: &Run, event: &Event) {
+    /// Counts a call.
+    pub(super) fn count(&self, component: &Component, run: &Run, event: &Event) {
         component.stats.count(run, event, || self.clock.now());
         for line in &run.log {
             tracing::debug!(formatter = component.name(), level = ?line.level, line = line.message, "a formatter logged");
@@ -158,7 +140,8 @@ impl Shared {
         called.result.unwrap_or(Verdict::ByStatus)
     }
 
-    /// As [`Shared::interpret`], on a thread that others wait for; see [`Shared::render_here`].
+    /// As [`Shared::interpret`], on a thread that others wait for, with its processor time. Only a verdict counts:
+    /// whatever else happens is left to a call on the pool.
     pub(super) fn interpret_here(&self, component: &Component, response: &Response) -> (Duration, Option<Verdict>) {
         let called = self.runtime.interpret_here(&component.loaded, response);
         let Some(called) = called else { return (Duration::ZERO, Some(Verdict::ByStatus)) };

@@ -172,7 +172,7 @@ impl Sandbox {
         let (log, log_dropped, memory_bytes) = (std::mem::take(&mut state.log), state.log_dropped, state.memory_peak);
         // Tearing the instance down is part of the call's duration.
         drop(store);
-        let (duration, processor) = (stopwatch.wall_clock(), stopwatch.processor());
+        let (duration, processor) = stopwatch.stop();
         Called { result, log, log_dropped, duration, processor, instructions, memory_bytes }
     }
 

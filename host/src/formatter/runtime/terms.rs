@@ -25,6 +25,10 @@ pub(in crate::formatter) const LONG: Duration = Duration::from_millis(5);
 /// epoch clock.
 pub(in crate::formatter) const TOO_LONG_HERE: Duration = Duration::from_millis(1);
 
+/// Calls shorter than this count with their wall-clock time. The difference is small, since a thread that loses its
+/// processor waits for longer, and a thread's processor time takes a system call.
+const SHORT: Duration = Duration::from_micros(200);
+
 /// Called on a call's own thread, once, when it has become long ([`LONG`]); with its processor time so far.
 pub(in crate::formatter) type OnLong = Arc<dyn Fn(Duration) + Send + Sync>;
 
@@ -80,6 +84,12 @@ impl Stopwatch {
 
     pub(super) fn wall_clock(&self) -> Duration {
         self.wall_clock.elapsed()
+    }
+
+    /// Wall-clock and processor time of a call that has ended.
+    pub(super) fn stop(&self) -> (Duration, Duration) {
+        let wall_clock = self.wall_clock();
+        (wall_clock, if wall_clock < SHORT { wall_clock } else { self.processor() })
     }
 }
 
