@@ -109,7 +109,8 @@ fn below(folder: &Path, name: &str, files: &mut Vec<(String, PathBuf)>) -> Resul
     Ok(())
 }
 
-/// Builds every formatter and writes `components.rs`: the table of their components.
+/// Builds every formatter and writes `components.rs`: the table of their names, manifests and components. The manifest in
+/// a formatter's folder is the one that its component describes itself with; tests compare them.
 fn components(root: &Path, out: &Path) -> Result<()> {
     let formatters: Vec<String> = sorted(&root.join("formatters"))?
         .iter()
@@ -118,9 +119,11 @@ fn components(root: &Path, out: &Path) -> Result<()> {
         .filter(|name| name.as_ref().is_ok_and(|name| name != "sdk"))
         .collect::<Result<_>>()?;
     install_target()?;
-    let guests = out.join("guests");
-    let mut table =
-        String::from("/// The built-in formatters' components.\npub(crate) static COMPONENTS: &[&[u8]] = &[\n");
+    let guests = guests_folder(out);
+    let mut table = String::from(
+        "/// The built-in formatters: name, manifest, component.\n\
+         pub(crate) static FORMATTERS: &[(&str, &str, &[u8])] = &[\n",
+    );
     for name in &formatters {
         let core = build(root, &guests, name)?;
         let bytes = wit_component::ComponentEncoder::default()
@@ -133,11 +136,24 @@ fn components(root: &Path, out: &Path) -> Result<()> {
         if fs::read(&component).ok().as_deref() != Some(&bytes) {
             fs::write(&component, &bytes)?;
         }
-        writeln!(table, "    include_bytes!({component:?}),")?;
+        let manifest = root.join("formatters").join(name).join("manifest.json");
+        if !manifest.is_file() {
+            bail!("{} is missing; run: UPDATE_GOLDEN=1 cargo test -p heraldry-format-{name}", manifest.display());
+        }
+        writeln!(table, "    ({name:?}, include_str!({manifest:?}), include_bytes!({component:?})),")?;
     }
     table.push_str("];\n");
     fs::write(out.join("components.rs"), table)?;
     Ok(())
+}
+
+/// The guests' target folder, `formatters` in that of the host, for all of the host's profiles: guests do not depend on
+/// the profile, and the tests need not build them again after a release build.
+fn guests_folder(out: &Path) -> PathBuf {
+    // The script's folder is TARGET/PROFILE/build/PACKAGE-HASH/out.
+    let build = out.ancestors().find(|folder| folder.file_name().is_some_and(|name| name == "build"));
+    let target = build.and_then(|build| build.parent()?.parent());
+    target.map_or_else(|| out.join("guests"), |target| target.join("formatters"))
 }
 
 /// Installs the standard library of the guests' target if it is missing.
@@ -163,7 +179,7 @@ fn install_target() -> Result<()> {
 }
 
 /// Builds one formatter's core module with a nested cargo. It has its own target folder: the outer cargo holds the lock
-/// on the outer one while it waits for this script.
+/// on the outer one's profile while it waits for this script.
 fn build(root: &Path, guests: &Path, name: &str) -> Result<PathBuf> {
     let mut cargo = Command::new(var("CARGO")?);
     for (variable, _) in env::vars_os().filter(|(variable, _)| is_outer(variable)) {

@@ -1,6 +1,11 @@
 //! Wiring: builds a host from a checked configuration, serves it and shuts it down. No logic: what recurs while the
 //! host runs is in `upkeep`.
+//!
+//! A start has three steps. [`Front::open`] answers on the listener; [`build`] opens the store, after which the whole API
+//! is there; the formatters are loaded meanwhile.
 
+use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,12 +14,15 @@ use anyhow::{Context as _, Result};
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{self, Api};
+use crate::api::{self, Api, Entrance};
 use crate::clock::SystemClock;
 use crate::config::Config;
-use crate::formatter::{COST_HERE, Catalog, CatalogOptions, Compiler, STACK_BYTES, Sample, allow_calls_here};
+use crate::formatter::{
+    COST_HERE, Catalog, CatalogOptions, CodeCache, Compiler, STACK_BYTES, Sample, allow_calls_here,
+};
 use crate::model::audit::Actor;
 use crate::model::secret::Secret;
 use crate::model::time::Clock;
@@ -24,7 +32,7 @@ use crate::store::{self, Store};
 use crate::telemetry::Telemetry;
 use crate::transport::{Guard, Resolve, Tls, Transport};
 use crate::watchdog::{Need, Pulse, Watchdog, Watched};
-use crate::{delivery, embedded, keyring, samples, upkeep};
+use crate::{delivery, keyring, samples, upkeep};
 
 /// How long the response to an idempotency key is kept.
 const IDEMPOTENCY_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
@@ -109,17 +117,60 @@ impl ShutdownHandle {
     }
 }
 
+/// The listener of a host that starts: `/healthz` is answered, and everything else as soon as there is a host behind it.
+pub struct Front {
+    address: SocketAddr,
+    entrance: Entrance,
+    server: JoinHandle<io::Result<()>>,
+    closing: CancellationToken,
+    clock: Arc<dyn Clock>,
+    watchdog: Watchdog,
+    _guard: FrontGuard,
+}
+
+/// Closes the listener of a host that is not built.
+struct FrontGuard {
+    closing: CancellationToken,
+    watchdog: Watchdog,
+}
+
+impl Drop for FrontGuard {
+    fn drop(&mut self) {
+        // Its end is no death.
+        self.watchdog.close();
+        self.closing.cancel();
+    }
+}
+
+impl Front {
+    /// Serves on the listener from now on.
+    ///
+    /// # Errors
+    /// When the listener has no address.
+    pub fn open(listener: TcpListener, config: &Config, parts: &Parts) -> Result<Self> {
+        let address = listener.local_addr()?;
+        let (entrance, closing, clock) = (Entrance::new(), CancellationToken::new(), Arc::clone(&parts.clock));
+        let watchdog = Watchdog::new(Arc::clone(&clock));
+        // Each attempt has a connection of its own, those that hang and have left their permits too.
+        let (connections, attempts) = (config.connections, ATTEMPTS_PER_PERMIT * config.delivery.concurrency);
+        let watched = watchdog.watch("api", Need::Vital, Some(STANDSTILL));
+        let server = api::serve(listener, entrance.clone(), connections, attempts, closing.clone());
+        let server = tokio::spawn(watched.task(server));
+        let guard = FrontGuard { closing: closing.clone(), watchdog: watchdog.clone() };
+        Ok(Self { address, entrance, server, closing, clock, watchdog, _guard: guard })
+    }
+}
+
 /// A host that is built but not yet serving.
 pub struct App {
+    front: Front,
     new_admin_token: Option<Secret>,
     store: Arc<Store>,
     catalog: Arc<Catalog>,
     scheduler: Arc<Scheduler>,
     transport: Arc<Transport>,
     telemetry: Arc<Telemetry>,
-    clock: Arc<dyn Clock>,
     config: Config,
-    watchdog: Watchdog,
     /// Declared last so that it is dropped last: the scheduler's tasks run on it.
     _delivery_runtime: DeliveryRuntime,
 }
@@ -153,47 +204,54 @@ pub fn check(config: &Config) -> Result<()> {
     Ok(())
 }
 
-/// True if a host with this data folder has compiled formatters before, so that a start takes no time for that.
-pub fn has_compiled_formatters(data: &std::path::Path) -> bool {
-    crate::formatter::has_compiled_code(&data.join("components"))
-}
-
-/// Opens the store, loads the formatters, starts the scheduler.
+/// Opens the store and starts the scheduler. The formatters are loaded from then on.
 ///
 /// # Errors
 /// If a part cannot be set up; each error names the cause and the remedy.
-pub async fn build(config: Config, parts: Parts) -> Result<App> {
+pub async fn build(front: Front, mut config: Config, parts: Parts) -> Result<App> {
     let Parts { clock, resolver, extra_roots, compiler } = parts;
+    // With port 0 only the listener knows the port, which the SSRF guard needs too.
+    config.listen = front.address;
     // Certificates and keys are read first, so that a wrong path leaves no half-made data folder behind.
     let tls = Tls::new(&config.tls, &extra_roots)?;
-    let watchdog = Watchdog::new(Arc::clone(&clock));
+    let watchdog = front.watchdog.clone();
     let inbox = Inbox::new();
-    let store = open_store(&config.data, &config, Arc::clone(&clock), inbox.changes(), watchdog.clone())?;
-    let store = Arc::new(store);
+    let opening = {
+        let (config, clock, watchdog) = (config.clone(), Arc::clone(&clock), watchdog.clone());
+        let changes = inbox.changes();
+        move || open_store(&config.data, &config, clock, changes, watchdog)
+    };
+    let store = Arc::new(tokio::task::spawn_blocking(opening).await??);
     let new_admin_token = first_token(&store, config.admin_token.as_ref()).await?;
     let host_name = store.setting("host-name", config.host_name.clone(), machine_name()).await?;
     let telemetry = Arc::new(Telemetry::new());
+    let components = config.data.join("components");
+    let code_cache = CodeCache { folder: components.clone(), key: store.keyring().derive(keyring::COMPILED_CODE) };
     let options = CatalogOptions {
         metrics: telemetry.formatters(),
         settings: config.sandbox,
         processors: std::thread::available_parallelism().map_or(2, std::num::NonZero::get),
         cost_here: COST_HERE,
-        components: config.data.join("components"),
+        components,
         drop_in: config.formatters.clone(),
         host_name,
-        built_in: embedded::COMPONENTS,
+        built_in: crate::built_in(),
         samples: trial_samples(),
         compiler,
-        cache_key: Some(store.keyring().derive(keyring::COMPILED_CODE)),
+        code_cache: Some(code_cache),
         clock: Arc::clone(&clock),
         watchdog: watchdog.clone(),
+        wanted: {
+            let store = Arc::clone(&store);
+            Box::new(move || store.webhooks().active_formats())
+        },
         changes: inbox.formatters(),
         audit_events: {
             let store = Arc::clone(&store);
             Box::new(move |audit_event| store.audit_soon(audit_event))
         },
     };
-    let catalog = tokio::task::spawn_blocking(|| Catalog::open(options)).await??;
+    let catalog = tokio::task::spawn_blocking(|| Catalog::start(options)).await??;
     let catalog = Arc::new(catalog);
     // Formatters whose calls are known to be brief run on its workers.
     let runtime = Builder::new_multi_thread()
@@ -225,15 +283,14 @@ pub async fn build(config: Config, parts: Parts) -> Result<App> {
     };
     let scheduler = Arc::new(Scheduler::start(inbox, parts, config.delivery, handle, &watchdog));
     Ok(App {
+        front,
         new_admin_token,
         store,
         catalog,
         scheduler,
         transport,
         telemetry,
-        clock,
         config,
-        watchdog,
         _delivery_runtime: delivery_runtime,
     })
 }
@@ -246,55 +303,57 @@ impl App {
 
     /// Knows of every thread of the host; a caller's own tasks may join.
     pub fn watchdog(&self) -> &Watchdog {
-        &self.watchdog
+        &self.front.watchdog
+    }
+
+    /// The names of the formats that this start has to compile, in order: those that active webhooks name, and the others.
+    pub fn to_compile(&self) -> &(Vec<String>, Vec<String>) {
+        self.catalog.to_compile()
     }
 
     /// Serves until a shutdown is requested, then drains: `/readyz` fails, no delivery is claimed any more, attempts in
     /// flight get the grace period, and what is unfinished then stays queued for the next start.
     ///
     /// # Errors
-    /// If the listener fails, a task panicked, or a thread has died without which nothing works.
-    pub async fn run(self, listener: TcpListener, mut shutdown: Shutdown) -> Result<()> {
-        self.transport.guard().set_own(listener.local_addr()?);
+    /// If the listener fails, a task panicked, a thread has died without which nothing works, or a built-in formatter does
+    /// not fit.
+    pub async fn run(self, mut shutdown: Shutdown) -> Result<()> {
+        let Front { entrance, server, closing, clock, watchdog, .. } = self.front;
         let draining = CancellationToken::new();
-        let closing = CancellationToken::new();
-        let router = api::router(Api {
+        entrance.open(api::router(Api {
             store: Arc::clone(&self.store),
             scheduler: Arc::clone(&self.scheduler),
             catalog: Arc::clone(&self.catalog),
             transport: Arc::clone(&self.transport),
             limits: self.config.limits,
             telemetry: Arc::clone(&self.telemetry),
-            clock: Arc::clone(&self.clock),
-            watchdog: self.watchdog.clone(),
+            clock,
+            watchdog: watchdog.clone(),
             draining: draining.clone(),
             metrics_webhooks: self.config.metrics_webhooks,
-        });
-        // Each attempt has a connection of its own, those that hang and have left their permits too.
-        let (connections, attempts) = (self.config.connections, ATTEMPTS_PER_PERMIT * self.config.delivery.concurrency);
-        let watched = self.watchdog.watch("api", Need::Vital, Some(STANDSTILL));
-        let server = api::serve(listener, router, connections, attempts, closing.clone());
-        let server = tokio::spawn(watched.task(server));
+        }));
         let upkeep = upkeep::run(Arc::clone(&self.store), Arc::clone(&self.catalog), self.config.delivery);
-        let upkeep = tokio::spawn(self.watchdog.watch("upkeep", Need::Partial, Some(STANDSTILL)).task(upkeep));
+        let upkeep = tokio::spawn(watchdog.watch("upkeep", Need::Partial, Some(STANDSTILL)).task(upkeep));
         let reports = tokio::spawn({
-            let watchdog = self.watchdog.clone();
+            let watchdog = watchdog.clone();
             async move { watchdog.report().await }
         });
-        let death = tokio::select! {
-            () = shutdown.reached(Stage::Drain) => None,
-            death = self.watchdog.vital_death() => {
+        let end = tokio::select! {
+            () = shutdown.reached(Stage::Drain) => End::Requested,
+            reason = self.catalog.failure() => End::Unfit(reason),
+            death = watchdog.vital_death() => {
                 tokio::select! {
                     () = shutdown.reached(Stage::Drain) => {}
                     () = tokio::time::sleep(LAST_WORDS) => {}
                 }
-                Some(death)
+                End::Death(death)
             }
         };
         draining.cancel();
-        self.watchdog.close();
+        watchdog.close();
         // What has died cannot finish anything.
-        let grace = if death.is_none() { self.config.delivery.grace } else { Duration::ZERO };
+        let is_dead = matches!(end, End::Death(_));
+        let grace = if is_dead { Duration::ZERO } else { self.config.delivery.grace };
         tokio::select! {
             () = self.scheduler.drain(grace) => {}
             () = shutdown.reached(Stage::Stop) => self.scheduler.drain(Duration::ZERO).await,
@@ -305,7 +364,7 @@ impl App {
         tokio::select! {
             served = tokio::time::timeout(CLOSE_TIMEOUT, server) => match served {
                 // A loop that has died is what the host ends for.
-                Ok(Err(_)) if death.is_some() => {}
+                Ok(Err(_)) if is_dead => {}
                 Ok(served) => served??,
                 // A client that does not read its response must not keep the store from being closed.
                 Err(_) => tracing::warn!("some requests did not end within {CLOSE_TIMEOUT:?} and were cut"),
@@ -314,11 +373,23 @@ impl App {
         }
         let store = Arc::clone(&self.store);
         tokio::task::spawn_blocking(move || store.close()).await?;
-        match death {
-            None => Ok(()),
-            Some(death) => anyhow::bail!("{death}, and nothing works without it; what was accepted is on the disk"),
+        match end {
+            End::Requested => Ok(()),
+            End::Unfit(reason) => anyhow::bail!("{reason}"),
+            End::Death(death) => {
+                anyhow::bail!("{death}, and nothing works without it; what was accepted is on the disk")
+            }
         }
     }
+}
+
+/// Why a host ends.
+enum End {
+    Requested,
+    /// A built-in formatter does not fit, for example because a limit is set too low.
+    Unfit(String),
+    /// A thread has died without which nothing works.
+    Death(String),
 }
 
 /// Shows that a runtime moves, until the host ends.
@@ -399,8 +470,9 @@ mod tests {
     use tokio::net::TcpStream;
 
     use super::*;
+    use crate::model::settings::SandboxSettings;
 
-    async fn get(address: std::net::SocketAddr, path: &str) -> String {
+    async fn get(address: SocketAddr, path: &str) -> String {
         let mut stream = TcpStream::connect(address).await.expect("a connection");
         let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await.expect("sent");
@@ -410,16 +482,22 @@ mod tests {
     }
 
     /// A host with its threads, on a port of its own.
-    async fn start(
+    async fn start(folder: &Path) -> (Watchdog, SocketAddr, ShutdownHandle, JoinHandle<Result<()>>) {
+        start_with(folder, Config::default()).await
+    }
+
+    async fn start_with(
         folder: &Path,
-    ) -> (Watchdog, std::net::SocketAddr, ShutdownHandle, tokio::task::JoinHandle<Result<()>>) {
-        let config = Config { data: folder.join("data"), formatters: folder.join("none"), ..Config::default() };
-        let app = build(config, Parts::default()).await.expect("built");
-        let watchdog = app.watchdog.clone();
+        config: Config,
+    ) -> (Watchdog, SocketAddr, ShutdownHandle, JoinHandle<Result<()>>) {
+        let config = Config { data: folder.join("data"), formatters: folder.join("none"), ..config };
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let address = listener.local_addr().expect("an address");
+        let parts = Parts::default();
+        let front = Front::open(listener, &config, &parts).expect("it listens");
+        let (watchdog, address) = (front.watchdog.clone(), front.address);
+        let app = build(front, config, parts).await.expect("built");
         let (handle, shutdown) = Shutdown::new();
-        (watchdog, address, handle, tokio::spawn(app.run(listener, shutdown)))
+        (watchdog, address, handle, tokio::spawn(app.run(shutdown)))
     }
 
     #[tokio::test(flavor = "multi_thread")]
@@ -474,6 +552,37 @@ mod tests {
             Box::new(drop),
             Watchdog::default(),
         ));
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_built_in_formatter_that_does_not_fit_ends_the_host_with_the_reason() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let config = Config { sandbox: SandboxSettings { fuel: 10_000, ..Default::default() }, ..Config::default() };
+        let (watchdog, _, _handle, running) = start_with(folder.path(), config).await;
+        let ended = running.await.expect("no panic").expect_err("10,000 instructions are too few").to_string();
+        assert!(ended.contains("a built-in formatter does not fit"), "{ended}");
+        assert!(ended.contains("limit on instructions, which is 10000"), "{ended}");
+        // The store was closed in order.
+        assert!(watchdog.threads().iter().all(|thread| thread.name != "store-writer"));
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_host_that_is_not_built_leaves_its_address() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let config = Config { data: folder.path().join("file"), ..Config::default() };
+        std::fs::write(&config.data, "no folder").expect("a file");
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let parts = Parts::default();
+        let front = Front::open(listener, &config, &parts).expect("it listens");
+        let address = front.address;
+        // Alive from the first moment, whatever becomes of it.
+        assert!(get(address, "/healthz").await.starts_with("HTTP/1.1 200"));
+        let response = get(address, "/readyz").await;
+        assert!(response.starts_with("HTTP/1.1 503") && response.contains("the store is being opened"), "{response}");
+        assert!(build(front, config, parts).await.is_err());
+        while TcpStream::connect(address).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
     }
 
     #[tokio::test(flavor = "multi_thread")]

@@ -8,6 +8,8 @@
 //! these parts, `upkeep` maintains it while it runs and [`watchdog`] sees that nothing of it dies in silence; [`cli`] is the command line. ARCHITECTURE.md has the rule for
 //! which module may use which, and a test enforces it.
 
+use std::sync::LazyLock;
+
 pub mod api;
 pub mod app;
 pub mod cli;
@@ -30,8 +32,11 @@ pub mod transport;
 mod upkeep;
 pub mod watchdog;
 
-/// The built-in formatters as WebAssembly components, for tests and benchmarks that open their own
-/// [`formatter::Catalog`].
-pub fn built_in() -> &'static [&'static [u8]] {
-    embedded::COMPONENTS
+/// The built-in formatters.
+pub fn built_in() -> &'static [formatter::BuiltIn] {
+    static ALL: LazyLock<Vec<formatter::BuiltIn>> = LazyLock::new(|| {
+        let all = embedded::FORMATTERS.iter();
+        all.map(|&(name, manifest, component)| formatter::BuiltIn { name, manifest, component }).collect()
+    });
+    &ALL
 }

@@ -72,6 +72,8 @@ pub struct Snapshot {
     pub tripped_others: usize,
     /// Formatters in use.
     pub formatters: Vec<FormatterSnapshot>,
+    /// Number of components that were there at the start and are not loaded yet.
+    pub formatters_loading: usize,
     /// Number of previews that wait for a thread.
     pub previews_waiting: usize,
     /// Number of rejected components, by the reason's code.
@@ -107,6 +109,7 @@ pub struct Telemetry {
     webhooks: Family<StateLabels, Gauge>,
     tripped: Family<WebhookLabels, Gauge>,
     formatters: FormatterMetrics,
+    formatters_loading: Gauge,
     previews_waiting: Gauge,
     rejected: Gauge,
     rejected_codes: Family<CodeLabels, Gauge>,
@@ -129,6 +132,7 @@ impl Telemetry {
             webhooks: Family::default(),
             tripped: Family::default(),
             formatters: FormatterMetrics::default(),
+            formatters_loading: Gauge::default(),
             previews_waiting: Gauge::default(),
             rejected: Gauge::default(),
             rejected_codes: Family::default(),
@@ -158,6 +162,11 @@ impl Telemetry {
             self.tripped.clone(),
         );
         self.formatters.register(&mut registry);
+        registry.register(
+            "formatters_loading",
+            "Components that were there at the start and are not loaded yet",
+            self.formatters_loading.clone(),
+        );
         registry.register(
             "formatter_previews_waiting",
             "Previews that wait for a thread, after the deliveries",
@@ -241,6 +250,7 @@ impl Telemetry {
             self.tripped.get_or_create(&WebhookLabels { webhook: OTHERS.into() }).set(number(snapshot.tripped_others));
         }
         self.formatters.show(snapshot.formatters);
+        self.formatters_loading.set(number(snapshot.formatters_loading));
         self.previews_waiting.set(number(snapshot.previews_waiting));
         self.rejected.set(number(snapshot.rejected.values().sum()));
         self.rejected_codes.clear();

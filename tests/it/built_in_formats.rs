@@ -251,7 +251,7 @@ fn runtime() -> (ComponentRuntime, Vec<Loaded>) {
         watchdog: Watchdog::default(),
     })
     .expect("a runtime");
-    let loaded = built_in().iter().map(|bytes| runtime.check(bytes).1.expect("it fits")).collect();
+    let loaded = built_in().iter().map(|built_in| runtime.check(built_in.component).1.expect("it fits")).collect();
     (runtime, loaded)
 }
 

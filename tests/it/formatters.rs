@@ -177,7 +177,7 @@ async fn a_rejected_drop_in_file_is_listed_with_its_reason_and_affects_no_other(
     std::fs::write(drop_in.join("broken.wasm"), b"no component").expect("a file");
     std::fs::write(drop_in.join("empty.wasm"), b"").expect("a file");
     std::fs::write(drop_in.join("readme.txt"), b"no formatter").expect("a file");
-    std::fs::write(drop_in.join("usurper.wasm"), heraldry::built_in()[0]).expect("a file");
+    std::fs::write(drop_in.join("usurper.wasm"), heraldry::built_in()[0].component).expect("a file");
     let host = Host::with(|options| options.folder(&folder)).await;
     let admin = host.admin();
     host.visitor().outside().get("/readyz").await.expect(200);

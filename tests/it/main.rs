@@ -42,6 +42,7 @@ mod shared_events;
 mod shutdown;
 mod soak;
 mod ssrf;
+mod start;
 mod swaps;
 mod third_party;
 mod tokens;

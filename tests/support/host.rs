@@ -104,7 +104,7 @@ impl Host {
         Self::with(|options| options).await
     }
 
-    /// Starts a host with these options and waits until it is ready.
+    /// Starts a host with these options and waits until it is ready, and its formatters are loaded.
     pub(crate) async fn with(choose: impl FnOnce(Options) -> Options) -> Self {
         let options = choose(Options::new());
         let folder = options.folder.clone().unwrap_or_else(|| Arc::new(new_folder()));
@@ -129,7 +129,19 @@ impl Host {
             (answer.status() == 200).then_some(())
         })
         .await;
+        host.formatters_loaded().await;
         host
+    }
+
+    /// Waits until everything that was there at the start is loaded.
+    pub(crate) async fn formatters_loaded(&self) {
+        let visitor = self.visitor().outside();
+        // A cold start compiles, and other tests do so beside it.
+        within(4 * PATIENCE, "the formatters", async || {
+            let metrics = visitor.get("/metrics").await.expect(200);
+            metrics.text().lines().any(|line| line == "heraldry_formatters_loading 0").then_some(())
+        })
+        .await;
     }
 
     fn spawn(options: Options, folder: Arc<TempDir>, admin: String) -> Self {
@@ -140,9 +152,7 @@ impl Host {
 
     /// Waits until the host has printed its address.
     async fn listening(mut self) -> Result<Self, Ended> {
-        // A cold start compiles for most of that time, and other tests do so beside it.
-        let patience = if self.options.is_cold { 4 * PATIENCE } else { PATIENCE };
-        let found = within(patience, "the line that says where it listens", async || {
+        let found = within(PATIENCE, "the line that says where it listens", async || {
             let ended = self.child.try_wait().expect("a child").is_some();
             match self.line_after("listening on ") {
                 Some(origin) => Some(Some(origin)),
@@ -229,6 +239,11 @@ impl Host {
     pub(crate) fn kill(&mut self) {
         self.child.kill().expect("the signal is sent");
         self.child.wait().expect("the child ends");
+    }
+
+    /// The id of the process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// The resident memory of the process, in KiB.

@@ -62,7 +62,7 @@ fn template() -> &'static Path {
     })
 }
 
-/// Runs a host until it listens, which is when its formatters are compiled, and keeps what it made.
+/// Runs a host until its formatters are compiled, and keeps what it made.
 fn make(template: &Path) {
     let folder = new_folder();
     let data = folder.path().join("data");
@@ -74,11 +74,11 @@ fn make(template: &Path) {
         .stderr(Stdio::piped());
     let mut child = command.spawn().expect("the binary starts");
     let lines = BufReader::new(child.stderr.take().expect("a pipe")).lines().map_while(Result::ok);
-    let printed: Vec<String> = lines.take_while(|line| !line.contains("listening on ")).collect();
+    let printed: Vec<String> = lines.take_while(|line| !line.contains("the formatters are loaded")).collect();
     let running = child.try_wait().expect("a child").is_none();
     child.kill().expect("the signal is sent");
     child.wait().expect("it ends");
-    assert!(running, "the host ended before it listened:\n{}", printed.join("\n"));
+    assert!(running, "the host ended before its formatters were loaded:\n{}", printed.join("\n"));
     let half_made = template.with_extension("part");
     fs::create_dir_all(half_made.join(COMPONENTS)).expect("a folder");
     fs::copy(data.join(KEY), half_made.join(KEY)).expect("the master key");

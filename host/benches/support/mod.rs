@@ -11,7 +11,7 @@
 pub mod component;
 
 use std::convert::Infallible;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -247,6 +247,16 @@ pub async fn preview(client: &Bare, host: &str, token: &str, name: &str, event: 
     ask(client, &url, Some(token), format!("{{\"event\":{event}}}").into()).await
 }
 
+/// A response of the host, head and body.
+pub fn get(address: &str, path: &str) -> String {
+    let mut stream = std::net::TcpStream::connect(address).expect("a connection");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).expect("sent");
+    let mut response = String::new();
+    stream.read_to_string(&mut response).expect("a response");
+    response
+}
+
 /// The host, as users run it.
 pub struct Host {
     child: Child,
@@ -276,6 +286,11 @@ impl Host {
             .find_map(|line| Some(line.ok()?.split_once("listening on ")?.1.trim().to_owned()))
             .expect("the host says where it listens");
         std::thread::spawn(move || lines.for_each(drop));
+        // Compiling the formatters is not what is measured.
+        let address = url.trim_start_matches("http://");
+        while !get(address, "/metrics").contains("\nheraldry_formatters_loading 0\n") {
+            std::thread::sleep(Duration::from_millis(5));
+        }
         Self { child, url, _folder: folder }
     }
 

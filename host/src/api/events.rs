@@ -17,6 +17,7 @@ use super::body::{MediaType, Unread};
 use super::path::PathId;
 use super::problem::{ApiError, Code};
 use super::state::Shared;
+use crate::formatter::Standing;
 use crate::json::fault::Fault;
 use crate::model::delivery::Status;
 use crate::model::id::EventId;
@@ -101,12 +102,12 @@ async fn get(
     Ok(Json(read).into_response())
 }
 
-/// Shows pending deliveries as held if their formatter is not loaded; the store does not know formatters.
+/// Shows pending deliveries as held if there is no formatter for them; the store does not know formatters.
 fn hold_without_formatter(api: &Shared, view: &mut EventView) {
     let webhooks = api.store.webhooks();
     for delivery in view.deliveries.iter_mut().filter(|delivery| delivery.status == Status::Pending) {
         let format = webhooks.get(delivery.webhook_id).map(|webhook| webhook.config.format.as_str());
-        if format.is_some_and(|format| api.catalog.current(format).is_none()) {
+        if format.is_some_and(|format| matches!(api.catalog.standing(format), Standing::Unknown)) {
             delivery.status = Status::Held;
             delivery.next_attempt_at = None;
         }

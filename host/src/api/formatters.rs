@@ -34,7 +34,7 @@ pub(super) fn router() -> OpenApiRouter<Shared> {
         .merge(versions::router())
 }
 
-/// Every loaded formatter, and every rejected component with the reason.
+/// Every formatter that is loaded or, after the host's start, still loading, and every rejected component with the reason.
 #[utoipa::path(get, operation_id = "list_formatters", path = "/api/v1/formatters", tag = "formatters", security(("bearer" = [])),
     responses((status = 200, description = "All formatters", body = Vec<FormatterInfo>)))]
 async fn list(Anyone(token): Anyone, State(api): State<Shared>) -> Json<Vec<FormatterInfo>> {
@@ -132,17 +132,22 @@ struct ContextView {
         (status = 404, description = "No such formatter"),
         (status = 422, description = "The event or the options cannot be used, or the formatter failed on them"),
         (status = 429, description = "The token has too many previews and checks in flight"),
-        (status = 503, description = "All tokens together have too many previews and checks in flight")))]
+        (status = 503, description = "All tokens together have too many previews and checks in flight, or the formatter is still loading after the host's start")))]
 async fn preview(
     Anyone(token): Anyone,
     PathText(name): PathText,
     State(api): State<Shared>,
     body: Unread,
 ) -> Result<Json<PreviewView>, ApiError> {
-    let info = api.catalog.get(&name).ok_or_else(|| ApiError::not_found("formatter"))?;
+    let found = || api.catalog.get(&name).ok_or_else(|| ApiError::not_found("formatter"));
+    let mut info = found()?;
     let slot = api.trial_limit().admit(token.id).await?;
     let payload = body.read_json(&api).await?;
     let document = payload.json()?;
+    if info.state == Loaded::Loading {
+        api.loaded(&name).await?;
+        info = found()?;
+    }
     if let Loaded::Rejected { code, reason } = shown_to(token.role, info).state {
         let detail = format!("this component was rejected: {}", reason.unwrap_or(code));
         return Err(ApiError::new(Code::NotFormatted, detail));
@@ -180,9 +185,9 @@ fn read(api: &Shared, name: &str, document: &Document<'_>) -> Result<(Event, Str
         Some(field) => field.open_object(&[], &mut faults).and_then(|_| field.value(&mut faults)),
         None => Some(serde_json::json!({})),
     };
-    if let Some(options) = &options
-        && let Err(wrong) = api.catalog.check_options(name, options)
-    {
+    let component = api.catalog.current(name).ok_or_else(|| ApiError::not_found("formatter"))?;
+    if let Some(options) = &options {
+        let wrong = component.check_options(options);
         faults.extend(wrong.into_iter().map(|fault| below("/options", fault)));
     }
     let transport_kind = match body.get("transport") {
@@ -196,9 +201,7 @@ fn read(api: &Shared, name: &str, document: &Document<'_>) -> Result<(Event, Str
         }),
         None => Some(TransportKind::Http),
     };
-    if transport_kind.is_some_and(|transport_kind| transport_kind != TransportKind::Http)
-        && !api.catalog.current(name).is_some_and(|component| component.makes_lines())
-    {
+    if transport_kind.is_some_and(|transport_kind| transport_kind != TransportKind::Http) && !component.makes_lines() {
         faults.add(
             "/transport",
             "not_a_line",

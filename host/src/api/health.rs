@@ -1,5 +1,7 @@
 //! Liveness, readiness and metrics, without a token.
 
+use std::collections::BTreeSet;
+
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -12,7 +14,7 @@ use utoipa_axum::routes;
 use super::media_type;
 use super::problem::{ApiError, Code};
 use super::state::Shared;
-use crate::formatter::{FormatterInfo, State as Loaded};
+use crate::formatter::{FormatterInfo, Standing, State as Loaded};
 use crate::model::webhook::Activity;
 use crate::telemetry::{Exposition, FormatterSnapshot, Snapshot};
 
@@ -25,7 +27,7 @@ pub(super) fn router() -> OpenApiRouter<Shared> {
 
 /// The host's state.
 #[derive(Serialize, utoipa::ToSchema)]
-struct Health {
+pub(super) struct Health {
     /// `ok` if the process is alive, `ready` if it accepts work.
     status: &'static str,
 }
@@ -33,12 +35,12 @@ struct Health {
 /// Liveness: succeeds while the process can respond at all.
 #[utoipa::path(get, path = "/healthz", tag = "host",
     responses((status = 200, description = "The host is alive", body = Health)))]
-async fn healthz() -> Json<Health> {
+pub(super) async fn healthz() -> Json<Health> {
     Json(Health { status: "ok" })
 }
 
-/// Readiness: the store is open and writable, the formatters are loaded, every thread that the host needs lives and moves,
-/// and no shutdown was requested.
+/// Readiness: the store is open and writable, no formatter that an active webhook names is still loading, every thread that
+/// the host needs lives and moves, and no shutdown was requested.
 #[utoipa::path(get, path = "/readyz", tag = "host",
     responses(
         (status = 200, description = "The host accepts work", body = Health),
@@ -51,12 +53,24 @@ async fn readyz(State(api): State<Shared>) -> Result<Json<Health>, ApiError> {
         "the host is stopping".to_owned()
     } else if !api.store.is_writable() {
         "the store cannot be written".to_owned()
-    } else if !api.catalog.is_settled() {
-        "formatters are being loaded".to_owned()
+    } else if let Some(loading) = loading(&api) {
+        loading
     } else {
         return Ok(Json(Health { status: "ready" }));
     };
     Err(ApiError::new(Code::Unavailable, missing).retry_after(RETRY_AFTER))
+}
+
+/// The formats that active webhooks name and that are still loading, in a sentence.
+fn loading(api: &Shared) -> Option<String> {
+    if api.catalog.is_settled() {
+        return None;
+    }
+    let names: BTreeSet<String> = api.store.webhooks().active_formats();
+    let is_loading = |name: &String| matches!(api.catalog.standing(name), Standing::Loading(_));
+    let loading: Vec<_> = names.into_iter().filter(is_loading).collect();
+    (!loading.is_empty())
+        .then(|| format!("formatters that active webhooks name are being loaded: {}", loading.join(", ")))
 }
 
 /// The host's metrics for Prometheus: as OpenMetrics if `Accept` names it, else in the text format 0.0.4.
@@ -128,6 +142,7 @@ fn snapshot(api: &Shared) -> Snapshot {
     let mut snapshot = Snapshot {
         store_writable: api.store.is_writable(),
         damaged_records: api.store.damaged_records(),
+        formatters_loading: api.catalog.loading(),
         previews_waiting: api.catalog.previews_waiting(),
         threads: api.watchdog.threads().into_iter().map(|thread| (thread.name, thread.healthy)).collect(),
         ..Snapshot::default()
@@ -146,6 +161,7 @@ fn snapshot(api: &Shared) -> Snapshot {
     for formatter in api.catalog.list() {
         match formatter.state {
             Loaded::Ready => snapshot.formatters.push(measured(api, formatter)),
+            Loaded::Loading => {}
             Loaded::Rejected { code, .. } => *snapshot.rejected.entry(code).or_default() += 1,
         }
     }

@@ -7,8 +7,8 @@
 //! (`body`), 400, 412, 422. That is why handlers get the body unread and read it themselves.
 //!
 //! The files build on each other in one direction: `problem`; `budget`, `ingest_limit` and `trial_limit`
-//! (backpressure); `state`; the extractors `auth`, `body`, `path`; the resources; the routes here. `server` is the accept
-//! loop, with `connections` and `stall` as the limits on clients, `framing` as the defence against request smuggling and
+//! (backpressure); `state`; the extractors `auth`, `body`, `path`; the resources; the routes here. `entrance` answers while
+//! the host starts. `server` is the accept loop, with `connections` and `stall` as the limits on clients, `framing` as the defence against request smuggling and
 //! `authority` for `Host`.
 
 mod audit;
@@ -19,6 +19,7 @@ mod budget;
 mod connections;
 mod deliveries;
 mod docs;
+mod entrance;
 mod events;
 mod export;
 mod formatters;
@@ -61,6 +62,7 @@ use budget::{BODY_TIMEOUT, BodyBudget};
 use problem::{ApiError, Code};
 use state::Shared;
 
+pub use entrance::Entrance;
 pub use server::serve;
 pub use state::Api;
 

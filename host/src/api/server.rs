@@ -30,6 +30,7 @@ use tower_service::Service as _;
 
 use super::authority;
 use super::connections::{Activity, Admitted, Connections, Throttle, limit};
+use super::entrance::Entrance;
 use super::framing::{FaultSlot, MAX_HEAD_BYTES, Strict, is_stand_in};
 use super::problem::{ApiError, Code};
 use super::stall::Watched;
@@ -67,7 +68,7 @@ impl Default for Timeouts {
     }
 }
 
-/// Serves the router on a listener until `shutdown` is cancelled. Then no connection is accepted any more, requests in
+/// Serves what is behind the entrance on a listener until `shutdown` is cancelled. Then no connection is accepted any more, requests in
 /// flight are finished and idle connections are closed; returns once all connections have ended. `attempts` is the number
 /// of deliveries in flight at most, which need file descriptors beside the connections.
 ///
@@ -75,19 +76,19 @@ impl Default for Timeouts {
 /// Currently never: a failed accept is logged and retried.
 pub async fn serve(
     listener: TcpListener,
-    router: Router,
+    entrance: Entrance,
     settings: ConnectionSettings,
     attempts: usize,
     shutdown: CancellationToken,
 ) -> io::Result<()> {
     let connections = Connections::new(limit(settings, attempts), settings.per_address);
-    serve_with(listener, router, connections, Timeouts::default(), shutdown).await
+    serve_with(listener, entrance, connections, Timeouts::default(), shutdown).await
 }
 
 /// [`serve`] with other limits, for tests.
 pub(super) async fn serve_with(
     listener: TcpListener,
-    router: Router,
+    entrance: Entrance,
     connections: Connections,
     timeouts: Timeouts,
     shutdown: CancellationToken,
@@ -98,7 +99,7 @@ pub(super) async fn serve_with(
     while let Some((stream, peer)) = accept(&listener, &connections, &mut warned, &shutdown).await {
         match connections.admit(peer.ip()) {
             Ok(admitted) => {
-                tasks.spawn(connection(stream, router.clone(), shutdown.clone(), timeouts, admitted));
+                tasks.spawn(connection(stream, entrance.clone(), shutdown.clone(), timeouts, admitted));
             }
             Err(error) => turn_away(stream, error, &turned_away),
         }
@@ -163,7 +164,7 @@ fn turn_away(stream: TcpStream, error: ApiError, turned_away: &Arc<Semaphore>) {
 
 async fn connection(
     stream: TcpStream,
-    router: Router,
+    entrance: Entrance,
     shutdown: CancellationToken,
     timeouts: Timeouts,
     admitted: Admitted,
@@ -177,7 +178,7 @@ async fn connection(
     let service = {
         let (activity, fault) = (Arc::clone(&activity), Arc::clone(&fault));
         hyper::service::service_fn(move |request| {
-            respond(router.clone(), request, Arc::clone(&activity), Arc::clone(&fault))
+            respond(entrance.router(), request, Arc::clone(&activity), Arc::clone(&fault))
         })
     };
     let mut connection = http1::Builder::new()

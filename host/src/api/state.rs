@@ -3,6 +3,7 @@
 
 use std::ops::Deref;
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::Semaphore;
@@ -10,9 +11,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::budget::BodyBudget;
 use super::ingest_limit::IngestLimit;
-use super::problem::ApiError;
+use super::problem::{ApiError, Code};
 use super::trial_limit::TrialLimit;
-use crate::formatter::Catalog;
+use crate::formatter::{Catalog, Standing};
 use crate::model::id::WebhookId;
 use crate::model::settings::Limits;
 use crate::model::time::Clock;
@@ -45,6 +46,15 @@ pub struct Api {
     pub draining: CancellationToken,
     /// Webhooks with a series of their own in each metric.
     pub metrics_webhooks: usize,
+}
+
+/// `Retry-After` of a request that needs a formatter which is still loading.
+const LOADING_RETRY: Duration = Duration::from_secs(1);
+
+/// 503 for a formatter that is still loading after the host's start.
+pub(super) fn still_loading(format: &str) -> ApiError {
+    let detail = format!("the formatter {format} is still being loaded after the host's start; try again");
+    ApiError::new(Code::Unavailable, detail).retry_after(LOADING_RETRY)
 }
 
 /// [`Api`] with the limits that all requests share; cheap to clone.
@@ -97,6 +107,17 @@ impl Shared {
 
     pub(super) fn openapi(&self) -> Bytes {
         self.0.openapi.clone()
+    }
+
+    /// Waits until the formatter of this name is loaded, if the host has just started and is about to load it.
+    ///
+    /// # Errors
+    /// 503 if that takes too long.
+    pub(super) async fn loaded(&self, format: &str) -> Result<(), ApiError> {
+        match self.catalog.standing_soon(format).await {
+            Standing::Loading(_) => Err(still_loading(format)),
+            Standing::Ready(_) | Standing::Unknown => Ok(()),
+        }
     }
 
     /// Looks up a webhook.

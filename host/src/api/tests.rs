@@ -1,6 +1,7 @@
 //! The API as a client sees it, with a real store in a temporary folder and without a network.
 
 mod events;
+mod loading;
 mod others;
 mod rejections;
 mod server;
@@ -28,7 +29,7 @@ use crate::store::Store;
 use crate::telemetry::Telemetry;
 use crate::transport::{Guard, Tls, Transport, system_resolver};
 use crate::watchdog::Watchdog;
-use crate::{delivery, embedded, store};
+use crate::{delivery, store};
 
 /// A running API and a token of each role.
 struct Host {
@@ -87,8 +88,11 @@ fn catalog() -> Arc<Catalog> {
         let folder = tempfile::tempdir().expect("a folder");
         let clock = Arc::new(SystemClock::start());
         let samples = crate::app::trial_samples();
-        let options =
-            CatalogOptions { samples, ..CatalogOptions::in_folder(folder.path(), embedded::COMPONENTS, clock) };
+        let options = CatalogOptions {
+            samples,
+            code_cache: Some(crate::formatter::tests::compiled(folder.path())),
+            ..CatalogOptions::in_folder(folder.path(), crate::built_in(), clock)
+        };
         (Arc::new(Catalog::open(options).expect("formatters")), folder)
     });
     Arc::clone(catalog)
@@ -104,6 +108,10 @@ impl Host {
     }
 
     async fn with_body_timeout(limits: Limits, body_timeout: Duration) -> Self {
+        Self::with_catalog(limits, body_timeout, catalog()).await
+    }
+
+    async fn with_catalog(limits: Limits, body_timeout: Duration, catalog: Arc<Catalog>) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let inbox = Inbox::new();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
@@ -127,7 +135,7 @@ impl Host {
         );
         let parts = delivery::Parts {
             store: Arc::clone(&store),
-            catalog: catalog(),
+            catalog: Arc::clone(&catalog),
             transport: Arc::clone(&transport),
             clock: Arc::clone(&clock),
             telemetry: Arc::clone(&telemetry),
@@ -139,7 +147,7 @@ impl Host {
         let api = Api {
             store: Arc::clone(&store),
             scheduler,
-            catalog: catalog(),
+            catalog,
             transport,
             limits,
             telemetry,

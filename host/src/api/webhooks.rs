@@ -21,8 +21,8 @@ use super::path::PathId;
 use super::precondition::{Current, Preconditions, etag};
 use super::problem::{ApiError, Code};
 use super::secret_rotation::new_secret;
-use super::state::Shared;
-use crate::formatter::Join;
+use super::state::{Shared, still_loading};
+use crate::formatter::{Declared, Join, Standing};
 use crate::json::fault::Faults;
 use crate::model::id::WebhookId;
 use crate::model::secret::Secret;
@@ -80,7 +80,7 @@ async fn create(Admin(token): Admin, State(api): State<Shared>, body: Unread) ->
     let document = payload.json()?;
     let mut faults = Faults::new();
     let mut draft = Draft::read_whole(&document, &mut faults);
-    check(&api, &draft, None, &mut faults).await;
+    check(&api, &draft, None, &mut faults).await?;
     let faults = faults.into_inner();
     let generated = generate_secret(&mut draft)?;
     let (config, is_active) = match draft.create() {
@@ -150,7 +150,7 @@ async fn update(
     preconditions.check(&Current::webhook(&current))?;
     let mut faults = Faults::new();
     let mut draft = Draft::read(&document, &mut faults);
-    check(&api, &draft, Some(&current.config), &mut faults).await;
+    check(&api, &draft, Some(&current.config), &mut faults).await?;
     faults.or(|| ()).map_err(ApiError::fields)?;
     let generated = generate_secret(&mut draft)?;
     for _ in 0..MAX_ROUNDS {
@@ -221,56 +221,89 @@ fn generate_secret(draft: &mut Draft) -> Result<Option<Secret>, ApiError> {
     Ok(Some(secret))
 }
 
-/// The checks that need the rest of the host: the format is loaded and accepts the options, the TLS names exist, and
-/// the SSRF guard allows the destination.
-async fn check(api: &Shared, draft: &Draft, current: Option<&WebhookConfig>, faults: &mut Faults) {
+/// The checks that need the rest of the host: there is a formatter that accepts the options, the TLS names exist, and the
+/// SSRF guard allows the destination.
+///
+/// # Errors
+/// 503 if the host has just started and the formatter's manifest is not known yet.
+async fn check(
+    api: &Shared,
+    draft: &Draft,
+    current: Option<&WebhookConfig>,
+    faults: &mut Faults,
+) -> Result<(), ApiError> {
     if current.is_none() || draft.touches_format() {
-        check_format(api, draft, current, faults);
+        check_format(api, draft, current, faults).await?;
     }
     check_tls(api, draft, current, faults);
-    let Some(url) = &draft.url else { return };
+    let Some(url) = &draft.url else { return Ok(()) };
     let checked = tokio::time::timeout(CHECK_TIMEOUT, api.transport.check_destination(url)).await;
     if let Ok(Err(denied)) = checked {
         faults.add("/url", "denied_address", denied.to_string());
     }
+    Ok(())
 }
 
-fn check_format(api: &Shared, draft: &Draft, current: Option<&WebhookConfig>, faults: &mut Faults) {
+async fn check_format(
+    api: &Shared,
+    draft: &Draft,
+    current: Option<&WebhookConfig>,
+    faults: &mut Faults,
+) -> Result<(), ApiError> {
     let format = draft.format.as_deref().or(current.map(|config| config.format.as_str())).unwrap_or(DEFAULT_FORMAT);
-    let ready = api.catalog.ready_names();
-    if !ready.iter().any(|name| name == format) {
-        let detail = format!("no formatter of this name is loaded; loaded are {}", ready.join(", "));
-        return faults.add("/format", "unknown_format", detail);
+    let Some(declared) = declared(api, format).await? else {
+        let detail = format!("no formatter of this name is loaded; loaded are {}", names(api, |_| true));
+        faults.add("/format", "unknown_format", detail);
+        return Ok(());
+    };
+    let url = draft.url.as_ref().or(current.map(|config| &config.url));
+    if url.is_some_and(|url| url.scheme().is_syslog()) && !declared.makes_lines() {
+        let pointer = if draft.url.is_some() { "/url" } else { "/format" };
+        let lines = match names(api, Declared::makes_lines) {
+            lines if lines.is_empty() => "no loaded format does".into(),
+            lines => format!("{lines} do"),
+        };
+        let detail = format!("the format {format} does not produce single lines, which syslog requires; {lines}");
+        faults.add(pointer, "not_a_line", detail);
     }
-    if let Some(component) = api.catalog.current(format) {
-        let url = draft.url.as_ref().or(current.map(|config| &config.url));
-        if url.is_some_and(|url| url.scheme().is_syslog()) && !component.makes_lines() {
-            let pointer = if draft.url.is_some() { "/url" } else { "/format" };
-            let detail =
-                format!("the format {format} does not produce single lines, which syslog requires; {}", lines(api));
-            faults.add(pointer, "not_a_line", detail);
-        }
-        let batch = draft.batch.unwrap_or_else(|| current.and_then(|config| config.batch));
-        if batch.is_some() && component.manifest().join == Join::None {
-            let pointer = if draft.batch.is_some() { "/batch" } else { "/format" };
-            let detail = format!("payloads of the format {format} cannot be joined into one request; leave out batch");
-            faults.add(pointer, "not_joinable", detail);
-        }
+    let batch = draft.batch.unwrap_or_else(|| current.and_then(|config| config.batch));
+    if batch.is_some() && declared.manifest().join == Join::None {
+        let pointer = if draft.batch.is_some() { "/batch" } else { "/format" };
+        let detail = format!("payloads of the format {format} cannot be joined into one request; leave out batch");
+        faults.add(pointer, "not_joinable", detail);
     }
     let options = draft.format_options.as_deref().or(current.map(|config| config.format_options.as_str()));
     let options = serde_json::from_str(options.unwrap_or("{}")).unwrap_or_default();
-    if let Err(wrong) = api.catalog.check_options(format, &options) {
-        for fault in wrong {
-            faults.add(format!("/format_options{}", fault.pointer), fault.code, fault.detail);
-        }
+    for fault in declared.check_options(&options) {
+        faults.add(format!("/format_options{}", fault.pointer), fault.code, fault.detail);
+    }
+    Ok(())
+}
+
+/// The formatter's manifest; `None` if there is no such formatter.
+///
+/// # Errors
+/// 503 if the host has just started and does not know it yet.
+async fn declared(api: &Shared, format: &str) -> Result<Option<Declared>, ApiError> {
+    let standing = match api.catalog.standing(format) {
+        // The manifest is known once the component is loaded.
+        Standing::Loading(None) => api.catalog.standing_soon(format).await,
+        known => known,
+    };
+    match standing {
+        Standing::Ready(component) => Ok(Some(component.into())),
+        Standing::Loading(Some(declared)) => Ok(Some(declared)),
+        Standing::Loading(None) => Err(still_loading(format)),
+        Standing::Unknown => Ok(None),
     }
 }
 
-/// A phrase that lists the loaded formats that produce single lines.
-fn lines(api: &Shared) -> String {
-    let is_line = |name: &String| api.catalog.current(name).is_some_and(|component| component.makes_lines());
-    let names: Vec<_> = api.catalog.ready_names().into_iter().filter(is_line).collect();
-    if names.is_empty() { "no loaded format does".into() } else { format!("{} do", names.join(", ")) }
+/// The names of the formats of which this is true, in a list.
+fn names(api: &Shared, is_listed: impl Fn(&Declared) -> bool) -> String {
+    let declared = api.catalog.declared();
+    let names: Vec<_> = declared.iter().filter(|declared| is_listed(declared)).collect();
+    let names: Vec<_> = names.iter().map(|declared| declared.manifest().name.as_str()).collect();
+    names.join(", ")
 }
 
 /// Checks that the names for TLS are configured, and that the URL uses TLS at all.

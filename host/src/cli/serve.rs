@@ -11,7 +11,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::failure::{Failure, OrHint as _};
 use super::terminal::note;
 use super::{logging, terminal};
-use crate::app::{self, Parts, Shutdown, ShutdownHandle};
+use crate::app::{self, Front, Parts, Shutdown, ShutdownHandle};
 use crate::config::{self, Config, ServeArgs};
 use crate::formatter::Compiler;
 use crate::watchdog::Need;
@@ -51,7 +51,7 @@ pub(super) struct Args {
 
 /// Runs the host until a signal stops it.
 pub(super) async fn run(args: &Args) -> Result<(), Failure> {
-    let mut config = config::load(&args.settings).map_err(|error| {
+    let config = config::load(&args.settings).map_err(|error| {
         Failure::usage(error, "`heraldry serve --help` lists every setting with its unit and its default")
     })?;
     if args.check {
@@ -66,12 +66,12 @@ pub(super) async fn run(args: &Args) -> Result<(), Failure> {
         .await
         .with_context(|| format!("cannot listen on {}", config.listen))
         .or_hint("stop the process that uses the address, or choose another one with --listen")?;
-    // With port 0 only the listener knows the port, which the SSRF guard needs too.
-    config.listen = listener.local_addr().or_hint("choose another address with --listen")?;
-    let address = config.listen;
+    let address = listener.local_addr().or_hint("choose another address with --listen")?;
     let data = config.data.display().to_string();
-    note(starting(&config));
-    let app = app::build(config, Parts { compiler: Compiler::Child, ..Parts::default() })
+    let parts = Parts { compiler: Compiler::Child, ..Parts::default() };
+    let front = Front::open(listener, &config, &parts).or_hint("choose another address with --listen")?;
+    note(format_args!("starting on http://{address}: opening the store in {data}"));
+    let app = app::build(front, config, parts)
         .await
         .or_hint(&format!("the host did not start; correct the problem named above (the data folder is {data})"))?;
 
@@ -85,18 +85,24 @@ pub(super) async fn run(args: &Args) -> Result<(), Failure> {
     }
     note(format_args!("listening on http://{address}"));
     note(format_args!("API documentation: http://{address}/docs"));
-    let outcome = app.run(listener, shutdown).await;
+    if let Some(compiling) = compiling(app.to_compile()) {
+        note(compiling);
+    }
+    let outcome = app.run(shutdown).await;
     watcher.abort();
     outcome.or_hint("see the log above for the cause")
 }
 
-/// What a person reads while the host is not ready yet.
-fn starting(config: &Config) -> &'static str {
-    if app::has_compiled_formatters(&config.data) {
-        "starting: loading the formatters and opening the store"
-    } else {
-        "starting: the first start compiles the formatters, which takes some seconds"
-    }
+/// What a person reads while formatters are compiled: those that active webhooks name, and the others.
+fn compiling((first, then): &(Vec<String>, Vec<String>)) -> Option<String> {
+    let (first, then) = (first.join(", "), then.join(", "));
+    let what = match (first.is_empty(), then.is_empty()) {
+        (true, true) => return None,
+        (true, false) => then,
+        (false, true) => format!("{first} (active webhooks name them)"),
+        (false, false) => format!("{first} (active webhooks name them), then {then}"),
+    };
+    Some(format!("compiling formatters, once: {what}; deliveries wait for theirs, and everything else works meanwhile"))
 }
 
 /// Judges the files that the configuration names; its values have been checked already.

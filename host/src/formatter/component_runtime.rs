@@ -50,6 +50,16 @@ pub struct ComponentRuntime {
     check_turn: Mutex<()>,
 }
 
+/// How many components are compiled and tried at the same time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Turn {
+    /// One: a candidate waits for its turn, so that candidates take one processor at most.
+    Wait,
+    /// As many as there are threads: for components that are no candidates, since they come with the program or were
+    /// admitted before.
+    Skip,
+}
+
 /// A component that fits.
 pub struct Loaded {
     /// Its manifest.
@@ -146,25 +156,26 @@ impl ComponentRuntime {
 
     /// Checks a component against the contract and tries it on the samples; returns it loaded if it fits.
     pub fn check(&self, bytes: &[u8]) -> (Report, Option<Loaded>) {
-        self.check_on(bytes, sha256(bytes), &self.samples)
+        self.check_on(bytes, sha256(bytes), &self.samples, Turn::Wait)
     }
 
     /// As [`ComponentRuntime::check`] without the samples, so that an author can look at a call that fails.
     pub fn check_without_samples(&self, bytes: &[u8]) -> (Report, Option<Loaded>) {
-        self.check_on(bytes, sha256(bytes), &[])
+        self.check_on(bytes, sha256(bytes), &[], Turn::Wait)
     }
 
     /// As [`ComponentRuntime::check`], but a component that this host admitted before is not tried again. `digest`
     /// is the SHA-256 of the bytes.
-    pub(super) fn admit(&self, bytes: &[u8], digest: [u8; 32]) -> Result<Loaded, Rejection> {
+    pub(super) fn admit(&self, bytes: &[u8], digest: [u8; 32], turn: Turn) -> Result<Loaded, Rejection> {
         if self.compiler.was_admitted(&digest, &self.conditions)
             && let Some(loaded) = self.load(bytes, digest)
         {
             return Ok(loaded);
         }
-        let turn = self.check_turn.lock().unwrap_or_else(PoisonError::into_inner);
-        let (report, loaded) = self.check_on(bytes, digest, &self.samples);
-        drop(turn);
+        let wait = || self.check_turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let held = (turn == Turn::Wait).then(wait);
+        let (report, loaded) = self.check_on(bytes, digest, &self.samples, turn);
+        drop(held);
         let unknown = || Rejection::new("invalid_manifest", "its options cannot be checked");
         let loaded = loaded.ok_or_else(|| report.rejection().unwrap_or_else(unknown))?;
         self.compiler.record_admission(&digest, &self.conditions);
@@ -173,12 +184,17 @@ impl ComponentRuntime {
 
     /// As [`ComponentRuntime::check`] without the samples, for a component that was admitted before.
     pub(super) fn load(&self, bytes: &[u8], digest: [u8; 32]) -> Option<Loaded> {
-        self.check_on(bytes, digest, &[]).1
+        self.check_on(bytes, digest, &[], Turn::Wait).1
     }
 
-    fn check_on(&self, bytes: &[u8], digest: [u8; 32], samples: &[Sample]) -> (Report, Option<Loaded>) {
-        let validator =
-            Validator { sandbox: &self.sandbox, compiler: &self.compiler, samples, host_name: &self.host_name };
+    /// True if the component's machine code is in the cache, so that loading it takes milliseconds.
+    pub(super) fn has_code(&self, digest: &[u8; 32]) -> bool {
+        self.compiler.has_code(digest)
+    }
+
+    fn check_on(&self, bytes: &[u8], digest: [u8; 32], samples: &[Sample], turn: Turn) -> (Report, Option<Loaded>) {
+        let (compiler, host_name, in_turn) = (&self.compiler, self.host_name.as_str(), turn == Turn::Wait);
+        let validator = Validator { sandbox: &self.sandbox, compiler, in_turn, samples, host_name };
         let (report, admitted) = admission::check(&validator, bytes, &digest);
         let loaded =
             admitted.map(|Admitted { manifest, linked, options }| Loaded { manifest, digest, options, linked });

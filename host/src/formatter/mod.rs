@@ -15,7 +15,7 @@ mod runtime;
 mod thread;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use admission::{
     CONTRACT_VERSIONS, Described, Finding, Join, Kind, Manifest, Rejection, Report, Sample, Severity, Trial,
@@ -25,13 +25,14 @@ pub use admission::{
 pub(crate) use admission::{fuzz_contract, fuzz_header, fuzz_manifest};
 pub use cache::{RenderCache, RenderKey};
 pub use catalog::{
-    Catalog, CatalogOptions, Component, FormatterInfo, InstallError, Instructions, LastError, Numbers, Origin,
-    Rendering, STACK_BYTES, State, Timings, Traits, VersionInfo, Which, Withdrawn, component_files, read_component,
+    BuiltIn, Catalog, CatalogOptions, Component, Declared, FormatterInfo, InstallError, Instructions, LastError,
+    Numbers, Origin, Rendering, STACK_BYTES, Standing, State, Timings, Traits, VersionInfo, Which, Withdrawn,
+    component_files, read_component,
 };
 pub use component_runtime::{ComponentRuntime, ComponentRuntimeOptions, Loaded, Run};
 pub use digest::digest_of;
 pub use pool::{COST_HERE, allow_calls_here};
 pub use runtime::{
     CHILD_COMMAND, CodeCache, Compiler, Limit, Limits, LogLevel, LogLine, Payload, RenderError, Size, Verdict,
-    code_cache_key, compile_for_parent, has_compiled_code,
+    code_cache_key, compile_for_parent,
 };

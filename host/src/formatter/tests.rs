@@ -1,7 +1,9 @@
 //! The catalog with the built-in components, in a folder of its own.
 
+use std::collections::HashSet;
+use std::ffi::OsString;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Condvar, LazyLock, Mutex};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -15,9 +17,37 @@ use crate::model::url::TransportKind;
 use crate::{built_in, samples};
 
 fn options(folder: &Path) -> CatalogOptions {
+    CatalogOptions { code_cache: Some(compiled(folder)), ..cold_options(folder) }
+}
+
+fn cold_options(folder: &Path) -> CatalogOptions {
     let samples = crate::app::trial_samples();
     let clock = Arc::new(crate::clock::SystemClock::start());
     CatalogOptions { samples, processors: 2, ..CatalogOptions::in_folder(folder, built_in(), clock) }
+}
+
+/// A code cache in the folder with the machine code of the built-in formats. It is made once: compiling takes seconds.
+pub(crate) fn compiled(folder: &Path) -> CodeCache {
+    static FILES: LazyLock<Vec<(OsString, Vec<u8>)>> = LazyLock::new(|| {
+        let folder = TempDir::new().expect("a folder");
+        let code_cache = cache(folder.path());
+        let options = CatalogOptions { code_cache: Some(code_cache.clone()), ..cold_options(folder.path()) };
+        drop(Catalog::open(options).expect("the catalog opens"));
+        let files =
+            std::fs::read_dir(&code_cache.folder).expect("a folder").map(|entry| entry.expect("an entry").path());
+        files.map(|path| (path.file_name().expect("a name").to_owned(), std::fs::read(path).expect("a file"))).collect()
+    });
+    let code_cache = cache(folder);
+    for (name, content) in FILES.iter() {
+        std::fs::write(code_cache.folder.join(name), content).expect("a file");
+    }
+    code_cache
+}
+
+fn cache(folder: &Path) -> CodeCache {
+    let folder = folder.join("code");
+    std::fs::create_dir_all(&folder).expect("a folder");
+    CodeCache { folder, key: [7; 32] }
 }
 
 fn open(folder: &Path) -> Catalog {
@@ -43,6 +73,12 @@ async fn every_built_in_format_renders_the_largest_event_that_the_api_accepts() 
         let payload = catalog.render(&component, &event, "{}", TransportKind::Http).await;
         assert!(payload.is_ok_and(|rendering| !rendering.payload.body.is_empty()), "{name}");
     }
+    // By these files the host knows the formats before it has compiled them.
+    for built_in in built_in() {
+        let component = catalog.current(built_in.name).expect("ready");
+        let recorded = Manifest::parse(built_in.manifest).expect("a manifest");
+        assert_eq!(format!("{:?}", component.manifest()), format!("{recorded:?}"), "{}", built_in.name);
+    }
 }
 
 #[tokio::test]
@@ -59,6 +95,147 @@ async fn the_same_event_gives_the_same_bytes_in_every_call() {
             assert!(fits, "{name}, {}: {first:?}", sample.name);
         }
     }
+}
+
+/// A gate at which a catalog stops before it loads a component, and the formats that it is told are wanted.
+#[derive(Clone, Default)]
+struct Gate(Arc<(Mutex<Pass>, Condvar)>);
+
+/// How often the gate may be passed, and what is wanted then.
+#[derive(Default)]
+struct Pass {
+    left: usize,
+    wanted: &'static [&'static str],
+}
+
+impl Gate {
+    /// Options of a catalog with one loading thread, which passes the gate once for each component.
+    fn options(&self, folder: &Path) -> CatalogOptions {
+        let gate = self.clone();
+        let wanted = Box::new(move || gate.pass());
+        CatalogOptions { wanted, processors: 1, ..options(folder) }
+    }
+
+    fn pass(&self) -> HashSet<String> {
+        let (state, opened) = &*self.0;
+        let mut pass = opened.wait_while(state.lock().expect("no panic"), |pass| pass.left == 0).expect("no panic");
+        pass.left -= 1;
+        pass.wanted.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    /// Lets the catalog load so many components, first those that are wanted.
+    fn open(&self, left: usize, wanted: &'static [&'static str]) {
+        *self.0.0.lock().expect("no panic") = Pass { left, wanted };
+        self.0.1.notify_all();
+    }
+}
+
+async fn until(holds: impl Fn() -> bool) {
+    while !holds() {
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_wanted_is_loaded_first_and_the_rest_is_known_meanwhile() {
+    let (folder, gate) = (TempDir::new().expect("a folder"), Gate::default());
+    let catalog = Catalog::start(gate.options(folder.path())).expect("the catalog starts");
+    assert_eq!(catalog.loading(), built_in().len());
+    gate.open(1, &["teams"]);
+    until(|| catalog.loading() < built_in().len()).await;
+    assert!(catalog.current("teams").is_some() && !catalog.is_settled());
+
+    // One that is loading has everything but statistics, and may be named.
+    let infos = catalog.list();
+    assert_eq!(infos.len(), built_in().len());
+    for info in infos {
+        let is_ready = info.name == "teams";
+        assert_eq!(info.state == State::Ready, is_ready, "{}: {:?}", info.name, info.state);
+        assert_eq!(info.state == State::Loading, !is_ready, "{}: {:?}", info.name, info.state);
+        assert!(info.version.is_some() && info.options_schema.is_some() && info.digest.is_some(), "{}", info.name);
+        assert_eq!(catalog.versions(&info.name).expect("versions").len(), 1);
+        assert_eq!(catalog.get(&info.name).expect("listed").state, info.state);
+    }
+    assert_eq!(catalog.declared().len(), built_in().len());
+    let Standing::Loading(Some(json)) = catalog.standing("json") else { panic!("json is not loading") };
+    assert!(json.check_options(&json!({ "shape": "plain" })).is_empty());
+    assert_eq!(json.check_options(&json!({ "shape": "round" }))[0].code, "invalid_option");
+    let Standing::Loading(Some(cef)) = catalog.standing("cef") else { panic!("cef is not loading") };
+    assert!(cef.makes_lines() && !json.makes_lines());
+    assert!(matches!(catalog.standing("nonsense"), Standing::Unknown));
+    // Its name is taken.
+    let upload = catalog.install("cef".into(), Vec::new(), ()).await;
+    assert!(matches!(upload, Err(InstallError::Conflict(_))), "{upload:?}");
+
+    // The next is the one that somebody asks for.
+    let asked = async {
+        // It compiles for longer than a request waits, perhaps.
+        while !matches!(catalog.standing_soon("syslog").await, Standing::Ready(_)) {}
+    };
+    tokio::join!(asked, async { gate.open(1, &[]) });
+    assert_eq!(catalog.loading(), built_in().len() - 2);
+    gate.open(usize::MAX, &[]);
+    until(|| catalog.is_settled()).await;
+    assert_eq!((catalog.ready_names().len(), catalog.loading()), (built_in().len(), 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_formatter_that_is_loading_is_waited_for_as_long_as_clients_wait() {
+    let (folder, gate) = (TempDir::new().expect("a folder"), Gate::default());
+    let catalog = Catalog::start(gate.options(folder.path())).expect("the catalog starts");
+    // Nothing is loaded while the gate is closed, so virtual time passes.
+    assert!(matches!(catalog.standing_soon("json").await, Standing::Loading(Some(_))));
+    gate.open(usize::MAX, &[]);
+}
+
+#[tokio::test]
+async fn uploads_and_files_are_loading_too_and_keep_their_order() {
+    let folder = TempDir::new().expect("a folder");
+    let renamed = |name: &str| -> Vec<u8> {
+        let slack = built_in().iter().find(|built_in| built_in.name == "slack").expect("built in");
+        let mut bytes = slack.component.to_vec();
+        for at in 0..bytes.len() - 5 {
+            if &bytes[at..at + 5] == b"slack" {
+                bytes[at..at + 5].copy_from_slice(name.as_bytes());
+            }
+        }
+        bytes
+    };
+    let only_third_parties = |gate: &Gate| CatalogOptions { built_in: &[], ..gate.options(folder.path()) };
+    let first = Gate::default();
+    first.open(usize::MAX, &[]);
+    let catalog = Catalog::open(only_third_parties(&first)).expect("the catalog opens");
+    assert!(catalog.install("third".into(), renamed("third"), ()).await.expect("installed"));
+    drop(catalog);
+    // Two files of one name, the first of which is the larger; and one with the name of the upload.
+    let drop_in = folder.path().join("formatters.d");
+    std::fs::create_dir(&drop_in).expect("a folder");
+    let put = |file: &str, bytes: &[u8]| std::fs::write(drop_in.join(file), bytes).expect("a file");
+    put("a.wasm", &renamed("fours"));
+    put("b.wasm", &renamed("third"));
+
+    let gate = Gate::default();
+    let catalog = Catalog::start(only_third_parties(&gate)).expect("the catalog starts");
+    let states: Vec<_> = catalog.list().into_iter().map(|info| (info.name, info.origin, info.state)).collect();
+    let loading = |name: &str, origin| (name.to_owned(), origin, State::Loading);
+    let expected = [loading("a", Origin::Folder), loading("b", Origin::Folder), loading("third", Origin::Upload)];
+    assert_eq!(states, expected);
+    // A file may have any name.
+    assert!(matches!(catalog.standing("fours"), Standing::Loading(None)));
+    assert!(matches!(catalog.standing("third"), Standing::Loading(None)));
+
+    // A name that nothing else has is perhaps a file's.
+    gate.open(2, &["fours", "fives"]);
+    until(|| catalog.loading() == 1).await;
+    assert!(catalog.current("fours").is_some());
+    let rejected = catalog.get("b").expect("listed");
+    assert!(matches!(&rejected.state, State::Rejected { code, .. } if code == "duplicate_name"), "{rejected:?}");
+    // An upload that is deleted while it is loading does not come back.
+    catalog.delete("third".into()).await.expect("deleted");
+    assert_eq!(catalog.loading(), 0);
+    gate.open(usize::MAX, &[]);
+    until(|| catalog.is_settled()).await;
+    assert_eq!(catalog.get("third").expect("the file's").origin, Origin::Folder);
 }
 
 #[tokio::test]

@@ -70,6 +70,12 @@ impl WebhookTable {
         self.by_id.values()
     }
 
+    /// The formats that active webhooks name.
+    pub fn active_formats<C: FromIterator<String>>(&self) -> C {
+        let active = self.by_id.values().filter(|webhook| webhook.activity.is_active());
+        active.map(|webhook| webhook.config.format.clone()).collect()
+    }
+
     /// All of them, the newest first.
     pub fn newest_first(&self) -> Vec<Arc<Webhook>> {
         let mut all: Vec<_> = self.by_id.values().map(Arc::clone).collect();

@@ -218,6 +218,10 @@ fn read(document: &Document<'_>) -> Result<(Which, &'static str), ApiError> {
 fn rejection(error: InstallError) -> ApiError {
     match error {
         InstallError::Missing => ApiError::not_found("formatter"),
+        InstallError::Loading => {
+            let detail = "the version in use is still being loaded after the host's start; try again";
+            ApiError::new(Code::Unavailable, detail).retry_after(std::time::Duration::from_secs(1))
+        }
         InstallError::Conflict(detail) => ApiError::new(Code::Conflict, detail),
         InstallError::Rejected(rejection) => ApiError::component_rejected(rejection.code, rejection.reason),
         InstallError::NotStored(detail) => ApiError::new(Code::DiskFull, format!("nothing was changed: {detail}"))

@@ -7,6 +7,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
 use crate::api::connections::Connections;
+use crate::api::entrance::Entrance;
 use crate::api::server::Timeouts;
 
 /// A host on a port of its own.
@@ -43,7 +44,10 @@ async fn serve_with(body_timeout: Duration, timeouts: Timeouts, connections: Con
         .clone()
         .route("/wait", wait)
         .route("/panic", axum::routing::get(async || -> &'static str { panic!("a bug") }));
-    let task = tokio::spawn(crate::api::server::serve_with(listener, router, connections, timeouts, shutdown.clone()));
+    let entrance = Entrance::new();
+    entrance.open(router);
+    let task =
+        tokio::spawn(crate::api::server::serve_with(listener, entrance, connections, timeouts, shutdown.clone()));
     Served { host, address, shutdown, task }
 }
 

@@ -59,6 +59,7 @@ enum Named {
         (status = 200, description = "The attempt, successful or not", body = Attempt),
         (status = 404, description = "No such webhook"),
         (status = 429, description = "More than 60 in a minute"),
+        (status = 503, description = "The webhook's formatter is still loading after the host's start"),
         (status = 507, description = "The disk is full; the attempt was made and is not in the history")))]
 async fn test(
     _: Admin,
@@ -71,6 +72,7 @@ async fn test(
         Some(payload) => named_event(&api, Named::read(&payload.json()?)?).await?,
         None => TestEvent::FirstSubscribed,
     };
+    api.loaded(&webhook.config.format).await?;
     match api.scheduler.test(webhook, event).await {
         Ok(attempt) => Ok(Json(attempt)),
         Err(TestRejected::TooMany { retry_after }) => {

@@ -17,7 +17,7 @@ use super::failure::{Failure, OrHint as _};
 use super::logging;
 use super::receiver::{self, Behaviour, Delivery};
 use super::terminal::note;
-use crate::app::{self, Parts, Shutdown, ShutdownHandle};
+use crate::app::{self, Front, Parts, Shutdown, ShutdownHandle};
 use crate::config::{Config, LogFormat};
 use crate::formatter::Compiler;
 use crate::model::secret::Secret;
@@ -30,8 +30,8 @@ pub(super) const HELP: &str = "\
 Needs no setup and leaves nothing behind: the store is in a temporary folder, all sockets are on 127.0.0.1.
 Exit code 0: every delivery arrived and both of its signatures verify.";
 
-/// Limit for all deliveries to arrive; an idle machine takes about a second.
-const DELIVERY_TIMEOUT: Duration = Duration::from_secs(60);
+/// Limit for all deliveries to arrive. Most of it is compiling the formats, which takes an idle machine some seconds.
+const DELIVERY_TIMEOUT: Duration = Duration::from_secs(180);
 /// Limit for a graceful stop; the store is discarded anyway.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 const SECRET_BYTES: usize = 24;
@@ -64,17 +64,23 @@ impl Host {
         note("starting a host ...");
         let (listener, url) = listener().await?;
         let config = Config {
-            listen: listener.local_addr().or_hint(BUG)?,
             data: folder.join("data"),
             formatters: folder.join("formatters.d"),
             allow_net: vec!["127.0.0.0/8".parse().expect("a network")],
             log_level: tracing::Level::WARN,
             ..Config::default()
         };
-        let app = app::build(config, Parts { compiler: Compiler::Child, ..Parts::default() }).await.or_hint(BUG)?;
+        let parts = Parts { compiler: Compiler::Child, ..Parts::default() };
+        let front = Front::open(listener, &config, &parts).or_hint(BUG)?;
+        let app = app::build(front, config, parts).await.or_hint(BUG)?;
+        let (_, formats) = app.to_compile();
+        note(format_args!(
+            "compiling {} formats, which takes some seconds; those that are done deliver ...",
+            formats.len()
+        ));
         let token = app.new_admin_token().cloned().context("the new store has no admin token").or_hint(BUG)?;
         let (handle, shutdown) = Shutdown::new();
-        let running = tokio::spawn(app.run(listener, shutdown));
+        let running = tokio::spawn(app.run(shutdown));
         Ok(Self { url, token, handle, running })
     }
 

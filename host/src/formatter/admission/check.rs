@@ -114,7 +114,7 @@ fn compile_and_load(validator: &Validator<'_>, bytes: &[u8], digest: &[u8; 32]) 
     let sandbox = validator.sandbox;
     let code = validator
         .compiler
-        .compile(digest, bytes, sandbox.settings().compile_time)
+        .compile(digest, bytes, sandbox.settings().compile_time, validator.in_turn)
         .map_err(|error| not_compiled(&error))?;
     let reason = match sandbox.load(&code, Size::Small) {
         Ok(compiled) => return Ok((compiled, Size::Small)),

@@ -20,6 +20,8 @@ pub struct Sample {
 pub(in crate::formatter) struct Validator<'a> {
     pub(in crate::formatter) sandbox: &'a Sandbox,
     pub(in crate::formatter) compiler: &'a ComponentCompiler,
+    /// True if the component waits until no other that does so is compiled.
+    pub(in crate::formatter) in_turn: bool,
     /// Events that the component must render; empty for one that was admitted before.
     pub(in crate::formatter) samples: &'a [Sample],
     /// The host name that formatters are told.

@@ -12,6 +12,10 @@ const CODE_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Implements `Catalog::forget_unused`.
 pub(super) fn forget_unused(shared: &Shared, kept: Duration) -> std::io::Result<()> {
+    // What is loading is in use, and not in the table yet.
+    if !shared.is_settled() {
+        return Ok(());
+    }
     let used: Vec<[u8; 32]> = shared.table.load().ready.values().map(|component| component.digest()).collect();
     // The age of a file counts from its last use.
     for digest in &used {

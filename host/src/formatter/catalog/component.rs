@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
+use serde_json::Value;
 
 use super::stats::Stats;
 use super::versions::Origin;
 use crate::formatter::admission::{Kind, Manifest};
 use crate::formatter::component_runtime::Loaded;
 use crate::formatter::digest::digest_text;
+use crate::json::fault::Fault;
 use crate::model::delivery::FormatterRef;
 use crate::telemetry::FormatterMetrics;
 
@@ -54,6 +56,11 @@ impl Component {
     /// True if its payloads are lines, which syslog can carry.
     pub fn makes_lines(&self) -> bool {
         self.manifest().kind == Kind::Line
+    }
+
+    /// All faults of a webhook's options; pointers are relative to them.
+    pub fn check_options(&self, options: &Value) -> Vec<Fault> {
+        self.loaded.check_options(options)
     }
 
     /// Its name, version and digest, as the delivery history records them.

@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use super::canary;
 use super::component::Component;
+use super::declared::Loading;
 use super::files;
 use super::folder::FileStamp;
 use super::shared::Shared;
 use super::table::{DropInFile, Rejected, Sources};
 use super::versions::{History, Origin};
+use crate::formatter::component_runtime::Turn;
 use crate::formatter::digest::{hex, sha256, unhex};
 
 impl Shared {
@@ -23,8 +25,9 @@ impl Shared {
         self.sources().files.keys().cloned().collect()
     }
 
-    /// Loads a new or changed file, as a component or as a rejection.
-    pub(super) fn load_file(&self, path: &Path, stamp: Option<FileStamp>) {
+    /// Loads a new or changed file, as a component or as a rejection. `loading` is its place in the list of those that
+    /// were there at the start.
+    pub(super) fn load_file(&self, path: &Path, stamp: Option<FileStamp>, loading: Option<&Arc<Loading>>) {
         let file = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let good = self.sources().files.get(&file).and_then(|drop_in| drop_in.good.clone());
         let mut digest = None;
@@ -33,7 +36,7 @@ impl Shared {
             digest = Some(found);
             match &good {
                 Some(good) if good.digest() == found => Ok(Arc::clone(good)),
-                _ => self.admit(&bytes, found, Origin::Folder, Some(file.clone())),
+                _ => self.admit(&bytes, found, file.clone()),
             }
         });
         let mut sources = self.sources();
@@ -54,6 +57,9 @@ impl Shared {
                 (good, Some(Rejected { digest, rejection }))
             }
         };
+        if let Some(loading) = loading {
+            sources.end_loading(loading);
+        }
         sources.files.insert(file, DropInFile { stamp, good, rejected });
         self.publish(&sources);
     }
@@ -71,7 +77,8 @@ impl Shared {
         if before.as_ref().is_some_and(|before| Arc::ptr_eq(before, &component)) {
             return (Some(component), None);
         }
-        if self.current(&name).is_some_and(|current| current.file.as_deref() != Some(file)) {
+        let is_taken = self.current(&name).is_some_and(|current| current.file.as_deref() != Some(file));
+        if is_taken || self.table.load().loading(&name).is_some() {
             // The table lists it as rejected for as long as the other component has the name.
             tracing::warn!(
                 file,
@@ -84,7 +91,7 @@ impl Shared {
         if let Some(why) = known.as_ref().and_then(|history| history.find(&digest)?.withdrawn.clone()) {
             let good = before.or_else(|| {
                 let active = known.as_ref().and_then(|history| unhex(&history.active))?;
-                let loaded = self.admit_stored(active)?.ok()?;
+                let loaded = self.admit_stored(active, Turn::Wait)?.ok()?;
                 Some(self.component(loaded, Origin::Folder, Some(file.to_owned())))
             });
             return (good, Some(canary::rolled_back(&component, &why.reason)));

@@ -42,6 +42,11 @@ impl ComponentFiles {
         (sha256(&bytes) == digest).then_some(bytes)
     }
 
+    /// The size of a component; 0 if its file is gone.
+    pub(super) fn bytes(&self, digest: &[u8; 32]) -> u64 {
+        std::fs::metadata(self.path(digest)).map_or(0, |metadata| metadata.len())
+    }
+
     /// Sets the modification time to now.
     pub(super) fn touch(&self, digest: &[u8; 32]) -> std::io::Result<()> {
         std::fs::File::options().append(true).open(self.path(digest))?.set_modified(SystemTime::now())

@@ -15,6 +15,11 @@ pub(super) struct FileStamp {
 }
 
 impl FileStamp {
+    /// The file's size.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     /// The stamp of a file; of a symbolic link, that of its target. `None` if the file cannot be examined.
     fn of(path: &Path) -> Option<Self> {
         let metadata = std::fs::metadata(path).ok()?;

@@ -12,22 +12,22 @@ use crate::model::time::Timestamp;
 /// A formatter, as `GET /formatters` lists it.
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct FormatterInfo {
-    /// The format's name; for a rejected component the file's stem.
+    /// The format's name; for a rejected component, and for a file that is still loading, the file's stem.
     pub name: String,
-    /// The formatter's own version; null when rejected.
+    /// The formatter's own version; null when rejected, and while it is loading and not built in.
     pub version: Option<String>,
     /// One sentence on the purpose; null when the manifest has none.
     pub description: Option<String>,
-    /// JSON Schema of a webhook's `format_options`; null when rejected.
+    /// JSON Schema of a webhook's `format_options`; null when rejected, and while it is loading and not built in.
     #[schema(value_type = Option<Object>)]
     pub options_schema: Option<serde_json::Value>,
-    /// `sha256:` and the component's digest in lower-case hex; null when it could not be read.
+    /// `sha256:` and the component's digest in lower-case hex; null when it could not be read, or was not yet.
     pub digest: Option<String>,
     /// The source that it came from.
     pub origin: Origin,
     /// The file in the drop-in folder; null for other sources.
     pub file: Option<String>,
-    /// Ready, or rejected with the reason.
+    /// Ready, loading, or rejected with the reason.
     #[serde(flatten)]
     pub state: State,
     /// Statistics of its calls since it was loaded.
@@ -49,14 +49,15 @@ impl FormatterInfo {
     #[must_use]
     pub fn without_diagnostics(self) -> Self {
         let state = match self.state {
-            State::Ready => State::Ready,
+            state @ (State::Ready | State::Loading) => state,
             State::Rejected { code, .. } => State::Rejected { code, reason: None },
         };
         Self { state, last_error: None, log: None, ..self }
     }
 }
 
-/// Members of the manifest beside names and options; all null when the component was rejected.
+/// Members of the manifest beside names and options; all null when the component was rejected, or its manifest is not
+/// known yet.
 #[derive(Clone, Debug, Default, Serialize, utoipa::ToSchema)]
 pub struct Traits {
     /// A name for people.
@@ -67,7 +68,7 @@ pub struct Traits {
     pub join: Option<String>,
     /// The sandbox that it runs in: `small` or `large`.
     pub size: Option<String>,
-    /// True if it judges destinations' responses.
+    /// True if it judges destinations' responses; null while it is loading.
     pub interprets: Option<bool>,
 }
 
@@ -153,6 +154,9 @@ pub struct VersionInfo {
 pub enum State {
     /// Webhooks may name it.
     Ready,
+    /// It was there at the host's start and is still being compiled. Of a built-in formatter the manifest is known: webhooks
+    /// may name it, and their deliveries wait for it.
+    Loading,
     /// It did not pass the check, or its name is taken.
     Rejected {
         /// A stable word for programs.

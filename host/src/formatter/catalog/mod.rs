@@ -1,16 +1,19 @@
 //! The catalog: the formatters that are loaded, by name.
 //!
 //! Components come from three sources: the program, [`uploads`] and the [`drop_in`] folder. All pass the same admission.
-//! The names in use are derived from the sources ([`table`]) and published as a whole. A call keeps the component that
+//! What is there at the start is [`loading`] while the host already works; of a built-in formatter the manifest is
+//! [`declared`] before. The names in use are derived from the sources ([`table`]) and published as a whole. A call keeps the component that
 //! it began with, and a waiting delivery finds it again by digest ([`pinned`]). A new version is a [`canary`] at first.
 
 mod canary;
 mod cleanup;
 mod component;
+mod declared;
 mod drop_in;
 mod files;
 mod folder;
 mod info;
+mod loading;
 mod pinned;
 mod shared;
 mod stats;
@@ -22,22 +25,24 @@ mod versions;
 mod views;
 mod watch;
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use serde_json::Value;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch as channel};
 
 pub use canary::Rendering;
 pub use component::Component;
+pub use declared::{BuiltIn, Declared, Standing};
 pub use files::{component_files, read_component};
 pub use info::{FormatterInfo, Instructions, LastError, Numbers, State, Timings, Traits, VersionInfo};
 pub use uploads::{InstallError, Which};
 pub use versions::{Origin, Withdrawn};
 
+use declared::Loading;
 use files::ComponentFiles;
 use pinned::PinnedCache;
 use shared::Shared;
@@ -46,11 +51,9 @@ use versions::Versions;
 
 use super::admission::Sample;
 use super::component_runtime::{ComponentRuntime, ComponentRuntimeOptions, Run};
-use super::digest::sha256;
 use super::pool::{COST_HERE, CallClass, Order, Pool, Sizes};
 use super::runtime::{CodeCache, Compiler, Payload, RenderError, Verdict};
 use super::thread::lower_priority;
-use crate::json::fault::Fault;
 use crate::model::audit::AuditEvent;
 use crate::model::delivery::Response;
 use crate::model::event::Event;
@@ -64,6 +67,10 @@ use crate::watchdog::{Need, Watchdog};
 pub const STACK_BYTES: usize = 3 * 1024 * 1024;
 /// Instances beside those of the calling threads: for checks, and for the components of an author's tools.
 const SPARE_CALLS: u32 = 4;
+/// Threads that load components at the start, at most. Each compiles in a process of its own.
+const MAX_LOADERS: usize = 8;
+/// How long a request waits for a formatter that is loading. Longer than compiling one takes, shorter than clients wait.
+const LOAD_WAIT: Duration = Duration::from_secs(5);
 
 /// Settings of a [`Catalog`].
 pub struct CatalogOptions {
@@ -80,19 +87,21 @@ pub struct CatalogOptions {
     /// The host name that formatters are told.
     pub host_name: String,
     /// The program's own components.
-    pub built_in: &'static [&'static [u8]],
+    pub built_in: &'static [BuiltIn],
     /// Events that a component must render before it is loaded.
     pub samples: Vec<Sample>,
     /// The process that compiles components.
     pub compiler: Compiler,
-    /// Key of the machine code cache in `components`; without one, every start compiles every component.
-    pub cache_key: Option<[u8; 32]>,
+    /// The cache of machine code; without one, every start compiles every component.
+    pub code_cache: Option<CodeCache>,
     /// The clock of version lists and last errors.
     pub clock: Arc<dyn Clock>,
     /// Watches the threads.
     pub watchdog: Watchdog,
     /// Counts calls, by formatter.
     pub metrics: FormatterMetrics,
+    /// The formats that active webhooks name: they are loaded first. Asked for each component that is loaded at the start.
+    pub wanted: Box<dyn Fn() -> HashSet<String> + Send + Sync>,
     /// Called when a name becomes usable or stops being so. Must not block.
     pub changes: Box<dyn Fn() + Send + Sync>,
     /// Called with the catalog's own actions, for the audit log. Must not block.
@@ -101,7 +110,7 @@ pub struct CatalogOptions {
 
 impl CatalogOptions {
     /// Options for tests and benchmarks: default limits, one processor, no code cache, all files below `folder`.
-    pub fn in_folder(folder: &Path, built_in: &'static [&'static [u8]], clock: Arc<dyn Clock>) -> Self {
+    pub fn in_folder(folder: &Path, built_in: &'static [BuiltIn], clock: Arc<dyn Clock>) -> Self {
         Self {
             settings: SandboxSettings::default(),
             processors: 1,
@@ -112,10 +121,11 @@ impl CatalogOptions {
             built_in,
             samples: Vec::new(),
             compiler: Compiler::Here,
-            cache_key: None,
+            code_cache: None,
             watchdog: Watchdog::new(Arc::clone(&clock)),
             clock,
             metrics: FormatterMetrics::default(),
+            wanted: Box::new(HashSet::new),
             changes: Box::new(|| {}),
             audit_events: Box::new(drop),
         }
@@ -126,25 +136,27 @@ impl CatalogOptions {
 pub struct Catalog {
     shared: Arc<Shared>,
     pool: Pool,
+    /// See [`Catalog::to_compile`].
+    to_compile: (Vec<String>, Vec<String>),
     watcher: Option<std::thread::JoinHandle<()>>,
 }
 
 impl Catalog {
-    /// Starts the engines and loads the built-in components. A thread loads uploads and the drop-in folder right after
-    /// that ([`Catalog::is_settled`]) and then watches the folder: a component that takes long to compile does not delay
-    /// the start.
+    /// Starts the engines. Threads then load what is there, in the order that [`CatalogOptions::wanted`] says, and one of
+    /// them watches the drop-in folder after that ([`Catalog::is_settled`]): compiling does not delay the start.
     ///
     /// # Errors
-    /// When the engine cannot start, a built-in component does not fit, or the data folder cannot be used.
-    pub fn open(options: CatalogOptions) -> anyhow::Result<Self> {
+    /// When the engine cannot start, or the data folder or the drop-in folder cannot be used.
+    pub fn start(options: CatalogOptions) -> anyhow::Result<Self> {
         let sizes = Sizes::for_processors(options.processors).with_cost_here(options.cost_here);
-        let calls = u32::try_from(sizes.calls()).unwrap_or(u32::MAX).saturating_add(SPARE_CALLS);
+        let loaders = options.processors.clamp(1, MAX_LOADERS);
+        let calls = u32::try_from(sizes.calls() + loaders).unwrap_or(u32::MAX).saturating_add(SPARE_CALLS);
         let files = ComponentFiles::open(options.components)?;
         let runtime = ComponentRuntime::new(ComponentRuntimeOptions {
             settings: options.settings,
             calls,
             compiler: options.compiler,
-            code_cache: options.cache_key.map(|key| CodeCache { folder: files.folder.clone(), key }),
+            code_cache: options.code_cache,
             host_name: options.host_name,
             samples: options.samples,
             watchdog: options.watchdog.clone(),
@@ -160,35 +172,92 @@ impl Catalog {
             metrics: options.metrics,
             changes: options.changes,
             audit_events: options.audit_events,
+            wanted: options.wanted,
+            asked: Mutex::default(),
+            published: channel::Sender::new(()),
             settled: AtomicBool::new(false),
+            failure: OnceLock::new(),
             stopping: AtomicBool::new(false),
         });
         // A folder that exists and cannot be read is a mistake in the set-up: the start fails.
-        folder::list(&shared.drop_in).map_err(|error| {
+        let found = loading::find(&shared, options.built_in).map_err(|error| {
             let folder = shared.drop_in.display();
             anyhow::anyhow!("the formatters folder {folder} cannot be read ({error}); check its permissions")
         })?;
-        for bytes in options.built_in {
-            let component = shared
-                .admit(bytes, sha256(bytes), Origin::BuiltIn, None)
-                .map_err(|rejection| anyhow::anyhow!("a built-in formatter does not fit: {}", rejection.reason))?;
-            shared.sources().built_in.push(component);
-        }
-        shared.publish(&shared.sources());
+        let mut sources = shared.sources();
+        sources.loading = found;
+        shared.publish(&sources);
+        drop(sources);
+        let to_compile = shared.to_compile();
+        let pool = Pool::new(sizes, STACK_BYTES, &options.watchdog)?;
         let watched = Arc::clone(&shared);
         // A component may take minutes to compile.
         let loader = options.watchdog.watch("formatters", Need::Partial, None);
         let watcher = std::thread::Builder::new()
             .name("formatters".into())
             .stack_size(STACK_BYTES)
-            .spawn(move || loader.run(|_| watch::run(&watched)))?;
-        let pool = Pool::new(sizes, STACK_BYTES, &options.watchdog)?;
-        Ok(Self { shared, pool, watcher: Some(watcher) })
+            .spawn(move || loader.run(|_| watch::run(&watched, loaders)))?;
+        Ok(Self { shared, pool, to_compile, watcher: Some(watcher) })
     }
 
-    /// True once uploads and the drop-in folder have been loaded after the start.
+    /// As [`Catalog::start`], and waits until everything that is there is loaded, for tests and benchmarks.
+    ///
+    /// # Errors
+    /// Also when a built-in component does not fit.
+    pub fn open(options: CatalogOptions) -> anyhow::Result<Self> {
+        let catalog = Self::start(options)?;
+        while !catalog.is_settled() {
+            if let Some(reason) = catalog.shared.failure.get() {
+                anyhow::bail!("{reason}");
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Ok(catalog)
+    }
+
+    /// True once everything that was there at the start has been loaded.
     pub fn is_settled(&self) -> bool {
-        self.shared.settled.load(Ordering::Acquire)
+        self.shared.is_settled()
+    }
+
+    /// Waits until a built-in component does not fit, which ends loading; the reason.
+    pub async fn failure(&self) -> String {
+        let mut published = self.shared.published.subscribe();
+        loop {
+            published.borrow_and_update();
+            if let Some(reason) = self.shared.failure.get() {
+                return reason.clone();
+            }
+            // The sender lives as long as `self`.
+            let _ = published.changed().await;
+        }
+    }
+
+    /// The names of the formats that this start has to compile, in order: those that active webhooks name, and the others.
+    /// Files are left out.
+    pub fn to_compile(&self) -> &(Vec<String>, Vec<String>) {
+        &self.to_compile
+    }
+
+    /// What there is under a name.
+    pub fn standing(&self, name: &str) -> Standing {
+        self.shared.table.load().standing(name)
+    }
+
+    /// As [`Catalog::standing`]; waits for a formatter that is loading, which then is the next to be loaded, but not
+    /// longer than a client does.
+    pub async fn standing_soon(&self, name: &str) -> Standing {
+        let mut published = self.shared.published.subscribe();
+        let loaded = async {
+            while matches!(self.standing(name), Standing::Loading(_)) {
+                self.shared.ask_for(name);
+                // The sender lives as long as `self`.
+                let _ = published.changed().await;
+            }
+        };
+        // What it is by then is the answer.
+        let _ = tokio::time::timeout(LOAD_WAIT, loaded).await;
+        self.standing(name)
     }
 
     /// The component in use under a name.
@@ -318,19 +387,6 @@ impl Catalog {
         cleanup::forget_unused(&self.shared, kept)
     }
 
-    /// Checks a webhook's options; pointers of faults are relative to them.
-    ///
-    /// # Errors
-    /// All faults; one at the root if the format is not loaded.
-    pub fn check_options(&self, name: &str, options: &Value) -> Result<(), Vec<Fault>> {
-        let Some(component) = self.current(name) else {
-            let detail = format!("no formatter named {name} is loaded");
-            return Err(vec![Fault { pointer: String::new(), code: "unknown_format", detail }]);
-        };
-        let faults = component.loaded.check_options(options);
-        if faults.is_empty() { Ok(()) } else { Err(faults) }
-    }
-
     /// The names that webhooks may use, sorted.
     pub fn ready_names(&self) -> Vec<String> {
         let mut names: Vec<_> = self.shared.table.load().ready.keys().cloned().collect();
@@ -338,27 +394,51 @@ impl Catalog {
         names
     }
 
-    /// All components, loaded or rejected, sorted by name.
+    /// Number of components that were there at the start and are not loaded yet.
+    pub fn loading(&self) -> usize {
+        self.shared.table.load().loading.len()
+    }
+
+    /// The formatters whose manifest is known, loaded or not, sorted by name.
+    pub fn declared(&self) -> Vec<Declared> {
+        let table = self.shared.table.load();
+        let ready = table.ready.values().map(|component| Declared::from(Arc::clone(component)));
+        let loading = table.loading.iter().filter_map(|loading| loading.declared().cloned());
+        let mut all: Vec<_> = ready.chain(loading).collect();
+        all.sort_by(|a, b| a.manifest().name.cmp(&b.manifest().name));
+        all
+    }
+
+    /// All components, loaded, loading or rejected, sorted by name.
     pub fn list(&self) -> Vec<FormatterInfo> {
         let table = self.shared.table.load();
         let ready = table.ready.values().map(|component| self.ready_info(component));
+        let loading = table.loading.iter().map(|loading| self.loading_info(loading));
         let rejected = table.rejected.iter().map(|entry| self.rejected_info(entry));
-        let mut all: Vec<_> = ready.chain(rejected).collect();
+        let mut all: Vec<_> = ready.chain(loading).chain(rejected).collect();
         all.sort_by(|a, b| (&a.name, &a.file).cmp(&(&b.name, &b.file)));
         all
     }
 
-    /// The formatter of this name; the one in use before a rejected one.
+    /// The formatter of this name; the one in use before one that is loading, that before a rejected one.
     pub fn get(&self, name: &str) -> Option<FormatterInfo> {
         let table = self.shared.table.load();
-        match table.ready.get(name) {
-            Some(component) => Some(self.ready_info(component)),
-            None => table.rejected.iter().find(|entry| entry.name == name).map(|entry| self.rejected_info(entry)),
+        if let Some(component) = table.ready.get(name) {
+            return Some(self.ready_info(component));
         }
+        if let Some(loading) = table.loading.iter().find(|loading| loading.name == name) {
+            return Some(self.loading_info(loading));
+        }
+        table.rejected.iter().find(|entry| entry.name == name).map(|entry| self.rejected_info(entry))
     }
 
     fn ready_info(&self, component: &Component) -> FormatterInfo {
         FormatterInfo::ready(component, self.shared.runtime.limits(component.manifest().size))
+    }
+
+    fn loading_info(&self, loading: &Loading) -> FormatterInfo {
+        let size = loading.declared().map(|declared| declared.manifest().size).unwrap_or_default();
+        FormatterInfo::loading(loading, self.shared.runtime.limits(size))
     }
 
     fn rejected_info(&self, entry: &table::RejectedEntry) -> FormatterInfo {
@@ -374,8 +454,13 @@ impl Catalog {
         }
         drop(sources);
         // A built-in formatter has one version and no history.
-        let component = self.current(name)?;
-        Some(vec![VersionInfo::only(&component)])
+        let table = self.shared.table.load();
+        let only = match (table.ready.get(name), table.loading(name)) {
+            (Some(component), _) => VersionInfo::only(component.manifest(), &component.digest()),
+            (None, Some(loading)) => VersionInfo::only(loading.declared()?.manifest(), &loading.digest?),
+            (None, None) => return None,
+        };
+        Some(vec![only])
     }
 
     /// Admits a component and uses it as the version of `name` from now on. Returns true if the name is new. `slot` is
@@ -384,6 +469,7 @@ impl Catalog {
     /// # Errors
     /// [`InstallError`]; the catalog is unchanged then.
     pub async fn install(&self, name: String, bytes: Vec<u8>, slot: impl Send + 'static) -> Result<bool, InstallError> {
+        self.until_loaded(&name).await?;
         self.check_apart(slot, move |shared| shared.install(&name, &bytes)).await
     }
 
@@ -392,6 +478,7 @@ impl Catalog {
     /// # Errors
     /// [`InstallError`]; the catalog is unchanged then.
     pub async fn activate(&self, name: String, which: Which, slot: impl Send + 'static) -> Result<(), InstallError> {
+        self.until_loaded(&name).await?;
         self.check_apart(slot, move |shared| shared.activate(&name, Some(&which))).await
     }
 
@@ -400,6 +487,7 @@ impl Catalog {
     /// # Errors
     /// [`InstallError`]; the catalog is unchanged then.
     pub async fn roll_back(&self, name: String) -> Result<(), InstallError> {
+        self.until_loaded(&name).await?;
         self.check_apart((), move |shared| shared.activate(&name, None)).await
     }
 
@@ -411,6 +499,18 @@ impl Catalog {
         let shared = Arc::clone(&self.shared);
         let done = tokio::task::spawn_blocking(move || shared.delete(&name)).await;
         done.unwrap_or_else(|_| Err(stopped()))
+    }
+
+    /// Waits until the upload in use under a name is loaded, since another version has it as its predecessor.
+    async fn until_loaded(&self, name: &str) -> Result<(), InstallError> {
+        let is_upload = |loading: &Arc<Loading>| loading.origin() == Origin::Upload;
+        if !self.shared.table.load().loading(name).is_some_and(is_upload) {
+            return Ok(());
+        }
+        match self.standing_soon(name).await {
+            Standing::Loading(_) => Err(InstallError::Loading),
+            Standing::Ready(_) | Standing::Unknown => Ok(()),
+        }
     }
 
     /// Does work that may check a component on a thread of its own, of low priority: checks come after deliveries.

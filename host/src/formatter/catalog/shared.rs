@@ -1,11 +1,13 @@
 //! State of the catalog that its handle, the threads of the calls and the folder's watcher share.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use tokio::sync::watch;
 
 use super::component::Component;
 use super::files::ComponentFiles;
@@ -13,7 +15,7 @@ use super::pinned::PinnedCache;
 use super::table::{Sources, Table};
 use super::versions::{History, Origin, Version};
 use crate::formatter::admission::Rejection;
-use crate::formatter::component_runtime::{ComponentRuntime, Loaded, Run};
+use crate::formatter::component_runtime::{ComponentRuntime, Loaded, Run, Turn};
 use crate::formatter::digest::hex;
 use crate::formatter::runtime::{OnLong, Verdict};
 use crate::model::audit::AuditEvent;
@@ -35,8 +37,16 @@ pub(super) struct Shared {
     pub(super) metrics: FormatterMetrics,
     pub(super) audit_events: Box<dyn Fn(AuditEvent) + Send + Sync>,
     pub(super) changes: Box<dyn Fn() + Send + Sync>,
-    /// True once uploads and the drop-in folder have been loaded after the start.
+    /// The formats that active webhooks name.
+    pub(super) wanted: Box<dyn Fn() -> HashSet<String> + Send + Sync>,
+    /// Formats that somebody waits for beside.
+    pub(super) asked: Mutex<HashSet<String>>,
+    /// Sent to with each table, and when loading fails.
+    pub(super) published: watch::Sender<()>,
+    /// True once everything that was there at the start is loaded.
     pub(super) settled: AtomicBool,
+    /// Why a built-in formatter cannot be used.
+    pub(super) failure: OnceLock<String>,
     pub(super) stopping: AtomicBool,
 }
 
@@ -49,9 +59,28 @@ impl Shared {
         self.stopping.load(Ordering::Acquire)
     }
 
+    pub(super) fn is_settled(&self) -> bool {
+        self.settled.load(Ordering::Acquire)
+    }
+
+    pub(super) fn asked(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(super) fn settle(&self) {
         self.settled.store(true, Ordering::Release);
+        self.asked().clear();
+        self.published.send_replace(());
         (self.changes)();
+        tracing::info!(formatters = self.table.load().ready.len(), "the formatters are loaded");
+    }
+
+    /// Loading has failed for good, with this reason.
+    pub(super) fn fail(&self, reason: String) {
+        self.stopping.store(true, Ordering::Release);
+        // The first reason counts.
+        let _ = self.failure.set(reason);
+        self.published.send_replace(());
     }
 
     /// The component in use under a name.
@@ -70,32 +99,38 @@ impl Shared {
             before.ready.len() == table.ready.len() && table.ready.keys().all(|name| before.ready.contains_key(name));
         drop(before);
         self.table.store(Arc::new(table));
+        self.published.send_replace(());
         if !same_names {
             (self.changes)();
         }
     }
 
-    /// Admits a component and stores it under its digest.
-    pub(super) fn admit(
-        &self,
-        bytes: &[u8],
-        digest: [u8; 32],
-        origin: Origin,
-        file: Option<String>,
-    ) -> Result<Arc<Component>, Rejection> {
-        let loaded = self.runtime.admit(bytes, digest)?;
-        if let Err(error) = self.files.store(&digest, bytes) {
+    /// Admits a component of the drop-in folder and stores it under its digest.
+    pub(super) fn admit(&self, bytes: &[u8], digest: [u8; 32], file: String) -> Result<Arc<Component>, Rejection> {
+        let loaded = self.runtime.admit(bytes, digest, Turn::Wait)?;
+        self.store(&digest, bytes)?;
+        Ok(self.component(loaded, Origin::Folder, Some(file)))
+    }
+
+    /// Admits a component of the program and stores it under its digest.
+    pub(super) fn admit_built_in(&self, bytes: &[u8], digest: [u8; 32]) -> Result<Arc<Component>, Rejection> {
+        let loaded = self.runtime.admit(bytes, digest, Turn::Skip)?;
+        self.store(&digest, bytes)?;
+        Ok(self.component(loaded, Origin::BuiltIn, None))
+    }
+
+    fn store(&self, digest: &[u8; 32], bytes: &[u8]) -> Result<(), Rejection> {
+        self.files.store(digest, bytes).map_err(|error| {
             let reason =
                 format!("it cannot be stored in the data folder: {error}; check its free space and permissions");
-            return Err(Rejection::new("not_stored", reason));
-        }
-        Ok(self.component(loaded, origin, file))
+            Rejection::new("not_stored", reason)
+        })
     }
 
     /// Admits a component from the data folder, where it was stored when it was first admitted; `None` if its file is
     /// gone.
-    pub(super) fn admit_stored(&self, digest: [u8; 32]) -> Option<Result<Loaded, Rejection>> {
-        self.files.load(digest).map(|bytes| self.runtime.admit(&bytes, digest))
+    pub(super) fn admit_stored(&self, digest: [u8; 32], turn: Turn) -> Option<Result<Loaded, Rejection>> {
+        self.files.load(digest).map(|bytes| self.runtime.admit(&bytes, digest, turn))
     }
 
     pub(super) fn component(&self, loaded: Loaded, origin: Origin, file: Option<String>) -> Arc<Component> {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::component::Component;
+use super::declared::Loading;
 use super::folder::FileStamp;
 use super::versions::{Origin, Versions};
 use crate::formatter::admission::Rejection;
@@ -14,6 +15,8 @@ use crate::formatter::admission::Rejection;
 pub(super) struct Table {
     pub(super) ready: HashMap<String, Arc<Component>>,
     pub(super) rejected: Vec<RejectedEntry>,
+    /// Those that are still loading after the start.
+    pub(super) loading: Vec<Arc<Loading>>,
 }
 
 /// A rejected component, as the API lists it.
@@ -46,6 +49,8 @@ pub(super) struct DropInFile {
 /// All components that came in, by source: the program, uploads, the drop-in folder.
 pub(super) struct Sources {
     pub(super) built_in: Vec<Arc<Component>>,
+    /// What was there at the start and is not loaded yet; as long as it is, its name is its own.
+    pub(super) loading: Vec<Arc<Loading>>,
     /// By the format's name.
     pub(super) uploads: BTreeMap<String, Result<Arc<Component>, Rejected>>,
     /// By file name.
@@ -55,12 +60,12 @@ pub(super) struct Sources {
 
 impl Sources {
     pub(super) fn new(versions: Versions) -> Self {
-        Self { built_in: Vec::new(), uploads: BTreeMap::new(), files: BTreeMap::new(), versions }
+        Self { built_in: Vec::new(), loading: Vec::new(), uploads: BTreeMap::new(), files: BTreeMap::new(), versions }
     }
 
     /// Derives the table. For one name, built-in components come first, then uploads, then files by file name.
     pub(super) fn table(&self) -> Table {
-        let mut table = Table::default();
+        let mut table = Table { loading: self.loading.clone(), ..Table::default() };
         for component in &self.built_in {
             table.ready.insert(component.name().to_owned(), Arc::clone(component));
         }
@@ -77,7 +82,7 @@ impl Sources {
 impl Table {
     fn add_upload(&mut self, name: &str, upload: &Result<Arc<Component>, Rejected>) {
         let (digest, rejection) = match upload {
-            Ok(component) if !self.ready.contains_key(name) => {
+            Ok(component) if !self.ready.contains_key(name) && self.loading(name).is_none() => {
                 self.ready.insert(name.to_owned(), Arc::clone(component));
                 return;
             }
@@ -95,10 +100,12 @@ impl Table {
         }
         let Some(component) = &drop_in.good else { return };
         let name = component.name();
-        let rejection = match self.ready.get(name) {
-            Some(used) if used.origin == Origin::BuiltIn => reserved(name),
-            Some(used) => duplicate(name, used),
-            None => {
+        let rejection = match (self.ready.get(name), self.loading(name)) {
+            (Some(used), _) if used.origin == Origin::BuiltIn => reserved(name),
+            (Some(used), _) => duplicate(name, used.file.as_deref()),
+            (None, Some(loading)) if loading.origin() == Origin::BuiltIn => reserved(name),
+            (None, Some(_)) => duplicate(name, None),
+            (None, None) => {
                 self.ready.insert(name.to_owned(), Arc::clone(component));
                 return;
             }
@@ -120,8 +127,9 @@ fn reserved(name: &str) -> Rejection {
     )
 }
 
-fn duplicate(name: &str, used: &Component) -> Rejection {
-    let by = match &used.file {
+/// The rejection for a name that another file has, or an upload.
+fn duplicate(name: &str, file: Option<&str>) -> Rejection {
+    let by = match file {
         Some(file) => format!("{file}; of two files the first by file name is used"),
         None => "an uploaded formatter, which goes before the folder".to_owned(),
     };

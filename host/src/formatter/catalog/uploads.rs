@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use super::canary;
 use super::component::Component;
+use super::declared::Loading;
 use super::shared::Shared;
 use super::table::Rejected;
 use super::versions::{History, Origin};
 use crate::formatter::admission::Rejection;
+use crate::formatter::component_runtime::Turn;
 use crate::formatter::digest::{sha256, unhex};
 
 /// A component that was not installed, or a version that was not activated.
@@ -15,6 +17,8 @@ use crate::formatter::digest::{sha256, unhex};
 pub enum InstallError {
     /// There is no such formatter, or no such version of it.
     Missing,
+    /// The formatter is still loading after the host's start.
+    Loading,
     /// The name belongs to another source, or there is no version to go back to; a sentence for the admin.
     Conflict(String),
     /// The component does not fit.
@@ -40,7 +44,7 @@ impl Shared {
     /// Admits a component and uses it under `name` from now on. Returns true if the name is new.
     pub(super) fn install(&self, name: &str, bytes: &[u8]) -> Result<bool, InstallError> {
         self.may_install(name)?;
-        let loaded = self.runtime.admit(bytes, sha256(bytes)).map_err(InstallError::Rejected)?;
+        let loaded = self.runtime.admit(bytes, sha256(bytes), Turn::Wait).map_err(InstallError::Rejected)?;
         let component = self.component(loaded, Origin::Upload, None);
         if component.name() != name {
             let reason =
@@ -59,6 +63,7 @@ impl Shared {
         history.add(self.version(&component));
         sources.versions.set(name, Some(history)).map_err(not_stored)?;
         canary::begin(&component, before);
+        sources.forget_loading_upload(name);
         sources.uploads.insert(name.to_owned(), Ok(component));
         self.publish(&sources);
         Ok(is_new)
@@ -66,10 +71,15 @@ impl Shared {
 
     /// Rejects names that belong to another source.
     fn may_install(&self, name: &str) -> Result<(), InstallError> {
-        match self.current(name) {
-            Some(used) if used.origin == Origin::BuiltIn => Err(InstallError::Conflict(format!(
+        let table = self.table.load();
+        let (used, loading) = (table.ready.get(name), table.loading(name));
+        let origin = used.map(|used| used.origin).or_else(|| loading.map(|loading| loading.origin()));
+        if origin == Some(Origin::BuiltIn) {
+            return Err(InstallError::Conflict(format!(
                 "{name} is a built-in formatter; give yours another name in its manifest"
-            ))),
+            )));
+        }
+        match used {
             Some(used) if used.origin == Origin::Folder => Err(InstallError::Conflict(format!(
                 "{name} comes from the formatters folder ({}); replace or remove the file there",
                 used.file.as_deref().unwrap_or_default()
@@ -96,7 +106,7 @@ impl Shared {
             }
         };
         let found = found.cloned().ok_or(InstallError::Missing)?;
-        let stored = unhex(&found.digest).and_then(|digest| self.admit_stored(digest));
+        let stored = unhex(&found.digest).and_then(|digest| self.admit_stored(digest, Turn::Wait));
         let loaded = stored.ok_or_else(|| {
             InstallError::Conflict(format!("the component of version {} is gone; install it again", found.version))
         })?;
@@ -111,6 +121,7 @@ impl Shared {
         let before = sources.uploads.get(name).and_then(|upload| upload.as_ref().ok()).cloned();
         // An admin who rolls back does not want the host to go forward again: then the version is no canary.
         canary::begin(&component, before.filter(|_| which.is_some()));
+        sources.forget_loading_upload(name);
         sources.uploads.insert(name.to_owned(), Ok(component));
         self.publish(&sources);
         Ok(())
@@ -125,39 +136,36 @@ impl Shared {
             return Err(InstallError::Missing);
         }
         sources.versions.set(name, None).map_err(not_stored)?;
+        sources.forget_loading_upload(name);
         sources.uploads.remove(name);
         self.publish(&sources);
         Ok(())
     }
 
-    /// Loads the active version of every upload after a start.
-    pub(super) fn load_uploads(&self) {
-        let active: Vec<(String, [u8; 32])> = {
-            let sources = self.sources();
-            let uploads = sources.versions.iter().filter(|(_, history)| history.origin == Origin::Upload);
-            uploads.filter_map(|(name, history)| Some((name.clone(), unhex(&history.active)?))).collect()
-        };
-        for (name, digest) in active {
-            let upload = self.load_upload(&name, digest);
-            let mut sources = self.sources();
-            // An upload over the API since the start wins.
-            sources.uploads.entry(name).or_insert(upload);
-            self.publish(&sources);
+    /// Loads the active version of an upload after a start.
+    pub(super) fn load_upload(&self, loading: &Arc<Loading>) {
+        let upload = self.admit_upload(loading);
+        let mut sources = self.sources();
+        // A change over the API since the start wins.
+        if sources.end_loading(loading) {
+            sources.uploads.insert(loading.name.clone(), upload);
         }
+        self.publish(&sources);
     }
 
-    fn load_upload(&self, name: &str, digest: [u8; 32]) -> Result<Arc<Component>, Rejected> {
+    fn admit_upload(&self, loading: &Loading) -> Result<Arc<Component>, Rejected> {
         let missing =
             || Rejection::new("not_stored", "its component is not in the data folder any more; install it again");
-        let loaded = self.admit_stored(digest).unwrap_or_else(|| Err(missing()));
+        let loaded = loading.digest.and_then(|digest| self.admit_stored(digest, Turn::Skip));
+        let loaded = loaded.unwrap_or_else(|| Err(missing()));
         loaded.map(|loaded| self.component(loaded, Origin::Upload, None)).map_err(|rejection| {
             tracing::error!(
-                formatter = name,
+                formatter = loading.name,
                 code = rejection.code,
                 reason = rejection.reason,
                 "an uploaded formatter was rejected at the start, and webhooks that name it wait; install a version that fits"
             );
-            Rejected { digest: Some(digest), rejection }
+            Rejected { digest: loading.digest, rejection }
         })
     }
 }

@@ -4,9 +4,11 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::component::Component;
+use super::declared::{Declared, Loading};
 use super::info::{FormatterInfo, Numbers, State, Traits, VersionInfo};
 use super::table::RejectedEntry;
 use super::versions::{History, Version};
+use crate::formatter::admission::Manifest;
 use crate::formatter::digest::digest_text;
 use crate::formatter::runtime::Limits;
 
@@ -23,16 +25,29 @@ impl FormatterInfo {
             file: component.file.clone(),
             state: State::Ready,
             numbers: component.stats.numbers(),
-            traits: Traits {
-                title: manifest.title.clone(),
-                kind: word(manifest.kind),
-                join: word(manifest.join),
-                size: word(manifest.size),
-                interprets: Some(component.interprets()),
-            },
+            traits: traits(manifest, Some(component.interprets())),
             limits,
             last_error: component.stats.last_error(),
             log: Some(component.stats.log()),
+        }
+    }
+
+    pub(super) fn loading(loading: &Loading, limits: Limits) -> Self {
+        let manifest = loading.declared().map(Declared::manifest);
+        Self {
+            name: loading.name.clone(),
+            version: manifest.map(|manifest| manifest.version.clone()),
+            description: manifest.and_then(|manifest| manifest.description.clone()),
+            options_schema: manifest.map(|manifest| manifest.options_schema.clone()),
+            digest: loading.digest.as_ref().map(digest_text),
+            origin: loading.origin(),
+            file: loading.file(),
+            state: State::Loading,
+            numbers: Numbers::default(),
+            traits: manifest.map(|manifest| traits(manifest, None)).unwrap_or_default(),
+            limits,
+            last_error: None,
+            log: None,
         }
     }
 
@@ -58,6 +73,16 @@ impl FormatterInfo {
     }
 }
 
+fn traits(manifest: &Manifest, interprets: Option<bool>) -> Traits {
+    Traits {
+        title: manifest.title.clone(),
+        kind: word(manifest.kind),
+        join: word(manifest.join),
+        size: word(manifest.size),
+        interprets,
+    }
+}
+
 /// The word that a manifest has for one of its choices.
 fn word(choice: impl Serialize) -> Option<String> {
     match serde_json::to_value(choice) {
@@ -79,10 +104,10 @@ impl VersionInfo {
     }
 
     /// The version of a formatter without a history.
-    pub(super) fn only(component: &Component) -> Self {
+    pub(super) fn only(manifest: &Manifest, digest: &[u8; 32]) -> Self {
         Self {
-            version: component.manifest().version.clone(),
-            digest: digest_text(&component.digest()),
+            version: manifest.version.clone(),
+            digest: digest_text(digest),
             added_at: None,
             active: true,
             rolled_back: None,

@@ -10,17 +10,19 @@ use crate::formatter::thread::lower_priority;
 /// Interval between two polls. A file is loaded once two polls in a row saw it unchanged: then its copy is complete.
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
-/// Loads uploads and the folder, then watches the folder until the host stops.
-pub(super) fn run(shared: &Shared) {
-    shared.load_uploads();
-    let mut watcher = Watcher::default();
-    watcher.poll(shared, true);
+/// Loads what was there at the start, on at most `threads` threads, then watches the folder until the host stops.
+pub(super) fn run(shared: &Shared, threads: usize) {
+    shared.load_all(threads);
+    if shared.is_stopping() {
+        return;
+    }
     shared.settle();
     // From now on candidates come after deliveries.
     lower_priority();
+    let mut watcher = Watcher::default();
     while !shared.is_stopping() {
         std::thread::park_timeout(POLL_INTERVAL);
-        watcher.poll(shared, false);
+        watcher.poll(shared);
     }
 }
 
@@ -41,8 +43,8 @@ struct Watcher {
 }
 
 impl Watcher {
-    /// Loads the files that changed and have settled; at the first poll all files.
-    fn poll(&mut self, shared: &Shared, first: bool) {
+    /// Loads the files that changed and have settled.
+    fn poll(&mut self, shared: &Shared) {
         let found = match folder::list(&shared.drop_in) {
             Ok(found) => found,
             Err(error) => {
@@ -65,8 +67,8 @@ impl Watcher {
             // Without a stamp a change cannot be noticed: such a file is loaded once.
             if shared.stamp_of(&file) == Some(stamp) {
                 self.unsettled.remove(&file);
-            } else if first || self.has_settled(&file, Seen::Present(stamp)) {
-                shared.load_file(&path, stamp);
+            } else if self.has_settled(&file, Seen::Present(stamp)) {
+                shared.load_file(&path, stamp, None);
                 if shared.is_stopping() {
                     return;
                 }

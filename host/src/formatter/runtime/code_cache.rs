@@ -16,14 +16,6 @@ const CODE: &str = "cwasm";
 /// A file with a MAC alone: the component was admitted.
 const ADMISSION: &str = "fits";
 
-/// True if the folder holds machine code of any component.
-pub fn has_compiled_code(folder: &Path) -> bool {
-    let is_code = |entry: std::io::Result<std::fs::DirEntry>| {
-        entry.is_ok_and(|entry| entry.path().extension().is_some_and(|extension| extension == CODE))
-    };
-    std::fs::read_dir(folder).is_ok_and(|mut entries| entries.any(is_code))
-}
-
 /// The folder and the key of the code cache.
 #[derive(Clone, Debug)]
 pub struct CodeCache {
@@ -58,6 +50,11 @@ impl CodeCache {
             return None;
         }
         Some(MachineCode::trust(code))
+    }
+
+    /// True if there is a file with the component's code.
+    pub(super) fn contains(&self, key: CacheKey<'_>) -> bool {
+        self.path(key, CODE).is_file()
     }
 
     pub(super) fn write(&self, key: CacheKey<'_>, code: &MachineCode) -> std::io::Result<()> {

@@ -31,7 +31,7 @@ pub(in crate::formatter) struct ComponentCompiler {
     /// A hash of wasmtime's version, its settings and the processor's features: code depends on all of them.
     environment: u64,
     cache: Option<CodeCache>,
-    /// Held while one component is compiled: a compile bomb may take one processor, not all.
+    /// Held while a candidate is compiled: a compile bomb may take one processor, not all.
     turn: Mutex<()>,
 }
 
@@ -43,19 +43,20 @@ impl ComponentCompiler {
         Self { compiler, engine, environment: hasher.finish(), cache, turn: Mutex::default() }
     }
 
-    /// The component's machine code, from the cache or compiled now within `compile_time` of processor time.
-    /// `digest` is the SHA-256 of `bytes`.
+    /// The component's machine code, from the cache or compiled now within `compile_time` of processor time; with `in_turn`
+    /// after every other that is compiled so. `digest` is the SHA-256 of `bytes`.
     pub(in crate::formatter) fn compile(
         &self,
         digest: &[u8; 32],
         bytes: &[u8],
         compile_time: Duration,
+        in_turn: bool,
     ) -> Result<MachineCode, CompileError> {
         let key = self.key(digest);
         if let Some(code) = self.cache.as_ref().and_then(|cache| cache.read(key)) {
             return Ok(code);
         }
-        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let _turn = in_turn.then(|| self.turn.lock().unwrap_or_else(PoisonError::into_inner));
         let code = match self.compiler {
             Compiler::Here => {
                 self.engine.precompile_component(bytes).map_err(|error| CompileError::Invalid(format!("{error:#}")))?
@@ -69,6 +70,11 @@ impl ComponentCompiler {
             tracing::warn!(%error, "compiled code could not be cached, so the next start compiles it again; check the data folder's free space and permissions");
         }
         Ok(code)
+    }
+
+    /// True if the cache has machine code of the component, authentic or not.
+    pub(in crate::formatter) fn has_code(&self, digest: &[u8; 32]) -> bool {
+        self.cache.as_ref().is_some_and(|cache| cache.contains(self.key(digest)))
     }
 
     /// True if this program admitted the component before, on the same machine and under the same conditions.

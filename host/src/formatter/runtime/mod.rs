@@ -20,7 +20,7 @@ mod sandbox;
 mod terms;
 
 pub use child::{CHILD_COMMAND, compile_for_parent};
-pub use code_cache::{CodeCache, code_cache_key, has_compiled_code};
+pub use code_cache::{CodeCache, code_cache_key};
 pub use compile::Compiler;
 pub use error::{Limit, RenderError};
 pub use instance::{LogLevel, LogLine};
