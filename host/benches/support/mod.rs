@@ -11,7 +11,7 @@
 pub mod component;
 
 use std::convert::Infallible;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead, BufReader, Read as _, Write as _};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -264,6 +264,21 @@ pub struct Host {
     _folder: TempDir,
 }
 
+/// Allocations so far, or in between.
+#[derive(Clone, Copy, Debug)]
+pub struct Allocations {
+    pub count: u64,
+    pub bytes: u64,
+}
+
+impl std::ops::Sub for Allocations {
+    type Output = Self;
+
+    fn sub(self, before: Self) -> Self {
+        Self { count: self.count - before.count, bytes: self.bytes - before.bytes }
+    }
+}
+
 impl Host {
     pub fn start() -> Self {
         Self::with(&[])
@@ -271,8 +286,21 @@ impl Host {
 
     /// A host with further settings.
     pub fn with(settings: &[&str]) -> Self {
+        // Another build, to compare two with one benchmark.
+        let other = std::env::var_os("HERALDRY_BENCH_HOST");
+        let program = other.unwrap_or_else(|| env!("CARGO_BIN_EXE_heraldry").into());
+        Self::of(&mut Command::new(program), settings)
+    }
+
+    /// This very program as a host, which counts its allocations.
+    pub fn counting() -> Self {
+        let mut program = Command::new(std::env::current_exe().expect("a program"));
+        Self::of(program.stdin(Stdio::piped()).stdout(Stdio::piped()), &[])
+    }
+
+    fn of(program: &mut Command, settings: &[&str]) -> Self {
         let folder = TempDir::new().expect("a folder");
-        let mut child = Command::new(env!("CARGO_BIN_EXE_heraldry"))
+        let mut child = program
             .args(["serve", "--listen", "127.0.0.1:0", "--allow-net", "127.0.0.0/8", "--log-level", "warn"])
             .args(settings)
             .arg("--data")
@@ -362,6 +390,17 @@ impl Host {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("the process");
         let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("a line");
         line.split_whitespace().nth(1).and_then(|number| number.parse().ok()).expect("a number")
+    }
+
+    /// Allocations of a host that counts them.
+    pub fn allocations(&mut self) -> Allocations {
+        self.child.stdin.as_mut().expect("piped").write_all(b"\n").expect("asked");
+        let mut answer = String::new();
+        // One line is asked for, so nothing of another one is lost in the reader.
+        let answers = self.child.stdout.as_mut().expect("piped");
+        BufRead::read_line(&mut BufReader::new(answers), &mut answer).expect("an answer");
+        let (count, bytes) = answer.trim().split_once(' ').expect("two numbers");
+        Allocations { count: count.parse().expect("a number"), bytes: bytes.parse().expect("a number") }
     }
 
     pub fn events(&self) -> String {
