@@ -176,7 +176,7 @@ fn read(api: &Shared, name: &str, document: &Document<'_>) -> Result<(Event, Str
             return Err(ApiError::new(Code::EventTooLarge, format!("an event may have at most {most} bytes")));
         }
         let inner = json::check_part(document.text(), field.text(), 1)?;
-        match NewEvent::read(&inner, field.pointer()) {
+        match NewEvent::read(&inner, &field.pointer()) {
             Ok(read) => event = Some(read),
             Err(wrong) => faults.extend(wrong),
         }

@@ -7,12 +7,9 @@ use std::borrow::Cow;
 use std::fmt;
 use std::ops::RangeInclusive;
 
-use serde::Deserializer as _;
-use serde::de::{MapAccess, Visitor};
-use serde_json::value::RawValue;
-
 use crate::json::fault::{Faults, token};
 use crate::json::number::{self, Whole};
+use crate::json::scan;
 
 /// The most faults of one kind that one list or object adds; further ones would tell the client nothing new.
 pub const MAX_FAULTS: usize = 100;
@@ -27,7 +24,51 @@ const MAX_NAME_IN_POINTER: usize = 256;
 #[derive(Clone, Debug)]
 pub struct Field<'a> {
     text: &'a str,
-    pointer: String,
+    pointer: Pointer<'a>,
+}
+
+/// The steps of a JSON pointer that are kept apart.
+const STEPS: usize = 4;
+
+/// A JSON pointer, written only where a fault needs it.
+#[derive(Clone, Debug)]
+struct Pointer<'a> {
+    base: Cow<'a, str>,
+    /// The steps from there; those behind the last are empty.
+    steps: [Option<Step<'a>>; STEPS],
+}
+
+#[derive(Clone, Debug)]
+enum Step<'a> {
+    Member(Cow<'a, str>),
+    Element(usize),
+}
+
+impl<'a> Pointer<'a> {
+    /// The pointer of a value within this one, or of this value itself if the name is too long to repeat.
+    fn below(&self, step: Step<'a>) -> Self {
+        if matches!(&step, Step::Member(name) if name.len() > MAX_NAME_IN_POINTER) {
+            return self.clone();
+        }
+        let mut below = match self.steps.last() {
+            Some(None) => self.clone(),
+            _ => Self { base: self.to_string().into(), steps: Default::default() },
+        };
+        if let Some(free) = below.steps.iter_mut().find(|step| step.is_none()) {
+            *free = Some(step);
+        }
+        below
+    }
+}
+
+impl fmt::Display for Pointer<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.base)?;
+        self.steps.iter().flatten().try_for_each(|step| match step {
+            Step::Member(name) => write!(f, "/{}", token(name)),
+            Step::Element(index) => write!(f, "/{index}"),
+        })
+    }
 }
 
 /// The JSON type of a value.
@@ -63,8 +104,15 @@ impl Kind {
 
 impl<'a> Field<'a> {
     /// A value and its pointer; the text must have passed [`super::check()`].
-    pub fn new(text: &'a str, pointer: impl Into<String>) -> Self {
-        Self { text: text.trim_matches([' ', '\t', '\r', '\n']), pointer: pointer.into() }
+    pub fn new(text: &'a str, pointer: impl Into<Cow<'a, str>>) -> Self {
+        let pointer = Pointer { base: pointer.into(), steps: Default::default() };
+        Self { text: text.trim_matches([' ', '\t', '\r', '\n']), pointer }
+    }
+
+    /// The `index`th of several values; the text must have passed [`super::check()`].
+    pub fn element(text: &'a str, index: usize) -> Self {
+        let whole = Self::new(text, "");
+        Self { pointer: whole.pointer.below(Step::Element(index)), ..whole }
     }
 
     /// The value's text, unchanged.
@@ -73,8 +121,8 @@ impl<'a> Field<'a> {
     }
 
     /// The JSON pointer of the value.
-    pub fn pointer(&self) -> &str {
-        &self.pointer
+    pub fn pointer(&self) -> String {
+        self.pointer.to_string()
     }
 
     /// The type, read off the first character: the text is known to be valid.
@@ -95,13 +143,18 @@ impl<'a> Field<'a> {
     }
 
     fn wrong_type(&self, expected: &str, faults: &mut Faults) {
-        faults.add(&self.pointer, "wrong_type", format!("{expected} is expected here, not {}", self.kind().named()));
+        faults.add(self.pointer(), "wrong_type", format!("{expected} is expected here, not {}", self.kind().named()));
     }
 
     /// The string; adds a fault for any other type.
     pub fn string(&self, faults: &mut Faults) -> Option<String> {
+        self.characters(faults).map(Cow::into_owned)
+    }
+
+    /// The string, borrowed if it has no escapes; adds a fault for any other type.
+    pub fn characters(&self, faults: &mut Faults) -> Option<Cow<'a, str>> {
         if self.kind() == Kind::String {
-            return serde_json::from_str(self.text).ok();
+            return unescaped(self.text);
         }
         self.wrong_type("a string", faults);
         None
@@ -119,7 +172,7 @@ impl<'a> Field<'a> {
         } else {
             ("too_long", format!("may have at most {} characters, and has {chars}", length.end()))
         };
-        faults.add(&self.pointer, code, detail);
+        faults.add(self.pointer(), code, detail);
         None
     }
 
@@ -142,12 +195,12 @@ impl<'a> Field<'a> {
             Whole::Small(number) => u32::try_from(number).ok().filter(|number| range.contains(number)),
             Whole::OutOfRange => None,
             Whole::Fraction => {
-                faults.add(&self.pointer, "wrong_type", "a whole number is expected here, not a fraction");
+                faults.add(self.pointer(), "wrong_type", "a whole number is expected here, not a fraction");
                 return None;
             }
         };
         if number.is_none() {
-            faults.add(&self.pointer, "out_of_range", format!("must be from {} to {}", range.start(), range.end()));
+            faults.add(self.pointer(), "out_of_range", format!("must be from {} to {}", range.start(), range.end()));
         }
         number
     }
@@ -158,7 +211,7 @@ impl<'a> Field<'a> {
         if value.is_err() {
             let number = number::beyond_double(self.text, SHOWN_DIGITS).unwrap_or_default();
             let detail = format!("has the number {number}, which is beyond the range of a double");
-            faults.add(&self.pointer, "out_of_range", detail);
+            faults.add(self.pointer(), "out_of_range", detail);
         }
         value.ok()
     }
@@ -169,15 +222,14 @@ impl<'a> Field<'a> {
             self.wrong_type("a list", faults);
             return None;
         }
-        let (elements, _) = super::elements(self.text, usize::MAX).ok()?;
-        let field = |(index, text): (usize, &'a str)| Field::new(text, format!("{}/{index}", self.pointer));
-        Some(elements.into_iter().enumerate().map(field).collect())
+        let field = |(index, text)| Field { text, pointer: self.pointer.below(Step::Element(index)) };
+        Some(scan::elements(self.text).enumerate().map(field).collect())
     }
 
     /// All members of the object in document order; adds a fault for any other type.
     pub fn members(&self, faults: &mut Faults) -> Option<Vec<(String, Field<'a>)>> {
         let mut members = Vec::new();
-        self.each_member(faults, |name, text| members.push((name.to_owned(), Field::new(text, self.below(name)))))?;
+        self.each_member(faults, |name, text| members.push((name.clone().into_owned(), self.below(name, text))))?;
         Some(members)
     }
 
@@ -195,10 +247,10 @@ impl<'a> Field<'a> {
     ) -> Option<Object<'a>> {
         let mut object = Object { pointer: self.pointer.clone(), members: Vec::new() };
         self.each_member(faults, |name, text| {
-            if names.contains(&name) {
-                object.members.push((name.to_owned(), Field::new(text, self.below(name))));
+            if names.contains(&&*name) {
+                object.members.push((name.clone(), self.below(name, text)));
             } else {
-                other(name);
+                other(&name);
             }
         })?;
         Some(object)
@@ -210,18 +262,16 @@ impl<'a> Field<'a> {
         let mut rejected = Faults::new();
         let mut rejected_count = 0;
         self.each_member(faults, |name, text| {
-            if names.contains(&name) {
-                object.members.push((name.to_owned(), Field::new(text, self.below(name))));
+            if names.contains(&&*name) {
+                object.members.push((name.clone(), self.below(name, text)));
             } else if rejected_count < MAX_FAULTS {
                 rejected_count += 1;
-                if read_only.contains(&name) {
-                    rejected.add(self.below(name), "read_only", "is set by the host and cannot be given");
+                let is_read_only = read_only.contains(&&*name);
+                let pointer = self.below(name, text).pointer();
+                if is_read_only {
+                    rejected.add(pointer, "read_only", "is set by the host and cannot be given");
                 } else {
-                    rejected.add(
-                        self.below(name),
-                        "unknown_field",
-                        format!("is not known here; known are {}", list(names)),
-                    );
+                    rejected.add(pointer, "unknown_field", format!("is not known here; known are {}", list(names)));
                 }
             }
         })?;
@@ -229,21 +279,31 @@ impl<'a> Field<'a> {
         Some(object)
     }
 
-    /// The pointer of a member, or of this value itself if the name is too long to repeat.
-    fn below(&self, name: &str) -> String {
-        if name.len() > MAX_NAME_IN_POINTER {
-            return self.pointer.clone();
-        }
-        format!("{}/{}", self.pointer, token(name))
+    /// The member of this name.
+    fn below(&self, name: Cow<'a, str>, text: &'a str) -> Self {
+        Self { text, pointer: self.pointer.below(Step::Member(name)) }
     }
 
-    fn each_member(&self, faults: &mut Faults, each: impl FnMut(&str, &'a str)) -> Option<()> {
+    fn each_member(&self, faults: &mut Faults, mut each: impl FnMut(Cow<'a, str>, &'a str)) -> Option<()> {
         if self.kind() != Kind::Object {
             self.wrong_type("an object", faults);
             return None;
         }
-        serde_json::Deserializer::from_str(self.text).deserialize_map(EachMember(each)).ok()
+        scan::members(self.text, |name, text| {
+            if let Some(name) = unescaped(name) {
+                each(name, text);
+            }
+        });
+        Some(())
     }
+}
+
+/// The characters of a string.
+fn unescaped(string: &str) -> Option<Cow<'_, str>> {
+    if string.contains('\\') {
+        return serde_json::from_str(string).ok().map(Cow::Owned);
+    }
+    string.strip_prefix('"')?.strip_suffix('"').map(Cow::Borrowed)
 }
 
 /// Joins words as a sentence lists them.
@@ -254,8 +314,8 @@ pub fn list(names: &[&str]) -> String {
 /// The members of an object that the caller named.
 #[derive(Debug)]
 pub struct Object<'a> {
-    pointer: String,
-    members: Vec<(String, Field<'a>)>,
+    pointer: Pointer<'a>,
+    members: Vec<(Cow<'a, str>, Field<'a>)>,
 }
 
 impl<'a> Object<'a> {
@@ -271,27 +331,6 @@ impl<'a> Object<'a> {
             faults.add(format!("{}/{name}", self.pointer), "required", "is missing");
         }
         field
-    }
-}
-
-struct EachMember<F>(F);
-
-#[derive(serde::Deserialize)]
-struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
-
-impl<'de, F: FnMut(&str, &'de str)> Visitor<'de> for EachMember<F> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
-        while let Some(name) = map.next_key::<Name<'de>>()? {
-            let value = map.next_value::<&'de RawValue>()?;
-            (self.0)(&name.0, value.get());
-        }
-        Ok(())
     }
 }
 
@@ -358,6 +397,22 @@ mod tests {
         let field = Field::new(r#" {"a/b":[1,{"c":2}]} "#, "");
         let members = field.members(&mut faults).expect("an object");
         let elements = members[0].1.elements(&mut faults).expect("an array");
-        assert_eq!((elements[1].pointer(), elements[1].text()), ("/a~1b/1", "{\"c\":2}"));
+        assert_eq!((elements[1].pointer().as_str(), elements[1].text()), ("/a~1b/1", "{\"c\":2}"));
+    }
+
+    #[test]
+    fn a_pointer_may_be_longer_than_what_is_kept_apart() {
+        let text = r#"{"a":{"b":{"c/":{"\u0064":{"~e":[0,{"f":1}]}}}}}"#;
+        let mut faults = Faults::new();
+        let mut field = Field::element(text, 7);
+        for pointer in ["/7/a", "/7/a/b", "/7/a/b/c~1", "/7/a/b/c~1/d", "/7/a/b/c~1/d/~0e"] {
+            field = field.members(&mut faults).expect("an object").remove(0).1;
+            assert_eq!(field.pointer(), pointer);
+        }
+        let last = field.elements(&mut faults).expect("an array").remove(1);
+        let object = last.object(&["g"], &[], &mut faults).expect("an object");
+        assert!(object.require("g", &mut faults).is_none());
+        let pointers: Vec<String> = faults.into_inner().into_iter().map(|fault| fault.pointer).collect();
+        assert_eq!(pointers, ["/7/a/b/c~1/d/~0e/1/f", "/7/a/b/c~1/d/~0e/1/g"]);
     }
 }

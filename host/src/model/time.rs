@@ -64,7 +64,7 @@ impl Timestamp {
 
     /// Reads a time. Anything else is a fault.
     pub fn read(field: &Field<'_>, faults: &mut Faults) -> Option<Self> {
-        let text = field.string(faults)?;
+        let text = field.characters(faults)?;
         Self::parse(&text).map_err(|error| faults.add(field.pointer(), "invalid", error.to_string())).ok()
     }
 

@@ -3,6 +3,7 @@
 use crate::api::body::{MediaType, Payload};
 use crate::api::problem::{ApiError, Code};
 use crate::json::fault::Fault;
+use crate::json::fields::Field;
 use crate::json::{self, Document};
 use crate::model::event::{NewEvent, UnknownMembers};
 use crate::model::settings::Limits;
@@ -29,6 +30,8 @@ pub(super) struct Posted<'a> {
     pub(super) shape: Shape,
     whole: &'a str,
     texts: Vec<&'a str>,
+    /// The texts, if they were checked while they were split.
+    checked: Option<Vec<Document<'a>>>,
 }
 
 impl<'a> Posted<'a> {
@@ -38,13 +41,21 @@ impl<'a> Posted<'a> {
     /// 400 for invalid JSON, 413 for too many events or one that is too large.
     pub(super) fn split(payload: &'a Payload, limits: &Limits) -> Result<Self, ApiError> {
         let whole = payload.text()?;
+        let mut checked = None;
         let (shape, texts, count) = match payload.media_type {
             MediaType::NdJson => {
                 let texts: Vec<&str> = json::lines(whole).take(limits.max_events).collect();
                 (Shape::Lines, texts, json::lines(whole).count())
             }
             MediaType::Json if json::is_array(whole) => {
-                let (texts, count) = json::elements(whole, limits.max_events)?;
+                let (texts, count) = match json::check_elements(whole, limits.max_events) {
+                    Some((documents, count)) => {
+                        let texts = documents.iter().map(Document::text).collect();
+                        checked = Some(documents);
+                        (texts, count)
+                    }
+                    None => json::elements(whole, limits.max_events)?,
+                };
                 (Shape::Array, texts, count)
             }
             // `Wasm` cannot occur: the handler allows only the two others.
@@ -54,7 +65,7 @@ impl<'a> Posted<'a> {
             let detail = format!("a request may have at most {} events, and has {count}", limits.max_events);
             return Err(ApiError::new(Code::TooManyEvents, detail));
         }
-        let posted = Self { shape, whole, texts };
+        let posted = Self { shape, whole, texts, checked };
         if let Some(index) = posted.texts.iter().position(|text| text.len() > limits.max_event_bytes) {
             let (bytes, most) = (posted.texts[index].len(), limits.max_event_bytes);
             let which = if posted.is_single() { "the event".to_owned() } else { format!("the event at index {index}") };
@@ -78,7 +89,10 @@ impl<'a> Posted<'a> {
     ///
     /// # Errors
     /// 400 with the position of the first error in the body.
-    pub(super) fn check(&self) -> Result<Vec<Document<'a>>, ApiError> {
+    pub(super) fn check(&mut self) -> Result<Vec<Document<'a>>, ApiError> {
+        if let Some(documents) = self.checked.take() {
+            return Ok(documents);
+        }
         let depth = usize::from(self.shape == Shape::Array);
         let documents = self.texts.iter().map(|text| json::check_part(self.whole, text, depth));
         Ok(documents.collect::<Result<_, _>>()?)
@@ -95,7 +109,9 @@ impl<'a> Posted<'a> {
         let mut left = RESPONSE_WARNINGS;
         for (index, document) in documents.iter().enumerate() {
             let mut unknown = UnknownMembers::up_to(left.min(EVENT_WARNINGS));
-            match NewEvent::read_noting(document, &self.pointer(index), &mut unknown) {
+            let text = document.text();
+            let place = if self.is_single() { Field::new(text, "") } else { Field::element(text, index) };
+            match NewEvent::read_noting(document, &place, &mut unknown) {
                 Ok(event) => events.push(event),
                 Err(wrong) => faults.extend(wrong),
             }

@@ -32,20 +32,20 @@ impl NewEvent {
     /// # Errors
     /// Every fault.
     pub fn read(document: &Document<'_>, pointer: &str) -> Result<Self, Vec<Fault>> {
-        Self::read_noting(document, pointer, &mut UnknownMembers::up_to(0))
+        Self::read_noting(document, &Field::new(document.text(), pointer), &mut UnknownMembers::up_to(0))
     }
 
-    /// Reads one event and notes the members that the schema of its type does not know.
+    /// Reads one event, which is the document's value at its place in the request, and notes the members that the schema of
+    /// its type does not know.
     ///
     /// # Errors
     /// Every fault.
     pub fn read_noting(
         document: &Document<'_>,
-        pointer: &str,
+        event: &Field<'_>,
         unknown: &mut UnknownMembers,
     ) -> Result<Self, Vec<Fault>> {
         let mut faults = Faults::new();
-        let event = Field::new(document.text(), pointer);
         let Some(event) = event.object(EVENT_FIELDS, READ_ONLY, &mut faults) else {
             return Err(faults.into_inner());
         };
@@ -63,7 +63,8 @@ impl NewEvent {
                 engagement_id,
                 severity,
                 json: document.text().to_owned(),
-                digest: document.digest(),
+                // It is compared where an id is posted again.
+                digest: id.map_or([0; 32], |_| document.digest()),
             }),
             None => Err(faults.into_inner()),
         }
@@ -73,7 +74,7 @@ impl NewEvent {
 impl EventType {
     /// Reads the name of a type. Any other value is a fault.
     pub fn read(field: &Field<'_>, faults: &mut Faults) -> Option<Self> {
-        let name = field.string(faults)?;
+        let name = field.characters(faults)?;
         let event_type = Self::from_name(&name);
         if event_type.is_none() {
             let names: Vec<&str> = Self::ALL.iter().map(|known| known.as_str()).collect();
@@ -84,7 +85,7 @@ impl EventType {
 }
 
 fn id(field: &Field<'_>, faults: &mut Faults) -> Option<EventId> {
-    let text = field.string(faults)?;
+    let text = field.characters(faults)?;
     let id = text.parse().ok();
     if id.is_none() {
         faults.add(field.pointer(), "invalid", "must be a UUID, as in 01890a5d-ac96-774b-bcce-b302099a8057");
@@ -95,8 +96,8 @@ fn id(field: &Field<'_>, faults: &mut Faults) -> Option<EventId> {
 fn engagement_id(field: &Field<'_>, faults: &mut Faults) -> Option<String> {
     let engagement = field.object(ENGAGEMENT_FIELDS, &[], faults)?;
     let id = engagement.require("id", faults).and_then(|field| field.string(faults));
-    engagement.require("name", faults).and_then(|field| field.string(faults));
-    engagement.get("client").and_then(|field| field.string(faults));
+    engagement.require("name", faults).and_then(|field| field.characters(faults));
+    engagement.get("client").and_then(|field| field.characters(faults));
     id
 }
 
@@ -145,7 +146,7 @@ fn open_group<'a>(
 ) -> Option<Object<'a>> {
     field.open_object_noting(names, faults, |name| {
         if !group.knows(name) {
-            unknown.add(group, field.pointer(), name);
+            unknown.add(group, &field.pointer(), name);
         }
     })
 }
@@ -153,12 +154,12 @@ fn open_group<'a>(
 fn finding(field: &Field<'_>, group: &Group, faults: &mut Faults, unknown: &mut UnknownMembers) -> Option<Severity> {
     let finding = open_group(field, &["title", "severity"], group, faults, unknown)?;
     if let Some(field) = finding.require("title", faults)
-        && field.string(faults).is_some_and(|title| title.is_empty())
+        && field.characters(faults).is_some_and(|title| title.is_empty())
     {
         faults.add(field.pointer(), "empty", "must not be empty");
     }
     let field = finding.get("severity")?;
-    let severity = Severity::from_word(&field.string(faults)?);
+    let severity = Severity::from_word(&field.characters(faults)?);
     if severity.is_none() {
         faults.add(
             field.pointer(),
@@ -178,7 +179,7 @@ fn monitor_severity(
     unknown: &mut UnknownMembers,
 ) -> Option<Severity> {
     let monitor = open_group(field, &["severity"], group, faults, unknown)?;
-    let word = monitor.get("severity")?.string(&mut Faults::new())?;
+    let word = monitor.get("severity")?.characters(&mut Faults::new())?;
     Severity::from_word(word.trim())
 }
 

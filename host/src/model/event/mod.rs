@@ -157,7 +157,8 @@ pub struct NewEvent {
     pub severity: Option<Severity>,
     /// The event's JSON object, byte for byte as it came in.
     pub json: String,
-    /// SHA-256 of the JSON value in a canonical form: equal for equal values, however they are written.
+    /// SHA-256 of the JSON value in a canonical form: equal for equal values, however they are written. Zeros without an
+    /// [`NewEvent::id`]: it tells whether an id is posted again with the same event.
     pub digest: [u8; 32],
 }
 

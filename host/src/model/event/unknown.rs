@@ -94,11 +94,12 @@ mod tests {
     use super::super::schema::groups;
     use super::super::{EventType, NewEvent};
     use super::*;
+    use crate::json::fields::Field;
 
     fn unknown(text: &str, most: usize) -> UnknownMembers {
         let document = crate::json::check(text).expect("JSON");
         let mut unknown = UnknownMembers::up_to(most);
-        NewEvent::read_noting(&document, "/3", &mut unknown).expect("an event");
+        NewEvent::read_noting(&document, &Field::element(text, 3), &mut unknown).expect("an event");
         unknown
     }
 

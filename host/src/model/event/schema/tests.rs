@@ -66,7 +66,9 @@ fn the_samples_are_as_described_and_no_sample_makes_a_warning() {
     for sample in samples::posted() {
         let document = crate::json::check(sample.json.trim()).expect("JSON");
         let mut unknown = UnknownMembers::up_to(20);
-        let event = NewEvent::read_noting(&document, "", &mut unknown).expect("an event");
+        let event =
+            NewEvent::read_noting(&document, &crate::json::fields::Field::new(document.text(), ""), &mut unknown)
+                .expect("an event");
         assert!(unknown.listed().is_empty(), "{}: {unknown:?}", sample.name);
         if !sample.name.contains("--") {
             let validator = jsonschema::draft202012::new(&parsed(event.event_type)).expect("a schema");
