@@ -2,6 +2,7 @@
 
 mod formatter;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -34,7 +35,7 @@ struct OutcomeLabels {
 struct RequestLabels {
     method: &'static str,
     /// The route's pattern, never the path.
-    route: String,
+    route: Cow<'static, str>,
     status: u16,
 }
 
@@ -85,6 +86,9 @@ pub struct Snapshot {
     /// Threads that the host needs; true for those that live and move.
     pub threads: Vec<(String, bool)>,
 }
+
+/// Routes whose name is not copied for each request.
+const FREQUENT_ROUTES: &[&str] = &["/api/v1/events", "/api/v1/events/{id}"];
 
 /// The `webhook` label of the series for webhooks beyond the limit on series; ids are UUIDs.
 const OTHERS: &str = "others";
@@ -192,9 +196,9 @@ impl Telemetry {
         self.formatters.clone()
     }
 
-    /// Counts a posted event that was accepted, now or by an earlier request with the same key.
-    pub fn event_accepted(&self, event_type: EventType) {
-        self.events.get_or_create(&EventLabels { r#type: event_type.as_str() }).inc();
+    /// Counts posted events of one type that were accepted, now or by an earlier request with the same key.
+    pub fn events_accepted(&self, event_type: EventType, events: u64) {
+        self.events.get_or_create(&EventLabels { r#type: event_type.as_str() }).inc_by(events);
     }
 
     /// Counts an attempt that took `took`; `failed` is the class of its error.
@@ -219,7 +223,9 @@ impl Telemetry {
             // A method that a client invents must not create a series of its own.
             _ => "other",
         };
-        self.requests.get_or_create(&RequestLabels { method, route: route.to_owned(), status }).inc();
+        let frequent = FREQUENT_ROUTES.iter().find(|frequent| **frequent == route);
+        let route = frequent.map_or_else(|| route.to_owned().into(), |frequent| Cow::Borrowed(*frequent));
+        self.requests.get_or_create(&RequestLabels { method, route, status }).inc();
     }
 
     /// All metrics as text.

@@ -41,7 +41,7 @@ impl FromRequest<Shared> for Unread {
 
     async fn from_request(request: Request, _: &Shared) -> Result<Self, Infallible> {
         let (parts, body) = request.into_parts();
-        Ok(Self { headers: parts.headers, body })
+        Ok(Self::new(parts.headers, body))
     }
 }
 
@@ -72,6 +72,11 @@ impl Payload {
 }
 
 impl Unread {
+    /// The body of a request with these headers.
+    pub fn new(headers: HeaderMap, body: Body) -> Self {
+        Self { headers, body }
+    }
+
     /// The request's headers.
     pub fn headers(&self) -> &HeaderMap {
         &self.headers
@@ -188,6 +193,10 @@ fn media_type(headers: &HeaderMap, allowed: &[MediaType]) -> Result<MediaType, A
 }
 
 fn parse_media_type(value: &str) -> Option<MediaType> {
+    // As nearly every client writes it.
+    if value == "application/json" {
+        return Some(MediaType::Json);
+    }
     let given = media_type::parse(value)?;
     if given.params().any(|(name, value)| name == mime::CHARSET && value != mime::UTF_8) {
         return None;

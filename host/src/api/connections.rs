@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -65,11 +65,19 @@ struct Inner {
 #[derive(Default)]
 struct Table {
     open: HashMap<u64, Entry>,
-    of_address: HashMap<IpAddr, usize>,
+    of_address: HashMap<IpAddr, Share>,
     next_id: u64,
     /// No connection can make room before this time.
     none_before_ms: u64,
     warned: Throttle,
+}
+
+/// The connections of one address.
+#[derive(Default)]
+struct Share {
+    open: usize,
+    /// None of them can make room before this time.
+    none_before_ms: u64,
 }
 
 /// Lets a warning pass, and none after it for [`WARN_EVERY`].
@@ -97,8 +105,19 @@ pub(super) struct Activity {
     /// Since when the host has been waiting for the client, in milliseconds after `start`, plus one; 0 while the client
     /// waits for the host.
     waiting: AtomicU64,
-    /// Cancelled when the connection has to make room.
-    closed: CancellationToken,
+    /// Cancelled when the connection is to end.
+    ends: CancellationToken,
+    /// True if it ends to make room, and not because the host stops.
+    makes_room: AtomicBool,
+}
+
+/// Why a connection is to end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum End {
+    /// Another one takes its place.
+    MakesRoom,
+    /// The host stops: after the request in flight, if there is one.
+    HostStops,
 }
 
 /// The place of one open connection; dropping it gives it back.
@@ -131,9 +150,11 @@ impl Activity {
         }
     }
 
-    /// Completes when the connection has to make room for another.
-    pub(super) async fn closed(&self) {
-        self.closed.cancelled().await;
+    /// Completes when the connection is to end. The connection's task polls this at every turn, so it is one future for
+    /// both reasons.
+    pub(super) async fn ends(&self) -> End {
+        self.ends.cancelled().await;
+        if self.makes_room.load(Ordering::Relaxed) { End::MakesRoom } else { End::HostStops }
     }
 }
 
@@ -157,7 +178,7 @@ impl Connections {
         let address = address.to_canonical();
         let now_ms = milliseconds(start.elapsed());
         let mut table = self.table();
-        let of_address = table.of_address.get(&address).copied().unwrap_or(0);
+        let of_address = table.of_address.get(&address).map_or(0, |share| share.open);
         if per_address > 0 && of_address >= per_address {
             if !table.make_room(now_ms, Some(address)) {
                 table.warn("an address has all the connections that it may have");
@@ -169,12 +190,16 @@ impl Connections {
             let detail = format!("all {total} connections of the host are in use; try again");
             return Err(ApiError::new(Code::Busy, detail).retry_after(RETRY_AFTER));
         }
-        let activity = Activity { start, waiting: AtomicU64::new(now_ms + 1), closed: CancellationToken::new() };
-        let activity = Arc::new(activity);
+        let activity = Arc::new(Activity {
+            start,
+            waiting: AtomicU64::new(now_ms + 1),
+            ends: CancellationToken::new(),
+            makes_room: AtomicBool::new(false),
+        });
         let id = table.next_id;
         table.next_id += 1;
         table.open.insert(id, Entry { address, activity: Arc::clone(&activity) });
-        *table.of_address.entry(address).or_default() += 1;
+        table.of_address.entry(address).or_default().open += 1;
         Ok(Admitted { connections: self.clone(), id, activity })
     }
 
@@ -182,6 +207,11 @@ impl Connections {
     #[cfg(test)]
     pub(super) fn open(&self) -> usize {
         self.table().open.len()
+    }
+
+    /// Tells every open connection that the host stops.
+    pub(super) fn stop(&self) {
+        self.table().open.values().for_each(|entry| entry.activity.ends.cancel());
     }
 
     /// Closes the connection that has kept the host waiting longest, for a host without free file descriptors.
@@ -194,7 +224,7 @@ impl Table {
     /// Closes the connection that has kept the host waiting longest, of all or of one address; false if none has for
     /// [`PATIENCE`].
     fn make_room(&mut self, now_ms: u64, of: Option<IpAddr>) -> bool {
-        if of.is_none() && now_ms < self.none_before_ms {
+        if self.none_before(of).is_some_and(|none_before| now_ms < *none_before) {
             return false;
         }
         let patience_ms = milliseconds(PATIENCE);
@@ -208,25 +238,34 @@ impl Table {
             Some((since, id)) if now_ms.saturating_sub(since) >= patience_ms => {
                 if let Some(entry) = self.remove(id) {
                     tracing::debug!(address = %entry.address, "a connection was closed for a new one");
-                    entry.activity.closed.cancel();
+                    entry.activity.makes_room.store(true, Ordering::Relaxed);
+                    entry.activity.ends.cancel();
                 }
                 true
             }
             // Whoever begins to wait later has also waited long enough only later.
             _ => {
-                if of.is_none() {
-                    self.none_before_ms = longest.map_or(now_ms, |(since, _)| since) + patience_ms;
+                if let Some(none_before) = self.none_before(of) {
+                    *none_before = longest.map_or(now_ms, |(since, _)| since) + patience_ms;
                 }
                 false
             }
         }
     }
 
+    /// The time before which no connection can make room, of all or of one address.
+    fn none_before(&mut self, of: Option<IpAddr>) -> Option<&mut u64> {
+        match of {
+            None => Some(&mut self.none_before_ms),
+            Some(address) => self.of_address.get_mut(&address).map(|share| &mut share.none_before_ms),
+        }
+    }
+
     fn remove(&mut self, id: u64) -> Option<Entry> {
         let entry = self.open.remove(&id)?;
-        if let Some(count) = self.of_address.get_mut(&entry.address) {
-            *count -= 1;
-            if *count == 0 {
+        if let Some(share) = self.of_address.get_mut(&entry.address) {
+            share.open -= 1;
+            if share.open == 0 {
                 self.of_address.remove(&entry.address);
             }
         }
@@ -259,7 +298,7 @@ mod tests {
     const B: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 2));
 
     fn is_closed(admitted: &Admitted) -> bool {
-        admitted.activity.closed.is_cancelled()
+        admitted.activity.ends.is_cancelled()
     }
 
     #[tokio::test(start_paused = true)]
@@ -304,6 +343,16 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_connection_knows_why_it_ends() {
+        let connections = Connections::new(1, 0);
+        let first = connections.admit(A).expect("a place");
+        tokio::time::advance(PATIENCE).await;
+        let second = connections.admit(B).expect("the place of the first");
+        connections.stop();
+        assert_eq!((first.activity.ends().await, second.activity.ends().await), (End::MakesRoom, End::HostStops));
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_connection_makes_no_room_while_it_waits_for_the_host_or_makes_progress() {
         let connections = Connections::new(2, 0);
         let (busy, active) = (connections.admit(A).expect("a place"), connections.admit(A).expect("a place"));
@@ -326,6 +375,9 @@ mod tests {
         let mapped = std::net::Ipv4Addr::new(192, 0, 2, 1).to_ipv6_mapped();
         assert!(connections.admit(mapped.into()).is_err(), "the same client");
         let _other = connections.admit(B).expect("another address");
+        // Until then the table is not searched for one that makes room.
+        let none_before = |address| connections.table().none_before(Some(address)).copied();
+        assert_eq!([none_before(A), none_before(B)], [Some(milliseconds(PATIENCE)), Some(0)]);
         drop(second);
         let _third = connections.admit(A).expect("a place");
         tokio::time::advance(PATIENCE).await;

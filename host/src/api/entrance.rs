@@ -9,10 +9,10 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tokio_util::sync::CancellationToken;
-use tower_service::Service as _;
 
 use super::health;
 use super::problem::{ApiError, Code};
+use super::service::{Service, routed};
 
 /// How long a request waits for the store, which usually opens within milliseconds; shorter than clients wait.
 const OPEN_WAIT: Duration = Duration::from_secs(5);
@@ -29,7 +29,7 @@ pub struct Entrance {
 
 #[derive(Default)]
 struct Whole {
-    router: OnceLock<Router>,
+    service: OnceLock<Service>,
     opened: CancellationToken,
 }
 
@@ -46,15 +46,18 @@ impl Entrance {
     }
 
     /// Puts the whole API behind it, for all requests from now on, and for those that wait.
-    pub fn open(&self, router: Router) {
+    pub fn open(&self, service: Service) {
         // A second one is ignored.
-        let _ = self.whole.router.set(router);
+        let _ = self.whole.service.set(service);
         self.whole.opened.cancel();
     }
 
-    /// The routes for the next request.
-    pub(super) fn router(&self) -> Router {
-        self.whole.router.get().unwrap_or(&self.start).clone()
+    /// The response to a request.
+    pub(super) async fn call(&self, request: Request) -> Response {
+        match self.whole.service.get() {
+            Some(service) => service.call(request).await,
+            None => routed(self.start.clone(), request).await,
+        }
     }
 }
 
@@ -71,11 +74,8 @@ async fn not_ready() -> ApiError {
 /// Hands a request to the whole API as soon as it is there.
 async fn when_open(State(whole): State<Arc<Whole>>, request: Request) -> Response {
     let opened = tokio::time::timeout(OPEN_WAIT, whole.opened.cancelled()).await;
-    match whole.router.get().filter(|_| opened.is_ok()) {
-        Some(router) => match router.clone().call(request).await {
-            Ok(response) => response,
-            Err(never) => match never {},
-        },
+    match whole.service.get().filter(|_| opened.is_ok()) {
+        Some(service) => service.call(request).await,
         None => {
             let detail = format!("{OPENING}, and nothing was changed; try again");
             ApiError::new(Code::Unavailable, detail).retry_after(RETRY_AFTER).into_response()
@@ -91,14 +91,15 @@ mod tests {
 
     async fn ask(entrance: &Entrance, path: &str) -> (u16, bool, String) {
         let request = Request::builder().uri(path).body(Body::empty()).expect("a request");
-        let response = entrance.router().call(request).await.expect("a response");
+        let response = entrance.call(request).await;
         let (status, has_retry) = (response.status().as_u16(), response.headers().contains_key("retry-after"));
         let bytes = axum::body::to_bytes(response.into_body(), 4096).await.expect("a body");
         (status, has_retry, String::from_utf8_lossy(&bytes).into_owned())
     }
 
-    fn whole() -> Router {
-        Router::new().route("/readyz", get(async || "ready")).route("/x", get(async || "the API"))
+    fn whole() -> Service {
+        let router = Router::new().route("/readyz", get(async || "ready")).route("/x", get(async || "the API"));
+        Service { router, ingest: None }
     }
 
     #[tokio::test(start_paused = true)]

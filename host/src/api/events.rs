@@ -4,8 +4,10 @@ mod posted;
 mod reference;
 mod view;
 
+use std::collections::BTreeMap;
+
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{FromRequestParts as _, Request, State};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode};
 use sha2::{Digest as _, Sha256};
@@ -33,6 +35,16 @@ pub(super) use reference::add_examples;
 /// The longest `Idempotency-Key`, in printable ASCII characters.
 const MAX_KEY_CHARS: usize = 255;
 
+/// The path of [`post`], for those that do not come through the router.
+pub(super) const PATH: &str = "/api/v1/events";
+
+/// Extracts what [`post`] takes, and posts.
+pub(super) async fn ingest(api: &Shared, request: Request) -> Result<Response, ApiError> {
+    let (mut parts, body) = request.into_parts();
+    let poster = Poster::from_request_parts(&mut parts, api).await?;
+    post(poster, State(api.clone()), Unread::new(parts.headers, body)).await
+}
+
 pub(super) fn router() -> OpenApiRouter<Shared> {
     OpenApiRouter::new().routes(routes!(post)).routes(routes!(get))
 }
@@ -54,7 +66,7 @@ async fn post(Poster(token): Poster, State(api): State<Shared>, body: Unread) ->
     api.ingest_limit().check(token.id, api.clock.steady_ms())?;
     let key = idempotency_key(body.headers());
     let payload = body.read(&api, &[MediaType::Json, MediaType::NdJson]).await?;
-    let posted = Posted::split(&payload, &api.limits)?;
+    let mut posted = Posted::split(&payload, &api.limits)?;
     let key = key?;
     let documents = posted.check()?;
     let idempotency = key.map(|key| {
@@ -68,18 +80,19 @@ async fn post(Poster(token): Poster, State(api): State<Shared>, body: Unread) ->
     let (events, warnings) = posted.read(&documents)?;
     let bytes = events.iter().map(|event| event.json.len()).sum();
     let _admitted = api.ingest_limit().admit(token.id, events.len(), bytes, api.clock.steady_ms())?;
-    let types: Vec<_> = events.iter().map(|event| event.event_type).collect();
+    let mut types = BTreeMap::new();
+    events.iter().for_each(|event| *types.entry(event.event_type).or_default() += 1);
     let accepted = api.store.accept(Acceptance { token: token.id, idempotency, events }).await;
     let accepted = accepted.map_err(|error| rejection(error, &posted))?;
-    types.into_iter().for_each(|event_type| api.telemetry.event_accepted(event_type));
+    types.into_iter().for_each(|(event_type, events)| api.telemetry.events_accepted(event_type, events));
     let with_warnings = accepted.into_iter().zip(warnings);
-    let mut views: Vec<_> = with_warnings.map(|(accepted, unknown)| AcceptedView::of(accepted, unknown)).collect();
+    let mut views = with_warnings.map(|(accepted, unknown)| AcceptedView::of(accepted, unknown));
     if posted.is_single()
-        && let Some(view) = views.pop()
+        && let Some(view) = views.next()
     {
         return Ok((StatusCode::ACCEPTED, Json(view)).into_response());
     }
-    Ok((StatusCode::ACCEPTED, Json(views)).into_response())
+    Ok((StatusCode::ACCEPTED, Json(views.collect::<Vec<_>>())).into_response())
 }
 
 /// An event and the status of its deliveries; for admins and for the token that posted it.

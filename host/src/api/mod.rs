@@ -7,8 +7,9 @@
 //! (`body`), 400, 412, 422. That is why handlers get the body unread and read it themselves.
 //!
 //! The files build on each other in one direction: `problem`; `budget`, `ingest_limit` and `trial_limit`
-//! (backpressure); `state`; the extractors `auth`, `body`, `path`; the resources; the routes here. `entrance` answers while
-//! the host starts. `server` is the accept loop, with `connections` and `stall` as the limits on clients, `framing` as the defence against request smuggling and
+//! (backpressure); `state`; the extractors `auth`, `body`, `path`; the resources; the routes here; `service`. `entrance` answers
+//! while the host starts. `server` is the accept loop, with `connections` and `stall` as the limits on clients, `framing` as
+//! the defence against request smuggling and
 //! `authority` for `Host`.
 
 mod audit;
@@ -35,6 +36,7 @@ mod problem;
 mod recovery;
 mod secret_rotation;
 mod server;
+mod service;
 mod stall;
 mod state;
 mod tokens;
@@ -47,27 +49,23 @@ mod tests;
 #[cfg(fuzzing)]
 pub(crate) use framing::fuzzing as fuzz_framing;
 
-use axum::Router;
-use axum::extract::{MatchedPath, Request, State};
-use axum::middleware::{self, Next};
+use axum::extract::State;
+use axum::middleware;
 use axum::response::{IntoResponse, Response};
-use http::header::{ALLOW, CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
-use http::{HeaderMap, HeaderValue, Method, Uri};
-use tokio::time::Instant;
+use http::header::ALLOW;
+use http::{HeaderMap, Method, Uri};
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::model::header::printable;
 use budget::{BODY_TIMEOUT, BodyBudget};
 use problem::{ApiError, Code};
 use state::Shared;
 
 pub use entrance::Entrance;
 pub use server::serve;
+pub use service::Service;
 pub use state::Api;
 
-/// A log line shows at most this much of a path, in bytes.
-const LOGGED_PATH_BYTES: usize = 200;
 /// Prefix of everything that requires a token.
 const ROOT: &str = "/api/v1";
 
@@ -93,18 +91,19 @@ pub fn document() -> OpenApi {
 }
 
 /// The API as a service.
-pub fn router(api: Api) -> Router {
+pub fn router(api: Api) -> Service {
     router_with(api, BodyBudget::new(BODY_TIMEOUT))
 }
 
-fn router_with(api: Api, bodies: BodyBudget) -> Router {
+fn router_with(api: Api, bodies: BodyBudget) -> Service {
     let shared = Shared::new(api, bodies, || serde_json::to_vec(&document()).unwrap_or_default().into());
     let (router, _) = routes().split_for_parts();
-    router
+    let router = router
         .fallback(no_route)
         .method_not_allowed_fallback(problem::method_not_allowed)
-        .layer(middleware::from_fn_with_state(shared.clone(), observe))
-        .with_state(shared)
+        .layer(middleware::from_fn_with_state(shared.clone(), service::observe))
+        .with_state(shared.clone());
+    Service { router, ingest: Some(shared) }
 }
 
 /// Responds to paths without a route: 404, but below [`ROOT`] 401 first, so that callers without a token cannot probe
@@ -124,32 +123,4 @@ async fn no_route(State(api): State<Shared>, method: Method, uri: Uri, headers: 
         return unauthorized.into_response();
     }
     ApiError::new(Code::NotFound, path::NOT_FOUND).into_response()
-}
-
-/// Counts and logs each request. The query, the headers and the body are never logged: they may hold secrets.
-async fn observe(State(api): State<Shared>, request: Request, next: Next) -> Response {
-    let started = Instant::now();
-    let method = request.method().clone();
-    let path = printable(request.uri().path(), LOGGED_PATH_BYTES);
-    let route = request.extensions().get::<MatchedPath>().map(|route| route.as_str().to_owned());
-    let mut response = next.run(request).await.into_response();
-    let headers = response.headers_mut();
-    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    if path.starts_with(ROOT) {
-        headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
-    }
-    let status = response.status().as_u16();
-    let route = route.as_deref().unwrap_or("none");
-    api.telemetry.request(&method, route, status);
-    let took_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
-    let method = printable(method.as_str(), 16);
-    // Reads and ingest are too frequent for the default log level; changes and failures are not.
-    if status >= 500 && path != "/readyz" {
-        tracing::warn!(method, path, status, took_us, "request");
-    } else if method == Method::GET.as_str() || route.ends_with("/events") {
-        tracing::debug!(method, path, status, took_us, "request");
-    } else {
-        tracing::info!(method, path, status, took_us, "request");
-    }
-    response
 }

@@ -11,7 +11,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -26,10 +25,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tower_service::Service as _;
 
 use super::authority;
-use super::connections::{Activity, Admitted, Connections, Throttle, limit};
+use super::connections::{Activity, Admitted, Connections, End, Throttle, limit};
 use super::entrance::Entrance;
 use super::framing::{FaultSlot, MAX_HEAD_BYTES, Strict, is_stand_in};
 use super::problem::{ApiError, Code};
@@ -99,12 +97,13 @@ pub(super) async fn serve_with(
     while let Some((stream, peer)) = accept(&listener, &connections, &mut warned, &shutdown).await {
         match connections.admit(peer.ip()) {
             Ok(admitted) => {
-                tasks.spawn(connection(stream, entrance.clone(), shutdown.clone(), timeouts, admitted));
+                tasks.spawn(connection(stream, entrance.clone(), timeouts, admitted));
             }
             Err(error) => turn_away(stream, error, &turned_away),
         }
     }
     drop(listener);
+    connections.stop();
     tasks.close();
     tasks.wait().await;
     Ok(())
@@ -162,13 +161,7 @@ fn turn_away(stream: TcpStream, error: ApiError, turned_away: &Arc<Semaphore>) {
     });
 }
 
-async fn connection(
-    stream: TcpStream,
-    entrance: Entrance,
-    shutdown: CancellationToken,
-    timeouts: Timeouts,
-    admitted: Admitted,
-) {
+async fn connection(stream: TcpStream, entrance: Entrance, timeouts: Timeouts, admitted: Admitted) {
     // Responses are written whole, so Nagle's algorithm would only delay them.
     let _ = stream.set_nodelay(true);
     #[cfg(target_os = "linux")]
@@ -178,7 +171,7 @@ async fn connection(
     let service = {
         let (activity, fault) = (Arc::clone(&activity), Arc::clone(&fault));
         hyper::service::service_fn(move |request| {
-            respond(entrance.router(), request, Arc::clone(&activity), Arc::clone(&fault))
+            respond(entrance.clone(), request, Arc::clone(&activity), Arc::clone(&fault))
         })
     };
     let mut connection = http1::Builder::new()
@@ -187,20 +180,19 @@ async fn connection(
         .max_headers(MAX_HEADERS)
         .max_header_size(MAX_HEAD_BYTES)
         .serve_connection(TokioIo::new(stream), service);
-    let ended = async {
-        tokio::select! {
-            ended = &mut connection => ended,
-            () = shutdown.cancelled() => {
+    let ended = tokio::select! {
+        biased;
+        ended = &mut connection => ended,
+        end = activity.ends() => match end {
+            End::MakesRoom => return,
+            End::HostStops => {
                 Pin::new(&mut connection).graceful_shutdown();
                 (&mut connection).await
             }
-        }
-    };
-    tokio::select! {
-        ended = ended => if let Err(error) = ended {
-            tracing::debug!(%error, "a connection ended early");
         },
-        () = activity.closed() => return,
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection ended early");
     }
     if fault.get().is_some() {
         discard_rest(connection.into_parts().io.into_inner().into_inner()).await;
@@ -216,7 +208,7 @@ async fn discard_rest(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
 }
 
 async fn respond(
-    mut router: Router,
+    entrance: Entrance,
     request: Request<Incoming>,
     activity: Arc<Activity>,
     fault: FaultSlot,
@@ -229,19 +221,19 @@ async fn respond(
         None => authority::check(&request),
     };
     let response = match checked {
-        Ok(()) => route(&mut router, request.map(Body::new)).await,
+        Ok(()) => route(&entrance, request.map(Body::new)).await,
         Err(error) => closing(error.into_response()),
     };
     activity.client_turn();
     Ok(response)
 }
 
-async fn route(router: &mut Router, request: Request<Body>) -> Response {
-    let mut response = pin!(router.call(request));
+async fn route(entrance: &Entrance, request: Request<Body>) -> Response {
+    let mut response = pin!(entrance.call(request));
     // A panic in a handler must fail that request only, not the connection's task.
     let caught =
         poll_fn(|context| match std::panic::catch_unwind(AssertUnwindSafe(|| response.as_mut().poll(context))) {
-            Ok(poll) => poll.map(|Ok(response)| response),
+            Ok(poll) => poll,
             Err(_) => Poll::Ready(ApiError::new(Code::Internal, "a handler panicked").into_response()),
         });
     let response = caught.await;

@@ -14,7 +14,6 @@ use axum::body::Body;
 use http::{HeaderMap, Request};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
-use tower_service::Service as _;
 
 use super::*;
 use crate::clock::SystemClock;
@@ -33,7 +32,7 @@ use crate::{delivery, store};
 
 /// A running API and a token of each role.
 struct Host {
-    router: Router,
+    api: Service,
     store: Arc<Store>,
     draining: CancellationToken,
     admin: String,
@@ -156,18 +155,18 @@ impl Host {
             draining: draining.clone(),
             metrics_webhooks: 2,
         };
-        let router = router_with(api, BodyBudget::new(body_timeout));
+        let api = router_with(api, BodyBudget::new(body_timeout));
         let mut tokens = Vec::new();
         for role in [Role::Admin, Role::Pentester, Role::Ingest] {
             let (_, text) = store.create_token("test".into(), role, Actor::Host).await.expect("a token");
             tokens.push(Secret::expose(&text).to_owned());
         }
         let [admin, pentester, ingest] = <[String; 3]>::try_from(tokens).expect("three");
-        Self { router, store, draining, admin, pentester, ingest, _folder: folder }
+        Self { api, store, draining, admin, pentester, ingest, _folder: folder }
     }
 
     async fn send(&self, request: Request<Body>) -> Reply {
-        let response = self.router.clone().call(request).await.expect("a reply");
+        let response = self.api.clone().call(request).await;
         let (parts, body) = response.into_parts();
         let bytes = axum::body::to_bytes(body, 64 << 20).await.expect("a body");
         let text = String::from_utf8(bytes.to_vec()).unwrap_or_default();

@@ -161,3 +161,41 @@ async fn an_idempotency_key_covers_the_request() {
     let long = format!("Idempotency-Key: {}", "k".repeat(256));
     assert_eq!(host.ingest(&[&long], PHASE).await.problem(), ["400 invalid_header"]);
 }
+
+/// Posts go past the router; nobody may notice.
+#[tokio::test]
+async fn a_post_gets_the_response_that_the_router_would_give() {
+    use tower_service::Service as _;
+
+    use crate::api::events::PATH;
+
+    let host = Host::start().await;
+    assert!(document().paths.paths.get(PATH).is_some_and(|path| path.post.is_some()));
+    let accepted = r#"{"id":"01890a5d-ac96-774b-bcce-b302099a8057","type":"phase_changed","data":{"phase":{}}}"#;
+    for (status, token, content_type, body) in [
+        (202, &host.ingest, "application/json", accepted),
+        (401, &String::new(), "application/json", accepted),
+        (403, &host.pentester, "application/json", accepted),
+        (415, &host.ingest, "text/plain", accepted),
+        (400, &host.ingest, "application/json", "{"),
+        (422, &host.ingest, "application/json", "{}"),
+    ] {
+        let request = || {
+            let request = Request::builder().method("POST").uri(format!("{PATH}?trace=1"));
+            let request =
+                request.header("authorization", format!("Bearer {token}")).header("content-type", content_type);
+            request.body(Body::from(body)).expect("a request")
+        };
+        let direct = host.send(request()).await;
+        let routed = host.api.router.clone().call(request()).await.expect("a response");
+        let (mut parts, routed) = routed.into_parts();
+        // The router sets it ahead of the connection, which would do so too.
+        parts.headers.remove("content-length");
+        let routed = axum::body::to_bytes(routed, 1 << 20).await.expect("a body");
+        assert_eq!((direct.status, parts.status.as_u16()), (status, status), "{}", direct.text);
+        assert_eq!((direct.headers, direct.text.as_bytes()), (parts.headers, &routed[..]));
+    }
+    let metrics = host.get("/metrics").await.text;
+    let counted = r#"heraldry_http_requests_total{method="POST",route="/api/v1/events",status="202"} 2"#;
+    assert!(metrics.contains(counted), "{metrics}");
+}

@@ -39,13 +39,13 @@ async fn serve_with(body_timeout: Duration, timeouts: Timeouts, connections: Con
         assert_eq!(body.len(), 1);
         std::future::pending::<&'static str>().await
     });
-    let router = host
+    let mut api = host.api.clone();
+    api.router = api
         .router
-        .clone()
         .route("/wait", wait)
         .route("/panic", axum::routing::get(async || -> &'static str { panic!("a bug") }));
     let entrance = Entrance::new();
-    entrance.open(router);
+    entrance.open(api);
     let task =
         tokio::spawn(crate::api::server::serve_with(listener, entrance, connections, timeouts, shutdown.clone()));
     Served { host, address, shutdown, task }
