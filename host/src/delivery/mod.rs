@@ -1,6 +1,6 @@
 //! The delivery pipeline: one request, from claim to settlement.
 //!
-//! The scheduler claims deliveries of one webhook and spawns an attempt. The attempt renders each of them ([`render`]),
+//! The scheduler claims deliveries of one webhook and gives them to a [`Runner`]. The attempt renders each of them ([`render`]),
 //! joins them where the format allows ([`batch`]), signs and sends one request ([`send`]), and comes back to the scheduler
 //! as one [`AttemptResult`] per claimed delivery. [`outcomes`] turns those into what the store records ([`result`]).
 //!
@@ -8,20 +8,19 @@
 
 mod batch;
 mod claim;
+mod event_cache;
 mod prepared;
 mod render;
 mod result;
+mod runner;
 mod send;
 
 use std::sync::Arc;
 
-use tokio::runtime::Handle;
-use tokio::task::AbortHandle;
-
 use crate::formatter::{Catalog, RenderCache, RenderError};
 use crate::model::delivery::Attempt;
 use crate::model::event::Event;
-use crate::model::id::{DeliveryId, WebhookId};
+use crate::model::id::DeliveryId;
 use crate::model::time::{Clock, Timestamp};
 use crate::model::webhook::Webhook;
 use crate::store::Store;
@@ -29,6 +28,7 @@ use crate::telemetry::Telemetry;
 use crate::transport::Transport;
 
 use batch::Batch;
+use event_cache::EventCache;
 use prepared::PreparedWebhooks;
 use render::Renderer;
 use send::Sender;
@@ -37,6 +37,7 @@ pub(crate) use claim::Claim;
 #[cfg(test)]
 pub(crate) use result::event_of;
 pub(crate) use result::{AttemptResult, Attempted, Ending, Finished, outcomes};
+pub(crate) use runner::{Report, Runner};
 
 /// Makes attempts: the [`Pipeline`], or a simulation's destinations.
 pub(crate) trait Deliver: Send + Sync + 'static {
@@ -45,6 +46,9 @@ pub(crate) trait Deliver: Send + Sync + 'static {
 
     /// Returns true once every formatter that is there at the start has been loaded.
     fn is_settled(&self) -> bool;
+
+    /// Keeps an event whose delivery waits on the disk, if there is room: it is likely to be wanted soon.
+    fn keep(&self, _: &Arc<Event>) {}
 
     /// Makes one request of as many of the claimed deliveries as go into one, in their order. The endings are those of the
     /// first claims; claims beyond them were not touched.
@@ -87,6 +91,10 @@ impl Deliver for Pipeline {
         self.catalog.is_settled()
     }
 
+    fn keep(&self, event: &Arc<Event>) {
+        self.renderer.events.put(event);
+    }
+
     async fn attempt(&self, webhook: &Webhook, claims: &mut [Claim], started: Timestamp) -> Vec<Ending> {
         let mut endings: Vec<Option<Ending>> = Vec::with_capacity(claims.len());
         let mut batch = Batch::default();
@@ -115,7 +123,8 @@ impl Pipeline {
     /// A pipeline of these parts.
     pub fn new(parts: Parts) -> Self {
         let Parts { store, catalog, transport, clock, telemetry } = parts;
-        let renderer = Renderer { store, catalog: Arc::clone(&catalog), rendered: RenderCache::default() };
+        let (events, rendered) = (EventCache::default(), RenderCache::default());
+        let renderer = Renderer { store, catalog: Arc::clone(&catalog), events, rendered };
         let sender = Sender {
             transport,
             catalog: Arc::clone(&catalog),
@@ -146,55 +155,5 @@ impl Pipeline {
         };
         let attempted = attempted.unwrap_or_else(|| Attempted::new(event.event_type));
         Attempt { is_test: true, ..attempted.into_history(delivery, None, 1, started) }
-    }
-}
-
-/// Starts an attempt at these deliveries on the deliveries' runtime. `done` is called exactly once, also when the attempt's
-/// task is aborted or panics.
-pub(crate) fn spawn<D: Deliver>(
-    deliver: &Arc<D>,
-    store: &Arc<Store>,
-    runtime: &Handle,
-    webhook: WebhookId,
-    claims: Vec<Claim>,
-    started: Timestamp,
-    done: impl FnOnce(Finished) + Send + 'static,
-) -> AbortHandle {
-    let (deliver, store) = (Arc::clone(deliver), Arc::clone(store));
-    let mut guard = CompletionGuard { webhook, started, claims, done: Some(done) };
-    let task = runtime.spawn(async move {
-        let endings = match store.webhooks().get(webhook) {
-            Some(webhook) => {
-                let webhook = Arc::clone(webhook);
-                deliver.attempt(&webhook, &mut guard.claims, started).await
-            }
-            None => guard.claims.iter().map(|_| Ending::Gone).collect(),
-        };
-        let rest = std::iter::repeat_with(|| Ending::Unsent);
-        guard.complete(endings.into_iter().chain(rest));
-    });
-    task.abort_handle()
-}
-
-/// Reports an attempt's results, also when its task is dropped before it has any: then its deliveries were interrupted.
-struct CompletionGuard<F: FnOnce(Finished)> {
-    webhook: WebhookId,
-    started: Timestamp,
-    claims: Vec<Claim>,
-    done: Option<F>,
-}
-
-impl<F: FnOnce(Finished)> CompletionGuard<F> {
-    fn complete(&mut self, endings: impl IntoIterator<Item = Ending>) {
-        let Some(done) = self.done.take() else { return };
-        let claims = std::mem::take(&mut self.claims).into_iter();
-        let results = claims.zip(endings).map(|(claim, ending)| AttemptResult { claim, ending, closes: None });
-        done(Finished { webhook: self.webhook, started: self.started, results: results.collect() });
-    }
-}
-
-impl<F: FnOnce(Finished)> Drop for CompletionGuard<F> {
-    fn drop(&mut self) {
-        self.complete(std::iter::repeat_with(|| Ending::Interrupted));
     }
 }

@@ -6,6 +6,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::batch::Ready;
 use super::claim::Claim;
+use super::event_cache::EventCache;
 use super::result::{Attempted, Ending, event_of};
 use crate::formatter::{Catalog, Component, RenderCache, RenderError, RenderKey};
 use crate::model::event::Event;
@@ -20,6 +21,8 @@ use crate::transport;
 pub(super) struct Renderer {
     pub(super) store: Arc<Store>,
     pub(super) catalog: Arc<Catalog>,
+    /// Events that are in no lane's window.
+    pub(super) events: EventCache,
     /// Payloads of the last moments: a fan-out to webhooks of one format and options renders once.
     pub(super) rendered: RenderCache,
 }
@@ -27,7 +30,7 @@ pub(super) struct Renderer {
 impl Renderer {
     /// Renders one claimed delivery, the `index`th; else how it ends without being sent.
     pub(super) async fn render(&self, webhook: &Webhook, index: usize, claim: &mut Claim) -> Result<Ready, Ending> {
-        let event = event_of(claim, &self.store).await?;
+        let event = self.event(claim).await?;
         let item = &claim.item;
         let rendering = rendering(webhook);
         let pinned = item.sent.pin().filter(|pin| pin.rendering == rendering);
@@ -35,7 +38,14 @@ impl Renderer {
         let key = RenderKey { event: event.id, component: component.digest(), rendering };
         let options = webhook.config.format_options.as_str();
         let transport_kind = webhook.config.url.scheme().transport_kind();
-        match self.rendered.get_or(key, self.catalog.render(&component, &event, options, transport_kind)).await {
+        let render = self.catalog.render(&component, &event, options, transport_kind);
+        // The claim and this function have the event; whoever else has it may want it rendered, too.
+        let rendered = if Arc::strong_count(&event) > 2 {
+            self.rendered.get_or(key, render).await
+        } else {
+            self.rendered.get_or_alone(key, render).await
+        };
+        match rendered {
             Err(RenderError::Unsupported(_)) => Err(Ending::Skipped),
             Err(RenderError::Stopping) => Err(Ending::Interrupted),
             Err(error) => {
@@ -64,6 +74,20 @@ impl Renderer {
                 })
             }
         }
+    }
+
+    /// The claimed delivery's event: at hand if it was just accepted, else from the cache or the store.
+    async fn event(&self, claim: &mut Claim) -> Result<Arc<Event>, Ending> {
+        if let Some(event) = &claim.event {
+            return Ok(Arc::clone(event));
+        }
+        claim.event = self.events.get(claim.item.event);
+        let is_read = claim.event.is_none();
+        let event = event_of(claim, &self.store).await?;
+        if is_read {
+            self.events.put(&event);
+        }
+        Ok(event)
     }
 
     /// Renders a test delivery with this component; else the attempt that could not be made.

@@ -24,6 +24,8 @@ pub(crate) struct Finished {
     pub(crate) started: Timestamp,
     /// One for each claimed delivery, in the order of the claims.
     pub(crate) results: Vec<AttemptResult>,
+    /// True if its runner ended before it did.
+    pub(crate) is_lost: bool,
 }
 
 impl Finished {
@@ -77,6 +79,9 @@ pub(crate) async fn event_of(claim: &mut Claim, store: &Store) -> Result<Arc<Eve
         Err(_) => Err(Ending::Interrupted),
     }
 }
+
+/// The id of an attempt that the store has not recorded.
+const UNRECORDED: AttemptId = AttemptId::from_bytes([0; 16]);
 
 /// Everything that the history tells of an attempt, and what the decision after it needs.
 #[derive(Clone, Debug)]
@@ -163,10 +168,10 @@ impl Attempted {
         started: Timestamp,
     ) -> Attempt {
         Attempt {
-            id: AttemptId::generate(),
+            id: UNRECORDED,
             delivery_id: delivery,
             event_id: event,
-            event_type: self.event_type.as_str().to_owned(),
+            event_type: self.event_type.as_str().into(),
             attempt,
             success: self.failure.is_none(),
             status_code: self.status,
@@ -195,7 +200,7 @@ impl Attempted {
 /// The outcomes that the store records of a finished attempt. One jitter serves for all of it: deliveries that failed together are
 /// due again together, in one queue entry, and so go out together again.
 pub(crate) fn outcomes(finished: Finished, policy: &RetryPolicy, now: Timestamp, jitter: f64) -> Vec<Outcome> {
-    let Finished { webhook, started, results } = finished;
+    let Finished { webhook, started, results, .. } = finished;
     let mut outcomes = Vec::with_capacity(results.len());
     for AttemptResult { claim: Claim { item, event, .. }, ending, closes } in results {
         let requeue = Step::Again { after: Duration::ZERO, counts: false };

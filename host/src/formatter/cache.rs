@@ -66,6 +66,22 @@ impl RenderCache {
         result
     }
 
+    /// The cached rendering of this key, or the result of `render`, which is not kept: nobody else is expected to want it.
+    ///
+    /// # Errors
+    /// The error of `render`.
+    pub async fn get_or_alone(
+        &self,
+        key: RenderKey,
+        render: impl Future<Output = Result<Rendering, RenderError>>,
+    ) -> Result<Arc<Rendering>, RenderError> {
+        let rendered = self.entries().cells.get(&key).and_then(|cell| cell.get().cloned());
+        match rendered {
+            Some(rendered) => Ok(rendered),
+            None => render.await.map(Arc::new),
+        }
+    }
+
     fn filled(&self, key: RenderKey, bytes: usize) {
         let mut entries = self.entries();
         entries.order.push_back((key, bytes));

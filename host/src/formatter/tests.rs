@@ -278,6 +278,14 @@ async fn the_same_rendering_is_one_call() {
     let other = RenderKey { rendering: [3; 32], ..key };
     let third = rendered.get_or(other, async { Ok(rendering("third")) }).await.expect("rendered");
     assert_eq!(third.payload.body, "third");
+    // Alone: what is there is used, and nothing is kept.
+    let fourth = rendered.get_or_alone(key, async { Ok(rendering("fourth")) }).await.expect("kept");
+    assert!(Arc::ptr_eq(&first, &fourth));
+    let new = RenderKey { event: EventId::generate(), ..key };
+    for body in ["fifth", "sixth"] {
+        let alone = rendered.get_or_alone(new, async { Ok(rendering(body)) }).await.expect("rendered");
+        assert_eq!(alone.payload.body, body);
+    }
 }
 
 #[test]

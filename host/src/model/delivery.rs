@@ -1,5 +1,6 @@
 //! Deliveries (one event on its way to one webhook) and attempts (one try).
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -169,7 +170,8 @@ pub struct Attempt {
     #[schema(value_type = Option<uuid::Uuid>)]
     pub event_id: Option<EventId>,
     /// The event's type.
-    pub event_type: String,
+    #[schema(value_type = String)]
+    pub event_type: Cow<'static, str>,
     /// Which try, from 1.
     pub attempt: u32,
     /// True if the destination accepted it.

@@ -50,16 +50,39 @@ impl Sequence {
     }
 }
 
+/// Random bytes of the system, fetched for many identifiers at a time: each fetch is a system call.
+struct Random {
+    bytes: [[u8; 16]; Self::AT_ONCE],
+    left: usize,
+}
+
+impl Random {
+    /// Identifiers for which bytes are fetched in one go.
+    const AT_ONCE: usize = 32;
+
+    const fn new() -> Self {
+        Self { bytes: [[0; 16]; Self::AT_ONCE], left: 0 }
+    }
+
+    /// 128 bits that were not given before.
+    fn next(&mut self) -> u128 {
+        if self.left == 0 && getrandom::fill(self.bytes.as_flattened_mut()).is_ok() {
+            self.left = Self::AT_ONCE;
+        }
+        // Uniqueness is enough where there are none: an identifier is no secret.
+        let Some(left) = self.left.checked_sub(1) else { return fastrand::u128(..) };
+        self.left = left;
+        u128::from_ne_bytes(std::mem::take(&mut self.bytes[left]))
+    }
+}
+
 /// The identifier after every one that this process made.
 fn next_v7() -> Uuid {
-    static SEQUENCE: Mutex<Sequence> = Mutex::new(Sequence::new());
-    let mut random = [0; 16];
-    if getrandom::fill(&mut random).is_err() {
-        // Uniqueness is enough: an identifier is no secret.
-        random = fastrand::u128(..).to_ne_bytes();
-    }
+    static MADE: Mutex<(Sequence, Random)> = Mutex::new((Sequence::new(), Random::new()));
     let now = Timestamp::from_system(SystemTime::now());
-    SEQUENCE.lock().unwrap_or_else(PoisonError::into_inner).next(now, u128::from_ne_bytes(random))
+    let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
+    let (sequence, random) = &mut *made;
+    sequence.next(now, random.next())
 }
 
 macro_rules! id {
@@ -161,6 +184,14 @@ id!(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn random_bits_are_given_once() {
+        let mut random = Random::new();
+        let given: std::collections::HashSet<u128> = (0..10 * Random::AT_ONCE).map(|_| random.next()).collect();
+        assert_eq!((given.len(), given.contains(&0)), (10 * Random::AT_ONCE, false));
+        assert_eq!(random.bytes, [[0; 16]; Random::AT_ONCE], "none is left behind");
+    }
 
     fn at(ms: i64) -> Timestamp {
         Timestamp::from_unix_ms(ms)

@@ -22,11 +22,13 @@ const TURN_LIMIT: Duration = Duration::from_secs(30);
 pub(super) struct Control(UnboundedSender<Message>);
 
 impl Control {
-    /// Starts the loop on the current runtime.
+    /// Starts the loop on the runtime of attempts: it wakes them, and they wake it, many times a millisecond, which
+    /// costs least where no other runtime's thread has to be woken.
     pub(super) fn start<D: Deliver>(inbox: Inbox, deliver: Arc<D>, context: Context, watchdog: &Watchdog) -> Self {
         let Inbox { sender, receiver } = inbox;
         let watched = watchdog.watch("scheduler", Need::Vital, Some(TURN_LIMIT));
-        tokio::spawn(watched.task(Run::new(deliver, context, sender.clone()).run(receiver)));
+        let runtime = context.deliveries.clone();
+        runtime.spawn(watched.task(Run::new(deliver, context, sender.clone()).run(receiver)));
         Self(sender)
     }
 

@@ -95,6 +95,8 @@ impl Need {
 pub(super) struct Hold {
     /// Those of the last attempts.
     last: VecDeque<i64>,
+    /// The lower median of these; `None` before the first.
+    usual: Option<i64>,
     /// True if the last attempt before the start was delivered.
     delivered_before: bool,
     /// The highest tier that a running attempt has reached, until one ends quickly: the destination may have stopped
@@ -120,20 +122,26 @@ impl Hold {
     /// The destination is another one: nothing is known of it.
     pub(super) fn forget(&mut self) {
         self.last.clear();
+        self.usual = None;
         self.suspected = None;
         self.delivered_before = false;
     }
 
-    /// The lower median of the last attempts; `None` before the first.
-    fn usual(&self) -> Option<i64> {
-        let mut sorted: Vec<i64> = self.last.iter().copied().collect();
+    /// Remembers how long an attempt took.
+    fn remember(&mut self, took: i64) {
+        self.last.push_back(took);
+        if self.last.len() > REMEMBERED {
+            self.last.pop_front();
+        }
+        let mut sorted = [i64::MAX; REMEMBERED];
+        sorted.iter_mut().zip(&self.last).for_each(|(place, took)| *place = *took);
         sorted.sort_unstable();
-        sorted.get(sorted.len().saturating_sub(1) / 2).copied()
+        self.usual = Some(sorted[(self.last.len() - 1) / 2]);
     }
 
     /// The webhook's tier.
     pub(super) fn tier(&self) -> Tier {
-        let usual = self.usual().map_or(Tier::Quick, Tier::of);
+        let usual = self.usual.map_or(Tier::Quick, Tier::of);
         let running = if self.running_slow >= STRAGGLERS { Tier::Slow } else { Tier::Quick };
         usual.max(running).max(self.suspected.unwrap_or(Tier::Quick))
     }
@@ -153,7 +161,7 @@ impl Hold {
 
     /// The age from which on a quick attempt is slow: twice the usual, within bounds.
     pub(super) fn overdue_ms(&self) -> i64 {
-        self.usual().unwrap_or_default().saturating_mul(2).clamp(OVERDUE_MS, SLOW_MS)
+        self.usual.unwrap_or_default().saturating_mul(2).clamp(OVERDUE_MS, SLOW_MS)
     }
 
     /// An attempt begins, in this tier.
@@ -179,10 +187,7 @@ impl Hold {
         self.occupied = self.decayed(now_ms) + took as f64;
         self.occupied_at = now_ms;
         if tells {
-            self.last.push_back(took);
-            if self.last.len() > REMEMBERED {
-                self.last.pop_front();
-            }
+            self.remember(took);
         }
         if self.running == 0 || (tells && Tier::of(took) == Tier::Quick) {
             self.suspected = None;

@@ -4,7 +4,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 
 use super::permits::PermitId;
-use crate::delivery::Finished;
+use crate::delivery::{Finished, Report};
 use crate::model::id::WebhookId;
 use crate::store::Change;
 
@@ -22,6 +22,19 @@ pub(super) enum Message {
     Drain(oneshot::Sender<()>),
     /// Abort every attempt in flight.
     Cut,
+}
+
+/// The permit of an attempt, with which its end is reported.
+pub(super) struct Permitted {
+    pub(super) permit: PermitId,
+    pub(super) messages: UnboundedSender<Message>,
+}
+
+impl Report for Permitted {
+    fn report(self, finished: Finished) {
+        // A scheduler that is gone means that the process ends; the deliveries are queued on the disk.
+        drop(self.messages.send(Message::Finished(self.permit, finished)));
+    }
 }
 
 /// The receiving end, created before the store and the formatters so that they can be given its senders.

@@ -5,7 +5,8 @@
 //! destination costs no memory.
 //!
 //! Entries out of reach, due later than any wait can be, were queued before the wall clock was set back. They are due now
-//! and lie at the queue's end, so their pages are read beside the window's: they wait for no backlog.
+//! and lie at the queue's end. Where the first page is not the whole queue, their pages are read beside the window's: they
+//! wait for no backlog.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -70,6 +71,8 @@ pub(super) struct Lane {
     moving_since: i64,
     /// Entries of which at least one delivery was claimed.
     open: HashMap<DueKey, Open>,
+    /// Events that were just accepted and whose deliveries did not stay in the window.
+    pub(super) evicted: Vec<Arc<Event>>,
     /// Requests in flight.
     pub(super) in_flight: usize,
     /// The destination that the pace belongs to.
@@ -107,6 +110,7 @@ impl Lane {
             spread: Spread::of_one_destination(),
             moving_since: i64::MIN,
             open: HashMap::new(),
+            evicted: Vec::new(),
             in_flight: 0,
             url: None,
             pace: Pace::default(),
@@ -162,7 +166,11 @@ impl Lane {
     /// Adds an entry that was just queued, if it lies within the window.
     pub(super) fn insert(&mut self, entry: DueEntry) {
         let within = self.complete || self.horizon.is_some_and(|horizon| entry.key <= horizon);
-        if entry.key.activation != self.activation || !within || entry.items.is_empty() {
+        if entry.key.activation != self.activation || entry.items.is_empty() {
+            return;
+        }
+        if !within {
+            self.evicted.extend(entry.items.into_iter().filter_map(|(_, event)| event));
             return;
         }
         self.items += entry.items.len();
@@ -179,6 +187,7 @@ impl Lane {
                 return;
             }
             self.items -= waiting.len();
+            self.evicted.extend(waiting.into_iter().filter_map(|(_, event)| event));
             self.complete = false;
             self.horizon = self.window.last_key_value().map(|(key, _)| *key);
         }
@@ -190,7 +199,9 @@ impl Lane {
         if self.loading.is_some() || !self.runnable {
             return None;
         }
-        if !self.far_complete && self.far.len() < LOW {
+        // Most queues end with their first page, and then it has those out of reach too.
+        let is_unread = self.horizon.is_none() && !self.complete;
+        if !is_unread && !self.far_complete && self.far.len() < LOW {
             self.loading = Some(Page::Far);
             return Some(self.far_horizon.max(Some(reach)));
         }
@@ -215,6 +226,9 @@ impl Lane {
     /// Adds a page that was loaded. What is due until `reach_ms` is within reach.
     pub(super) fn loaded(&mut self, entries: Vec<DueEntry>, complete: bool, reach_ms: i64) {
         let Some(page) = self.loading.take() else { return };
+        // The window's last page has all that is out of reach.
+        let has_far = page == Page::Far || (complete && !self.far_complete);
+        self.far_complete |= has_far && complete;
         let (horizon, is_complete) = match page {
             Page::Window => (&mut self.horizon, &mut self.complete),
             Page::Far => (&mut self.far_horizon, &mut self.far_complete),
@@ -231,11 +245,11 @@ impl Lane {
             if known || entry.items.is_empty() {
                 continue;
             }
-            if page == Page::Window {
+            if has_far && entry.key.due_ms > reach_ms {
+                self.far.insert(entry.key, entry.items.into());
+            } else if page == Page::Window {
                 self.items += entry.items.len();
                 self.window.insert(entry.key, entry.items.into());
-            } else if entry.key.due_ms > reach_ms {
-                self.far.insert(entry.key, entry.items.into());
             }
             // A retry of after the page was asked for may lie behind it: it is due when it says, and the window's.
         }
@@ -384,7 +398,7 @@ mod tests {
     use crate::store::Sent;
 
     fn key(webhook: WebhookId, due_ms: i64) -> DueKey {
-        DueKey { webhook, activation: 0, rank: 0, due_ms, seq: 0 }
+        DueKey { webhook, activation: 0, rank: 0, due_ms, seq: due_ms.unsigned_abs() }
     }
 
     /// Everything is within reach.
@@ -487,11 +501,37 @@ mod tests {
     }
 
     #[test]
+    fn events_that_leave_the_window_are_handed_out() {
+        let webhook = WebhookId::generate();
+        let mut lane = Lane::new(0, true);
+        let event = Arc::new(Event {
+            id: EventId::generate(),
+            event_type: crate::model::event::EventType::PhaseChanged,
+            occurred_at: Default::default(),
+            accepted_at: Default::default(),
+            caused_by: None,
+            json: "{}".into(),
+        });
+        let with_event = |due| {
+            let mut entry = entry(key(webhook, due), 1);
+            entry.items[0].1 = Some(Arc::clone(&event));
+            entry
+        };
+        (0..WINDOW as i64).for_each(|due| lane.insert(with_event(due)));
+        assert!(lane.evicted.is_empty());
+        lane.insert(with_event(WINDOW as i64));
+        assert_eq!(lane.evicted.len(), 1, "the last one made room");
+        lane.insert(with_event(5_000));
+        assert_eq!(lane.evicted.len(), 2, "beyond the window");
+        lane.insert(DueEntry { key: DueKey { activation: 1, ..key(webhook, 0) }, ..with_event(0) });
+        assert_eq!(lane.evicted.len(), 2, "held: it is not wanted soon");
+    }
+
+    #[test]
     fn what_is_queued_while_a_piece_is_loaded_is_not_missed() {
         let webhook = WebhookId::generate();
         let mut lane = Lane::new(0, false);
         lane.runnable = true;
-        read_far(&mut lane, webhook);
         assert_eq!(lane.wants_load(far(webhook)), Some(None));
         // Committed before the load's read, it comes with the page; committed after it, its change follows the page.
         lane.insert(entry(key(webhook, 1), 1));
@@ -511,7 +551,6 @@ mod tests {
         let claim = lane.claim(0, i64::MAX).pop().expect("a delivery");
         lane.begin(1);
         lane.runnable = true;
-        read_far(&mut lane, webhook);
         assert_eq!(lane.wants_load(far(webhook)), Some(None), "what was recovered meanwhile waits there");
         lane.loaded(Vec::new(), true, i64::MAX);
         assert!(lane.claim(0, i64::MAX).is_empty());
@@ -526,7 +565,6 @@ mod tests {
         let webhook = WebhookId::generate();
         let mut lane = Lane::new(0, false);
         lane.runnable = true;
-        read_far(&mut lane, webhook);
         lane.wants_load(far(webhook));
         let retry = |due| {
             let mut retry = entry(key(webhook, due), 2);
@@ -540,6 +578,7 @@ mod tests {
         assert!(lane.stood_still(20), "the first of them");
         assert!(!lane.pile() && lane.has_piled());
         // A page that is read again does not bring them back.
+        read_far(&mut lane, webhook);
         assert!(lane.wants_load(far(webhook)).is_some());
         lane.loaded(page, true, i64::MAX);
         assert!(!lane.pile());
@@ -577,11 +616,11 @@ mod tests {
         // The queue on the disk: a long backlog within reach of 1000, and behind it what was queued before the wall clock
         // was set back.
         let reach = key(webhook, 1_000);
-        assert_eq!(lane.wants_load(reach), Some(Some(reach)), "the end of the queue first");
-        let behind = [(1_005, 1), (5_000, 2), (6_000, 1)].map(|(due, items)| entry(key(webhook, due), items));
-        lane.loaded(behind.to_vec(), true, 1_010);
         assert_eq!(lane.wants_load(reach), Some(None));
         lane.loaded(vec![entry(key(webhook, 900), 1)], false, 1_010);
+        assert_eq!(lane.wants_load(reach), Some(Some(reach)), "the end of the queue before the backlog");
+        let behind = [(1_005, 1), (5_000, 2), (6_000, 1)].map(|(due, items)| entry(key(webhook, due), items));
+        lane.loaded(behind.to_vec(), true, 1_010);
         lane.insert(entry(key(webhook, 10), 1));
         assert_eq!(lane.next_due(20, 990), Some(20));
         assert_eq!(dues(lane.claim(20, 990)), [5_000]);
@@ -602,6 +641,25 @@ mod tests {
         assert_eq!([lane.claim(20, 990), lane.claim(20, 990)].map(dues), [[900], [1_005]]);
         assert_eq!(lane.next_due(20, 990), None);
         assert_eq!([5_000, 5_000, 6_000].map(|due| lane.finished(key(webhook, due)).is_some()), [false, true, true]);
+    }
+
+    #[test]
+    fn a_queue_of_one_page_is_read_once_with_what_is_out_of_reach() {
+        let webhook = WebhookId::generate();
+        let mut lane = Lane::new(0, false);
+        lane.runnable = true;
+        let reach = key(webhook, 1_000);
+        let page = [(10, 1), (1_010, 1), (1_011, 1), (5_000, 2)].map(|(due, items)| entry(key(webhook, due), items));
+        assert_eq!(lane.wants_load(reach), Some(None));
+        lane.loaded(page.to_vec(), true, 1_010);
+        assert_eq!(lane.wants_load(reach), None);
+        let claims = std::iter::from_fn(|| lane.claim(2_000, 990).pop()).map(|claim| claim.key.due_ms);
+        assert_eq!(claims.collect::<Vec<_>>(), [1_011, 5_000, 5_000, 10, 1_010]);
+        // Not the whole queue: its end is read too.
+        lane.unload();
+        assert_eq!(lane.wants_load(reach), Some(None));
+        lane.loaded(page.to_vec(), false, 1_010);
+        assert_eq!(lane.wants_load(reach), Some(Some(reach)));
     }
 
     #[test]

@@ -4,12 +4,13 @@
 //! and hears everything through one channel ([`inbox`]): the store's commits, attempts that are over, an admin's changes.
 //! [`permits`] bound the attempts in flight, by how long each webhook's attempts take ([`hold`]). What fell due while the
 //! host stood still is given new times ([`spread`]).
-//! Attempts run on the deliveries' own runtime ([`crate::delivery`]).
+//! It and the attempts ([`crate::delivery`]) run on a runtime of their own.
 
 mod control;
 mod hold;
 mod inbox;
 mod lane;
+mod outcomes;
 mod pace;
 mod permits;
 mod run;
@@ -47,7 +48,7 @@ pub struct Scheduler {
 }
 
 impl Scheduler {
-    /// Starts scheduling: the loop on the current runtime, attempts on `deliveries`.
+    /// Starts scheduling: the loop and the attempts on `deliveries`.
     pub fn start(
         inbox: Inbox,
         parts: delivery::Parts,

@@ -1,22 +1,22 @@
 //! The scheduler's loop: it hears, wakes lanes that are due, and claims in turn.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::collections::{BinaryHeap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::sync::oneshot;
-use tokio::task::AbortHandle;
 
 use super::hold::{Need, Tier};
-use super::inbox::Message;
+use super::inbox::{Message, Permitted};
 use super::lane::Lane;
+use super::outcomes::Outcomes;
 use super::permits::{PermitId, Permits};
 use super::spread::Spread;
 use super::waiting::Waiting;
-use crate::delivery::{self, AttemptResult, Claim, Deliver, Ending, Finished};
+use crate::delivery::{self, AttemptResult, Claim, Deliver, Ending, Finished, Runner};
 use crate::model::delivery::Step;
 use crate::model::id::{DeliveryId, WebhookId};
 use crate::model::retry::longest_wait;
@@ -35,6 +35,8 @@ const HEARTBEAT_MS: i64 = 1_000;
 const STOOD_STILL_MS: i64 = 1_000;
 /// An outcome is recorded within this time, generously.
 const RECORDED_MS: i64 = 10_000;
+/// Runners that are kept while they have nothing to do.
+const IDLE_RUNNERS: usize = 128;
 /// Retries that get a new time in one go.
 const SPREAD_AT_ONCE: usize = 128;
 
@@ -58,13 +60,21 @@ pub(super) struct Run<D> {
     ready: VecDeque<WebhookId>,
     /// When waiting lanes are to be looked at again, in milliseconds of the steady clock.
     timers: BinaryHeap<Reverse<(i64, WebhookId)>>,
-    in_flight: HashMap<DeliveryId, (WebhookId, AbortHandle)>,
+    /// Deliveries of attempts in flight.
+    in_flight: HashSet<DeliveryId>,
+    /// Attempts in flight.
+    running: HashMap<PermitId, Running>,
+    /// Runners without an attempt.
+    idle: Vec<Runner<Permitted>>,
     /// Those of the requests that carry them.
     permits: Permits,
     /// Ready lanes that wait for a permit, by the need that they had then.
     waiting: Waiting,
     /// The need that is served next when several have permits.
     turn: usize,
+    /// Those of this turn.
+    outcomes: Outcomes,
+    /// Outcomes that are not on the disk yet.
     unrecorded: usize,
     /// Lanes with retries that get new times, each once; served round robin.
     piled: VecDeque<WebhookId>,
@@ -74,6 +84,23 @@ pub(super) struct Run<D> {
     /// Deleted webhooks whose attempts are being aborted.
     forgetting: HashMap<WebhookId, (usize, Vec<oneshot::Sender<()>>)>,
     draining: Vec<oneshot::Sender<()>>,
+}
+
+/// An attempt in flight.
+struct Running {
+    webhook: WebhookId,
+    /// How many it is an attempt at.
+    deliveries: usize,
+    runner: Runner<Permitted>,
+    /// The runner was told to end.
+    is_cut: bool,
+}
+
+impl Running {
+    fn cut(&mut self) {
+        self.is_cut = true;
+        self.runner.cut();
+    }
 }
 
 impl<D: Deliver> Run<D> {
@@ -86,10 +113,13 @@ impl<D: Deliver> Run<D> {
             lanes: HashMap::new(),
             ready: VecDeque::new(),
             timers: BinaryHeap::new(),
-            in_flight: HashMap::new(),
+            in_flight: HashSet::new(),
+            running: HashMap::new(),
+            idle: Vec::new(),
             permits,
             waiting: Default::default(),
             turn: 0,
+            outcomes: Outcomes::default(),
             unrecorded: 0,
             piled: VecDeque::new(),
             spread: Spread::of_the_host(),
@@ -117,6 +147,7 @@ impl<D: Deliver> Run<D> {
             self.wake(now);
             self.claim();
             self.respread();
+            self.hand_over();
             self.answer_drained();
             let asleep = self.context.clock.steady_ms();
             let until = self.next_wake(asleep);
@@ -172,7 +203,7 @@ impl<D: Deliver> Run<D> {
             Message::Finished(permit, finished) => self.finished(permit, finished),
             Message::Forget(webhook, done) => self.forget(webhook, done),
             Message::Drain(done) => self.draining.push(done),
-            Message::Cut => self.in_flight.values().for_each(|(_, task)| task.abort()),
+            Message::Cut => self.running.values_mut().for_each(Running::cut),
         }
     }
 
@@ -225,12 +256,17 @@ impl<D: Deliver> Run<D> {
         let now = self.context.clock.steady_ms();
         let longest = self.longest_wait(now);
         let Some(lane) = self.lanes.get_mut(&id) else { return };
+        lane.evicted.drain(..).for_each(|event| self.deliver.keep(&event));
         if !lane.runnable {
             return;
         }
         let reach = now.saturating_add(longest);
         let reach = DueKey { webhook: id, activation: lane.activation(), rank: 0, due_ms: reach, seq: u64::MAX };
         if let Some(after) = lane.wants_load(reach) {
+            // First what is done: it must not come back with the page.
+            if let Some(outcomes) = self.outcomes.take() {
+                self.context.store.record(outcomes);
+            }
             self.context.store.load_due(id, lane.activation(), after, lane.load());
         }
         if lane.waits_for.is_some_and(|need| need != lane.hold.need()) {
@@ -312,6 +348,9 @@ impl<D: Deliver> Run<D> {
     /// The next ready lane: one that waited for a permit that is there now, each need in turn, or one that was not asked
     /// yet.
     fn next_lane(&mut self) -> Option<WebhookId> {
+        if self.waiting.is_empty() {
+            return self.ready.pop_front();
+        }
         for step in 0..Need::ALL.len() {
             let number = (self.turn + step) % Need::ALL.len();
             let need = Need::ALL[number];
@@ -383,7 +422,7 @@ impl<D: Deliver> Run<D> {
             let again = Step::Again { after, counts: false };
             let settle = |item: DueItem| {
                 // Recovered while its earlier attempt is still under way: that attempt's outcome decides.
-                let known = self.in_flight.contains_key(&item.delivery);
+                let known = self.in_flight.contains(&item.delivery);
                 Outcome::new(id, item, None, if known { Step::Dropped } else { again.clone() }, lane.finished(key))
             };
             let outcomes = items.into_iter().map(settle).collect();
@@ -398,8 +437,7 @@ impl<D: Deliver> Run<D> {
     /// Starts the attempt at what was claimed together.
     fn start(&mut self, id: WebhookId, claims: Vec<Claim>, now: i64) {
         // Recovered while its earlier attempt is still under way: that attempt's outcome decides.
-        let (again, claims): (Vec<_>, Vec<_>) =
-            claims.into_iter().partition(|claim| self.in_flight.contains_key(&claim.item.delivery));
+        let (again, claims) = split_off(claims, |claim| self.in_flight.contains(&claim.item.delivery));
         let Some(lane) = self.lanes.get_mut(&id) else { return };
         let dropped: Vec<_> = again
             .into_iter()
@@ -413,18 +451,23 @@ impl<D: Deliver> Run<D> {
             return self.record(dropped);
         }
         let permit = self.permits.take(id, &mut lane.hold, now);
-        let deliveries: Vec<_> = claims.iter().map(|claim| claim.item.delivery).collect();
-        let messages = self.messages.clone();
-        // A scheduler that is gone means that the process ends; the deliveries are queued on the disk.
-        let done = move |finished| drop(messages.send(Message::Finished(permit, finished)));
+        self.in_flight.extend(claims.iter().map(|claim| claim.item.delivery));
         let Context { store, clock, deliveries: runtime, .. } = &self.context;
-        let task = delivery::spawn(&self.deliver, store, runtime, id, claims, clock.now(), done);
-        self.in_flight.extend(deliveries.into_iter().map(|delivery| (delivery, (id, task.clone()))));
+        let runner = self.idle.pop().unwrap_or_else(|| Runner::start(&self.deliver, store, runtime));
+        let (deliveries, report) = (claims.len(), Permitted { permit, messages: self.messages.clone() });
+        runner.attempt(id, claims, clock.now(), report);
+        self.running.insert(permit, Running { webhook: id, deliveries, runner, is_cut: false });
         self.record(dropped);
     }
 
     fn finished(&mut self, permit: PermitId, mut finished: Finished) {
         let webhook = finished.webhook;
+        if let Some(Running { runner, is_cut: false, .. }) = self.running.remove(&permit)
+            && !finished.is_lost
+            && self.idle.len() < IDLE_RUNNERS
+        {
+            self.idle.push(runner);
+        }
         let permit = self.permits.give_back(permit);
         for result in &finished.results {
             self.in_flight.remove(&result.claim.item.delivery);
@@ -447,8 +490,7 @@ impl<D: Deliver> Run<D> {
             lane.pace.pause(self.context.clock.steady_ms(), pause);
         }
         let results = std::mem::take(&mut finished.results);
-        let (unsent, mut sent): (Vec<AttemptResult>, Vec<_>) =
-            results.into_iter().partition(|result| matches!(result.ending, Ending::Unsent));
+        let (unsent, mut sent) = split_off(results, |result| matches!(result.ending, Ending::Unsent));
         for AttemptResult { claim, .. } in unsent.into_iter().rev() {
             lane.give_back(claim.key, claim.item);
         }
@@ -466,22 +508,33 @@ impl<D: Deliver> Run<D> {
         self.touch(webhook);
     }
 
+    /// Records the outcomes of one request.
     fn record(&mut self, outcomes: Vec<Outcome>) {
-        if !outcomes.is_empty() {
-            self.unrecorded += outcomes.len();
+        self.unrecorded += outcomes.len();
+        self.outcomes.add(outcomes);
+        if self.outcomes.are_many() {
+            self.hand_over();
+        }
+    }
+
+    fn hand_over(&mut self) {
+        if let Some(outcomes) = self.outcomes.take() {
             self.context.store.record(outcomes);
         }
     }
 
     fn forget(&mut self, webhook: WebhookId, done: oneshot::Sender<()>) {
         self.lanes.remove(&webhook);
-        let tasks: Vec<_> = self.in_flight.values().filter(|(owner, _)| *owner == webhook).collect();
-        if tasks.is_empty() {
+        let mut deliveries = 0;
+        for running in self.running.values_mut().filter(|running| running.webhook == webhook) {
+            running.cut();
+            deliveries += running.deliveries;
+        }
+        if deliveries == 0 {
             answer(done);
             return;
         }
-        tasks.iter().for_each(|(_, task)| task.abort());
-        let entry = self.forgetting.entry(webhook).or_insert((tasks.len(), Vec::new()));
+        let entry = self.forgetting.entry(webhook).or_insert((deliveries, Vec::new()));
         entry.1.push(done);
     }
 
@@ -497,6 +550,11 @@ impl<D: Deliver> Run<D> {
         let waiting = std::mem::replace(&mut self.draining, vec![never]);
         waiting.into_iter().for_each(answer);
     }
+}
+
+/// Splits the elements that are exceptions from the others, which usually are all.
+fn split_off<T>(all: Vec<T>, is_exception: impl Fn(&T) -> bool) -> (Vec<T>, Vec<T>) {
+    if all.iter().any(&is_exception) { all.into_iter().partition(is_exception) } else { (Vec::new(), all) }
 }
 
 /// Answers a request; the caller may have stopped waiting.

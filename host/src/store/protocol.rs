@@ -2,6 +2,7 @@
 //! come out, and the keys of the work that is queued. A second engine implements these and the reads of
 //! [`super::Store`]; `store::conformance` is the suite that it has to pass.
 
+use std::hash::{Hash, Hasher};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,7 +44,7 @@ pub(super) enum Command<W, P> {
     /// Accepts events, all or none. The response is sent after the commit; until then the permit `P` holds the
     /// request's share of the ingest budget.
     Accept { acceptance: Acceptance, reply: oneshot::Sender<Result<Vec<Accepted>, AcceptError>>, permit: P },
-    /// Records the outcomes of one request. Rides on the next commit.
+    /// Records outcomes. Rides on the next commit.
     Record(Vec<Outcome>),
     /// Reads a page of a webhook's queue; it comes as [`Change::Loaded`].
     Load { webhook: WebhookId, activation: u32, after: Option<DueKey>, limit: usize },
@@ -78,7 +79,7 @@ pub enum Change {
 }
 
 /// The key of a queue entry, which holds a pending delivery or several.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct DueKey {
     /// Whose queue.
     pub webhook: WebhookId,
@@ -90,6 +91,13 @@ pub struct DueKey {
     pub due_ms: i64,
     /// Unique among all entries that this store ever had.
     pub seq: u64,
+}
+
+impl Hash for DueKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        // No two entries share it.
+        self.seq.hash(state);
+    }
 }
 
 /// The component, format and options that rendered a delivery's first attempt; later ones render the same bytes with

@@ -150,7 +150,7 @@ pub(super) fn attempts(attempts: &[Attempt]) -> Result<(), Failure> {
             let cells = vec![
                 attempt.created_at.clone(),
                 short(&attempt.delivery_id),
-                attempt.event_type.clone(),
+                attempt.event_type.to_string(),
                 format!("{}{}", attempt.attempt, if attempt.is_test { " (test)" } else { "" }),
                 attempt.status_code.map_or_else(|| "-".to_owned(), |code| code.to_string()),
                 format!("{} ms", attempt.duration_ms),
@@ -171,7 +171,7 @@ pub(super) fn attempt(attempt: &Attempt) -> Result<(), Failure> {
     };
     line(format_args!("{style}{outcome}{style:#}"))?;
     let rows = [
-        ("event type", Some(attempt.event_type.clone())),
+        ("event type", Some(attempt.event_type.to_string())),
         ("status", attempt.status_code.map(|code| code.to_string())),
         ("took", Some(format!("{} ms", attempt.duration_ms))),
         ("note", attempt.note.clone()),

@@ -348,7 +348,7 @@ impl From<AttemptV1> for Attempt {
             id: old.id,
             delivery_id: old.delivery_id,
             event_id: old.event_id,
-            event_type: old.event_type,
+            event_type: old.event_type.into(),
             attempt: old.attempt,
             success: old.success,
             status_code: old.status_code,
