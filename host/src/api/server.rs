@@ -66,9 +66,9 @@ impl Default for Timeouts {
     }
 }
 
-/// Serves what is behind the entrance on a listener until `shutdown` is cancelled. Then no connection is accepted any more, requests in
-/// flight are finished and idle connections are closed; returns once all connections have ended. `attempts` is the number
-/// of deliveries in flight at most, which need file descriptors beside the connections.
+/// Serves what is behind the entrance on a listener until `shutdown` is cancelled. Then no connection is accepted any
+/// more, requests in flight are finished and idle connections are closed; returns once all connections have ended.
+/// `attempts` is the number of deliveries in flight at most, which need file descriptors beside the connections.
 ///
 /// # Errors
 /// Currently never: a failed accept is logged and retried.

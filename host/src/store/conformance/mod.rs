@@ -39,6 +39,9 @@ pub(crate) trait Stepped: Subject {
     /// Writes pending outcomes, as if their wait were over.
     fn tick(opened: &Opened);
 
+    /// Moves what is committed to where it stays, if the engine keeps it elsewhere at first.
+    fn checkpoint(opened: &Opened);
+
     /// Ends the store as a killed process does.
     fn crash(opened: &Opened);
 }

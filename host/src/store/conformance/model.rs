@@ -30,6 +30,7 @@ pub(crate) enum Action {
     Redeliver { delivery: u8 },
     Advance { ms: i64 },
     Tick,
+    Checkpoint,
     Sweep { age_s: u64, max_events: u64, max_history: u64 },
     Reopen,
     Crash,
@@ -49,6 +50,7 @@ pub(crate) fn action() -> impl Strategy<Value = Action> {
         1 => any::<u8>().prop_map(|delivery| Action::Redeliver { delivery }),
         4 => prop::sample::select(vec![5_i64, 30, 2_000, 1_000_000, 4_000_000]).prop_map(|ms| Action::Advance { ms }),
         2 => Just(Action::Tick),
+        2 => Just(Action::Checkpoint),
         1 => (prop::sample::select(vec![600_u64, 1_000_000]), prop::sample::select(vec![3_u64, u64::MAX]),
               prop::sample::select(vec![2_u64, u64::MAX]))
             .prop_map(|(age_s, max_events, max_history)| Action::Sweep { age_s, max_events, max_history }),
@@ -310,6 +312,7 @@ impl<S: Stepped> World<S> {
                 S::tick(self.opened.as_ref().expect("open"));
                 self.committed();
             }
+            Action::Checkpoint => S::checkpoint(self.opened.as_ref().expect("open")),
             Action::Sweep { age_s, max_events, max_history } => self.sweep(*age_s, *max_events, *max_history),
             Action::Reopen => self.reopen(false),
             Action::Crash => self.reopen(true),

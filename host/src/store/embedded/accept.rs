@@ -6,8 +6,8 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use super::engine::Txn;
 use super::record::{self, Answered, Counts, EventRecord, Slot};
+use super::txn::Txn;
 use super::writer::Writer;
 use super::{AcceptError, Acceptance, Accepted, DueEntry, DueItem, DueKey, Sent, StoreError, keys};
 use crate::model::event::{Event, NewEvent};
@@ -190,7 +190,7 @@ impl Writer {
             seen.insert(id, (index, event.digest));
             match group.txn.get(&self.engine, &keys::event(id))? {
                 None => checked.push(Checked::New(event)),
-                Some(bytes) => match record::unpack::<EventRecord>(&bytes) {
+                Some(bytes) => match record::unpack_event(&bytes) {
                     Ok(known) if known.token == token && known.digest == event.digest && known.caused_by.is_none() => {
                         checked.push(Checked::Known(Accepted {
                             id,
@@ -250,7 +250,7 @@ impl Writer {
     fn remember(&mut self, event: EventId, now: Timestamp, slots: &[Slot]) {
         self.accepted_since.add(event);
         if !slots.is_empty() {
-            self.recent.put(event, &record::initial_states(slots, now));
+            self.recent.put(event, record::initial_states(slots, now));
         }
     }
 
@@ -281,12 +281,14 @@ fn put_event(group: &mut Group, token: TokenId, event: Event, digest: [u8; 32], 
         derived: accepted.derived.clone(),
         answered_deliveries: accepted.deliveries,
         slots,
-        json: event.json.clone(),
+        json: event.json.as_str().into(),
+        joined: None,
     };
-    group.txn.put(keys::event(event.id), record::pack(&record));
+    group.txn.put(keys::event(event.id), record::pack_event(&record));
     group.accepted.push(event.id);
+    let slots = record.slots;
     let event = Arc::new(event);
-    for (slot_index, slot) in record.slots.iter().enumerate() {
+    for (slot_index, slot) in slots.iter().enumerate() {
         let item = DueItem {
             event: event.id,
             slot: u32::try_from(slot_index).unwrap_or(u32::MAX),

@@ -8,7 +8,8 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
-use super::engine::{Engine, Txn};
+use super::engine::Engine;
+use super::txn::Txn;
 use super::writer::Writer;
 use super::{StoreError, keys, record};
 use crate::model::audit::{AuditEntry, AuditEvent};

@@ -17,7 +17,8 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::engine::{Bulk, Engine, Txn};
+use super::engine::Engine;
+use super::txn::{Bulk, Txn};
 use super::{Embedded, OpenError, StoreError, keys, maintenance, open, record};
 use crate::keyring::{EXPORT, Keyring};
 use crate::model::audit::{Action, Actor, AuditEvent, FieldChange};

@@ -1,9 +1,9 @@
 //! The journal, a write-ahead log: every commit is appended to a file and synced before it is acknowledged.
 //!
 //! sled is durable too, but its flush writes and syncs whole segments; measured, that made a commit of 64 events take
-//! several times as long as appending and syncing the same bytes. So a commit is durable here, is applied to sled in
-//! memory, and sled's own file follows at checkpoints. After a crash the files are replayed over what sled has: final
-//! values of keys, in order, so that replaying one twice changes nothing.
+//! several times as long as appending and syncing the same bytes. So a commit is durable here, and sled follows at
+//! checkpoints. After a crash the files are replayed over what sled has: final values of keys, in order, so that
+//! replaying one twice changes nothing.
 //!
 //! There are two files, used in turn: one gets commits while those of the other are brought to sled's own file. A file
 //! is overwritten from its beginning, which needs no new space and no new metadata on the disk. It begins with its
@@ -15,7 +15,7 @@ use std::io;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use super::engine::Txn;
+use super::txn::Txn;
 
 /// The beginning of a file.
 const MAGIC: &[u8; 8] = b"hrldjrn1";
@@ -43,7 +43,12 @@ pub(super) struct Journal {
     older: usize,
     /// True if the other file's commits are in sled's own file.
     spare: bool,
+    /// The last record's bytes: their memory is used for the next one.
+    buffer: Vec<u8>,
 }
+
+/// The memory that is kept for the next record, in bytes.
+const BUFFER: usize = 1024 * 1024;
 
 /// One change: a key, and its value unless it is removed.
 type Op = (Vec<u8>, Option<Vec<u8>>);
@@ -74,7 +79,8 @@ impl Journal {
         let open = |path: &PathBuf| OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path);
         let files = [open(&paths[0])?, open(&paths[1])?];
         File::open(folder)?.sync_all()?;
-        Ok((Self { files, active: 0, generation, end: 0, last: 0, older, spare: true }, commits, damaged))
+        let buffer = Vec::new();
+        Ok((Self { files, active: 0, generation, end: 0, last: 0, older, spare: true, buffer }, commits, damaged))
     }
 
     /// The size of the active file, in bytes: commits that are not known to be in sled's own file.
@@ -84,7 +90,9 @@ impl Journal {
 
     /// Appends a commit. It is durable once [`Journal::sync`] has returned.
     pub(super) fn append(&mut self, txns: &[&Txn]) -> io::Result<()> {
-        let mut bytes = Vec::with_capacity(HEAD + RECORD_HEAD + txns.iter().map(|txn| txn.bytes() + 64).sum::<usize>());
+        let mut bytes = std::mem::take(&mut self.buffer);
+        bytes.clear();
+        bytes.reserve(HEAD + RECORD_HEAD + txns.iter().map(|txn| txn.bytes() + 64).sum::<usize>());
         if self.end == 0 {
             bytes.extend_from_slice(MAGIC);
             bytes.extend_from_slice(&self.generation.to_le_bytes());
@@ -93,7 +101,9 @@ impl Journal {
         }
         let start = bytes.len();
         bytes.extend_from_slice(&[0; RECORD_HEAD]);
-        txns.iter().flat_map(|txn| txn.ops()).for_each(|(key, value)| encode(key, value, &mut bytes));
+        txns.iter()
+            .flat_map(|txn| txn.ops())
+            .for_each(|(key, value)| encode(key, value.map(|value| &**value), &mut bytes));
         let body = start + RECORD_HEAD;
         let length = u32::try_from(bytes.len() - body).map_err(|_| io::Error::other("a commit of more than 4 GiB"))?;
         let checksum = checksum(self.generation, &bytes[body..]);
@@ -103,6 +113,9 @@ impl Journal {
         self.files[self.active].write_all_at(&bytes, self.end)?;
         self.last = self.end + start as u64;
         self.end += bytes.len() as u64;
+        bytes.truncate(BUFFER);
+        bytes.shrink_to(BUFFER);
+        self.buffer = bytes;
         Ok(())
     }
 
@@ -158,11 +171,6 @@ impl Journal {
     /// Called when the commits that were found are in sled's own file.
     pub(super) fn replayed(&self) -> io::Result<()> {
         self.forget(self.older)
-    }
-
-    /// True if the commits from before the last [`Journal::rotate`] are not known to be in sled's own file.
-    pub(super) fn unsettled(&self) -> bool {
-        !self.spare
     }
 
     /// Removes the files: all commits are in sled's own, and none follows.
@@ -359,8 +367,8 @@ mod tests {
     fn txn(key: &str, value: Option<&str>) -> Txn {
         let mut txn = Txn::default();
         match value {
-            Some(value) => txn.put(key.into(), value.into()),
-            None => txn.remove(key.into()),
+            Some(value) => txn.put(key, value),
+            None => txn.remove(key),
         }
         txn
     }

@@ -8,12 +8,13 @@
 //! variant and a member's name in a JSON record are on disks; the tests that pin them are changed by adding to them
 //! only. An older program rejects the store with [`crate::store::OpenError::Schema`].
 
+use super::txn::Bytes;
 use crate::model::id::{AttemptId, AuditId, DeliveryId, EventId, TokenId, WebhookId};
 use crate::store::protocol::DueKey;
 
 /// The layout's version, kept under `m` `schema`. 2 brought the audit log, redeliveries and queue entries that know the
-/// attempts of earlier rounds; 3 a rank in the keys of queues.
-pub(super) const SCHEMA: u32 = 3;
+/// attempts of earlier rounds; 3 a rank in the keys of queues; 4 states of deliveries that are joined to their event.
+pub(super) const SCHEMA: u32 = 4;
 /// The name of the format among the facts about the store.
 pub(super) const SCHEMA_NAME: &str = "schema";
 
@@ -49,9 +50,11 @@ kinds! {
     COUNTERS = b'c', "webhooks' counters", Some(3);
     /// `t` sha256(token): a token.
     TOKEN = b't', "tokens", Some(4);
-    /// `e` event: the accepted event and its fan-out; never rewritten.
+    /// `e` event: the accepted event and its fan-out, and the states of its deliveries if the checkpoint that brought it
+    /// here knew them; never rewritten.
     EVENT = b'e', "events", Some(11);
-    /// `s` event: the states of its deliveries; absent until the first outcome.
+    /// `s` event: the states of its deliveries; absent until the first outcome, and while they are joined to the event's
+    /// record.
     STATE = b's', "delivery states", Some(8);
     /// `f` event slot: a further delivery of an event, made by a redelivery.
     FURTHER = b'f', "redeliveries", Some(9);
@@ -133,28 +136,35 @@ fn tagged(tag: u8, id: &[u8]) -> Vec<u8> {
     key
 }
 
+/// A key without an allocation.
+fn short(tag: u8, id: &[u8; 16]) -> Bytes {
+    let mut key = [tag; 17];
+    key[1..].copy_from_slice(id);
+    key.as_slice().into()
+}
+
 pub(super) fn meta(name: &str) -> Vec<u8> {
     tagged(META, name.as_bytes())
 }
 
-pub(super) fn webhook(id: WebhookId) -> Vec<u8> {
-    tagged(WEBHOOK, id.as_bytes())
+pub(super) fn webhook(id: WebhookId) -> Bytes {
+    short(WEBHOOK, id.as_bytes())
 }
 
-pub(super) fn counters(id: WebhookId) -> Vec<u8> {
-    tagged(COUNTERS, id.as_bytes())
+pub(super) fn counters(id: WebhookId) -> Bytes {
+    short(COUNTERS, id.as_bytes())
 }
 
 pub(super) fn token(hash: &[u8; 32]) -> Vec<u8> {
     tagged(TOKEN, hash)
 }
 
-pub(super) fn event(id: EventId) -> Vec<u8> {
-    tagged(EVENT, id.as_bytes())
+pub(super) fn event(id: EventId) -> Bytes {
+    short(EVENT, id.as_bytes())
 }
 
-pub(super) fn state(id: EventId) -> Vec<u8> {
-    tagged(STATE, id.as_bytes())
+pub(super) fn state(id: EventId) -> Bytes {
+    short(STATE, id.as_bytes())
 }
 
 pub(super) fn due_webhook(webhook: WebhookId) -> Vec<u8> {
@@ -226,6 +236,22 @@ pub(super) fn audit(entry: AuditId) -> Vec<u8> {
 
 pub(super) fn tombstone(webhook: WebhookId) -> Vec<u8> {
     tagged(TOMBSTONE, webhook.as_bytes())
+}
+
+/// The key of the states of an event's deliveries, by the event's key; `None` for any other key.
+pub(super) fn state_of_event(key: &[u8]) -> Option<[u8; 17]> {
+    counterpart(key, EVENT, STATE)
+}
+
+/// The key of an event, by the key of its deliveries' states; `None` for any other key.
+pub(super) fn event_of_state(key: &[u8]) -> Option<[u8; 17]> {
+    counterpart(key, STATE, EVENT)
+}
+
+fn counterpart(key: &[u8], tag: u8, other: u8) -> Option<[u8; 17]> {
+    let mut key = <[u8; 17]>::try_from(key).ok().filter(|key| key[0] == tag)?;
+    key[0] = other;
+    Some(key)
 }
 
 /// The id after the tag, in keys that begin with one.

@@ -6,8 +6,9 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::engine::{Engine, Txn};
-use super::record::{self, Entries, EventRecord, Further, Progress, SlotState};
+use super::engine::Engine;
+use super::record::{self, Entries, Further, Progress, SlotState};
+use super::txn::Txn;
 use super::{DueItem, DueKey, Embedded, Sent, StoreError, keys};
 use crate::model::id::{DeliveryId, EventId, WebhookId};
 
@@ -102,14 +103,15 @@ pub(super) fn requeue(
     Ok((txn, entries.into_values().collect()))
 }
 
+/// The states of an event's deliveries: their own record first, since a checkpoint may join it to the event's.
 fn states_of(engine: &Engine, event: EventId) -> Result<Vec<SlotState>, StoreError> {
     if let Some(bytes) = engine.get(&keys::state(event))?
         && let Ok(states) = record::unpack(&bytes)
     {
         return Ok(states);
     }
-    let known = engine.get(&keys::event(event))?.and_then(|bytes| record::unpack::<EventRecord>(&bytes).ok());
-    Ok(known.map(|known| record::initial_states(&known.slots, known.accepted_at)).unwrap_or_default())
+    let known = engine.get(&keys::event(event))?.and_then(|bytes| record::unpack_event(&bytes).ok());
+    Ok(known.map(|known| known.states()).unwrap_or_default())
 }
 
 /// The events that this process has accepted, while those from before it are being counted. By what was written and not
@@ -189,7 +191,7 @@ pub(super) fn find(
     loop {
         let mut page = Vec::new();
         engine.scan_prefix(&[keys::EVENT], after.as_deref(), |key, value| {
-            page.push((key.to_vec(), record::unpack::<EventRecord>(value).ok()));
+            page.push((key.to_vec(), record::unpack_event(value).ok()));
             page.len() < PAGE
         })?;
         let Some((last, _)) = page.last() else { return Ok(()) };
@@ -197,10 +199,7 @@ pub(super) fn find(
         let mut lost = Vec::new();
         for (key, known) in page {
             let (Some(id), Some(known)) = (keys::id_of(&key).map(EventId::from_bytes), known) else { continue };
-            let states = engine.get(&keys::state(id))?;
-            let states: Vec<SlotState> = states
-                .and_then(|bytes| record::unpack(&bytes).ok())
-                .unwrap_or_else(|| record::initial_states(&known.slots, known.accepted_at));
+            let states = states_of(engine, id)?;
             let mut slots: Vec<_> = known.slots.iter().map(|slot| (slot.webhook, slot.delivery)).collect();
             if states.len() > slots.len() {
                 engine.scan_prefix(&keys::further_prefix(id), None, |_, value| {

@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::audit::{Chain, ChainReport};
-use super::engine::{Bulk, Engine, Txn};
+use super::engine::Engine;
 use super::export::UnsignedImport;
-use super::record::{self, Answered, Counters, Counts, EventRecord, Further, SlotState};
+use super::record::{self, Answered, Counters, Counts, Further, SlotState};
+use super::txn::{Bulk, Txn};
 use super::{DueKey, OpenError, StoreError, export, keys, lost, open, sealed};
 use crate::keyring::{AUDIT_LOG, Keyring};
 use crate::model::audit::{Action, Actor, AuditEvent};
@@ -258,7 +259,7 @@ fn readable(key: &[u8], value: &[u8], keyring: &Keyring) -> bool {
         }
         keys::COUNTERS => Counters::unpack(value).is_ok(),
         keys::TOKEN => record::unpack_json::<Token>(value).is_ok(),
-        keys::EVENT => record::unpack::<EventRecord>(value).is_ok(),
+        keys::EVENT => record::unpack_event(value).is_ok(),
         keys::STATE => record::unpack::<Vec<SlotState>>(value).is_ok(),
         keys::FURTHER => record::unpack::<Further>(value).is_ok(),
         keys::REDELIVERY => record::unpack::<(EventId, u32)>(value).is_ok(),

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::engine::Txn;
 use super::record::Counts;
 use super::sealed::write_webhook;
+use super::txn::Txn;
 use super::writer::Writer;
 use super::{Deleted, Rotated, StoreError, Updated, keys, record};
 use crate::model::audit::{self, Action, Actor, AuditEvent, FieldChange};

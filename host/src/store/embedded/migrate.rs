@@ -4,7 +4,8 @@
 //! migration is under way; each page is a commit of its own; the last one removes the note. A migration that a crash
 //! ended goes on with the next opening: what was rewritten already is recognised by its form.
 
-use super::engine::{Engine, Txn};
+use super::engine::Engine;
+use super::txn::Txn;
 use super::{StoreError, keys, record};
 
 /// The name of the note among the facts about the store.
@@ -12,7 +13,14 @@ const NOTE: &str = "migration";
 /// Keys that one commit rewrites.
 const PAGE: usize = 2_000;
 
-/// Formats 1 and 2 to 3: queue keys get a rank. Everything else of them is read as it is.
+/// Format 3 to 4: everything of it is read as it is. A migration from an earlier format may still be under way.
+pub(super) fn raise(engine: &Engine) -> Result<(), StoreError> {
+    let mut txn = Txn::default();
+    txn.put(keys::meta(keys::SCHEMA_NAME), record::pack(&keys::SCHEMA));
+    engine.commit(&[&txn])
+}
+
+/// Formats 1 and 2: queue keys get a rank. Everything else of them is read as it is.
 pub(super) struct Migration<'a> {
     engine: &'a Engine,
     /// The last key that was rewritten.
@@ -125,7 +133,11 @@ mod tests {
 
         let mut migration = Migration::begin(&engine, 2).expect("begun");
         let schema = engine.get(&keys::meta(keys::SCHEMA_NAME)).expect("read").expect("there");
-        assert_eq!(record::unpack::<u32>(&schema).expect("a number"), 3, "no older program opens it from now on");
+        assert_eq!(
+            record::unpack::<u32>(&schema).expect("a number"),
+            keys::SCHEMA,
+            "no older program opens it from now on"
+        );
         assert_eq!(migration.page().expect("rewritten"), PAGE);
         // Each of these lives ends between two pages.
         let mut engine = engine;

@@ -1,10 +1,10 @@
 //! The embedded engine, for a single host: sled behind a journal (a write-ahead log), in the host's data folder.
 //!
 //! There is a single writer, a thread of its own. It gathers the commands that wait, commits them together (group
-//! commit) and responds to all of them after one fsync. Reads go straight to sled. The layers, each above the next:
-//! [`handle`] reaches the [`writer`], whose operations have files of their own; [`engine`] commits to the
-//! [`journal`] and to sled, and a [`checkpoint`] brings sled's own file up to date. [`keys`] and [`record`] are what is
-//! on the disk.
+//! commit) and responds to all of them after one fsync. The layers, each above the next: [`handle`] reaches the
+//! [`writer`], whose operations have files of their own; [`engine`] commits to the [`journal`] and to the [`memtable`],
+//! and a [`checkpoint`] brings the memtable to sled ([`tree`]). Readers see memtable and sled as one ([`scan`]). [`keys`]
+//! and [`record`] are what is on the disk.
 
 mod accept;
 mod audit;
@@ -17,6 +17,7 @@ mod keys;
 mod lost;
 mod maintenance;
 mod manage;
+mod memtable;
 mod migrate;
 mod open;
 mod outcome;
@@ -25,9 +26,12 @@ mod read;
 mod record;
 mod recover;
 mod retention_clock;
+mod scan;
 mod sealed;
 mod state_cache;
 mod sweep;
+mod tree;
+mod txn;
 mod writer;
 
 #[cfg(test)]

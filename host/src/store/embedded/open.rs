@@ -11,12 +11,13 @@ use arc_swap::ArcSwap;
 use tokio::sync::Semaphore;
 
 use super::audit::Chain;
-use super::engine::{Engine, Txn};
+use super::engine::Engine;
 use super::handle::WriterHandle;
 use super::lost::AcceptedSince;
-use super::migrate::Migration;
+use super::migrate::{self, Migration};
 use super::record::{Counters, Counts, Damage};
 use super::state_cache::StateCache;
+use super::txn::Txn;
 use super::writer::{Pending, Writer};
 use super::{
     Embedded, INGEST_BUDGET_KIB, OpenError, Options, StoreError, Tokens, WebhookTable, keys, record, retention_clock,
@@ -172,6 +173,7 @@ pub(super) fn check_schema(engine: &Engine, folder: &Path) -> Result<(), OpenErr
     let migration = match record::unpack::<u32>(&bytes) {
         Ok(keys::SCHEMA) => Migration::under_way(engine),
         Ok(from @ (1 | 2)) => Migration::begin(engine, from).map(Some),
+        Ok(3) => migrate::raise(engine).and_then(|()| Migration::under_way(engine)),
         Ok(found) => return Err(OpenError::Schema { found, known: keys::SCHEMA }),
         Err(_) => return Err(OpenError::Damaged { folder: folder.into() }),
     };

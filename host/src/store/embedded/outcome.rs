@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::record::{self, EventRecord, Progress, SlotState};
+use super::record::{self, Progress, SlotState};
 use super::writer::Writer;
 use super::{DueEntry, DueItem, DueKey, Outcome, StoreError, keys};
 use crate::model::breaker;
@@ -113,7 +113,7 @@ impl Writer {
         if states.iter().all(|state| state.progress != Progress::Waiting) {
             self.recent.forget(item.event);
         } else {
-            self.recent.put(item.event, &states);
+            self.recent.put(item.event, states);
         }
         Ok(())
     }
@@ -146,8 +146,8 @@ impl Writer {
             }
         }
         let Some(bytes) = self.engine.get(&keys::event(event))? else { return Ok(None) };
-        match record::unpack::<EventRecord>(&bytes) {
-            Ok(event) => Ok(Some(record::initial_states(&event.slots, event.accepted_at))),
+        match record::unpack_event(&bytes) {
+            Ok(event) => Ok(Some(event.states())),
             Err(_) => {
                 self.damage.skipped("event");
                 Ok(None)

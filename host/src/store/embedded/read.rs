@@ -1,4 +1,4 @@
-//! Reads of the API: events with their deliveries, the history, the audit log. They go straight to sled.
+//! Reads of the API: events with their deliveries, the history, the audit log. They do not pass the writer.
 
 use std::sync::Arc;
 
@@ -19,12 +19,13 @@ impl Embedded {
     }
 
     pub(in crate::store) fn event(&self, id: EventId) -> Result<Option<EventView>, StoreError> {
-        let Some(record) = self.event_record(id)? else { return Ok(None) };
+        // Before the event: a checkpoint may join them to its record.
         let states = match self.engine.get(&keys::state(id))? {
             Some(bytes) => self.decoded(record::unpack::<Vec<SlotState>>(&bytes).ok(), "delivery states"),
             None => None,
         };
-        let states = states.unwrap_or_else(|| record::initial_states(&record.slots, record.accepted_at));
+        let Some(record) = self.event_record(id)? else { return Ok(None) };
+        let states = states.unwrap_or_else(|| record.states());
         let further = if states.len() > record.slots.len() { self.further(id)? } else { Vec::new() };
         let own = record.slots.iter().map(|slot| (slot, None));
         let slots = own.chain(further.iter().map(|further| (&further.slot, Some(further.redelivery_of))));
@@ -97,9 +98,9 @@ impl Embedded {
         found.await.map_err(|_| StoreError::Unavailable)?
     }
 
-    fn event_record(&self, id: EventId) -> Result<Option<EventRecord>, StoreError> {
+    fn event_record(&self, id: EventId) -> Result<Option<EventRecord<'static>>, StoreError> {
         let Some(bytes) = self.engine.get(&keys::event(id))? else { return Ok(None) };
-        Ok(self.decoded(record::unpack(&bytes).ok(), "event"))
+        Ok(self.decoded(record::unpack_event(&bytes).ok(), "event"))
     }
 
     fn decoded<T>(&self, value: Option<T>, what: &'static str) -> Option<T> {
@@ -110,14 +111,14 @@ impl Embedded {
     }
 }
 
-fn into_event(id: EventId, record: EventRecord) -> Event {
+fn into_event(id: EventId, record: EventRecord<'_>) -> Event {
     Event {
         id,
         event_type: record.event_type,
         occurred_at: record.occurred_at,
         accepted_at: record.accepted_at,
         caused_by: record.caused_by,
-        json: record.json,
+        json: record.json.into_owned(),
     }
 }
 
@@ -148,7 +149,7 @@ fn find_delivery(
         })?;
         for event in groups.into_iter().flatten() {
             let known = engine.get(&keys::event(event))?;
-            let known = known.and_then(|bytes| record::unpack::<EventRecord>(&bytes).ok());
+            let known = known.and_then(|bytes| record::unpack_event(&bytes).ok());
             if known.is_some_and(|known| known.slots.iter().any(is_it)) {
                 return Ok(Some(event));
             }

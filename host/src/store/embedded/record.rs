@@ -3,6 +3,7 @@
 //! The few records that get new fields (webhooks, tokens) are JSON, the many are postcard. The order of a postcard
 //! struct's fields and of an enum's variants is what is on the disk; `tests/golden.rs` pins the bytes.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -23,6 +24,8 @@ const ATTEMPTS_VERSION: u8 = 2;
 /// The version of a queue entry: since 2 a delivery knows the attempts of earlier rounds, since 3 whether it was sent.
 const QUEUE_VERSION: u8 = 3;
 const QUEUE_VERSION_2: u8 = 2;
+/// The version of an event's record that the states of its deliveries are joined to.
+const JOINED_VERSION: u8 = 2;
 const HEAD: usize = 5;
 
 /// A value whose checksum or shape is wrong: the disk changed it.
@@ -67,11 +70,26 @@ fn open(version: u8, bytes: &[u8]) -> Result<&[u8], Damaged> {
     if head[0] == version && head[1..] == crc32fast::hash(body).to_le_bytes() { Ok(body) } else { Err(Damaged) }
 }
 
+/// The bytes that most records fit in.
+const USUAL: usize = 128;
+
 /// A postcard record's bytes.
 pub(super) fn pack<T: Serialize>(value: &T) -> Vec<u8> {
-    let head = Vec::from([0; HEAD]);
+    packed(VERSION, value, USUAL)
+}
+
+/// The bytes of a record of about this size.
+fn packed<T: Serialize + ?Sized>(version: u8, value: &T, size: usize) -> Vec<u8> {
+    let mut head = Vec::with_capacity(size);
+    head.resize(HEAD, 0);
     // Writing plain structs into memory cannot fail; an empty record would be read as damaged.
-    postcard::to_extend(value, head).map(|bytes| seal(VERSION, bytes)).unwrap_or_default()
+    postcard::to_extend(value, head).map(|bytes| seal(version, bytes)).unwrap_or_default()
+}
+
+/// An event's bytes.
+pub(super) fn pack_event(event: &EventRecord<'_>) -> Vec<u8> {
+    // Identifiers have 17 bytes, and a slot two of them and its activation.
+    packed(VERSION, event, event.json.len() + USUAL + 17 * event.derived.len() + 39 * event.slots.len())
 }
 
 /// A postcard record, read back.
@@ -115,7 +133,7 @@ pub(super) struct Slot {
 
 /// An accepted event.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct EventRecord {
+pub(super) struct EventRecord<'a> {
     pub(super) event_type: EventType,
     pub(super) occurred_at: Timestamp,
     pub(super) accepted_at: Timestamp,
@@ -128,7 +146,43 @@ pub(super) struct EventRecord {
     /// The number of deliveries in the response: its own and those of derived events.
     pub(super) answered_deliveries: u32,
     pub(super) slots: Vec<Slot>,
-    pub(super) json: String,
+    pub(super) json: Cow<'a, str>,
+    /// The states of its deliveries, when they were joined to it.
+    #[serde(skip)]
+    pub(super) joined: Option<Vec<SlotState>>,
+}
+
+impl EventRecord<'_> {
+    /// The states of its deliveries, unless they have a record of their own.
+    pub(super) fn states(&self) -> Vec<SlotState> {
+        self.joined.clone().unwrap_or_else(|| initial_states(&self.slots, self.accepted_at))
+    }
+}
+
+/// Joins an event's record and that of its deliveries' states, which a checkpoint brings to the disk together: the cost
+/// there is by records. The version, the length of the states' record in four bytes (little-endian), the two records.
+pub(super) fn join(event: &[u8], states: &[u8]) -> Vec<u8> {
+    // An imported event may have some already, from after those.
+    let event = split(event).map_or(event, |(event, _)| event);
+    let length = u32::try_from(states.len()).unwrap_or(u32::MAX);
+    [&[JOINED_VERSION][..], &length.to_le_bytes(), states, event].concat()
+}
+
+/// An event's record, and that of its deliveries' states if they are joined.
+fn split(bytes: &[u8]) -> Result<(&[u8], Option<&[u8]>), Damaged> {
+    let Some((&JOINED_VERSION, joined)) = bytes.split_first() else { return Ok((bytes, None)) };
+    let (length, records) = joined.split_first_chunk::<4>().ok_or(Damaged)?;
+    let (states, event) = records.split_at_checked(u32::from_le_bytes(*length) as usize).ok_or(Damaged)?;
+    Ok((event, Some(states)))
+}
+
+/// An event, read back.
+///
+/// # Errors
+/// [`Damaged`], also if only what is joined to it is.
+pub(super) fn unpack_event(bytes: &[u8]) -> Result<EventRecord<'static>, Damaged> {
+    let (event, states) = split(bytes)?;
+    Ok(EventRecord { joined: states.map(unpack).transpose()?, ..unpack(event)? })
 }
 
 /// The state of one delivery. The codes are on disks.
@@ -173,8 +227,8 @@ pub(super) type Entries = Vec<(DueKey, Vec<DueItem>)>;
 
 /// A queue entry's bytes.
 pub(super) fn pack_queue(items: &[&DueItem]) -> Vec<u8> {
-    let head = Vec::from([0; HEAD]);
-    postcard::to_extend(items, head).map(|bytes| seal(QUEUE_VERSION, bytes)).unwrap_or_default()
+    const ITEM: usize = 48;
+    packed(QUEUE_VERSION, items, USUAL + ITEM * items.len())
 }
 
 /// A queue entry, read back, in any of its versions.
@@ -307,8 +361,8 @@ pub(super) type AttemptChunk = Vec<Attempt>;
 
 /// A chunk of history's bytes.
 pub(super) fn pack_attempts(attempts: &AttemptChunk) -> Vec<u8> {
-    let head = Vec::from([0; HEAD]);
-    postcard::to_extend(attempts, head).map(|bytes| seal(ATTEMPTS_VERSION, bytes)).unwrap_or_default()
+    const ATTEMPT: usize = 256;
+    packed(ATTEMPTS_VERSION, attempts, USUAL + ATTEMPT * attempts.len())
 }
 
 /// A chunk of history, read back; also one from before attempts had notes.
@@ -381,7 +435,10 @@ pub(crate) mod fuzzing {
             0 => rewritten(unpack_queue(&bytes), |items| pack_queue(&items.iter().collect::<Vec<_>>()), unpack_queue),
             1 => rewritten(unpack_attempts(&bytes), pack_attempts, unpack_attempts),
             2 => rewritten(Counters::unpack(&bytes), pack, Counters::unpack),
-            3 => rewritten(unpack::<EventRecord>(&bytes), pack, unpack),
+            3 => {
+                rewritten(unpack::<EventRecord<'_>>(&bytes), pack, unpack);
+                drop(unpack_event(&bytes));
+            }
             4 => rewritten(unpack::<Vec<SlotState>>(&bytes), pack, unpack),
             5 => rewritten(unpack::<Further>(&bytes), pack, unpack),
             6 => rewritten(unpack::<(EventId, u32)>(&bytes), pack, unpack),
@@ -450,6 +507,41 @@ mod tests {
             assert!(unpack_queue(&damaged).is_err(), "byte {index}");
         }
         assert!(unpack_queue(&[]).is_err());
+    }
+
+    #[test]
+    fn a_flipped_bit_of_an_event_or_of_what_is_joined_to_it_is_noticed() {
+        let (delivery, webhook) = (DeliveryId::generate(), WebhookId::generate());
+        let slots = vec![Slot { delivery, webhook, activation: 1 }];
+        let states =
+            vec![SlotState { progress: Progress::Delivered, ..initial_states(&slots, Timestamp::default())[0] }];
+        let event = EventRecord {
+            event_type: EventType::ReportReady,
+            occurred_at: Timestamp::default(),
+            accepted_at: Timestamp::default(),
+            caused_by: None,
+            token: TokenId::from_bytes([1; 16]),
+            digest: [1; 32],
+            derived: Vec::new(),
+            answered_deliveries: 1,
+            slots,
+            json: "{}".into(),
+            joined: None,
+        };
+        let alone = pack_event(&event);
+        let before = initial_states(&event.slots, event.accepted_at);
+        assert_eq!(unpack_event(&alone).expect("as written").states(), before);
+        let joined = join(&alone, &pack(&states));
+        assert_eq!(unpack_event(&joined).expect("as written").states(), states);
+        assert_eq!(unpack_event(&join(&joined, &pack(&before))).expect("as written").states(), before);
+        for bytes in [alone, joined] {
+            for index in 0..bytes.len() {
+                let mut damaged = bytes.clone();
+                damaged[index] ^= 0x10;
+                assert!(unpack_event(&damaged).is_err(), "byte {index} of {}", bytes.len());
+                assert!(unpack_event(&bytes[..index]).is_err(), "cut to {index} of {}", bytes.len());
+            }
+        }
     }
 
     fn item() -> DueItem {

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::accept::ENTRY_ITEMS;
-use super::engine::Txn;
 use super::lost::Lost;
-use super::record::{self, Entries, EventRecord, Further, Progress, Slot, SlotState};
+use super::record::{self, Entries, Further, Progress, Slot, SlotState};
+use super::txn::Txn;
 use super::writer::Writer;
 use super::{Change, Cursor, DueEntry, DueItem, DueKey, Recovery, Sent, StoreError, keys, lost};
 use crate::model::audit::{Action, Actor, AuditEvent, FieldChange};
@@ -220,7 +220,7 @@ impl Writer {
     /// A delivery's index in its event's fan-out.
     fn slot_of(&self, event: EventId, webhook: WebhookId, delivery: DeliveryId) -> Result<Option<u32>, StoreError> {
         let Some(bytes) = self.engine.get(&keys::event(event))? else { return Ok(None) };
-        let Ok(known) = record::unpack::<EventRecord>(&bytes) else {
+        let Ok(known) = record::unpack_event(&bytes) else {
             self.damage.skipped("event");
             return Ok(None);
         };

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::engine::{Engine, Txn};
+use super::engine::Engine;
+use super::txn::Txn;
 use super::{StoreError, keys, record};
 use crate::model::time::Timestamp;
 

@@ -20,11 +20,11 @@ pub(super) struct StateCache {
 
 impl StateCache {
     /// Puts the states of an event's deliveries into the cache.
-    pub(super) fn put(&mut self, event: EventId, states: &[SlotState]) {
+    pub(super) fn put(&mut self, event: EventId, states: Vec<SlotState>) {
         if states.len() > SLOTS {
             return self.forget(event);
         }
-        if self.states.insert(event, states.to_vec()).is_some() {
+        if self.states.insert(event, states).is_some() {
             return;
         }
         self.order.push_back(event);

@@ -5,9 +5,9 @@ use std::sync::atomic::Ordering;
 
 use serde::de::DeserializeOwned;
 
-use super::engine::Txn;
 use super::record::{Answered, Counts, Further, Progress};
 use super::retention_clock::latest_expiry;
+use super::txn::{Bytes, Txn};
 use super::writer::Writer;
 use super::{DueKey, Retention, StoreError, keys, record};
 use crate::model::id::{EventId, WebhookId};
@@ -270,7 +270,7 @@ struct Deletions {
 }
 
 impl Deletions {
-    fn remove(&mut self, key: Vec<u8>) {
+    fn remove(&mut self, key: impl Into<Bytes>) {
         self.txn.remove(key);
         self.keys += 1;
     }

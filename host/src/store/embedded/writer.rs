@@ -11,11 +11,12 @@ use arc_swap::ArcSwap;
 
 use super::accept::Group;
 use super::audit::Chain;
-use super::engine::{Engine, Txn};
+use super::engine::Engine;
 use super::lost::AcceptedSince;
 use super::record::{self, AttemptChunk, Counters, Counts, Damage};
 use super::retention_clock;
 use super::state_cache::StateCache;
+use super::txn::Txn;
 use super::{Change, DueEntry, DueKey, StoreError, Tokens, WebhookTable, WriterCommand, keys};
 use crate::keyring::Keyring;
 use crate::model::audit::AuditEvent;

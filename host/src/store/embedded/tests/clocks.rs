@@ -2,7 +2,7 @@
 
 use super::inline::open_inline;
 use super::*;
-use crate::store::embedded::engine::Txn;
+use crate::store::embedded::txn::Txn;
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 const YEAR_MS: i64 = 365 * DAY_MS;

@@ -101,6 +101,11 @@ impl Script {
         self.hear();
     }
 
+    fn checkpoint(&mut self) {
+        self.opened.store.checkpoint();
+        self.hear();
+    }
+
     fn hear(&mut self) {
         let changes: Vec<Change> = self.opened.changes.lock().expect("not poisoned").try_iter().collect();
         for change in changes {
@@ -128,7 +133,9 @@ impl Script {
         self.end(1, &Step::Delivered);
         self.end(2, &again(2000));
         self.tick();
+        self.checkpoint();
         self.post(&[4], None).await;
+        self.checkpoint();
         self.end(4, &Step::Failed { deactivate: None });
         let changed = WebhookConfig { retry_count: 7, ..config() };
         let revision = kept.revision;
@@ -154,6 +161,7 @@ impl Script {
         let other = self.ask(async |store| store.create_webhook(config(), true, Actor::Host).await).await;
         if let Some(other) = other {
             self.post(&[5], None).await;
+            self.checkpoint();
             self.ask(async |store| store.delete_webhook(other.id, Actor::Host).await).await;
         }
         self.post(&[6], Some("another key")).await;
@@ -204,7 +212,7 @@ impl Script {
 /// Runs the script with this fault at every step; the number of runs.
 async fn at_every_step(fault: Fault, then: impl AsyncFn(&mut Script)) -> u64 {
     let mut runs = 0;
-    for step in [FailingStep::Write, FailingStep::Flush, FailingStep::Sync] {
+    for step in FailingStep::all() {
         for nth in 1.. {
             let mut script = Script::new((step, nth), fault == Fault::NoSpace);
             let left = script.folder.path().join("left");

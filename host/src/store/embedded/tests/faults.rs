@@ -4,15 +4,32 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::{Condvar, Mutex, PoisonError};
 
-/// A step of a commit.
+/// A step of a commit, or of a checkpoint.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Step {
-    /// The batch goes into sled.
+    /// A commit is appended to the journal.
     Write,
-    /// sled hands it to the kernel.
-    Flush,
-    /// The kernel hands it to the disk.
+    /// The journal is synced.
     Sync,
+    /// One change of the memtable goes into sled.
+    Apply,
+    /// sled hands them to the kernel.
+    Flush,
+    /// The kernel hands sled's file to the disk.
+    SyncTree,
+    /// The journal's file is declared free.
+    Settle,
+}
+
+impl Step {
+    /// The steps of a commit: its sender hears of their errors.
+    pub(crate) const COMMIT: [Self; 2] = [Self::Write, Self::Sync];
+    /// The steps of a checkpoint: the next commit hears of their errors.
+    pub(crate) const CHECKPOINT: [Self; 4] = [Self::Apply, Self::Flush, Self::SyncTree, Self::Settle];
+    /// Every step.
+    pub(crate) fn all() -> impl Iterator<Item = Self> {
+        Self::COMMIT.into_iter().chain(Self::CHECKPOINT)
+    }
 }
 
 /// The disk's error.
@@ -30,7 +47,7 @@ pub(crate) enum Fault {
 
 #[derive(Default)]
 struct Plan {
-    made: [u64; 3],
+    made: [u64; 6],
     /// The step that fails: its kind, its number from 1, the error.
     fails: Option<(Step, u64, Fault)>,
     /// How many more steps fail after it, one after the other.
@@ -53,6 +70,9 @@ impl Faults {
         let mut plan = self.plan();
         *plan =
             Plan { fails: Some((step, nth, fault)), times, left_behind: plan.left_behind.take(), ..Plan::default() };
+        drop(plan);
+        // A call that hangs by an earlier plan returns.
+        self.1.notify_all();
     }
 
     /// When the planned step comes, `folder` is copied to `copy` right before it fails.
@@ -82,7 +102,7 @@ impl Faults {
             Fault::Broken => Err(io::Error::from_raw_os_error(libc::EIO)),
             Fault::Panic => panic!("a disk that panics"),
             Fault::Hang => {
-                while plan.fails.is_some() {
+                while plan.fails.is_some_and(|(_, _, fault)| fault == Fault::Hang) {
                     plan = self.1.wait(plan).unwrap_or_else(PoisonError::into_inner);
                 }
                 Ok(())

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::store::{Maintenance, import};
 
-const FORMATS: [u32; 3] = [1, 2, 3];
+const FORMATS: [u32; 4] = [1, 2, 3, 4];
 
 fn fixture(format: u32) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../tests/fixtures/store-{format}"))

@@ -29,7 +29,7 @@ fn slot() -> Slot {
     Slot { delivery: DELIVERY, webhook: WEBHOOK, activation: 3 }
 }
 
-fn event_record() -> EventRecord {
+fn event_record() -> EventRecord<'static> {
     EventRecord {
         event_type: EventType::ReportReady,
         occurred_at: at(-1),
@@ -41,6 +41,7 @@ fn event_record() -> EventRecord {
         answered_deliveries: 300,
         slots: vec![slot()],
         json: "{}".into(),
+        joined: None,
     }
 }
 
@@ -116,6 +117,11 @@ fn records_are_written_as_before() {
         ),
         ("states", pack(&states()), "01b1bb424c0400020301a0dfe285e368018180808050010203000002020300000302030000"),
         (
+            "event with states",
+            record::join(&pack(&event_record()), &pack(&states())),
+            "022500000001b1bb424c0400020301a0dfe285e36801818080805001020300000202030000030203000001fd253c3e07febfe285e36880c0e285e3680110e2e2e2e2e2e2e2e2e2e2e2e2e2e2e2e210717171717171717171717171717171710d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0d0110e2e2e2e2e2e2e2e2e2e2e2e2e2e2e2e2ac020110d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d110b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b103027b7d",
+        ),
+        (
             "queue entry",
             record::pack_queue(&[&item(), &never(), &cut()]),
             "035618077a0310e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e10110d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d105020101c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c210e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e10110d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d105020010e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e10110d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d105020100",
@@ -169,11 +175,11 @@ fn keys_are_written_as_before() {
     let due = DueKey { webhook: WEBHOOK, activation: 3, rank: 0, due_ms: START_MS, seq: (5 << 32) | 1 };
     let written: &[(&str, Vec<u8>, &str)] = &[
         ("meta", keys::meta("schema"), "6d736368656d61"),
-        ("webhook", keys::webhook(WEBHOOK), "77b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1"),
-        ("counters", keys::counters(WEBHOOK), "63b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1"),
+        ("webhook", keys::webhook(WEBHOOK).to_vec(), "77b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1"),
+        ("counters", keys::counters(WEBHOOK).to_vec(), "63b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1"),
         ("token", keys::token(&[0x0f; 32]), "740f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f"),
-        ("event", keys::event(EVENT), "65e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1"),
-        ("state", keys::state(EVENT), "73e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1"),
+        ("event", keys::event(EVENT).to_vec(), "65e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1"),
+        ("state", keys::state(EVENT).to_vec(), "73e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1"),
         ("due", due.encode(), "64b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b10000000300800001a3185c50000000000500000001"),
         (
             "attempts",

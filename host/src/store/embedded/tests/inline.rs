@@ -59,6 +59,12 @@ impl Store {
         let _ = self.inline().turn(None);
     }
 
+    /// The checkpoint that the thread for checkpoints makes when one is due.
+    pub(crate) fn checkpoint(&self) {
+        let engine = &self.engine.engine;
+        engine.checkpointer.ended(engine.try_checkpoint());
+    }
+
     /// How long the writer's thread would wait for a command now; `None`: forever.
     pub(crate) fn waits(&self) -> Option<Duration> {
         self.inline().writer.lock().unwrap_or_else(PoisonError::into_inner).as_ref()?.wait()

@@ -1,5 +1,6 @@
 //! Tests of the embedded engine: the conformance suite, and everything that is about its files.
 
+mod backpressure;
 mod clocks;
 mod damage;
 mod exports;
@@ -8,6 +9,8 @@ pub(in crate::store) mod faults;
 mod fixtures;
 mod golden;
 pub(in crate::store) mod inline;
+mod joined;
+mod merged;
 mod watched;
 
 use std::path::Path;
@@ -63,6 +66,10 @@ impl Subject for SteppedFolder {
 impl Stepped for SteppedFolder {
     fn tick(opened: &Opened) {
         opened.store.tick();
+    }
+
+    fn checkpoint(opened: &Opened) {
+        opened.store.checkpoint();
     }
 
     fn crash(opened: &Opened) {
@@ -171,7 +178,7 @@ async fn a_delivery_of_a_damaged_entry_begins_a_new_round() {
         let due = opened.due();
         opened.record(&webhook, &due[0], again(0));
     }
-    let mut txn = engine::Txn::default();
+    let mut txn = txn::Txn::default();
     let damaged = opened.store.engine.engine.scan_prefix(&[keys::DUE], None, |key, value| {
         let mut value = value.to_vec();
         value[7] ^= 1;
@@ -193,7 +200,7 @@ async fn the_store_of_a_later_format_is_rejected() {
     let folder = TempDir::new().expect("a folder");
     drop(open(folder.path()));
     let engine = engine::Engine::open(&folder.path().join("store"), 1 << 20).expect("opened");
-    let mut txn = engine::Txn::default();
+    let mut txn = txn::Txn::default();
     txn.put(keys::meta(keys::SCHEMA_NAME), record::pack(&(keys::SCHEMA + 1)));
     engine.commit(&[&txn]).expect("written");
     drop(engine);
@@ -221,7 +228,7 @@ async fn what_stood_in_a_damaged_queue_entry_is_queued_again() {
         })
         .expect("read");
     value[7] ^= 1;
-    let mut txn = engine::Txn::default();
+    let mut txn = txn::Txn::default();
     txn.put(key, value);
     opened.store.engine.engine.commit(&[&txn]).expect("damaged");
     // Changes from before the damage.

@@ -15,7 +15,7 @@ async fn says(opened: &Opened, fault: Option<&str>) {
 
 #[tokio::test]
 async fn a_writer_that_panics_is_dead_and_the_next_process_has_everything_that_was_acknowledged() {
-    for step in [FailingStep::Write, FailingStep::Sync, FailingStep::Flush] {
+    for step in FailingStep::COMMIT {
         let folder = TempDir::new().expect("a folder");
         let opened = open(folder.path());
         opened.webhook().await;
@@ -33,6 +33,33 @@ async fn a_writer_that_panics_is_dead_and_the_next_process_has_everything_that_w
         assert_eq!(opened.status(kept.id).await, Status::Pending);
         assert_eq!((opened.store.missing_events().await, opened.store.damaged_records()), (Ok(0), 0));
         opened.post(event(None, 3)).await;
+    }
+}
+
+#[tokio::test]
+async fn without_the_thread_for_checkpoints_the_writer_makes_them_and_nothing_is_lost() {
+    let folder = TempDir::new().expect("a folder");
+    let opened = open(folder.path());
+    opened.webhook().await;
+    let first = opened.post(event(None, 1)).await;
+    // sled's panics are contained; one of ours, with the journal locked, is not.
+    opened.store.faults().fail(FailingStep::Settle, 1, 1, Fault::Panic);
+    opened.store.engine.engine.checkpointer.signal(true);
+    says(&opened, Some("store-checkpoint has died; the host must be restarted")).await;
+    let json = format!(r#"{{"type":"phase_changed","data":{{"phase":"{}"}}}}"#, "x".repeat(1 << 20));
+    let mut last = first.clone();
+    for number in 2..9 {
+        last = opened.post(NewEvent { json: json.clone(), ..event(None, number) }).await;
+    }
+    assert!(opened.store.is_writable());
+    let in_sled = |event| opened.store.engine.engine.tree_get(&keys::event(event)).expect("read").is_some();
+    // At 6 MiB the writer ends the checkpoint that the thread has begun, with the next commit it makes one.
+    assert!(in_sled(first.id) && in_sled(last.id));
+    let events = [first.id, last.id];
+    drop(opened);
+    let opened = open(folder.path());
+    for event in events {
+        assert_eq!(opened.status(event).await, Status::Pending);
     }
 }
 
