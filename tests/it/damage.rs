@@ -21,8 +21,8 @@ const SHORT: usize = 40;
 const LONG: usize = 120;
 const PLACES: &str = "HERALDRY_PLACES";
 const STEP: usize = 4096;
-/// Events in the store: most reached sled's own file at a restart, some at a checkpoint, the last ones are in the
-/// journal only.
+/// Events in the store: most reached sled's own file at a restart, the last ones are in the journal only, and those in
+/// between may be in either.
 const OLD: usize = 1900;
 const NEW: usize = 100;
 const LAST: usize = 50;
