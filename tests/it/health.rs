@@ -102,3 +102,9 @@ fn well_formed(text: &str, is_open: bool) {
     }
     assert!(families.len() > 10, "{text}");
 }
+
+#[tokio::test]
+async fn a_host_keeps_no_memory_in_huge_pages() {
+    let host = Host::start().await;
+    assert!(!host.may_have_huge_pages());
+}

@@ -248,8 +248,18 @@ impl Host {
 
     /// The resident memory of the process, in KiB.
     pub(crate) fn resident_kib(&self) -> u64 {
+        self.proc_status("VmRSS:")
+    }
+
+    /// True if the kernel may give the process huge pages.
+    pub(crate) fn may_have_huge_pages(&self) -> bool {
+        self.proc_status("THP_enabled:") == 1
+    }
+
+    /// A number of the process's status in `/proc`.
+    fn proc_status(&self, name: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("the process");
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("a line");
+        let line = status.lines().find(|line| line.starts_with(name)).expect("a line");
         line.split_whitespace().nth(1).and_then(|number| number.parse().ok()).expect("a number")
     }
 
