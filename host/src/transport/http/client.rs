@@ -15,9 +15,10 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
 use super::budget::RESPONSE_BYTES;
-use super::connection::{Connection, Elapsed, Http1, Link};
+use super::connection::{Connection, Elapsed, Http1};
 use super::connector::{Authority, Connector};
 use super::errors;
+use super::link::Link;
 use super::pool::{Pool, Taken};
 use super::request::{CurrentExchange, RequestBody};
 use crate::model::delivery::Response;

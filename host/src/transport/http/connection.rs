@@ -5,7 +5,6 @@
 
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -14,9 +13,10 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::runtime::Handle;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
-use super::budget::{ByteBudget, RESPONSE_BYTES};
+use super::budget::RESPONSE_BYTES;
 use super::connector::Stream;
-use super::head::{HeadWatch, ScannedStream};
+use super::head::ScannedStream;
+use super::link::Link;
 use super::request::RequestBody;
 
 /// The most of a head over HTTP/2: [`RESPONSE_BYTES`] of names and values, and the 32 bytes that each field counts in
@@ -28,27 +28,6 @@ const STREAM_WINDOW_BYTES: u32 = 64 * 1024;
 const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
 /// The longest that the end of a TLS connection takes, with its `close_notify`.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// A connection, as the requests on it and the pool know it.
-#[derive(Debug)]
-pub(super) struct Link {
-    pub(super) budget: Arc<ByteBudget>,
-    pub(super) head: Arc<HeadWatch>,
-    pub(super) is_http2: bool,
-    /// True once it may not carry another request.
-    is_discarded: AtomicBool,
-}
-
-impl Link {
-    /// Keeps the connection from being used for another request.
-    pub(super) fn discard(&self) {
-        self.is_discarded.store(true, Ordering::SeqCst);
-    }
-
-    fn is_discarded(&self) -> bool {
-        self.is_discarded.load(Ordering::SeqCst)
-    }
-}
 
 /// A connection that a request can be sent over.
 #[derive(Debug)]
@@ -63,10 +42,10 @@ impl Connection {
     /// Begins to speak HTTP over a stream.
     pub(super) async fn over(stream: Stream) -> hyper::Result<Self> {
         let (budget, is_http2) = (Arc::clone(stream.budgeted().budget()), stream.is_http2());
-        let is_discarded = AtomicBool::new(!stream.budgeted().is_pooled());
+        let is_pooled = stream.budgeted().is_pooled();
         let is_tls = matches!(stream, Stream::Tls(_));
         let stream = ScannedStream::new(stream);
-        let link = Arc::new(Link { budget, head: Arc::clone(stream.watch()), is_http2, is_discarded });
+        let link = Arc::new(Link::new(budget, Arc::clone(stream.watch()), is_http2, is_pooled));
         let stream = TokioIo::new(stream);
         if is_http2 {
             let (sender, connection) = http2::Builder::new(TokioExecutor::new())

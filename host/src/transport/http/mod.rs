@@ -7,6 +7,7 @@ mod connection;
 mod connector;
 mod errors;
 mod head;
+mod link;
 mod pool;
 mod request;
 mod scanner;

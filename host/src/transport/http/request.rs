@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 
-use super::connection::Link;
+use super::link::Link;
 use super::scanner::Seen;
 use crate::transport::phase::Reached;
 
