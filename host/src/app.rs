@@ -307,7 +307,7 @@ impl App {
     }
 
     /// The names of the formats that this start has to compile, in order: those that active webhooks name, and the others.
-    pub fn to_compile(&self) -> &(Vec<String>, Vec<String>) {
+    pub fn to_compile(&self) -> (Vec<String>, Vec<String>) {
         self.catalog.to_compile()
     }
 

@@ -94,7 +94,7 @@ pub(super) async fn run(args: &Args) -> Result<(), Failure> {
 }
 
 /// What a person reads while formatters are compiled: those that active webhooks name, and the others.
-fn compiling((first, then): &(Vec<String>, Vec<String>)) -> Option<String> {
+fn compiling((first, then): (Vec<String>, Vec<String>)) -> Option<String> {
     let (first, then) = (first.join(", "), then.join(", "));
     let what = match (first.is_empty(), then.is_empty()) {
         (true, true) => return None,

@@ -1,7 +1,6 @@
 //! Loading at the start: what the host finds there is compiled on several threads while the host already works, first what
 //! somebody waits for.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::declared::{BuiltIn, Loading, Source, Standing};
@@ -154,13 +153,12 @@ impl Shared {
         self.asked().insert(name.to_owned());
     }
 
-    /// The names of the formats that have to be compiled, in the order in which that is done: those that active webhooks
-    /// name, and the others. Files are left out, since it takes reading them to know.
-    pub(super) fn to_compile(&self) -> (Vec<String>, Vec<String>) {
-        let wanted: HashSet<String> = (self.wanted)();
+    /// The names of the formats that have to be compiled, the smallest first. Files are left out, since it takes reading
+    /// them to know.
+    pub(super) fn without_code(&self) -> Vec<String> {
         let mut loading = self.sources().loading.clone();
         loading.retain(|loading| loading.digest.is_some_and(|digest| !self.runtime.has_code(&digest)));
         loading.sort_by_key(|loading| loading.bytes);
-        loading.iter().map(|loading| loading.name.clone()).partition(|name| wanted.contains(name))
+        loading.iter().map(|loading| loading.name.clone()).collect()
     }
 }

@@ -136,8 +136,8 @@ impl CatalogOptions {
 pub struct Catalog {
     shared: Arc<Shared>,
     pool: Pool,
-    /// See [`Catalog::to_compile`].
-    to_compile: (Vec<String>, Vec<String>),
+    /// The formats that this start has to compile, the smallest first.
+    without_code: Vec<String>,
     watcher: Option<std::thread::JoinHandle<()>>,
 }
 
@@ -188,7 +188,7 @@ impl Catalog {
         sources.loading = found;
         shared.publish(&sources);
         drop(sources);
-        let to_compile = shared.to_compile();
+        let without_code = shared.without_code();
         let pool = Pool::new(sizes, STACK_BYTES, &options.watchdog)?;
         let watched = Arc::clone(&shared);
         // A component may take minutes to compile.
@@ -197,7 +197,7 @@ impl Catalog {
             .name("formatters".into())
             .stack_size(STACK_BYTES)
             .spawn(move || loader.run(|_| watch::run(&watched, loaders)))?;
-        Ok(Self { shared, pool, to_compile, watcher: Some(watcher) })
+        Ok(Self { shared, pool, without_code, watcher: Some(watcher) })
     }
 
     /// As [`Catalog::start`], and waits until everything that is there is loaded, for tests and benchmarks.
@@ -235,8 +235,9 @@ impl Catalog {
 
     /// The names of the formats that this start has to compile, in order: those that active webhooks name, and the others.
     /// Files are left out.
-    pub fn to_compile(&self) -> &(Vec<String>, Vec<String>) {
-        &self.to_compile
+    pub fn to_compile(&self) -> (Vec<String>, Vec<String>) {
+        let wanted = (self.shared.wanted)();
+        self.without_code.iter().cloned().partition(|name| wanted.contains(name))
     }
 
     /// What there is under a name.
