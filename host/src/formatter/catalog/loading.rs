@@ -4,10 +4,10 @@
 use std::sync::Arc;
 
 use super::declared::{BuiltIn, Loading, Source, Standing};
-use super::shared::Shared;
+use super::folder;
+use super::shared::{STACK_BYTES, Shared};
 use super::table::{Sources, Table};
 use super::versions::Origin;
-use super::{STACK_BYTES, folder};
 use crate::formatter::digest::{sha256, unhex};
 use crate::formatter::thread::lower_priority;
 

@@ -39,6 +39,7 @@ pub use component::Component;
 pub use declared::{BuiltIn, Declared, Standing};
 pub use files::{component_files, read_component};
 pub use info::{FormatterInfo, Instructions, LastError, Numbers, State, Timings, Traits, VersionInfo};
+pub use shared::STACK_BYTES;
 pub use uploads::{InstallError, Which};
 pub use versions::{Origin, Withdrawn};
 
@@ -63,8 +64,6 @@ use crate::model::url::TransportKind;
 use crate::telemetry::FormatterMetrics;
 use crate::watchdog::{Need, Watchdog};
 
-/// Stack of a thread that runs calls, in bytes: the WebAssembly stack and the host's frames around it.
-pub const STACK_BYTES: usize = 3 * 1024 * 1024;
 /// Instances beside those of the calling threads: for checks, and for the components of an author's tools.
 const SPARE_CALLS: u32 = 4;
 /// Threads that load components at the start, at most. Each compiles in a process of its own.

@@ -25,6 +25,9 @@ use crate::model::time::Clock;
 use crate::model::url::TransportKind;
 use crate::telemetry::FormatterMetrics;
 
+/// Stack of a thread that runs calls, in bytes: the WebAssembly stack and the host's frames around it.
+pub const STACK_BYTES: usize = 3 * 1024 * 1024;
+
 pub(super) struct Shared {
     pub(super) runtime: ComponentRuntime,
     /// Derived from `sources` by [`Shared::publish`]; read without a lock.
