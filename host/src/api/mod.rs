@@ -59,15 +59,13 @@ use utoipa_axum::router::OpenApiRouter;
 
 use budget::{BODY_TIMEOUT, BodyBudget};
 use problem::{ApiError, Code};
+use service::ROOT;
 use state::Shared;
 
 pub use entrance::Entrance;
 pub use server::serve;
 pub use service::Service;
 pub use state::Api;
-
-/// Prefix of everything that requires a token.
-const ROOT: &str = "/api/v1";
 
 /// Every route, with the OpenAPI document that describes them.
 fn routes() -> OpenApiRouter<Shared> {

@@ -14,10 +14,12 @@ use http::{HeaderValue, Method, Uri};
 use tokio::time::Instant;
 use tower_service::Service as _;
 
+use super::events;
 use super::state::Shared;
-use super::{ROOT, events};
 use crate::model::header::printable;
 
+/// Prefix of everything that requires a token.
+pub(super) const ROOT: &str = "/api/v1";
 /// A log line shows at most this much of a path, in bytes.
 const LOGGED_PATH_BYTES: usize = 200;
 

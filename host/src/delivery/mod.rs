@@ -37,28 +37,7 @@ pub(crate) use claim::Claim;
 #[cfg(test)]
 pub(crate) use result::event_of;
 pub(crate) use result::{AttemptResult, Attempted, Ending, Finished, outcomes};
-pub(crate) use runner::{Report, Runner};
-
-/// Makes attempts: the [`Pipeline`], or a simulation's destinations.
-pub(crate) trait Deliver: Send + Sync + 'static {
-    /// Returns true if a formatter of this name can be used now.
-    fn has_formatter(&self, name: &str) -> bool;
-
-    /// Returns true once every formatter that is there at the start has been loaded.
-    fn is_settled(&self) -> bool;
-
-    /// Keeps an event whose delivery waits on the disk, if there is room: it is likely to be wanted soon.
-    fn keep(&self, _: &Arc<Event>) {}
-
-    /// Makes one request of as many of the claimed deliveries as go into one, in their order. The endings are those of the
-    /// first claims; claims beyond them were not touched.
-    fn attempt(
-        &self,
-        webhook: &Webhook,
-        claims: &mut [Claim],
-        started: Timestamp,
-    ) -> impl Future<Output = Vec<Ending>> + Send;
-}
+pub(crate) use runner::{Deliver, Report, Runner};
 
 /// The parts of the host that a delivery goes through.
 pub struct Parts {

@@ -9,12 +9,34 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::task::AbortHandle;
 
-use super::Deliver;
 use super::claim::Claim;
 use super::result::{AttemptResult, Ending, Finished};
+use crate::model::event::Event;
 use crate::model::id::WebhookId;
 use crate::model::time::Timestamp;
+use crate::model::webhook::Webhook;
 use crate::store::Store;
+
+/// Makes attempts: the [`Pipeline`](super::Pipeline), or a simulation's destinations.
+pub(crate) trait Deliver: Send + Sync + 'static {
+    /// Returns true if a formatter of this name can be used now.
+    fn has_formatter(&self, name: &str) -> bool;
+
+    /// Returns true once every formatter that is there at the start has been loaded.
+    fn is_settled(&self) -> bool;
+
+    /// Keeps an event whose delivery waits on the disk, if there is room: it is likely to be wanted soon.
+    fn keep(&self, _: &Arc<Event>) {}
+
+    /// Makes one request of as many of the claimed deliveries as go into one, in their order. The endings are those of the
+    /// first claims; claims beyond them were not touched.
+    fn attempt(
+        &self,
+        webhook: &Webhook,
+        claims: &mut [Claim],
+        started: Timestamp,
+    ) -> impl Future<Output = Vec<Ending>> + Send;
+}
 
 /// Hears of the end of one attempt.
 pub(crate) trait Report: Send + 'static {
@@ -91,7 +113,6 @@ mod tests {
 
     use super::*;
     use crate::model::id::{DeliveryId, EventId};
-    use crate::model::webhook::Webhook;
     use crate::store::conformance::{START_MS, folder_in_memory, open_folder};
     use crate::store::{DueItem, DueKey, Sent};
 
