@@ -65,7 +65,7 @@ async fn a_webhook_may_name_a_format_whose_manifest_is_known() {
     let ready = host.get("/readyz").await;
     assert_eq!(ready.problem(), ["503 unavailable"]);
     assert!(ready.text.contains("being loaded: json\""), "{}", ready.text);
-    let accepted = host.post("/api/v1/events", r#"{"type":"report_ready","data":{"report":{"title":"x"}}}"#).await;
+    let accepted = host.post("/api/v1/events", r#"{"type":"phase_changed","data":{"phase":{"name":"x"}}}"#).await;
     assert_eq!(accepted.status, 202, "{}", accepted.text);
     let event = format!("/api/v1/events/{}", accepted.json()["id"].as_str().expect("an id"));
     let delivery = host.get(&event).await.json()["deliveries"][0].clone();
