@@ -292,9 +292,11 @@ async fn a_response_that_is_not_read_is_given_up() {
 async fn an_export_that_is_not_read_makes_room_for_the_next() {
     let served = impatient(Duration::from_secs(10), Duration::from_secs(2)).await;
     let host = &served.host;
-    let event = format!(r#"{{"type":"report_ready","data":{{"report":{{"title":"{}"}}}}}}"#, "x".repeat(200_000));
-    for _ in 0..20 {
-        assert_eq!(host.post("/api/v1/events", &event).await.status, 202);
+    // None is so large that sled gives it a file of its own: the folder may go before the store does.
+    let event = format!(r#"{{"type":"report_ready","data":{{"report":{{"title":"{}"}}}}}}"#, "x".repeat(20_000));
+    let events = format!("[{}]", vec![event; 20].join(","));
+    for _ in 0..10 {
+        assert_eq!(host.post("/api/v1/events", &events).await.status, 202);
     }
     let mut stream = connect_small(&served).await;
     let head = format!("GET /api/v1/export HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {}\r\n\r\n", host.admin);
@@ -304,9 +306,6 @@ async fn an_export_that_is_not_read_makes_room_for_the_next() {
     until(async || host.get("/api/v1/export").await.status == 200).await;
     let reply = read_to_end(&mut stream).await;
     assert!(!reply.ends_with("0\r\n\r\n"), "it is incomplete");
-    // The store must end before its folder goes: large values get files of their own there.
-    served.shutdown.cancel();
-    let _ = served.task.await.expect("the server ends");
 }
 
 /// Asserts that a new connection gets a 503 before it has sent anything, and is closed.
