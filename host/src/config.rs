@@ -168,11 +168,10 @@ fn find_unknown(names: impl Iterator<Item = String>) -> Vec<UnknownVariable> {
     let known: Vec<String> = table::all().map(table::Setting::variable).chain(others).collect();
     let is_platforms = |name: &str| name.starts_with("HERALDRY_SERVICE_") || name.starts_with("HERALDRY_PORT");
     let strange = |name: &String| name.starts_with(OURS) && !known.contains(name) && !is_platforms(name);
-    let own = |name: &str| name.strip_prefix(OURS).unwrap_or_default().to_owned();
     let mut unknown: Vec<UnknownVariable> = names
         .filter(strange)
         .map(|name| {
-            let near = known.iter().filter_map(|known| Some((edits(&own(known), &own(&name))?, known)));
+            let near = known.iter().filter_map(|known| Some((edits(own(known), own(&name))?, known)));
             let meant = near.min().map(|(_, known)| known.clone());
             UnknownVariable { name, meant }
         })
@@ -183,6 +182,11 @@ fn find_unknown(names: impl Iterator<Item = String>) -> Vec<UnknownVariable> {
 
 /// How the name of each variable begins that this program reads.
 const OURS: &str = "HERALDRY_";
+
+/// A variable's name without that.
+fn own(name: &str) -> &str {
+    name.strip_prefix(OURS).unwrap_or(name)
+}
 
 fn read_file(named: Option<&Path>) -> Result<Sources, String> {
     let path = named.unwrap_or(Path::new(DEFAULT_FILE));

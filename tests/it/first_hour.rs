@@ -23,7 +23,7 @@ impl Steady {
         self.known.push((text.to_owned(), shown.to_owned()));
     }
 
-    /// Masks addresses, ids, secrets, times, durations, sizes and versions.
+    /// Masks addresses, ids, secrets, times, durations and the widths of columns.
     fn mask(&mut self, text: &str) -> String {
         let mut text = text.to_owned();
         for (known, shown) in &self.known {
@@ -38,15 +38,11 @@ impl Steady {
             };
             let word =
                 |(at, word): (usize, &&str)| if is_duration(at) { "<number>".to_owned() } else { self.word(word) };
-            // Columns are as wide as their widest word.
             let words = given.iter().enumerate().map(word).collect::<Vec<_>>().join(" ");
-            let mut shown = String::new();
-            for part in words.split("  ").filter(|part| !part.trim().is_empty()) {
-                let indent = if shown.is_empty() && words.starts_with(' ') { "  " } else { "" };
-                let gap = if shown.is_empty() { "" } else { "  " };
-                shown.push_str(&format!("{indent}{gap}{}", part.trim()));
-            }
-            writeln!(out, "{shown}").expect("a string");
+            // Columns are as wide as their widest word.
+            let columns: Vec<&str> = words.split("  ").map(str::trim).filter(|column| !column.is_empty()).collect();
+            let indent = if words.starts_with(' ') { "  " } else { "" };
+            writeln!(out, "{indent}{}", columns.join("  ")).expect("a string");
         }
         out
     }

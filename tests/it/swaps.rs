@@ -13,9 +13,6 @@ const LONG: usize = 3000;
 /// Events posted during one swap, each by itself. Few, since an event costs the store some hundred bytes of memory for as
 /// long as it is kept, and what is measured are the swaps.
 const EVENTS_A_SWAP: usize = 2;
-/// How much the memory may grow over a thousand swaps, in percent. What the store and the allocator give back late is up to
-/// 8 % of it; a component that stays behind at each swap would double it.
-const GROWTH_PERCENT: u64 = 12;
 
 #[tokio::test]
 async fn swaps_lose_and_fail_nothing() {
@@ -32,7 +29,8 @@ async fn three_thousand_swaps_lose_and_fail_nothing_and_memory_stays_flat() {
 async fn swap(swaps: usize) {
     // The store's cache and the cache of rendered payloads grow with the events, not with the swaps: the first is kept
     // small, the second (4,096 payloads) is filled before anything is measured.
-    let host = Host::with(|options| options.args(["--cache", "1MiB"])).await;
+    // Huge pages are off, since how many the kernel has filled at a moment is up to a twelfth of the memory.
+    let host = Host::with(|options| options.args(["--cache", "1MiB"]).env("MIMALLOC_ALLOW_THP", "0")).await;
     let admin = host.admin();
     let destination = Destination::start().await;
     // Ten versions in turn: after the first round, compiled code comes from the disk cache.
@@ -88,6 +86,6 @@ async fn swap(swaps: usize) {
     );
     // A short run is still filling caches; in the long one they are full after a fifth.
     if swaps == LONG {
-        assert!(now * 100 <= warm * (100 + GROWTH_PERCENT), "resident memory grew from {warm} to {now} KiB");
+        assert!(now * 100 <= warm * 105, "resident memory grew from {warm} to {now} KiB");
     }
 }

@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::engine::Engine;
+use super::lock::FolderLock;
 use super::txn::{Bulk, Txn};
 use super::{Embedded, OpenError, StoreError, keys, maintenance, open, record};
 use crate::keyring::{EXPORT, Keyring};
@@ -245,7 +246,7 @@ pub fn import(
 ) -> Result<Imported, ImportError> {
     let is_new = !folder.exists();
     open::private(folder)?;
-    let lock = open::lock(folder)?;
+    let lock = FolderLock::take(folder)?;
     let (target, building) = (folder.join("store"), folder.join("store.importing"));
     if target.exists() {
         return Err(ImportError::NotEmpty { folder: folder.into() });
@@ -268,7 +269,7 @@ pub fn import(
             let _ = std::fs::remove_dir_all(&building);
             if is_new {
                 let _ = std::fs::remove_dir_all(folder.join("components"));
-                let _ = open::remove_lock(folder, lock);
+                let _ = lock.remove(folder);
                 let _ = std::fs::remove_dir(folder);
             }
             Err(error)

@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::audit::{Chain, ChainReport};
 use super::engine::Engine;
 use super::export::UnsignedImport;
+use super::lock::FolderLock;
 use super::record::{self, Answered, Counters, Counts, Further, SlotState};
 use super::txn::{Bulk, Txn};
 use super::{DueKey, OpenError, StoreError, export, keys, lost, open, sealed};
@@ -30,7 +31,7 @@ pub struct Maintenance {
     folder: PathBuf,
     engine: Engine,
     keyring: Keyring,
-    _lock: File,
+    _lock: FolderLock,
 }
 
 /// The findings of a check.
@@ -101,7 +102,7 @@ impl Maintenance {
         if !folder.is_dir() {
             return Err(unusable(std::io::Error::from(std::io::ErrorKind::NotFound)));
         }
-        let lock = open::lock(folder)?;
+        let lock = FolderLock::take(folder)?;
         open::finish_compaction(folder).map_err(unusable)?;
         if !folder.join("store").is_dir() {
             return Err(unusable(std::io::Error::new(std::io::ErrorKind::NotFound, "there is no store in it")));

@@ -14,6 +14,7 @@ mod export;
 mod handle;
 mod journal;
 mod keys;
+mod lock;
 mod lost;
 mod maintenance;
 mod manage;
@@ -37,7 +38,6 @@ mod writer;
 #[cfg(test)]
 pub(in crate::store) mod tests;
 
-use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -65,6 +65,7 @@ pub(crate) use self::{
 
 use engine::Engine;
 use handle::WriterHandle;
+use lock::FolderLock;
 use lost::AcceptedSince;
 use writer::Writer;
 
@@ -90,8 +91,7 @@ pub(super) struct Embedded {
     /// The number of events that there should have been at the opening.
     events_at_start: u64,
     accepted_since: AcceptedSince,
-    /// Held for as long as the store is open; the kernel drops it with the process.
-    _lock: File,
+    _lock: FolderLock,
 }
 
 impl Embedded {

@@ -1,8 +1,7 @@
 //! Opening the store: the lock, the format, the master key, the tables in memory.
 
 use std::collections::HashMap;
-use std::fs::{File, OpenOptions, TryLockError};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -13,6 +12,7 @@ use tokio::sync::Semaphore;
 use super::audit::Chain;
 use super::engine::Engine;
 use super::handle::WriterHandle;
+use super::lock::FolderLock;
 use super::lost::AcceptedSince;
 use super::migrate::{self, Migration};
 use super::record::{Counters, Counts, Damage};
@@ -47,7 +47,7 @@ impl Embedded {
             options;
         let unusable = |error| OpenError::Folder { folder: folder.clone(), error };
         private(&folder).map_err(unusable)?;
-        let lock = lock(&folder)?;
+        let lock = FolderLock::take(&folder)?;
         finish_compaction(&folder).map_err(unusable)?;
         let engine = Arc::new(Engine::open(&folder.join("store"), cache_bytes)?);
         check_schema(&engine, &folder)?;
@@ -129,36 +129,10 @@ pub(super) fn finish_compaction(folder: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-const LOCK: &str = "store.lock";
-
 /// Makes the folder if it is missing, and private to this user.
 pub(super) fn private(folder: &Path) -> std::io::Result<()> {
     std::fs::create_dir_all(folder)?;
     std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o700))
-}
-
-/// One process a folder: the kernel drops the lock with the process, however it ends.
-pub(super) fn lock(folder: &Path) -> Result<File, OpenError> {
-    let unusable = |error| OpenError::Folder { folder: folder.into(), error };
-    let file = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .mode(0o600)
-        .open(folder.join(LOCK))
-        .map_err(unusable)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(OpenError::InUse { folder: folder.into() }),
-        Err(TryLockError::Error(error)) => Err(unusable(error)),
-    }
-}
-
-/// Removes the lock's file from a folder that is to have no store.
-pub(super) fn remove_lock(folder: &Path, lock: File) -> std::io::Result<()> {
-    std::fs::remove_file(folder.join(LOCK))?;
-    drop(lock);
-    Ok(())
 }
 
 /// Rejects the store of a later format and brings one of an earlier format up to date.

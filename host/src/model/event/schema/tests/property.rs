@@ -24,6 +24,17 @@ impl Property {
         read("data", &event_type.data_schema()).properties
     }
 
+    /// The groups of all types, each name once.
+    pub(super) fn all_groups() -> Vec<Self> {
+        let mut all: Vec<Self> = Vec::new();
+        for group in EventType::ALL.iter().flat_map(|&event_type| Self::groups(event_type)) {
+            if all.iter().all(|other| other.name != group.name) {
+                all.push(group);
+            }
+        }
+        all
+    }
+
     /// The group that several types share.
     pub(super) fn finding() -> Self {
         read("finding", FINDING_SCHEMA)

@@ -54,14 +54,8 @@ class Engagement(TypedDict):
 
 pub(super) fn text() -> String {
     let mut text = HEAD.to_owned();
-    let mut seen = Vec::new();
-    for &event_type in EventType::ALL {
-        for group in Property::groups(event_type) {
-            if !seen.contains(&group.name) {
-                class(&mut text, &group);
-                seen.push(group.name);
-            }
-        }
+    for group in Property::all_groups() {
+        class(&mut text, &group);
     }
     for &event_type in EventType::ALL {
         let name = format!("{event_type:?}");

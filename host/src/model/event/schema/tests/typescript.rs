@@ -55,14 +55,8 @@ export interface Engagement {
 
 pub(super) fn text() -> String {
     let mut text = HEAD.to_owned();
-    let mut seen = Vec::new();
-    for &event_type in EventType::ALL {
-        for group in Property::groups(event_type) {
-            if !seen.contains(&group.name) {
-                interface(&mut text, &group);
-                seen.push(group.name);
-            }
-        }
+    for group in Property::all_groups() {
+        interface(&mut text, &group);
     }
     text.push_str("/** What `data` has, by event type. */\nexport interface EventData {\n");
     for &event_type in EventType::ALL {
