@@ -257,6 +257,10 @@ impl Engine {
     pub(super) fn finish(&self) {
         let guard = self.read();
         let Some(opened) = guard.as_ref() else { return };
+        if opened.tree.has_failed() {
+            tracing::warn!("the store could not be written; its journal is replayed at the next start");
+            return;
+        }
         if !self.has_room_for_checkpoint(opened) {
             tracing::warn!("the disk is full; the store's journal is replayed at the next start");
             return;
@@ -385,5 +389,11 @@ fn replayed(commits: Vec<Commit>) -> Memtable {
 impl Drop for Engine {
     fn drop(&mut self) {
         self.finish();
+        let opened = self.opened.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if opened.as_ref().is_some_and(|opened| opened.tree.has_failed()) {
+            // sled ends with a flush, and that waits for ever for a large value whose file could not be written. The journal
+            // has everything; the end of the process closes the files.
+            std::mem::forget(opened.take());
+        }
     }
 }

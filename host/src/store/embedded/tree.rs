@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -34,6 +35,8 @@ pub(super) struct Tree {
     file: File,
     /// The time of sled's last large value in a file of its own, as far as that is synced.
     blobs_seen: Mutex<Option<SystemTime>>,
+    /// True once sled could not write: its end may then wait for ever for what it did not write.
+    has_failed: AtomicBool,
 }
 
 impl Tree {
@@ -66,7 +69,7 @@ impl Tree {
             error => OpenError::Engine { folder: folder.into(), message: error.to_string() },
         })?;
         let file = File::open(folder.join("db")).map_err(|error| OpenError::Folder { folder: folder.into(), error })?;
-        Ok(Self { db, folder: folder.into(), file, blobs_seen: Mutex::new(None) })
+        Ok(Self { db, folder: folder.into(), file, blobs_seen: Mutex::new(None), has_failed: AtomicBool::new(false) })
     }
 
     pub(super) fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
@@ -88,18 +91,30 @@ impl Tree {
     ) -> Result<(), StoreError> {
         for (key, value) in changes.iter() {
             before()?;
-            match joined(changes, key, value) {
-                Some(value) => self.db.insert(key, value)?,
+            self.noted(match joined(changes, key, value) {
+                Some(value) => self.db.insert(key, value),
                 // sled writes nothing for a key that it does not have.
-                None => self.db.remove(key)?,
-            };
+                None => self.db.remove(key),
+            })?;
         }
         Ok(())
     }
 
     /// Hands everything to the kernel. That is not fsync: see [`Tree::sync`].
     pub(super) fn flush(&self) -> Result<(), StoreError> {
-        Ok(self.db.flush().map(drop)?)
+        Ok(self.noted(self.db.flush()).map(drop)?)
+    }
+
+    fn noted<T>(&self, result: sled::Result<T>) -> sled::Result<T> {
+        if result.is_err() {
+            self.has_failed.store(true, Ordering::Relaxed);
+        }
+        result
+    }
+
+    /// True once sled could not write something.
+    pub(super) fn has_failed(&self) -> bool {
+        self.has_failed.load(Ordering::Relaxed)
     }
 
     /// sled's flush calls `sync_file_range`, which neither writes file metadata nor empties the disk's cache

@@ -266,3 +266,30 @@ fn a_commit_that_was_taken_back_is_not_in_the_memtable_and_not_after_a_restart()
     let engine = open_engine(folder.path());
     assert_eq!(scanned(&engine, &[], false, 9), [(key(1), value(1))]);
 }
+
+#[test]
+fn a_store_whose_large_values_cannot_be_written_ends_and_its_journal_has_them() {
+    let folder = TempDir::new().expect("a folder");
+    let large = vec![7; 2 << 20];
+    let engine = open_engine(folder.path());
+    let mut txn = Txn::default();
+    txn.put(b"large", large.clone());
+    engine.commit(&[&txn]).expect("committed");
+    // sled gives such a value a file of its own, in this folder.
+    let (blobs, away) = (folder.path().join("blobs"), folder.path().join("away"));
+    std::fs::rename(&blobs, &away).expect("moved");
+    std::fs::write(&blobs, "no folder").expect("written");
+    assert!(matches!(engine.try_checkpoint(), Checkpoint::Failed(_)));
+    drop(engine);
+
+    // The files of this process stay open until it ends, so the next one is another folder with the same content.
+    let next = TempDir::new().expect("a folder");
+    std::fs::rename(away, next.path().join("blobs")).expect("moved");
+    for file in std::fs::read_dir(folder.path()).expect("read").map(|file| file.expect("a file").path()) {
+        if file.is_file() && file != blobs {
+            std::fs::copy(&file, next.path().join(file.file_name().expect("a name"))).expect("copied");
+        }
+    }
+    let engine = open_engine(next.path());
+    assert_eq!(engine.get(b"large").expect("read").as_deref(), Some(&*large));
+}
