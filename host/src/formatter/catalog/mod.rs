@@ -280,9 +280,10 @@ impl Catalog {
         loaded.ok().flatten()
     }
 
-    /// Renders one event with a component: on the current thread if it permits it ([`allow_calls_here`]) and the call is
-    /// known to be brief, else on one of the pool's. If the component is a canary and fails on an event that its
-    /// predecessor can format, the predecessor renders this event and is used again.
+    /// Renders one event with a component: on the current thread if it permits it
+    /// ([`crate::formatter::allow_calls_here`]) and the call is known to be brief, else on one of the pool's. If the
+    /// component is a canary and fails on an event that its predecessor can format, the predecessor renders this event and
+    /// is used again.
     ///
     /// # Errors
     /// [`RenderError`].

@@ -119,7 +119,7 @@ fn config() -> Config {
         .concurrency_support(false)
         .consume_fuel(true)
         .epoch_interruption(true)
-        // Backtraces name functions; without the place in them the machine code takes a quarter less memory.
+        // Backtraces name functions; the place in them would cost memory beside the machine code.
         .generate_address_map(false)
         .wasm_backtrace_max_frames(NonZeroUsize::new(20));
     config
