@@ -164,7 +164,7 @@ async fn what_is_wanted_is_loaded_first_and_the_rest_is_known_meanwhile() {
     assert!(cef.makes_lines() && !json.makes_lines());
     assert!(matches!(catalog.standing("nonsense"), Standing::Unknown));
     // Its name is taken.
-    let upload = catalog.install("cef".into(), Vec::new(), ()).await;
+    let upload = catalog.install("cef".into(), Vec::new(), |_| true, ()).await;
     assert!(matches!(upload, Err(InstallError::Conflict(_))), "{upload:?}");
 
     // The next is the one that somebody asks for.
@@ -205,7 +205,11 @@ async fn uploads_and_files_are_loading_too_and_keep_their_order() {
     let first = Gate::default();
     first.open(usize::MAX, &[]);
     let catalog = Catalog::open(only_third_parties(&first)).expect("the catalog opens");
-    assert!(catalog.install("third".into(), renamed("third"), ()).await.expect("installed"));
+    // Of two that want it only if it is new, one is too late, whichever that is.
+    let install = || catalog.install("third".into(), renamed("third"), |exists| !exists, ());
+    let installed = tokio::join!(install(), install());
+    let ((Ok(true), Err(late)) | (Err(late), Ok(true))) = installed else { panic!("{installed:?}") };
+    assert_eq!(late, InstallError::Unwanted);
     drop(catalog);
     // Two files of one name, the first of which is the larger; and one with the name of the upload.
     let drop_in = folder.path().join("formatters.d");

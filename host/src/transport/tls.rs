@@ -145,7 +145,7 @@ struct ClampedTime;
 impl TimeProvider for ClampedTime {
     fn current_time(&self) -> Option<UnixTime> {
         let now = Timestamp::from_system(SystemTime::now());
-        Some(UnixTime::since_unix_epoch(Duration::from_secs(now.unix_seconds().max(0).unsigned_abs())))
+        Some(UnixTime::since_unix_epoch(Duration::from_secs(now.unix_seconds().unsigned_abs())))
     }
 }
 

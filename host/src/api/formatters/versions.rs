@@ -57,8 +57,11 @@ pub(super) async fn install(
     let preconditions = Preconditions::read(body.headers());
     let slot = api.trial_limit().admit(by.id).await?;
     let bytes = body.read_component(&api).await?;
-    preconditions?.check(&Current::exists(api.catalog.get(&name).is_some()))?;
-    let is_new = api.catalog.install(name.clone(), bytes, slot).await.map_err(rejection)?;
+    let preconditions = preconditions?;
+    // At once, before the work of a check; and again in the moment of the change, for what came in between.
+    preconditions.check(&Current::exists(api.catalog.get(&name).is_some()))?;
+    let wants = move |exists| preconditions.check(&Current::exists(exists)).is_ok();
+    let is_new = api.catalog.install(name.clone(), bytes, wants, slot).await.map_err(rejection)?;
     audit(&api, &by, Action::FormatterInstalled, &name).await?;
     let info = api.catalog.get(&name).ok_or_else(|| ApiError::not_found("formatter"))?;
     let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
@@ -221,6 +224,10 @@ fn rejection(error: InstallError) -> ApiError {
         InstallError::Loading => {
             let detail = "the version in use is still being loaded after the host's start; try again";
             ApiError::new(Code::Unavailable, detail).retry_after(std::time::Duration::from_secs(1))
+        }
+        InstallError::Unwanted => {
+            let detail = "another request installed or deleted it meanwhile; read it, then decide again";
+            ApiError::new(Code::PreconditionFailed, detail)
         }
         InstallError::Conflict(detail) => ApiError::new(Code::Conflict, detail),
         InstallError::Rejected(rejection) => ApiError::component_rejected(rejection.code, rejection.reason),

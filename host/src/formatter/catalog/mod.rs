@@ -464,14 +464,21 @@ impl Catalog {
         Some(vec![only])
     }
 
-    /// Admits a component and uses it as the version of `name` from now on. Returns true if the name is new. `slot` is
-    /// dropped when the work has ended, also if its caller has gone before.
+    /// Admits a component and uses it as the version of `name` from now on, if `wants` says so, which is told in the moment
+    /// of the change whether an upload of this name is there. Returns true if the name is new. `slot` is dropped when the
+    /// work has ended, also if its caller has gone before.
     ///
     /// # Errors
     /// [`InstallError`]; the catalog is unchanged then.
-    pub async fn install(&self, name: String, bytes: Vec<u8>, slot: impl Send + 'static) -> Result<bool, InstallError> {
+    pub async fn install(
+        &self,
+        name: String,
+        bytes: Vec<u8>,
+        wants: impl FnOnce(bool) -> bool + Send + 'static,
+        slot: impl Send + 'static,
+    ) -> Result<bool, InstallError> {
         self.until_loaded(&name).await?;
-        self.check_apart(slot, move |shared| shared.install(&name, &bytes)).await
+        self.check_apart(slot, move |shared| shared.install(&name, &bytes, wants)).await
     }
 
     /// Uses another version of an uploaded formatter. `slot`: as for [`Catalog::install`].

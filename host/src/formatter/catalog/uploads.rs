@@ -21,6 +21,8 @@ pub enum InstallError {
     Loading,
     /// The name belongs to another source, or there is no version to go back to; a sentence for the admin.
     Conflict(String),
+    /// The caller wanted it only if the name is in use, or only if it is not.
+    Unwanted,
     /// The component does not fit.
     Rejected(Rejection),
     /// The disk failed or is full; its error.
@@ -41,8 +43,14 @@ fn not_stored(error: std::io::Error) -> InstallError {
 }
 
 impl Shared {
-    /// Admits a component and uses it under `name` from now on. Returns true if the name is new.
-    pub(super) fn install(&self, name: &str, bytes: &[u8]) -> Result<bool, InstallError> {
+    /// Admits a component and uses it under `name` from now on, if the caller `wants` that, which is told whether an upload
+    /// of this name is there in the moment of the change. Returns true if the name is new.
+    pub(super) fn install(
+        &self,
+        name: &str,
+        bytes: &[u8],
+        wants: impl FnOnce(bool) -> bool,
+    ) -> Result<bool, InstallError> {
         self.may_install(name)?;
         let loaded = self.runtime.admit(bytes, sha256(bytes), Turn::Wait).map_err(InstallError::Rejected)?;
         let component = self.component(loaded, Origin::Upload, None);
@@ -53,6 +61,9 @@ impl Shared {
         }
         self.files.store(&component.digest(), bytes).map_err(not_stored)?;
         let mut sources = self.sources();
+        if !wants(sources.uploads.contains_key(name)) {
+            return Err(InstallError::Unwanted);
+        }
         let before = sources.uploads.get(name).and_then(|upload| upload.as_ref().ok()).cloned();
         if before.as_ref().is_some_and(|before| before.digest() == component.digest()) {
             return Ok(false);

@@ -187,7 +187,7 @@ impl Sandbox {
         }
         match error.downcast_ref::<Trap>() {
             Some(Trap::OutOfFuel) => limit(Limit::Fuel, format!("{} instructions a call", settings.fuel)),
-            Some(Trap::Interrupt) => limit(Limit::Time, terms::words(state.expired, settings)),
+            Some(Trap::Interrupt) if let Some(expired) = state.expired => limit(Limit::Time, terms::words(expired)),
             Some(Trap::StackOverflow) => limit(Limit::Stack, format!("{} bytes", settings.stack_bytes)),
             Some(trap) => RenderError::Trap {
                 kind: trap_kind(*trap),

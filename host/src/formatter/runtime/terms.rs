@@ -59,10 +59,10 @@ impl Terms {
 /// The limit that stopped a call.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Expired {
-    /// Its processor time.
-    Processor,
-    /// Its wall-clock time.
-    WallClock,
+    /// This much processor time.
+    Processor(Duration),
+    /// This much wall-clock time.
+    WallClock(Duration),
 }
 
 /// One running call's time.
@@ -117,22 +117,21 @@ pub(super) fn at_tick(
 
 fn expired(processor: Duration, wall_clock: Duration, time: Duration) -> Option<Expired> {
     if processor >= time {
-        Some(Expired::Processor)
+        Some(Expired::Processor(time))
     } else if wall_clock >= time * WALL_CLOCK_FACTOR {
-        Some(Expired::WallClock)
+        Some(Expired::WallClock(time * WALL_CLOCK_FACTOR))
     } else {
         None
     }
 }
 
 /// The limit in words.
-pub(super) fn words(expired: Option<Expired>, settings: &SandboxSettings) -> String {
-    let ms = |time: Duration| time.as_millis();
+pub(super) fn words(expired: Expired) -> String {
     match expired {
-        Some(Expired::WallClock) => {
-            format!("{} ms of wall-clock time a call (this machine was busy)", ms(settings.timeout * WALL_CLOCK_FACTOR))
+        Expired::Processor(limit) => format!("{} ms of processor time a call", limit.as_millis()),
+        Expired::WallClock(limit) => {
+            format!("{} ms of wall-clock time a call (this machine was busy)", limit.as_millis())
         }
-        _ => format!("{} ms of processor time a call", ms(settings.timeout)),
     }
 }
 
@@ -148,15 +147,26 @@ mod tests {
         // A busy machine: the call got a twentieth of a processor.
         assert_eq!(expired(ms(499), ms(9_999), time), None);
         assert_eq!(expired(time - nanosecond, time * 2, time), None);
-        assert_eq!(expired(time, time, time), Some(Expired::Processor));
+        assert_eq!(expired(time, time, time), Some(Expired::Processor(time)));
         assert_eq!(expired(ms(0), ms(10_000) - nanosecond, time), None);
-        assert_eq!(expired(ms(0), ms(10_000), time), Some(Expired::WallClock));
+        assert_eq!(expired(ms(0), ms(10_000), time), Some(Expired::WallClock(ms(10_000))));
     }
 
     #[test]
     fn the_words_name_the_kind_of_time() {
         let settings = SandboxSettings { timeout: Duration::from_millis(250), ..SandboxSettings::default() };
-        assert_eq!(words(Some(Expired::Processor), &settings), "250 ms of processor time a call");
-        assert!(words(Some(Expired::WallClock), &settings).starts_with("5000 ms of wall-clock time"));
+        let stopped = |terms: &Terms, processor, wall_clock| {
+            expired(Duration::from_millis(processor), Duration::from_millis(wall_clock), terms.time).map(words)
+        };
+        let usual = Terms::usual(&settings, None);
+        assert_eq!(stopped(&usual, 250, 250).as_deref(), Some("250 ms of processor time a call"));
+        let busy = stopped(&usual, 0, 5000).expect("stopped");
+        assert!(busy.starts_with("5000 ms of wall-clock time"), "{busy}");
+        // A check may take longer than the setting says, and its words name what it was given.
+        let check = Terms::check(&settings, Duration::from_secs(60));
+        assert_eq!(stopped(&check, 999, 999), None);
+        assert_eq!(stopped(&check, 1000, 1000).as_deref(), Some("1000 ms of processor time a call"));
+        let last = Terms::check(&settings, Duration::from_millis(40));
+        assert_eq!(stopped(&last, 40, 40).as_deref(), Some("40 ms of processor time a call"));
     }
 }
