@@ -113,6 +113,21 @@ impl EventType {
             | Self::HostDegraded => true,
         }
     }
+
+    /// The types of a platform's events: those that can be posted, in the catalogue's order.
+    pub fn posted() -> impl Iterator<Item = Self> {
+        Self::ALL.iter().copied().filter(|event_type| !event_type.is_host())
+    }
+
+    /// The types of host events, in the catalogue's order.
+    pub fn hosts() -> impl Iterator<Item = Self> {
+        Self::ALL.iter().copied().filter(|event_type| event_type.is_host())
+    }
+
+    /// The version of the formatter contract that brought the type.
+    pub fn since(self) -> &'static str {
+        if self.is_host() { "1.2.0" } else { "1.0.0" }
+    }
 }
 
 /// The name where a person reads it (JSON), the code in the store's compact encoding.
