@@ -400,11 +400,13 @@ async fn beat(pulse: Pulse, _watched: Watched) {
     }
 }
 
-/// Every sample event, for the trial run of a component.
+/// Every sample event, for the trial run of a component: first those of a platform.
 pub fn trial_samples() -> Vec<Sample> {
     let named =
         |sample: &samples::Sample| samples::event(sample).map(|event| Sample { name: sample.name.to_owned(), event });
-    samples::all().iter().filter_map(named).collect()
+    let mut samples: Vec<Sample> = samples::all().iter().filter_map(named).collect();
+    samples.sort_by_key(|sample| sample.event.event_type.is_host());
+    samples
 }
 
 /// The component files that belong into an export of a stopped host: name in the data folder, path.

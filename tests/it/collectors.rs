@@ -235,7 +235,7 @@ log {{ source(s); destination(d); }};
 
 /// The samples, and real events if a folder of them is beside the project, each with an id of its own.
 fn posted() -> Vec<Value> {
-    let samples = heraldry::samples::all().iter().map(|sample| sample.json.to_owned());
+    let samples = heraldry::samples::posted().into_iter().map(|sample| sample.json.to_owned());
     let real = ["scanner-findings.jsonl", "lifecycle.jsonl"].into_iter().flat_map(|file| {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/events").join(file);
         let text = std::fs::read_to_string(path).unwrap_or_default();
@@ -247,7 +247,7 @@ fn posted() -> Vec<Value> {
         event["occurred_at"] = "2026-11-17T10:12:45.120Z".into();
         event
     };
-    samples.filter(|text| !text.contains("\"caused_by\"")).chain(real).map(own).collect()
+    samples.chain(real).map(own).collect()
 }
 
 /// The events, and the host's preview of the message for each.

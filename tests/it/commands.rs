@@ -420,7 +420,7 @@ async fn the_version_and_completions_are_printed() {
     let version = shell.plain(&["version", "--json"]).await.json();
     assert_eq!(
         (&version["version"], &version["contracts"]),
-        (&json!(env!("CARGO_PKG_VERSION")), &json!(["1.0.0", "1.1.0"]))
+        (&json!(env!("CARGO_PKG_VERSION")), &json!(["1.0.0", "1.1.0", "1.2.0"]))
     );
     assert!(version["target"].as_str().is_some_and(|target| target.contains('-')), "{version}");
     let shown = shell.plain(&["version"]).await;

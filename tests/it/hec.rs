@@ -142,8 +142,8 @@ async fn raw(State(seen): State<Shared>, headers: HeaderMap, body: String) -> An
 }
 
 fn samples() -> Vec<Value> {
-    let posted = heraldry::samples::all().iter().filter(|sample| !sample.json.contains("\"caused_by\""));
-    posted
+    heraldry::samples::posted()
+        .into_iter()
         .map(|sample| {
             let mut event: Value = serde_json::from_str(sample.json).expect("JSON");
             event["id"] = events::new_id().into();

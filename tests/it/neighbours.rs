@@ -113,7 +113,7 @@ pub(crate) fn logs(lines: u32, in_describe: bool) -> Vec<u8> {
     let log = component::turns(lines, "(call 0 (i32.const 1) (i32.const 40100) (i32.const 1))");
     let code = format!("(local $left i32) {log} (i32.const {result})");
     let made =
-        Handmade::new("chatty", "1.0.0", "x").import("heraldry:formatter/log@1.1.0", "log", "(param i32 i32 i32)");
+        Handmade::new("chatty", "1.0.0", "x").import("heraldry:formatter/log@1.2.0", "log", "(param i32 i32 i32)");
     if in_describe { made.describe(&code).build() } else { made.format(&code).build() }
 }
 

@@ -43,7 +43,7 @@ fn lay_out() -> PathBuf {
     let contract = fs::read_to_string(root.join("wit/formatter.wit")).expect("the contract");
     let foreign = contract.replace("    import log;\n", "    import log;\n    import wasi:clocks/wall-clock@0.2.0;\n")
         + "package wasi:clocks@0.2.0 {\n    interface wall-clock {\n        now: func() -> u64;\n    }\n}\n";
-    let next = contract.replace("package heraldry:formatter@1.1.0;", "package heraldry:formatter@2.0.0;");
+    let next = contract.replace("package heraldry:formatter@1.2.0;", "package heraldry:formatter@2.0.0;");
     assert!(
         foreign.contains("import wasi") && next != contract,
         "the contract is not in the form that this test expects"

@@ -78,6 +78,10 @@ async fn event_types(admin: &Client) {
         assert!(entry["description"].as_str().is_some_and(|text| text.len() > 5), "{entry}");
         if entry["name"] == "*" {
             assert_eq!(members, ["description", "name"], "{entry}");
+        } else if members.contains(&&"kind".to_owned()) {
+            assert_eq!(members, ["description", "kind", "name", "sample", "schema"], "{entry}");
+            assert_eq!(entry["kind"], "host");
+            described_and_not_posted(admin, entry).await;
         } else {
             assert_eq!(members, ["description", "name", "sample", "schema"], "{entry}");
             described(admin, entry).await;
@@ -95,6 +99,13 @@ async fn event_types(admin: &Client) {
         "report_ready",
         "surface_changed",
         "monitor_alert",
+        "webhook_failing",
+        "webhook_disabled",
+        "webhook_recovered",
+        "delivery_failed",
+        "formatter_rejected",
+        "formatter_rolled_back",
+        "host_degraded",
         "*",
     ];
     assert_eq!(names, expected);
@@ -102,6 +113,16 @@ async fn event_types(admin: &Client) {
         let id = admin.webhook(NOWHERE, json!({"event_types": [name]})).await;
         assert_eq!(admin.get(&format!("/webhooks/{id}")).await.json()["event_types"], json!([name]));
     }
+}
+
+/// The schema of a host event is one and holds for its sample, which cannot be posted.
+async fn described_and_not_posted(admin: &Client, entry: &Value) {
+    let (schema, sample) = (&entry["schema"], &entry["sample"]);
+    assert!(jsonschema::draft202012::new(schema).expect("a JSON Schema").is_valid(&sample["data"]), "{sample}");
+    assert!(sample.get("engagement").is_none() && sample["type"] == entry["name"], "{sample}");
+    let rejected = admin.post("/events", sample).await;
+    rejected.fault("/type", "host_event_type");
+    assert!(rejected.text().contains("is made by the host and cannot be posted"), "{rejected}");
 }
 
 /// The schema of a type is one and holds for its sample, which can be posted and makes no warning.

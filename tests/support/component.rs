@@ -9,6 +9,8 @@ use wit_parser::Resolve;
 const CONTRACT: &str = include_str!("../../wit/formatter.wit");
 /// The first published version of the contract; modules built from it must load forever.
 pub(crate) const FIRST_CONTRACT: &str = include_str!("../fixtures/wit-1.0.0/formatter.wit");
+/// The version before the host events.
+pub(crate) const SECOND_CONTRACT: &str = include_str!("../fixtures/wit-1.1.0/formatter.wit");
 
 /// A formatter under construction. Without further calls it renders every event as the same line.
 #[derive(Clone, Debug)]
@@ -38,7 +40,7 @@ impl Handmade {
     pub(crate) fn new(name: &str, version: &str, body: &str) -> Self {
         Self {
             contract: CONTRACT.into(),
-            version: "1.1.0".into(),
+            version: "1.2.0".into(),
             world: "formatter",
             manifest: format!(
                 r#"{{"name":"{name}","version":"{version}","description":"Made by hand.","options_schema":{{"type":"object","properties":{{"x":{{}}}}}}}}"#

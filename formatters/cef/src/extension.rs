@@ -40,7 +40,7 @@ pub(crate) fn fill<'a>(record: &mut Record<'a>, event: &'a Event<'_>, target: Op
     if event.kind.is_finding() {
         record.double(Double::Cfp1, or(&labels.cfp1, "cvss"), event.cvss().and_then(|cvss| cvss.score));
     }
-    record.custom(Custom::Cs1, or(&labels.cs1, "objectId"), group.text("id"));
+    record.custom(Custom::Cs1, or(&labels.cs1, "objectId"), object_id(event));
     record.custom(Custom::Cs2, or(&labels.cs2, "engagementId"), event.engagement_id());
     record.custom(Custom::Cs3, or(&labels.cs3, "engagementName"), event.engagement_name());
     record.custom(Custom::Cs4, or(&labels.cs4, "client"), event.engagement_client());
@@ -64,13 +64,18 @@ pub(crate) fn fill<'a>(record: &mut Record<'a>, event: &'a Event<'_>, target: Op
         ("CVSS", cvss),
         ("Occurrences", occurrences),
         ("Phase index", index),
+        ("Delivery", group.text("id").filter(|_| event.kind == EventType::DeliveryFailed)),
+        ("Event", group.text("event_id").filter(|_| event.kind == EventType::DeliveryFailed)),
     ];
 
     let signer = group.text("signer").filter(|_| event.kind == EventType::EngagementSigned);
     record.text(Text::Suser, verification.text("verified_by").or(signer));
-    record.text(Text::Reason, verification.text("method"));
+    record.text(Text::Reason, verification.text("method").or_else(|| event.reason()));
+    let is_webhook = event.kind.group() == "webhook" || event.kind == EventType::DeliveryFailed;
+    record.text(Text::DestinationServiceName, event.subject().filter(|_| is_webhook));
     record.text(Text::SourceServiceName, group.text("tool"));
-    record.count(group.get("occurrences").and_then(Value::number).and_then(whole));
+    let count = group.get(if event.kind.is_host() { "count" } else { "occurrences" });
+    record.count(count.and_then(Value::number).and_then(whole));
     record.time(Time::Start, group.text("started_at").as_deref());
     record.time(Time::End, group.text("completed_at").as_deref());
     record.custom_time(
@@ -79,6 +84,16 @@ pub(crate) fn fill<'a>(record: &mut Record<'a>, event: &'a Event<'_>, target: Op
         group.text("signed_at").as_deref(),
     );
     record.message(message(event, asides));
+}
+
+/// The id of the finding, report, retest, monitor or webhook, which a failed delivery has as well; the digest of a
+/// formatter.
+fn object_id<'a>(event: &Event<'a>) -> Option<Cow<'a, str>> {
+    match event.kind {
+        EventType::DeliveryFailed => event.webhook().text("id"),
+        EventType::FormatterRejected | EventType::FormatterRolledBack => event.group().text("digest"),
+        _ => event.group().text("id"),
+    }
 }
 
 /// Score, occurrences and index of a phase, as far as they are not the numbers that their keys take (`1e400`).
@@ -99,10 +114,11 @@ fn or<'a>(label: &'a Option<Label>, ours: &'static str) -> &'a str {
     label.as_ref().map_or(ours, Label::as_str)
 }
 
-/// `msg`: the description or the monitor's message, else the event in a sentence. Before it, one per line, the values
-/// that have no key of their own.
+/// `msg`: the description or the monitor's message, else the event in a sentence, for a host event with its reason.
+/// Before it, one per line, the values that have no key of their own.
 fn message<'a, const N: usize>(event: &'a Event<'_>, asides: [(&str, Option<Cow<'a, str>>); N]) -> Cow<'a, str> {
     let text = match prose(event) {
+        Some(reason) if event.kind.is_host() => format!("{}: {reason}", sentence(event)).into(),
         Some(text) => text,
         None if event.kind.is_finding() => Cow::Borrowed(""),
         None => sentence(event),

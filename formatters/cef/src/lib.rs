@@ -48,19 +48,21 @@ impl Formatter for Cef {
             product: options.product.as_ref().map_or(options::DEVICE, |name| name.as_str()),
             version: &context.product_version,
         };
-        let target = event.target();
+        // A webhook's target is its destination.
+        let target = event.target().or_else(|| event.webhook().text("url_host"));
         let mut record = Record::new(device, event.kind.name(), name(event), event.level());
         extension::fill(&mut record, event, target.as_deref(), &options.labels);
         record.payload(header_options.head(event, context), max_bytes(context))
     }
 }
 
-/// Name: the finding's title, else the event type in words, with the engagement's name if no other pair contains it.
+/// Name: the finding's title, else the event type in words, with the name of what the event is about.
 fn name<'a>(event: &Event<'a>) -> Cow<'a, str> {
     let phrase = event.kind.phrase();
     let who = match event.kind {
         EventType::PhaseChanged | EventType::MonitorAlert => event.group().text("name"),
         EventType::ReportReady => event.group().text("title"),
+        kind if kind.is_host() => event.subject(),
         _ => return event.title().unwrap_or(Cow::Borrowed(phrase)),
     };
     who.map_or(Cow::Borrowed(phrase), |who| Cow::Owned(format!("{phrase}: {who}")))

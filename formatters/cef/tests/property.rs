@@ -383,10 +383,34 @@ fn every_type_has_content_of_its_own() {
     for sample in samples::all().iter().filter(|sample| !sample.name.contains("--")) {
         let record = read(&sample.event, &samples::http(), &render(&sample.event, &samples::http(), "{}"));
         assert!(record.get("msg").is_some_and(|message| message.len() > 20), "{}", sample.name);
-        assert!(record.get("cs3").is_some() && record.name.len() > 10, "{}", sample.name);
+        // What happens to the host happens in no engagement.
+        let has_engagement = sample.event.json.contains("\"engagement\":");
+        assert_eq!(record.get("cs3").is_some(), has_engagement, "{}", sample.name);
+        assert!(record.name.len() > 10, "{}", sample.name);
         let output: String = record.extension.values().cloned().collect::<Vec<_>>().join(" ") + &record.name;
         samples::assert_shown(sample, &[], &output);
     }
+}
+
+#[test]
+fn a_host_event_names_the_webhook_its_destination_and_the_reason() {
+    let read_sample = |name: &str| {
+        let sample = samples::all().into_iter().find(|sample| sample.name == name).expect("the sample").event;
+        read(&sample, &samples::http(), &render(&sample, &samples::http(), "{}"))
+    };
+    for name in ["webhook_failing", "webhook_disabled", "webhook_recovered", "delivery_failed"] {
+        let record = read_sample(name);
+        let values = ["cs1", "destinationServiceName", "dhost"].map(|key| record.get(key));
+        let expected = ["019be5f2-6d1e-7c3a-9a52-0f1d6f6c3b11", "SOC Slack", "hooks.slack.com"];
+        assert_eq!(values, expected.map(Some), "{name}");
+        let (reason, message) = (record.get("reason").expect("a reason"), record.get("msg").expect("a text"));
+        assert!(message.ends_with(&format!(": {reason}")) && message.contains("SOC Slack"), "{message}");
+        assert!(record.name.ends_with(": SOC Slack"), "{}", record.name);
+    }
+    let severities =
+        ["webhook_failing", "webhook_disabled", "webhook_recovered"].map(|name| read_sample(name).severity);
+    assert_eq!(severities, [5, 8, 1]);
+    assert_eq!(read_sample("delivery_failed").get("cnt"), Some("3"));
 }
 
 #[test]

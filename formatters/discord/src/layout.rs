@@ -1,9 +1,9 @@
 //! The layout: which part of an event goes where in the message.
 
+use heraldry_formatter::Event;
 use heraldry_formatter::link::web_url;
 use heraldry_formatter::outline::{Fact, Link, List, Outline};
 use heraldry_formatter::text::{ELLIPSIS, Rule, bare, is_blank, tidy, utf16};
-use heraldry_formatter::{Event, EventType};
 
 use crate::budget::Budget;
 use crate::embed::{CONTENT, Embed, FIELDS, Field, Footer, TITLE};
@@ -19,27 +19,30 @@ const LINE_NAME: usize = 160;
 const LINE_ADDRESS: usize = 600;
 const _: () = assert!(LINE_TITLE + 2 * LINE_TEXT + 2 * LINE_NAME + LINE_ADDRESS + 200 <= CONTENT);
 
+/// The colour of good news about the host. Of a platform's events the severity counts, whatever they say.
+const GOOD: u32 = 0x15_80_3D;
+
 pub(crate) fn embed<'a>(event: &Event<'a>, outline: &Outline<'_>, budget: &Budget) -> Embed<'a> {
-    let severity = event.severity();
-    let room = TITLE - severity.emoji().encode_utf16().count() - 1;
+    let symbol = symbol(event, outline);
+    let room = TITLE - symbol.encode_utf16().count() - 1;
     let title = title(event, room);
     let fields = fields(event, outline, budget, title.ends_with(ELLIPSIS));
     Embed {
-        title: format!("{} {title}", severity.emoji()),
+        title: format!("{symbol} {title}"),
         url: outline.links.first().and_then(|link| web_url(&link.address, URL_BYTES)),
         description: description(outline, budget),
-        color: severity.rgb(),
+        color: if is_good_news(event, outline) { GOOD } else { event.severity().rgb() },
         fields,
         footer: footer(event, budget),
         timestamp: event.time().map(|_| event.occurred_at),
     }
 }
 
-/// One line, two for a monitor: severity, event, target, engagement, and a link.
+/// One line, two for a monitor or a host event: severity, event, target, engagement, and a link.
 pub(crate) fn line(event: &Event<'_>, outline: &Outline<'_>) -> String {
     let severity = event.severity();
     let title = title(event, LINE_TITLE);
-    let mut line = format!("{} **{}** {title}", severity.emoji(), severity.upper());
+    let mut line = format!("{} **{}** {title}", symbol(event, outline), severity.upper());
     let is_cut = title.ends_with(ELLIPSIS);
     let mut push = |between: &str, part: String| {
         if !part.is_empty() {
@@ -57,11 +60,20 @@ pub(crate) fn line(event: &Event<'_>, outline: &Outline<'_>) -> String {
         " · ",
         outline.links.first().and_then(|first| link(first.label, &first.address, LINE_ADDRESS)).unwrap_or_default(),
     );
-    if event.kind == EventType::MonitorAlert {
+    if outline.passage_is_news {
         let message = outline.passages.first().map_or("", |message| message);
         push("\n", literal(message, Rule::ONE_LINE, LINE_TEXT));
     }
     line
+}
+
+fn is_good_news(event: &Event<'_>, outline: &Outline<'_>) -> bool {
+    event.kind.is_host() && outline.is_good_news
+}
+
+/// The severity's disc, or the mark of good news.
+fn symbol(event: &Event<'_>, outline: &Outline<'_>) -> &'static str {
+    if is_good_news(event, outline) { outline.symbol } else { event.severity().emoji() }
 }
 
 /// The headline; the event type in words if the headline has no visible text.

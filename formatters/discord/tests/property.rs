@@ -12,8 +12,19 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 const COMPACT: &str = r#"{"compact":true}"#;
-const EMOJI: [&str; 5] = ["⚪", "🔵", "🟡", "🟠", "🔴"];
-const COLORS: [u64; 5] = [0x6B_72_80, 0x25_63_EB, 0xD9_77_06, 0xEA_58_0C, 0xB0_00_20];
+const EMOJI: [&str; 6] = ["⚪", "🔵", "🟡", "🟠", "🔴", "✅"];
+const COLORS: [u64; 6] = [0x6B_72_80, 0x25_63_EB, 0xD9_77_06, 0xEA_58_0C, 0xB0_00_20, 0x15_80_3D];
+/// Types whose compact message has a second line.
+const TWO_LINES: [&str; 8] = [
+    "monitor_alert",
+    "webhook_failing",
+    "webhook_disabled",
+    "webhook_recovered",
+    "delivery_failed",
+    "formatter_rejected",
+    "formatter_rolled_back",
+    "host_degraded",
+];
 const LINKS: [&str; 8] = [
     "Open finding",
     "Open proof of concept",
@@ -148,6 +159,7 @@ fn check_embed(event: &RawEvent) {
     assert!(units(title) <= 256 && !title.contains('\n'), "{title}");
     let emoji = EMOJI.iter().position(|emoji| title.starts_with(emoji)).expect("an emoji");
     assert_eq!(embed["color"], json!(COLORS[emoji]));
+    assert_eq!(EMOJI[emoji] == "✅", event.type_ == "webhook_recovered", "{title}");
     let mut total = units(title);
     let mut shown = read(title) + "\n";
     if let Some(posted) = posted_title(event) {
@@ -198,7 +210,7 @@ fn check_line(event: &RawEvent) {
     assert_eq!((&message["allowed_mentions"], &message["flags"]), (&json!({"parse": []}), &json!(4)));
     let content = text(&message, "content");
     assert!((1..=2000).contains(&units(content)));
-    assert!(content.lines().count() <= if event.type_ == "monitor_alert" { 2 } else { 1 }, "{content}");
+    assert!(content.lines().count() <= if TWO_LINES.contains(&&*event.type_) { 2 } else { 1 }, "{content}");
     let emoji = EMOJI.iter().find(|emoji| content.starts_with(*emoji)).expect("an emoji");
     let (word, rest) =
         content[emoji.len()..].strip_prefix(" **").and_then(|rest| rest.split_once("**")).expect("a bold word");
@@ -227,6 +239,13 @@ fn check_carries(event: &RawEvent, shown: &str) {
         "/data/monitor/message",
         "/data/monitor/target",
         "/data/authorization/signer",
+        "/data/webhook/name",
+        "/data/webhook/reason",
+        "/data/delivery/webhook/name",
+        "/data/delivery/reason",
+        "/data/formatter/name",
+        "/data/formatter/reason",
+        "/data/host/reason",
     ] {
         let group = pointer.split('/').nth(2).unwrap_or_default();
         let kind = event["type"].as_str().expect("a type");

@@ -42,8 +42,9 @@ impl<'a> CloudEvent<'a> {
             source: source(event),
             kind: event.kind,
             time: event.occurred_at,
-            // The id of the finding, report, retest or monitor; the groups of other event types have no id.
-            subject: event.group().text("id").and_then(short).and_then(attribute),
+            // The id of the finding, report, retest, monitor, webhook or delivery; other groups have none. Parts of the
+            // host are known by their names.
+            subject: event.group().text("id").or_else(|| event.subject()).and_then(short).and_then(attribute),
             datacontenttype: "application/json",
             causedby: event.caused_by.clone().and_then(attribute),
             engagementname: event.engagement_name().and_then(attribute),
@@ -56,8 +57,11 @@ fn reverse_dns<S: Serializer>(kind: &EventType, to: S) -> Result<S::Ok, S::Error
     to.collect_str(&format_args!("com.heraldry.{}", kind.name()))
 }
 
-/// The source: a URI reference that is the same for all events of an engagement.
+/// The source: a URI reference that is the same for all events of an engagement, or of the host itself.
 fn source(event: &Event<'_>) -> String {
+    if event.kind.is_host() {
+        return String::from("/host");
+    }
     let mut source = String::from("/engagements");
     if let Some(id) = event.engagement_id().and_then(|id| short(id.into())) {
         source.push('/');

@@ -21,7 +21,7 @@ pub(crate) fn fill<'a>(record: &mut Record<'a>, event: &'a Event<'_>, target: Op
     record.address(Address::Dst, address);
     record.port(Port::DstPort, parts.port);
     record.whole_custom("eventUid", Some(event.id));
-    if event.kind.is_finding() || event.kind == EventType::MonitorAlert {
+    if event.kind.names_severity() {
         record.whole_custom("severity", Some(event.severity().word()));
     }
 
@@ -92,8 +92,32 @@ fn fill_type_specific<'a>(record: &mut Record<'a>, event: &'a Event<'_>) {
             }
         }
         EventType::FindingAdded | EventType::CriticalFinding => record.custom("occurrences", group.text("occurrences")),
-        EventType::ReportReady | EventType::SurfaceChanged | EventType::MonitorAlert => {}
+        kind if kind.is_host() => fill_host(record, event),
+        _ => {}
     }
+}
+
+/// Attributes of what happened to the host; `objectId` is the webhook's or the delivery's id.
+fn fill_host<'a>(record: &mut Record<'a>, event: &'a Event<'_>) {
+    let (group, webhook) = (event.group(), event.webhook());
+    record.custom("webhookId", webhook.text("id"));
+    record.custom("webhookName", event.subject().filter(|_| !webhook.is_empty()));
+    record.custom("webhookFormat", webhook.text("format"));
+    match event.kind {
+        EventType::DeliveryFailed => {
+            record.custom("failedEventId", group.text("event_id"));
+            record.custom("failedEventType", group.text("event_type"));
+        }
+        EventType::FormatterRejected | EventType::FormatterRolledBack => {
+            record.custom("formatterName", event.subject());
+            record.custom("formatterVersion", group.text("version"));
+            record.custom("formatterDigest", group.text("digest"));
+        }
+        EventType::HostDegraded => record.custom("hostPart", event.subject()),
+        _ => {}
+    }
+    record.custom("reason", event.reason());
+    record.custom("repetitions", group.text("count"));
 }
 
 /// A list becomes one value: of two attributes with the same key QRadar may read only one.

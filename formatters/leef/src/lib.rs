@@ -53,7 +53,8 @@ impl Formatter for Leef {
             severity: event.level(),
             time: event.occurred_at,
         };
-        let target = event.target();
+        // A webhook's target is its destination.
+        let target = event.target().or_else(|| event.webhook().text("url_host"));
         let mut record = Record::new(device, headline, options.delimiter);
         attributes::fill(&mut record, event, target.as_deref());
         record.payload(head, max_bytes(context).min(limit))

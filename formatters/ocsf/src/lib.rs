@@ -6,7 +6,7 @@
 //! lists, one per line, because receivers identify a finding by `finding_info.uid`: fixed findings are closed, findings
 //! still open or regressed are updated. Phases, signatures, reports and completed engagements are not findings:
 //! `unsupported-event`, unless the option `all_events` is on; then they are Base Events (class 0), the schema's class
-//! for everything else.
+//! for everything else. So are events of the host itself, always.
 //!
 //! OCSF requires each vulnerability to be a CVE, a CWE or an advisory; 1.4.0 is the first version with advisories. A
 //! finding that names none of them is its own advisory, under its own id. Content without a place in OCSF (evidence,
@@ -62,7 +62,8 @@ impl Formatter for Ocsf {
             _ => Vec::new(),
         };
         if records.is_empty() {
-            if !options.all_events {
+            // A webhook gets an event of the host only if it names the type, so it wants it.
+            if !options.all_events && !event.kind.is_host() {
                 return Err(Error::UnsupportedEvent(event.kind.name().into()));
             }
             records.push(builder.base_event());

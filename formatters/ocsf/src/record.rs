@@ -328,7 +328,12 @@ impl<'a, 'e> RecordBuilder<'a, 'e> {
 
     /// The record of an event that is not a finding.
     pub(crate) fn base_event(&self) -> Record<'a> {
-        self.record(Class::Base, Activity::Other, Some(self.event.severity()), None, self.sentence())
+        let message = match self.event.reason() {
+            Some(reason) => line(&format!("{}: {reason}", sentence(self.event)), text::MESSAGE),
+            None => None,
+        };
+        let message = message.unwrap_or_else(|| self.sentence());
+        self.record(Class::Base, Activity::Other, Some(self.event.severity()), None, message)
     }
 
     /// The event in a sentence. May traverse long lists: do not call it for each of many records.

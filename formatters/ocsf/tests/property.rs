@@ -213,9 +213,10 @@ fn check_event(event: &RawEvent) {
     };
     assert!(records.iter().all(|record| record["class_uid"] == class), "{}", event.type_);
     assert!(records.len() == 1 || event.type_ == "retest_completed");
+    let is_host = ["webhook_", "delivery_", "formatter_", "host_"].iter().any(|prefix| event.type_.starts_with(prefix));
     match render(event, "{}") {
-        Ok(same) => assert!(class != 0 && same == records),
-        Err(Error::UnsupportedEvent(kind)) => assert!(class == 0 && kind == event.type_),
+        Ok(same) => assert!((class != 0 || is_host) && same == records),
+        Err(Error::UnsupportedEvent(kind)) => assert!(class == 0 && !is_host && kind == event.type_),
         Err(other) => panic!("{other:?}"),
     }
     if class == 2002 && event.type_ != "retest_completed" {

@@ -1,6 +1,6 @@
 //! The action of an event on an alert: trigger or resolve, and the alert's key.
 
-use heraldry_formatter::identifier::{FindingKey, Scope};
+use heraldry_formatter::identifier::{FindingKey, Scope, identifier};
 use heraldry_formatter::text::{Rule, bare, is_blank, tidy, utf16};
 use heraldry_formatter::value::Value;
 use heraldry_formatter::{Event, EventType, Severity};
@@ -58,6 +58,10 @@ impl Action {
             }
             EventType::MonitorAlert => Some(Self::trigger(event, None, event.severity().into())),
             EventType::RetestCompleted => Self::retest(event, &Keys::of(event, dedup)),
+            EventType::WebhookRecovered => {
+                Some(Self::Resolve { dedup_key: host_key(event).unwrap_or_else(|| event.id.into()) })
+            }
+            kind if kind.is_host() => Some(Self::trigger(event, host_key(event), event.severity().into())),
             _ => None,
         }
     }
@@ -90,6 +94,19 @@ impl Action {
         }
         self
     }
+}
+
+/// The key of the alert about a part of the host: the webhook's id, which all events about a webhook share, so that its
+/// recovery closes what its failures opened; else the name of the formatter or part after two slashes, which no key of a
+/// finding has. `None` without such a text.
+fn host_key(event: &Event<'_>) -> Option<String> {
+    let key = match event.kind {
+        EventType::FormatterRejected | EventType::FormatterRolledBack | EventType::HostDegraded => {
+            format!("heraldry/{}/{}", event.kind.group(), event.subject()?)
+        }
+        _ => event.webhook().text("id")?.into_owned(),
+    };
+    identifier(&key, DEDUP_KEY, utf16)
 }
 
 /// The findings in one list of a retest.
@@ -195,6 +212,36 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(action("retest_completed", &format!(r#"{{"retest":{{{lists}}}}}"#)), expected, "{lists}");
+        }
+    }
+
+    #[test]
+    fn a_recovered_webhook_closes_what_its_failures_opened() {
+        let webhook = r#"{"webhook":{"id":"W-1","name":"SOC"}}"#;
+        let delivery = r#"{"delivery":{"id":"D-1","webhook":{"id":"W-1"}}}"#;
+        for (kind, data, expected) in [
+            ("webhook_failing", webhook, trigger("W-1", Level::Warning)),
+            ("delivery_failed", delivery, trigger("W-1", Level::Warning)),
+            ("webhook_disabled", webhook, trigger("W-1", Level::Error)),
+            ("webhook_recovered", webhook, Some(Action::Resolve { dedup_key: "W-1".into() })),
+            ("webhook_disabled", r#"{"webhook":{"id":" "}}"#, trigger("019a", Level::Error)),
+            ("webhook_recovered", r#"{"webhook":{}}"#, Some(Action::Resolve { dedup_key: "019a".into() })),
+            ("delivery_failed", r#"{"delivery":[]}"#, trigger("019a", Level::Warning)),
+        ] {
+            assert_eq!(action(kind, data), expected, "{kind} {data}");
+        }
+    }
+
+    #[test]
+    fn a_part_of_the_host_has_one_alert() {
+        let formatter = r#"{"formatter":{"name":"acme","version":"1.0.0"}}"#;
+        for (kind, data, expected) in [
+            ("formatter_rejected", formatter, trigger("heraldry/formatter/acme", Level::Warning)),
+            ("formatter_rolled_back", formatter, trigger("heraldry/formatter/acme", Level::Warning)),
+            ("host_degraded", r#"{"host":{"kind":"disk"}}"#, trigger("heraldry/host/disk", Level::Error)),
+            ("host_degraded", r#"{"host":{}}"#, trigger("019a", Level::Error)),
+        ] {
+            assert_eq!(action(kind, data), expected, "{kind} {data}");
         }
     }
 

@@ -13,6 +13,9 @@
 //! not include their severities), under the finding's own key if there is only one. A retest without changes is not an
 //! alert.
 //!
+//! Events of the host itself open an alert as well: a webhook that names them wants to be paged. All events about one
+//! webhook share an alert, whose key is the webhook's id, and `webhook_recovered` resolves it.
+//!
 //! Change events are not used: they have another endpoint and page no one.
 
 mod action;

@@ -102,6 +102,7 @@ impl<'a> Alert<'a> {
         let component = match event.kind {
             EventType::MonitorAlert => group.text("name"),
             kind if kind.is_finding() => group.text("parameter"),
+            kind if kind.is_host() => event.subject(),
             _ => None,
         };
         Self {
@@ -127,9 +128,11 @@ fn summary(event: &Event<'_>, outline: &Outline<'_>) -> String {
     parts.into_iter().flatten().collect::<Vec<_>>().join(" · ")
 }
 
-/// The target's host, else the target, else the event's IP address, else the name of the sending host.
+/// The host of the target, or of a failing webhook's destination, else the target, else the event's IP address, else the
+/// name of the sending host.
 fn source(event: &Event<'_>, outline: &Outline<'_>, context: &Context) -> String {
-    let target = outline.target.as_deref();
+    let destination = event.webhook().text("url_host");
+    let target = outline.target.as_deref().or(destination.as_deref());
     let host = target.and_then(|target| Target::parse(target).host).and_then(|host| line(host, NAME));
     let address = || event.group().text("ip").filter(|_| event.kind.is_finding()).and_then(|ip| line(&ip, NAME));
     host.or_else(|| line(target?, NAME))

@@ -60,7 +60,7 @@ fn check(event: &RawEvent, request: &Value) {
     text(request, "client", 255);
     match text(request, "event_action", 11) {
         "resolve" => {
-            assert_eq!(event.type_, "retest_completed");
+            assert!(["retest_completed", "webhook_recovered"].contains(&&*event.type_), "{}", event.type_);
             assert!(request.get("payload").is_none() && request.get("links").is_none());
         }
         "trigger" => check_alert(event, request),
@@ -157,6 +157,13 @@ fn check_carries(event: &RawEvent, shown: &str) {
         ("monitor", "/data/monitor/message"),
         ("monitor", "/data/monitor/target"),
         ("signed", "/data/authorization/signer"),
+        ("webhook", "/data/webhook/name"),
+        ("webhook", "/data/webhook/reason"),
+        ("delivery", "/data/delivery/webhook/name"),
+        ("delivery", "/data/delivery/reason"),
+        ("formatter", "/data/formatter/name"),
+        ("formatter", "/data/formatter/reason"),
+        ("host", "/data/host/reason"),
     ] {
         let belongs = event["type"].as_str().is_some_and(|name| name.contains(kind));
         let Some(text) = event.pointer(pointer).and_then(Value::as_str).filter(|_| belongs) else {
@@ -173,9 +180,14 @@ fn check_carries(event: &RawEvent, shown: &str) {
     }
 }
 
+/// Returns true for an event of the host itself.
+fn is_host(event: &RawEvent) -> bool {
+    ["webhook_", "delivery_", "formatter_", "host_"].iter().any(|prefix| event.type_.starts_with(prefix))
+}
+
 fn check_event(event: &RawEvent) {
     check(event, &render(event, true).expect("all events are wanted"));
-    let is_alert = event.type_.contains("finding") || event.type_ == "monitor_alert";
+    let is_alert = event.type_.contains("finding") || event.type_ == "monitor_alert" || is_host(event);
     match render(event, false) {
         Ok(request) => {
             assert!(is_alert || event.type_ == "retest_completed", "{}", event.type_);

@@ -12,7 +12,7 @@ use crate::outline::{self, Outline};
 use crate::value::{LIST_ITEMS, Object, Value};
 use crate::{Error, Problem, RawEvent, Severity};
 
-/// The event types of contract version 1.
+/// The event types of contract version 1. Those of the host itself came with 1.2.0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum EventType {
     /// A new finding is discovered.
@@ -35,11 +35,25 @@ pub enum EventType {
     SurfaceChanged,
     /// Continuous monitoring triggers an alert.
     MonitorAlert,
+    /// A webhook's delivery failed for good, the first since a success.
+    WebhookFailing,
+    /// A webhook was switched off by its circuit breaker or by its destination.
+    WebhookDisabled,
+    /// A webhook was switched on again by a probe.
+    WebhookRecovered,
+    /// A further delivery of a failing webhook failed for good.
+    DeliveryFailed,
+    /// A formatter was rejected.
+    FormatterRejected,
+    /// A version of a formatter failed and was replaced by the one before it.
+    FormatterRolledBack,
+    /// The disk, the store or a certificate of the host needs attention.
+    HostDegraded,
 }
 
 impl EventType {
     /// All event types.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 17] = [
         Self::FindingAdded,
         Self::FindingVerified,
         Self::PhaseChanged,
@@ -50,6 +64,13 @@ impl EventType {
         Self::ReportReady,
         Self::SurfaceChanged,
         Self::MonitorAlert,
+        Self::WebhookFailing,
+        Self::WebhookDisabled,
+        Self::WebhookRecovered,
+        Self::DeliveryFailed,
+        Self::FormatterRejected,
+        Self::FormatterRolledBack,
+        Self::HostDegraded,
     ];
 
     /// The type with this name, if there is one.
@@ -70,6 +91,13 @@ impl EventType {
             Self::ReportReady => "report_ready",
             Self::SurfaceChanged => "surface_changed",
             Self::MonitorAlert => "monitor_alert",
+            Self::WebhookFailing => "webhook_failing",
+            Self::WebhookDisabled => "webhook_disabled",
+            Self::WebhookRecovered => "webhook_recovered",
+            Self::DeliveryFailed => "delivery_failed",
+            Self::FormatterRejected => "formatter_rejected",
+            Self::FormatterRolledBack => "formatter_rolled_back",
+            Self::HostDegraded => "host_degraded",
         }
     }
 
@@ -86,6 +114,13 @@ impl EventType {
             Self::ReportReady => "Report ready",
             Self::SurfaceChanged => "Attack surface changed",
             Self::MonitorAlert => "Monitor alert",
+            Self::WebhookFailing => "Webhook failing",
+            Self::WebhookDisabled => "Webhook switched off",
+            Self::WebhookRecovered => "Webhook recovered",
+            Self::DeliveryFailed => "Delivery failed",
+            Self::FormatterRejected => "Formatter rejected",
+            Self::FormatterRolledBack => "Formatter rolled back",
+            Self::HostDegraded => "Heraldry needs attention",
         }
     }
 
@@ -100,6 +135,10 @@ impl EventType {
             Self::ReportReady => "report",
             Self::SurfaceChanged => "surface",
             Self::MonitorAlert => "monitor",
+            Self::WebhookFailing | Self::WebhookDisabled | Self::WebhookRecovered => "webhook",
+            Self::DeliveryFailed => "delivery",
+            Self::FormatterRejected | Self::FormatterRolledBack => "formatter",
+            Self::HostDegraded => "host",
         }
     }
 
@@ -108,9 +147,30 @@ impl EventType {
         matches!(self, Self::FindingAdded | Self::FindingVerified | Self::CriticalFinding)
     }
 
-    /// Returns true if events of this type carry a severity. The severity of all others is info and need not be shown.
+    /// Returns true for an event of the host itself: what happened to Heraldry, not in an engagement.
+    pub const fn is_host(self) -> bool {
+        matches!(
+            self,
+            Self::WebhookFailing
+                | Self::WebhookDisabled
+                | Self::WebhookRecovered
+                | Self::DeliveryFailed
+                | Self::FormatterRejected
+                | Self::FormatterRolledBack
+                | Self::HostDegraded
+        )
+    }
+
+    /// Returns true if events of this type carry a severity or have one by their type. The severity of all others is
+    /// info and need not be shown.
     pub const fn is_rated(self) -> bool {
-        self.is_finding() || matches!(self, Self::MonitorAlert | Self::EngagementCompleted)
+        self.names_severity() || matches!(self, Self::EngagementCompleted)
+    }
+
+    /// Returns true if a line names the severity of events of this type in words: that of a finding, of a monitor's
+    /// alert, or of what happened to the host.
+    pub const fn names_severity(self) -> bool {
+        self.is_finding() || self.is_host() || matches!(self, Self::MonitorAlert)
     }
 }
 
@@ -122,6 +182,9 @@ const TIME_SEPARATOR: usize = 10;
 
 /// The longest text that is read as a time, in bytes; RFC 3339 allows any number of decimals.
 const TIME: usize = 100;
+
+/// The longest count that is a part of a sentence, in bytes: 20 digits have every 64-bit number.
+const REPETITIONS: usize = 20;
 
 /// One event. It keeps what was read of it.
 #[derive(Debug)]
@@ -232,6 +295,38 @@ impl<'a> Event<'a> {
         }
     }
 
+    /// The webhook that a host event is about: its group, or the object `webhook` in a failed delivery; empty for all
+    /// other events.
+    pub fn webhook(&self) -> &Object<'a> {
+        match self.kind {
+            EventType::WebhookFailing | EventType::WebhookDisabled | EventType::WebhookRecovered => self.group(),
+            EventType::DeliveryFailed => self.group().object("webhook").unwrap_or(&self.empty),
+            _ => &self.empty,
+        }
+    }
+
+    /// The name of what a host event is about: a webhook, a formatter, or the part of the host. `None` for all other
+    /// events.
+    pub fn subject(&self) -> Option<Cow<'a, str>> {
+        match self.kind {
+            EventType::DeliveryFailed => self.webhook().text("name").or_else(|| self.group().text("webhook")),
+            EventType::HostDegraded => self.group().text("kind"),
+            kind if kind.is_host() => self.group().text("name"),
+            _ => None,
+        }
+    }
+
+    /// Why a host event happened, in words. `None` for all other events.
+    pub fn reason(&self) -> Option<Cow<'a, str>> {
+        if self.kind.is_host() { self.group().text("reason") } else { None }
+    }
+
+    /// How often it happened, for a host event that stands for several.
+    pub fn repetitions(&self) -> Option<Cow<'a, str>> {
+        let count = self.group().get("count").filter(|_| self.kind.is_host())?;
+        count.text().filter(|text| text.len() <= REPETITIONS && count.number().is_some_and(|number| number > 1.0))
+    }
+
     /// The engagement's name.
     pub fn engagement_name(&self) -> Option<&str> {
         self.engagement.as_ref()?.name.as_deref()
@@ -248,7 +343,8 @@ impl<'a> Event<'a> {
     }
 
     /// The severity by the rules of FORMATS, section 8: the word of the finding or monitor, else derived from the
-    /// finding's score; of a completed engagement the worst severity with a non-zero count; info for all other events.
+    /// finding's score; of a completed engagement the worst severity with a non-zero count; of a host event that of its
+    /// type; info for all other events.
     pub fn severity(&self) -> Severity {
         *self.severity.get_or_init(|| self.read_severity())
     }
@@ -265,6 +361,11 @@ impl<'a> Event<'a> {
                 .find(|(_, count)| count.is_positive())
                 .map(|(severity, _)| *severity)
                 .unwrap_or_default(),
+            EventType::WebhookDisabled | EventType::HostDegraded => Severity::High,
+            EventType::WebhookFailing
+            | EventType::DeliveryFailed
+            | EventType::FormatterRejected
+            | EventType::FormatterRolledBack => Severity::Medium,
             _ => Severity::Info,
         }
     }
@@ -422,6 +523,49 @@ mod tests {
         assert_eq!(finding(""), Severity::Info);
         assert_eq!(severity("monitor_alert", r#"{"monitor":{"severity":"Low"}}"#), Severity::Low);
         assert_eq!(severity("phase_changed", r#"{"phase":{"severity":"high"}}"#), Severity::Info);
+    }
+
+    #[test]
+    fn host_events_have_the_severity_of_their_type() {
+        for (kind, expected) in [
+            ("webhook_failing", Severity::Medium),
+            ("webhook_disabled", Severity::High),
+            ("webhook_recovered", Severity::Info),
+            ("delivery_failed", Severity::Medium),
+            ("formatter_rejected", Severity::Medium),
+            ("formatter_rolled_back", Severity::Medium),
+            ("host_degraded", Severity::High),
+        ] {
+            let group = EventType::parse(kind).expect("a type").group();
+            assert_eq!(severity(kind, &format!(r#"{{"{group}":{{"severity":"critical"}}}}"#)), expected, "{kind}");
+        }
+        assert_eq!(EventType::ALL.iter().filter(|kind| kind.is_host()).count(), 7);
+    }
+
+    #[test]
+    fn a_host_event_is_about_something_and_may_stand_for_several() {
+        let of = |kind: &str, data: &str| {
+            let raw = raw(kind, data);
+            let event = Event::parse(&raw).expect("an event");
+            let owned = |text: Option<Cow<'_, str>>| text.map(Cow::into_owned).unwrap_or_default();
+            [
+                owned(event.subject()),
+                owned(event.webhook().text("url_host")),
+                owned(event.reason()),
+                owned(event.repetitions()),
+            ]
+        };
+        let webhook = r#"{"name":"SOC","url_host":"h.example","reason":"why","count":3}"#;
+        assert_eq!(of("webhook_failing", &format!(r#"{{"webhook":{webhook}}}"#)), ["SOC", "h.example", "why", "3"]);
+        let delivery = format!(r#"{{"delivery":{{"webhook":{webhook},"reason":"other","count":1}}}}"#);
+        assert_eq!(of("delivery_failed", &delivery), ["SOC", "h.example", "other", ""]);
+        assert_eq!(of("delivery_failed", r#"{"delivery":{"webhook":"SOC"}}"#), ["SOC", "", "", ""]);
+        assert_eq!(of("formatter_rejected", r#"{"formatter":{"name":"acme","count":"2"}}"#), ["acme", "", "", "2"]);
+        assert_eq!(of("host_degraded", r#"{"host":{"kind":"disk","count":null}}"#), ["disk", "", "", ""]);
+        assert_eq!(of("host_degraded", r#"{"host":[]}"#), ["", "", "", ""]);
+        assert_eq!(of("phase_changed", r#"{"phase":{"name":"n","reason":"r","count":7}}"#), ["", "", "", ""]);
+        let digits = format!(r#"{{"host":{{"count":{}}}}}"#, "7".repeat(21));
+        assert_eq!(of("host_degraded", &digits)[3], "");
     }
 
     #[test]

@@ -76,12 +76,13 @@ pub fn sentence<'a>(event: &Event<'a>) -> Cow<'a, str> {
     if details.is_empty() { headline } else { Cow::Owned(format!("{headline} ({details})")) }
 }
 
-/// The prose of an event: a monitor's message, or a finding's description; for a finding without a link also the texts
-/// that the linked page would show. Raw text of the event.
+/// The prose of an event: a monitor's message, the reason of a host event, or a finding's description; for a finding
+/// without a link also the texts that the linked page would show. Raw text of the event.
 pub fn prose<'a>(event: &Event<'a>) -> Option<Cow<'a, str>> {
     let group = event.group();
     match event.kind {
         EventType::MonitorAlert => group.text("message"),
+        kind if kind.is_host() => event.reason(),
         kind if !kind.is_finding() => None,
         _ if group.text("url").is_some() => group.text("description"),
         _ => {
@@ -135,7 +136,23 @@ fn details(event: &Event<'_>) -> String {
             push_lists(&mut out, &event.outline().lists);
             out
         }
+        _ => host_details(event),
     }
+}
+
+/// Details of a host event: where a webhook sends, the version of a formatter, how often it happened.
+fn host_details(event: &Event<'_>) -> String {
+    let (group, webhook) = (event.group(), event.webhook());
+    let named = |word: &str, value: Option<Cow<'_, str>>| value.map(|value| Cow::Owned(format!("{word} {value}")));
+    let times = event.repetitions().filter(|_| event.kind != EventType::DeliveryFailed);
+    let is_formatter = event.kind.group() == "formatter";
+    joined([
+        group.text("event_type").filter(|_| event.kind == EventType::DeliveryFailed),
+        webhook.text("url_host"),
+        named("format", webhook.text("format")),
+        named("version", group.text("version").filter(|_| is_formatter)),
+        times.map(|times| format!("{times} times").into()),
+    ])
 }
 
 fn joined<'a, const N: usize>(parts: [Option<Cow<'a, str>>; N]) -> String {
@@ -185,6 +202,37 @@ mod tests {
             assert_eq!(value(text, Rule::SPACES, 100), spaces, "{text:?}");
             assert_eq!(value(text, LINE_FEEDS, 100), feeds, "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_host_event_in_one_sentence() {
+        let said = |kind: &str, data: &str| {
+            let raw = crate::RawEvent {
+                id: "019a".into(),
+                type_: kind.into(),
+                occurred_at: "2026-11-17T10:12:45.120Z".into(),
+                json: format!(r#"{{"type":"{kind}","data":{data}}}"#),
+            };
+            let event = Event::parse(&raw).expect("an event");
+            [sentence(&event).into_owned(), prose(&event).unwrap_or_default().into_owned()]
+        };
+        let webhook = r#"{"name":"SOC","url_host":"h.example","format":"slack","reason":"why","count":2}"#;
+        assert_eq!(
+            said("webhook_failing", &format!(r#"{{"webhook":{webhook}}}"#)),
+            ["Webhook failing: SOC (h.example, format slack, 2 times)", "why"]
+        );
+        assert_eq!(
+            said(
+                "delivery_failed",
+                &format!(r#"{{"delivery":{{"event_type":"report_ready","count":2,"webhook":{webhook}}}}}"#)
+            ),
+            ["2 deliveries failed: SOC (report_ready, h.example, format slack)", ""]
+        );
+        assert_eq!(
+            said("formatter_rolled_back", r#"{"formatter":{"name":"acme","version":"1.3.0","reason":"it failed"}}"#),
+            ["Formatter rolled back: acme (version 1.3.0)", "it failed"]
+        );
+        assert_eq!(said("host_degraded", r#"{"host":{}}"#), ["Heraldry needs attention", ""]);
     }
 
     #[test]

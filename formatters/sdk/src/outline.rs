@@ -39,7 +39,7 @@ const MAX_DOTS: u32 = 12;
 pub struct Outline<'a> {
     /// A symbol shown before the title: the severity, else the kind of event.
     pub symbol: &'static str,
-    /// True for good news: something is signed, done or fixed.
+    /// True for good news: something is signed, done, fixed or back.
     pub is_good_news: bool,
     /// The headline: what happened, or what was found.
     pub title: Cow<'a, str>,
@@ -55,8 +55,11 @@ pub struct Outline<'a> {
     pub target: Option<Cow<'a, str>>,
     /// Labelled values.
     pub facts: Vec<Fact<'a>>,
-    /// Prose, possibly of several lines: the description, a monitor's message, the verification of a finding.
+    /// Prose, possibly of several lines: the description, a monitor's message, the verification of a finding, the reason
+    /// of a host event.
     pub passages: Vec<Cow<'a, str>>,
+    /// True if the first passage is the news, which compact layouts show as well.
+    pub passage_is_news: bool,
     /// The evidence, to be shown verbatim.
     pub evidence: Option<Cow<'a, str>>,
     /// Lists of assets or findings.
@@ -168,6 +171,7 @@ impl<'a> Outline<'a> {
         table.extend(self.facts.iter().cloned());
         table.extend(self.notes.iter().cloned().map(|note| match note.label {
             "Monitor" => Fact { label: "Monitor id", ..note },
+            "Webhook" => Fact { label: "Webhook id", ..note },
             "Report" => Fact { label: "Report id", ..note },
             _ => note,
         }));
@@ -187,6 +191,7 @@ impl<'a> Outline<'a> {
             target: None,
             facts: Vec::new(),
             passages: Vec::new(),
+            passage_is_news: event.kind == EventType::MonitorAlert || event.kind.is_host(),
             evidence: None,
             lists: Vec::new(),
             links: Vec::new(),
@@ -208,6 +213,23 @@ impl<'a> Outline<'a> {
             EventType::ReportReady => outline.report(group),
             EventType::SurfaceChanged => outline.surface(group),
             EventType::MonitorAlert => outline.monitor(event),
+            EventType::WebhookFailing | EventType::WebhookDisabled | EventType::WebhookRecovered => {
+                outline.host(event, "Webhook");
+                outline.webhook(event.webhook());
+            }
+            EventType::DeliveryFailed => {
+                outline.host(event, "Webhook");
+                outline.fact("Event type", group.text("event_type"));
+                outline.webhook(event.webhook());
+                outline.note("Delivery", group.text("id"));
+                outline.note("Undelivered event", group.text("event_id"));
+            }
+            EventType::FormatterRejected | EventType::FormatterRolledBack => {
+                outline.host(event, "Formatter");
+                outline.fact("Version", group.text("version"));
+                outline.note("Digest", group.text("digest"));
+            }
+            EventType::HostDegraded => outline.host(event, "Part"),
         }
         outline
     }
@@ -344,6 +366,26 @@ impl<'a> Outline<'a> {
         self.passages.extend(monitor.text("message"));
         self.link("Open monitor", monitor, "url");
         self.note("Monitor", monitor.text("id"));
+    }
+
+    /// What all host events have: their subject is labelled `subject`.
+    fn host(&mut self, event: &Event<'a>, subject: &'static str) {
+        self.title_fact(subject, event.subject());
+        if !self.is_good_news {
+            self.state(format!("{} severity", event.severity().title()));
+        }
+        self.passages.extend(event.reason());
+        match event.kind {
+            // The title has the number.
+            EventType::DeliveryFailed => self.title_fact("Deliveries", event.repetitions()),
+            _ => self.fact("Times", event.repetitions()),
+        }
+    }
+
+    fn webhook(&mut self, webhook: &Object<'a>) {
+        self.fact("Destination", webhook.text("url_host"));
+        self.fact("Format", webhook.text("format"));
+        self.note("Webhook", webhook.text("id"));
     }
 
     fn state(&mut self, text: impl Into<Cow<'a, str>>) {

@@ -289,6 +289,13 @@ fn check_carries(event: &RawEvent, shown: &str) {
         "/data/monitor/message",
         "/data/monitor/target",
         "/data/authorization/signer",
+        "/data/webhook/name",
+        "/data/webhook/reason",
+        "/data/delivery/webhook/name",
+        "/data/delivery/reason",
+        "/data/formatter/name",
+        "/data/formatter/reason",
+        "/data/host/reason",
     ] {
         let group = pointer.split('/').nth(2).unwrap_or_default();
         let kind = event["type"].as_str().expect("a type");
@@ -358,6 +365,9 @@ fn nothing_is_repeated() {
         ("engagement_signed", "Ingrid Solheim"),
         ("report_ready", "final report"),
         ("monitor_alert", "Nightly check of fixed findings"),
+        ("webhook_disabled", "SOC Slack"),
+        ("webhook_disabled", "5 deliveries in a row failed"),
+        ("delivery_failed", "3 deliveries failed"),
         ("finding_added", "Log4j of 2021"),
         ("finding_added", "High"),
         ("critical_finding", "Critical"),

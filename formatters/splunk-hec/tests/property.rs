@@ -72,6 +72,10 @@ fn check(event: &RawEvent, envelope: &Envelope<'_>) {
         "report_ready" => "report",
         "surface_changed" => "surface",
         "monitor_alert" => "monitor",
+        "webhook_failing" | "webhook_disabled" | "webhook_recovered" => "webhook",
+        "delivery_failed" => "delivery",
+        "formatter_rejected" | "formatter_rolled_back" => "formatter",
+        "host_degraded" => "host",
         other => panic!("no such type: {other}"),
     };
     assert_eq!(envelope.sourcetype, format!("heraldry:{group}"));

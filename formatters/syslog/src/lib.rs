@@ -77,18 +77,13 @@ fn rfc3164_header<'a>(event: &'a Event<'_>, context: &'a Context, options: &'a O
 
 /// One sentence for people: `CRITICAL SQL injection: the description`.
 fn add_sentence<'a, 'e: 'a>(content: &mut Content<'a>, event: &Event<'e>, severity: Severity) {
-    if has_severity(event.kind) {
+    if event.kind.names_severity() {
         content.text("", severity.upper());
     }
     content.text(" ", sentence(event));
     if let Some(prose) = prose(event) {
         content.text(": ", prose);
     }
-}
-
-/// Returns true if the severity comes from the event, and is not fixed by its type.
-fn has_severity(kind: EventType) -> bool {
-    kind.is_finding() || kind == EventType::MonitorAlert
 }
 
 /// The parameters of one event, the most important ones first.
@@ -100,12 +95,13 @@ fn add_params<'a>(content: &mut Content<'a>, event: &'a Event<'_>, severity: Sev
         EventType::ReportReady => Some("report_id"),
         EventType::RetestCompleted => Some("retest_id"),
         EventType::MonitorAlert => Some("monitor_id"),
+        EventType::DeliveryFailed => Some("delivery_id"),
         _ => None,
     };
     if let Some(name) = object_id {
         content.param(name, group.text("id"));
     }
-    if has_severity(event.kind) {
+    if event.kind.names_severity() {
         content.param("severity", Some(severity.word()));
     }
     if event.kind.is_finding() {
@@ -157,8 +153,32 @@ fn add_type_params<'a>(content: &mut Content<'a>, event: &'a Event<'_>) {
                 content.param(name, list(group.items(member).map(item_text)));
             }
         }
+        kind if kind.is_host() => add_host_params(content, event),
         _ => {}
     }
+}
+
+/// Parameters of what happened to the host.
+fn add_host_params<'a>(content: &mut Content<'a>, event: &'a Event<'_>) {
+    let (group, webhook) = (event.group(), event.webhook());
+    content.param("webhook_id", webhook.text("id"));
+    content.param("webhook_name", event.subject().filter(|_| !webhook.is_empty()));
+    content.param("url_host", webhook.text("url_host"));
+    content.param("format", webhook.text("format"));
+    match event.kind {
+        EventType::DeliveryFailed => {
+            content.param("event_id", group.text("event_id"));
+            content.param("event_type", group.text("event_type"));
+        }
+        EventType::FormatterRejected | EventType::FormatterRolledBack => {
+            content.param("formatter_name", event.subject());
+            content.param("formatter_version", group.text("version"));
+            content.param("formatter_digest", group.text("digest"));
+        }
+        EventType::HostDegraded => content.param("host_part", event.subject()),
+        _ => {}
+    }
+    content.param("count", group.text("count"));
 }
 
 /// A list becomes one value, separated by commas: of a repeated name receivers keep only the last.

@@ -217,6 +217,13 @@ fn check_carries(event: &RawEvent, title: &str, shown: &str) {
         "/data/monitor/message",
         "/data/monitor/target",
         "/data/authorization/signer",
+        "/data/webhook/name",
+        "/data/webhook/reason",
+        "/data/delivery/webhook/name",
+        "/data/delivery/reason",
+        "/data/formatter/name",
+        "/data/formatter/reason",
+        "/data/host/reason",
     ] {
         let belongs = match group(pointer).as_str() {
             "finding" => event.type_.contains("finding"),
@@ -280,6 +287,10 @@ fn the_longest_event_gives_an_acceptable_card() {
                 "report_ready",
                 "phase_changed",
                 "monitor_alert",
+                "webhook_disabled",
+                "delivery_failed",
+                "formatter_rejected",
+                "host_degraded",
             ] {
                 let items = vec![long.clone(); 12];
                 let group = json!({
@@ -292,12 +303,19 @@ fn the_longest_event_gives_an_acceptable_card() {
                     "status": long, "index": long, "total": long,
                     "findings": {"critical": long, "high": long, "medium": long, "low": long, "info": long},
                 });
+                let host = json!({
+                    "id": long, "name": long, "url_host": long, "format": long, "reason": long, "count": long,
+                    "event_id": long, "event_type": long, "version": long, "digest": long, "kind": long,
+                });
+                let mut delivery = host.clone();
+                delivery["webhook"] = host.clone();
                 let event = json!({
                     "type": kind, "id": "i", "occurred_at": "2026-11-17T10:12:45.120Z",
                     "engagement": {"id": long, "name": long, "client": long},
                     "data": {
                         "finding": group, "retest": group, "summary": group, "monitor": group, "report": group,
-                        "authorization": group, "phase": group,
+                        "authorization": group, "phase": group, "webhook": host, "delivery": delivery,
+                        "formatter": host, "host": host,
                         "verification": {"method": long, "verified_by": long, "poc_url": link},
                     },
                 });
@@ -330,6 +348,9 @@ fn nothing_is_repeated() {
         ("engagement_signed", "Ingrid Solheim"),
         ("report_ready", "final report"),
         ("monitor_alert", "Nightly check of fixed findings"),
+        ("webhook_disabled", "SOC Slack"),
+        ("webhook_disabled", "5 deliveries in a row failed"),
+        ("delivery_failed", "3 deliveries failed"),
         ("finding_added", "Log4j of 2021"),
         ("finding_added", "High"),
         ("critical_finding", "Critical"),

@@ -3,7 +3,7 @@
 // It runs on QuickJS in a sandbox without clock, randomness, network and Node.js modules: `new Date()` without an argument
 // ends the call, and `Math.random()` returns the same number each time. The same event must give the same bytes.
 
-import { log } from "heraldry:formatter/log@1.1.0";
+import { log } from "heraldry:formatter/log@1.2.0";
 
 const MANIFEST = {
   name: "{{name}}",
@@ -37,13 +37,32 @@ const GROUPS = {
   report_ready: "report",
   surface_changed: "surface",
   monitor_alert: "monitor",
+  // Host events: what happened to Heraldry itself, for webhooks that name the type.
+  webhook_failing: "webhook",
+  webhook_disabled: "webhook",
+  webhook_recovered: "webhook",
+  delivery_failed: "delivery",
+  formatter_rejected: "formatter",
+  formatter_rolled_back: "formatter",
+  host_degraded: "host",
+};
+
+// The severity of types whose events have none of their own, where it is not INFO.
+const SEVERITIES = {
+  critical_finding: "CRITICAL",
+  webhook_failing: "MEDIUM",
+  webhook_disabled: "HIGH",
+  delivery_failed: "MEDIUM",
+  formatter_rejected: "MEDIUM",
+  formatter_rolled_back: "MEDIUM",
+  host_degraded: "HIGH",
 };
 
 /**
  * Turns one event into a line. To skip an event type, throw unsupported(type).
  *
  * @param {string} type
- * @param {import("./events").PostedEvent} event Its members are in `events.d.ts`; each may be absent.
+ * @param {import("./events").PostedEvent | import("./events").HostEvent} event Its members are in `events.d.ts`; each may be absent.
  * @param {{ [option: string]: unknown }} options
  */
 function render(type, event, options) {
@@ -64,14 +83,15 @@ function severity(type, group) {
   const word = rated ? (string(group, "severity") ?? "").trim() : "";
   // Compared without `toUpperCase`, which also turns other letters, such as a dotless i, into an "I".
   if (/^(info|low|medium|high|critical)$/i.test(word)) return word.toUpperCase();
-  return type === "critical_finding" ? "CRITICAL" : "INFO";
+  return SEVERITIES[type] ?? "INFO";
 }
 
-// The finding's title; for other events the type in words, with the title, name or message.
+// The finding's title; for other events the type in words, with the title, name, message or reason.
 function what(type, group) {
   if (GROUPS[type] === "finding") return clean(string(group, "title"));
   const words = type.replaceAll("_", " ");
-  const about = clean(string(group, "title")) || clean(string(group, "name")) || clean(string(group, "message"));
+  const texts = ["title", "name", "message", "reason"].map((name) => clean(string(group, name)));
+  const about = texts.find((text) => text);
   return about ? `${words}: ${about}` : words;
 }
 

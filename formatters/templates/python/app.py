@@ -13,7 +13,7 @@ from wit_world.exports import format as contract
 from wit_world.imports import log
 
 if TYPE_CHECKING:
-    from events import PostedEvent
+    from events import HostEvent, PostedEvent
 
 MANIFEST = {
     "name": "{{name}}",
@@ -52,6 +52,25 @@ GROUPS = {
     "report_ready": "report",
     "surface_changed": "surface",
     "monitor_alert": "monitor",
+    # Host events: what happened to Heraldry itself, for webhooks that name the type.
+    "webhook_failing": "webhook",
+    "webhook_disabled": "webhook",
+    "webhook_recovered": "webhook",
+    "delivery_failed": "delivery",
+    "formatter_rejected": "formatter",
+    "formatter_rolled_back": "formatter",
+    "host_degraded": "host",
+}
+
+# The severity of types whose events have none of their own, where it is not INFO.
+SEVERITIES = {
+    "critical_finding": "CRITICAL",
+    "webhook_failing": "MEDIUM",
+    "webhook_disabled": "HIGH",
+    "delivery_failed": "MEDIUM",
+    "formatter_rejected": "MEDIUM",
+    "formatter_rolled_back": "MEDIUM",
+    "host_degraded": "HIGH",
 }
 
 # Line breaks, control and bidirectional formatting characters, each replaced by a space (a table for `str.translate`).
@@ -62,7 +81,7 @@ SURROGATES = {code: "\ufffd" for code in range(0xD800, 0xE000)}
 MAX_LENGTH = 200
 
 
-def render(kind: str, event: "PostedEvent", options: dict[str, object]) -> str:
+def render(kind: str, event: "PostedEvent | HostEvent", options: dict[str, object]) -> str:
     """Turns one event into a line. To skip an event type, raise `Err(contract.Error_UnsupportedEvent(kind))`.
 
     The members of `event` are in `events.pyi`; each may be absent.
@@ -90,15 +109,15 @@ def severity(kind, group):
     word = (string(group, "severity") or "").strip().lower() if rated else ""
     if word in ("info", "low", "medium", "high", "critical"):
         return word.upper()
-    return "CRITICAL" if kind == "critical_finding" else "INFO"
+    return SEVERITIES.get(kind, "INFO")
 
 
 def what(kind, group):
-    """The finding's title; for other events the type in words, with the title, name or message."""
+    """The finding's title; for other events the type in words, with the title, name, message or reason."""
     if GROUPS[kind] == "finding":
         return clean(string(group, "title"))
     words = kind.replace("_", " ")
-    about = next(filter(None, (clean(string(group, name)) for name in ("title", "name", "message"))), "")
+    about = next(filter(None, (clean(string(group, name)) for name in ("title", "name", "message", "reason"))), "")
     return f"{words}: {about}" if about else words
 
 

@@ -65,7 +65,7 @@ async fn get(
 #[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "only its schema is used")]
 struct PreviewInput {
-    /// The event, as it would be posted.
+    /// The event, as it would be posted, or a host event.
     #[schema(example = json!({"type": "report_ready", "data": {"report": {"title": "Final report"}}}))]
     event: BTreeMap<String, serde_json::Value>,
     /// The webhook's `format_options`.
@@ -176,7 +176,7 @@ fn read(api: &Shared, name: &str, document: &Document<'_>) -> Result<(Event, Str
             return Err(ApiError::new(Code::EventTooLarge, format!("an event may have at most {most} bytes")));
         }
         let inner = json::check_part(document.text(), field.text(), 1)?;
-        match NewEvent::read(&inner, &field.pointer()) {
+        match NewEvent::read_any(&inner, &field.pointer()) {
             Ok(read) => event = Some(read),
             Err(wrong) => faults.extend(wrong),
         }

@@ -60,7 +60,8 @@ async fn list(Viewer(token): Viewer, State(api): State<Shared>) -> Response {
     }
 }
 
-/// The event types that a webhook may subscribe to; each but `*` with the JSON Schema of its `data` and a sample event.
+/// The event types that a webhook may subscribe to; each but `*` with the JSON Schema of its `data` and a sample event. Host
+/// events, which say what happened to Heraldry itself, have `"kind": "host"`.
 #[utoipa::path(get, operation_id = "list_event_types", path = "/api/v1/webhooks/event-types", tag = "webhooks", security(("bearer" = [])),
     responses((status = 200, description = "Every event type, and `*`", body = Vec<EventTypeView>)))]
 async fn event_types(_: Anyone) -> Json<&'static [EventTypeView]> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 
-use super::admission::{self, Admitted, Manifest, Options, Rejection, Report, Sample, Validator};
+use super::admission::{self, Admitted, Manifest, Options, Rejection, Report, Sample, Validator, Warning};
 use super::digest::sha256;
 use super::runtime::{
     Called, CodeCache, Compiler, ComponentCompiler, Limits, Linked, LogLine, OnLong, Payload, RenderError, Sandbox,
@@ -66,6 +66,8 @@ pub struct Loaded {
     pub manifest: Manifest,
     /// SHA-256 of its bytes.
     pub digest: [u8; 32],
+    /// Advice about it, of the check in which it was admitted.
+    pub warnings: Vec<Warning>,
     options: Options,
     linked: Linked,
 }
@@ -167,10 +169,11 @@ impl ComponentRuntime {
     /// As [`ComponentRuntime::check`], but a component that this host admitted before is not tried again. `digest`
     /// is the SHA-256 of the bytes.
     pub(super) fn admit(&self, bytes: &[u8], digest: [u8; 32], turn: Turn) -> Result<Loaded, Rejection> {
-        if self.compiler.was_admitted(&digest, &self.conditions)
+        if let Some(recorded) = self.compiler.admission(&digest, &self.conditions)
+            && let Ok(warnings) = serde_json::from_str(&recorded)
             && let Some(loaded) = self.load(bytes, digest)
         {
-            return Ok(loaded);
+            return Ok(Loaded { warnings, ..loaded });
         }
         let wait = || self.check_turn.lock().unwrap_or_else(PoisonError::into_inner);
         let held = (turn == Turn::Wait).then(wait);
@@ -178,7 +181,15 @@ impl ComponentRuntime {
         drop(held);
         let unknown = || Rejection::new("invalid_manifest", "its options cannot be checked");
         let loaded = loaded.ok_or_else(|| report.rejection().unwrap_or_else(unknown))?;
-        self.compiler.record_admission(&digest, &self.conditions);
+        for warning in loaded.warnings.iter().filter(|warning| warning.code == "newer_event_failed") {
+            tracing::warn!(
+                name = loaded.manifest.name,
+                message = warning.message,
+                "a formatter is older than some events"
+            );
+        }
+        let recorded = serde_json::to_string(&loaded.warnings).unwrap_or_default();
+        self.compiler.record_admission(&digest, &self.conditions, &recorded);
         Ok(loaded)
     }
 
@@ -196,8 +207,13 @@ impl ComponentRuntime {
         let (compiler, host_name, in_turn) = (&self.compiler, self.host_name.as_str(), turn == Turn::Wait);
         let validator = Validator { sandbox: &self.sandbox, compiler, in_turn, samples, host_name };
         let (report, admitted) = admission::check(&validator, bytes, &digest);
-        let loaded =
-            admitted.map(|Admitted { manifest, linked, options }| Loaded { manifest, digest, options, linked });
+        let loaded = admitted.map(|Admitted { manifest, linked, options }| Loaded {
+            manifest,
+            digest,
+            warnings: report.warnings(),
+            options,
+            linked,
+        });
         (report, loaded)
     }
 

@@ -18,7 +18,7 @@ mod thread;
 pub(crate) mod tests;
 
 pub use admission::{
-    CONTRACT_VERSIONS, Described, Finding, Join, Kind, Manifest, Rejection, Report, Sample, Severity, Trial,
+    CONTRACT_VERSIONS, Described, Finding, Join, Kind, Manifest, Rejection, Report, Sample, Severity, Trial, Warning,
     exported_contract, is_name,
 };
 #[cfg(fuzzing)]

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
-use crate::support::component::LOOP;
+use crate::support::component::{LOOP, SECOND_CONTRACT};
 use crate::support::{Handmade, golden, host};
 
 const CONTRACT: &str = include_str!("../../../wit/formatter.wit");
@@ -43,20 +43,20 @@ fn rejected() -> Vec<(&'static str, Vec<u8>)> {
         ("core module with the contract", made().core()),
         ("cut in the middle", whole[..whole.len() / 2].to_vec()),
         ("garbage after the head", [&whole[..8], &[0xff; 64]].concat()),
-        ("exports nothing", made().contract(&no_format, "1.1.0").build()),
+        ("exports nothing", made().contract(&no_format, "1.2.0").build()),
         (
             "imports WASI",
-            made().contract(&wasi, "1.1.0").import("wasi:clocks/wall-clock@0.2.0", "now", "(result i64)").build(),
+            made().contract(&wasi, "1.2.0").import("wasi:clocks/wall-clock@0.2.0", "now", "(result i64)").build(),
         ),
         (
             "imports something else",
-            made().contract(&other, "1.1.0").import("acme:tools/abacus@1.0.0", "now", "(result i64)").build(),
+            made().contract(&other, "1.2.0").import("acme:tools/abacus@1.0.0", "now", "(result i64)").build(),
         ),
-        ("contract too new", made().contract(&CONTRACT.replace("@1.1.0", "@2.0.0"), "2.0.0").build()),
-        ("contract too old", made().contract(&CONTRACT.replace("@1.1.0", "@0.3.0"), "0.3.0").build()),
+        ("contract too new", made().contract(&CONTRACT.replace("@1.2.0", "@2.0.0"), "2.0.0").build()),
+        ("contract too old", made().contract(&CONTRACT.replace("@1.2.0", "@0.3.0"), "0.3.0").build()),
         (
             "types of its own",
-            made().contract(&CONTRACT.replace("occurred-at: string,", "occurred-at: u64,"), "1.1.0").build(),
+            made().contract(&CONTRACT.replace("occurred-at: string,", "occurred-at: u64,"), "1.2.0").build(),
         ),
         ("describe breaks off", made().describe("(unreachable)").build()),
         ("describe loops", made().describe(LOOP).build()),
@@ -129,6 +129,19 @@ fn every_rejected_file_gets_a_report_with_causes_and_fixes() {
         writeln!(shown, "== {name}\n{}", steady(&text)).expect("a string");
     }
     golden::compare("author/rejected.txt", &shown);
+}
+
+/// A component is not rejected for types that came after its contract.
+#[test]
+fn an_older_component_that_fails_on_newer_types_is_accepted_with_a_warning() {
+    let folder = TempDir::new().expect("a folder");
+    let file = folder.path().join("older.wasm");
+    let older = made().contract(SECOND_CONTRACT, "1.1.0").format(crate::contract::FAILS_ON_WEBHOOKS).build();
+    fs::write(&file, older).expect("a file");
+    let (code, text) = check(&file);
+    assert_eq!(code, 0, "{text}");
+    assert!(text.contains("warning[newer_event_failed]: it fails on events of types that came after"), "{text}");
+    assert!(text.contains("older.wasm is accepted, with 1 warning"), "{text}");
 }
 
 #[test]

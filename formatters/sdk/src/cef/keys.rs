@@ -40,6 +40,7 @@ keys! {
         Act = 0 "act",
         App = 1 "app",
         Cat = 2 "cat",
+        DestinationServiceName = 15 "destinationServiceName",
         DeviceExternalId = 3 "deviceExternalId",
         DeviceFacility = 4 "deviceFacility",
         Dhost = 5 "dhost",

@@ -13,10 +13,11 @@ use crate::{Severity, rfc3164, rfc5424, rfc5424::Facility};
 
 const TRUNCATED: &str = "[truncated]";
 
-const TEXTS: [(Text, usize); 15] = [
+const TEXTS: [(Text, usize); 16] = [
     (Text::Act, 63),
     (Text::App, 31),
     (Text::Cat, 1023),
+    (Text::DestinationServiceName, 1023),
     (Text::DeviceExternalId, 255),
     (Text::DeviceFacility, 1023),
     (Text::Dhost, 1023),

@@ -31,6 +31,13 @@ fn each_event_type_has_its_symbol() {
         ("retest_completed", r#"{"retest":{}}"#, "🔁", false),
         ("report_ready", r#"{"report":{}}"#, "📄", false),
         ("surface_changed", r#"{"surface":{}}"#, "🌐", false),
+        ("webhook_failing", r#"{"webhook":{}}"#, "🟡", false),
+        ("webhook_disabled", r#"{"webhook":{}}"#, "🟠", false),
+        ("webhook_recovered", r#"{"webhook":{}}"#, "✅", true),
+        ("delivery_failed", r#"{"delivery":{}}"#, "🟡", false),
+        ("formatter_rejected", r#"{"formatter":{}}"#, "🟡", false),
+        ("formatter_rolled_back", r#"{"formatter":{}}"#, "🟡", false),
+        ("host_degraded", r#"{"host":{}}"#, "🟠", false),
     ] {
         with_outline(kind, data, |outline| {
             assert_eq!((outline.symbol, outline.is_good_news), (symbol, is_good_news), "{kind} {data}");
@@ -62,6 +69,22 @@ fn a_table_has_every_value_once_with_a_label() {
             "Kind=k Framework=f Format=pdf Pages=3 Report id=R",
         ),
         ("monitor_alert", r#"{"monitor":{"id":"M","name":"n","severity":"low"}}"#, "Monitor id=M"),
+        (
+            "webhook_failing",
+            r#"{"webhook":{"id":"W","name":"n","url_host":"h.example","format":"slack","reason":"r","count":2}}"#,
+            "Times=2 Destination=h.example Format=slack Webhook id=W",
+        ),
+        (
+            "delivery_failed",
+            r#"{"delivery":{"id":"D","event_id":"E","event_type":"report_ready","webhook":{"id":"W","name":"n"},"count":3}}"#,
+            "Event type=report_ready Webhook id=W Delivery=D Undelivered event=E",
+        ),
+        (
+            "formatter_rejected",
+            r#"{"formatter":{"name":"n","version":"1.2.3","digest":"x"}}"#,
+            "Version=1.2.3 Digest=x",
+        ),
+        ("host_degraded", r#"{"host":{"kind":"disk","reason":"r","count":1}}"#, ""),
     ] {
         with_outline(kind, data, |outline| {
             let rows = outline.table();
@@ -71,6 +94,37 @@ fn a_table_has_every_value_once_with_a_label() {
             names.sort_unstable();
             names.dedup();
             assert_eq!(names.len(), outline.title_facts.len() + rows.len(), "{kind}: {names:?}");
+        });
+    }
+}
+
+#[test]
+fn a_host_event_says_what_happened_to_what_and_why() {
+    for (kind, data, expected) in [
+        (
+            "webhook_disabled",
+            r#"{"webhook":{"name":"SOC","reason":"gone"}}"#,
+            "Webhook switched off: SOC | High severity | gone",
+        ),
+        ("webhook_recovered", r#"{"webhook":{"name":"SOC","reason":"back"}}"#, "Webhook recovered: SOC |  | back"),
+        (
+            "delivery_failed",
+            r#"{"delivery":{"webhook":{"name":"SOC"},"reason":"timeout"}}"#,
+            "Delivery failed: SOC | Medium severity | timeout",
+        ),
+        (
+            "delivery_failed",
+            r#"{"delivery":{"webhook":{"name":"SOC"},"count":12}}"#,
+            "12 deliveries failed: SOC | Medium severity | ",
+        ),
+        ("delivery_failed", r#"{"delivery":{"count":12}}"#, "12 deliveries failed | Medium severity | "),
+        ("host_degraded", r#"{"host":{"kind":"disk"}}"#, "Heraldry needs attention: disk | High severity | "),
+        ("host_degraded", r#"{"host":7}"#, "Heraldry needs attention | High severity | "),
+    ] {
+        with_outline(kind, data, |outline| {
+            let shown = [outline.title.to_string(), said(outline).join(", "), outline.passages.join("\n")];
+            assert_eq!(shown.join(" | "), expected, "{kind} {data}");
+            assert!(outline.passage_is_news);
         });
     }
 }

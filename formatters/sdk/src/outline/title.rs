@@ -22,13 +22,20 @@ pub(super) fn symbol(event: &Event<'_>) -> &'static str {
         EventType::EngagementSigned => "✍️",
         EventType::ReportReady => "📄",
         EventType::SurfaceChanged => "🌐",
+        EventType::WebhookRecovered => "✅",
+        EventType::WebhookFailing
+        | EventType::WebhookDisabled
+        | EventType::DeliveryFailed
+        | EventType::FormatterRejected
+        | EventType::FormatterRolledBack
+        | EventType::HostDegraded => event.severity().emoji(),
     }
 }
 
 /// See [`Outline::is_good_news`](super::Outline::is_good_news).
 pub(super) fn is_good_news(event: &Event<'_>) -> bool {
     match event.kind {
-        EventType::EngagementSigned => true,
+        EventType::EngagementSigned | EventType::WebhookRecovered => true,
         EventType::PhaseChanged => has_status(event, "completed"),
         EventType::RetestCompleted => {
             has_any(event, "fixed") && !has_any(event, "still_open") && !has_any(event, "regressed")
@@ -108,6 +115,17 @@ pub(crate) fn headline<'a>(event: &Event<'a>) -> Cow<'a, str> {
         }
         EventType::ReportReady => with(group.text("title")),
         EventType::MonitorAlert => with(group.text("name")),
+        EventType::DeliveryFailed => match (event.repetitions(), event.subject()) {
+            (Some(count), Some(webhook)) => format!("{count} deliveries failed: {webhook}").into(),
+            (Some(count), None) => format!("{count} deliveries failed").into(),
+            (None, webhook) => with(webhook),
+        },
+        EventType::WebhookFailing
+        | EventType::WebhookDisabled
+        | EventType::WebhookRecovered
+        | EventType::FormatterRejected
+        | EventType::FormatterRolledBack
+        | EventType::HostDegraded => with(event.subject()),
     }
 }
 

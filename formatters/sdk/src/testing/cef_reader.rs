@@ -204,8 +204,17 @@ fn check(key: &str, value: &str, all: &BTreeMap<String, String>) -> Result<(), S
             };
         }
         "cs1" | "cs2" | "cs3" | "cs4" | "cs5" | "cs6" => 4000,
-        "shost" | "dhost" | "suser" | "duser" | "msg" | "reason" | "request" | "cat" | "deviceFacility"
-        | "sourceServiceName" => 1023,
+        "shost"
+        | "dhost"
+        | "suser"
+        | "duser"
+        | "msg"
+        | "reason"
+        | "request"
+        | "cat"
+        | "deviceFacility"
+        | "sourceServiceName"
+        | "destinationServiceName" => 1023,
         "dvchost" => 100,
         "act" | "outcome" => 63,
         "app" => 31,

@@ -39,7 +39,7 @@ pub fn all() -> Vec<Sample> {
 }
 
 /// JSON pointers to the content that a reader wants to see, for all event types.
-const CONTENT: [&str; 12] = [
+const CONTENT: [&str; 19] = [
     "/engagement/name",
     "/data/finding/title",
     "/data/finding/target",
@@ -52,6 +52,13 @@ const CONTENT: [&str; 12] = [
     "/data/verification/method",
     "/data/verification/verified_by",
     "/data/verification/poc_url",
+    "/data/webhook/name",
+    "/data/webhook/reason",
+    "/data/delivery/webhook/name",
+    "/data/delivery/reason",
+    "/data/formatter/name",
+    "/data/formatter/reason",
+    "/data/host/reason",
 ];
 
 /// Asserts that `output` contains the sample's content, including the values at the further JSON pointers `more`.

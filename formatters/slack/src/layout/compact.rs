@@ -1,8 +1,8 @@
 //! The compact layout: one short block with event, target, engagement, and the first button.
 
+use heraldry_formatter::Event;
 use heraldry_formatter::block_kit::{Button, Message, Mrkdwn};
 use heraldry_formatter::outline::Outline;
-use heraldry_formatter::{Event, EventType};
 
 use super::line_builder::LineBuilder;
 use super::{NAME, summary_line, title};
@@ -26,8 +26,7 @@ pub(super) fn fill(message: &mut Message<'_>, event: &Event<'_>, outline: &Outli
     if let Some(name) = engagement.filter(|_| !outline.title_has_engagement()) {
         lines = lines.value("", name, NAME);
     }
-    // The news of a monitor alert is its message.
-    if event.kind == EventType::MonitorAlert {
+    if outline.passage_is_news {
         for passage in &outline.passages {
             lines = lines.line().value("", passage, MESSAGE);
         }

@@ -1,14 +1,14 @@
 //! The compact layout: a few lines with event, target, engagement and time, and the first button.
 
+use heraldry_formatter::Event;
 use heraldry_formatter::adaptive_card::{Card, Element};
 use heraldry_formatter::outline::Outline;
-use heraldry_formatter::{Event, EventType};
 
 use super::{action, engagement, line, paragraph, style, summary_values, title, when};
 use crate::budget::Budget;
 use crate::options::Options;
 
-/// A value that shares its line with others; also a monitor's message.
+/// A value that shares its line with others.
 const INLINE_VALUE: usize = 80;
 const TARGET: usize = 200;
 
@@ -24,11 +24,8 @@ pub(super) fn fill<'a>(
         parts.push(format!("{} {} {}", count.severity.emoji(), count.count, count.severity.word()));
     }
     let target = outline.target.as_deref().unwrap_or_default();
-    // The news of a monitor alert is its message.
-    let message = match (event.kind, outline.passages.first()) {
-        (EventType::MonitorAlert, Some(message)) => &**message,
-        _ => "",
-    };
+    let news = outline.passages.first().filter(|_| outline.passage_is_news);
+    let message = news.map_or("", |message| message);
     let when = when(event, options);
     let last = engagement(event, outline).into_iter().chain([&*when]);
     let items = [

@@ -80,18 +80,23 @@ fn severity(event: &Event<'_>, group: &Object<'_>) -> String {
     let rated = event.kind.is_finding() || event.kind == EventType::MonitorAlert;
     let given = string(group, "severity").filter(|_| rated).map(|word| word.trim().to_ascii_uppercase());
     let known = ["INFO", "LOW", "MEDIUM", "HIGH", "CRITICAL"];
-    let usual = if event.kind == EventType::CriticalFinding { Severity::Critical } else { Severity::Info };
+    let usual = match event.kind {
+        EventType::CriticalFinding => Severity::Critical,
+        // What happened to Heraldry itself has the severity of its type.
+        kind if kind.is_host() => event.severity(),
+        _ => Severity::Info,
+    };
     given.filter(|word| known.contains(&word.as_str())).unwrap_or_else(|| usual.upper().to_owned())
 }
 
-/// The finding's title; for other events the type in words, with the title, name or message.
+/// The finding's title; for other events the type in words, with the title, name, message or reason.
 fn what(event: &Event<'_>, group: &Object<'_>) -> String {
     let text = |name| string(group, name).map(|text| clean(&text)).filter(|text| !text.is_empty());
     if event.kind.is_finding() {
         return text("title").unwrap_or_default();
     }
     let words = event.kind.name().replace('_', " ");
-    match text("title").or_else(|| text("name")).or_else(|| text("message")) {
+    match ["title", "name", "message", "reason"].into_iter().find_map(text) {
         Some(about) => format!("{words}: {about}"),
         None => words,
     }

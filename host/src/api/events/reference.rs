@@ -1,4 +1,5 @@
 //! The event reference in the OpenAPI document: a schema for each event type, made of `wit/schemas/`, and the samples.
+//! Host events are described as well, and not among what is posted.
 
 use std::borrow::Cow;
 
@@ -14,6 +15,9 @@ use crate::samples;
 
 /// The component of the group that several types share.
 const FINDING: &str = "Finding";
+
+/// The component of the events that the host makes of what happens to itself.
+const HOST_EVENT: &str = "HostEvent";
 
 /// An event, as it is posted: one of the types. Only its schema is used.
 pub(super) struct EventBody;
@@ -31,20 +35,27 @@ impl ToSchema for EventBody {
             schemas.push((data_name(event_type), component(&data_schema_referring(event_type, &place))));
             schemas.push((event_name(event_type), component(&event_schema(event_type).to_string())));
         }
+        let about = "A host event, as webhooks that name its type get it: what happened to Heraldry itself. It cannot be posted";
+        schemas.push((HOST_EVENT.to_owned(), one_of(EventType::hosts(), about)));
     }
 }
 
 impl PartialSchema for EventBody {
     fn schema() -> RefOr<Schema> {
-        let mut types = OneOfBuilder::new().description(Some("An event; `type` decides what its `data` has"));
-        let mut discriminator = Discriminator::new("type");
-        for &event_type in EventType::ALL {
-            let reference = Ref::from_schema_name(event_name(event_type));
-            discriminator.mapping.insert(event_type.as_str().to_owned(), reference.ref_location.clone());
-            types = types.item(reference);
-        }
-        types.discriminator(Some(discriminator)).into()
+        one_of(EventType::posted(), "An event; `type` decides what its `data` has")
     }
+}
+
+/// An event of one of these types.
+fn one_of(event_types: impl Iterator<Item = EventType>, description: &str) -> RefOr<Schema> {
+    let mut types = OneOfBuilder::new().description(Some(description));
+    let mut discriminator = Discriminator::new("type");
+    for event_type in event_types {
+        let reference = Ref::from_schema_name(event_name(event_type));
+        discriminator.mapping.insert(event_type.as_str().to_owned(), reference.ref_location.clone());
+        types = types.item(reference);
+    }
+    types.discriminator(Some(discriminator)).into()
 }
 
 /// Adds the sample of each type as an example of what is posted.
@@ -55,8 +66,8 @@ pub(in crate::api) fn add_examples(openapi: &mut OpenApi) {
         RefOr::Ref(_) => None,
     });
     let Some(RefOr::T(content)) = body else { return };
-    for &event_type in EventType::ALL {
-        let sample = samples::to_post(event_type).and_then(|sample| serde_json::from_str(&sample).ok());
+    for event_type in EventType::posted() {
+        let sample = samples::without_id(event_type).and_then(|sample| serde_json::from_str(&sample).ok());
         let example = ExampleBuilder::new().summary(event_type.description()).value(sample).build();
         content.examples.insert(event_type.as_str().to_owned(), RefOr::T(example));
     }
@@ -71,9 +82,27 @@ fn component(schema: &str) -> RefOr<Schema> {
     serde_json::from_value(schema).expect("a test makes every component")
 }
 
+/// An event that the host makes: it has everything but an engagement, and `data` as its schema describes it.
+fn host_event_schema(event_type: EventType) -> Value {
+    json!({
+        "type": "object",
+        "description": event_type.description(),
+        "required": ["type", "id", "occurred_at", "data"],
+        "properties": {
+            "type": {"type": "string", "enum": [event_type.as_str()]},
+            "occurred_at": {"type": "string", "format": "date-time", "description": "When it happened"},
+            "id": {"type": "string", "format": "uuid", "description": "The event's id"},
+            "data": reference(&data_name(event_type)),
+        },
+    })
+}
+
 /// An event of a type. `data` is what its schema describes; or else what the host requires, since a member of another type
 /// than the usual one is accepted too.
 fn event_schema(event_type: EventType) -> Value {
+    if event_type.is_host() {
+        return host_event_schema(event_type);
+    }
     let group = event_type.group();
     let required = match serde_json::from_str::<Value>(FINDING_SCHEMA) {
         Ok(finding) if group == "finding" => json!({
@@ -141,7 +170,26 @@ mod tests {
             assert_eq!(schemas[data_name(event_type)], file(&text), "{event_type:?}");
             assert_eq!(schemas[event_name(event_type)], event_schema(event_type), "{event_type:?}");
         }
-        assert_eq!(schemas["EventBody"]["oneOf"].as_array().map(Vec::len), Some(EventType::ALL.len()));
+        for (name, of) in [("EventBody", EventType::posted().count()), ("HostEvent", EventType::hosts().count())] {
+            assert_eq!(schemas[name]["oneOf"].as_array().map(Vec::len), Some(of), "{name}");
+            assert_eq!(schemas[name]["discriminator"]["mapping"].as_object().map(serde_json::Map::len), Some(of));
+        }
+    }
+
+    #[test]
+    fn what_is_posted_is_no_host_event() {
+        let document = serde_json::to_value(crate::api::document()).expect("a document");
+        let body = &document["components"]["schemas"]["EventBody"];
+        let whole = json!({"allOf": [body], "components": document["components"]});
+        let posted = jsonschema::validator_for(&whole).expect("a JSON Schema");
+        let host =
+            json!({"allOf": [document["components"]["schemas"]["HostEvent"]], "components": document["components"]});
+        let host = jsonschema::validator_for(&host).expect("a JSON Schema");
+        for event_type in EventType::hosts() {
+            let sample = samples::all().iter().find(|sample| sample.name == event_type.as_str()).expect("a sample");
+            let event: Value = serde_json::from_str(sample.json).expect("JSON");
+            assert!(host.is_valid(&event) && !posted.is_valid(&event), "{}", sample.name);
+        }
     }
 
     #[test]
@@ -151,7 +199,7 @@ mod tests {
         let whole = json!({"allOf": [content["schema"]], "components": document["components"]});
         let validator = jsonschema::validator_for(&whole).expect("a JSON Schema");
         let examples = content["examples"].as_object().expect("examples");
-        assert_eq!(examples.len(), EventType::ALL.len());
+        assert_eq!(examples.len(), EventType::posted().count());
         for (name, example) in examples {
             assert_eq!(example["value"]["type"], **name);
             assert!(validator.is_valid(&example["value"]), "{name}");

@@ -213,7 +213,9 @@ async fn every_event_type_is_listed_and_the_star() {
     let types = host.get("/api/v1/webhooks/event-types").await.json();
     let names: Vec<&str> =
         types.as_array().expect("a list").iter().map(|entry| entry["name"].as_str().expect("a name")).collect();
-    assert_eq!(names.len(), 11);
+    assert_eq!(names.len(), 18);
     assert_eq!(names.last(), Some(&"*"));
     assert!(types.as_array().expect("a list").iter().all(|entry| entry["description"].is_string()));
+    let hosts = types.as_array().expect("a list").iter().filter(|entry| entry["kind"] == "host");
+    assert_eq!(hosts.filter(|entry| entry["sample"]["data"].is_object()).count(), 7);
 }

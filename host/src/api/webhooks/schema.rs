@@ -30,7 +30,7 @@ pub(super) struct WebhookInput {
     #[serde(default)]
     #[schema(write_only)]
     generate_secret: bool,
-    /// Event types, or `*` for all. Duplicates are dropped.
+    /// Event types, or `*` for all but host events. Duplicates are dropped.
     #[serde(default)]
     #[schema(schema_with = new_event_types)]
     event_types: Vec<String>,
@@ -87,7 +87,7 @@ pub(super) struct WebhookChange {
     /// one at once; to have both sign for a time, use `rotate-secret`. Not beside `secret`.
     #[schema(write_only, nullable = false)]
     generate_secret: Option<bool>,
-    /// Event types, or `*` for all.
+    /// Event types, or `*` for all but host events.
     #[schema(schema_with = event_types)]
     event_types: Option<Vec<String>>,
     /// The name of a loaded formatter.
@@ -141,7 +141,11 @@ pub(super) fn event_type_names() -> ObjectBuilder {
 fn event_types() -> Array {
     let names = EventType::ALL.iter().map(|event_type| event_type.as_str()).chain(["*"]);
     let name = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(names));
-    ArrayBuilder::new().items(name).min_items(Some(1)).description(Some("Event types, or `*` for all")).build()
+    ArrayBuilder::new()
+        .items(name)
+        .min_items(Some(1))
+        .description(Some("Event types, or `*` for all but host events"))
+        .build()
 }
 
 fn new_event_types() -> Array {

@@ -177,11 +177,16 @@ pub(super) struct EventTypeView {
     name: &'static str,
     /// The event that it stands for, in a sentence.
     description: &'static str,
+    /// `host` for an event that the host makes of what happens to itself: it cannot be posted, and `*` does not include it.
+    /// Absent in all others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, nullable = false)]
+    kind: Option<&'static str>,
     /// JSON Schema (2020-12) of the event's `data`: every member that is usual. No other is forbidden. Absent in `*`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<BTreeMap<String, serde_json::Value>>, nullable = false)]
     schema: Option<Box<RawValue>>,
-    /// An event of this type, ready to be posted. Absent in `*`.
+    /// An event of this type, ready to be posted unless it is a host event. Absent in `*`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<BTreeMap<String, serde_json::Value>>, nullable = false)]
     sample: Option<Box<RawValue>>,
@@ -191,7 +196,8 @@ impl EventTypeView {
     /// Every type, then the wildcard.
     pub(super) fn all() -> Vec<Self> {
         // The wildcard includes the types of later versions.
-        let wildcard = Self { name: "*", description: "All events.", schema: None, sample: None };
+        let description = "All events but those of the host itself.";
+        let wildcard = Self { name: "*", description, kind: None, schema: None, sample: None };
         EventType::ALL.iter().map(|event_type| Self::of(*event_type)).chain([wildcard]).collect()
     }
 
@@ -199,8 +205,9 @@ impl EventTypeView {
         Self {
             name: event_type.as_str(),
             description: event_type.description(),
+            kind: event_type.is_host().then_some("host"),
             schema: RawValue::from_string(event_type.data_schema()).ok(),
-            sample: samples::to_post(event_type).and_then(|sample| RawValue::from_string(sample).ok()),
+            sample: samples::without_id(event_type).and_then(|sample| RawValue::from_string(sample).ok()),
         }
     }
 }

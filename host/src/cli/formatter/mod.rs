@@ -330,9 +330,9 @@ fn event(text: &str) -> Result<Event, Failure> {
     parse_event(text, json.trim())
 }
 
-/// Parses an event as a host accepts it.
+/// Parses an event as a host accepts it, or as it makes it of what happens to itself.
 fn parse_event(source: &str, json: &str) -> Result<Event, Failure> {
-    let new = NewEvent::parse(json, "").map_err(|error| {
+    let new = NewEvent::parse_any(json, "").map_err(|error| {
         let words: Vec<String> = error.iter().map(|fault| format!("\n  {}: {}", fault.pointer, fault.detail)).collect();
         let error = anyhow::anyhow!("{source}: not an event that a host accepts{}", words.concat());
         Failure::failed(error, "write the event as for `POST /api/v1/events`; the API documentation has the schema")

@@ -50,6 +50,14 @@ struct Formatter {
     calls: u64,
     #[serde(default)]
     last_error: Option<LastError>,
+    #[serde(default)]
+    warnings: Vec<Warning>,
+}
+
+#[derive(Deserialize)]
+struct Warning {
+    message: String,
+    fix: String,
 }
 
 #[derive(Deserialize)]
@@ -111,6 +119,10 @@ pub(super) async fn get(name: &str, client: &ClientArgs) -> Result<(), Failure> 
         ),
     ];
     terminal::known_facts(rows)?;
+    for Warning { message, fix } in &formatter.warnings {
+        line(format_args!("{}warning{:#}: {}", terminal::WARN, terminal::WARN, escape(message)))?;
+        line(format_args!("  {}fix:{:#} {}", terminal::NAME, terminal::NAME, escape(fix)))?;
+    }
     if let Some(schema) = &formatter.options_schema {
         let text = schema.to_string();
         let laid = pretty::json(&text, WIDTH).unwrap_or(text);

@@ -21,7 +21,7 @@ pub(in crate::cli) struct Fields {
     /// Have the host generate a signing secret (whsec_…), shown in this command's output alone
     #[arg(long, conflicts_with = "secret")]
     generate_secret: bool,
-    /// Event type to deliver, repeatable; '*' for all [default: finding_added, phase_changed,
+    /// Event type to deliver, repeatable; '*' for all but host events [default: finding_added, phase_changed,
     /// engagement_completed]
     #[arg(long, value_name = "TYPE")]
     event_type: Vec<String>,

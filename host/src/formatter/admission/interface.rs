@@ -4,6 +4,7 @@ use wasmparser::{Parser, Payload as Section};
 
 use super::report::{Finding, Report};
 use crate::formatter::runtime::Compiled;
+use crate::model::event::EventType;
 use crate::model::header;
 
 /// The contract's package.
@@ -15,11 +16,11 @@ const FORMAT: &str = "heraldry:formatter/format@";
 /// The optional export of a formatter that judges responses.
 const INTERPRET: &str = "heraldry:formatter/interpret@1.";
 /// The newest minor version of the contract that this host knows.
-const NEWEST_MINOR: u64 = 1;
+const NEWEST_MINOR: u64 = 2;
 /// The versions of the contract that this host knows, oldest first.
-pub const CONTRACT_VERSIONS: [&str; 2] = ["1.0.0", NEWEST];
+pub const CONTRACT_VERSIONS: [&str; 3] = ["1.0.0", "1.1.0", NEWEST];
 /// The newest of them.
-pub(super) const NEWEST: &str = "1.1.0";
+pub(super) const NEWEST: &str = "1.2.0";
 /// Names that one finding lists.
 const NAMED: usize = 40;
 
@@ -79,7 +80,18 @@ pub(super) fn compare(compiled: &Compiled, bytes: &[u8], report: &mut Report) {
 
 /// The minor version in an interface's name, if the major version is 1.
 fn minor(name: &str, interface: &str) -> Option<u64> {
-    name.strip_prefix(interface)?.strip_prefix("1.")?.split('.').next()?.parse().ok()
+    minor_of(name.strip_prefix(interface)?)
+}
+
+/// The minor version of a version of the contract, if the major version is 1.
+fn minor_of(version: &str) -> Option<u64> {
+    version.strip_prefix("1.")?.split('.').next()?.parse().ok()
+}
+
+/// Returns true for an event type that came after this version of the contract, so that a component built for it cannot
+/// know the type.
+pub(super) fn is_newer(event_type: EventType, contract: &str) -> bool {
+    minor_of(contract).zip(minor_of(event_type.since())).is_some_and(|(known, since)| since > known)
 }
 
 /// The finding for a version of the contract that this host does not know.
@@ -164,6 +176,25 @@ fn import_fix(names: &[String], producers: &Producers) -> String {
         "its toolchain adds WASI: Rust: build for wasm32-unknown-unknown; jco: --backend-qjs-stub-wasi; componentize-py: --stub-wasi"
     };
     format!("a formatter has no WASI; {fix} (`heraldry formatter build` does)")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_type_is_newer_than_the_contracts_before_it() {
+        for (contract, host_event) in
+            [("1.0.0", true), ("1.1.0", true), ("1.2.0", false), ("1.2.1", false), ("1.10.0", false), ("2.0.0", false)]
+        {
+            assert_eq!(is_newer(EventType::WebhookFailing, contract), host_event, "{contract}");
+            assert!(!is_newer(EventType::MonitorAlert, contract), "{contract}");
+        }
+        for event_type in EventType::ALL {
+            assert!(CONTRACT_VERSIONS.contains(&event_type.since()), "{}", event_type.as_str());
+            assert!(!is_newer(*event_type, NEWEST), "{}", event_type.as_str());
+        }
+    }
 }
 
 /// Properties that [`crate::fuzzing::component`] checks.

@@ -13,7 +13,7 @@ mod validator;
 
 pub use interface::{CONTRACT_VERSIONS, exported_contract};
 pub use manifest::{Join, Kind, Manifest, is_name};
-pub use report::{Described, Finding, Rejection, Report, Severity, Trial};
+pub use report::{Described, Finding, Rejection, Report, Severity, Trial, Warning};
 pub use validator::Sample;
 
 pub(super) use check::{Admitted, check, too_large};

@@ -1,6 +1,6 @@
 //! The report on a component: all findings at once, each with a stable code and a remedy.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::manifest::{Join, Kind, Manifest};
 use crate::formatter::runtime::Size;
@@ -46,10 +46,26 @@ impl Finding {
         Self { severity: Severity::Warning, ..Self::error(code, message, fix) }
     }
 
+    /// The same as advice.
+    pub(super) fn softened(self) -> Self {
+        Self { severity: Severity::Warning, ..self }
+    }
+
     /// Message and fix, joined by a semicolon.
     pub fn sentences(&self) -> String {
         format!("{}; {}", self.message, self.fix)
     }
+}
+
+/// Advice about a component that is loaded, as `GET /formatters` lists it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Warning {
+    /// A stable word for programs.
+    pub code: String,
+    /// The cause, a sentence without its full stop.
+    pub message: String,
+    /// The remedy, a sentence without its full stop.
+    pub fix: String,
 }
 
 /// The result of one sample event.
@@ -129,6 +145,17 @@ impl Report {
     /// Moves a finding into the report.
     pub(super) fn keep_finding<T>(&mut self, result: Result<T, Finding>) -> Option<T> {
         result.map_err(|finding| self.findings.push(finding)).ok()
+    }
+
+    /// The advice among the findings.
+    pub(in crate::formatter) fn warnings(&self) -> Vec<Warning> {
+        let warnings = self.findings.iter().filter(|finding| finding.severity == Severity::Warning);
+        let warning = |finding: &Finding| Warning {
+            code: finding.code.to_owned(),
+            message: finding.message.clone(),
+            fix: finding.fix.clone(),
+        };
+        warnings.map(warning).collect()
     }
 
     /// All errors as one rejection, with the first one's code; `None` if the component fits.

@@ -1,6 +1,7 @@
 //! Trials of a component on the sample events.
 
 use super::budget::Budget;
+use super::interface;
 use super::manifest::{Kind, Manifest};
 use super::report::{Finding, Report, Trial};
 use super::validator::{Sample, Validator, callers, not_deterministic};
@@ -14,8 +15,17 @@ const NAMED_SAMPLES: usize = 5;
 /// Samples that may exhaust the limit on instructions or time before the trials stop.
 const SLOW_SAMPLES: usize = 2;
 
+/// What went wrong with some of the samples.
+#[derive(Default)]
+struct Faults {
+    failed: Vec<(String, RenderError)>,
+    unstable: Vec<String>,
+    feeds: Vec<String>,
+}
+
 /// Runs every sample twice. A formatter may decline an event; it may not crash, exceed a limit, return an illegal
-/// payload, or return something else the second time.
+/// payload, or return something else the second time. What it does with events of types that came after its contract is
+/// no reason to reject it: it was built before there were any.
 pub(super) fn try_all(
     validator: &Validator<'_>,
     budget: &mut Budget<'_>,
@@ -23,9 +33,8 @@ pub(super) fn try_all(
     manifest: &Manifest,
     report: &mut Report,
 ) {
-    let mut failed: Vec<(String, RenderError)> = Vec::new();
-    let mut unstable = Vec::new();
-    let mut feeds = Vec::new();
+    let (mut known, mut newer) = (Faults::default(), Faults::default());
+    let contract = report.contract.clone().unwrap_or_default();
     let mut slow = 0;
     let mut run = |sample: &Sample| {
         let Validator { sandbox, host_name, .. } = validator;
@@ -33,7 +42,9 @@ pub(super) fn try_all(
         budget.spend(sandbox.format(linked, &sample.event, host_name, TransportKind::Http, "{}", terms))
     };
     for sample in validator.samples {
-        let Some(first) = report.keep_finding(run(sample)) else { break };
+        let is_newer = interface::is_newer(sample.event.event_type, &contract);
+        let mut run = || run(sample).map_err(|finding| if is_newer { finding.softened() } else { finding });
+        let Some(first) = report.keep_finding(run()) else { break };
         if matches!(first.result, Err(RenderError::Limit { limit: Limit::Fuel | Limit::Time, .. })) {
             slow += 1;
         }
@@ -41,30 +52,92 @@ pub(super) fn try_all(
             // Each further sample would exhaust the limit as well: that takes long and adds nothing to the report.
             break;
         }
-        let Some(second) = report.keep_finding(run(sample)) else { break };
+        let Some(second) = report.keep_finding(run()) else { break };
         report.trials.push(trial(sample, &first));
+        let faults = if is_newer { &mut newer } else { &mut known };
+        faults.add(sample, manifest.kind, first.result, &second.result);
+    }
+    report.findings.extend(known.findings());
+    report.findings.extend(newer.warnings(&contract));
+    advise(validator, linked, report);
+}
+
+impl Faults {
+    /// Compares the two results of a sample.
+    fn add(
+        &mut self,
+        sample: &Sample,
+        kind: Kind,
+        first: Result<Payload, RenderError>,
+        second: &Result<Payload, RenderError>,
+    ) {
         // The wall clock is the one thing that may differ between two runs.
         let timed_out = |result: &Result<Payload, RenderError>| {
             matches!(result, Err(RenderError::Limit { limit: Limit::Time, .. }))
         };
-        if first.result != second.result && !timed_out(&first.result) && !timed_out(&second.result) {
-            unstable.push(sample.name.clone());
+        if first != *second && !timed_out(&first) && !timed_out(second) {
+            self.unstable.push(sample.name.clone());
         }
-        match first.result {
-            Ok(payload) if manifest.kind == Kind::Line => {
+        match first {
+            Ok(payload) if kind == Kind::Line => {
                 if payload.body.iter().any(|byte| matches!(byte, b'\n' | b'\r')) {
-                    feeds.push(sample.name.clone());
+                    self.feeds.push(sample.name.clone());
                 }
             }
             Ok(_)
             | Err(RenderError::Unsupported(_) | RenderError::InvalidOptions(_) | RenderError::InvalidEvent(_)) => {}
             // The operator limits the size of events; the formatter was not called.
             Err(RenderError::Limit { limit: Limit::Input, .. }) => {}
-            Err(error) => failed.push((sample.name.clone(), error)),
+            Err(error) => self.failed.push((sample.name.clone(), error)),
         }
     }
-    summarize(failed, &unstable, &feeds, report);
-    advise(validator, linked, report);
+
+    /// One finding for each way of failing, however many samples fail so.
+    fn findings(self) -> Vec<Finding> {
+        let mut findings: Vec<Finding> = ways(self.failed)
+            .map(|(message, error, samples)| {
+                let message = format!("it fails on sample events ({}): {message}", named(&samples));
+                Finding::error("sample_failed", message, fix(&error))
+            })
+            .collect();
+        if !self.unstable.is_empty() {
+            findings.push(not_deterministic(&format!("format ({})", named(&self.unstable))));
+        }
+        if !self.feeds.is_empty() {
+            findings.push(Finding::error(
+                "line_feed",
+                format!("its kind is `line`, but the body has line feeds ({})", named(&self.feeds)),
+                "replace line feeds by spaces or escapes, or say \"kind\": \"document\" in the manifest",
+            ));
+        }
+        findings
+    }
+
+    /// The same as advice, for samples of types that came after the component's contract.
+    fn warnings(self, contract: &str) -> Vec<Finding> {
+        let warning = |samples: &[String], message: &str| {
+            Finding::warning(
+                "newer_event_failed",
+                format!(
+                    "it fails on events of types that came after contract {contract} ({}): {message}",
+                    named(samples)
+                ),
+                format!(
+                    "webhooks in this format do not get them; build it for contract {}, and return `unsupported-event` for types that it has no message for",
+                    interface::NEWEST
+                ),
+            )
+        };
+        let mut findings: Vec<Finding> =
+            ways(self.failed).map(|(message, _, samples)| warning(&samples, &message)).collect();
+        if !self.unstable.is_empty() {
+            findings.push(warning(&self.unstable, "two runs with the same input gave different results"));
+        }
+        if !self.feeds.is_empty() {
+            findings.push(warning(&self.feeds, "its kind is `line`, but the body has line feeds"));
+        }
+        findings
+    }
 }
 
 fn trial(sample: &Sample, called: &Called<Payload>) -> Trial {
@@ -78,8 +151,8 @@ fn trial(sample: &Sample, called: &Called<Payload>) -> Trial {
     }
 }
 
-fn summarize(failed: Vec<(String, RenderError)>, unstable: &[String], feeds: &[String], report: &mut Report) {
-    // One finding for each way of failing, however many samples fail so.
+/// The ways of failing, as many as one report lists, each with its first error and its samples.
+fn ways(failed: Vec<(String, RenderError)>) -> impl Iterator<Item = (String, RenderError, Vec<String>)> {
     let mut ways: Vec<(String, RenderError, Vec<String>)> = Vec::new();
     for (sample, error) in failed {
         let message = format!("{error}{}", callers(&error));
@@ -88,38 +161,25 @@ fn summarize(failed: Vec<(String, RenderError)>, unstable: &[String], feeds: &[S
             None => ways.push((message, error, vec![sample])),
         }
     }
-    for (message, error, samples) in ways.into_iter().take(NAMED_SAMPLES) {
-        let fix = match error {
-            RenderError::Limit { limit: Limit::Memory | Limit::Table, .. } => {
-                "hold less at a time: a call gets a fresh instance, and need not keep anything for the next"
-            }
-            RenderError::Limit { limit: Limit::Stack, .. } => "recurse less deeply, or use a loop",
-            RenderError::Limit { limit: Limit::Output | Limit::Headers, .. } => {
-                "cut the content to fit, and say in it that you cut"
-            }
-            RenderError::Limit { .. } => "do less for one event: `heraldry formatter bench` shows what a call costs",
-            RenderError::Trap { ref backtrace, .. } => trap_fix(backtrace),
-            RenderError::Internal(_) => {
-                "correct the code at the place that the message names; `heraldry formatter preview FILE --event TYPE` shows one call with its log"
-            }
-            RenderError::Illegal(_) => "wit/formatter.wit, at `payload` and `header`, has the rules",
-            _ => "return `unsupported-event` for event types that the format has no message for",
-        };
-        report.findings.push(Finding::error(
-            "sample_failed",
-            format!("it fails on sample events ({}): {message}", named(&samples)),
-            fix,
-        ));
-    }
-    if !unstable.is_empty() {
-        report.findings.push(not_deterministic(&format!("format ({})", named(unstable))));
-    }
-    if !feeds.is_empty() {
-        report.findings.push(Finding::error(
-            "line_feed",
-            format!("its kind is `line`, but the body has line feeds ({})", named(feeds)),
-            "replace line feeds by spaces or escapes, or say \"kind\": \"document\" in the manifest",
-        ));
+    ways.into_iter().take(NAMED_SAMPLES)
+}
+
+fn fix(error: &RenderError) -> &'static str {
+    match error {
+        RenderError::Limit { limit: Limit::Memory | Limit::Table, .. } => {
+            "hold less at a time: a call gets a fresh instance, and need not keep anything for the next"
+        }
+        RenderError::Limit { limit: Limit::Stack, .. } => "recurse less deeply, or use a loop",
+        RenderError::Limit { limit: Limit::Output | Limit::Headers, .. } => {
+            "cut the content to fit, and say in it that you cut"
+        }
+        RenderError::Limit { .. } => "do less for one event: `heraldry formatter bench` shows what a call costs",
+        RenderError::Trap { backtrace, .. } => trap_fix(backtrace),
+        RenderError::Internal(_) => {
+            "correct the code at the place that the message names; `heraldry formatter preview FILE --event TYPE` shows one call with its log"
+        }
+        RenderError::Illegal(_) => "wit/formatter.wit, at `payload` and `header`, has the rules",
+        _ => "return `unsupported-event` for event types that the format has no message for",
     }
 }
 

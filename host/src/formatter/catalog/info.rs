@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::versions::{Origin, Withdrawn};
+use crate::formatter::admission::Warning;
 use crate::formatter::runtime::{Limits, LogLine};
 use crate::model::id::EventId;
 use crate::model::time::Timestamp;
@@ -30,6 +31,8 @@ pub struct FormatterInfo {
     /// Ready, loading, or rejected with the reason.
     #[serde(flatten)]
     pub state: State,
+    /// What its author should look at: advice of the check that admitted it. None while it is loading or when rejected.
+    pub warnings: Vec<Warning>,
     /// Statistics of its calls since it was loaded.
     #[serde(flatten)]
     pub numbers: Numbers,

@@ -13,7 +13,7 @@ use crate::formatter::digest::hex;
 const MAC_BYTES: usize = 32;
 /// A file with machine code, after its MAC.
 const CODE: &str = "cwasm";
-/// A file with a MAC alone: the component was admitted.
+/// A file after whose MAC there is text: the component was admitted, with these warnings.
 const ADMISSION: &str = "fits";
 
 /// The folder and the key of the code cache.
@@ -66,15 +66,18 @@ impl CodeCache {
         Ok(())
     }
 
-    pub(super) fn was_admitted(&self, key: CacheKey<'_>, conditions: &[u8; 32]) -> bool {
-        let Ok(mac) = std::fs::read(self.path(key, ADMISSION)) else { return false };
-        self.mac(key, ADMISSION, conditions).verify_slice(&mac).is_ok()
+    /// The text that was recorded when the component was admitted under these conditions.
+    pub(super) fn admission(&self, key: CacheKey<'_>, conditions: &[u8; 32]) -> Option<String> {
+        let content = std::fs::read(self.path(key, ADMISSION)).ok()?;
+        let (mac, text) = content.split_first_chunk::<MAC_BYTES>()?;
+        self.mac(key, ADMISSION, &[conditions, text].concat()).verify_slice(mac).ok()?;
+        String::from_utf8(text.to_vec()).ok()
     }
 
-    pub(super) fn record_admission(&self, key: CacheKey<'_>, conditions: &[u8; 32]) {
-        let mac = self.mac(key, ADMISSION, conditions).finalize().into_bytes();
+    pub(super) fn record_admission(&self, key: CacheKey<'_>, conditions: &[u8; 32], text: &str) {
+        let mac = self.mac(key, ADMISSION, &[conditions, text.as_bytes()].concat()).finalize().into_bytes();
         // Without the file the next start tries the samples again, nothing worse.
-        drop(std::fs::write(self.path(key, ADMISSION), mac));
+        drop(std::fs::write(self.path(key, ADMISSION), [&mac, text.as_bytes()].concat()));
     }
 
     /// True if a file of the components' folder belongs to the cache.

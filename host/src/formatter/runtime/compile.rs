@@ -77,16 +77,16 @@ impl ComponentCompiler {
         self.cache.as_ref().is_some_and(|cache| cache.contains(self.key(digest)))
     }
 
-    /// True if this program admitted the component before, on the same machine and under the same conditions.
-    /// `conditions` is the digest of the limits and the samples.
-    pub(in crate::formatter) fn was_admitted(&self, digest: &[u8; 32], conditions: &[u8; 32]) -> bool {
-        self.cache.as_ref().is_some_and(|cache| cache.was_admitted(self.key(digest), conditions))
+    /// What was recorded when this program admitted the component before, on the same machine and under the same
+    /// conditions. `conditions` is the digest of the limits and the samples.
+    pub(in crate::formatter) fn admission(&self, digest: &[u8; 32], conditions: &[u8; 32]) -> Option<String> {
+        self.cache.as_ref()?.admission(self.key(digest), conditions)
     }
 
-    /// Records that the component was admitted under these conditions.
-    pub(in crate::formatter) fn record_admission(&self, digest: &[u8; 32], conditions: &[u8; 32]) {
+    /// Records that the component was admitted under these conditions, with a text.
+    pub(in crate::formatter) fn record_admission(&self, digest: &[u8; 32], conditions: &[u8; 32], text: &str) {
         if let Some(cache) = &self.cache {
-            cache.record_admission(self.key(digest), conditions);
+            cache.record_admission(self.key(digest), conditions, text);
         }
     }
 

@@ -15,8 +15,11 @@ const ENGAGEMENT_FIELDS: &[&str] = &["id", "name", "client"];
 /// The members that only the host sets.
 const READ_ONLY: &[&str] = &["caused_by", "accepted_at", "deliveries"];
 
+/// How the type of an event is read: [`EventType::read`], or as one that can be posted.
+pub(super) type ReadType = fn(&Field<'_>, &mut Faults) -> Option<EventType>;
+
 impl NewEvent {
-    /// Checks and reads one event's text; pointers begin with `pointer`.
+    /// Checks and reads one event's text, as it is posted; pointers begin with `pointer`.
     ///
     /// # Errors
     /// Every fault. A text that is not JSON as we take it ([`json::check`]) is one fault, `not_json`.
@@ -27,7 +30,27 @@ impl NewEvent {
         }
     }
 
-    /// Reads one event; pointers begin with `pointer`.
+    /// As [`NewEvent::parse`], also for a host event, which nobody posts: for previews and samples.
+    ///
+    /// # Errors
+    /// Every fault, likewise.
+    pub fn parse_any(text: &str, pointer: &str) -> Result<Self, Vec<Fault>> {
+        match json::check(text) {
+            Ok(document) => Self::read_any(&document, pointer),
+            Err(error) => Err(vec![Fault { pointer: pointer.to_owned(), code: "not_json", detail: error.to_string() }]),
+        }
+    }
+
+    /// As [`NewEvent::read`], also for a host event.
+    ///
+    /// # Errors
+    /// Every fault.
+    pub fn read_any(document: &Document<'_>, pointer: &str) -> Result<Self, Vec<Fault>> {
+        let place = Field::new(document.text(), pointer);
+        Self::read_typed(document, &place, &mut UnknownMembers::up_to(0), EventType::read)
+    }
+
+    /// Reads one event as it is posted; pointers begin with `pointer`.
     ///
     /// # Errors
     /// Every fault.
@@ -45,11 +68,20 @@ impl NewEvent {
         event: &Field<'_>,
         unknown: &mut UnknownMembers,
     ) -> Result<Self, Vec<Fault>> {
+        Self::read_typed(document, event, unknown, EventType::read_posted)
+    }
+
+    pub(super) fn read_typed(
+        document: &Document<'_>,
+        event: &Field<'_>,
+        unknown: &mut UnknownMembers,
+        read_type: ReadType,
+    ) -> Result<Self, Vec<Fault>> {
         let mut faults = Faults::new();
         let Some(event) = event.object(EVENT_FIELDS, READ_ONLY, &mut faults) else {
             return Err(faults.into_inner());
         };
-        let event_type = event.require("type", &mut faults).and_then(|field| EventType::read(field, &mut faults));
+        let event_type = event.require("type", &mut faults).and_then(|field| read_type(field, &mut faults));
         let occurred_at = event.get("occurred_at").and_then(|field| Timestamp::read(field, &mut faults));
         let id = event.get("id").and_then(|field| id(field, &mut faults));
         let engagement_id = event.get("engagement").and_then(|field| engagement_id(field, &mut faults));
@@ -74,14 +106,34 @@ impl NewEvent {
 impl EventType {
     /// Reads the name of a type. Any other value is a fault.
     pub fn read(field: &Field<'_>, faults: &mut Faults) -> Option<Self> {
-        let name = field.characters(faults)?;
-        let event_type = Self::from_name(&name);
+        let event_type = Self::from_name(&field.characters(faults)?);
         if event_type.is_none() {
-            let names: Vec<&str> = Self::ALL.iter().map(|known| known.as_str()).collect();
-            faults.add(field.pointer(), "unknown_event_type", format!("must be one of {}", list(&names)));
+            unknown_type(field, Self::ALL.iter().copied(), faults);
         }
         event_type
     }
+
+    /// Reads the name of a type that can be posted. A host event is a fault of its own.
+    fn read_posted(field: &Field<'_>, faults: &mut Faults) -> Option<Self> {
+        match Self::from_name(&field.characters(faults)?) {
+            Some(event_type) if event_type.is_host() => {
+                let name = event_type.as_str();
+                let detail = format!("must be a platform's event: {name} is made by the host and cannot be posted");
+                faults.add(field.pointer(), "host_event_type", detail);
+                None
+            }
+            Some(event_type) => Some(event_type),
+            None => {
+                unknown_type(field, Self::posted(), faults);
+                None
+            }
+        }
+    }
+}
+
+fn unknown_type(field: &Field<'_>, known: impl Iterator<Item = EventType>, faults: &mut Faults) {
+    let names: Vec<&str> = known.map(EventType::as_str).collect();
+    faults.add(field.pointer(), "unknown_event_type", format!("must be one of {}", list(&names)));
 }
 
 fn id(field: &Field<'_>, faults: &mut Faults) -> Option<EventId> {
@@ -214,13 +266,32 @@ mod tests {
 
     #[test]
     fn every_type_wants_its_group_as_an_object() {
-        for event_type in EventType::ALL {
+        for event_type in EventType::posted() {
             let (name, group) = (event_type.as_str(), event_type.group());
             let event = |data: &str| format!(r#"{{"type":"{name}","data":{data}}}"#);
             assert_eq!(faults(&event("{}")), [format!("/3/data/{group} required")]);
             assert_eq!(faults(&event(&format!(r#"{{"{group}":null}}"#))), [format!("/3/data/{group} wrong_type")]);
             assert!(faults(&event(&format!(r#"{{"{group}":{{"title":"x"}},"more":[1]}}"#))).is_empty(), "{name}");
         }
+    }
+
+    #[test]
+    fn a_host_event_cannot_be_posted_and_can_be_read_for_a_preview() {
+        for event_type in EventType::hosts() {
+            let (name, group) = (event_type.as_str(), event_type.group());
+            let event = |data: &str| format!(r#"{{"type":"{name}","data":{data}}}"#);
+            let whole = event(&format!(r#"{{"{group}":{{"reason":"r"}}}}"#));
+            let wrong = NewEvent::parse(&whole, "/3").expect_err("refused");
+            assert_eq!((&*wrong[0].pointer, wrong[0].code, wrong.len()), ("/3/type", "host_event_type", 1));
+            assert!(wrong[0].detail.ends_with(&format!("{name} is made by the host and cannot be posted")));
+            let read = NewEvent::parse_any(&whole, "").expect("an event");
+            assert_eq!((read.event_type, read.severity, read.json), (event_type, None, whole));
+            let wrong = NewEvent::parse_any(&event("{}"), "/event").expect_err("no group");
+            assert_eq!((&*wrong[0].pointer, wrong[0].code), (&*format!("/event/data/{group}"), "required"));
+        }
+        let unknown = NewEvent::parse(r#"{"type":"nope","data":{}}"#, "").expect_err("refused");
+        assert!(!unknown[0].detail.contains("webhook_failing"), "{}", unknown[0].detail);
+        assert!(NewEvent::parse_any("{", "").is_err_and(|faults| faults[0].code == "not_json"));
     }
 
     #[test]

@@ -81,6 +81,53 @@ event_types! {
     7 ReportReady = "report_ready", "report", "A report is generated and available for download.";
     8 SurfaceChanged = "surface_changed", "surface", "Surface drift detection detects a change.";
     9 MonitorAlert = "monitor_alert", "monitor", "Continuous monitoring triggers an alert.";
+    10 WebhookFailing = "webhook_failing", "webhook", "A webhook's delivery failed for good, the first since a success.";
+    11 WebhookDisabled = "webhook_disabled", "webhook", "A webhook was switched off by its circuit breaker or by its destination.";
+    12 WebhookRecovered = "webhook_recovered", "webhook", "A webhook was switched on again by a probe.";
+    13 DeliveryFailed = "delivery_failed", "delivery", "A further delivery of a failing webhook failed for good.";
+    14 FormatterRejected = "formatter_rejected", "formatter", "A formatter was rejected.";
+    15 FormatterRolledBack = "formatter_rolled_back", "formatter", "A version of a formatter failed and was replaced by the one before it.";
+    16 HostDegraded = "host_degraded", "host", "The disk, the store or a certificate needs attention.";
+}
+
+impl EventType {
+    /// True for a host event: what happened to Heraldry itself. It cannot be posted, and `*` does not include it.
+    pub fn is_host(self) -> bool {
+        match self {
+            Self::FindingAdded
+            | Self::FindingVerified
+            | Self::PhaseChanged
+            | Self::EngagementCompleted
+            | Self::EngagementSigned
+            | Self::CriticalFinding
+            | Self::RetestCompleted
+            | Self::ReportReady
+            | Self::SurfaceChanged
+            | Self::MonitorAlert => false,
+            Self::WebhookFailing
+            | Self::WebhookDisabled
+            | Self::WebhookRecovered
+            | Self::DeliveryFailed
+            | Self::FormatterRejected
+            | Self::FormatterRolledBack
+            | Self::HostDegraded => true,
+        }
+    }
+
+    /// The types of a platform's events: those that can be posted, in the catalogue's order.
+    pub fn posted() -> impl Iterator<Item = Self> {
+        Self::ALL.iter().copied().filter(|event_type| !event_type.is_host())
+    }
+
+    /// The types of host events, in the catalogue's order.
+    pub fn hosts() -> impl Iterator<Item = Self> {
+        Self::ALL.iter().copied().filter(|event_type| event_type.is_host())
+    }
+
+    /// The version of the formatter contract that brought the type.
+    pub fn since(self) -> &'static str {
+        if self.is_host() { "1.2.0" } else { "1.0.0" }
+    }
 }
 
 /// The name where a person reads it (JSON), the code in the store's compact encoding.
@@ -196,6 +243,13 @@ mod tests {
             (EventType::ReportReady, 7, "report_ready"),
             (EventType::SurfaceChanged, 8, "surface_changed"),
             (EventType::MonitorAlert, 9, "monitor_alert"),
+            (EventType::WebhookFailing, 10, "webhook_failing"),
+            (EventType::WebhookDisabled, 11, "webhook_disabled"),
+            (EventType::WebhookRecovered, 12, "webhook_recovered"),
+            (EventType::DeliveryFailed, 13, "delivery_failed"),
+            (EventType::FormatterRejected, 14, "formatter_rejected"),
+            (EventType::FormatterRolledBack, 15, "formatter_rolled_back"),
+            (EventType::HostDegraded, 16, "host_degraded"),
         ];
         assert_eq!(pinned.len(), EventType::ALL.len(), "a new type is pinned here too");
         for (event_type, code, name) in pinned {

@@ -89,7 +89,7 @@ pub struct Batch {
 /// The event types that a webhook subscribed to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Subscription {
-    /// `*`: every type, also those that later versions bring.
+    /// `*`: every type of the platform's events, also those that later versions bring; no host events.
     All,
     /// These, in the order given, without duplicates, never empty.
     Only(Vec<EventType>),
@@ -99,7 +99,7 @@ impl Subscription {
     /// Returns true if events of this type were subscribed to.
     pub fn wants(&self, event_type: EventType) -> bool {
         match self {
-            Self::All => true,
+            Self::All => !event_type.is_host(),
             Self::Only(types) => types.contains(&event_type),
         }
     }

@@ -17,7 +17,7 @@ What a platform posts to `POST /api/v1/events`. The same as JSON Schema: `GET /a
 
 | member | type | |
 | --- | --- | --- |
-| `type` | string, required | one of the ten types below |
+| `type` | string, required | one of the ten types below, no host event |
 | `data` | object, required | what happened; has at least the group of its type |
 | `occurred_at` | string | when it happened, as RFC 3339 writes it: a `T` between date and time, an offset or `Z`. Absent: the time of acceptance |
 | `id` | string | a UUID. Posting the same event with the same id again has no further effect. Absent: the host generates one |
@@ -48,15 +48,34 @@ exponent of more than 18 digits another spelling is another number.
 The samples have no `id`, so that each of them can be posted as often as you like.
 "#;
 
+const HOST: &str = r#"
+# Host events
+
+What happened to Heraldry itself: a destination that fails, a formatter that was rejected, a disk that is nearly full. The
+host makes these events and delivers them like any other, in every format, with filters, signatures and retries.
+
+- A webhook gets them only if its `event_types` name the type; `*` does not include them. They cannot be posted (422,
+  `host_event_type`).
+- A webhook never gets an event about itself: have another one, of another destination, tell about it.
+- Of a type there is at most one event a minute about the same webhook, formatter or part of the host: `count` says how often
+  it happened, the other members are of the last time.
+- They have no `engagement`, so a webhook whose filter names engagements does not get them.
+- `reason` is in words. Secrets are masked in it, and nothing of a destination's response is quoted.
+"#;
+
 pub(super) fn text() -> String {
     let mut text = HEAD.to_owned();
-    for &event_type in EventType::ALL {
+    for event_type in EventType::posted() {
         section(&mut text, event_type);
     }
     text.push_str(
         "\n## The finding\n\nThe group `finding` of `finding_added`, `finding_verified` and `critical_finding`.\n",
     );
     table(&mut text, &Property::finding());
+    text.push_str(HOST);
+    for event_type in EventType::hosts() {
+        section(&mut text, event_type);
+    }
     text
 }
 
@@ -76,7 +95,7 @@ fn section(text: &mut String, event_type: EventType) {
             table(text, &group);
         }
     }
-    let sample = samples::to_post(event_type).expect("a sample");
+    let sample = samples::without_id(event_type).expect("a sample");
     write!(text, "\n```json\n{}\n```\n", pretty(&Field::new(&sample, ""), 0)).expect("written to a string");
 }
 

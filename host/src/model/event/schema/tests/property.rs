@@ -24,10 +24,10 @@ impl Property {
         read("data", &event_type.data_schema()).properties
     }
 
-    /// The groups of all types, each name once.
-    pub(super) fn all_groups() -> Vec<Self> {
+    /// The groups of these types, each name once.
+    pub(super) fn groups_of(event_types: impl Iterator<Item = EventType>) -> Vec<Self> {
         let mut all: Vec<Self> = Vec::new();
-        for group in EventType::ALL.iter().flat_map(|&event_type| Self::groups(event_type)) {
+        for group in event_types.flat_map(Self::groups) {
             if all.iter().all(|other| other.name != group.name) {
                 all.push(group);
             }

@@ -54,10 +54,22 @@ class Engagement(TypedDict):
 
 pub(super) fn text() -> String {
     let mut text = HEAD.to_owned();
-    for group in Property::all_groups() {
-        class(&mut text, &group);
+    let posted = "id: NotRequired[str]\n    occurred_at: NotRequired[str]\n    engagement: NotRequired[Engagement]\n    \
+                  caused_by: NotRequired[str]";
+    section(&mut text, "PostedEvent", posted, &EventType::posted().collect::<Vec<_>>());
+    text.push_str(
+        "\n# Host events: what happened to Heraldry itself. Nobody posts them, and they have no engagement.\n\n",
+    );
+    section(&mut text, "HostEvent", "id: str\n    occurred_at: str", &EventType::hosts().collect::<Vec<_>>());
+    text
+}
+
+/// The groups and events of these types, and the union of the events.
+fn section(text: &mut String, union: &str, envelope: &str, event_types: &[EventType]) {
+    for group in Property::groups_of(event_types.iter().copied()) {
+        class(text, &group);
     }
-    for &event_type in EventType::ALL {
+    for &event_type in event_types {
         let name = format!("{event_type:?}");
         write!(text, "class {name}Data(TypedDict):\n    \"\"\"`data` of `{}`.\"\"\"\n\n", event_type.as_str())
             .expect("a string");
@@ -68,17 +80,14 @@ pub(super) fn text() -> String {
         }
         write!(
             text,
-            "\nclass {name}(TypedDict):\n    \"\"\"{}\"\"\"\n\n    type: Literal[\"{}\"]\n    id: NotRequired[str]\n    \
-             occurred_at: NotRequired[str]\n    engagement: NotRequired[Engagement]\n    caused_by: NotRequired[str]\n    \
-             data: {name}Data\n\n",
+            "\nclass {name}(TypedDict):\n    \"\"\"{}\"\"\"\n\n    type: Literal[\"{}\"]\n    {envelope}\n    data: {name}Data\n\n",
             event_type.description(),
             event_type.as_str()
         )
         .expect("a string");
     }
-    let names: Vec<String> = EventType::ALL.iter().map(|event_type| format!("    {event_type:?},\n")).collect();
-    write!(text, "PostedEvent = Union[\n{}]\n", names.concat()).expect("a string");
-    text
+    let names: Vec<String> = event_types.iter().map(|event_type| format!("    {event_type:?},\n")).collect();
+    write!(text, "{union} = Union[\n{}]\n", names.concat()).expect("a string");
 }
 
 fn class(text: &mut String, group: &Property) {

@@ -55,28 +55,42 @@ export interface Engagement {
 
 pub(super) fn text() -> String {
     let mut text = HEAD.to_owned();
-    for group in Property::all_groups() {
+    for group in Property::groups_of(EventType::posted()) {
         interface(&mut text, &group);
     }
     text.push_str("/** What `data` has, by event type. */\nexport interface EventData {\n");
-    for &event_type in EventType::ALL {
-        let member = |group: &Property| {
-            let optional = if group.is_required { "" } else { "?" };
-            format!("{}{optional}: {};", group.name, type_name(&group.name))
-        };
-        let members: Vec<String> = Property::groups(event_type).iter().map(member).collect();
-        let (what, name) = (event_type.description(), event_type.as_str());
-        write!(text, "  /** {what} */\n  {name}: {{ {} [member: string]: unknown }};\n", members.join(" "))
-            .expect("a string");
-    }
+    EventType::posted().for_each(|event_type| data(&mut text, event_type));
     text.push_str(
-        "}\n\n/** The event types of this version. */\nexport type EventType = keyof EventData;\n\n\
+        "}\n\n// Host events: what happened to Heraldry itself. Nobody posts them, and they have no engagement.\n\n",
+    );
+    for group in Property::groups_of(EventType::hosts()) {
+        interface(&mut text, &group);
+    }
+    text.push_str("/** What `data` has, by type of host event. */\nexport interface HostEventData {\n");
+    EventType::hosts().for_each(|event_type| data(&mut text, event_type));
+    text.push_str(
+        "}\n\n/** The event types of this version. */\nexport type EventType = keyof EventData | keyof HostEventData;\n\n\
+         /** A host event; `type` decides what `data` has. */\n\
+         export type HostEvent = {\n  [Type in keyof HostEventData]: {\n    type: Type;\n    id: string;\n    occurred_at: string;\n    \
+         engagement?: undefined;\n    data: HostEventData[Type];\n  };\n}[keyof HostEventData];\n\n\
          /** An event as it was posted; `type` decides what `data` has. */\n\
-         export type PostedEvent = {\n  [Type in EventType]: {\n    type: Type;\n    id?: string;\n    occurred_at?: string;\n    \
+         export type PostedEvent = {\n  [Type in keyof EventData]: {\n    type: Type;\n    id?: string;\n    occurred_at?: string;\n    \
          engagement?: Engagement;\n    /** The event that the host derived this one from. */\n    caused_by?: string;\n    \
-         data: EventData[Type];\n  };\n}[EventType];\n",
+         data: EventData[Type];\n  };\n}[keyof EventData];\n",
     );
     text
+}
+
+/// The member of a type in the interface of what `data` has.
+fn data(text: &mut String, event_type: EventType) {
+    let member = |group: &Property| {
+        let optional = if group.is_required { "" } else { "?" };
+        format!("{}{optional}: {};", group.name, type_name(&group.name))
+    };
+    let members: Vec<String> = Property::groups(event_type).iter().map(member).collect();
+    let (what, name) = (event_type.description(), event_type.as_str());
+    write!(text, "  /** {what} */\n  {name}: {{ {} [member: string]: unknown }};\n", members.join(" "))
+        .expect("a string");
 }
 
 /// `finding` as `Finding`.
