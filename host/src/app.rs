@@ -436,6 +436,7 @@ fn open_store(
         cache_bytes: config.store_cache_bytes,
         master_key: config.master_key.clone(),
         breaker_threshold: config.delivery.breaker_threshold,
+        breaker_probe: config.delivery.breaker_probe,
         idempotency_kept: IDEMPOTENCY_KEPT,
         changes,
         clock,

@@ -19,6 +19,7 @@ use crate::model::audit::Actor;
 use crate::model::delivery::{ErrorClass, Status};
 use crate::model::event::{Event, EventType, NewEvent};
 use crate::model::id::{DeliveryId, EventId, TokenId, WebhookId};
+use crate::model::probe::{self, Cause};
 use crate::model::retry::Failure;
 use crate::model::settings::{DeliverySettings, RetryPolicy};
 use crate::model::time::{Clock, Timestamp};
@@ -110,7 +111,10 @@ pub(super) enum Mood {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Off {
     ByAdmin,
+    /// By the breaker: it is probed.
     Tripped,
+    /// By a destination that wants no more.
+    Gone,
 }
 
 /// The expected state of a webhook.
@@ -124,6 +128,14 @@ pub(super) struct Hook {
     /// Every time at which it was switched off.
     switched_off: Vec<i64>,
     failures_in_a_row: u32,
+    /// Deliveries that failed for good and counted, since the last success before it was switched off.
+    failed: Vec<DeliveryId>,
+    /// Those that the last success ended, and when it was.
+    forgiven: (i64, Vec<DeliveryId>),
+    /// When the last probe began, and whether the next may follow at once.
+    probed: Option<(i64, bool)>,
+    /// True if an admin changed what probes depend on since the last one.
+    is_changed: bool,
     in_flight: usize,
     /// When its last free place was taken or given back.
     busy_until: i64,
@@ -139,6 +151,8 @@ pub(super) struct Hook {
     /// When its last attempt began.
     began: i64,
     deleted: bool,
+    /// The life in which its expected state was last compared with the store's.
+    life: u32,
     /// When attempts ended lately: outcomes that a crash may take back.
     ends: Vec<i64>,
 }
@@ -151,6 +165,10 @@ impl Hook {
             on_since: now,
             switched_off: Vec::new(),
             failures_in_a_row: 0,
+            failed: Vec::new(),
+            forgiven: (0, Vec::new()),
+            probed: None,
+            is_changed: false,
             in_flight: 0,
             busy_until: now,
             in_flight_until: now,
@@ -160,8 +178,31 @@ impl Hook {
             paused: None,
             began: now,
             deleted: false,
+            life: 0,
             ends: Vec::new(),
         }
+    }
+
+    /// What is wrong with a probe that begins now, of a webhook that is off since then.
+    fn probe_fault(&self, since: i64, now: i64, life: u32) -> Option<String> {
+        if self.in_flight > 0 {
+            return Some("a probe beside another attempt".into());
+        }
+        let (before, at_once) = self.probed.unwrap_or((since, false));
+        // A start resumes the schedule of before; of what a crash took back it knows nothing.
+        let is_early = now - before < 50 * SECOND && !at_once && !self.is_changed && self.life == life;
+        is_early.then(|| format!("a probe {} ms after the one before", now - before))
+    }
+
+    /// True if the attempt in flight is a probe.
+    fn is_probed(&self, now: i64) -> bool {
+        matches!(self.off, Some((since, Off::Tripped)) if now > since)
+            && self.probed.is_some_and(|(began, _)| began == self.began && now >= began)
+    }
+
+    /// The delivery of a probe ended without the destination: the next one is tried at once.
+    fn probe_ended_there(&mut self) {
+        self.probed = self.probed.map(|(began, _)| (began, true));
     }
 
     /// Returns true if nothing suggests that the destination is slow.
@@ -190,6 +231,8 @@ pub(super) struct Delivery {
     /// True if its webhook was off when it was made.
     born_held: bool,
     attempts: u32,
+    /// When it was queued again because its webhook healed.
+    requeued: Option<i64>,
 }
 
 /// Everything that outlives the process.
@@ -291,10 +334,13 @@ impl World {
         if hook.deleted {
             faults.push("an attempt after the webhook was deleted".to_owned());
         }
-        if let Some((since, why)) = hook.off
-            && now > since
-        {
-            faults.push(format!("an attempt while the webhook is off ({why:?} since {since})"));
+        let probe = hook.off.filter(|(since, _)| now > *since);
+        if let Some((since, why)) = probe {
+            if why == Off::Tripped {
+                faults.extend(hook.probe_fault(since, now, life));
+            } else {
+                faults.push(format!("an attempt while the webhook is off ({why:?} since {since})"));
+            }
         }
         if let Some((since, until, of)) = hook.paused
             && of == life
@@ -323,10 +369,11 @@ impl World {
         }
         if let Some(status) = delivery.ended
             && !begins_anew
+            && !(probe.is_some() && hook.failed.contains(&item.delivery))
         {
             faults.push(format!("an attempt after it was {status:?}"));
         }
-        if !begins_anew {
+        if !begins_anew && probe.is_none() {
             let (earliest, latest) = delivery.due;
             let free = steady - (now - free_since);
             // An entry that a wall clock set back put out of reach is due at once.
@@ -337,7 +384,7 @@ impl World {
                 faults.push(format!("attempt {} is {} ms too early", item.attempt, earliest - steady));
             }
             let latest = if earliest > reach { free } else { latest.max(free) };
-            let is_spread = item.attempt > 1 && earliest <= self.moving_since;
+            let is_spread = item.try_number() > 1 && earliest <= self.moving_since;
             // Behind a long queue of a destination that hung it gets its new time only once the lane has come to it.
             let late = steady - latest.max(self.moving_since) - if is_spread { SPREAD } else { 0 };
             if is_quick {
@@ -352,12 +399,18 @@ impl World {
         }
         let delivery = self.deliveries.get_mut(&item.delivery).expect("known");
         (delivery.last, delivery.life) = (item.attempt, life);
-        (delivery.ended, delivery.answered) = (None, None);
+        if probe.is_none() || delivery.ended != Some(Status::Failed) {
+            delivery.ended = None;
+        }
+        delivery.answered = None;
         self.in_flight += 1;
         let (most, most_of_one) = (self.settings.concurrency, self.settings.webhook_concurrency);
         self.count_busy(now);
         let in_flight = self.in_flight;
         let hook = self.hook(id);
+        if probe.is_some() {
+            (hook.probed, hook.is_changed) = (Some((now, false)), false);
+        }
         hook.in_flight += 1;
         if !is_quick {
             hook.quick_since = now;
@@ -439,7 +492,7 @@ impl World {
             Mood::Healthy | Mood::Flapping => (quick, Simulated::Delivered),
             Mood::Slow if self.rng.u8(..4) == 0 => (timeout, failed(ErrorClass::Timeout, None, None)),
             Mood::Slow => (self.rng.i64(timeout / 4..timeout), Simulated::Delivered),
-            Mood::FailingFirst if item.attempt > 1 => (quick, Simulated::Delivered),
+            Mood::FailingFirst if item.try_number() > 1 => (quick, Simulated::Delivered),
             Mood::Failing | Mood::FailingFirst => (quick, failed(ErrorClass::Status, Some(500), None)),
             Mood::FormatterLoops if self.rng.bool() => (self.rng.i64(500..3 * SECOND), Simulated::Delivered),
             Mood::FormatterLoops => (self.rng.i64(500..20 * SECOND), failed(ErrorClass::Timeout, None, None)),
@@ -459,6 +512,7 @@ impl World {
         let (now, steady, life) = (self.now(), self.clock().steady_ms(), self.life);
         let RetryPolicy { base, factor, cap, retry_after_cap } = self.settings.retry;
         let threshold = self.settings.breaker_threshold;
+        let is_probe = self.hooks[&webhook.id].is_probed(now);
         let ms = |wait: Duration| i64::try_from(wait.as_millis()).expect("hours");
         let delivery = self.deliveries.get_mut(&item.delivery).expect("known");
         (delivery.attempts, delivery.answered) = (item.attempt, Some(now));
@@ -466,6 +520,9 @@ impl World {
             Simulated::Skipped => {
                 delivery.ended = Some(Status::Skipped);
                 delivery.attempts = item.attempt - 1;
+                let hook = self.hook(webhook.id);
+                hook.failed.retain(|failed| *failed != item.delivery);
+                hook.probe_ended_there();
                 return;
             }
             Simulated::Delivered => {
@@ -473,6 +530,12 @@ impl World {
                 let hook = self.hook(webhook.id);
                 hook.failures_in_a_row = 0;
                 hook.ends.push(now);
+                hook.failed.retain(|failed| *failed != item.delivery);
+                if is_probe {
+                    self.heals(webhook.id);
+                } else if hook.off.is_none() {
+                    hook.forgiven = (now, std::mem::take(&mut hook.failed));
+                }
                 return;
             }
             Simulated::Failed(failure) => {
@@ -481,11 +544,12 @@ impl World {
             }
         };
         let unrendered = failure.class == ErrorClass::Formatter;
-        let is_final = gone || (unrendered && !failure.is_transient) || item.attempt > webhook.config.retry_count;
-        if is_final {
+        let tries = item.try_number();
+        let is_final = gone || (unrendered && !failure.is_transient) || tries > webhook.config.retry_count;
+        if is_final && (!is_probe || unrendered) {
             delivery.ended = Some(Status::Failed);
-        } else {
-            let wait = (1..item.attempt).fold(base, |wait, _| wait.saturating_mul(factor).min(cap));
+        } else if !is_probe {
+            let wait = (1..tries).fold(base, |wait, _| wait.saturating_mul(factor).min(cap));
             let wait = ms(wait.min(cap));
             delivery.due_in = life;
             delivery.due = (steady + (wait / 2).max(asked), steady + wait.max(asked));
@@ -498,11 +562,34 @@ impl World {
             hook.busy_until = hook.busy_until.max(until);
         }
         hook.ends.push(now);
-        if is_final && !unrendered {
+        if is_final && unrendered {
+            hook.failed.retain(|failed| *failed != item.delivery);
+            hook.probe_ended_there();
+        } else if is_probe {
+            hook.off = hook.off.map(|(since, why)| (since, if gone { Off::Gone } else { why }));
+        } else if is_final {
+            hook.failed.push(item.delivery);
             hook.failures_in_a_row += 1;
             if (gone || hook.failures_in_a_row >= threshold) && hook.off.is_none() {
-                hook.off = Some((now, Off::Tripped));
+                hook.off = Some((now, if gone { Off::Gone } else { Off::Tripped }));
                 hook.switched_off.push(now);
+                hook.probed = None;
+            }
+        }
+    }
+
+    /// A probe was accepted: the webhook is on, and everything that it missed is due.
+    fn heals(&mut self, id: WebhookId) {
+        let (now, steady, life) = (self.now(), self.clock().steady_ms(), self.life);
+        let hook = self.hook(id);
+        (hook.off, hook.on_since, hook.probed) = (None, now, None);
+        hook.forgiven = (now, std::mem::take(&mut hook.failed));
+        let failed = hook.forgiven.1.clone();
+        for (delivery_id, delivery) in self.deliveries.iter_mut().filter(|(_, delivery)| delivery.webhook == id) {
+            let counted = delivery.ended == Some(Status::Failed) && failed.contains(delivery_id);
+            if counted || delivery.ended.is_none() {
+                delivery.ended = None;
+                (delivery.due, delivery.due_in, delivery.requeued) = ((steady, steady), life, Some(now));
             }
         }
     }
@@ -652,6 +739,7 @@ impl Life {
             cache_bytes: 1 << 20,
             master_key: None,
             breaker_threshold: settings.breaker_threshold,
+            breaker_probe: settings.breaker_probe,
             idempotency_kept: Duration::from_secs(3600),
             changes: inbox.changes(),
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
@@ -678,7 +766,7 @@ impl Life {
     fn agree_on_webhooks(&self) {
         let mut world = lock(&self.world);
         let table = self.store.webhooks();
-        let (began, crashes) = (world.life_began, world.crashes.clone());
+        let (began, crashes, life) = (world.life_began, world.crashes.clone(), world.life);
         let mut faults = Vec::new();
         for (id, hook) in world.hooks.iter_mut().filter(|(_, hook)| !hook.deleted) {
             let Some(webhook) = table.get(*id) else {
@@ -690,8 +778,15 @@ impl Life {
             let off = match webhook.activity {
                 Activity::Active => None,
                 Activity::OffByAdmin => Some(Off::ByAdmin),
-                Activity::Tripped { .. } => Some(Off::Tripped),
+                // It goes on healing.
+                Activity::Tripped { ref trip, .. } if trip.is_healing => None,
+                Activity::Tripped { ref trip, .. } if trip.cause == Cause::Breaker => Some(Off::Tripped),
+                Activity::Tripped { .. } => Some(Off::Gone),
             };
+            if is_taken_back(&crashes, hook.forgiven.0) {
+                let again = std::mem::take(&mut hook.forgiven.1);
+                hook.failed.extend(again);
+            }
             if (stored != hook.failures_in_a_row || off != hook.off.map(|(_, why)| why)) && !young {
                 faults.push(format!(
                     "webhook {id} has {stored} failures and is {off:?}, expected {} and {:?}",
@@ -699,6 +794,7 @@ impl Life {
                 ));
             }
             hook.failures_in_a_row = stored;
+            hook.life = life;
             hook.off = off.map(|why| (hook.off.map_or(began, |(since, _)| since), why));
             hook.ends.clear();
         }
@@ -716,7 +812,11 @@ impl Life {
                 continue;
             };
             let tripped = matches!(webhook.activity, Activity::Tripped { .. });
-            let expected = matches!(hook.off, Some((_, Off::Tripped)));
+            let expected = matches!(hook.off, Some((_, Off::Tripped | Off::Gone)));
+            // The pages of its queue are put in order.
+            if webhook.activity.trip().is_some_and(|trip| trip.is_healing) {
+                continue;
+            }
             let failures = webhook.health.values().failure_count;
             if tripped != expected || failures != hook.failures_in_a_row {
                 let known = hook.failures_in_a_row;
@@ -775,6 +875,7 @@ impl Life {
                     answered: None,
                     born_held: world.hooks[&webhook].off.is_some(),
                     attempts: 0,
+                    requeued: None,
                 };
                 world.deliveries.insert(one.id, delivery);
             }
@@ -809,7 +910,7 @@ impl Life {
                 hook.off = Some((now, Off::ByAdmin));
                 hook.switched_off.push(now);
             }
-            None => {}
+            None => hook.is_changed = true,
         }
     }
 
@@ -915,7 +1016,23 @@ impl Life {
 
     /// The end of all things: every acknowledged event ended as it should.
     pub(super) async fn judge(&self) {
-        lock(&self.world).hooks.values_mut().for_each(|hook| hook.mood = Mood::Healthy);
+        let longest_pause = {
+            let mut world = lock(&self.world);
+            world.hooks.values_mut().for_each(|hook| hook.mood = Mood::Healthy);
+            let now = world.now();
+            let pauses = world.hooks.values().filter_map(|hook| hook.paused).map(|(_, until, _)| until - now);
+            pauses.max().unwrap_or_default().max(0)
+        };
+        // What is quiet heals with its next event.
+        self.post(vec![event(EventType::FindingAdded)]).await;
+        let longest = i64::try_from(probe::longest_wait().as_millis()).expect("minutes");
+        sleep_to(&self.world, longest_pause + longest + MINUTE, 1).await;
+        {
+            let mut world = lock(&self.world);
+            let off = world.hooks.values().filter(|hook| matches!(hook.off, Some((_, Off::Tripped))) && !hook.deleted);
+            let faults: Vec<_> = off.map(|hook| format!("its destination is well, and it is off: {hook:?}")).collect();
+            faults.into_iter().for_each(|fault| world.fault(fault));
+        }
         sleep_to(&self.world, LAST_RETRIES, 1).await;
         self.check_webhooks();
         let events: Vec<(EventId, Vec<DeliveryId>)> =
@@ -936,6 +1053,7 @@ impl Life {
                     || hook.off.is_some()
                     || hook.switched_off.iter().any(|at| *at >= delivery.accepted);
                 let fits = match one.status {
+                    Status::Failed if delivery.requeued.is_some_and(|at| world.is_taken_back(at)) => true,
                     Status::Delivered | Status::Failed | Status::Skipped => delivery.ended == Some(one.status),
                     Status::Held => (delivery.ended.is_none() || taken_back) && was_off,
                     Status::Cancelled => hook.deleted,

@@ -44,6 +44,9 @@ pub(crate) trait Stepped: Subject {
 
     /// Ends the store as a killed process does.
     fn crash(opened: &Opened);
+
+    /// The events of each commit that accepted some, with its time, in order.
+    fn accepted(opened: &Opened) -> Vec<(i64, Vec<EventId>)>;
 }
 
 /// Makes the tests of one engine.
@@ -101,6 +104,7 @@ pub(crate) fn open_folder(
         cache_bytes: 1 << 20,
         master_key,
         breaker_threshold: 3,
+        breaker_probe: true,
         idempotency_kept: Duration::from_secs(3600),
         changes: Box::new(move |change| drop(sender.send(change))),
         clock: Arc::clone(&clock) as Arc<dyn Clock>,
@@ -145,7 +149,7 @@ impl Opened {
                         .flat_map(|entry| entry.items.into_iter().map(move |(item, _)| (entry.key, item)))
                         .collect();
                 }
-                Change::Webhook(_) | Change::Recorded(_) => {}
+                Change::Webhook(_) | Change::Recorded(_) | Change::Candidate { .. } | Change::Probed(_) => {}
             }
         }
     }
@@ -351,7 +355,7 @@ pub(crate) async fn the_breaker_holds_what_waits_and_switching_on_sends_nothing_
         opened.record(&webhook, &due[0], Step::Failed { deactivate: None });
     }
     let tripped = Arc::clone(opened.store.webhooks().get(webhook.id).expect("kept"));
-    let Activity::Tripped { reason } = &tripped.activity else { panic!("{:?}", tripped.activity) };
+    let Activity::Tripped { reason, .. } = &tripped.activity else { panic!("{:?}", tripped.activity) };
     let words = r#"3 deliveries in a row failed; the last: status: it answered 500 (webhook "to the team", host hooks.example)"#;
     assert_eq!(reason, words);
     assert_eq!(tripped.health.values().failure_count, 3);
@@ -572,6 +576,7 @@ pub(crate) async fn retries_of_one_call_share_an_entry_by_group_and_wait<S: Subj
         sent: Sent::Before(Some(pin)),
         group: *group,
         closes: None,
+        probe: None,
     });
     opened.store.record(outcomes.collect());
     opened.recorded();

@@ -75,6 +75,10 @@ impl Stepped for SteppedFolder {
     fn crash(opened: &Opened) {
         opened.store.crash();
     }
+
+    fn accepted(opened: &Opened) -> Vec<(i64, Vec<EventId>)> {
+        opened.store.accepted()
+    }
 }
 
 conformance!(Folder);
