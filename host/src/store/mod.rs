@@ -344,6 +344,11 @@ impl Store {
         self.engine.damaged_records()
     }
 
+    /// Free and total bytes of the data folder's disk; `None` when it does not say.
+    pub fn disk(&self) -> Option<(u64, u64)> {
+        self.engine.disk()
+    }
+
     /// False while a jump of the wall clock keeps [`Store::sweep`] from removing anything for its age.
     pub fn trusts_clock(&self) -> bool {
         self.engine.trusts_clock()

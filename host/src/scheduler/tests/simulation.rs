@@ -104,6 +104,8 @@ pub(super) enum Mood {
     Flapping,
     /// Fails first attempts only.
     FailingFirst,
+    /// Accepts everything but events of this type.
+    Rejecting(EventType),
     /// The formatter has used up its share of the processors, or crosses its limit.
     FormatterLoops,
 }
@@ -134,6 +136,8 @@ pub(super) struct Hook {
     forgiven: (i64, Vec<DeliveryId>),
     /// When the last probe began, and whether the next may follow at once.
     probed: Option<(i64, bool)>,
+    /// The delivery of the probe in flight.
+    probing: Option<DeliveryId>,
     /// True if an admin changed what probes depend on since the last one.
     is_changed: bool,
     in_flight: usize,
@@ -168,6 +172,7 @@ impl Hook {
             failed: Vec::new(),
             forgiven: (0, Vec::new()),
             probed: None,
+            probing: None,
             is_changed: false,
             in_flight: 0,
             busy_until: now,
@@ -192,12 +197,6 @@ impl Hook {
         // A start resumes the schedule of before; of what a crash took back it knows nothing.
         let is_early = now - before < 50 * SECOND && !at_once && !self.is_changed && self.life == life;
         is_early.then(|| format!("a probe {} ms after the one before", now - before))
-    }
-
-    /// True if the attempt in flight is a probe.
-    fn is_probed(&self, now: i64) -> bool {
-        matches!(self.off, Some((since, Off::Tripped)) if now > since)
-            && self.probed.is_some_and(|(began, _)| began == self.began && now >= began)
     }
 
     /// The delivery of a probe ended without the destination: the next one is tried at once.
@@ -262,6 +261,8 @@ pub(super) struct World {
     /// When the process crashed.
     crashes: Vec<i64>,
     pub(super) faults: Vec<String>,
+    /// What destinations accepted, in order: when, whose, which delivery, and of which event.
+    pub(super) delivered: Vec<(i64, WebhookId, DeliveryId, Arc<Event>)>,
     /// The trace, for comparing two runs.
     pub(super) trace: Vec<(i64, usize, u32)>,
 }
@@ -294,12 +295,28 @@ impl World {
             longest_quick: 0,
             crashes: Vec::new(),
             faults: Vec::new(),
+            delivered: Vec::new(),
             trace: Vec::new(),
         }
     }
 
     pub(super) fn clock(&self) -> &SimClock {
         self.clock.as_ref().expect("the process lives")
+    }
+
+    /// When a delivery's event was accepted.
+    pub(super) fn accepted_at(&self, delivery: DeliveryId) -> i64 {
+        self.deliveries[&delivery].accepted
+    }
+
+    /// How a delivery ended, as its destination saw it.
+    pub(super) fn status_of(&self, delivery: DeliveryId) -> Option<Status> {
+        self.deliveries[&delivery].ended
+    }
+
+    /// Switches probes on or off for the lives to come.
+    pub(super) fn set_probes(&mut self, on: bool) {
+        self.settings.breaker_probe = on;
     }
 
     /// Time that no clock of the host shows: it never jumps, over all lives.
@@ -319,6 +336,27 @@ impl World {
 
     pub(super) fn hook(&mut self, id: WebhookId) -> &mut Hook {
         self.hooks.get_mut(&id).expect("a webhook of this simulation")
+    }
+
+    /// A host event's delivery is known with its first attempt: nobody posted it.
+    fn know_host_event(&mut self, webhook: &Webhook, item: &DueItem, event: &Event) {
+        if !event.event_type.is_host() {
+            return;
+        }
+        let (accepted, steady, life) = (self.now(), self.clock().steady_ms(), self.life);
+        self.deliveries.entry(item.delivery).or_insert(Delivery {
+            webhook: webhook.id,
+            accepted,
+            last: item.attempt - 1,
+            life,
+            due: (steady, i64::MAX / 2),
+            due_in: life,
+            ended: None,
+            answered: None,
+            born_held: true,
+            attempts: item.attempt - 1,
+            requeued: None,
+        });
     }
 
     /// An attempt begins: may it?
@@ -409,7 +447,7 @@ impl World {
         let in_flight = self.in_flight;
         let hook = self.hook(id);
         if probe.is_some() {
-            (hook.probed, hook.is_changed) = (Some((now, false)), false);
+            (hook.probed, hook.probing, hook.is_changed) = (Some((now, false)), Some(item.delivery), false);
         }
         hook.in_flight += 1;
         if !is_quick {
@@ -489,7 +527,10 @@ impl World {
             mood = if self.rng.bool() { Mood::Healthy } else { Mood::Failing };
         }
         match mood {
-            Mood::Healthy | Mood::Flapping => (quick, Simulated::Delivered),
+            Mood::Rejecting(rejected) if rejected == event.event_type => {
+                (quick, failed(ErrorClass::Status, Some(500), None))
+            }
+            Mood::Healthy | Mood::Flapping | Mood::Rejecting(_) => (quick, Simulated::Delivered),
             Mood::Slow if self.rng.u8(..4) == 0 => (timeout, failed(ErrorClass::Timeout, None, None)),
             Mood::Slow => (self.rng.i64(timeout / 4..timeout), Simulated::Delivered),
             Mood::FailingFirst if item.try_number() > 1 => (quick, Simulated::Delivered),
@@ -512,7 +553,7 @@ impl World {
         let (now, steady, life) = (self.now(), self.clock().steady_ms(), self.life);
         let RetryPolicy { base, factor, cap, retry_after_cap } = self.settings.retry;
         let threshold = self.settings.breaker_threshold;
-        let is_probe = self.hooks[&webhook.id].is_probed(now);
+        let is_probe = self.hook(webhook.id).probing.take_if(|probing| *probing == item.delivery).is_some();
         let ms = |wait: Duration| i64::try_from(wait.as_millis()).expect("hours");
         let delivery = self.deliveries.get_mut(&item.delivery).expect("known");
         (delivery.attempts, delivery.answered) = (item.attempt, Some(now));
@@ -531,7 +572,7 @@ impl World {
                 hook.failures_in_a_row = 0;
                 hook.ends.push(now);
                 hook.failed.retain(|failed| *failed != item.delivery);
-                if is_probe {
+                if is_probe && hook.off.is_some() {
                     self.heals(webhook.id);
                 } else if hook.off.is_none() {
                     hook.forgiven = (now, std::mem::take(&mut hook.failed));
@@ -566,7 +607,7 @@ impl World {
             hook.failed.retain(|failed| *failed != item.delivery);
             hook.probe_ended_there();
         } else if is_probe {
-            hook.off = hook.off.map(|(since, why)| (since, if gone { Off::Gone } else { why }));
+            hook.off = hook.off.map(|(since, why)| (since, if gone && why == Off::Tripped { Off::Gone } else { why }));
         } else if is_final {
             hook.failed.push(item.delivery);
             hook.failures_in_a_row += 1;
@@ -619,12 +660,20 @@ impl Destinations {
         };
         let (wait, ended) = {
             let mut world = lock(&self.0);
+            world.know_host_event(webhook, &claim.item, &event);
             world.begins(webhook, &claim.item);
             world.respond(webhook, &claim.item, &event)
         };
         let _slot = Slot(&self.0, webhook.id, claim.item.delivery);
         sleep_to(&self.0, wait, 0).await;
-        lock(&self.0).ends(webhook, &claim.item, ended);
+        {
+            let mut world = lock(&self.0);
+            world.ends(webhook, &claim.item, ended);
+            if matches!(ended, Simulated::Delivered) {
+                let now = world.now();
+                world.delivered.push((now, webhook.id, claim.item.delivery, Arc::clone(&event)));
+            }
+        }
         let (status, failure) = match ended {
             Simulated::Skipped => return Ending::Skipped,
             Simulated::Delivered => (Some(200), None),
@@ -712,8 +761,11 @@ async fn keep(store: Arc<Store>) {
     loop {
         waiting.notified().await;
         while let Some(wait) = store.waits() {
-            sleep(wait.max(Duration::from_millis(1))).await;
-            store.tick();
+            // A command that comes meanwhile may leave something that is due earlier.
+            tokio::select! {
+                () = sleep(wait.max(Duration::from_millis(1))) => store.tick(),
+                () = waiting.notified() => {}
+            }
         }
     }
 }
@@ -730,6 +782,7 @@ impl Life {
             world.moving_since = wall;
             for hook in world.hooks.values_mut() {
                 (hook.in_flight, hook.begun, hook.took) = (0, Vec::new(), Vec::new());
+                hook.probing = None;
             }
             world.settings
         };
@@ -1059,8 +1112,9 @@ impl Life {
                     Status::Cancelled => hook.deleted,
                     Status::Pending => false,
                 };
-                let counted =
-                    one.attempts == delivery.attempts || matches!(one.status, Status::Held | Status::Cancelled);
+                let counted = one.attempts == delivery.attempts
+                    || taken_back
+                    || matches!(one.status, Status::Held | Status::Cancelled);
                 if !fits || !counted {
                     let words = format!("{one:?} of an expected {delivery:?} to {hook:?}");
                     world.fault(words);

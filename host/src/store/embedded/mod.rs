@@ -122,6 +122,10 @@ impl Embedded {
         self.clock_trusted.load(Ordering::Relaxed)
     }
 
+    pub(super) fn disk(&self) -> Option<(u64, u64)> {
+        self.engine.disk()
+    }
+
     pub(super) fn damaged_records(&self) -> u64 {
         self.damage.records()
     }

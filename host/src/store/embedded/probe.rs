@@ -161,7 +161,8 @@ impl Writer {
             });
             read += attempts.len().max(1);
             found.extend(attempts.iter().rev().filter_map(|attempt| failures.take(attempt)));
-            failures.before = attempts.first().map_or(failures.before, |first| Some(first.id));
+            let first = key.get(17..33).and_then(|id| <[u8; 16]>::try_from(id).ok());
+            failures.before = first.map(AttemptId::from_bytes);
             true
         })?;
         failures.is_done |= !is_cut;
