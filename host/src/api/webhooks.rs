@@ -125,7 +125,9 @@ async fn get(
     Ok((tag, Json(view_of(&api, &webhook))).into_response())
 }
 
-/// Changes the fields that the body names and keeps the others. With `generate_secret` every request sets another
+/// Changes the fields that the body names and keeps the others. `is_active: true` sends nothing old: what is held stays so until
+/// `recover`. A webhook that the circuit breaker switched off is probed at once after a change of url, headers, secret, tls,
+/// format or options. With `generate_secret` every request sets another
 /// secret, so repeating it is not idempotent.
 #[utoipa::path(put, operation_id = "update_webhook", path = "/api/v1/webhooks/{id}", tag = "webhooks", security(("bearer" = [])),
     params(("id" = uuid::Uuid, Path, description = "The webhook"),

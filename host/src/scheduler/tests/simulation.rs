@@ -130,10 +130,11 @@ pub(super) struct Hook {
     /// Every time at which it was switched off.
     switched_off: Vec<i64>,
     failures_in_a_row: u32,
-    /// Deliveries that failed for good and counted, since the last success before it was switched off.
-    failed: Vec<DeliveryId>,
+    /// Deliveries that failed for good and counted, since the last success before it was switched off. True: there was a
+    /// success after it, so that the next trip does not know of them.
+    failed: Vec<(DeliveryId, bool)>,
     /// Those that the last success ended, and when it was.
-    forgiven: (i64, Vec<DeliveryId>),
+    forgiven: (i64, Vec<(DeliveryId, bool)>),
     /// When the last probe began, and whether the next may follow at once.
     probed: Option<(i64, bool)>,
     /// The delivery of the probe in flight.
@@ -155,8 +156,6 @@ pub(super) struct Hook {
     /// When its last attempt began.
     began: i64,
     deleted: bool,
-    /// The life in which its expected state was last compared with the store's.
-    life: u32,
     /// When attempts ended lately: outcomes that a crash may take back.
     ends: Vec<i64>,
 }
@@ -183,20 +182,22 @@ impl Hook {
             paused: None,
             began: now,
             deleted: false,
-            life: 0,
             ends: Vec::new(),
         }
     }
 
     /// What is wrong with a probe that begins now, of a webhook that is off since then.
-    fn probe_fault(&self, since: i64, now: i64, life: u32) -> Option<String> {
+    fn probe_fault(&self, since: i64, now: i64) -> Option<String> {
         if self.in_flight > 0 {
             return Some("a probe beside another attempt".into());
         }
         let (before, at_once) = self.probed.unwrap_or((since, false));
-        // A start resumes the schedule of before; of what a crash took back it knows nothing.
-        let is_early = now - before < 50 * SECOND && !at_once && !self.is_changed && self.life == life;
+        let is_early = now - before < 50 * SECOND && !at_once && !self.is_changed;
         is_early.then(|| format!("a probe {} ms after the one before", now - before))
+    }
+
+    fn has_failed(&self, delivery: DeliveryId) -> bool {
+        self.failed.iter().any(|(failed, _)| *failed == delivery)
     }
 
     /// The delivery of a probe ended without the destination: the next one is tried at once.
@@ -375,7 +376,7 @@ impl World {
         let probe = hook.off.filter(|(since, _)| now > *since);
         if let Some((since, why)) = probe {
             if why == Off::Tripped {
-                faults.extend(hook.probe_fault(since, now, life));
+                faults.extend(hook.probe_fault(since, now));
             } else {
                 faults.push(format!("an attempt while the webhook is off ({why:?} since {since})"));
             }
@@ -407,7 +408,7 @@ impl World {
         }
         if let Some(status) = delivery.ended
             && !begins_anew
-            && !(probe.is_some() && hook.failed.contains(&item.delivery))
+            && !(probe.is_some() && hook.has_failed(item.delivery))
         {
             faults.push(format!("an attempt after it was {status:?}"));
         }
@@ -562,7 +563,7 @@ impl World {
                 delivery.ended = Some(Status::Skipped);
                 delivery.attempts = item.attempt - 1;
                 let hook = self.hook(webhook.id);
-                hook.failed.retain(|failed| *failed != item.delivery);
+                hook.failed.retain(|(failed, _)| *failed != item.delivery);
                 hook.probe_ended_there();
                 return;
             }
@@ -571,11 +572,12 @@ impl World {
                 let hook = self.hook(webhook.id);
                 hook.failures_in_a_row = 0;
                 hook.ends.push(now);
-                hook.failed.retain(|failed| *failed != item.delivery);
-                if is_probe && hook.off.is_some() {
-                    self.heals(webhook.id);
-                } else if hook.off.is_none() {
-                    hook.forgiven = (now, std::mem::take(&mut hook.failed));
+                hook.failed.retain(|(failed, _)| *failed != item.delivery);
+                match hook.off {
+                    Some((_, Off::Tripped)) if is_probe => self.heals(webhook.id),
+                    // It was under way when the webhook was switched off.
+                    Some((_, Off::Tripped | Off::Gone)) => hook.failed.iter_mut().for_each(|(_, old)| *old = true),
+                    Some((_, Off::ByAdmin)) | None => hook.forgiven = (now, std::mem::take(&mut hook.failed)),
                 }
                 return;
             }
@@ -604,12 +606,12 @@ impl World {
         }
         hook.ends.push(now);
         if is_final && unrendered {
-            hook.failed.retain(|failed| *failed != item.delivery);
+            hook.failed.retain(|(failed, _)| *failed != item.delivery);
             hook.probe_ended_there();
         } else if is_probe {
             hook.off = hook.off.map(|(since, why)| (since, if gone && why == Off::Tripped { Off::Gone } else { why }));
         } else if is_final {
-            hook.failed.push(item.delivery);
+            hook.failed.push((item.delivery, false));
             hook.failures_in_a_row += 1;
             if (gone || hook.failures_in_a_row >= threshold) && hook.off.is_none() {
                 hook.off = Some((now, if gone { Off::Gone } else { Off::Tripped }));
@@ -627,10 +629,11 @@ impl World {
         hook.forgiven = (now, std::mem::take(&mut hook.failed));
         let failed = hook.forgiven.1.clone();
         for (delivery_id, delivery) in self.deliveries.iter_mut().filter(|(_, delivery)| delivery.webhook == id) {
-            let counted = delivery.ended == Some(Status::Failed) && failed.contains(delivery_id);
+            let counted = delivery.ended == Some(Status::Failed) && failed.iter().any(|(id, _)| id == delivery_id);
             if counted || delivery.ended.is_none() {
                 delivery.ended = None;
-                (delivery.due, delivery.due_in, delivery.requeued) = ((steady, steady), life, Some(now));
+                // Its place in the queue is that of its acceptance.
+                (delivery.due, delivery.due_in, delivery.requeued) = ((0, steady), life, Some(now));
             }
         }
     }
@@ -819,7 +822,7 @@ impl Life {
     fn agree_on_webhooks(&self) {
         let mut world = lock(&self.world);
         let table = self.store.webhooks();
-        let (began, crashes, life) = (world.life_began, world.crashes.clone(), world.life);
+        let (began, crashes) = (world.life_began, world.crashes.clone());
         let mut faults = Vec::new();
         for (id, hook) in world.hooks.iter_mut().filter(|(_, hook)| !hook.deleted) {
             let Some(webhook) = table.get(*id) else {
@@ -847,7 +850,8 @@ impl Life {
                 ));
             }
             hook.failures_in_a_row = stored;
-            hook.life = life;
+            // A probe that was cut, or of which the store knows nothing, is made again.
+            hook.is_changed = true;
             hook.off = off.map(|why| (hook.off.map_or(began, |(since, _)| since), why));
             hook.ends.clear();
         }
@@ -958,6 +962,7 @@ impl Life {
                     hook.paused = None;
                 }
                 hook.failures_in_a_row = 0;
+                hook.failed.retain(|(_, old)| !old);
             }
             Some(false) => {
                 hook.off = Some((now, Off::ByAdmin));

@@ -140,6 +140,10 @@ impl Writer {
     /// Logs an attempt's outcome, and tells of a delivery that failed for good. Deliveries of host events are told of
     /// nowhere: no event leads to another one.
     pub(super) fn report(&mut self, owner: &Webhook, item: &DueItem, attempt: &Attempt, step: &Step) {
+        let says_nothing = matches!(step, Step::Delivered | Step::Skipped | Step::Dropped);
+        if says_nothing && !tracing::enabled!(tracing::Level::DEBUG) {
+            return;
+        }
         let (webhook, name, host) = (owner.id, &owner.config.name, url_host(&owner.config.url));
         let error = attempt.error.as_deref().unwrap_or_default();
         let (delivery, number) = (item.delivery, attempt.attempt);

@@ -8,9 +8,11 @@ mod failing_disk;
 pub(in crate::store) mod faults;
 mod fixtures;
 mod golden;
+mod healing;
 pub(in crate::store) mod inline;
 mod joined;
 mod merged;
+mod told;
 mod watched;
 
 use std::path::Path;
