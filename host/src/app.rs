@@ -250,6 +250,10 @@ pub async fn build(front: Front, mut config: Config, parts: Parts) -> Result<App
             let store = Arc::clone(&store);
             Box::new(move |audit_event| store.audit_soon(audit_event))
         },
+        host_events: {
+            let store = Arc::clone(&store);
+            Box::new(move |event| store.tell(event))
+        },
     };
     let catalog = tokio::task::spawn_blocking(|| Catalog::start(options)).await??;
     let catalog = Arc::new(catalog);
@@ -327,12 +331,14 @@ impl App {
             transport: Arc::clone(&self.transport),
             limits: self.config.limits,
             telemetry: Arc::clone(&self.telemetry),
-            clock,
+            clock: Arc::clone(&clock),
             watchdog: watchdog.clone(),
             draining: draining.clone(),
             metrics_webhooks: self.config.metrics_webhooks,
         }));
-        let upkeep = upkeep::run(Arc::clone(&self.store), Arc::clone(&self.catalog), self.config.delivery);
+        let certificates = self.transport.tls().expiries().to_vec();
+        let (store, catalog) = (Arc::clone(&self.store), Arc::clone(&self.catalog));
+        let upkeep = upkeep::run(store, catalog, self.config.delivery, Arc::clone(&clock), certificates);
         let upkeep = tokio::spawn(watchdog.watch("upkeep", Need::Partial, Some(STANDSTILL)).task(upkeep));
         let reports = tokio::spawn({
             let watchdog = watchdog.clone();
@@ -438,6 +444,7 @@ fn open_store(
         cache_bytes: config.store_cache_bytes,
         master_key: config.master_key.clone(),
         breaker_threshold: config.delivery.breaker_threshold,
+        breaker_probe: config.delivery.breaker_probe,
         idempotency_kept: IDEMPOTENCY_KEPT,
         changes,
         clock,

@@ -1,11 +1,16 @@
 //! Background maintenance of a running host: retention, repair of damaged queue entries, removal of unused components.
 
+mod degraded;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::formatter::Catalog;
 use crate::model::settings::DeliverySettings;
+use crate::model::time::{Clock, Timestamp};
 use crate::store::{Retention, Store};
+
+use degraded::{Degraded, State};
 
 /// Between two sweeps.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
@@ -13,7 +18,15 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
 const CHUNK_PAUSE: Duration = Duration::from_millis(50);
 
 /// Sweeps once a minute, the first time at once. Never returns; the caller aborts the task.
-pub(crate) async fn run(store: Arc<Store>, catalog: Arc<Catalog>, settings: DeliverySettings) {
+///
+/// `certificates` are those of the configuration, each with the time after which it is not valid.
+pub(crate) async fn run(
+    store: Arc<Store>,
+    catalog: Arc<Catalog>,
+    settings: DeliverySettings,
+    clock: Arc<dyn Clock>,
+    certificates: Vec<(String, Timestamp)>,
+) {
     if let Err(error) = store.missing_events().await {
         tracing::warn!(%error, "cannot look for lost events; `heraldry store check` does it on a stopped host");
     }
@@ -23,11 +36,15 @@ pub(crate) async fn run(store: Arc<Store>, catalog: Arc<Catalog>, settings: Deli
         max_events: settings.max_events_kept,
         max_history: settings.max_history,
     };
+    let mut degraded = Degraded::default();
     let mut ticks = tokio::time::interval(SWEEP_INTERVAL);
     loop {
         ticks.tick().await;
         remove_expired(&store, retention).await;
         requeue_lost(&store).await;
+        let (disk, damaged) = (store.disk(), store.damaged_records());
+        let state = State { disk, damaged, certificates: &certificates, now: clock.now() };
+        degraded.look(state).into_iter().for_each(|event| store.tell(event));
         // Files have ages by the same clock.
         if !store.trusts_clock() {
             continue;

@@ -23,6 +23,7 @@ mod events;
 mod first_hour;
 mod formatters;
 mod hanging;
+mod healing;
 mod health;
 mod hec;
 mod hostile;

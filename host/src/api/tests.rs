@@ -119,6 +119,7 @@ impl Host {
             cache_bytes: 8 << 20,
             master_key: None,
             breaker_threshold: 5,
+            breaker_probe: true,
             idempotency_kept: Duration::from_secs(60),
             changes: inbox.changes(),
             clock: Arc::clone(&clock),

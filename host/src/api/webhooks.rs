@@ -25,10 +25,11 @@ use super::state::{Shared, still_loading};
 use crate::formatter::{Declared, Join, Standing};
 use crate::json::fault::Faults;
 use crate::model::id::WebhookId;
+use crate::model::probe::Trip;
 use crate::model::secret::Secret;
 use crate::model::token::Role;
-use crate::model::webhook::WebhookConfig;
 use crate::model::webhook::input::{DEFAULT_FORMAT, Draft};
+use crate::model::webhook::{Webhook, WebhookConfig};
 use crate::store::{Deleted, Updated};
 
 use schema::{WebhookChange, WebhookInput};
@@ -54,7 +55,7 @@ pub(super) fn router() -> OpenApiRouter<Shared> {
 async fn list(Viewer(token): Viewer, State(api): State<Shared>) -> Response {
     let webhooks = api.store.webhooks().newest_first();
     if token.role == Role::Admin {
-        Json(webhooks.iter().map(|webhook| WebhookView::of(webhook)).collect::<Vec<_>>()).into_response()
+        Json(webhooks.iter().map(|webhook| view_of(&api, webhook)).collect::<Vec<_>>()).into_response()
     } else {
         Json(webhooks.iter().map(|webhook| ReducedWebhook::of(webhook)).collect::<Vec<_>>()).into_response()
     }
@@ -92,7 +93,7 @@ async fn create(Admin(token): Admin, State(api): State<Shared>, body: Unread) ->
     tracing::info!(webhook = %webhook.id, by = %token.id, "webhook created");
     let location = format!("/api/v1/webhooks/{}", webhook.id);
     let headers = [(LOCATION, location), (ETAG, etag(&webhook))];
-    let view = WebhookView::of(&webhook).with_secret(generated.as_ref());
+    let view = view_of(&api, &webhook).with_secret(generated.as_ref());
     Ok((StatusCode::CREATED, headers, Json(view)).into_response())
 }
 
@@ -122,10 +123,12 @@ async fn get(
     if Preconditions::read(&headers)?.is_cached(&Current::webhook(&webhook))? {
         return Ok((StatusCode::NOT_MODIFIED, tag).into_response());
     }
-    Ok((tag, Json(WebhookView::of(&webhook))).into_response())
+    Ok((tag, Json(view_of(&api, &webhook))).into_response())
 }
 
-/// Changes the fields that the body names and keeps the others. With `generate_secret` every request sets another
+/// Changes the fields that the body names and keeps the others. `is_active: true` sends nothing old: what is held stays so until
+/// `recover`. A webhook that the circuit breaker switched off is probed at once after a change of url, headers, secret, tls,
+/// format or options. With `generate_secret` every request sets another
 /// secret, so repeating it is not idempotent.
 #[utoipa::path(put, operation_id = "update_webhook", path = "/api/v1/webhooks/{id}", tag = "webhooks", security(("bearer" = [])),
     params(("id" = uuid::Uuid, Path, description = "The webhook"),
@@ -159,7 +162,7 @@ async fn update(
         match api.store.update_webhook(id, current.revision, config, draft.is_active, (&token).into()).await? {
             Updated::Done(webhook) => {
                 tracing::info!(webhook = %id, by = %token.id, "webhook changed");
-                let view = WebhookView::of(&webhook).with_secret(generated.as_ref());
+                let view = view_of(&api, &webhook).with_secret(generated.as_ref());
                 return Ok(([(ETAG, etag(&webhook))], Json(view)).into_response());
             }
             Updated::Missing => return Err(ApiError::not_found("webhook")),
@@ -170,6 +173,14 @@ async fn update(
         }
     }
     Err(concurrent_changes())
+}
+
+/// A webhook with what comes next.
+fn view_of(api: &Shared, webhook: &Webhook) -> WebhookView {
+    let probe = webhook.activity.trip().and_then(Trip::probing).map(|probes| probes.next_ms);
+    // A store that cannot be read is told of elsewhere; the webhook is shown all the same.
+    let due = api.store.next_due(webhook).ok().flatten();
+    WebhookView::of(webhook).with_next(due, probe, api.clock.now(), api.clock.steady_ms())
 }
 
 fn concurrent_changes() -> ApiError {

@@ -279,6 +279,16 @@ pub(super) static SECTIONS: &[Section] = &[
                 |c| &mut c.delivery.breaker_threshold,
                 "Circuit breaker: consecutive deliveries without success after which the webhook is switched off",
             ),
+            single(
+                "breaker-probe",
+                "ON|OFF",
+                |c, text| {
+                    c.delivery.breaker_probe = values::one_of(text, &[("on", true), ("off", false)])?;
+                    Ok(())
+                },
+                |c| if c.delivery.breaker_probe { "on" } else { "off" }.to_owned(),
+                "Circuit breaker: probe a webhook that it switched off, after 1, 5, 15 minutes and then every 30, and switch it on once a probe is delivered; off: only an admin switches it on",
+            ),
             duration(
                 "retry-base",
                 MS..=HOUR,

@@ -230,7 +230,7 @@ pub(crate) fn outcomes(finished: Finished, policy: &RetryPolicy, now: Timestamp,
         };
         // The halves of a split batch are two requests, so two groups.
         let group = u32::from(half == Some(Half::Second));
-        outcomes.push(Outcome { webhook, item, attempt, step, sent, group, closes });
+        outcomes.push(Outcome { webhook, item, attempt, step, sent, group, closes, probe: None });
     }
     outcomes
 }

@@ -73,6 +73,9 @@ pub struct DeliverySettings {
     /// The circuit breaker's threshold: deliveries that fail for good, in a row, until the webhook is switched off; at
     /// least 1.
     pub breaker_threshold: u32,
+    /// True if a webhook that the circuit breaker switched off is probed, and switched on again once a probe is
+    /// delivered.
+    pub breaker_probe: bool,
     /// When a failed attempt is made again.
     pub retry: RetryPolicy,
     /// How long events, deliveries and history are kept; pending and held work as long as that too.
@@ -93,6 +96,7 @@ impl Default for DeliverySettings {
             concurrency: 256,
             webhook_concurrency: 32,
             breaker_threshold: 5,
+            breaker_probe: true,
             retry: RetryPolicy::default(),
             retention: Duration::from_secs(30 * 24 * 60 * 60),
             audit_retention: Duration::from_secs(2 * 365 * 24 * 60 * 60),

@@ -14,12 +14,14 @@ use std::sync::Arc;
 
 use super::hold::{Hold, Need};
 use super::pace::Pace;
+use super::probing::Probing;
 use super::spread::Spread;
 use crate::delivery::Claim;
 use crate::model::event::Event;
+use crate::model::id::WebhookId;
 use crate::model::url::DeliveryUrl;
 use crate::model::webhook::Batch;
-use crate::store::{DueEntry, DueItem, DueKey};
+use crate::store::{Candidate, DueEntry, DueItem, DueKey, Origin};
 
 /// Deliveries in one window, roughly.
 pub(super) const WINDOW: usize = 1024;
@@ -83,6 +85,10 @@ pub(super) struct Lane {
     pub(super) batch: Option<Batch>,
     /// True while the webhook is active and its formatter loaded.
     pub(super) runnable: bool,
+    /// True while the webhook is switched off: what is claimed and not sent stays on the disk.
+    pub(super) is_off: bool,
+    /// The probes of a webhook that the breaker switched off.
+    pub(super) probing: Probing,
     /// How long its attempts take.
     pub(super) hold: Hold,
     /// True while it stands in the list of ready lanes, or waits for a permit.
@@ -116,6 +122,8 @@ impl Lane {
             pace: Pace::default(),
             batch: None,
             runnable: false,
+            is_off: false,
+            probing: Probing::default(),
             hold: Hold::default(),
             listed: false,
             waits_for: None,
@@ -155,6 +163,8 @@ impl Lane {
                 open.whole = false;
             }
         }
+        // The webhook may go on under the same activation: then these entries are loaded again.
+        self.open.retain(|_, open| open.left > 0);
         self.items = 0;
         self.horizon = None;
         self.complete = false;
@@ -363,7 +373,7 @@ impl Lane {
 
     /// Takes back a delivery that was claimed and not sent; it is next. Give back the last of several first.
     pub(super) fn give_back(&mut self, key: DueKey, item: DueItem) {
-        if key.activation == self.activation {
+        if key.activation == self.activation && !self.is_off {
             let is_far = self.open.get(&key).is_some_and(|open| open.is_far);
             let queue = if is_far { &mut self.far } else { &mut self.window };
             queue.entry(key).or_default().push_front((item, None));
@@ -373,6 +383,26 @@ impl Lane {
             open.whole = false;
             self.finished(key);
         }
+    }
+
+    /// When the store is to be asked for the delivery of a probe. Not while something is in flight: what it leaves queued
+    /// would not be loaded again.
+    pub(super) fn probe_due(&self) -> Option<i64> {
+        let is_idle = self.in_flight == 0 && self.open.is_empty();
+        self.probing.due().filter(|_| is_idle).map(|due| due.max(self.pace.ready_at()))
+    }
+
+    /// Claims the delivery of a probe that is ready.
+    pub(super) fn claim_probe(&mut self, webhook: WebhookId, now_ms: i64) -> Option<(Claim, Origin)> {
+        let Candidate { item, origin } = self.probing.take()?;
+        let key = match origin {
+            Origin::Held(key) => key,
+            // It is in no entry.
+            Origin::Failed => DueKey { webhook, activation: self.activation, rank: 0, due_ms: now_ms, seq: 0 },
+        };
+        self.in_flight += 1;
+        self.pace.begin(now_ms);
+        Some((Claim { key, item, event: None }, origin))
     }
 
     /// A request is over.
@@ -394,7 +424,7 @@ impl Lane {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::id::{DeliveryId, EventId, WebhookId};
+    use crate::model::id::{DeliveryId, EventId};
     use crate::store::Sent;
 
     fn key(webhook: WebhookId, due_ms: i64) -> DueKey {

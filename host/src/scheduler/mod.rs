@@ -13,6 +13,7 @@ mod lane;
 mod outcomes;
 mod pace;
 mod permits;
+mod probing;
 mod run;
 mod spread;
 mod test_delivery;

@@ -14,15 +14,17 @@ use super::inbox::{Message, Permitted};
 use super::lane::Lane;
 use super::outcomes::Outcomes;
 use super::permits::{PermitId, Permits};
+use super::probing::Probe;
 use super::spread::Spread;
 use super::waiting::Waiting;
 use crate::delivery::{self, AttemptResult, Claim, Deliver, Ending, Finished, Runner};
 use crate::model::delivery::Step;
 use crate::model::id::{DeliveryId, WebhookId};
+use crate::model::probe::Trip;
 use crate::model::retry::longest_wait;
 use crate::model::settings::DeliverySettings;
 use crate::model::time::Clock;
-use crate::store::{Change, DueEntry, DueItem, DueKey, Outcome, Store};
+use crate::store::{Candidate, Change, DueEntry, DueItem, DueKey, Outcome, Store};
 use crate::telemetry::Telemetry;
 
 /// Backpressure: with more outcomes than this waiting for the disk, nothing more is claimed.
@@ -91,6 +93,8 @@ struct Running {
     webhook: WebhookId,
     /// How many it is an attempt at.
     deliveries: usize,
+    /// Set if it is a probe.
+    probe: Option<Probe>,
     runner: Runner<Permitted>,
     /// The runner was told to end.
     is_cut: bool,
@@ -195,6 +199,13 @@ impl<D: Deliver> Run<D> {
                 }
             }
             Message::Store(Change::Webhook(webhook)) => self.look_again(webhook),
+            Message::Store(Change::Candidate { webhook, candidate }) => self.probe_found(webhook, candidate),
+            Message::Store(Change::Probed(webhook)) => {
+                if let Some(lane) = self.lanes.get_mut(&webhook) {
+                    lane.probing.concluded();
+                    self.touch(webhook);
+                }
+            }
             Message::Formatters => {
                 let webhooks: Vec<_> = self.lanes.keys().copied().collect();
                 webhooks.into_iter().for_each(|webhook| self.look_again(webhook));
@@ -210,6 +221,7 @@ impl<D: Deliver> Run<D> {
     fn queued(&mut self, entry: DueEntry) {
         let (webhook, due) = (entry.key.webhook, entry.key.due_ms);
         if let Some(lane) = self.lanes.get_mut(&webhook) {
+            lane.probing.queued();
             lane.insert(entry);
             // Recorded before the host stood still, heard of after it.
             if due < lane.moving_since() && lane.pile() {
@@ -245,6 +257,9 @@ impl<D: Deliver> Run<D> {
             self.piled.push_back(id);
         }
         lane.runnable = active && loaded;
+        lane.is_off = !active;
+        let probes = webhook.activity.trip().and_then(Trip::probing).filter(|_| loaded);
+        lane.probing.schedule(probes.map(|probes| probes.next_ms));
         lane.pace.limit(webhook.config.rate_limit);
         lane.aim(&webhook.config.url);
         lane.batch = webhook.config.batch;
@@ -257,8 +272,13 @@ impl<D: Deliver> Run<D> {
         let longest = self.longest_wait(now);
         let Some(lane) = self.lanes.get_mut(&id) else { return };
         lane.evicted.drain(..).for_each(|event| self.deliver.keep(&event));
+        if lane.waits_for.is_some_and(|need| need != lane.hold.need()) {
+            // It turned out otherwise: it need not wait with those.
+            lane.waits_for = None;
+            self.ready.push_back(id);
+        }
         if !lane.runnable {
-            return;
+            return self.touch_probe(id, now);
         }
         let reach = now.saturating_add(longest);
         let reach = DueKey { webhook: id, activation: lane.activation(), rank: 0, due_ms: reach, seq: u64::MAX };
@@ -268,11 +288,6 @@ impl<D: Deliver> Run<D> {
                 self.context.store.record(outcomes);
             }
             self.context.store.load_due(id, lane.activation(), after, lane.load());
-        }
-        if lane.waits_for.is_some_and(|need| need != lane.hold.need()) {
-            // It turned out otherwise: it need not wait with those.
-            lane.waits_for = None;
-            self.ready.push_back(id);
         }
         if lane.listed || lane.in_flight >= self.context.settings.webhook_concurrency {
             return;
@@ -288,6 +303,35 @@ impl<D: Deliver> Run<D> {
             }
             _ => {}
         }
+    }
+
+    /// Asks the store for the delivery of a probe that is due, or sets a timer for it.
+    fn touch_probe(&mut self, id: WebhookId, now: i64) {
+        let Some(lane) = self.lanes.get_mut(&id) else { return };
+        match lane.probe_due() {
+            Some(due) if due <= now => {
+                lane.probing.asked();
+                // First what is done: the store judges by it.
+                self.hand_over();
+                self.context.store.load_probe(id);
+            }
+            Some(due) if lane.timer.is_none_or(|timer| timer > due) => {
+                lane.timer = Some(due);
+                self.timers.push(Reverse((due, id)));
+            }
+            _ => {}
+        }
+    }
+
+    /// The store has named the delivery of a probe, or that there is none.
+    fn probe_found(&mut self, id: WebhookId, candidate: Option<Candidate>) {
+        let now = self.context.clock.steady_ms();
+        let Some(lane) = self.lanes.get_mut(&id) else { return };
+        if lane.probing.found(candidate, now) && !lane.listed {
+            lane.listed = true;
+            self.ready.push_back(id);
+        }
+        self.touch(id);
     }
 
     /// The longest time that anything waits for, in milliseconds: what seems to wait longer was queued before the wall
@@ -335,10 +379,13 @@ impl<D: Deliver> Run<D> {
             let may = lane.runnable
                 && lane.in_flight < self.context.settings.webhook_concurrency
                 && lane.next_due(now, longest).is_some_and(|due| due <= now);
-            if may {
+            if let Some((claim, origin)) = lane.claim_probe(id, now) {
+                let probe = Probe { delivery: claim.item.delivery, origin };
+                self.start(id, vec![claim], Some(probe), now);
+            } else if may {
                 let claims = lane.claim(now, longest);
                 lane.pace.begin(now);
-                self.start(id, claims, now);
+                self.start(id, claims, None, now);
             }
             self.touch(id);
         }
@@ -435,9 +482,15 @@ impl<D: Deliver> Run<D> {
     }
 
     /// Starts the attempt at what was claimed together.
-    fn start(&mut self, id: WebhookId, claims: Vec<Claim>, now: i64) {
+    fn start(&mut self, id: WebhookId, claims: Vec<Claim>, probe: Option<Probe>, now: i64) {
         // Recovered while its earlier attempt is still under way: that attempt's outcome decides.
         let (again, claims) = split_off(claims, |claim| self.in_flight.contains(&claim.item.delivery));
+        for claim in &again {
+            // The one under way may be a probe: it is this delivery's attempt now.
+            let tried = |probe: Probe| probe.delivery == claim.item.delivery;
+            let running = self.running.values_mut().filter(|running| running.webhook == id);
+            running.filter(|running| running.probe.is_some_and(tried)).for_each(|running| running.probe = None);
+        }
         let Some(lane) = self.lanes.get_mut(&id) else { return };
         let dropped: Vec<_> = again
             .into_iter()
@@ -456,17 +509,18 @@ impl<D: Deliver> Run<D> {
         let runner = self.idle.pop().unwrap_or_else(|| Runner::start(&self.deliver, store, runtime));
         let (deliveries, report) = (claims.len(), Permitted { permit, messages: self.messages.clone() });
         runner.attempt(id, claims, clock.now(), report);
-        self.running.insert(permit, Running { webhook: id, deliveries, runner, is_cut: false });
+        self.running.insert(permit, Running { webhook: id, deliveries, probe, runner, is_cut: false });
         self.record(dropped);
     }
 
     fn finished(&mut self, permit: PermitId, mut finished: Finished) {
         let webhook = finished.webhook;
-        if let Some(Running { runner, is_cut: false, .. }) = self.running.remove(&permit)
-            && !finished.is_lost
-            && self.idle.len() < IDLE_RUNNERS
-        {
-            self.idle.push(runner);
+        let mut probe = None;
+        if let Some(running) = self.running.remove(&permit) {
+            probe = running.probe;
+            if !running.is_cut && !finished.is_lost && self.idle.len() < IDLE_RUNNERS {
+                self.idle.push(running.runner);
+            }
         }
         let permit = self.permits.give_back(permit);
         for result in &finished.results {
@@ -490,16 +544,10 @@ impl<D: Deliver> Run<D> {
             lane.pace.pause(self.context.clock.steady_ms(), pause);
         }
         let results = std::mem::take(&mut finished.results);
-        let (unsent, mut sent) = split_off(results, |result| matches!(result.ending, Ending::Unsent));
-        for AttemptResult { claim, .. } in unsent.into_iter().rev() {
-            lane.give_back(claim.key, claim.item);
-        }
-        for result in &mut sent {
-            result.closes = lane.finished(result.claim.key);
-        }
-        finished.results = sent;
+        finished.results = if probe.is_some() { results } else { settled(lane, results) };
         let policy = &self.context.settings.retry;
-        let outcomes = delivery::outcomes(finished, policy, self.context.clock.now(), fastrand::f64());
+        let mut outcomes = delivery::outcomes(finished, policy, self.context.clock.now(), fastrand::f64());
+        outcomes.iter_mut().for_each(|outcome| outcome.probe = probe.map(|probe| probe.origin));
         let mut attempts = outcomes.iter().filter_map(|outcome| outcome.attempt.as_ref());
         if attempts.any(|attempt| attempt.success) {
             lane.pace.accepted();
@@ -550,6 +598,18 @@ impl<D: Deliver> Run<D> {
         let waiting = std::mem::replace(&mut self.draining, vec![never]);
         waiting.into_iter().for_each(answer);
     }
+}
+
+/// Gives back to their lane what was not sent, and lets it close the entries of the others.
+fn settled(lane: &mut Lane, results: Vec<AttemptResult>) -> Vec<AttemptResult> {
+    let (unsent, mut sent) = split_off(results, |result| matches!(result.ending, Ending::Unsent));
+    for AttemptResult { claim, .. } in unsent.into_iter().rev() {
+        lane.give_back(claim.key, claim.item);
+    }
+    for result in &mut sent {
+        result.closes = lane.finished(result.claim.key);
+    }
+    sent
 }
 
 /// Splits the elements that are exceptions from the others, which usually are all.

@@ -23,6 +23,7 @@ use crate::keyring::Keyring;
 use crate::model::audit::{Actor, AuditEntry, AuditEvent};
 use crate::model::delivery::{Attempt, DeliveryView};
 use crate::model::event::Event;
+use crate::model::host_event::HostEvent;
 use crate::model::id::{AuditId, DeliveryId, EventId, TokenId, WebhookId};
 use crate::model::secret::Secret;
 use crate::model::time::Timestamp;
@@ -37,7 +38,9 @@ pub use facts::{
     AcceptError, Acceptance, Accepted, AttemptPage, AttemptQuery, AttemptsError, Deleted, EventView, Idempotency,
     OpenError, Retention, Rotated, StoreError, Updated,
 };
-pub use protocol::{Change, Cursor, DueEntry, DueItem, DueKey, Options, Outcome, Pin, Recovery, Sent};
+pub use protocol::{
+    Candidate, Change, Cursor, DueEntry, DueItem, DueKey, Options, Origin, Outcome, Pin, Recovery, Sent,
+};
 pub use table::{Tokens, WebhookTable};
 
 #[cfg(fuzzing)]
@@ -146,6 +149,20 @@ impl Store {
         self.engine.load_due(webhook, activation, after, limit);
     }
 
+    /// When the next attempt of an active webhook's deliveries is due, in milliseconds of the steady clock; in the past
+    /// for one that is in flight or waits for its turn, `None` when nothing is pending.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot be read.
+    pub fn next_due(&self, webhook: &Webhook) -> Result<Option<i64>, StoreError> {
+        self.engine.next_due(webhook)
+    }
+
+    /// Asks for the delivery that the next probe of a webhook tries; it comes as [`Change::Candidate`].
+    pub fn load_probe(&self, webhook: WebhookId) {
+        self.engine.load_probe(webhook);
+    }
+
     /// Makes a new delivery of the event of an earlier one; `None` when there is no such delivery or webhook.
     ///
     /// # Errors
@@ -173,6 +190,15 @@ impl Store {
         by: Actor,
     ) -> Result<Option<Recovery>, StoreError> {
         self.engine.manage(move |writer| writer.recover(webhook, since, cursor, &by)).await
+    }
+}
+
+/// Host events.
+impl Store {
+    /// Tells webhooks that subscribed to such events what happened to the host. The event rides on the next commit; of
+    /// one kind about one subject there is one a minute, with a count.
+    pub fn tell(&self, event: HostEvent) {
+        self.engine.tell(event);
     }
 }
 
@@ -316,6 +342,11 @@ impl Store {
     /// Records that could not be read because the disk changed them.
     pub fn damaged_records(&self) -> u64 {
         self.engine.damaged_records()
+    }
+
+    /// Free and total bytes of the data folder's disk; `None` when it does not say.
+    pub fn disk(&self) -> Option<(u64, u64)> {
+        self.engine.disk()
     }
 
     /// False while a jump of the wall clock keeps [`Store::sweep`] from removing anything for its age.

@@ -29,6 +29,8 @@ pub struct Options {
     pub master_key: Option<Secret>,
     /// Deliveries that fail in a row before the breaker switches their webhook off.
     pub breaker_threshold: u32,
+    /// True if a webhook that the breaker switched off is probed.
+    pub breaker_probe: bool,
     /// How long the response to an idempotency key is kept.
     pub idempotency_kept: Duration,
     /// Called with every change, in the order of the commits. Must not block.
@@ -76,6 +78,33 @@ pub enum Change {
     Webhook(WebhookId),
     /// This many outcomes are on the disk.
     Recorded(usize),
+    /// The delivery that [`super::Store::load_probe`] asked for.
+    Candidate {
+        /// The webhook that is to be probed.
+        webhook: WebhookId,
+        /// The delivery; none: nothing failed and nothing is held.
+        candidate: Option<Candidate>,
+    },
+    /// The outcome of a webhook's probe was taken in; its schedule is another one now, or it heals.
+    Probed(WebhookId),
+}
+
+/// The delivery that a probe tries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    /// The delivery.
+    pub item: DueItem,
+    /// Where it stands meanwhile.
+    pub origin: Origin,
+}
+
+/// Where a probed delivery stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// In no queue: it failed for good.
+    Failed,
+    /// In this queue entry: it is held.
+    Held(DueKey),
 }
 
 /// The key of a queue entry, which holds a pending delivery or several.
@@ -180,6 +209,9 @@ pub struct Outcome {
     pub group: u32,
     /// The queue entry that can be removed with this: it was the entry's last delivery.
     pub closes: Option<DueKey>,
+    /// Where the delivery stands, if this was a probe: the attempt uses up no retry and moves no counter, and the
+    /// delivery stays there unless it was accepted or the formatter failed on it.
+    pub probe: Option<Origin>,
 }
 
 impl Outcome {
@@ -192,7 +224,7 @@ impl Outcome {
         closes: Option<DueKey>,
     ) -> Self {
         let sent = item.sent;
-        Self { webhook, item, attempt, step, sent, group: 0, closes }
+        Self { webhook, item, attempt, step, sent, group: 0, closes, probe: None }
     }
 }
 

@@ -16,6 +16,7 @@
 mod destination;
 mod dial;
 mod errors;
+mod expiry;
 mod failure;
 mod http;
 mod phase;

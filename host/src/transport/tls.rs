@@ -15,6 +15,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::time_provider::TimeProvider;
 use rustls::{ClientConfig, RootCertStore};
 
+use super::expiry;
 use crate::model::settings::TlsFiles;
 use crate::model::time::Timestamp;
 use crate::model::webhook::TlsNames;
@@ -57,6 +58,7 @@ struct Identity {
 pub struct Tls {
     system: Arc<RootCertStore>,
     cas: BTreeMap<String, Arc<RootCertStore>>,
+    expiries: Vec<(String, Timestamp)>,
     client_certs: BTreeMap<String, Identity>,
     /// Made at first use. Each has its own session cache, so that sessions are not resumed across identities.
     configs: Mutex<HashMap<TlsNames, Arc<ClientConfig>>>,
@@ -70,14 +72,21 @@ impl Tls {
     /// the clear works, and so does TLS with a named CA bundle.
     pub fn new(files: &TlsFiles, extra_roots: &[Vec<u8>]) -> Result<Self, SetupError> {
         let mut cas = BTreeMap::new();
+        let mut expiries = Vec::new();
         for (name, file) in &files.cas {
-            cas.insert(name.clone(), Arc::new(bundle(name, file)?));
+            let (roots, expires) = bundle(name, file)?;
+            expiries.extend(expires.map(|at| (format!("CA bundle {name}"), at)));
+            cas.insert(name.clone(), Arc::new(roots));
         }
         let mut client_certs = BTreeMap::new();
         for (name, cert, key) in &files.client_certs {
-            client_certs.insert(name.clone(), identity(name, cert, key)?);
+            let identity = identity(name, cert, key)?;
+            let expires = identity.chain.iter().filter_map(|certificate| expiry::not_after(certificate)).min();
+            expiries.extend(expires.map(|at| (format!("client certificate {name}"), at)));
+            client_certs.insert(name.clone(), identity);
         }
-        let tls = Self { system: Arc::new(system_roots(extra_roots)?), cas, client_certs, configs: Mutex::default() };
+        let system = Arc::new(system_roots(extra_roots)?);
+        let tls = Self { system, cas, expiries, client_certs, configs: Mutex::default() };
         // A certificate and key that do not match are found now, not at the first delivery.
         for (name, file, _) in &files.client_certs {
             let names = TlsNames { ca: None, client_cert: Some(name.clone()) };
@@ -90,6 +99,12 @@ impl Tls {
         }
         tls.config(&TlsNames::default()).map_err(|why| SetupError::Tls(rustls::Error::General(why)))?;
         Ok(tls)
+    }
+
+    /// The configured certificates, each with the time after which it is not valid any more: of a bundle or a chain the
+    /// earliest.
+    pub fn expiries(&self) -> &[(String, Timestamp)] {
+        &self.expiries
     }
 
     /// The names that the configuration does not have: the member of the webhook's `tls`, and a sentence.
@@ -178,13 +193,17 @@ fn system_roots(extra_roots: &[Vec<u8>]) -> Result<RootCertStore, SetupError> {
     Ok(roots)
 }
 
-fn bundle(name: &str, file: &Path) -> Result<RootCertStore, SetupError> {
+/// The certificates of a file, and when the first of them expires.
+fn bundle(name: &str, file: &Path) -> Result<(RootCertStore, Option<Timestamp>), SetupError> {
     let fault = |why: String| SetupError::File { what: "CA bundle", name: name.to_owned(), file: file.to_owned(), why };
     let mut roots = RootCertStore::empty();
+    let mut expires: Option<Timestamp> = None;
     for certificate in certificates(file).map_err(&fault)? {
+        let at = expiry::not_after(&certificate);
+        expires = expires.into_iter().chain(at).min();
         roots.add(certificate).map_err(|error| fault(format!("a certificate in it cannot be used: {error}")))?;
     }
-    Ok(roots)
+    Ok((roots, expires))
 }
 
 fn identity(name: &str, cert: &Path, key: &Path) -> Result<Identity, SetupError> {

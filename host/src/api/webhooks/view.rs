@@ -62,6 +62,13 @@ pub struct WebhookView {
     /// Time of the last failed attempt.
     #[schema(value_type = Option<String>, format = DateTime)]
     last_failure_at: Option<Timestamp>,
+    /// Time at which the next attempt is due; in the past for one in flight or waiting for its turn. Null when nothing is
+    /// pending, or the webhook is switched off.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    next_attempt_at: Option<Timestamp>,
+    /// Time of the next probe of a webhook that the circuit breaker switched off; null when none is made.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    next_probe_at: Option<Timestamp>,
     /// Time of creation.
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
@@ -109,14 +116,29 @@ impl WebhookView {
             is_active: webhook.activity.is_active(),
             failure_count: health.failure_count,
             disabled_reason: match &webhook.activity {
-                Activity::Tripped { reason } => Some(reason.clone()),
+                Activity::Tripped { reason, .. } => Some(reason.clone()),
                 Activity::Active | Activity::OffByAdmin => None,
             },
             last_success_at: health.last_success_at,
             last_failure_at: health.last_failure_at,
+            next_attempt_at: None,
+            next_probe_at: None,
             created_at: webhook.created_at,
             updated_at: webhook.updated_at,
         }
+    }
+
+    /// The same with what comes next: an attempt and a probe, in milliseconds of the steady clock, which shows `steady_ms`
+    /// at `now`.
+    pub(super) fn with_next(
+        self,
+        next_due: Option<i64>,
+        next_probe: Option<i64>,
+        now: Timestamp,
+        steady_ms: i64,
+    ) -> Self {
+        let wall = |ms: i64| Timestamp::from_unix_ms(now.unix_ms().saturating_add(ms.saturating_sub(steady_ms)));
+        Self { next_attempt_at: next_due.map(wall), next_probe_at: next_probe.map(wall), ..self }
     }
 
     /// The same with a secret that was generated for this request.

@@ -277,11 +277,7 @@ async fn update(id: &str, fields: &Fields, changes: &body::Changes, client: &Cli
     }
     let response = api.call(request.body(serde_json::Value::Object(object).to_string())).await?;
     if changes.active {
-        note(format_args!(
-            "the webhook is active; what was held or failed while it was not stays so until it is sent with \
-             `heraldry webhook recover {} --since AGE`",
-            escape(id)
-        ));
+        note(active_note(id, response.parse::<show::Webhook>()?.held));
     }
     if client.json {
         return line(escape_json(&response.body));
@@ -289,6 +285,21 @@ async fn update(id: &str, fields: &Fields, changes: &body::Changes, client: &Cli
     let webhook: show::Webhook = response.parse()?;
     note_secret(&webhook);
     show::webhook(&webhook)
+}
+
+/// Says what switching a webhook on does not send, and how to send it. Hosts of before say nothing of what is held.
+fn active_note(id: &str, held: Option<u64>) -> String {
+    let command = format!("`heraldry webhook recover {} --since AGE`", escape(id));
+    match held {
+        Some(0) => format!("the webhook is active and nothing is held; what failed is sent again with {command}"),
+        Some(1) => format!("the webhook is active; 1 delivery is held and stays so until it is sent with {command}"),
+        Some(count) => {
+            format!("the webhook is active; {count} deliveries are held and stay so until they are sent with {command}")
+        }
+        None => format!(
+            "the webhook is active; what was held or failed while it was not stays so until it is sent with {command}"
+        ),
+    }
 }
 
 async fn delete(id: &str, yes: bool, client: &ClientArgs) -> Result<(), Failure> {

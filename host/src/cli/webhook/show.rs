@@ -37,6 +37,11 @@ pub(super) struct Webhook {
     disabled_reason: Option<String>,
     last_success_at: Option<String>,
     last_failure_at: Option<String>,
+    waiting: Option<u64>,
+    /// Deliveries that are held.
+    pub(super) held: Option<u64>,
+    next_attempt_at: Option<String>,
+    next_probe_at: Option<String>,
     updated_at: Option<String>,
 }
 
@@ -62,7 +67,10 @@ pub(crate) struct Attempt {
 impl Webhook {
     fn state(&self) -> String {
         match (self.is_active, &self.disabled_reason, self.failure_count.unwrap_or(0)) {
-            (false, Some(reason), _) => format!("inactive: {reason}"),
+            (false, Some(reason), _) => match &self.next_probe_at {
+                Some(at) => format!("inactive, probed next at {at}: {reason}"),
+                None => format!("inactive: {reason}"),
+            },
             (false, None, _) => "inactive".to_owned(),
             (true, _, 0) => "active".to_owned(),
             (true, _, count) => format!("active, {count} consecutive failures"),
@@ -135,6 +143,10 @@ pub(super) fn webhook(webhook: &Webhook) -> Result<(), Failure> {
         ("consecutive failures", webhook.failure_count.map(|count| count.to_string())),
         ("last success", full.then(|| time(&webhook.last_success_at))),
         ("last failure", full.then(|| time(&webhook.last_failure_at))),
+        ("waiting", webhook.waiting.map(|count| count.to_string())),
+        ("held", webhook.held.map(|count| count.to_string())),
+        ("next attempt", webhook.next_attempt_at.clone()),
+        ("next probe", webhook.next_probe_at.clone()),
         ("created", Some(webhook.created_at.clone())),
         ("updated", webhook.updated_at.clone()),
     ];

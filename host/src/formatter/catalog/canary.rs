@@ -12,11 +12,16 @@ use crate::formatter::admission::Rejection;
 use crate::formatter::digest::hex;
 use crate::formatter::runtime::{OnLong, Payload, RenderError};
 use crate::model::audit::{Action, Actor, AuditEvent, FieldChange};
+use crate::model::delivery::FormatterRef;
 use crate::model::event::Event;
+use crate::model::host_event::{About, FormatterFacts, HostEvent};
 use crate::model::url::TransportKind;
 
 /// Successful calls after which a version is no canary any more and is not rolled back.
 const CANARY_CALLS: u64 = 1000;
+
+/// The code of a version that was rolled back.
+pub(super) const ROLLED_BACK: &str = "rolled_back";
 
 /// A rendered event.
 pub struct Rendering {
@@ -39,7 +44,7 @@ pub(super) fn begin(component: &Arc<Component>, before: Option<Arc<Component>>) 
 /// The rejection of a version that was rolled back.
 pub(super) fn rolled_back(component: &Component, reason: &str) -> Rejected {
     let reason = format!("{reason}; the version before is used until the file changes");
-    Rejected { digest: Some(component.digest()), rejection: Rejection::new("rolled_back", reason) }
+    Rejected { digest: Some(component.digest()), rejection: Rejection::new(ROLLED_BACK, reason) }
 }
 
 impl Shared {
@@ -130,6 +135,18 @@ impl Shared {
         };
         let changes = vec![version, FieldChange::to("reason", reason.as_str())];
         (self.audit_events)(AuditEvent::formatter(Actor::Host, Action::FormatterRolledBack, name, changes));
+        // The error may quote a webhook's options.
+        let words = format!(
+            "version {} failed on a {} event ({}) where version {} did not ({}); that version is used again",
+            bad.manifest().version,
+            event.event_type.as_str(),
+            event.id,
+            good.manifest().version,
+            error.code(),
+        );
+        let FormatterRef { name: format, version, digest } = bad.reference().clone();
+        let facts = FormatterFacts { name: format, version: Some(version), digest: Some(digest) };
+        (self.host_events)(HostEvent::new(About::FormatterRolledBack(facts), &words));
         if bad.origin == Origin::Upload {
             sources.uploads.insert(name.to_owned(), Ok(Arc::clone(good)));
         } else if let Some(drop_in) = bad.file.as_ref().and_then(|file| sources.files.get_mut(file)) {

@@ -58,6 +58,7 @@ use super::thread::lower_priority;
 use crate::model::audit::AuditEvent;
 use crate::model::delivery::Response;
 use crate::model::event::Event;
+use crate::model::host_event::HostEvent;
 use crate::model::settings::SandboxSettings;
 use crate::model::time::Clock;
 use crate::model::url::TransportKind;
@@ -105,6 +106,8 @@ pub struct CatalogOptions {
     pub changes: Box<dyn Fn() + Send + Sync>,
     /// Called with the catalog's own actions, for the audit log. Must not block.
     pub audit_events: Box<dyn Fn(AuditEvent) + Send + Sync>,
+    /// Called with what webhooks are to be told of. Must not block.
+    pub host_events: Box<dyn Fn(HostEvent) + Send + Sync>,
 }
 
 impl CatalogOptions {
@@ -127,6 +130,7 @@ impl CatalogOptions {
             wanted: Box::new(HashSet::new),
             changes: Box::new(|| {}),
             audit_events: Box::new(drop),
+            host_events: Box::new(drop),
         }
     }
 }
@@ -171,6 +175,7 @@ impl Catalog {
             metrics: options.metrics,
             changes: options.changes,
             audit_events: options.audit_events,
+            host_events: options.host_events,
             wanted: options.wanted,
             asked: Mutex::default(),
             published: channel::Sender::new(()),

@@ -9,18 +9,20 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
+use super::canary::ROLLED_BACK;
 use super::component::Component;
 use super::files::ComponentFiles;
 use super::pinned::PinnedCache;
-use super::table::{Sources, Table};
+use super::table::{RejectedEntry, Sources, Table};
 use super::versions::{History, Origin, Version};
 use crate::formatter::admission::Rejection;
 use crate::formatter::component_runtime::{ComponentRuntime, Loaded, Run, Turn};
-use crate::formatter::digest::hex;
+use crate::formatter::digest::{digest_text, hex};
 use crate::formatter::runtime::{OnLong, Verdict};
 use crate::model::audit::AuditEvent;
 use crate::model::delivery::Response;
 use crate::model::event::Event;
+use crate::model::host_event::{About, FormatterFacts, HostEvent};
 use crate::model::time::Clock;
 use crate::model::url::TransportKind;
 use crate::telemetry::FormatterMetrics;
@@ -39,6 +41,7 @@ pub(super) struct Shared {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) metrics: FormatterMetrics,
     pub(super) audit_events: Box<dyn Fn(AuditEvent) + Send + Sync>,
+    pub(super) host_events: Box<dyn Fn(HostEvent) + Send + Sync>,
     pub(super) changes: Box<dyn Fn() + Send + Sync>,
     /// The formats that active webhooks name.
     pub(super) wanted: Box<dyn Fn() -> HashSet<String> + Send + Sync>,
@@ -100,11 +103,27 @@ impl Shared {
         let before = self.table.load();
         let same_names =
             before.ready.len() == table.ready.len() && table.ready.keys().all(|name| before.ready.contains_key(name));
+        self.tell_rejected(&before, &table);
         drop(before);
         self.table.store(Arc::new(table));
         self.published.send_replace(());
         if !same_names {
             (self.changes)();
+        }
+    }
+
+    /// Tells of the components that are rejected since this table. A version that was rolled back is told of as such.
+    fn tell_rejected(&self, before: &Table, now: &Table) {
+        let is_same = |a: &RejectedEntry, b: &RejectedEntry| {
+            a.name == b.name && a.digest == b.digest && a.rejection.code == b.rejection.code
+        };
+        for entry in &now.rejected {
+            if entry.rejection.code == ROLLED_BACK || before.rejected.iter().any(|known| is_same(known, entry)) {
+                continue;
+            }
+            let digest = entry.digest.as_ref().map(digest_text);
+            let facts = FormatterFacts { name: entry.name.clone(), version: None, digest };
+            (self.host_events)(HostEvent::new(About::FormatterRejected(facts), &entry.rejection.reason));
         }
     }
 

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 
 use super::event::{EventType, Severity};
 use super::id::WebhookId;
+use super::probe::Trip;
 use super::secret::Secret;
 use super::time::Timestamp;
 use super::url::DeliveryUrl;
@@ -148,6 +149,8 @@ pub enum Activity {
     Tripped {
         /// The sentence that `disabled_reason` shows.
         reason: String,
+        /// Its cause, and the probes that may end it.
+        trip: Trip,
     },
 }
 
@@ -155,6 +158,14 @@ impl Activity {
     /// Returns true if deliveries are made.
     pub fn is_active(&self) -> bool {
         *self == Self::Active
+    }
+
+    /// The trip of a webhook that the breaker or a 410 switched off.
+    pub fn trip(&self) -> Option<&Trip> {
+        match self {
+            Self::Tripped { trip, .. } => Some(trip),
+            Self::Active | Self::OffByAdmin => None,
+        }
     }
 }
 

@@ -1,4 +1,5 @@
 //! The scheduler with the real store, on a virtual clock and with simulated destinations.
 
 mod crowds;
+mod outages;
 mod simulation;

@@ -19,6 +19,7 @@ use crate::model::audit::Actor;
 use crate::model::delivery::{ErrorClass, Status};
 use crate::model::event::{Event, EventType, NewEvent};
 use crate::model::id::{DeliveryId, EventId, TokenId, WebhookId};
+use crate::model::probe::{self, Cause};
 use crate::model::retry::Failure;
 use crate::model::settings::{DeliverySettings, RetryPolicy};
 use crate::model::time::{Clock, Timestamp};
@@ -103,6 +104,8 @@ pub(super) enum Mood {
     Flapping,
     /// Fails first attempts only.
     FailingFirst,
+    /// Accepts everything but events of this type.
+    Rejecting(EventType),
     /// The formatter has used up its share of the processors, or crosses its limit.
     FormatterLoops,
 }
@@ -110,7 +113,10 @@ pub(super) enum Mood {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Off {
     ByAdmin,
+    /// By the breaker: it is probed.
     Tripped,
+    /// By a destination that wants no more.
+    Gone,
 }
 
 /// The expected state of a webhook.
@@ -124,6 +130,17 @@ pub(super) struct Hook {
     /// Every time at which it was switched off.
     switched_off: Vec<i64>,
     failures_in_a_row: u32,
+    /// Deliveries that failed for good and counted, since the last success before it was switched off. True: there was a
+    /// success after it, so that the next trip does not know of them.
+    failed: Vec<(DeliveryId, bool)>,
+    /// Those that the last success ended, and when it was.
+    forgiven: (i64, Vec<(DeliveryId, bool)>),
+    /// When the last probe began, and whether the next may follow at once.
+    probed: Option<(i64, bool)>,
+    /// The delivery of the probe in flight.
+    probing: Option<DeliveryId>,
+    /// True if an admin changed what probes depend on since the last one.
+    is_changed: bool,
     in_flight: usize,
     /// When its last free place was taken or given back.
     busy_until: i64,
@@ -151,6 +168,11 @@ impl Hook {
             on_since: now,
             switched_off: Vec::new(),
             failures_in_a_row: 0,
+            failed: Vec::new(),
+            forgiven: (0, Vec::new()),
+            probed: None,
+            probing: None,
+            is_changed: false,
             in_flight: 0,
             busy_until: now,
             in_flight_until: now,
@@ -162,6 +184,25 @@ impl Hook {
             deleted: false,
             ends: Vec::new(),
         }
+    }
+
+    /// What is wrong with a probe that begins now, of a webhook that is off since then.
+    fn probe_fault(&self, since: i64, now: i64) -> Option<String> {
+        if self.in_flight > 0 {
+            return Some("a probe beside another attempt".into());
+        }
+        let (before, at_once) = self.probed.unwrap_or((since, false));
+        let is_early = now - before < 50 * SECOND && !at_once && !self.is_changed;
+        is_early.then(|| format!("a probe {} ms after the one before", now - before))
+    }
+
+    fn has_failed(&self, delivery: DeliveryId) -> bool {
+        self.failed.iter().any(|(failed, _)| *failed == delivery)
+    }
+
+    /// The delivery of a probe ended without the destination: the next one is tried at once.
+    fn probe_ended_there(&mut self) {
+        self.probed = self.probed.map(|(began, _)| (began, true));
     }
 
     /// Returns true if nothing suggests that the destination is slow.
@@ -190,6 +231,8 @@ pub(super) struct Delivery {
     /// True if its webhook was off when it was made.
     born_held: bool,
     attempts: u32,
+    /// When it was queued again because its webhook healed.
+    requeued: Option<i64>,
 }
 
 /// Everything that outlives the process.
@@ -219,6 +262,8 @@ pub(super) struct World {
     /// When the process crashed.
     crashes: Vec<i64>,
     pub(super) faults: Vec<String>,
+    /// What destinations accepted, in order: when, whose, which delivery, and of which event.
+    pub(super) delivered: Vec<(i64, WebhookId, DeliveryId, Arc<Event>)>,
     /// The trace, for comparing two runs.
     pub(super) trace: Vec<(i64, usize, u32)>,
 }
@@ -251,12 +296,28 @@ impl World {
             longest_quick: 0,
             crashes: Vec::new(),
             faults: Vec::new(),
+            delivered: Vec::new(),
             trace: Vec::new(),
         }
     }
 
     pub(super) fn clock(&self) -> &SimClock {
         self.clock.as_ref().expect("the process lives")
+    }
+
+    /// When a delivery's event was accepted.
+    pub(super) fn accepted_at(&self, delivery: DeliveryId) -> i64 {
+        self.deliveries[&delivery].accepted
+    }
+
+    /// How a delivery ended, as its destination saw it.
+    pub(super) fn status_of(&self, delivery: DeliveryId) -> Option<Status> {
+        self.deliveries[&delivery].ended
+    }
+
+    /// Switches probes on or off for the lives to come.
+    pub(super) fn set_probes(&mut self, on: bool) {
+        self.settings.breaker_probe = on;
     }
 
     /// Time that no clock of the host shows: it never jumps, over all lives.
@@ -278,6 +339,27 @@ impl World {
         self.hooks.get_mut(&id).expect("a webhook of this simulation")
     }
 
+    /// A host event's delivery is known with its first attempt: nobody posted it.
+    fn know_host_event(&mut self, webhook: &Webhook, item: &DueItem, event: &Event) {
+        if !event.event_type.is_host() {
+            return;
+        }
+        let (accepted, steady, life) = (self.now(), self.clock().steady_ms(), self.life);
+        self.deliveries.entry(item.delivery).or_insert(Delivery {
+            webhook: webhook.id,
+            accepted,
+            last: item.attempt - 1,
+            life,
+            due: (steady, i64::MAX / 2),
+            due_in: life,
+            ended: None,
+            answered: None,
+            born_held: true,
+            attempts: item.attempt - 1,
+            requeued: None,
+        });
+    }
+
     /// An attempt begins: may it?
     fn begins(&mut self, webhook: &Webhook, item: &DueItem) {
         let (now, steady, life) = (self.now(), self.clock().steady_ms(), self.life);
@@ -291,10 +373,13 @@ impl World {
         if hook.deleted {
             faults.push("an attempt after the webhook was deleted".to_owned());
         }
-        if let Some((since, why)) = hook.off
-            && now > since
-        {
-            faults.push(format!("an attempt while the webhook is off ({why:?} since {since})"));
+        let probe = hook.off.filter(|(since, _)| now > *since);
+        if let Some((since, why)) = probe {
+            if why == Off::Tripped {
+                faults.extend(hook.probe_fault(since, now));
+            } else {
+                faults.push(format!("an attempt while the webhook is off ({why:?} since {since})"));
+            }
         }
         if let Some((since, until, of)) = hook.paused
             && of == life
@@ -323,10 +408,11 @@ impl World {
         }
         if let Some(status) = delivery.ended
             && !begins_anew
+            && !(probe.is_some() && hook.has_failed(item.delivery))
         {
             faults.push(format!("an attempt after it was {status:?}"));
         }
-        if !begins_anew {
+        if !begins_anew && probe.is_none() {
             let (earliest, latest) = delivery.due;
             let free = steady - (now - free_since);
             // An entry that a wall clock set back put out of reach is due at once.
@@ -337,7 +423,7 @@ impl World {
                 faults.push(format!("attempt {} is {} ms too early", item.attempt, earliest - steady));
             }
             let latest = if earliest > reach { free } else { latest.max(free) };
-            let is_spread = item.attempt > 1 && earliest <= self.moving_since;
+            let is_spread = item.try_number() > 1 && earliest <= self.moving_since;
             // Behind a long queue of a destination that hung it gets its new time only once the lane has come to it.
             let late = steady - latest.max(self.moving_since) - if is_spread { SPREAD } else { 0 };
             if is_quick {
@@ -352,12 +438,18 @@ impl World {
         }
         let delivery = self.deliveries.get_mut(&item.delivery).expect("known");
         (delivery.last, delivery.life) = (item.attempt, life);
-        (delivery.ended, delivery.answered) = (None, None);
+        if probe.is_none() || delivery.ended != Some(Status::Failed) {
+            delivery.ended = None;
+        }
+        delivery.answered = None;
         self.in_flight += 1;
         let (most, most_of_one) = (self.settings.concurrency, self.settings.webhook_concurrency);
         self.count_busy(now);
         let in_flight = self.in_flight;
         let hook = self.hook(id);
+        if probe.is_some() {
+            (hook.probed, hook.probing, hook.is_changed) = (Some((now, false)), Some(item.delivery), false);
+        }
         hook.in_flight += 1;
         if !is_quick {
             hook.quick_since = now;
@@ -436,10 +528,13 @@ impl World {
             mood = if self.rng.bool() { Mood::Healthy } else { Mood::Failing };
         }
         match mood {
-            Mood::Healthy | Mood::Flapping => (quick, Simulated::Delivered),
+            Mood::Rejecting(rejected) if rejected == event.event_type => {
+                (quick, failed(ErrorClass::Status, Some(500), None))
+            }
+            Mood::Healthy | Mood::Flapping | Mood::Rejecting(_) => (quick, Simulated::Delivered),
             Mood::Slow if self.rng.u8(..4) == 0 => (timeout, failed(ErrorClass::Timeout, None, None)),
             Mood::Slow => (self.rng.i64(timeout / 4..timeout), Simulated::Delivered),
-            Mood::FailingFirst if item.attempt > 1 => (quick, Simulated::Delivered),
+            Mood::FailingFirst if item.try_number() > 1 => (quick, Simulated::Delivered),
             Mood::Failing | Mood::FailingFirst => (quick, failed(ErrorClass::Status, Some(500), None)),
             Mood::FormatterLoops if self.rng.bool() => (self.rng.i64(500..3 * SECOND), Simulated::Delivered),
             Mood::FormatterLoops => (self.rng.i64(500..20 * SECOND), failed(ErrorClass::Timeout, None, None)),
@@ -459,6 +554,7 @@ impl World {
         let (now, steady, life) = (self.now(), self.clock().steady_ms(), self.life);
         let RetryPolicy { base, factor, cap, retry_after_cap } = self.settings.retry;
         let threshold = self.settings.breaker_threshold;
+        let is_probe = self.hook(webhook.id).probing.take_if(|probing| *probing == item.delivery).is_some();
         let ms = |wait: Duration| i64::try_from(wait.as_millis()).expect("hours");
         let delivery = self.deliveries.get_mut(&item.delivery).expect("known");
         (delivery.attempts, delivery.answered) = (item.attempt, Some(now));
@@ -466,6 +562,9 @@ impl World {
             Simulated::Skipped => {
                 delivery.ended = Some(Status::Skipped);
                 delivery.attempts = item.attempt - 1;
+                let hook = self.hook(webhook.id);
+                hook.failed.retain(|(failed, _)| *failed != item.delivery);
+                hook.probe_ended_there();
                 return;
             }
             Simulated::Delivered => {
@@ -473,6 +572,13 @@ impl World {
                 let hook = self.hook(webhook.id);
                 hook.failures_in_a_row = 0;
                 hook.ends.push(now);
+                hook.failed.retain(|(failed, _)| *failed != item.delivery);
+                match hook.off {
+                    Some((_, Off::Tripped)) if is_probe => self.heals(webhook.id),
+                    // It was under way when the webhook was switched off.
+                    Some((_, Off::Tripped | Off::Gone)) => hook.failed.iter_mut().for_each(|(_, old)| *old = true),
+                    Some((_, Off::ByAdmin)) | None => hook.forgiven = (now, std::mem::take(&mut hook.failed)),
+                }
                 return;
             }
             Simulated::Failed(failure) => {
@@ -481,11 +587,12 @@ impl World {
             }
         };
         let unrendered = failure.class == ErrorClass::Formatter;
-        let is_final = gone || (unrendered && !failure.is_transient) || item.attempt > webhook.config.retry_count;
-        if is_final {
+        let tries = item.try_number();
+        let is_final = gone || (unrendered && !failure.is_transient) || tries > webhook.config.retry_count;
+        if is_final && (!is_probe || unrendered) {
             delivery.ended = Some(Status::Failed);
-        } else {
-            let wait = (1..item.attempt).fold(base, |wait, _| wait.saturating_mul(factor).min(cap));
+        } else if !is_probe {
+            let wait = (1..tries).fold(base, |wait, _| wait.saturating_mul(factor).min(cap));
             let wait = ms(wait.min(cap));
             delivery.due_in = life;
             delivery.due = (steady + (wait / 2).max(asked), steady + wait.max(asked));
@@ -498,11 +605,35 @@ impl World {
             hook.busy_until = hook.busy_until.max(until);
         }
         hook.ends.push(now);
-        if is_final && !unrendered {
+        if is_final && unrendered {
+            hook.failed.retain(|(failed, _)| *failed != item.delivery);
+            hook.probe_ended_there();
+        } else if is_probe {
+            hook.off = hook.off.map(|(since, why)| (since, if gone && why == Off::Tripped { Off::Gone } else { why }));
+        } else if is_final {
+            hook.failed.push((item.delivery, false));
             hook.failures_in_a_row += 1;
             if (gone || hook.failures_in_a_row >= threshold) && hook.off.is_none() {
-                hook.off = Some((now, Off::Tripped));
+                hook.off = Some((now, if gone { Off::Gone } else { Off::Tripped }));
                 hook.switched_off.push(now);
+                hook.probed = None;
+            }
+        }
+    }
+
+    /// A probe was accepted: the webhook is on, and everything that it missed is due.
+    fn heals(&mut self, id: WebhookId) {
+        let (now, steady, life) = (self.now(), self.clock().steady_ms(), self.life);
+        let hook = self.hook(id);
+        (hook.off, hook.on_since, hook.probed) = (None, now, None);
+        hook.forgiven = (now, std::mem::take(&mut hook.failed));
+        let failed = hook.forgiven.1.clone();
+        for (delivery_id, delivery) in self.deliveries.iter_mut().filter(|(_, delivery)| delivery.webhook == id) {
+            let counted = delivery.ended == Some(Status::Failed) && failed.iter().any(|(id, _)| id == delivery_id);
+            if counted || delivery.ended.is_none() {
+                delivery.ended = None;
+                // Its place in the queue is that of its acceptance.
+                (delivery.due, delivery.due_in, delivery.requeued) = ((0, steady), life, Some(now));
             }
         }
     }
@@ -532,12 +663,20 @@ impl Destinations {
         };
         let (wait, ended) = {
             let mut world = lock(&self.0);
+            world.know_host_event(webhook, &claim.item, &event);
             world.begins(webhook, &claim.item);
             world.respond(webhook, &claim.item, &event)
         };
         let _slot = Slot(&self.0, webhook.id, claim.item.delivery);
         sleep_to(&self.0, wait, 0).await;
-        lock(&self.0).ends(webhook, &claim.item, ended);
+        {
+            let mut world = lock(&self.0);
+            world.ends(webhook, &claim.item, ended);
+            if matches!(ended, Simulated::Delivered) {
+                let now = world.now();
+                world.delivered.push((now, webhook.id, claim.item.delivery, Arc::clone(&event)));
+            }
+        }
         let (status, failure) = match ended {
             Simulated::Skipped => return Ending::Skipped,
             Simulated::Delivered => (Some(200), None),
@@ -625,8 +764,11 @@ async fn keep(store: Arc<Store>) {
     loop {
         waiting.notified().await;
         while let Some(wait) = store.waits() {
-            sleep(wait.max(Duration::from_millis(1))).await;
-            store.tick();
+            // A command that comes meanwhile may leave something that is due earlier.
+            tokio::select! {
+                () = sleep(wait.max(Duration::from_millis(1))) => store.tick(),
+                () = waiting.notified() => {}
+            }
         }
     }
 }
@@ -643,6 +785,7 @@ impl Life {
             world.moving_since = wall;
             for hook in world.hooks.values_mut() {
                 (hook.in_flight, hook.begun, hook.took) = (0, Vec::new(), Vec::new());
+                hook.probing = None;
             }
             world.settings
         };
@@ -652,6 +795,7 @@ impl Life {
             cache_bytes: 1 << 20,
             master_key: None,
             breaker_threshold: settings.breaker_threshold,
+            breaker_probe: settings.breaker_probe,
             idempotency_kept: Duration::from_secs(3600),
             changes: inbox.changes(),
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
@@ -690,8 +834,15 @@ impl Life {
             let off = match webhook.activity {
                 Activity::Active => None,
                 Activity::OffByAdmin => Some(Off::ByAdmin),
-                Activity::Tripped { .. } => Some(Off::Tripped),
+                // It goes on healing.
+                Activity::Tripped { ref trip, .. } if trip.is_healing => None,
+                Activity::Tripped { ref trip, .. } if trip.cause == Cause::Breaker => Some(Off::Tripped),
+                Activity::Tripped { .. } => Some(Off::Gone),
             };
+            if is_taken_back(&crashes, hook.forgiven.0) {
+                let again = std::mem::take(&mut hook.forgiven.1);
+                hook.failed.extend(again);
+            }
             if (stored != hook.failures_in_a_row || off != hook.off.map(|(_, why)| why)) && !young {
                 faults.push(format!(
                     "webhook {id} has {stored} failures and is {off:?}, expected {} and {:?}",
@@ -699,6 +850,8 @@ impl Life {
                 ));
             }
             hook.failures_in_a_row = stored;
+            // A probe that was cut, or of which the store knows nothing, is made again.
+            hook.is_changed = true;
             hook.off = off.map(|why| (hook.off.map_or(began, |(since, _)| since), why));
             hook.ends.clear();
         }
@@ -716,7 +869,11 @@ impl Life {
                 continue;
             };
             let tripped = matches!(webhook.activity, Activity::Tripped { .. });
-            let expected = matches!(hook.off, Some((_, Off::Tripped)));
+            let expected = matches!(hook.off, Some((_, Off::Tripped | Off::Gone)));
+            // The pages of its queue are put in order.
+            if webhook.activity.trip().is_some_and(|trip| trip.is_healing) {
+                continue;
+            }
             let failures = webhook.health.values().failure_count;
             if tripped != expected || failures != hook.failures_in_a_row {
                 let known = hook.failures_in_a_row;
@@ -775,6 +932,7 @@ impl Life {
                     answered: None,
                     born_held: world.hooks[&webhook].off.is_some(),
                     attempts: 0,
+                    requeued: None,
                 };
                 world.deliveries.insert(one.id, delivery);
             }
@@ -804,12 +962,13 @@ impl Life {
                     hook.paused = None;
                 }
                 hook.failures_in_a_row = 0;
+                hook.failed.retain(|(_, old)| !old);
             }
             Some(false) => {
                 hook.off = Some((now, Off::ByAdmin));
                 hook.switched_off.push(now);
             }
-            None => {}
+            None => hook.is_changed = true,
         }
     }
 
@@ -915,7 +1074,23 @@ impl Life {
 
     /// The end of all things: every acknowledged event ended as it should.
     pub(super) async fn judge(&self) {
-        lock(&self.world).hooks.values_mut().for_each(|hook| hook.mood = Mood::Healthy);
+        let longest_pause = {
+            let mut world = lock(&self.world);
+            world.hooks.values_mut().for_each(|hook| hook.mood = Mood::Healthy);
+            let now = world.now();
+            let pauses = world.hooks.values().filter_map(|hook| hook.paused).map(|(_, until, _)| until - now);
+            pauses.max().unwrap_or_default().max(0)
+        };
+        // What is quiet heals with its next event.
+        self.post(vec![event(EventType::FindingAdded)]).await;
+        let longest = i64::try_from(probe::longest_wait().as_millis()).expect("minutes");
+        sleep_to(&self.world, longest_pause + longest + MINUTE, 1).await;
+        {
+            let mut world = lock(&self.world);
+            let off = world.hooks.values().filter(|hook| matches!(hook.off, Some((_, Off::Tripped))) && !hook.deleted);
+            let faults: Vec<_> = off.map(|hook| format!("its destination is well, and it is off: {hook:?}")).collect();
+            faults.into_iter().for_each(|fault| world.fault(fault));
+        }
         sleep_to(&self.world, LAST_RETRIES, 1).await;
         self.check_webhooks();
         let events: Vec<(EventId, Vec<DeliveryId>)> =
@@ -936,13 +1111,15 @@ impl Life {
                     || hook.off.is_some()
                     || hook.switched_off.iter().any(|at| *at >= delivery.accepted);
                 let fits = match one.status {
+                    Status::Failed if delivery.requeued.is_some_and(|at| world.is_taken_back(at)) => true,
                     Status::Delivered | Status::Failed | Status::Skipped => delivery.ended == Some(one.status),
                     Status::Held => (delivery.ended.is_none() || taken_back) && was_off,
                     Status::Cancelled => hook.deleted,
                     Status::Pending => false,
                 };
-                let counted =
-                    one.attempts == delivery.attempts || matches!(one.status, Status::Held | Status::Cancelled);
+                let counted = one.attempts == delivery.attempts
+                    || taken_back
+                    || matches!(one.status, Status::Held | Status::Cancelled);
                 if !fits || !counted {
                     let words = format!("{one:?} of an expected {delivery:?} to {hook:?}");
                     world.fault(words);

@@ -44,6 +44,9 @@ pub(crate) trait Stepped: Subject {
 
     /// Ends the store as a killed process does.
     fn crash(opened: &Opened);
+
+    /// The events of each commit that accepted some, with its time, in order.
+    fn accepted(opened: &Opened) -> Vec<(i64, Vec<EventId>)>;
 }
 
 /// Makes the tests of one engine.
@@ -66,6 +69,9 @@ macro_rules! conformance {
             a_cut_attempt_waits_in_one_place_only,
             retries_of_one_call_share_an_entry_by_group_and_wait,
             a_change_that_changes_nothing_is_none,
+            probes_try_one_after_the_other_and_the_first_that_is_accepted_heals,
+            a_webhook_of_a_destination_that_is_gone_is_not_probed,
+            host_events_go_to_other_webhooks_and_not_to_all,
         );
     };
     (@ $subject:ty: $($name:ident,)*) => {
@@ -101,6 +107,7 @@ pub(crate) fn open_folder(
         cache_bytes: 1 << 20,
         master_key,
         breaker_threshold: 3,
+        breaker_probe: true,
         idempotency_kept: Duration::from_secs(3600),
         changes: Box::new(move |change| drop(sender.send(change))),
         clock: Arc::clone(&clock) as Arc<dyn Clock>,
@@ -145,7 +152,7 @@ impl Opened {
                         .flat_map(|entry| entry.items.into_iter().map(move |(item, _)| (entry.key, item)))
                         .collect();
                 }
-                Change::Webhook(_) | Change::Recorded(_) => {}
+                Change::Webhook(_) | Change::Recorded(_) | Change::Candidate { .. } | Change::Probed(_) => {}
             }
         }
     }
@@ -154,6 +161,41 @@ impl Opened {
     pub(crate) fn recorded(&self) {
         let changes = self.changes.lock().expect("not poisoned");
         while !matches!(changes.recv_timeout(Duration::from_secs(10)).expect("a change"), Change::Recorded(_)) {}
+    }
+
+    /// The delivery that the next probe of a webhook tries.
+    pub(crate) fn candidate(&self, webhook: WebhookId) -> Option<Candidate> {
+        self.store.load_probe(webhook);
+        let changes = self.changes.lock().expect("not poisoned");
+        loop {
+            let change = changes.recv_timeout(Duration::from_secs(10)).expect("a change");
+            if let Change::Candidate { candidate, .. } = change {
+                return candidate;
+            }
+        }
+    }
+
+    /// A probe ends with this step.
+    pub(crate) fn probe(&self, webhook: &Webhook, Candidate { item, origin }: Candidate, step: Step) {
+        let mut attempt = attempt(&item, step == Step::Delivered);
+        if step == Step::Unrendered {
+            attempt.error = Some("formatter: it made no payload".into());
+        }
+        let attempt = Some(attempt);
+        self.store.record(vec![Outcome { probe: Some(origin), ..Outcome::new(webhook.id, item, attempt, step, None) }]);
+        self.recorded();
+    }
+
+    /// Waits until a webhook is switched on.
+    pub(crate) fn on(&self, webhook: WebhookId) -> Arc<Webhook> {
+        let changes = self.changes.lock().expect("not poisoned");
+        loop {
+            let now = Arc::clone(self.store.webhooks().get(webhook).expect("kept"));
+            if now.activity.is_active() {
+                return now;
+            }
+            changes.recv_timeout(Duration::from_secs(10)).expect("a change");
+        }
     }
 
     pub(crate) async fn webhook(&self) -> Arc<Webhook> {
@@ -351,7 +393,7 @@ pub(crate) async fn the_breaker_holds_what_waits_and_switching_on_sends_nothing_
         opened.record(&webhook, &due[0], Step::Failed { deactivate: None });
     }
     let tripped = Arc::clone(opened.store.webhooks().get(webhook.id).expect("kept"));
-    let Activity::Tripped { reason } = &tripped.activity else { panic!("{:?}", tripped.activity) };
+    let Activity::Tripped { reason, .. } = &tripped.activity else { panic!("{:?}", tripped.activity) };
     let words = r#"3 deliveries in a row failed; the last: status: it answered 500 (webhook "to the team", host hooks.example)"#;
     assert_eq!(reason, words);
     assert_eq!(tripped.health.values().failure_count, 3);
@@ -572,6 +614,7 @@ pub(crate) async fn retries_of_one_call_share_an_entry_by_group_and_wait<S: Subj
         sent: Sent::Before(Some(pin)),
         group: *group,
         closes: None,
+        probe: None,
     });
     opened.store.record(outcomes.collect());
     opened.recorded();
@@ -608,4 +651,133 @@ pub(crate) async fn a_change_that_changes_nothing_is_none<S: Subject>() {
         .expect("written");
     let Updated::Done(same) = same else { panic!("{same:?}") };
     assert_eq!((same.revision, same.updated_at), (webhook.revision, webhook.updated_at));
+}
+
+/// A webhook that the breaker has switched off after three deliveries, a second apart, and the events of these.
+async fn tripped(opened: &Opened, step: &Step) -> (Arc<Webhook>, Vec<EventId>) {
+    let webhook = opened.webhook().await;
+    let mut failed = Vec::new();
+    for _ in 0..3 {
+        opened.clock.0.fetch_add(1000, Ordering::Relaxed);
+        failed.push(opened.post(event(None, 1)).await.id);
+        let due = opened.due();
+        opened.record(&webhook, &due[0], step.clone());
+    }
+    let webhook = Arc::clone(opened.store.webhooks().get(webhook.id).expect("kept"));
+    assert!(webhook.activity.trip().is_some(), "{:?}", webhook.activity);
+    (webhook, failed)
+}
+
+pub(crate) async fn probes_try_one_after_the_other_and_the_first_that_is_accepted_heals<S: Subject>() {
+    let place = S::new();
+    let opened = place.open(START_MS);
+    let (webhook, failed) = tripped(&opened, &Step::Failed { deactivate: None }).await;
+    opened.clock.0.fetch_add(1000, Ordering::Relaxed);
+    let held = opened.post(event(None, 1)).await.id;
+    let candidate = opened.candidate(webhook.id).expect("what failed");
+    assert_eq!((candidate.item.event, candidate.item.attempt, candidate.origin), (failed[0], 2, Origin::Failed));
+    opened.probe(&webhook, candidate, again(2000));
+    let probes = |opened: &Opened| {
+        let webhook = Arc::clone(opened.store.webhooks().get(webhook.id).expect("kept"));
+        assert_eq!((webhook.health.values().failure_count, webhook.revision), (3, 2));
+        webhook.activity.trip().expect("off").probing().expect("it is probed")
+    };
+    let before = probes(&opened);
+    assert_eq!(before.made, 1);
+    assert_eq!(opened.status(failed[0]).await, Status::Failed);
+    drop(opened);
+    let now = START_MS + 4000;
+    let opened = place.open(now);
+    assert_eq!(probes(&opened), before, "a restart does not forget the schedule");
+    // The formatter fails on the second: it ends there, and the next is tried at once.
+    let candidate = opened.candidate(webhook.id).expect("the second");
+    assert_eq!(candidate.item.event, failed[1]);
+    opened.probe(&webhook, candidate, Step::Unrendered);
+    assert_eq!((probes(&opened).made, probes(&opened).next_ms), (1, now));
+    let candidate = opened.candidate(webhook.id).expect("the third");
+    assert_eq!(candidate.item.event, failed[2]);
+    opened.probe(&webhook, candidate, Step::Failed { deactivate: None });
+    // Now the held one; it is not its fault, and stays held.
+    let candidate = opened.candidate(webhook.id).expect("what is held");
+    assert_eq!((candidate.item.event, candidate.item.try_number()), (held, 1));
+    opened.probe(&webhook, candidate, again(2000));
+    assert_eq!(opened.status(held).await, Status::Held);
+    // From the beginning again: two that failed and the held one are left.
+    let candidate = opened.candidate(webhook.id).expect("the first again");
+    assert_eq!((candidate.item.event, candidate.item.attempt), (failed[0], 3));
+    opened.probe(&webhook, candidate, Step::Delivered);
+    let on = opened.on(webhook.id);
+    assert_eq!((on.health.values().failure_count, on.activation), (0, webhook.activation));
+    for (event, status) in [
+        (failed[0], Status::Delivered),
+        (failed[1], Status::Failed),
+        (failed[2], Status::Pending),
+        (held, Status::Pending),
+    ] {
+        assert_eq!(opened.status(event).await, status);
+    }
+    drop(opened);
+    let opened = place.open(now);
+    opened.store.load_due(webhook.id, on.activation, None, 10);
+    let due: Vec<_> =
+        opened.due().iter().map(|(key, item)| (key.due_ms - START_MS, item.event, item.try_number())).collect();
+    assert_eq!(due, [(3000, failed[2], 1), (4000, held, 1)], "in order of acceptance, with all their retries");
+}
+
+pub(crate) async fn a_webhook_of_a_destination_that_is_gone_is_not_probed<S: Subject>() {
+    let place = S::new();
+    let opened = place.open(START_MS);
+    let webhook = opened.webhook().await;
+    opened.post(event(None, 1)).await;
+    let due = opened.due();
+    opened.record(&webhook, &due[0], Step::Failed { deactivate: Some("it wants no more".into()) });
+    drop(opened);
+    let opened = place.open(START_MS);
+    let off = Arc::clone(opened.store.webhooks().get(webhook.id).expect("kept"));
+    assert_eq!(off.activity.trip().expect("off").probes, None);
+    let other = WebhookConfig { url: DeliveryUrl::parse("https://other.example/").expect("a URL"), ..config() };
+    let updated = opened.store.update_webhook(off.id, off.revision, other, None, Actor::Host).await.expect("written");
+    let Updated::Done(updated) = updated else { panic!("{updated:?}") };
+    assert_eq!(updated.activity.trip().expect("off").probes, None);
+    assert_eq!(opened.candidate(webhook.id), None);
+}
+
+pub(crate) async fn host_events_go_to_other_webhooks_and_not_to_all<S: Subject>() {
+    let place = S::new();
+    let opened = place.open(START_MS);
+    let host: Vec<_> = EventType::ALL.iter().copied().filter(|event_type| event_type.is_host()).collect();
+    let ops = WebhookConfig { event_types: Subscription::Only(host), ..config() };
+    let ops = opened.store.create_webhook(ops, true, Actor::Host).await.expect("created");
+    let (webhook, _) = tripped_quietly(&opened).await;
+    drop(opened);
+    let opened = place.open(START_MS);
+    opened.store.load_due(ops.id, ops.activation, None, 10);
+    let mut told = Vec::new();
+    for (_, item) in opened.due() {
+        let view = opened.store.event(item.event).await.expect("read").expect("there");
+        let to: Vec<_> = view.deliveries.iter().map(|delivery| delivery.webhook_id).collect();
+        assert_eq!(to, [ops.id], "neither to the webhook that it is about nor to those of all events");
+        assert!(view.event.json.contains(&webhook.id.to_string()), "{}", view.event.json);
+        assert_eq!(view.token, TokenId::from_bytes([0; 16]));
+        told.push(view.event.event_type);
+    }
+    told.sort();
+    assert_eq!(
+        told,
+        [EventType::WebhookFailing, EventType::WebhookDisabled, EventType::DeliveryFailed, EventType::DeliveryFailed]
+    );
+}
+
+/// A webhook that the breaker has switched off, beside others that may be told of it.
+async fn tripped_quietly(opened: &Opened) -> (Arc<Webhook>, Vec<EventId>) {
+    let webhook = opened.webhook().await;
+    opened.webhook().await;
+    let events: Vec<_> = (0..3).map(|_| event(None, 1)).collect();
+    let accepted = opened.accept(TokenId::from_bytes([1; 16]), None, events).await.expect("accepted");
+    let own: Vec<_> = opened.due().into_iter().filter(|(key, _)| key.webhook == webhook.id).collect();
+    assert_eq!(own.len(), 3);
+    for due in &own {
+        opened.record(&webhook, due, Step::Failed { deactivate: None });
+    }
+    (webhook, accepted.into_iter().map(|one| one.id).collect())
 }

@@ -276,7 +276,35 @@ impl<S: Stepped> World<S> {
     fn committed(&mut self) {
         self.model.commit();
         self.since = None;
+        self.learn_host_events();
         self.durable = self.model.clone();
+    }
+
+    /// Adds the host events of the last commits to the model. Nobody subscribed to them: only retention sees them.
+    fn learn_host_events(&mut self) {
+        let Some(opened) = &self.opened else { return };
+        let groups = S::accepted(opened);
+        for id in groups.iter().flat_map(|(_, events)| events) {
+            if self.model.events.contains_key(id) {
+                continue;
+            }
+            let view = self.runtime.block_on(self.store().event(*id)).expect("read").expect("it is in the index");
+            assert!(
+                view.event.event_type.is_host() && view.deliveries.is_empty(),
+                "an event that nobody posted: {view:?}"
+            );
+            let answer = Accepted { id: *id, deliveries: 0, derived: Vec::new() };
+            let kept = Kept { token: view.token, digest: [0; 32], derived: false, answer, deliveries: Vec::new() };
+            self.model.events.insert(*id, kept);
+        }
+        let events = &self.model.events;
+        let posted = |groups: &[(i64, Vec<EventId>)]| -> Vec<(i64, Vec<EventId>)> {
+            let is_posted = |id: &&EventId| events[*id].token != TokenId::from_bytes([0; 16]);
+            let all = groups.iter().map(|(at, events)| (*at, events.iter().filter(is_posted).copied().collect()));
+            all.filter(|(_, events): &(i64, Vec<EventId>)| !events.is_empty()).collect()
+        };
+        assert_eq!(posted(&groups), posted(&self.model.groups), "the acceptance index");
+        self.model.groups = groups;
     }
 
     fn act(&mut self, action: &Action) {
@@ -631,7 +659,9 @@ impl<S: Stepped> World<S> {
             match change {
                 Change::Due(entries) => entries.into_iter().for_each(|entry| self.queued(entry)),
                 Change::Webhook(id) => self.look_again(id),
-                Change::Loaded { .. } | Change::Recorded(_) => {}
+                // With the host events that are due go the outcomes that are not yet.
+                Change::Recorded(_) => self.committed(),
+                Change::Loaded { .. } | Change::Candidate { .. } | Change::Probed(_) => {}
             }
         }
     }
@@ -675,11 +705,20 @@ impl<S: Stepped> World<S> {
             }
             let loaded = {
                 let changes = self.opened.as_ref().expect("open").changes.lock().expect("not poisoned");
-                changes.try_iter().find_map(|change| match change {
-                    Change::Loaded { entries, complete, .. } => Some((entries, complete)),
-                    _ => None,
-                })
+                let (mut loaded, mut is_recorded) = (None, false);
+                for change in changes.try_iter() {
+                    match change {
+                        Change::Loaded { entries, complete, .. } => loaded = Some((entries, complete)),
+                        Change::Recorded(_) => is_recorded = true,
+                        _ => {}
+                    }
+                }
+                (loaded, is_recorded)
             };
+            let (loaded, is_recorded) = loaded;
+            if is_recorded {
+                self.committed();
+            }
             let (entries, complete) = loaded.expect("an answer to the load");
             after = entries.last().map(|entry| entry.key).or(after);
             for entry in entries {
@@ -712,6 +751,8 @@ impl<S: Stepped> World<S> {
         self.since = None;
         drop(opened);
         self.opened = Some(self.place.open(self.now));
+        self.learn_host_events();
+        self.durable = self.model.clone();
         self.entries.clear();
         self.claimed.clear();
         self.complete.clear();

@@ -141,7 +141,7 @@ impl Writer {
         let mut accepted: Vec<Accepted> = Vec::with_capacity(checked.len());
         for event in checked {
             let one = match event {
-                Checked::New(event) => self.accept_one(token, event, group),
+                Checked::New(event) => self.accept_one(token, event, None, group),
                 Checked::Known(known) => known,
                 Checked::Twin(index) => accepted[index].clone(),
             };
@@ -205,8 +205,14 @@ impl Writer {
         if taken.is_empty() { Ok(checked) } else { Err(AcceptError::IdTaken { indexes: taken }) }
     }
 
-    /// Accepts one event, with those that the host derives from it.
-    fn accept_one(&mut self, token: TokenId, new: NewEvent, group: &mut Group) -> Accepted {
+    /// Accepts one event, with those that the host derives from it. The webhook that it is about does not get it.
+    pub(super) fn accept_one(
+        &mut self,
+        token: TokenId,
+        new: NewEvent,
+        about: Option<WebhookId>,
+        group: &mut Group,
+    ) -> Accepted {
         let now = self.now();
         let id = new.id.unwrap_or_else(EventId::generate);
         let occurred_at = new.occurred_at.unwrap_or(now);
@@ -221,11 +227,11 @@ impl Writer {
         };
         let derived = derived.map(|derived| {
             let derived_id = derived.id.unwrap_or_else(EventId::generate);
-            let slots = self.fan_out(&derived);
+            let slots = self.fan_out(&derived, about);
             let digest = derived.digest;
             (event(derived_id, derived, Some(id)), digest, slots)
         });
-        let slots = self.fan_out(&new);
+        let slots = self.fan_out(&new, about);
         let digest = new.digest;
         let own = event(id, new, None);
         self.remember(id, now, &slots);
@@ -254,12 +260,13 @@ impl Writer {
         }
     }
 
-    /// The fan-out of an event: a delivery for each webhook that it goes to.
-    fn fan_out(&self, event: &NewEvent) -> Vec<Slot> {
+    /// The fan-out of an event: a delivery for each webhook that it goes to, but for the one that it is about.
+    fn fan_out(&self, event: &NewEvent, about: Option<WebhookId>) -> Vec<Slot> {
         let table = self.webhooks.load();
         table
             .subscribed(event.event_type)
             .iter()
+            .filter(|webhook| Some(webhook.id) != about)
             .filter(|webhook| webhook.takes(event.event_type, event.severity, event.engagement_id.as_deref()))
             .map(|webhook| Slot {
                 delivery: DeliveryId::generate(),

@@ -356,6 +356,14 @@ fn free_bytes(folder: &Path) -> Option<u64> {
     Some(found.f_bavail.saturating_mul(found.f_frsize))
 }
 
+impl Engine {
+    /// Free and total bytes of the folder's file system; `None` when it does not say.
+    pub(super) fn disk(&self) -> Option<(u64, u64)> {
+        let found = rustix::fs::statvfs(&self.folder).ok()?;
+        Some((found.f_bavail.saturating_mul(found.f_frsize), found.f_blocks.saturating_mul(found.f_frsize)))
+    }
+}
+
 /// Opens sled and the journal, and brings to sled what the journal has. Each commit has the final values of its keys, and
 /// they come in order, so it changes nothing that sled may have some of them already.
 fn open(folder: &Path, cache_bytes: u64) -> Result<Opened, OpenError> {

@@ -44,7 +44,8 @@ macro_rules! kinds {
 kinds! {
     /// `m` name: facts about the store itself: format, key check, counts, the audit chain's ends, settings.
     META = b'm', "facts about the store", Some(1);
-    /// `w` webhook: configuration and activity.
+    /// `w` webhook: configuration and activity; since format 5 also why it is off (`trip`): the cause, the attempt with
+    /// which that happened, and the schedule of its probes.
     WEBHOOK = b'w', "webhooks", Some(2);
     /// `c` webhook: running counters.
     COUNTERS = b'c', "webhooks' counters", Some(3);

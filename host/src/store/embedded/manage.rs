@@ -9,13 +9,33 @@ use super::txn::Txn;
 use super::writer::Writer;
 use super::{Deleted, Rotated, StoreError, Updated, keys, record};
 use crate::model::audit::{self, Action, Actor, AuditEvent, FieldChange};
-use crate::model::id::{TokenId, WebhookId};
+use crate::model::host_event::{About, HostEvent, WebhookFacts};
+use crate::model::id::{AttemptId, TokenId, WebhookId};
+use crate::model::probe::{Cause, Probes, Trip};
 use crate::model::secret::Secret;
 use crate::model::token::{Role, Token};
 use crate::model::webhook::{Activity, Health, HealthValues, OldSecret, Webhook, WebhookConfig};
 
 /// Secrets of one webhook that may sign beside the newest.
 const MAX_OLD_SECRETS: usize = 4;
+
+/// A webhook's activity with a new configuration: a probe is due at once if its requests are other ones now.
+fn probed_soon(old: &Webhook, config: &WebhookConfig, now_ms: i64) -> Activity {
+    let before = &old.config;
+    let is_same = before.url == config.url
+        && before.headers == config.headers
+        && before.secret == config.secret
+        && before.tls == config.tls
+        && before.format == config.format
+        && before.format_options == config.format_options;
+    match &old.activity {
+        Activity::Tripped { reason, trip } if !is_same => {
+            let probes = trip.probes.map(|probes| probes.by(now_ms));
+            Activity::Tripped { reason: reason.clone(), trip: Trip { probes, ..trip.clone() } }
+        }
+        same => same.clone(),
+    }
+}
 
 impl Writer {
     pub(in crate::store) fn create_webhook(
@@ -58,7 +78,7 @@ impl Writer {
             Some(true) if !old.activity.is_active() => (Activity::Active, old.activation + 1),
             Some(true) => (Activity::Active, old.activation),
             Some(false) => (Activity::OffByAdmin, old.activation),
-            None => (old.activity.clone(), old.activation),
+            None => (probed_soon(old, &config, self.clock.steady_ms()), old.activation),
         };
         let mut health = old.health.values();
         if switch == Some(true) {
@@ -166,18 +186,33 @@ impl Writer {
     }
 
     /// Trips the circuit breaker: switches a webhook off because of its destination's failures.
-    pub(super) fn trip(&mut self, webhook: &Webhook, reason: String, health: HealthValues) {
+    pub(super) fn trip(
+        &mut self,
+        webhook: &Webhook,
+        reason: String,
+        health: HealthValues,
+        cause: Cause,
+        attempt: Option<AttemptId>,
+    ) {
         let (name, host) = (&webhook.config.name, webhook.config.url.host());
+        let is_probed = self.breaker_probe && cause == Cause::Breaker;
+        let next = if is_probed {
+            "it is probed, and switched on again once its destination accepts a delivery"
+        } else {
+            "repair its destination, switch it on and recover what it missed"
+        };
         tracing::warn!(
-            webhook = %webhook.id, name, %host, failures = health.failure_count, reason,
-            "a webhook was switched off; repair its destination, switch it on and recover what it missed"
+            webhook = %webhook.id, name, %host, failures = health.failure_count, reason, next,
+            "a webhook was switched off"
         );
+        self.tell(HostEvent::new(About::WebhookDisabled(WebhookFacts::of(webhook)), &reason));
         let reason = format!("{reason} (webhook {name:?}, host {host})");
         let changes = vec![FieldChange::to("disabled_reason", reason.as_str())];
         let audit_event =
             AuditEvent::webhook(Actor::Host, Action::WebhookDisabled, webhook.id, &webhook.config.name, changes);
         self.pending.audit_events.push(audit_event);
-        let activity = Activity::Tripped { reason };
+        let probes = is_probed.then(|| Probes::begin(self.clock.steady_ms(), fastrand::f64()));
+        let activity = Activity::Tripped { reason, trip: Trip { cause, attempt, probes, is_healing: false } };
         let tripped = Webhook { activity, health: Health::new(health), ..webhook.changed() };
         // Without randomness it cannot be written now; it is off in memory all the same.
         if let Ok(bytes) = write_webhook(&tripped, &self.keyring) {

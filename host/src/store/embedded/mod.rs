@@ -12,6 +12,7 @@ mod checkpoint;
 mod engine;
 mod export;
 mod handle;
+mod heal;
 mod journal;
 mod keys;
 mod lock;
@@ -22,6 +23,7 @@ mod memtable;
 mod migrate;
 mod open;
 mod outcome;
+mod probe;
 mod queue;
 mod read;
 mod record;
@@ -31,8 +33,10 @@ mod scan;
 mod sealed;
 mod state_cache;
 mod sweep;
+mod tell;
 mod tree;
 mod txn;
+mod upcoming;
 mod writer;
 
 #[cfg(test)]
@@ -48,10 +52,13 @@ use super::facts::{
     AcceptError, Acceptance, Accepted, AttemptPage, AttemptQuery, AttemptsError, Deleted, EventView, OpenError,
     Retention, Rotated, StoreError, Updated,
 };
-use super::protocol::{Change, Command, Cursor, DueEntry, DueItem, DueKey, Options, Outcome, Recovery, Sent};
+use super::protocol::{
+    Candidate, Change, Command, Cursor, DueEntry, DueItem, DueKey, Options, Origin, Outcome, Recovery, Sent,
+};
 use super::table::{Tokens, WebhookTable};
 use crate::keyring::Keyring;
 use crate::model::audit::AuditEvent;
+use crate::model::host_event::HostEvent;
 use crate::model::id::WebhookId;
 
 pub use audit::ChainReport;
@@ -115,6 +122,10 @@ impl Embedded {
         self.clock_trusted.load(Ordering::Relaxed)
     }
 
+    pub(super) fn disk(&self) -> Option<(u64, u64)> {
+        self.engine.disk()
+    }
+
     pub(super) fn damaged_records(&self) -> u64 {
         self.damage.records()
     }
@@ -128,7 +139,7 @@ impl Embedded {
         response.await.unwrap_or(Err(AcceptError::Store(StoreError::Unavailable)))
     }
 
-    // The three below have no response. A writer that is gone is a process that ends: the work is still queued on the
+    // The five below have no response. A writer that is gone is a process that ends: the work is still queued on the
     // disk.
 
     pub(super) fn record(&self, outcomes: Vec<Outcome>) {
@@ -137,6 +148,16 @@ impl Embedded {
 
     pub(super) fn load_due(&self, webhook: WebhookId, activation: u32, after: Option<DueKey>, limit: usize) {
         let _ = self.writer.send(Command::Load { webhook, activation, after, limit });
+    }
+
+    pub(super) fn tell(&self, event: HostEvent) {
+        let change = move |writer: &mut Writer| writer.tell(event);
+        let _ = self.writer.send(Command::Manage(Box::new(change)));
+    }
+
+    pub(super) fn load_probe(&self, webhook: WebhookId) {
+        let change = move |writer: &mut Writer| writer.load_probe(webhook);
+        let _ = self.writer.send(Command::Manage(Box::new(change)));
     }
 
     pub(super) fn audit_soon(&self, audit_event: AuditEvent) {

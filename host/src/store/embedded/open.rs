@@ -12,11 +12,14 @@ use tokio::sync::Semaphore;
 use super::audit::Chain;
 use super::engine::Engine;
 use super::handle::WriterHandle;
+use super::heal::Healing;
 use super::lock::FolderLock;
 use super::lost::AcceptedSince;
 use super::migrate::{self, Migration};
+use super::probe;
 use super::record::{Counters, Counts, Damage};
 use super::state_cache::StateCache;
+use super::tell::Telling;
 use super::txn::Txn;
 use super::writer::{Pending, Writer};
 use super::{
@@ -27,6 +30,7 @@ use crate::keyring::{AUDIT_LOG, Keyring};
 use crate::model::id::{EventId, WebhookId};
 use crate::model::secret::Secret;
 use crate::model::token::Token;
+use crate::model::webhook::Webhook;
 
 /// The text that the key check seals; it is no secret.
 const KEY_CHECK: &str = "heraldry";
@@ -43,8 +47,17 @@ impl Embedded {
         options: Options,
         start: impl FnOnce(Writer) -> std::io::Result<WriterHandle>,
     ) -> Result<Self, OpenError> {
-        let Options { folder, cache_bytes, master_key, breaker_threshold, idempotency_kept, changes, clock, .. } =
-            options;
+        let Options {
+            folder,
+            cache_bytes,
+            master_key,
+            breaker_threshold,
+            breaker_probe,
+            idempotency_kept,
+            changes,
+            clock,
+            ..
+        } = options;
         let unusable = |error| OpenError::Folder { folder: folder.clone(), error };
         private(&folder).map_err(unusable)?;
         let lock = FolderLock::take(&folder)?;
@@ -54,7 +67,10 @@ impl Embedded {
         let keyring = Arc::new(unlock(&engine, &folder, master_key.as_ref())?);
         let chain = Chain::load(&engine, keyring.derive(AUDIT_LOG)).map_err(|_| failed(&folder))?;
         let damage = Damage::default();
-        let (webhooks, history) = load_webhooks(&engine, &keyring, &damage)?;
+        let (mut webhooks, history) = load_webhooks(&engine, &keyring, &damage)?;
+        webhooks.iter_mut().for_each(|webhook| probe::resume(webhook, breaker_probe, clock.steady_ms()));
+        let healing = webhooks.iter().filter_map(Healing::resumed).collect();
+        let webhooks = WebhookTable::new(webhooks.into_iter().map(Arc::new));
         let webhooks = Arc::new(ArcSwap::from_pointee(webhooks));
         let counts = engine.get(&keys::meta(record::COUNTS)).map_err(|_| failed(&folder))?;
         let counts = known(counts.map(|bytes| record::unpack::<Counts>(&bytes).map(Some)), "counts", &damage);
@@ -78,6 +94,7 @@ impl Embedded {
             webhooks: Arc::clone(&webhooks),
             tokens: Arc::clone(&tokens),
             breaker_threshold,
+            breaker_probe,
             idempotency_kept,
             changes,
             writable: Arc::clone(&writable),
@@ -95,6 +112,9 @@ impl Embedded {
             reopen: None,
             next_try_ms: 0,
             unread: Vec::new(),
+            healing,
+            telling: Telling::default(),
+            down: None,
         };
         let writer = start(writer).map_err(unusable)?;
         Ok(Self {
@@ -228,7 +248,7 @@ fn load_webhooks(
     engine: &Engine,
     keyring: &Keyring,
     damage: &Damage,
-) -> Result<(WebhookTable, HashMap<WebhookId, u64>), OpenError> {
+) -> Result<(Vec<Webhook>, HashMap<WebhookId, u64>), OpenError> {
     let mut found = Vec::new();
     let scanned = engine.scan_prefix(&[keys::WEBHOOK], None, |key, value| {
         if let Some(id) = keys::id_of(key).map(WebhookId::from_bytes) {
@@ -244,14 +264,14 @@ fn load_webhooks(
         let counters = known(counters.map(|bytes| Counters::unpack(&bytes)), "webhook's counters", damage);
         history.insert(id, counters.attempts);
         match sealed::read_webhook(id, &bytes, counters.health, keyring) {
-            Some(webhook) => webhooks.push(Arc::new(webhook)),
+            Some(webhook) => webhooks.push(webhook),
             None => {
                 damage.add(1);
                 tracing::error!(webhook = %id, "a webhook's record is damaged; it is left out and stays in the store");
             }
         }
     }
-    Ok((WebhookTable::new(webhooks), history))
+    Ok((webhooks, history))
 }
 
 /// A record's value, or the default when it is missing or damaged.

@@ -8,6 +8,7 @@ use super::{DueEntry, DueItem, DueKey, Outcome, StoreError, keys};
 use crate::model::breaker;
 use crate::model::delivery::{Attempt, Step};
 use crate::model::id::{AttemptId, EventId, WebhookId};
+use crate::model::probe::Cause;
 use crate::model::time::Timestamp;
 
 /// The outcomes of one call.
@@ -45,20 +46,27 @@ impl Writer {
     }
 
     fn try_record(&mut self, outcome: Outcome, together: &mut Together) -> Result<(), StoreError> {
+        if let Some(origin) = outcome.probe {
+            return self.record_probe(outcome, origin, together.now);
+        }
         if outcome.step != Step::Dropped {
             self.advance(&outcome, together)?;
         }
-        let Outcome { webhook, attempt, step, closes, .. } = outcome;
+        let Outcome { webhook, item, attempt, step, closes, .. } = outcome;
         if let Some(key) = closes {
             self.pending.txn.remove(key.encode());
         }
         // The history goes with the webhook.
         let Some(owner) = self.webhooks.load().get(webhook).cloned() else { return Ok(()) };
+        if let Some(attempt) = &attempt {
+            self.report(&owner, &item, attempt, &step);
+        }
         let before = owner.health.values();
         let error = attempt.as_ref().and_then(|attempt| attempt.error.as_deref());
         let (health, off) = breaker::after(before, &step, error, together.now, self.breaker_threshold);
-        if let Some(mut attempt) = attempt {
-            attempt.id = AttemptId::generate();
+        let attempt_id = attempt.as_ref().map(|_| AttemptId::generate());
+        if let (Some(mut attempt), Some(id)) = (attempt, attempt_id) {
+            attempt.id = id;
             attempt.next_attempt_at = match step {
                 Step::Again { after, .. } => Some(together.now.plus(after)),
                 _ => None,
@@ -73,7 +81,7 @@ impl Writer {
         if let Some(reason) = off
             && owner.activity.is_active()
         {
-            self.trip(&owner, reason, health);
+            self.trip(&owner, reason, health, Cause::of(&step), attempt_id);
         }
         Ok(())
     }

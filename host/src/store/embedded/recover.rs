@@ -168,7 +168,7 @@ impl Writer {
             true
         })?;
         for (event, delivery) in failed {
-            let Some(slot) = self.slot_of(event, webhook, delivery)? else { continue };
+            let Some((slot, _)) = self.slot_of(event, webhook, delivery)? else { continue };
             let Some(mut states) = self.states_with(&page.txn, event)? else { continue };
             let Some(state) = states.get_mut(slot as usize) else { continue };
             if state.progress != Progress::Failed {
@@ -208,7 +208,7 @@ impl Writer {
         };
     }
 
-    fn states_with(&self, txn: &Txn, event: EventId) -> Result<Option<Vec<SlotState>>, StoreError> {
+    pub(super) fn states_with(&self, txn: &Txn, event: EventId) -> Result<Option<Vec<SlotState>>, StoreError> {
         if let Some(bytes) = txn.written(&keys::state(event))
             && let Ok(states) = record::unpack(bytes)
         {
@@ -217,19 +217,27 @@ impl Writer {
         self.states(event)
     }
 
-    /// A delivery's index in its event's fan-out.
-    fn slot_of(&self, event: EventId, webhook: WebhookId, delivery: DeliveryId) -> Result<Option<u32>, StoreError> {
+    /// A delivery's index in its event's fan-out, and when the event was accepted.
+    pub(super) fn slot_of(
+        &self,
+        event: EventId,
+        webhook: WebhookId,
+        delivery: DeliveryId,
+    ) -> Result<Option<(u32, Timestamp)>, StoreError> {
         let Some(bytes) = self.engine.get(&keys::event(event))? else { return Ok(None) };
         let Ok(known) = record::unpack_event(&bytes) else {
             self.damage.skipped("event");
             return Ok(None);
         };
         let own = known.slots.iter().position(|slot| slot.delivery == delivery && slot.webhook == webhook);
-        if let Some(slot) = own {
-            return Ok(u32::try_from(slot).ok());
-        }
-        let bytes = self.engine.get(&keys::redelivery(delivery))?;
-        Ok(bytes.and_then(|bytes| record::unpack::<(EventId, u32)>(&bytes).ok()).map(|(_, slot)| slot))
+        let slot = match own {
+            Some(slot) => u32::try_from(slot).ok(),
+            None => {
+                let bytes = self.engine.get(&keys::redelivery(delivery))?;
+                bytes.and_then(|bytes| record::unpack::<(EventId, u32)>(&bytes).ok()).map(|(_, slot)| slot)
+            }
+        };
+        Ok(slot.map(|slot| (slot, known.accepted_at)))
     }
 
     /// A new delivery of an event to a webhook that had one before.

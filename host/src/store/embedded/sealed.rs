@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::{StoreError, record};
 use crate::keyring::Keyring;
 use crate::model::event::{EventType, Severity};
-use crate::model::id::WebhookId;
+use crate::model::id::{AttemptId, WebhookId};
+use crate::model::probe::{Cause, Probes, Trip};
 use crate::model::secret::Secret;
 use crate::model::time::Timestamp;
 use crate::model::url::DeliveryUrl;
@@ -40,6 +41,9 @@ struct WebhookRecord {
     retry_count: u32,
     timeout_ms: u32,
     activity: ActivityRecord,
+    /// Since webhooks are probed; absent where the cause is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    trip: Option<TripRecord>,
     revision: u64,
     #[serde(rename = "epoch")]
     activation: u32,
@@ -56,6 +60,32 @@ enum ActivityRecord {
     Active,
     OffByAdmin,
     Tripped(String),
+}
+
+/// What [`Trip`] has, beside the reason.
+#[derive(Serialize, Deserialize)]
+struct TripRecord {
+    cause: Cause,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    attempt: Option<AttemptId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    probes: Option<Probes>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    is_healing: bool,
+}
+
+impl TripRecord {
+    /// A trip of an unknown cause is written as before there were causes.
+    fn of(trip: &Trip) -> Option<Self> {
+        let Trip { cause, attempt, probes, is_healing } = *trip;
+        (cause != Cause::Unknown).then_some(Self { cause, attempt, probes, is_healing })
+    }
+}
+
+impl From<TripRecord> for Trip {
+    fn from(TripRecord { cause, attempt, probes, is_healing }: TripRecord) -> Self {
+        Self { cause, attempt, probes, is_healing }
+    }
 }
 
 /// The additional data that a sealed text is bound to: the record and the field.
@@ -100,8 +130,9 @@ pub(super) fn write_webhook(webhook: &Webhook, keyring: &Keyring) -> Result<Vec<
         activity: match &webhook.activity {
             Activity::Active => ActivityRecord::Active,
             Activity::OffByAdmin => ActivityRecord::OffByAdmin,
-            Activity::Tripped { reason } => ActivityRecord::Tripped(reason.clone()),
+            Activity::Tripped { reason, .. } => ActivityRecord::Tripped(reason.clone()),
         },
+        trip: webhook.activity.trip().and_then(TripRecord::of),
         revision: webhook.revision,
         activation: webhook.activation,
         created_at: webhook.created_at,
@@ -160,7 +191,9 @@ pub(super) fn read_webhook(id: WebhookId, bytes: &[u8], health: HealthValues, ke
         activity: match record.activity {
             ActivityRecord::Active => Activity::Active,
             ActivityRecord::OffByAdmin => Activity::OffByAdmin,
-            ActivityRecord::Tripped(reason) => Activity::Tripped { reason },
+            ActivityRecord::Tripped(reason) => {
+                Activity::Tripped { reason, trip: record.trip.map(Trip::from).unwrap_or_default() }
+            }
         },
         revision: record.revision,
         activation: record.activation,
@@ -185,5 +218,15 @@ mod tests {
             assert_eq!(serde_json::to_string(&record).expect("encoded"), text);
         }
         assert_eq!(serde_json::to_string(&ActivityRecord::Active).expect("encoded"), r#""active""#);
+    }
+
+    #[test]
+    fn a_trip_is_written_as_before() {
+        let full = r#"{"cause":"breaker","attempt":"01020304-0506-7708-890a-0b0c0d0e0f10","probes":{"made":2,"next_ms":1800000000000},"is_healing":true}"#;
+        for text in [full, r#"{"cause":"gone"}"#] {
+            let record: TripRecord = serde_json::from_str(text).expect("a trip");
+            assert_eq!(serde_json::to_string(&TripRecord::of(&record.into())).expect("encoded"), text);
+        }
+        assert!(TripRecord::of(&Trip::default()).is_none(), "of webhooks from before there is nothing");
     }
 }

@@ -1,7 +1,7 @@
 //! The single writer: gathers the commands that wait, commits them together (group commit), and responds to all of them
 //! after one fsync.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -12,10 +12,12 @@ use arc_swap::ArcSwap;
 use super::accept::Group;
 use super::audit::Chain;
 use super::engine::Engine;
+use super::heal::Healing;
 use super::lost::AcceptedSince;
 use super::record::{self, AttemptChunk, Counters, Counts, Damage};
 use super::retention_clock;
 use super::state_cache::StateCache;
+use super::tell::Telling;
 use super::txn::Txn;
 use super::{Change, DueEntry, DueKey, StoreError, Tokens, WebhookTable, WriterCommand, keys};
 use crate::keyring::Keyring;
@@ -60,6 +62,7 @@ pub(in crate::store) struct Writer {
     pub(super) webhooks: Arc<ArcSwap<WebhookTable>>,
     pub(super) tokens: Arc<ArcSwap<Tokens>>,
     pub(super) breaker_threshold: u32,
+    pub(super) breaker_probe: bool,
     pub(super) idempotency_kept: Duration,
     pub(super) changes: Box<dyn Fn(Change) + Send>,
     pub(super) writable: Arc<AtomicBool>,
@@ -84,6 +87,11 @@ pub(in crate::store) struct Writer {
     pub(super) next_try_ms: i64,
     /// Pages of queues that could not be read; they are read after the next commit that succeeds.
     pub(super) unread: Vec<(WebhookId, u32, Option<DueKey>, usize)>,
+    /// Webhooks whose probe was accepted: their deliveries are put in order, a page between two commits.
+    pub(super) healing: VecDeque<Healing>,
+    pub(super) telling: Telling,
+    /// Since when nothing can be written, in milliseconds of the steady clock, and why.
+    pub(super) down: Option<(i64, StoreError)>,
 }
 
 impl Writer {
@@ -133,8 +141,14 @@ impl Writer {
             next = more();
         }
         let ripe = self.pending.outcomes >= GROUP_OUTCOMES || self.wait() == Some(Duration::ZERO);
+        if closing {
+            self.tell_due(&mut group, true);
+        }
         if !group.is_empty() || ripe || timed_out || closing || tries_again {
             self.commit(group);
+        }
+        if !closing {
+            self.heal();
         }
         closing
     }
@@ -144,9 +158,14 @@ impl Writer {
         if !self.is_writable() {
             return Some(RETRY_FAILED);
         }
+        if !self.healing.is_empty() {
+            return Some(Duration::ZERO);
+        }
         let now = self.clock.steady_ms();
-        let waited = |since| Duration::from_millis(u64::try_from(now.saturating_sub(since)).unwrap_or(0));
-        self.pending.since.map(|since| OUTCOME_DELAY.saturating_sub(waited(since)))
+        let after = |ms: i64| Duration::from_millis(u64::try_from(ms).unwrap_or(0));
+        let outcomes = self.pending.since.map(|since| OUTCOME_DELAY.saturating_sub(after(now.saturating_sub(since))));
+        let told = self.telling.held_back_until().map(|due| after(due.saturating_sub(now)));
+        outcomes.into_iter().chain(told).min()
     }
 
     fn handle(&mut self, command: WriterCommand, group: &mut Group) {
@@ -173,13 +192,14 @@ impl Writer {
     }
 
     /// Starts the time that pending outcomes may wait.
-    fn has_pending(&mut self) {
+    pub(super) fn has_pending(&mut self) {
         let now = self.clock.steady_ms();
         self.pending.since.get_or_insert(now);
     }
 
     /// Writes a group and the pending outcomes, then responds to the group.
     pub(super) fn commit(&mut self, mut group: Group) {
+        let told = if self.is_writable() { self.tell_due(&mut group, false) } else { Vec::new() };
         group.finish(self);
         self.pack_pending();
         let probe = (!self.is_writable()).then(|| {
@@ -204,6 +224,7 @@ impl Writer {
         let result = self.write(&[Some(&pending.txn), Some(&group.txn), Some(&lines), probe.as_ref()]);
         if result.is_err() {
             self.pending = pending;
+            self.telling.put_back(told);
         } else {
             self.chain = chain;
             self.counts = group.counts().unwrap_or(self.counts);
@@ -226,6 +247,7 @@ impl Writer {
             if self.writable.swap(false, Ordering::Relaxed) {
                 tracing::error!("the disk is full; nothing is accepted until there is space on it");
             }
+            self.down.get_or_insert((self.clock.steady_ms(), StoreError::Full));
             return Err(StoreError::Full);
         }
         // Opening writes too: on a disk that is still full it fails, and is tried again with each write.
@@ -242,6 +264,7 @@ impl Writer {
         self.writable.store(result.is_ok(), Ordering::Relaxed);
         match result {
             Ok(()) => {
+                self.tell_written_again();
                 for (webhook, activation, after, limit) in std::mem::take(&mut self.unread) {
                     self.load_due(webhook, activation, after, limit);
                 }
@@ -256,6 +279,7 @@ impl Writer {
                     self.writable.store(true, Ordering::Relaxed);
                     return Ok(());
                 }
+                self.down.get_or_insert((self.clock.steady_ms(), why));
             }
             // After a failed fsync the kernel marks the pages as clean: another fsync would succeed and mean nothing.
             // Only a new process, which reads from the disk, sees what is there.

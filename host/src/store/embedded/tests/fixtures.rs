@@ -57,7 +57,7 @@ fn webhook_view(webhook: &Webhook) -> Value {
         filter["engagement_ids"] = json!(engagements);
     }
     let disabled_reason = match &webhook.activity {
-        Activity::Tripped { reason } => Some(reason),
+        Activity::Tripped { reason, .. } => Some(reason),
         _ => None,
     };
     json!({

@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
+use crate::model::id::EventId;
 use crate::store::conformance::{Opened, open_folder};
 use crate::store::embedded::engine::Faults;
 use crate::store::embedded::handle::WriterHandle;
 use crate::store::embedded::writer::Writer;
 use crate::store::embedded::{Embedded, WriterCommand};
+use crate::store::embedded::{keys, record};
 use crate::store::{OpenError, Options, Store, StoreError};
 
 /// The writer, until it is closed or crashes.
@@ -79,6 +81,18 @@ impl Store {
     pub(crate) fn crash(&self) {
         *self.inline().writer.lock().unwrap_or_else(PoisonError::into_inner) = None;
         self.engine.engine.shut();
+    }
+
+    /// The events of each commit that accepted some, with its time.
+    pub(crate) fn accepted(&self) -> Vec<(i64, Vec<EventId>)> {
+        let mut accepted = Vec::new();
+        let scanned = self.engine.engine.scan_prefix(&[keys::ACCEPTED], None, |key, value| {
+            let at = keys::time_of(keys::ACCEPTED, key).expect("a time");
+            accepted.push((at, record::unpack::<Vec<EventId>>(value).expect("events")));
+            true
+        });
+        scanned.expect("the store is open");
+        accepted
     }
 
     /// The faults to inject below the store.

@@ -8,9 +8,11 @@ mod failing_disk;
 pub(in crate::store) mod faults;
 mod fixtures;
 mod golden;
+mod healing;
 pub(in crate::store) mod inline;
 mod joined;
 mod merged;
+mod told;
 mod watched;
 
 use std::path::Path;
@@ -74,6 +76,10 @@ impl Stepped for SteppedFolder {
 
     fn crash(opened: &Opened) {
         opened.store.crash();
+    }
+
+    fn accepted(opened: &Opened) -> Vec<(i64, Vec<EventId>)> {
+        opened.store.accepted()
     }
 }
 

@@ -1,0 +1,84 @@
+//! Host events of the writer: what a full disk does to them, and what is told of one.
+
+use std::sync::atomic::Ordering;
+
+use super::faults::{Fault, Step as DiskStep};
+use super::inline::open_inline;
+use crate::model::delivery::Step;
+use crate::model::event::EventType;
+use crate::model::id::TokenId;
+use crate::store::conformance::{Opened, START_MS, attempt, event, folder_in_memory};
+use crate::store::{AcceptError, Outcome, StoreError};
+
+/// The host events of a store: their types, and what stands in their group.
+async fn told(opened: &Opened) -> Vec<(EventType, serde_json::Value)> {
+    let mut told = Vec::new();
+    for id in opened.store.accepted().into_iter().flat_map(|(_, events)| events) {
+        let event = opened.store.event(id).await.expect("read").expect("there").event;
+        if event.event_type.is_host() {
+            let json: serde_json::Value = serde_json::from_str(&event.json).expect("JSON");
+            told.push((event.event_type, json["data"][event.event_type.group()].clone()));
+        }
+    }
+    told
+}
+
+fn later(opened: &Opened, ms: i64) {
+    opened.clock.0.fetch_add(ms, Ordering::Relaxed);
+    opened.store.tick();
+}
+
+#[tokio::test]
+async fn a_full_disk_is_told_of_once_there_is_space_and_what_happened_meanwhile_too() {
+    let folder = folder_in_memory();
+    let opened = open_inline(folder.path(), START_MS);
+    let webhook = opened.webhook().await;
+    opened.post(event(None, 1)).await;
+    let (key, item) = opened.due().remove(0);
+    opened.store.faults().fail(DiskStep::Write, 1, 1000, Fault::NoSpace);
+    let rejected = opened.accept(TokenId::from_bytes([1; 16]), None, vec![event(None, 2)]).await;
+    assert_eq!(rejected, Err(AcceptError::Store(StoreError::Full)));
+    let failed = Step::Failed { deactivate: None };
+    let outcome = Outcome::new(webhook.id, item.clone(), Some(attempt(&item, false)), failed, Some(key));
+    opened.store.record(vec![outcome]);
+    later(&opened, 30_000);
+    later(&opened, 60_000);
+    assert_eq!(told(&opened).await, []);
+    opened.store.faults().release();
+    (0..3).for_each(|_| later(&opened, 1000));
+    let mut told = told(&opened).await;
+    told.sort_by_key(|(event_type, _)| *event_type);
+    let types: Vec<_> = told.iter().map(|(event_type, _)| *event_type).collect();
+    assert_eq!(types, [EventType::WebhookFailing, EventType::HostDegraded]);
+    assert_eq!(told[0].1["reason"], "status: it answered 500");
+    assert_eq!(told[1].1["kind"], "store");
+    let reason = told[1].1["reason"].as_str().expect("words");
+    assert!(reason.starts_with("the store could not be written for 9"), "{reason}");
+    assert!(reason.ends_with(" s: the disk is full; it accepts events again"), "{reason}");
+}
+
+#[tokio::test]
+async fn deliveries_that_fail_in_one_minute_are_told_of_together() {
+    let folder = folder_in_memory();
+    let opened = open_inline(folder.path(), START_MS);
+    let webhook = opened.webhook().await;
+    for number in 0..6 {
+        opened.post(event(None, 1)).await;
+        let (key, item) = opened.due().remove(0);
+        // A formatter's failures move no counter, so nothing is switched off.
+        let step = if number == 0 { Step::Failed { deactivate: None } } else { Step::Unrendered };
+        let outcome = Outcome::new(webhook.id, item.clone(), Some(attempt(&item, false)), step, Some(key));
+        opened.store.record(vec![outcome]);
+        later(&opened, 1000);
+    }
+    let counts = async || -> Vec<_> {
+        told(&opened).await.into_iter().map(|(of, group)| (of, group["count"].clone())).collect()
+    };
+    let first = [(EventType::WebhookFailing, 1.into()), (EventType::DeliveryFailed, 1.into())];
+    assert_eq!(counts().await, first);
+    later(&opened, 56_000);
+    assert_eq!(counts().await.len(), 3, "the minute is over");
+    assert_eq!(counts().await[2], (EventType::DeliveryFailed, 4.into()));
+    later(&opened, 600_000);
+    assert_eq!(counts().await.len(), 3);
+}

@@ -1,0 +1,48 @@
+//! What a webhook's queue has next.
+
+use super::record::{self, Progress, SlotState};
+use super::{DueItem, DueKey, Embedded, StoreError, keys};
+use crate::model::webhook::Webhook;
+
+/// Entries that are looked at: those of deliveries that are done are removed with the last one in them.
+const ENTRIES: usize = 16;
+
+impl Embedded {
+    /// When the next attempt of an active webhook's deliveries is due, in milliseconds of the steady clock; in the past
+    /// for one that is in flight, or waits for its turn.
+    pub(in crate::store) fn next_due(&self, webhook: &Webhook) -> Result<Option<i64>, StoreError> {
+        if !webhook.activity.is_active() {
+            return Ok(None);
+        }
+        let prefix = keys::due_prefix(webhook.id, webhook.activation);
+        let mut first = Vec::new();
+        self.engine.scan_prefix(&prefix, None, |key, value| {
+            first.extend(DueKey::decode(key).zip(record::unpack_queue(value).ok()));
+            first.len() < ENTRIES
+        })?;
+        for (key, items) in first {
+            for item in items {
+                if self.is_pending(key, &item)? {
+                    return Ok(Some(key.due_ms));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn is_pending(&self, key: DueKey, item: &DueItem) -> Result<bool, StoreError> {
+        let states = match self.engine.get(&keys::state(item.event))? {
+            Some(bytes) => record::unpack::<Vec<SlotState>>(&bytes).ok(),
+            None => {
+                let event = self.engine.get(&keys::event(item.event))?;
+                event.and_then(|bytes| record::unpack_event(&bytes).ok()).map(|event| event.states())
+            }
+        };
+        let state = states.and_then(|states| states.get(item.slot as usize).copied());
+        Ok(state.is_some_and(|state| {
+            state.progress == Progress::Waiting
+                && state.attempts + 1 == item.attempt
+                && state.queued.is_none_or(|seq| seq == key.seq)
+        }))
+    }
+}
