@@ -12,6 +12,11 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
 /// Between two chunks of one sweep, so that a large backlog of deletions does not starve the store's other commands.
 const CHUNK_PAUSE: Duration = Duration::from_millis(50);
 
+/// Between two blocks of an index that is being made.
+const INDEX_PAUSE: Duration = Duration::from_millis(5);
+/// Rows between two lines of the log about it.
+const INDEX_REPORT: usize = 100_000;
+
 /// Sweeps once a minute, the first time at once. Never returns; the caller aborts the task.
 pub(crate) async fn run(store: Arc<Store>, catalog: Arc<Catalog>, settings: DeliverySettings) {
     if let Err(error) = store.missing_events().await {
@@ -23,11 +28,40 @@ pub(crate) async fn run(store: Arc<Store>, catalog: Arc<Catalog>, settings: Deli
         max_events: settings.max_events_kept,
         max_history: settings.max_history,
     };
+    tokio::join!(index_all(&store), sweep_forever(&store, &catalog, settings, retention));
+}
+
+/// Makes the indexes of a store of an earlier format, while the host serves.
+async fn index_all(store: &Store) {
+    let (mut rows, mut reported) = (0, 0);
+    loop {
+        match store.index_more().await {
+            Ok(None) => break,
+            Ok(Some((index, more))) => {
+                rows += more;
+                if rows - reported >= INDEX_REPORT {
+                    reported = rows;
+                    tracing::info!(index, rows, "the store's index is being made");
+                }
+                tokio::time::sleep(INDEX_PAUSE).await;
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the store's index cannot be made; it is tried again");
+                tokio::time::sleep(SWEEP_INTERVAL).await;
+            }
+        }
+    }
+    if rows > 0 {
+        tracing::info!(rows, "the store's index is complete");
+    }
+}
+
+async fn sweep_forever(store: &Store, catalog: &Catalog, settings: DeliverySettings, retention: Retention) {
     let mut ticks = tokio::time::interval(SWEEP_INTERVAL);
     loop {
         ticks.tick().await;
-        remove_expired(&store, retention).await;
-        requeue_lost(&store).await;
+        remove_expired(store, retention).await;
+        requeue_lost(store).await;
         // Files have ages by the same clock.
         if !store.trusts_clock() {
             continue;

@@ -27,9 +27,9 @@ use crate::json::fault::Faults;
 use crate::model::id::WebhookId;
 use crate::model::secret::Secret;
 use crate::model::token::Role;
-use crate::model::webhook::WebhookConfig;
 use crate::model::webhook::input::{DEFAULT_FORMAT, Draft};
-use crate::store::{Deleted, Updated};
+use crate::model::webhook::{Webhook, WebhookConfig};
+use crate::store::{Backlog, Deleted, Updated};
 
 use schema::{WebhookChange, WebhookInput};
 use view::{AnyWebhook, EventTypeView, ReducedWebhook, WebhookView};
@@ -54,7 +54,7 @@ pub(super) fn router() -> OpenApiRouter<Shared> {
 async fn list(Viewer(token): Viewer, State(api): State<Shared>) -> Response {
     let webhooks = api.store.webhooks().newest_first();
     if token.role == Role::Admin {
-        Json(webhooks.iter().map(|webhook| WebhookView::of(webhook)).collect::<Vec<_>>()).into_response()
+        Json(webhooks.iter().map(|webhook| view_of(&api, webhook)).collect::<Vec<_>>()).into_response()
     } else {
         Json(webhooks.iter().map(|webhook| ReducedWebhook::of(webhook)).collect::<Vec<_>>()).into_response()
     }
@@ -91,7 +91,7 @@ async fn create(Admin(token): Admin, State(api): State<Shared>, body: Unread) ->
     tracing::info!(webhook = %webhook.id, by = %token.id, "webhook created");
     let location = format!("/api/v1/webhooks/{}", webhook.id);
     let headers = [(LOCATION, location), (ETAG, etag(&webhook))];
-    let view = WebhookView::of(&webhook).with_secret(generated.as_ref());
+    let view = view_of(&api, &webhook).with_secret(generated.as_ref());
     Ok((StatusCode::CREATED, headers, Json(view)).into_response())
 }
 
@@ -121,7 +121,7 @@ async fn get(
     if Preconditions::read(&headers)?.is_cached(&Current::webhook(&webhook))? {
         return Ok((StatusCode::NOT_MODIFIED, tag).into_response());
     }
-    Ok((tag, Json(WebhookView::of(&webhook))).into_response())
+    Ok((tag, Json(view_of(&api, &webhook))).into_response())
 }
 
 /// Changes the fields that the body names and keeps the others. With `generate_secret` every request sets another
@@ -158,7 +158,7 @@ async fn update(
         match api.store.update_webhook(id, current.revision, config, draft.is_active, (&token).into()).await? {
             Updated::Done(webhook) => {
                 tracing::info!(webhook = %id, by = %token.id, "webhook changed");
-                let view = WebhookView::of(&webhook).with_secret(generated.as_ref());
+                let view = view_of(&api, &webhook).with_secret(generated.as_ref());
                 return Ok(([(ETAG, etag(&webhook))], Json(view)).into_response());
             }
             Updated::Missing => return Err(ApiError::not_found("webhook")),
@@ -209,6 +209,15 @@ async fn delete(
         }
     }
     Err(concurrent_changes())
+}
+
+/// The admin's view of a webhook. What waits for a formatter that is not there is held; the store does not know formatters.
+fn view_of(api: &Shared, webhook: &Webhook) -> WebhookView {
+    let mut backlog = api.store.backlog(webhook);
+    if matches!(api.catalog.standing(&webhook.config.format), Standing::Unknown) {
+        backlog = Backlog { waiting: 0, held: backlog.held + backlog.waiting, ..backlog };
+    }
+    WebhookView::of(webhook, backlog)
 }
 
 /// Generates the secret that a body asks for, and returns it to be shown once.

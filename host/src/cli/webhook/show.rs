@@ -37,6 +37,9 @@ pub(super) struct Webhook {
     disabled_reason: Option<String>,
     last_success_at: Option<String>,
     last_failure_at: Option<String>,
+    waiting: Option<u64>,
+    held: Option<u64>,
+    oldest_waiting_at: Option<String>,
     updated_at: Option<String>,
 }
 
@@ -135,6 +138,9 @@ pub(super) fn webhook(webhook: &Webhook) -> Result<(), Failure> {
         ("consecutive failures", webhook.failure_count.map(|count| count.to_string())),
         ("last success", full.then(|| time(&webhook.last_success_at))),
         ("last failure", full.then(|| time(&webhook.last_failure_at))),
+        ("waiting", webhook.waiting.map(|waiting| waiting.to_string())),
+        ("held", webhook.held.map(|held| held.to_string())),
+        ("oldest waiting", webhook.oldest_waiting_at.clone()),
         ("created", Some(webhook.created_at.clone())),
         ("updated", webhook.updated_at.clone()),
     ];

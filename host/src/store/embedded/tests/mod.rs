@@ -8,6 +8,7 @@ mod failing_disk;
 pub(in crate::store) mod faults;
 mod fixtures;
 mod golden;
+mod indexes;
 pub(in crate::store) mod inline;
 mod joined;
 mod merged;
@@ -74,6 +75,10 @@ impl Stepped for SteppedFolder {
 
     fn crash(opened: &Opened) {
         opened.store.crash();
+    }
+
+    fn transform(&self, number: u8, now_ms: i64) {
+        indexes::transform(self.0.path(), number, now_ms);
     }
 }
 
