@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Client, Destination, Host, Reply, eventually, events, is_id, is_time};
+use crate::support::{Answer, Client, Destination, Host, Reply, events, eventually, is_id, is_time};
 
 const NOWHERE: &str = "http://127.0.0.1:9/";
 /// An id that does not exist.
@@ -149,7 +149,8 @@ async fn bad_queries(admin: &Client) {
     ] {
         admin.get(&format!("/deliveries?{query}")).await.problem(400, "invalid_query");
     }
-    for query in ["limit=x", "data=1", "type=nope", "min_severity=bad", "webhook_id=x", &format!("before={UNKNOWN_ID}")] {
+    for query in ["limit=x", "data=1", "type=nope", "min_severity=bad", "webhook_id=x", &format!("before={UNKNOWN_ID}")]
+    {
         admin.get(&format!("/events?{query}")).await.problem(400, "invalid_query");
     }
 }
@@ -182,10 +183,8 @@ async fn a_webhook_shows_what_waits_and_what_is_held_also_after_a_kill() {
     };
     // The breaker switches the second one off at its second failure; the last two events are held.
     let accepted_at = async |id: &str| admin.get(&format!("/events/{id}")).await.json()["accepted_at"].clone();
-    let expected = vec![
-        (json!(4), json!(0), accepted_at(&posted[0]).await),
-        (json!(0), json!(2), accepted_at(&posted[2]).await),
-    ];
+    let expected =
+        vec![(json!(4), json!(0), accepted_at(&posted[0]).await), (json!(0), json!(2), accepted_at(&posted[2]).await)];
     assert_eq!(shown(&admin).await, expected);
     host.kill();
     let host = host.start_again().await;

@@ -65,7 +65,7 @@ impl Missing {
 /// Notes, in a transaction, that everything in the store is still to be indexed.
 pub(in crate::store::embedded) fn begin(engine: &Engine, txn: &mut Txn) -> Result<(), StoreError> {
     let mut last: Option<[u8; 16]> = None;
-    for webhook in webhooks(engine)? {
+    for webhook in histories(engine)? {
         let prefix = keys::attempts_prefix(webhook);
         engine.scan(&[prefix.as_slice(), &[0xff; 17]].concat(), true, |key, value| {
             if key.starts_with(&prefix) {
@@ -87,13 +87,20 @@ pub(in crate::store::embedded) fn begin(engine: &Engine, txn: &mut Txn) -> Resul
     Ok(())
 }
 
-fn webhooks(engine: &Engine) -> Result<Vec<WebhookId>, StoreError> {
+/// The webhooks that have a history, deleted ones included until it is removed.
+fn histories(engine: &Engine) -> Result<Vec<WebhookId>, StoreError> {
     let mut webhooks = Vec::new();
-    engine.scan_prefix(&[keys::WEBHOOK], None, |key, _| {
-        webhooks.extend(keys::id_of(key).map(WebhookId::from_bytes));
-        true
-    })?;
-    Ok(webhooks)
+    let mut from = vec![keys::ATTEMPTS];
+    loop {
+        let mut found = None;
+        engine.scan(&from, false, |key, _| {
+            found = keys::id_of(key).filter(|_| key.first() == Some(&keys::ATTEMPTS)).map(WebhookId::from_bytes);
+            false
+        })?;
+        let Some(webhook) = found else { return Ok(webhooks) };
+        webhooks.push(webhook);
+        from = [keys::attempts_prefix(webhook), vec![0xff; 17]].concat();
+    }
 }
 
 /// The state of the work, for readers of the indexes.
@@ -200,6 +207,8 @@ pub(in crate::store::embedded) struct Source {
     /// The attempts of each webhook that were read ahead, the newest last.
     lanes: HashMap<WebhookId, Lane>,
     marks: HashMap<EventId, EventMarks>,
+    /// What is missing once the last step is written.
+    expected: Option<Missing>,
     damage: Damage,
 }
 
@@ -212,19 +221,24 @@ struct Lane {
 
 impl Source {
     pub(in crate::store::embedded) fn new(damage: Damage) -> Self {
-        Self { commits: None, lanes: HashMap::new(), marks: HashMap::new(), damage }
+        Self { commits: None, lanes: HashMap::new(), marks: HashMap::new(), expected: None, damage }
     }
 
     /// The next block; `None` when there is none left.
     pub(in crate::store::embedded) fn next(&mut self, engine: &Engine) -> Result<Option<Step>, StoreError> {
         let before = Missing::load(engine)?;
-        if let Some(below) = before.events {
-            return self.events(engine, below, before).map(Some);
+        if self.expected != Some(before) {
+            // The last step was not written: what it took is read again.
+            self.commits = None;
+            self.lanes.clear();
         }
-        if let Some(below) = before.attempts {
-            return self.attempts(engine, u128::from_be_bytes(below), before).map(Some);
-        }
-        Ok(None)
+        let step = match before {
+            Missing { events: Some(below), .. } => self.events(engine, below, before)?,
+            Missing { attempts: Some(below), .. } => self.attempts(engine, u128::from_be_bytes(below), before)?,
+            Missing { events: None, attempts: None, .. } => return Ok(None),
+        };
+        self.expected = Some(step.after);
+        Ok(Some(step))
     }
 
     fn events(&mut self, engine: &Engine, below: u64, before: Missing) -> Result<Step, StoreError> {
@@ -283,7 +297,7 @@ impl Source {
 
     fn attempts(&mut self, engine: &Engine, below: u128, before: Missing) -> Result<Step, StoreError> {
         let mut newest = BinaryHeap::new();
-        for webhook in webhooks(engine)? {
+        for webhook in histories(engine)? {
             newest.extend(self.last_of(engine, webhook, below)?.map(|place| (place, *webhook.as_bytes())));
         }
         let mut rows: Vec<Found> = Vec::with_capacity(BLOCK);
