@@ -17,6 +17,11 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
 /// Between two chunks of one sweep, so that a large backlog of deletions does not starve the store's other commands.
 const CHUNK_PAUSE: Duration = Duration::from_millis(50);
 
+/// Between two blocks of an index that is being made.
+const INDEX_PAUSE: Duration = Duration::from_millis(5);
+/// Rows between two lines of the log about it.
+const INDEX_REPORT: usize = 100_000;
+
 /// Sweeps once a minute, the first time at once. Never returns; the caller aborts the task.
 ///
 /// `certificates` are those of the configuration, each with the time after which it is not valid.
@@ -36,14 +41,50 @@ pub(crate) async fn run(
         max_events: settings.max_events_kept,
         max_history: settings.max_history,
     };
+    tokio::join!(index_all(&store), sweep_forever(&store, &catalog, &clock, &certificates, settings, retention));
+}
+
+/// Makes the indexes of a store of an earlier format, while the host serves.
+async fn index_all(store: &Store) {
+    let (mut rows, mut reported) = (0, 0);
+    loop {
+        match store.index_more().await {
+            Ok(None) => break,
+            Ok(Some((index, more))) => {
+                rows += more;
+                if rows - reported >= INDEX_REPORT {
+                    reported = rows;
+                    tracing::info!(index, rows, "the store's index is being made");
+                }
+                tokio::time::sleep(INDEX_PAUSE).await;
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the store's index cannot be made; it is tried again");
+                tokio::time::sleep(SWEEP_INTERVAL).await;
+            }
+        }
+    }
+    if rows > 0 {
+        tracing::info!(rows, "the store's index is complete");
+    }
+}
+
+async fn sweep_forever(
+    store: &Store,
+    catalog: &Catalog,
+    clock: &Arc<dyn Clock>,
+    certificates: &[(String, Timestamp)],
+    settings: DeliverySettings,
+    retention: Retention,
+) {
     let mut degraded = Degraded::default();
     let mut ticks = tokio::time::interval(SWEEP_INTERVAL);
     loop {
         ticks.tick().await;
-        remove_expired(&store, retention).await;
-        requeue_lost(&store).await;
+        remove_expired(store, retention).await;
+        requeue_lost(store).await;
         let (disk, damaged) = (store.disk(), store.damaged_records());
-        let state = State { disk, damaged, certificates: &certificates, now: clock.now() };
+        let state = State { disk, damaged, certificates, now: clock.now() };
         degraded.look(state).into_iter().for_each(|event| store.tell(event));
         // Files have ages by the same clock.
         if !store.trusts_clock() {

@@ -38,6 +38,7 @@ mod openapi;
 mod recovery;
 mod roles;
 mod rooms;
+mod search;
 mod settings;
 mod shared_events;
 mod shutdown;

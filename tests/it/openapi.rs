@@ -8,11 +8,13 @@ use serde_json::{Value, json};
 use crate::support::{Answer, Client, Destination, Host, events};
 
 /// Every route that needs a token, below `/api/v1`.
-const ROUTES: [&str; 26] = [
+const ROUTES: [&str; 28] = [
     "DELETE /formatters/{name}",
     "DELETE /tokens/{id}",
     "DELETE /webhooks/{id}",
     "GET /audit",
+    "GET /deliveries",
+    "GET /events",
     "GET /events/{id}",
     "GET /export",
     "GET /formatters",
@@ -184,7 +186,7 @@ async fn responses(
     let mut responses = Vec::new();
     if !document.operation(line)["requestBody"].is_object() {
         responses.push((path.clone(), client.request(method, &path).send().await));
-        if path.ends_with("/deliveries") || path == "/audit" {
+        if path.ends_with("/deliveries") || ["/audit", "/events"].contains(&path.as_str()) {
             responses.push((path.clone(), client.request(method, &format!("{path}?limit=0")).send().await));
         }
         return responses;

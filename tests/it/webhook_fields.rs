@@ -176,6 +176,9 @@ fn bad_values() -> Vec<(&'static str, Value, String, &'static str)> {
         "disabled_reason",
         "last_success_at",
         "last_failure_at",
+        "waiting",
+        "held",
+        "oldest_waiting_at",
         "created_at",
         "updated_at",
     ] {

@@ -55,6 +55,8 @@ macro_rules! bearers {
 bearers! {
     /// A token that may manage the host.
     Admin: Admin, "admin";
+    /// A token that may read deliveries and events.
+    Reader: Admin, "admin";
     /// A token that may see webhooks, if only in part.
     Viewer: Admin | Pentester, "admin or pentester";
     /// A token that may post events.

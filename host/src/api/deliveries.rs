@@ -1,4 +1,6 @@
-//! A webhook's delivery history: its attempts, page by page.
+//! A webhook's delivery history: its attempts, page by page. [`all`] has those of all webhooks.
+
+mod all;
 
 use axum::extract::State;
 use axum::response::Response;
@@ -17,7 +19,7 @@ use crate::model::id::{AttemptId, WebhookId};
 use crate::store::{AttemptQuery, AttemptsError};
 
 pub(super) fn router() -> OpenApiRouter<Shared> {
-    OpenApiRouter::new().routes(routes!(list))
+    OpenApiRouter::new().routes(routes!(list)).merge(all::router())
 }
 
 /// The attempts of a webhook's deliveries, newest first.

@@ -1,5 +1,6 @@
-//! Events: ingest one or many, read one back.
+//! Events: ingest one or many, read one back, search.
 
+mod list;
 mod posted;
 mod reference;
 mod view;
@@ -46,7 +47,7 @@ pub(super) async fn ingest(api: &Shared, request: Request) -> Result<Response, A
 }
 
 pub(super) fn router() -> OpenApiRouter<Shared> {
-    OpenApiRouter::new().routes(routes!(post)).routes(routes!(get))
+    OpenApiRouter::new().routes(routes!(post)).routes(routes!(get)).merge(list::router())
 }
 
 /// Posts one event, an array of events, or one event a line (NDJSON). All are accepted or none; 202 means that they and

@@ -3,7 +3,11 @@
 use axum::Json;
 use axum::response::{IntoResponse, Response};
 use http::header::LINK;
+use http::{HeaderName, HeaderValue};
 use serde::Serialize;
+
+use crate::model::time::Timestamp;
+use crate::store::Indexing;
 
 /// Entries of a page without `limit`.
 pub(super) const DEFAULT_LIMIT: usize = 50;
@@ -41,6 +45,47 @@ pub(super) fn parse_query(
 pub(super) fn limit(value: &str) -> Result<usize, &'static str> {
     let limit = value.parse().ok().filter(|limit| (1..=MAX_LIMIT).contains(limit));
     limit.ok_or("limit must be a whole number from 1 to 200")
+}
+
+/// Parses an identifier that a sender chose.
+///
+/// # Errors
+/// The expected form.
+pub(super) fn text(value: &str) -> Result<String, &'static str> {
+    if value.is_empty() { Err("engagement_id and finding_id must not be empty") } else { Ok(value.to_owned()) }
+}
+
+/// Parses `since` or `until`.
+///
+/// # Errors
+/// The expected form.
+pub(super) fn time(value: &str) -> Result<Timestamp, &'static str> {
+    Timestamp::parse(value).map_err(|_| "since and until must be times as in 2026-01-31T12:00:00Z (RFC 3339)")
+}
+
+/// The path of a page with those of these parameters that have a value.
+pub(super) fn link(path: &str, parameters: impl IntoIterator<Item = (&'static str, Option<String>)>) -> String {
+    let mut query = url::form_urlencoded::Serializer::new(String::new());
+    for (name, value) in parameters {
+        if let Some(value) = value {
+            query.append_pair(name, &value);
+        }
+    }
+    format!("{path}?{}", query.finish())
+}
+
+/// The header of a list whose index is still being made: it has what is as young as this time.
+const INDEXED_SINCE: HeaderName = HeaderName::from_static("heraldry-indexed-since");
+
+/// A page of a search as a response. It says from when on it is complete, when it is not.
+pub(super) fn searched<T: Serialize>(entries: Vec<T>, next: Option<String>, indexing: Indexing) -> Response {
+    let mut response = response(entries, next);
+    if let Indexing::Since(since) = indexing {
+        // Before the first old record is indexed the list has what came since the start.
+        let since = since.map_or_else(|| "start".to_owned(), |since| since.to_string());
+        response.headers_mut().extend(HeaderValue::from_str(&since).ok().map(|since| (INDEXED_SINCE, since)));
+    }
+    response
 }
 
 /// A page as a response, with the path of the next one if there is one.

@@ -30,7 +30,7 @@ use crate::model::secret::Secret;
 use crate::model::token::Role;
 use crate::model::webhook::input::{DEFAULT_FORMAT, Draft};
 use crate::model::webhook::{Webhook, WebhookConfig};
-use crate::store::{Deleted, Updated};
+use crate::store::{Backlog, Deleted, Updated};
 
 use schema::{WebhookChange, WebhookInput};
 use view::{AnyWebhook, EventTypeView, ReducedWebhook, WebhookView};
@@ -221,6 +221,15 @@ async fn delete(
         }
     }
     Err(concurrent_changes())
+}
+
+/// The admin's view of a webhook. What waits for a formatter that is not there is held; the store does not know formatters.
+fn view_of(api: &Shared, webhook: &Webhook) -> WebhookView {
+    let mut backlog = api.store.backlog(webhook);
+    if matches!(api.catalog.standing(&webhook.config.format), Standing::Unknown) {
+        backlog = Backlog { waiting: 0, held: backlog.held + backlog.waiting, ..backlog };
+    }
+    WebhookView::of(webhook, backlog)
 }
 
 /// Generates the secret that a body asks for, and returns it to be shown once.

@@ -185,6 +185,9 @@ fn show(report: &CheckReport) -> Result<(), Failure> {
     for fault in &report.audit {
         line(format_args!("{BAD}audit log: {fault}{BAD:#}"))?;
     }
+    for fault in &report.indexes {
+        line(format_args!("{BAD}{fault}{BAD:#}"))?;
+    }
     if let Some(imported) = &report.imported_unsigned {
         line(format_args!(
             "imported on {} from an export that was not authenticated (sha256 {})",

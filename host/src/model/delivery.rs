@@ -112,6 +112,11 @@ impl ErrorClass {
         Self::Interrupted,
     ];
 
+    /// The class that this word names.
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|class| class.as_str() == word)
+    }
+
     /// The word that the history and the metrics use.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -197,4 +202,12 @@ pub struct Attempt {
     /// When the attempt was made.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
+}
+
+impl Attempt {
+    /// The class of its error.
+    pub fn error_class(&self) -> Option<ErrorClass> {
+        let (word, _) = self.error.as_deref()?.split_once(':')?;
+        ErrorClass::from_word(word)
+    }
 }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::keyring::KeyError;
-use crate::model::delivery::{Attempt, DeliveryView};
-use crate::model::event::{Event, EventType, NewEvent};
-use crate::model::id::{AttemptId, EventId, TokenId};
+use crate::model::delivery::{Attempt, DeliveryView, ErrorClass};
+use crate::model::event::{Event, EventType, NewEvent, Severity};
+use crate::model::id::{AttemptId, EventId, TokenId, WebhookId};
 use crate::model::time::Timestamp;
 use crate::model::webhook::Webhook;
 
@@ -203,11 +203,150 @@ pub struct AttemptPage {
     pub more: bool,
 }
 
+/// What waits for a webhook.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Backlog {
+    /// Pending deliveries, those in flight included.
+    pub waiting: u64,
+    /// Held deliveries.
+    pub held: u64,
+    /// When the event of the oldest of both was accepted. With a long backlog it may be an earlier one's.
+    pub oldest_waiting_at: Option<Timestamp>,
+}
+
+/// The beginning of a page.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Start<Id> {
+    /// The newest; the page goes back in time.
+    Newest,
+    /// Before this one, back in time.
+    Before(Id),
+    /// After this one, forward in time.
+    After(Id),
+}
+
+/// A search over the attempts of all webhooks. All conditions must hold.
+#[derive(Clone, Debug)]
+pub struct AttemptSearch {
+    /// The most attempts on the page.
+    pub limit: usize,
+    /// Where it begins.
+    pub start: Start<AttemptId>,
+    /// Of this webhook.
+    pub webhook: Option<WebhookId>,
+    /// Those that succeeded, or those that did not.
+    pub success: Option<bool>,
+    /// With an error of this class.
+    pub class: Option<ErrorClass>,
+    /// With this status of the response.
+    pub status_code: Option<u16>,
+    /// Of events of this type.
+    pub event_type: Option<EventType>,
+    /// Of this event.
+    pub event: Option<EventId>,
+    /// Of events of this engagement.
+    pub engagement_id: Option<String>,
+    /// Of events about this finding.
+    pub finding_id: Option<String>,
+    /// Made at this time or later.
+    pub since: Option<Timestamp>,
+    /// Made at this time or earlier.
+    pub until: Option<Timestamp>,
+}
+
+impl AttemptSearch {
+    /// A search without conditions.
+    pub fn all(limit: usize) -> Self {
+        Self {
+            limit,
+            start: Start::Newest,
+            webhook: None,
+            success: None,
+            class: None,
+            status_code: None,
+            event_type: None,
+            event: None,
+            engagement_id: None,
+            finding_id: None,
+            since: None,
+            until: None,
+        }
+    }
+}
+
+/// An attempt, and whose it is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FoundAttempt {
+    /// The webhook.
+    pub webhook: WebhookId,
+    /// The attempt.
+    pub attempt: Attempt,
+}
+
+/// A search over events, by their acceptance. All conditions must hold.
+#[derive(Clone, Debug)]
+pub struct EventSearch {
+    /// The most events on the page.
+    pub limit: usize,
+    /// Only those accepted before this one.
+    pub before: Option<EventId>,
+    /// Of this type.
+    pub event_type: Option<EventType>,
+    /// Of this engagement.
+    pub engagement_id: Option<String>,
+    /// About this finding.
+    pub finding_id: Option<String>,
+    /// At least as severe; events without a severity are not.
+    pub min_severity: Option<Severity>,
+    /// Accepted at this time or later.
+    pub since: Option<Timestamp>,
+    /// Accepted at this time or earlier.
+    pub until: Option<Timestamp>,
+}
+
+impl EventSearch {
+    /// A search without conditions.
+    pub fn all(limit: usize) -> Self {
+        Self {
+            limit,
+            before: None,
+            event_type: None,
+            engagement_id: None,
+            finding_id: None,
+            min_severity: None,
+            since: None,
+            until: None,
+        }
+    }
+}
+
+/// A page of a search.
+#[derive(Clone, Debug)]
+pub struct SearchPage<T> {
+    /// In the order of the search.
+    pub found: Vec<T>,
+    /// True if there are more.
+    pub more: bool,
+    /// How much of the store the search could see.
+    pub indexing: Indexing,
+    /// The number of keys of the index that were read.
+    pub keys_read: u64,
+}
+
+/// How much of the store an index knows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Indexing {
+    /// Everything.
+    Whole,
+    /// What is as young as this, or what came since the start. The rest follows in the background.
+    Since(Option<Timestamp>),
+}
+
 /// The reason why there is no page.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AttemptsError {
-    /// No attempt of this webhook has the id that was given as `before`.
-    #[error("no such attempt")]
+    /// Nothing that is listed has the id that was given as `before`.
+    #[error("no such attempt or event")]
     BadCursor,
     /// The store could not be read.
     #[error(transparent)]

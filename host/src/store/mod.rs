@@ -35,8 +35,9 @@ pub use embedded::{
     UnsignedImport, import,
 };
 pub use facts::{
-    AcceptError, Acceptance, Accepted, AttemptPage, AttemptQuery, AttemptsError, Deleted, EventView, Idempotency,
-    OpenError, Retention, Rotated, StoreError, Updated,
+    AcceptError, Acceptance, Accepted, AttemptPage, AttemptQuery, AttemptSearch, AttemptsError, Backlog, Deleted,
+    EventSearch, EventView, FoundAttempt, Idempotency, Indexing, OpenError, Retention, Rotated, SearchPage, Start,
+    StoreError, Updated,
 };
 pub use protocol::{
     Candidate, Change, Cursor, DueEntry, DueItem, DueKey, Options, Origin, Outcome, Pin, Recovery, Sent,
@@ -128,6 +129,27 @@ impl Store {
     /// [`AttemptsError`].
     pub async fn attempts(&self, webhook: WebhookId, query: AttemptQuery) -> Result<AttemptPage, AttemptsError> {
         self.engine.attempts(webhook, query).await
+    }
+
+    /// A page of the attempts of all webhooks.
+    ///
+    /// # Errors
+    /// [`AttemptsError`].
+    pub async fn search_attempts(&self, search: AttemptSearch) -> Result<SearchPage<FoundAttempt>, AttemptsError> {
+        self.engine.search_attempts(search).await
+    }
+
+    /// A page of events, the newest first by acceptance.
+    ///
+    /// # Errors
+    /// [`AttemptsError`].
+    pub async fn search_events(&self, search: EventSearch) -> Result<SearchPage<EventView>, AttemptsError> {
+        self.engine.search_events(search).await
+    }
+
+    /// What waits for a webhook, by the state of its deliveries alone: the store does not know formatters.
+    pub fn backlog(&self, webhook: &Webhook) -> Backlog {
+        self.engine.backlog(webhook)
     }
 
     /// Records how attempts ended. It rides on the next commit, at most 20 ms later; a crash before it makes the
@@ -370,6 +392,15 @@ impl Store {
     /// [`StoreError`] when the store cannot be read.
     pub async fn missing_events(&self) -> Result<u64, StoreError> {
         self.engine.missing_events().await
+    }
+
+    /// Indexes a part of what an earlier format did not index, while the host goes on: the name of the index and the
+    /// number of rows, `None` when everything is indexed.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot be read or written; the next call tries again.
+    pub async fn index_more(&self) -> Result<Option<(&'static str, usize)>, StoreError> {
+        self.engine.index_more().await
     }
 
     /// When a damaged queue entry was found, looks for the deliveries that were in it and queues them again; the number

@@ -99,6 +99,46 @@ pub(super) struct EventRead<'a> {
     deliveries: &'a [DeliveryView],
 }
 
+/// An event in a list.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(super) struct EventListed<'a> {
+    /// The event's id.
+    #[schema(value_type = uuid::Uuid)]
+    id: EventId,
+    /// The event type.
+    r#type: &'static str,
+    /// When it happened.
+    #[schema(value_type = String, format = DateTime)]
+    occurred_at: Timestamp,
+    /// The engagement, byte for byte as posted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<BTreeMap<String, serde_json::Value>>, nullable = false)]
+    engagement: Option<&'a RawValue>,
+    /// The data, byte for byte as posted; only if it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<BTreeMap<String, serde_json::Value>>, nullable = false)]
+    data: Option<&'a RawValue>,
+    /// The event that the host derived this one from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<uuid::Uuid>, nullable = false)]
+    caused_by: Option<EventId>,
+    /// When the host accepted it.
+    #[schema(value_type = String, format = DateTime)]
+    accepted_at: Timestamp,
+    /// One delivery for each webhook that subscribed to it.
+    deliveries: &'a [DeliveryView],
+}
+
+impl<'a> EventListed<'a> {
+    /// Shows a stored event; `None` if its text does not parse any more.
+    pub(super) fn of(view: &'a EventView, with_data: bool) -> Option<Self> {
+        let EventRead { id, r#type, occurred_at, engagement, data, caused_by, accepted_at, deliveries } =
+            EventRead::of(view)?;
+        let data = Some(data).filter(|_| with_data);
+        Some(Self { id, r#type, occurred_at, engagement, data, caused_by, accepted_at, deliveries })
+    }
+}
+
 #[derive(Deserialize)]
 struct AsPosted<'a> {
     #[serde(borrow)]

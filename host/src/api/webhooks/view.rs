@@ -9,6 +9,7 @@ use crate::model::secret::Secret;
 use crate::model::time::Timestamp;
 use crate::model::webhook::{Activity, Batch, RateLimit, TlsNames, Webhook};
 use crate::samples;
+use crate::store::Backlog;
 
 /// A webhook, for an admin. Its secret and its headers' values are never shown.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -62,6 +63,14 @@ pub struct WebhookView {
     /// Time of the last failed attempt.
     #[schema(value_type = Option<String>, format = DateTime)]
     last_failure_at: Option<Timestamp>,
+    /// Deliveries that are pending, those in flight included.
+    waiting: u64,
+    /// Deliveries that are held.
+    held: u64,
+    /// When the event of the oldest delivery that is pending or held was accepted; null if there is none. With a long
+    /// backlog it may be a little earlier.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    oldest_waiting_at: Option<Timestamp>,
     /// Time at which the next attempt is due; in the past for one in flight or waiting for its turn. Null when nothing is
     /// pending, or the webhook is switched off.
     #[schema(value_type = Option<String>, format = DateTime)]
@@ -91,8 +100,8 @@ pub struct FilterView {
 }
 
 impl WebhookView {
-    /// The admin's view of a webhook.
-    pub(super) fn of(webhook: &Webhook) -> Self {
+    /// The admin's view of a webhook, with what waits for it.
+    pub(super) fn of(webhook: &Webhook, backlog: Backlog) -> Self {
         let (config, health) = (&webhook.config, webhook.health.values());
         Self {
             id: webhook.id,
@@ -121,6 +130,9 @@ impl WebhookView {
             },
             last_success_at: health.last_success_at,
             last_failure_at: health.last_failure_at,
+            waiting: backlog.waiting,
+            held: backlog.held,
+            oldest_waiting_at: backlog.oldest_waiting_at,
             next_attempt_at: None,
             next_probe_at: None,
             created_at: webhook.created_at,

@@ -40,6 +40,7 @@ pub(super) struct Webhook {
     waiting: Option<u64>,
     /// Deliveries that are held.
     pub(super) held: Option<u64>,
+    oldest_waiting_at: Option<String>,
     next_attempt_at: Option<String>,
     next_probe_at: Option<String>,
     updated_at: Option<String>,
@@ -145,6 +146,7 @@ pub(super) fn webhook(webhook: &Webhook) -> Result<(), Failure> {
         ("last failure", full.then(|| time(&webhook.last_failure_at))),
         ("waiting", webhook.waiting.map(|count| count.to_string())),
         ("held", webhook.held.map(|count| count.to_string())),
+        ("oldest waiting", webhook.oldest_waiting_at.clone()),
         ("next attempt", webhook.next_attempt_at.clone()),
         ("next probe", webhook.next_probe_at.clone()),
         ("created", Some(webhook.created_at.clone())),

@@ -1,6 +1,7 @@
 //! An event as it is posted: every fault at once, and not one byte changed.
 
 use super::schema::{Group, groups};
+use super::searchable::identifier;
 use super::{EventType, NewEvent, Severity, UnknownMembers};
 use crate::json::fault::{Fault, Faults};
 use crate::json::fields::{Field, Kind, Object, list};
@@ -86,14 +87,15 @@ impl NewEvent {
         let id = event.get("id").and_then(|field| id(field, &mut faults));
         let engagement_id = event.get("engagement").and_then(|field| engagement_id(field, &mut faults));
         let data = event.require("data", &mut faults);
-        let severity = data.and_then(|field| severity(field, event_type, &mut faults, unknown));
+        let about = data.and_then(|field| about(field, event_type, &mut faults, unknown)).unwrap_or_default();
         match event_type {
             Some(event_type) => faults.or(|| Self {
                 id,
                 event_type,
                 occurred_at,
                 engagement_id,
-                severity,
+                finding_id: about.finding_id,
+                severity: about.severity,
                 json: document.text().to_owned(),
                 // It is compared where an id is posted again.
                 digest: id.map_or([0; 32], |_| document.digest()),
@@ -153,20 +155,27 @@ fn engagement_id(field: &Field<'_>, faults: &mut Faults) -> Option<String> {
     id
 }
 
-/// Checks `data` and finds the severity that filters go by: the word of the finding or monitor that the event is about,
-/// which is also what formats show. Other events have none.
-fn severity(
+/// The finding or monitor that an event is about.
+#[derive(Default)]
+struct About {
+    finding_id: Option<String>,
+    severity: Option<Severity>,
+}
+
+/// Checks `data` and finds what filters and searches go by: the severity of the finding or monitor that the event is
+/// about, which is also what formats show, and the finding's id. Other events have none.
+fn about(
     data: &Field<'_>,
     event_type: Option<EventType>,
     faults: &mut Faults,
     unknown: &mut UnknownMembers,
-) -> Option<Severity> {
+) -> Option<About> {
     let described = event_type.map_or(&[][..], groups);
     let wanted: Vec<&str> = described.iter().map(|described| described.name.as_str()).collect();
     let data = data.open_object(&wanted, faults)?;
     let own = event_type?.group();
     data.require(own, faults);
-    let mut severity = None;
+    let mut about = About::default();
     for described in described {
         let Some(field) = data.get(&described.name) else { continue };
         if described.name != own {
@@ -176,16 +185,13 @@ fn severity(
             }
             continue;
         }
-        severity = match own {
-            "finding" => finding(field, described, faults, unknown),
-            "monitor" => monitor_severity(field, described, faults, unknown),
-            _ => {
-                open_group(field, &[], described, faults, unknown);
-                None
-            }
-        };
+        match own {
+            "finding" => about = finding(field, described, faults, unknown).unwrap_or_default(),
+            "monitor" => about.severity = monitor_severity(field, described, faults, unknown),
+            _ => drop(open_group(field, &[], described, faults, unknown)),
+        }
     }
-    severity
+    Some(about)
 }
 
 /// The members of a group that are in `names`; those that its schema does not know are noted.
@@ -203,23 +209,25 @@ fn open_group<'a>(
     })
 }
 
-fn finding(field: &Field<'_>, group: &Group, faults: &mut Faults, unknown: &mut UnknownMembers) -> Option<Severity> {
-    let finding = open_group(field, &["title", "severity"], group, faults, unknown)?;
+fn finding(field: &Field<'_>, group: &Group, faults: &mut Faults, unknown: &mut UnknownMembers) -> Option<About> {
+    let finding = open_group(field, &["id", "title", "severity"], group, faults, unknown)?;
+    let finding_id = finding.get("id").and_then(|id| identifier(id.text()));
     if let Some(field) = finding.require("title", faults)
         && field.characters(faults).is_some_and(|title| title.is_empty())
     {
         faults.add(field.pointer(), "empty", "must not be empty");
     }
-    let field = finding.get("severity")?;
-    let severity = Severity::from_word(&field.characters(faults)?);
-    if severity.is_none() {
-        faults.add(
-            field.pointer(),
-            "invalid",
-            format!("must be one of {}, in any case", list(&Severity::ALL.map(Severity::as_str))),
-        );
+    let mut severity = None;
+    if let Some(field) = finding.get("severity")
+        && let Some(word) = field.characters(faults)
+    {
+        severity = Severity::from_word(&word);
+        if severity.is_none() {
+            let words = list(&Severity::ALL.map(Severity::as_str));
+            faults.add(field.pointer(), "invalid", format!("must be one of {words}, in any case"));
+        }
     }
-    severity
+    Some(About { finding_id, severity })
 }
 
 /// The severity of a monitor's alert, in any case and with space around it: a platform passes on what monitors say. Any

@@ -3,6 +3,7 @@
 mod derive;
 pub mod input;
 mod schema;
+mod searchable;
 mod unknown;
 
 use std::borrow::Cow;
@@ -14,6 +15,7 @@ use super::id::EventId;
 use super::time::Timestamp;
 
 pub use schema::{FINDING_SCHEMA, data_schema_referring};
+pub use searchable::Searchable;
 pub use unknown::UnknownMembers;
 
 macro_rules! event_types {
@@ -130,6 +132,20 @@ impl EventType {
     }
 }
 
+impl EventType {
+    /// The severity of a host event; other events have one of their own or none.
+    pub fn host_severity(self) -> Option<Severity> {
+        match self {
+            Self::WebhookDisabled | Self::HostDegraded => Some(Severity::High),
+            Self::WebhookFailing | Self::DeliveryFailed | Self::FormatterRejected | Self::FormatterRolledBack => {
+                Some(Severity::Medium)
+            }
+            Self::WebhookRecovered => Some(Severity::Info),
+            _ => None,
+        }
+    }
+}
+
 /// The name where a person reads it (JSON), the code in the store's compact encoding.
 impl Serialize for EventType {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -200,6 +216,8 @@ pub struct NewEvent {
     pub occurred_at: Option<Timestamp>,
     /// The engagement's id, for filters.
     pub engagement_id: Option<String>,
+    /// The finding's id, for searches.
+    pub finding_id: Option<String>,
     /// The severity of the finding or alert, for filters.
     pub severity: Option<Severity>,
     /// The event's JSON object, byte for byte as it came in.

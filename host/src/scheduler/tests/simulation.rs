@@ -752,6 +752,7 @@ pub(super) fn event(event_type: EventType) -> NewEvent {
         event_type,
         occurred_at: None,
         engagement_id: None,
+        finding_id: None,
         severity: None,
         json: format!(r#"{{"type":"{}","data":{{}}}}"#, event_type.as_str()),
         digest: [1; 32],

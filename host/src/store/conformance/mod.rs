@@ -47,6 +47,10 @@ pub(crate) trait Stepped: Subject {
 
     /// The events of each commit that accepted some, with its time, in order.
     fn accepted(opened: &Opened) -> Vec<(i64, Vec<EventId>)>;
+
+    /// Changes the form of the store, and nothing in it, while no process has it open: a repair, an export and its import,
+    /// the format of an earlier version. The number chooses one of those that the engine has.
+    fn transform(&self, number: u8, now_ms: i64);
 }
 
 /// Makes the tests of one engine.
@@ -257,8 +261,9 @@ pub(crate) fn event(id: Option<EventId>, digest: u8) -> NewEvent {
         event_type: EventType::PhaseChanged,
         occurred_at: None,
         engagement_id: Some("eng-1".into()),
+        finding_id: None,
         severity: None,
-        json: r#"{"type":"phase_changed","data":{"phase":{}}}"#.into(),
+        json: r#"{"type":"phase_changed","engagement":{"id":"eng-1","name":"One"},"data":{"phase":{}}}"#.into(),
         digest: [digest; 32],
     }
 }

@@ -34,6 +34,8 @@ pub(crate) enum Action {
     Sweep { age_s: u64, max_events: u64, max_history: u64 },
     Reopen,
     Crash,
+    Transform { number: u8 },
+    Search { kind: u8, limit: u8 },
 }
 
 pub(crate) fn action() -> impl Strategy<Value = Action> {
@@ -56,6 +58,8 @@ pub(crate) fn action() -> impl Strategy<Value = Action> {
             .prop_map(|(age_s, max_events, max_history)| Action::Sweep { age_s, max_events, max_history }),
         2 => Just(Action::Reopen),
         3 => Just(Action::Crash),
+        1 => any::<u8>().prop_map(|number| Action::Transform { number }),
+        6 => (any::<u8>(), 1..5_u8).prop_map(|(kind, limit)| Action::Search { kind, limit }),
     ]
 }
 
@@ -79,6 +83,8 @@ struct Delivery {
 #[derive(Clone, Debug)]
 struct Kept {
     token: TokenId,
+    event: NewEvent,
+    at: i64,
     digest: [u8; 32],
     derived: bool,
     answer: Accepted,
@@ -95,6 +101,9 @@ enum Activity {
 /// An attempt of the history, and when it was made.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Tried {
+    /// The number of attempts before it.
+    number: usize,
+    event: EventId,
     delivery: DeliveryId,
     attempt: u32,
     success: bool,
@@ -122,6 +131,8 @@ struct Model {
     /// The events of each commit, with its time.
     groups: Vec<(i64, Vec<EventId>)>,
     keys: BTreeMap<(TokenId, u8), (u8, Vec<Accepted>, i64)>,
+    /// The number of attempts so far.
+    tried: usize,
 }
 
 impl Model {
@@ -223,15 +234,23 @@ fn hook_config(kind: u8) -> WebhookConfig {
 
 fn new_event(kind: u8, id: Option<EventId>, digest: u8) -> NewEvent {
     let base = event(id, digest);
+    let finding = |severity: Severity, finding_id: &str| NewEvent {
+        event_type: EventType::FindingAdded,
+        engagement_id: Some("eng-2".into()),
+        finding_id: Some(finding_id.into()),
+        severity: Some(severity),
+        json: format!(
+            r#"{{"type":"finding_added","engagement":{{"id":"eng-2","name":"x"}},
+                "data":{{"finding":{{"id":"{finding_id}","title":"x","severity":"{}"}}}}}}"#,
+            severity.as_str()
+        ),
+        ..base.clone()
+    };
     match kind {
-        0 | 1 => base,
-        2 => NewEvent { event_type: EventType::FindingAdded, severity: Some(Severity::Low), ..base },
-        _ => NewEvent {
-            event_type: EventType::FindingAdded,
-            severity: Some(Severity::Critical),
-            json: r#"{"type":"finding_added","data":{"finding":{"title":"x","severity":"critical"}}}"#.into(),
-            ..base
-        },
+        0 => base,
+        1 => NewEvent { engagement_id: None, json: r#"{"type":"phase_changed","data":{"phase":{}}}"#.into(), ..base },
+        2 => finding(Severity::Low, "F-1"),
+        _ => finding(Severity::Critical, "F-2"),
     }
 }
 
@@ -342,8 +361,13 @@ impl<S: Stepped> World<S> {
             }
             Action::Checkpoint => S::checkpoint(self.opened.as_ref().expect("open")),
             Action::Sweep { age_s, max_events, max_history } => self.sweep(*age_s, *max_events, *max_history),
-            Action::Reopen => self.reopen(false),
-            Action::Crash => self.reopen(true),
+            Action::Reopen => self.reopen(false, None),
+            Action::Crash => self.reopen(true, None),
+            Action::Transform { number } => self.reopen(*number % 2 == 0, Some(*number / 2)),
+            Action::Search { kind, limit } => {
+                self.search_attempts(*kind, (*limit).into());
+                self.search_events(*kind, (*limit).into());
+            }
         }
         self.hear();
     }
@@ -453,7 +477,9 @@ impl<S: Stepped> World<S> {
                 let own = u32::try_from(deliveries.len()).expect("few");
                 let answer =
                     if derived { Accepted { id, deliveries: own, derived: Vec::new() } } else { answer.clone() };
-                self.model.events.insert(id, Kept { token, digest: event.digest, derived, answer, deliveries });
+                let (digest, at) = (event.digest, self.now);
+                let event = NewEvent { event_type, ..event.clone() };
+                self.model.events.insert(id, Kept { token, event, at, digest, derived, answer, deliveries });
                 group.push(id);
             }
             assert_eq!(answer.deliveries as usize, made);
@@ -496,7 +522,9 @@ impl<S: Stepped> World<S> {
             tried.then(|| Attempt { created_at: Timestamp::from_unix_ms(self.now), ..attempt(&item, success) });
         if tried {
             let (delivery, attempt) = (item.delivery, item.attempt);
-            hook.young.push(Tried { delivery, attempt, success, last: !retried && !success, at: self.now });
+            let (number, last) = (self.model.tried, !retried && !success);
+            hook.young.push(Tried { number, event: item.event, delivery, attempt, success, last, at: self.now });
+            self.model.tried += 1;
         }
         let now = Timestamp::from_unix_ms(self.now);
         let (health, off) = breaker::after(hook.health, &step, None, now, BREAKER);
@@ -739,7 +767,7 @@ impl<S: Stepped> World<S> {
     }
 
     /// The process ends, orderly or not, and another begins.
-    fn reopen(&mut self, crash: bool) {
+    fn reopen(&mut self, crash: bool, transform: Option<u8>) {
         let opened = self.opened.take().expect("open");
         if crash {
             S::crash(&opened);
@@ -750,7 +778,11 @@ impl<S: Stepped> World<S> {
         }
         self.since = None;
         drop(opened);
+        if let Some(number) = transform {
+            self.place.transform(number, self.now);
+        }
         self.opened = Some(self.place.open(self.now));
+        while self.runtime.block_on(self.store().index_more()).expect("indexed").is_some() {}
         self.learn_host_events();
         self.durable = self.model.clone();
         self.entries.clear();
@@ -796,6 +828,132 @@ impl<S: Stepped> World<S> {
                 event.deliveries.iter().map(|one| (one.id, self.status(one), one.attempts)).collect();
             assert_eq!(found, expected, "the deliveries of {id}");
         }
+        self.compare_backlogs();
+        for kind in 0..8 {
+            self.search_attempts(kind, 3);
+            self.search_events(kind, 3);
+        }
+    }
+
+    /// Pages through the attempts that fit, back in time and forward again. Not what waits for a commit: nobody sees it.
+    fn search_attempts(&self, kind: u8, limit: usize) {
+        let all = self.model.hooks.iter();
+        let all = all.flat_map(|(id, hook)| hook.history.iter().flatten().map(move |tried| (*id, *tried)));
+        let mut search = AttemptSearch::all(limit);
+        let webhook = self.hook(kind);
+        let event = self.model.events.keys().nth(usize::from(kind) % self.model.events.len().max(1)).copied();
+        match kind % 8 {
+            0 => {}
+            1 => search.success = Some(false),
+            2 => search.webhook = webhook,
+            3 => search.event = event,
+            4 => search.engagement_id = Some("eng-2".into()),
+            5 => search.finding_id = Some("F-2".into()),
+            6 => (search.webhook, search.success) = (webhook, Some(true)),
+            _ => search.since = Some(Timestamp::from_unix_ms(self.now - 1_000_000)),
+        }
+        let about = |event: EventId| self.model.events.get(&event).map(|kept| &kept.event);
+        let fits = |(id, tried): &(WebhookId, Tried)| {
+            let is = |wanted: &Option<String>, of: fn(&NewEvent) -> &Option<String>| {
+                wanted.is_none() || about(tried.event).is_none_or(|event| of(event) == wanted)
+            };
+            search.success.is_none_or(|success| success == tried.success)
+                && search.webhook.is_none_or(|webhook| webhook == *id)
+                && search.event.is_none_or(|event| event == tried.event)
+                && search.since.is_none_or(|since| tried.at >= since.unix_ms())
+                && is(&search.engagement_id, |event| &event.engagement_id)
+                && is(&search.finding_id, |event| &event.finding_id)
+        };
+        let all: Vec<(WebhookId, Tried)> = all.collect();
+        let is_gone = |(_, tried): &&(WebhookId, Tried)| !self.model.events.contains_key(&tried.event);
+        let gone: BTreeSet<DeliveryId> = all.iter().filter(is_gone).map(|(_, tried)| tried.delivery).collect();
+        let mut expected: Vec<_> = all.iter().filter(|one| fits(one)).copied().collect();
+        expected.sort_by_key(|(_, tried)| std::cmp::Reverse(tried.number));
+        // An event that is gone is taken at its hash; the model knows no more of it.
+        let by_text = search.engagement_id.is_some() || search.finding_id.is_some();
+        let names = |found: &[(WebhookId, DeliveryId, u32)]| -> Vec<_> {
+            found.iter().filter(|(_, delivery, _)| !by_text || !gone.contains(delivery)).copied().collect()
+        };
+        let expected_names: Vec<_> = expected.iter().map(|(id, tried)| (*id, tried.delivery, tried.attempt)).collect();
+        let mut found = Vec::new();
+        let mut oldest = None;
+        loop {
+            let page = self.runtime.block_on(self.store().search_attempts(search.clone())).expect("a page");
+            assert!(page.found.len() <= limit && (!page.more || page.found.len() == limit));
+            found.extend(page.found.iter().map(|one| (one.webhook, one.attempt.delivery_id, one.attempt.attempt)));
+            let Some(last) = page.found.last().map(|last| last.attempt.id) else { break };
+            search.start = Start::Before(last);
+            oldest = Some(last);
+            if !page.more {
+                break;
+            }
+        }
+        assert_eq!(names(&found), names(&expected_names), "attempts by {search:?}");
+        let Some(oldest) = oldest else { return };
+        let mut forward = Vec::new();
+        search.start = Start::After(oldest);
+        loop {
+            let page = self.runtime.block_on(self.store().search_attempts(search.clone())).expect("a page");
+            forward.extend(page.found.iter().map(|one| (one.webhook, one.attempt.delivery_id, one.attempt.attempt)));
+            let Some(last) = page.found.last().map(|last| last.attempt.id) else { break };
+            search.start = Start::After(last);
+        }
+        forward.reverse();
+        found.pop();
+        assert_eq!(forward, found, "attempts forward by {search:?}");
+    }
+
+    /// Pages through the events that fit.
+    fn search_events(&self, kind: u8, limit: usize) {
+        let mut search = EventSearch::all(limit);
+        match kind % 8 {
+            0 | 1 => {}
+            2 => search.event_type = Some(EventType::CriticalFinding),
+            3 => search.min_severity = Some(Severity::Critical),
+            4 => search.engagement_id = Some("eng-1".into()),
+            5 => search.finding_id = Some("F-1".into()),
+            6 => search.until = Some(Timestamp::from_unix_ms(self.now - 1_000_000)),
+            _ => search.since = Some(Timestamp::from_unix_ms(self.now - 1_000_000)),
+        }
+        let fits = |id: &EventId| {
+            let Kept { event, at, .. } = &self.model.events[id];
+            search.event_type.is_none_or(|event_type| event_type == event.event_type)
+                && search.min_severity.is_none_or(|least| event.severity.is_some_and(|severity| severity >= least))
+                && (search.engagement_id.is_none() || search.engagement_id == event.engagement_id)
+                && (search.finding_id.is_none() || search.finding_id == event.finding_id)
+                && search.until.is_none_or(|until| *at <= until.unix_ms())
+                && search.since.is_none_or(|since| *at >= since.unix_ms())
+        };
+        let newest_first = self.model.groups.iter().rev().flat_map(|(_, events)| events.iter().rev().copied());
+        let expected: Vec<EventId> = newest_first.filter(fits).collect();
+        let mut found = Vec::new();
+        loop {
+            let page = self.runtime.block_on(self.store().search_events(search.clone())).expect("a page");
+            found.extend(page.found.iter().map(|view| view.event.id));
+            search.before = page.found.last().map(|view| view.event.id);
+            if !page.more {
+                break;
+            }
+        }
+        assert_eq!(found, expected, "events by {search:?}");
+    }
+
+    /// What waits for each webhook is what its deliveries say.
+    fn compare_backlogs(&self) {
+        for (id, hook) in &self.model.hooks {
+            let events = self.model.events.values();
+            let own = events.flat_map(|event| event.deliveries.iter().map(move |delivery| (event.at, delivery)));
+            let own: Vec<_> =
+                own.filter(|(_, delivery)| delivery.webhook == *id && delivery.progress == Progress::Waiting).collect();
+            let pending = |delivery: &Delivery| self.status(delivery) == Status::Pending;
+            let waiting = own.iter().filter(|(_, delivery)| pending(delivery)).count() as u64;
+            let oldest = own.iter().map(|(at, _)| Timestamp::from_unix_ms(*at)).min();
+            let webhook = self.store().webhooks().get(*id).expect("known").clone();
+            let backlog = self.store().backlog(&webhook);
+            let held = own.len() as u64 - waiting;
+            assert_eq!((backlog.waiting, backlog.held), (waiting, held), "what waits for {id}, {hook:?}");
+            assert_eq!(backlog.oldest_waiting_at, oldest, "since when it waits for {id}");
+        }
     }
 
     fn status(&self, delivery: &Delivery) -> Status {
@@ -820,8 +978,8 @@ pub(crate) fn run<S: Stepped>(actions: &[Action]) {
     for action in actions {
         world.act(action);
     }
-    world.reopen(true);
-    world.reopen(false);
+    world.reopen(true, None);
+    world.reopen(false, Some(1));
 }
 
 fn post(key: Option<(u8, u8)>) -> Action {

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
+use super::index::{EventMarks, Row, Rows, place_of_seq};
 use super::record::{self, Answered, Counts, EventRecord, Slot};
+use super::tally::Wait;
 use super::txn::Txn;
 use super::writer::Writer;
 use super::{AcceptError, Acceptance, Accepted, DueEntry, DueItem, DueKey, Sent, StoreError, keys};
-use crate::model::event::{Event, NewEvent};
+use crate::model::event::{Event, NewEvent, Severity};
 use crate::model::id::{DeliveryId, EventId, TokenId, WebhookId};
 use crate::model::time::Timestamp;
 
@@ -32,7 +34,15 @@ struct Waiting {
 pub(super) struct Group {
     pub(super) txn: Txn,
     waiting: Vec<Waiting>,
+    /// The time of acceptance of all of its events.
+    now: Option<Timestamp>,
     accepted: Vec<EventId>,
+    /// The index's rows of these events.
+    rows: Vec<Row>,
+    /// The rows with their place, once they have one.
+    placed: Option<Rows>,
+    /// The deliveries that wait from this commit on.
+    pub(super) waits: Vec<Wait>,
     /// The counts once this is written.
     counts: Option<Counts>,
     idempotency: Vec<Vec<u8>>,
@@ -52,12 +62,14 @@ impl Group {
 
     /// Writes the entries that the whole group shares.
     pub(super) fn finish(&mut self, writer: &mut Writer) {
-        let now = writer.now();
+        let now = self.now.unwrap_or_else(|| writer.now());
         if !self.accepted.is_empty() {
             let counts = Counts { events: writer.counts.events + self.accepted.len() as u64, ..writer.counts };
             self.txn.put(keys::meta(record::COUNTS), record::pack(&counts));
             self.counts = Some(counts);
-            let key = keys::timed(keys::ACCEPTED, now.unix_ms(), writer.seq());
+            let seq = writer.seq();
+            self.placed = Some((place_of_seq(seq), std::mem::take(&mut self.rows)));
+            let key = keys::timed(keys::ACCEPTED, now.unix_ms(), seq);
             self.txn.put(key, record::pack(&std::mem::take(&mut self.accepted)));
         }
         if !self.idempotency.is_empty() {
@@ -81,6 +93,11 @@ impl Group {
     /// The counts once this is written; `None` when it accepts nothing.
     pub(super) fn counts(&self) -> Option<Counts> {
         self.counts
+    }
+
+    /// The index's rows of the accepted events.
+    pub(super) fn take_rows(&mut self) -> Option<Rows> {
+        self.placed.take()
     }
 
     pub(super) fn take_due(&mut self) -> Vec<DueEntry> {
@@ -213,7 +230,7 @@ impl Writer {
         about: Option<WebhookId>,
         group: &mut Group,
     ) -> Accepted {
-        let now = self.now();
+        let now = *group.now.get_or_insert_with(|| self.now());
         let id = new.id.unwrap_or_else(EventId::generate);
         let occurred_at = new.occurred_at.unwrap_or(now);
         let derived = new.derive(id, occurred_at);
@@ -229,34 +246,39 @@ impl Writer {
             let derived_id = derived.id.unwrap_or_else(EventId::generate);
             let slots = self.fan_out(&derived, about);
             let digest = derived.digest;
-            (event(derived_id, derived, Some(id)), digest, slots)
+            let marks = EventMarks::of_new(&derived, now);
+            let row = Row::of_event(derived_id, derived.event_type, severity_of(&derived), marks);
+            self.remember(derived_id, marks, &slots);
+            (row, event(derived_id, derived, Some(id)), digest, slots)
         });
         let slots = self.fan_out(&new, about);
         let digest = new.digest;
+        let marks = EventMarks::of_new(&new, now);
+        let row = Row::of_event(id, new.event_type, severity_of(&new), marks);
         let own = event(id, new, None);
-        self.remember(id, now, &slots);
-        if let Some((event, _, slots)) = &derived {
-            self.remember(event.id, now, slots);
-        }
-        let made = slots.len() + derived.as_ref().map_or(0, |(_, _, slots)| slots.len());
+        self.remember(id, marks, &slots);
+        let made = slots.len() + derived.as_ref().map_or(0, |(_, _, _, slots)| slots.len());
         let accepted = Accepted {
             id,
             deliveries: u32::try_from(made).unwrap_or(u32::MAX),
-            derived: derived.iter().map(|(event, _, _)| event.id).collect(),
+            derived: derived.iter().map(|(_, event, _, _)| event.id).collect(),
         };
+        group.rows.push(row);
         put_event(group, token, own, digest, slots, &accepted);
-        if let Some((event, digest, slots)) = derived {
+        if let Some((row, event, digest, slots)) = derived {
             let deliveries = u32::try_from(slots.len()).unwrap_or(u32::MAX);
             let accepted = Accepted { id: event.id, deliveries, derived: Vec::new() };
+            group.rows.push(row);
             put_event(group, token, event, digest, slots, &accepted);
         }
         accepted
     }
 
-    fn remember(&mut self, event: EventId, now: Timestamp, slots: &[Slot]) {
+    fn remember(&mut self, event: EventId, marks: EventMarks, slots: &[Slot]) {
         self.accepted_since.add(event);
         if !slots.is_empty() {
-            self.recent.put(event, record::initial_states(slots, now));
+            self.recent.put(event, record::initial_states(slots, marks.accepted_at));
+            self.marks.put(event, marks);
         }
     }
 
@@ -277,6 +299,11 @@ impl Writer {
     }
 }
 
+/// The severity that searches go by.
+fn severity_of(event: &NewEvent) -> Option<Severity> {
+    event.severity.or_else(|| event.event_type.host_severity())
+}
+
 fn put_event(group: &mut Group, token: TokenId, event: Event, digest: [u8; 32], slots: Vec<Slot>, accepted: &Accepted) {
     let record = EventRecord {
         event_type: event.event_type,
@@ -294,6 +321,11 @@ fn put_event(group: &mut Group, token: TokenId, event: Event, digest: [u8; 32], 
     group.txn.put(keys::event(event.id), record::pack_event(&record));
     group.accepted.push(event.id);
     let slots = record.slots;
+    let accepted_at = event.accepted_at;
+    group.waits.extend(slots.iter().map(|slot| {
+        let Slot { webhook, activation, .. } = *slot;
+        Wait { webhook, activation, accepted_at, begins: true }
+    }));
     let event = Arc::new(event);
     for (slot_index, slot) in slots.iter().enumerate() {
         let item = DueItem {

@@ -13,8 +13,9 @@ use crate::model::id::{AttemptId, AuditId, DeliveryId, EventId, TokenId, Webhook
 use crate::store::protocol::DueKey;
 
 /// The layout's version, kept under `m` `schema`. 2 brought the audit log, redeliveries and queue entries that know the
-/// attempts of earlier rounds; 3 a rank in the keys of queues; 4 states of deliveries that are joined to their event.
-pub(super) const SCHEMA: u32 = 4;
+/// attempts of earlier rounds; 3 a rank in the keys of queues; 4 states of deliveries that are joined to their event; 5 the
+/// indexes of attempts and events, and counters that know what waits.
+pub(super) const SCHEMA: u32 = 5;
 /// The name of the format among the facts about the store.
 pub(super) const SCHEMA_NAME: &str = "schema";
 
@@ -75,6 +76,11 @@ kinds! {
     AUDIT = b'u', "audit log", Some(6);
     /// `z` webhook: a deleted webhook whose history and queue are still to be removed.
     TOMBSTONE = b'z', "deleted webhooks", Some(5);
+    /// `n` index place: the index rows of one commit, until there are enough for a block. Not exported: the indexes are
+    /// made of history and events, and an import makes them again.
+    RECENT = b'n', "recent index rows", None;
+    /// `k` index column place: one column of an index block of about a thousand rows; the place is the first row's.
+    BLOCK = b'k', "index columns", None;
 }
 
 /// The tags of an export, in its order.
@@ -239,6 +245,34 @@ pub(super) fn tombstone(webhook: WebhookId) -> Vec<u8> {
     tagged(TOMBSTONE, webhook.as_bytes())
 }
 
+/// The keys of recent rows of an index.
+pub(super) fn recent_prefix(index: u8) -> Vec<u8> {
+    vec![RECENT, index]
+}
+
+pub(super) fn recent(index: u8, place: u128) -> Vec<u8> {
+    [&[RECENT, index][..], &place.to_be_bytes()].concat()
+}
+
+/// The keys of one column of an index.
+pub(super) fn column_prefix(index: u8, column: u8) -> Vec<u8> {
+    vec![BLOCK, index, column]
+}
+
+pub(super) fn column(index: u8, column: u8, place: u128) -> Vec<u8> {
+    [&[BLOCK, index, column][..], &place.to_be_bytes()].concat()
+}
+
+/// The place at the end of an index's key.
+pub(super) fn place_of(key: &[u8]) -> Option<u128> {
+    key.last_chunk::<16>().map(|place| u128::from_be_bytes(*place))
+}
+
+/// The sequence number at the end of a time index's key.
+pub(super) fn seq_of(key: &[u8]) -> Option<u64> {
+    key.last_chunk::<8>().map(|seq| u64::from_be_bytes(*seq))
+}
+
 /// The key of the states of an event's deliveries, by the event's key; `None` for any other key.
 pub(super) fn state_of_event(key: &[u8]) -> Option<[u8; 17]> {
     counterpart(key, EVENT, STATE)
@@ -267,7 +301,7 @@ mod tests {
     #[test]
     fn tags_are_those_on_existing_disks() {
         let tags: String = KINDS.iter().map(|kind| char::from(kind.tag)).collect();
-        assert_eq!(tags, "mwctesfldarixuz", "a tag is never used again");
+        assert_eq!(tags, "mwctesfldarixuznk", "a tag is never used again");
         let exported: String = exported().into_iter().map(char::from).collect();
         assert_eq!(exported, "mwctzudsfleraix");
     }

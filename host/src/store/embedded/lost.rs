@@ -104,7 +104,7 @@ pub(super) fn requeue(
 }
 
 /// The states of an event's deliveries: their own record first, since a checkpoint may join it to the event's.
-fn states_of(engine: &Engine, event: EventId) -> Result<Vec<SlotState>, StoreError> {
+pub(super) fn states_of(engine: &Engine, event: EventId) -> Result<Vec<SlotState>, StoreError> {
     if let Some(bytes) = engine.get(&keys::state(event))?
         && let Ok(states) = record::unpack(&bytes)
     {

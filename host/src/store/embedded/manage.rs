@@ -175,12 +175,15 @@ impl Writer {
         txn.put(keys::tombstone(id), record::pack(&self.now()));
         self.pending.counters.remove(&id);
         self.pending.attempts.remove(&id);
+        self.pending.rows.retain(|row| row.webhook() != id);
+        self.pending.waits.retain(|wait| wait.webhook != id);
         self.history.remove(&id);
         self.pending.txn.forget(&keys::webhook(id));
         self.pending.txn.forget(&keys::counters(id));
         let audit_event = AuditEvent::webhook(by, Action::WebhookDeleted, id, &webhook.config.name, Vec::new());
         let counts = Counts { webhooks: self.counts.webhooks.saturating_sub(1), ..self.counts };
         self.write_counted(txn, counts, &[audit_event])?;
+        self.tallies.forget(id);
         self.publish(table.without(id), id);
         Ok(Deleted::Done)
     }

@@ -6,18 +6,26 @@
 
 use super::engine::Engine;
 use super::txn::Txn;
-use super::{StoreError, keys, record};
+use super::{StoreError, index, keys, record, tally};
 
 /// The name of the note among the facts about the store.
 const NOTE: &str = "migration";
 /// Keys that one commit rewrites.
 const PAGE: usize = 2_000;
 
-/// Format 3 to 4: everything of it is read as it is. A migration from an earlier format may still be under way.
+/// Formats 3 and 4: everything of them is read as it is. A migration from an earlier format may still be under way.
 pub(super) fn raise(engine: &Engine) -> Result<(), StoreError> {
+    engine.commit(&[&raised(engine)?])
+}
+
+/// The changes that raise the format. What format 5 brought is made afterwards: the counts at the opening, the indexes
+/// while the host serves.
+fn raised(engine: &Engine) -> Result<Txn, StoreError> {
     let mut txn = Txn::default();
     txn.put(keys::meta(keys::SCHEMA_NAME), record::pack(&keys::SCHEMA));
-    engine.commit(&[&txn])
+    txn.put(keys::meta(tally::UNCOUNTED), record::pack(&true));
+    index::begin(engine, &mut txn)?;
+    Ok(txn)
 }
 
 /// Formats 1 and 2: queue keys get a rank. Everything else of them is read as it is.
@@ -30,8 +38,7 @@ pub(super) struct Migration<'a> {
 impl<'a> Migration<'a> {
     /// Begins with a store of this format.
     pub(super) fn begin(engine: &'a Engine, from: u32) -> Result<Self, StoreError> {
-        let mut txn = Txn::default();
-        txn.put(keys::meta(keys::SCHEMA_NAME), record::pack(&keys::SCHEMA));
+        let mut txn = raised(engine)?;
         txn.put(keys::meta(NOTE), record::pack(&from));
         engine.commit(&[&txn])?;
         Ok(Self { engine, after: None })

@@ -13,6 +13,7 @@ mod engine;
 mod export;
 mod handle;
 mod heal;
+mod index;
 mod journal;
 mod keys;
 mod lock;
@@ -31,8 +32,10 @@ mod recover;
 mod retention_clock;
 mod scan;
 mod sealed;
+mod search;
 mod state_cache;
 mod sweep;
+mod tally;
 mod tell;
 mod tree;
 mod txn;
@@ -42,15 +45,16 @@ mod writer;
 #[cfg(test)]
 pub(in crate::store) mod tests;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwap;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::facts::{
-    AcceptError, Acceptance, Accepted, AttemptPage, AttemptQuery, AttemptsError, Deleted, EventView, OpenError,
-    Retention, Rotated, StoreError, Updated,
+    AcceptError, Acceptance, Accepted, AttemptPage, AttemptQuery, AttemptSearch, AttemptsError, Backlog, Deleted,
+    EventSearch, EventView, FoundAttempt, Indexing, OpenError, Retention, Rotated, SearchPage, Start, StoreError,
+    Updated,
 };
 use super::protocol::{
     Candidate, Change, Command, Cursor, DueEntry, DueItem, DueKey, Options, Origin, Outcome, Recovery, Sent,
@@ -60,6 +64,7 @@ use crate::keyring::Keyring;
 use crate::model::audit::AuditEvent;
 use crate::model::host_event::HostEvent;
 use crate::model::id::WebhookId;
+use crate::model::webhook::Webhook;
 
 pub use audit::ChainReport;
 pub use export::{ImportError, Imported, UnsignedImport, import};
@@ -72,8 +77,10 @@ pub(crate) use self::{
 
 use engine::Engine;
 use handle::WriterHandle;
+use index::{Backfill, Source};
 use lock::FolderLock;
 use lost::AcceptedSince;
+use tally::Tallies;
 use writer::Writer;
 
 /// The memory that requests may hold while they wait for the writer, in KiB; more are told to come back.
@@ -98,6 +105,10 @@ pub(super) struct Embedded {
     /// The number of events that there should have been at the opening.
     events_at_start: u64,
     accepted_since: AcceptedSince,
+    tallies: Tallies,
+    /// What is read ahead for the indexes, while they are made.
+    source: Arc<Mutex<Source>>,
+    backfill: Backfill,
     _lock: FolderLock,
 }
 
@@ -112,6 +123,10 @@ impl Embedded {
 
     pub(super) fn tokens(&self) -> Arc<Tokens> {
         self.tokens.load_full()
+    }
+
+    pub(super) fn backlog(&self, webhook: &Webhook) -> Backlog {
+        self.tallies.backlog(webhook)
     }
 
     pub(super) fn is_writable(&self) -> bool {

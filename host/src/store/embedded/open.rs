@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwap;
 use tokio::sync::Semaphore;
@@ -13,12 +13,14 @@ use super::audit::Chain;
 use super::engine::Engine;
 use super::handle::WriterHandle;
 use super::heal::Healing;
+use super::index::{self, Backfill, Index, MarksCache, Source, Tail};
 use super::lock::FolderLock;
 use super::lost::AcceptedSince;
 use super::migrate::{self, Migration};
 use super::probe;
 use super::record::{Counters, Counts, Damage};
 use super::state_cache::StateCache;
+use super::tally::{self, Tallies};
 use super::tell::Telling;
 use super::txn::Txn;
 use super::writer::{Pending, Writer};
@@ -27,7 +29,7 @@ use super::{
     sealed,
 };
 use crate::keyring::{AUDIT_LOG, Keyring};
-use crate::model::id::{EventId, WebhookId};
+use crate::model::id::{AttemptId, EventId, WebhookId};
 use crate::model::secret::Secret;
 use crate::model::token::Token;
 use crate::model::webhook::Webhook;
@@ -67,10 +69,12 @@ impl Embedded {
         let keyring = Arc::new(unlock(&engine, &folder, master_key.as_ref())?);
         let chain = Chain::load(&engine, keyring.derive(AUDIT_LOG)).map_err(|_| failed(&folder))?;
         let damage = Damage::default();
-        let (mut webhooks, history) = load_webhooks(&engine, &keyring, &damage)?;
+        tally::upgrade(&engine).map_err(|_| failed(&folder))?;
+        let Loaded { mut webhooks, history, tallies } = load_webhooks(&engine, &keyring, &damage)?;
         webhooks.iter_mut().for_each(|webhook| probe::resume(webhook, breaker_probe, clock.steady_ms()));
         let healing = webhooks.iter().filter_map(Healing::resumed).collect();
         let webhooks = WebhookTable::new(webhooks.into_iter().map(Arc::new));
+        let indexes = LoadedIndexes::load(&engine, &damage).map_err(|_| failed(&folder))?;
         let webhooks = Arc::new(ArcSwap::from_pointee(webhooks));
         let counts = engine.get(&keys::meta(record::COUNTS)).map_err(|_| failed(&folder))?;
         let counts = known(counts.map(|bytes| record::unpack::<Counts>(&bytes).map(Some)), "counts", &damage);
@@ -106,6 +110,11 @@ impl Embedded {
             next_seq: run << 32,
             chain,
             recent: StateCache::default(),
+            marks: MarksCache::default(),
+            young_attempts: indexes.attempts,
+            young_events: indexes.events,
+            last_attempt: indexes.last_attempt,
+            tallies: tallies.clone(),
             counts,
             history,
             pending: Pending::default(),
@@ -125,13 +134,34 @@ impl Embedded {
             webhooks,
             tokens,
             writable,
-            damage,
+            damage: damage.clone(),
             unqueued,
             clock_trusted,
             events_at_start: counts.events,
             accepted_since,
+            tallies,
+            source: Arc::new(Mutex::new(Source::new(damage.clone()))),
+            backfill: indexes.backfill,
             _lock: lock,
         })
+    }
+}
+
+/// The indexes, as far as they are in memory.
+struct LoadedIndexes {
+    attempts: Tail,
+    events: Tail,
+    last_attempt: Option<AttemptId>,
+    backfill: Backfill,
+}
+
+impl LoadedIndexes {
+    fn load(engine: &Engine, damage: &Damage) -> Result<Self, StoreError> {
+        let attempts = Tail::load(engine, Index::Attempts, damage)?;
+        let events = Tail::load(engine, Index::Events, damage)?;
+        let backfill = Backfill::load(engine)?;
+        let last_attempt = index::last_attempt(engine, &attempts)?.max(backfill.last_attempt());
+        Ok(Self { attempts, events, last_attempt, backfill })
     }
 }
 
@@ -167,7 +197,7 @@ pub(super) fn check_schema(engine: &Engine, folder: &Path) -> Result<(), OpenErr
     let migration = match record::unpack::<u32>(&bytes) {
         Ok(keys::SCHEMA) => Migration::under_way(engine),
         Ok(from @ (1 | 2)) => Migration::begin(engine, from).map(Some),
-        Ok(3) => migrate::raise(engine).and_then(|()| Migration::under_way(engine)),
+        Ok(3 | 4) => migrate::raise(engine).and_then(|()| Migration::under_way(engine)),
         Ok(found) => return Err(OpenError::Schema { found, known: keys::SCHEMA }),
         Err(_) => return Err(OpenError::Damaged { folder: folder.into() }),
     };
@@ -243,12 +273,14 @@ pub(super) fn next_run(engine: &Engine) -> Result<u64, StoreError> {
     Ok(last + 1)
 }
 
-/// The webhooks, and how many attempts the history of each has.
-fn load_webhooks(
-    engine: &Engine,
-    keyring: &Keyring,
-    damage: &Damage,
-) -> Result<(Vec<Webhook>, HashMap<WebhookId, u64>), OpenError> {
+/// The webhooks, how many attempts the history of each has, and what waits for it.
+struct Loaded {
+    webhooks: Vec<Webhook>,
+    history: HashMap<WebhookId, u64>,
+    tallies: Tallies,
+}
+
+fn load_webhooks(engine: &Engine, keyring: &Keyring, damage: &Damage) -> Result<Loaded, OpenError> {
     let mut found = Vec::new();
     let scanned = engine.scan_prefix(&[keys::WEBHOOK], None, |key, value| {
         if let Some(id) = keys::id_of(key).map(WebhookId::from_bytes) {
@@ -258,11 +290,12 @@ fn load_webhooks(
     });
     scanned.map_err(|_| failed(Path::new("store")))?;
     let mut webhooks = Vec::with_capacity(found.len());
-    let mut history = HashMap::new();
+    let (mut history, mut tallies) = (HashMap::new(), HashMap::new());
     for (id, bytes) in found {
         let counters = engine.get(&keys::counters(id)).map_err(|_| failed(Path::new("store")))?;
         let counters = known(counters.map(|bytes| Counters::unpack(&bytes)), "webhook's counters", damage);
         history.insert(id, counters.attempts);
+        tallies.insert(id, counters.tally);
         match sealed::read_webhook(id, &bytes, counters.health, keyring) {
             Some(webhook) => webhooks.push(webhook),
             None => {
@@ -271,7 +304,7 @@ fn load_webhooks(
             }
         }
     }
-    Ok((webhooks, history))
+    Ok(Loaded { webhooks, history, tallies: Tallies::new(tallies) })
 }
 
 /// A record's value, or the default when it is missing or damaged.

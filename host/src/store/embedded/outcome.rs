@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use super::index::{self, EventMarks, Row};
 use super::record::{self, Progress, SlotState};
+use super::tally::Wait;
 use super::writer::Writer;
 use super::{DueEntry, DueItem, DueKey, Outcome, StoreError, keys};
 use crate::model::breaker;
@@ -64,13 +66,15 @@ impl Writer {
         let before = owner.health.values();
         let error = attempt.as_ref().and_then(|attempt| attempt.error.as_deref());
         let (health, off) = breaker::after(before, &step, error, together.now, self.breaker_threshold);
-        let attempt_id = attempt.as_ref().map(|_| AttemptId::generate());
+        let attempt_id = attempt.as_ref().map(|_| self.attempt_id());
         if let (Some(mut attempt), Some(id)) = (attempt, attempt_id) {
             attempt.id = id;
             attempt.next_attempt_at = match step {
                 Step::Again { after, .. } => Some(together.now.plus(after)),
                 _ => None,
             };
+            let marks = attempt.event_id.map(|event| self.marks_of(event)).transpose()?.unwrap_or_default();
+            self.pending.rows.push(Row::of_attempt(webhook, &attempt, marks));
             self.pending.attempts.entry(webhook).or_default().push(attempt);
         }
         if health == before {
@@ -92,6 +96,7 @@ impl Writer {
         let webhook = *webhook;
         let Some(mut states) = self.states(item.event)? else { return Ok(()) };
         let Some(state) = states.get_mut(item.slot as usize) else { return Ok(()) };
+        let before = *state;
         state.next_attempt_at = None;
         match step {
             Step::Delivered => *state = SlotState { progress: Progress::Delivered, attempts: item.attempt, ..*state },
@@ -117,6 +122,9 @@ impl Writer {
             }
             Step::Dropped => {}
         }
+        let after = *state;
+        let waits = self.waits(webhook, item.event, Some(before), after)?;
+        self.pending.waits.extend(waits);
         self.pending.txn.put(keys::state(item.event), record::pack(&states));
         if states.iter().all(|state| state.progress != Progress::Waiting) {
             self.recent.forget(item.event);
@@ -139,6 +147,43 @@ impl Writer {
         let key = DueKey { seq: self.seq(), ..key };
         together.entries.push((group, DueEntry { key, items: vec![(item, None)] }));
         key.seq
+    }
+
+    /// How a delivery's new state changes what waits for its webhook; it has no earlier one when it is new.
+    pub(super) fn waits(
+        &mut self,
+        webhook: WebhookId,
+        event: EventId,
+        before: Option<SlotState>,
+        after: SlotState,
+    ) -> Result<Vec<Wait>, StoreError> {
+        let waiting = |state: SlotState| (state.progress == Progress::Waiting).then_some(state.activation);
+        let (ceases, begins) = (before.and_then(waiting), waiting(after));
+        if ceases == begins || self.webhooks.load().get(webhook).is_none() {
+            return Ok(Vec::new());
+        }
+        let accepted_at = self.marks_of(event)?.accepted_at;
+        let wait = |activation, begins| Wait { webhook, activation, accepted_at, begins };
+        let ceases = ceases.map(|activation| wait(activation, false));
+        Ok(ceases.into_iter().chain(begins.map(|activation| wait(activation, true))).collect())
+    }
+
+    /// What the rows of an event's attempts take from it.
+    fn marks_of(&mut self, event: EventId) -> Result<EventMarks, StoreError> {
+        if let Some(marks) = self.marks.get(event) {
+            return Ok(marks);
+        }
+        let marks = index::stored_marks(&self.engine, event)?.unwrap_or_default();
+        self.marks.put(event, marks);
+        Ok(marks)
+    }
+
+    /// An id for the next attempt, after every one before it, whatever the clock says.
+    fn attempt_id(&mut self) -> AttemptId {
+        let made = AttemptId::generate();
+        let id = self.last_attempt.map_or(made, |last| made.max(last.successor()));
+        self.last_attempt = Some(id);
+        id
     }
 
     /// The states of an event's deliveries as they will be after the next commit; `None` when the event
@@ -171,7 +216,8 @@ impl Writer {
         if self.webhooks.load().get(webhook).is_none() {
             return Ok(None);
         }
-        attempt.id = AttemptId::generate();
+        attempt.id = self.attempt_id();
+        self.pending.rows.push(Row::of_attempt(webhook, &attempt, EventMarks::default()));
         self.pending.attempts.entry(webhook).or_default().push(attempt.clone());
         self.commit(super::accept::Group::default());
         if self.is_writable() { Ok(Some(attempt)) } else { Err(StoreError::Unavailable) }

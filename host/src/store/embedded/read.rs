@@ -11,7 +11,7 @@ use crate::model::event::Event;
 use crate::model::id::{AuditId, DeliveryId, EventId, WebhookId};
 
 /// The most time between the making of a delivery's id and the end of the commit that accepts it.
-const ACCEPTED_WITHIN: std::time::Duration = std::time::Duration::from_secs(10);
+pub(super) const ACCEPTED_WITHIN: std::time::Duration = std::time::Duration::from_secs(10);
 
 impl Embedded {
     pub(in crate::store) fn event_plain(&self, id: EventId) -> Result<Option<Event>, StoreError> {

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::tally::Tally;
 use crate::model::delivery::{Attempt, FormatterRef};
 use crate::model::event::EventType;
 use crate::model::id::{AttemptId, DeliveryId, EventId, TokenId, WebhookId};
@@ -24,6 +25,8 @@ const ATTEMPTS_VERSION: u8 = 2;
 /// The version of a queue entry: since 2 a delivery knows the attempts of earlier rounds, since 3 whether it was sent.
 const QUEUE_VERSION: u8 = 3;
 const QUEUE_VERSION_2: u8 = 2;
+/// The version of a webhook's counters: since 2 they know what waits.
+const COUNTERS_VERSION: u8 = 2;
 /// The version of an event's record that the states of its deliveries are joined to.
 const JOINED_VERSION: u8 = 2;
 const HEAD: usize = 5;
@@ -90,6 +93,22 @@ fn packed<T: Serialize + ?Sized>(version: u8, value: &T, size: usize) -> Vec<u8>
 pub(super) fn pack_event(event: &EventRecord<'_>) -> Vec<u8> {
     // Identifiers have 17 bytes, and a slot two of them and its activation.
     packed(VERSION, event, event.json.len() + USUAL + 17 * event.derived.len() + 39 * event.slots.len())
+}
+
+/// The record of what `write` appends, which is about `size` bytes.
+pub(super) fn pack_raw(size: usize, write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(HEAD + size);
+    bytes.resize(HEAD, 0);
+    write(&mut bytes);
+    seal(VERSION, bytes)
+}
+
+/// What [`pack_raw`] was given.
+///
+/// # Errors
+/// [`Damaged`].
+pub(super) fn open_raw(bytes: &[u8]) -> Result<&[u8], Damaged> {
+    open(VERSION, bytes)
 }
 
 /// A postcard record, read back.
@@ -331,20 +350,31 @@ pub(super) struct Counts {
 }
 
 /// A webhook's running counters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(super) struct Counters {
     pub(super) health: HealthValues,
     /// The number of attempts in its history.
     pub(super) attempts: u64,
+    /// What waits.
+    pub(super) tally: Tally,
 }
 
 impl Counters {
-    /// Counters, read back; also those from before the history was counted.
+    pub(super) fn pack(&self) -> Vec<u8> {
+        packed(COUNTERS_VERSION, self, USUAL)
+    }
+
+    /// Counters, read back; also those from before what waits was counted, and from before the history was.
     ///
     /// # Errors
     /// [`Damaged`].
     pub(super) fn unpack(bytes: &[u8]) -> Result<Self, Damaged> {
-        unpack(bytes).or_else(|_| unpack(bytes).map(|health| Self { health, attempts: 0 }))
+        if let Ok(body) = open(COUNTERS_VERSION, bytes) {
+            return postcard::from_bytes(body).map_err(|_| Damaged);
+        }
+        let (health, attempts) =
+            unpack::<(HealthValues, u64)>(bytes).or_else(|_| unpack(bytes).map(|health| (health, 0)))?;
+        Ok(Self { health, attempts, tally: Tally::default() })
     }
 }
 
@@ -421,6 +451,8 @@ impl From<AttemptV1> for Attempt {
 /// Properties that [`crate::fuzzing::record`] checks.
 #[cfg(fuzzing)]
 pub(crate) mod fuzzing {
+    use super::super::index::{Row, readable_column};
+    use super::super::keys;
     use super::super::keys::due_with_rank;
     use super::super::retention_clock::RetentionClock;
     use super::*;
@@ -431,10 +463,10 @@ pub(crate) mod fuzzing {
     /// A record that is read has one spelling, and that is read again.
     pub(crate) fn check(kind: u8, version: u8, body: &[u8]) {
         let bytes = seal(version, [[0; HEAD].as_slice(), body].concat());
-        match kind % 14 {
+        match kind % 16 {
             0 => rewritten(unpack_queue(&bytes), |items| pack_queue(&items.iter().collect::<Vec<_>>()), unpack_queue),
             1 => rewritten(unpack_attempts(&bytes), pack_attempts, unpack_attempts),
-            2 => rewritten(Counters::unpack(&bytes), pack, Counters::unpack),
+            2 => rewritten(Counters::unpack(&bytes), Counters::pack, Counters::unpack),
             3 => {
                 rewritten(unpack::<EventRecord<'_>>(&bytes), pack, unpack);
                 drop(unpack_event(&bytes));
@@ -455,7 +487,9 @@ pub(crate) mod fuzzing {
                     assert_eq!(DueKey::decode(&ranked).map(|key| key.rank), Some(0));
                 }
             }
-            _ => rewritten(unpack::<RetentionClock>(&bytes), pack, unpack),
+            13 => rewritten(unpack::<RetentionClock>(&bytes), pack, unpack),
+            14 => rewritten(unpack::<Vec<Row>>(&bytes), pack, unpack),
+            _ => (0..6).for_each(|column| drop(readable_column(&[keys::BLOCK, b'a', column], &bytes))),
         }
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::accept::ENTRY_ITEMS;
 use super::lost::Lost;
 use super::record::{self, Entries, Further, Progress, Slot, SlotState};
+use super::tally::Wait;
 use super::txn::Txn;
 use super::writer::Writer;
 use super::{Change, Cursor, DueEntry, DueItem, DueKey, Recovery, Sent, StoreError, keys, lost};
@@ -31,6 +32,8 @@ struct Page {
     due_ms: i64,
     txn: Txn,
     entries: Entries,
+    /// Deliveries that begin to wait, or under another activation.
+    waits: Vec<Wait>,
 }
 
 impl Page {
@@ -78,6 +81,7 @@ impl Writer {
             due_ms: self.clock.steady_ms(),
             txn: Txn::default(),
             entries: Entries::new(),
+            waits: Vec::new(),
         };
         let next = match cursor {
             Cursor::Start => self.recover_held(since, None, &mut page)?,
@@ -85,7 +89,8 @@ impl Writer {
             Cursor::Failed(from) => self.recover_failed(since, from, &mut page)?,
             Cursor::Done => Cursor::Done,
         };
-        let Page { mut txn, entries, .. } = page;
+        let Page { mut txn, entries, waits, .. } = page;
+        let tallies = self.put_waits(&waits, &mut txn);
         let deliveries = entries.iter().map(|(_, items)| items.len()).sum();
         for (key, items) in &entries {
             txn.put(key.encode(), record::pack_queue(&items.iter().collect::<Vec<_>>()));
@@ -93,6 +98,7 @@ impl Writer {
         if !txn.is_empty() || !audit_events.is_empty() {
             self.write_audited(&txn, &audit_events)?;
         }
+        self.tallies.set(tallies);
         if !entries.is_empty() {
             (self.changes)(Change::Due(entries.into_iter().map(DueEntry::from).collect()));
         }
@@ -119,7 +125,7 @@ impl Writer {
                     left = true;
                     continue;
                 }
-                self.wait_again(state, page);
+                self.wait_again(item.event, state, page)?;
                 page.txn.put(keys::state(item.event), record::pack(&states));
                 self.recent.forget(item.event);
                 // A new round: the operator has repaired something.
@@ -176,7 +182,7 @@ impl Writer {
             }
             // Not the attempt of the history: a delivery that was recovered before has failed more than once.
             let made = state.attempts;
-            self.wait_again(state, page);
+            self.wait_again(event, state, page)?;
             page.txn.put(keys::state(event), record::pack(&states));
             self.recent.forget(event);
             let sent = Sent::Never;
@@ -197,7 +203,8 @@ impl Writer {
         Ok(())
     }
 
-    fn wait_again(&mut self, state: &mut SlotState, page: &mut Page) {
+    fn wait_again(&mut self, event: EventId, state: &mut SlotState, page: &mut Page) -> Result<(), StoreError> {
+        let before = *state;
         let queued = page.seq(|| self.seq());
         *state = SlotState {
             progress: Progress::Waiting,
@@ -206,6 +213,8 @@ impl Writer {
             queued: Some(queued),
             ..*state
         };
+        page.waits.extend(self.waits(page.webhook, event, Some(before), *state)?);
+        Ok(())
     }
 
     pub(super) fn states_with(&self, txn: &Txn, event: EventId) -> Result<Option<Vec<SlotState>>, StoreError> {
@@ -255,7 +264,9 @@ impl Writer {
         let key = DueKey { webhook, activation, rank: 0, due_ms: self.clock.steady_ms(), seq: self.seq() };
         let delivery = DeliveryId::generate();
         let further = Further { slot: Slot { delivery, webhook, activation }, redelivery_of: of, made_at: self.now() };
-        states.push(further.initial_state(key.seq));
+        let state = further.initial_state(key.seq);
+        states.push(state);
+        let waits = self.waits(webhook, event, None, state)?;
         let item = DueItem { event, slot, delivery, attempt: 1, earlier: 0, sent: Sent::Never };
         let mut txn = Txn::default();
         txn.put(keys::state(event), record::pack(&states));
@@ -263,12 +274,14 @@ impl Writer {
         txn.put(keys::further(event, slot), record::pack(&further));
         txn.put(keys::redelivery(delivery), record::pack(&(event, slot)));
         txn.put(key.encode(), record::pack_queue(&[&item]));
+        let tallies = self.put_waits(&waits, &mut txn);
         let changes = vec![FieldChange::to("delivery", delivery.to_string())];
         let audit_event = AuditEvent {
             target: crate::model::audit::Target { r#type: "delivery".into(), id: of.to_string(), name: None },
             ..AuditEvent::webhook(by.clone(), Action::Redelivered, webhook, &owner.config.name, changes)
         };
         self.write_audited(&txn, &[audit_event])?;
+        self.tallies.set(tallies);
         (self.changes)(Change::Due(vec![DueEntry { key, items: vec![(item, None)] }]));
         Ok(Some(DeliveryView {
             id: delivery,

@@ -5,11 +5,14 @@ use std::sync::atomic::Ordering;
 
 use serde::de::DeserializeOwned;
 
-use super::record::{Answered, Counts, Further, Progress};
+use super::index::{Pruned, place_of_seq};
+use super::record::{Answered, Counts, Further, Progress, SlotState};
 use super::retention_clock::latest_expiry;
+use super::tally::Wait;
 use super::txn::{Bytes, Txn};
 use super::writer::Writer;
 use super::{DueKey, Retention, StoreError, keys, record};
+use crate::model::delivery::Attempt;
 use crate::model::id::{EventId, WebhookId};
 use crate::model::time::Timestamp;
 
@@ -63,9 +66,11 @@ impl Writer {
         Ok(more)
     }
 
-    /// Writes the deletions, with the counts that they lead to.
+    /// Writes the deletions, with the counts that they lead to and without their rows in the indexes.
     fn remove(&mut self, deletions: Deletions) -> Result<(), StoreError> {
-        let Deletions { mut txn, events, attempts, .. } = deletions;
+        let Deletions { mut txn, events, attempts, mut pruned, waits, .. } = deletions;
+        let stamp = self.seq();
+        pruned.write(&self.engine, &self.young_attempts, &self.young_events, stamp, &mut txn)?;
         let counts = Counts { events: self.counts.events.saturating_sub(events.len() as u64), ..self.counts };
         events.iter().for_each(|event| self.recent.forget(*event));
         txn.put(keys::meta(record::COUNTS), record::pack(&counts));
@@ -77,24 +82,32 @@ impl Writer {
                 txn.put(keys::counters(webhook.id), self.counters(webhook, webhook.health.values()));
             }
         }
+        let tallies = self.put_waits(&waits, &mut txn);
         self.write(&[Some(&txn)])?;
+        pruned.apply(&mut self.young_attempts, &mut self.young_events);
+        self.tallies.set(tallies);
         self.counts = counts;
         Ok(())
     }
 
     /// Events that were accepted before the cutoff, with their deliveries.
-    fn sweep_events(&self, cutoff: Timestamp, deletions: &mut Deletions) -> Result<(), StoreError> {
+    fn sweep_events(&mut self, cutoff: Timestamp, deletions: &mut Deletions) -> Result<(), StoreError> {
         let end = keys::timed_end(keys::ACCEPTED, cutoff.unix_ms());
         let mut events = Vec::new();
         self.engine.scan_prefix(&[keys::ACCEPTED], None, |key, value| {
             if key >= end.as_slice() || deletions.keys + 2 * events.len() >= PAGE {
                 return false;
             }
-            events.extend(self.listed::<EventId>(value, "acceptance index"));
+            let place = keys::seq_of(key).map_or(0, place_of_seq);
+            events.extend(self.listed::<EventId>(value, "acceptance index").into_iter().map(|event| (place, event)));
             deletions.remove(key.to_vec());
             true
         })?;
-        events.into_iter().try_for_each(|event| self.sweep_event(event, deletions))
+        for (place, event) in events {
+            self.note_waits(event, deletions)?;
+            self.sweep_event(place, event, deletions)?;
+        }
+        Ok(())
     }
 
     /// The list in an index record; empty when it is damaged.
@@ -105,7 +118,30 @@ impl Writer {
         })
     }
 
-    fn sweep_event(&self, event: EventId, deletions: &mut Deletions) -> Result<(), StoreError> {
+    /// Notes which deliveries of an event that is removed cease to wait.
+    fn note_waits(&mut self, event: EventId, deletions: &mut Deletions) -> Result<(), StoreError> {
+        let states = self.states(event)?.unwrap_or_default();
+        if states.iter().all(|state| state.progress != Progress::Waiting) {
+            return Ok(());
+        }
+        let Some(known) = self.engine.get(&keys::event(event))?.and_then(|bytes| record::unpack_event(&bytes).ok())
+        else {
+            return Ok(());
+        };
+        let mut webhooks: Vec<WebhookId> = known.slots.iter().map(|slot| slot.webhook).collect();
+        self.engine.scan_prefix(&keys::further_prefix(event), None, |_, value| {
+            webhooks.extend(record::unpack::<Further>(value).map(|further| further.slot.webhook));
+            true
+        })?;
+        for (webhook, state) in webhooks.into_iter().zip(states) {
+            let gone = SlotState { progress: Progress::Skipped, ..state };
+            deletions.waits.extend(self.waits(webhook, event, Some(state), gone)?);
+        }
+        Ok(())
+    }
+
+    fn sweep_event(&self, place: u128, event: EventId, deletions: &mut Deletions) -> Result<(), StoreError> {
+        deletions.pruned.event(place, *event.as_bytes());
         deletions.remove(keys::event(event));
         deletions.remove(keys::state(event));
         deletions.events.push(event);
@@ -139,7 +175,7 @@ impl Writer {
             let mut kept = Vec::new();
             for event in &events {
                 if surplus > 0 && self.is_settled(*event)? {
-                    self.sweep_event(*event, deletions)?;
+                    self.sweep_event(keys::seq_of(&key).map_or(0, place_of_seq), *event, deletions)?;
                     surplus -= 1;
                 } else {
                     kept.push(*event);
@@ -195,9 +231,12 @@ impl Writer {
         })?;
         for webhook in deleted {
             for prefix in [keys::attempts_prefix(webhook), keys::due_webhook(webhook)] {
-                self.engine.scan_prefix(&prefix, None, |key, _| {
+                self.engine.scan_prefix(&prefix, None, |key, value| {
                     if deletions.full() {
                         return false;
+                    }
+                    if key.first() == Some(&keys::ATTEMPTS) {
+                        deletions.prune(&record::unpack_attempts(value).unwrap_or_default());
                     }
                     deletions.remove(key.to_vec());
                     true
@@ -230,6 +269,7 @@ impl Writer {
                 return false;
             }
             removed += attempts.len() as u64;
+            deletions.prune(&attempts);
             deletions.remove(key.to_vec());
             true
         })?;
@@ -267,9 +307,17 @@ struct Deletions {
     events: Vec<EventId>,
     /// The number of attempts that each webhook's history loses.
     attempts: Vec<(WebhookId, u64)>,
+    /// What goes from the indexes.
+    pruned: Pruned,
+    /// The deliveries that cease to wait.
+    waits: Vec<Wait>,
 }
 
 impl Deletions {
+    fn prune(&mut self, attempts: &[Attempt]) {
+        attempts.iter().for_each(|attempt| self.pruned.attempt(*attempt.id.as_bytes()));
+    }
+
     fn remove(&mut self, key: impl Into<Bytes>) {
         self.txn.remove(key);
         self.keys += 1;

@@ -1,7 +1,7 @@
 //! The single writer: gathers the commands that wait, commits them together (group commit), and responds to all of them
 //! after one fsync.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -13,16 +13,18 @@ use super::accept::Group;
 use super::audit::Chain;
 use super::engine::Engine;
 use super::heal::Healing;
+use super::index::{Growth, Index, MarksCache, Row, Tail};
 use super::lost::AcceptedSince;
 use super::record::{self, AttemptChunk, Counters, Counts, Damage};
 use super::retention_clock;
 use super::state_cache::StateCache;
+use super::tally::{Tallies, Tally, Wait};
 use super::tell::Telling;
 use super::txn::Txn;
 use super::{Change, DueEntry, DueKey, StoreError, Tokens, WebhookTable, WriterCommand, keys};
 use crate::keyring::Keyring;
 use crate::model::audit::AuditEvent;
-use crate::model::id::WebhookId;
+use crate::model::id::{AttemptId, WebhookId};
 use crate::model::time::{Clock, Timestamp};
 use crate::model::webhook::{HealthValues, Webhook};
 use crate::watchdog::Pulse;
@@ -46,12 +48,24 @@ pub(super) struct Pending {
     pub(super) txn: Txn,
     pub(super) attempts: HashMap<WebhookId, AttemptChunk>,
     pub(super) counters: HashSet<WebhookId>,
+    /// The index's rows of the attempts.
+    pub(super) rows: Vec<Row>,
+    /// Deliveries that begin or cease to wait.
+    pub(super) waits: Vec<Wait>,
     pub(super) due: Vec<DueEntry>,
     /// The lines of the audit log that ride on the next commit.
     pub(super) audit_events: Vec<AuditEvent>,
     pub(super) outcomes: usize,
     /// The time of the first of them, in milliseconds of the steady clock.
     since: Option<i64>,
+}
+
+/// The changes that follow from those of a commit, and what is to be done once they are written.
+struct Derived {
+    txn: Txn,
+    attempts: Option<Growth>,
+    events: Option<Growth>,
+    tallies: BTreeMap<WebhookId, Tally>,
 }
 
 /// The writer's state.
@@ -77,6 +91,13 @@ pub(in crate::store) struct Writer {
     pub(super) next_seq: u64,
     pub(super) chain: Chain,
     pub(super) recent: StateCache,
+    pub(super) marks: MarksCache,
+    /// The rows of the indexes that are in no block.
+    pub(super) young_attempts: Tail,
+    pub(super) young_events: Tail,
+    /// The last attempt of all.
+    pub(super) last_attempt: Option<AttemptId>,
+    pub(super) tallies: Tallies,
     pub(super) counts: Counts,
     /// Attempts in each webhook's history, including those of the next commit.
     pub(super) history: HashMap<WebhookId, u64>,
@@ -207,9 +228,11 @@ impl Writer {
             txn.put(keys::meta("probe"), record::pack(&self.clock.now()));
             txn
         });
+        let derived = self.derived(&mut group);
         if group.txn.is_empty()
             && self.pending.txn.is_empty()
             && self.pending.audit_events.is_empty()
+            && derived.txn.is_empty()
             && probe.is_none()
         {
             let pending = std::mem::take(&mut self.pending);
@@ -221,12 +244,16 @@ impl Writer {
         }
         let pending = std::mem::take(&mut self.pending);
         let (lines, chain) = self.pending_lines(&pending.audit_events);
-        let result = self.write(&[Some(&pending.txn), Some(&group.txn), Some(&lines), probe.as_ref()]);
+        let txns = [Some(&pending.txn), Some(&group.txn), Some(&derived.txn), Some(&lines), probe.as_ref()];
+        let result = self.write(&txns);
         if result.is_err() {
             self.pending = pending;
             self.telling.put_back(told);
         } else {
             self.chain = chain;
+            derived.attempts.into_iter().for_each(|growth| self.young_attempts.apply(growth));
+            derived.events.into_iter().for_each(|growth| self.young_events.apply(growth));
+            self.tallies.set(derived.tallies);
             self.counts = group.counts().unwrap_or(self.counts);
             let due: Vec<_> = pending.due.into_iter().chain(group.take_due()).collect();
             if !due.is_empty() {
@@ -301,18 +328,53 @@ impl Writer {
                 self.pending.counters.insert(webhook);
             }
         }
+    }
+
+    /// What follows from the pending outcomes and a group: rows of the indexes, and counters.
+    fn derived(&mut self, group: &mut Group) -> Derived {
+        let mut txn = Txn::default();
+        let stamp = self.seq();
+        let rows = std::mem::take(&mut self.pending.rows);
+        let attempts = rows
+            .first()
+            .map(|first| self.young_attempts.grow(Index::Attempts, (first.place(), rows.clone()), stamp, &mut txn));
+        // They are there again should the commit fail.
+        self.pending.rows = rows;
+        let events = group.take_rows().map(|rows| self.young_events.grow(Index::Events, rows, stamp, &mut txn));
+        let tallies = self.put_waits(self.pending.waits.iter().chain(&group.waits), &mut txn);
         let table = self.webhooks.load();
-        for id in std::mem::take(&mut self.pending.counters) {
-            if let Some(webhook) = table.get(id) {
-                self.pending.txn.put(keys::counters(id), self.counters(webhook, webhook.health.values()));
+        for webhook in self.pending.counters.iter().filter_map(|id| table.get(*id)) {
+            if !tallies.contains_key(&webhook.id) {
+                txn.put(keys::counters(webhook.id), self.counters(webhook, webhook.health.values()));
             }
         }
+        Derived { txn, attempts, events, tallies }
+    }
+
+    /// Adds the counters that these changes lead to; with the tallies, to be shown once they are written.
+    pub(super) fn put_waits<'a>(
+        &self,
+        waits: impl IntoIterator<Item = &'a Wait>,
+        txn: &mut Txn,
+    ) -> BTreeMap<WebhookId, Tally> {
+        let table = self.webhooks.load();
+        let tallies = self.tallies.after(waits);
+        for (id, tally) in &tallies {
+            if let Some(webhook) = table.get(*id) {
+                txn.put(keys::counters(*id), self.counters_with(webhook, webhook.health.values(), tally.clone()));
+            }
+        }
+        tallies
     }
 
     /// A webhook's counters as they are written.
     pub(super) fn counters(&self, webhook: &Webhook, health: HealthValues) -> Vec<u8> {
+        self.counters_with(webhook, health, self.tallies.of(webhook.id))
+    }
+
+    pub(super) fn counters_with(&self, webhook: &Webhook, health: HealthValues, tally: Tally) -> Vec<u8> {
         let attempts = self.history.get(&webhook.id).copied().unwrap_or_default();
-        record::pack(&Counters { health, attempts })
+        Counters { health, attempts, tally }.pack()
     }
 
     /// A number larger than every one before it.

@@ -32,6 +32,9 @@ pub const READ_ONLY_FIELDS: &[&str] = &[
     "disabled_reason",
     "last_success_at",
     "last_failure_at",
+    "waiting",
+    "held",
+    "oldest_waiting_at",
     "created_at",
     "updated_at",
 ];

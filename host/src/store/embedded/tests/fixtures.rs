@@ -9,7 +9,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::store::{Maintenance, import};
+use crate::store::{AttemptSearch, EventSearch, Indexing, Maintenance, import};
 
 const FORMATS: [u32; 4] = [1, 2, 3, 4];
 
@@ -47,7 +47,8 @@ fn assert_has(found: &Value, fact: &Value, name: &str) {
     }
 }
 
-fn webhook_view(webhook: &Webhook) -> Value {
+fn webhook_view(store: &Store, webhook: &Webhook) -> Value {
+    let backlog = store.backlog(webhook);
     let (config, health) = (&webhook.config, webhook.health.values());
     let mut filter = json!({});
     if let Some(severity) = config.filter.min_severity {
@@ -80,6 +81,9 @@ fn webhook_view(webhook: &Webhook) -> Value {
         "disabled_reason": disabled_reason,
         "last_success_at": health.last_success_at,
         "last_failure_at": health.last_failure_at,
+        "waiting": backlog.waiting,
+        "held": backlog.held,
+        "oldest_waiting_at": backlog.oldest_waiting_at,
         "created_at": webhook.created_at,
         "updated_at": webhook.updated_at,
     })
@@ -95,7 +99,8 @@ async fn compare(opened: &Opened, facts: &Value) {
     assert_eq!(table.iter().count(), webhooks.len());
     for fact in webhooks {
         let webhook = table.get(id(&fact["id"])).expect("a webhook");
-        assert_has(&webhook_view(webhook), fact, "a webhook");
+        assert_has(&webhook_view(store, webhook), fact, "a webhook");
+        assert_backlog(store, webhook, facts);
         let key = webhook.id.to_string();
         if let Some(secret) = facts["secrets"][&key].as_str() {
             assert_eq!(webhook.config.secret.as_ref().expect("a secret").expose(), secret);
@@ -133,6 +138,37 @@ async fn compare(opened: &Opened, facts: &Value) {
     let (entries, more) = store.audit_page(10_000, None).await.expect("read").expect("no cursor");
     assert!(!more);
     assert_eq!(json!(entries), facts["audit"]);
+}
+
+/// What waits for a webhook is what its own host saw of its deliveries.
+fn assert_backlog(store: &Store, webhook: &Webhook, facts: &Value) {
+    let events = facts["events"].as_array().expect("events").iter();
+    let deliveries = events.flat_map(|event| event["deliveries"].as_array().expect("deliveries"));
+    let own: Vec<_> = deliveries.filter(|one| one["webhook_id"] == json!(webhook.id)).collect();
+    let with = |status: &str| own.iter().filter(|one| one["status"] == status).count() as u64;
+    let backlog = store.backlog(webhook);
+    assert_eq!((backlog.waiting, backlog.held), (with("pending"), with("held")), "{}", webhook.config.name);
+}
+
+/// The lists over everything have what the lists of each webhook have, once they are indexed.
+async fn assert_indexed(store: &Store, facts: &Value) {
+    while store.index_more().await.expect("indexed").is_some() {}
+    let found = store.search_attempts(AttemptSearch::all(10_000)).await.expect("a page");
+    let histories = facts["history"].as_object().expect("histories").values();
+    let mut expected: Vec<&Value> = histories.flat_map(|history| history.as_array().expect("a history")).collect();
+    expected.sort_by_key(|attempt| std::cmp::Reverse(attempt["id"].as_str()));
+    assert_eq!(found.indexing, Indexing::Whole);
+    assert_eq!(found.found.len(), expected.len());
+    for (found, fact) in found.found.iter().zip(expected) {
+        assert_has(&json!(found.attempt), fact, "an attempt");
+    }
+    let found = store.search_events(EventSearch::all(10_000)).await.expect("a page");
+    let mut found: Vec<_> = found.found.iter().map(|view| json!(view.event.id)).collect();
+    let events = facts["events"].as_array().expect("events");
+    let mut expected: Vec<_> = events.iter().map(|event| event["id"].clone()).collect();
+    found.sort_by_key(ToString::to_string);
+    expected.sort_by_key(ToString::to_string);
+    assert_eq!(found, expected);
 }
 
 /// An idempotency key of then is still known.
@@ -195,12 +231,14 @@ async fn the_store_of_every_format_opens_with_everything_in_it() {
         let data = folder.path().join("data");
         let opened = inline::try_open_inline(&data, made_at(&facts)).expect("opened");
         compare(&opened, &facts).await;
+        assert_indexed(&opened.store, &facts).await;
         repeat(&opened, &facts).await;
         opened.store.close();
         drop(opened);
         // A second opening finds the same.
         let opened = inline::try_open_inline(&data, made_at(&facts)).expect("opened again");
         compare(&opened, &facts).await;
+        assert_indexed(&opened.store, &facts).await;
         assert_delivered(&opened, &facts).await;
         assert!(!opened.store.sweep(kept(1_000_000)).await.expect("swept"), "the deleted webhook's rest is removed");
         opened.store.close();

@@ -9,6 +9,8 @@ use crate::store::embedded::record::{
 
 use super::*;
 use crate::store::UnsignedImport;
+use crate::store::embedded::index;
+use crate::store::embedded::tally::Tally;
 
 const EVENT: EventId = EventId::from_bytes([0xe1; 16]);
 const OTHER: EventId = EventId::from_bytes([0xe2; 16]);
@@ -91,7 +93,16 @@ fn answered() -> Answered {
 
 fn counters() -> Counters {
     let health = HealthValues { failure_count: 2, last_success_at: Some(at(1)), last_failure_at: Some(at(2)) };
-    Counters { health, attempts: 900 }
+    let mut tally = Tally::default();
+    (0..2).for_each(|_| tally.add(3, at(0)));
+    Counters { health, attempts: 900, tally }
+}
+
+/// A column of a block of two rows.
+fn column(code: u8) -> Vec<u8> {
+    let txn = index::golden_block(at(0), (5 << 32) | 1);
+    let key = keys::column(b'a', code, u128::from_be_bytes([0xe1; 16]));
+    txn.written(&key).expect("a column").to_vec()
 }
 
 fn never() -> DueItem {
@@ -148,7 +159,38 @@ fn records_are_written_as_before() {
             "01423f1af610d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d110b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b10310d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d18ec0e285e368",
         ),
         ("redelivery index", pack(&(EVENT, 4_u32)), "01be0843fc10e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e104"),
-        ("counters", pack(&counters()), "0123432eb0020182c0e285e3680184c0e285e3688407"),
+        ("counters", counters().pack(), "025eefb7ac020182c0e285e3680184c0e285e36884070103020180c0e285e36802"),
+        (
+            "counters until format 4",
+            pack(&(counters().health, counters().attempts)),
+            "0123432eb0020182c0e285e3680184c0e285e3688407",
+        ),
+        (
+            "recent index rows",
+            pack(&vec![index::golden_row(at(0))]),
+            "0115c87b0101e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b180c0e285e368b4240102030405060708090a0b0c",
+        ),
+        (
+            "ids",
+            column(0),
+            "0157c60f7301000000050000000200000000505c18a301000000505c18a3010000e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1",
+        ),
+        (
+            "webhooks of rows",
+            column(1),
+            "016d757b7f01000000050000000200000000505c18a301000000505c18a30100000100b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b100000000",
+        ),
+        (
+            "facts of rows",
+            column(2),
+            "01babce6ab01000000050000000200000000505c18a301000000505c18a30100003412000034120000",
+        ),
+        ("marks", column(3), "013a95928501000000050000000200000000505c18a301000000505c18a30100000102030401020304"),
+        (
+            "not indexed",
+            index::golden_missing(at(0)),
+            "01b45817e601a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a101050180c0e285e36800",
+        ),
         ("tombstone", pack(&at(0)), "013d44d5eb80c0e285e368"),
         ("unsigned import", pack(&UnsignedImport { at: at(0), sha256: "0f".into() }), "0190254dc980c0e285e368023066"),
         (
@@ -196,6 +238,8 @@ fn keys_are_written_as_before() {
         ("further", keys::further(EVENT, 4), "66e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e100000004"),
         ("redelivery", keys::redelivery(DELIVERY), "6cd1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1"),
         ("audit", keys::audit(AuditId::from_bytes([0xa2; 16])), "75a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2"),
+        ("recent rows", keys::recent(b'e', 1 << 64), "6e6500000000000000010000000000000000"),
+        ("column", keys::column(b'a', 3, 7), "6b610300000000000000000000000000000007"),
         ("tombstone", keys::tombstone(WEBHOOK), "7ab1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1"),
     ];
     check(written);

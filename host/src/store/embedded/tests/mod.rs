@@ -9,6 +9,7 @@ pub(in crate::store) mod faults;
 mod fixtures;
 mod golden;
 mod healing;
+mod indexes;
 pub(in crate::store) mod inline;
 mod joined;
 mod merged;
@@ -80,6 +81,10 @@ impl Stepped for SteppedFolder {
 
     fn accepted(opened: &Opened) -> Vec<(i64, Vec<EventId>)> {
         opened.store.accepted()
+    }
+
+    fn transform(&self, number: u8, now_ms: i64) {
+        indexes::transform(self.0.path(), number, now_ms);
     }
 }
 
