@@ -34,6 +34,7 @@ mod maintenance;
 mod masking;
 mod neighbours;
 mod openapi;
+mod operators;
 mod recovery;
 mod roles;
 mod rooms;

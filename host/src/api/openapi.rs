@@ -127,6 +127,7 @@ mod tests {
             "POST /api/v1/webhooks/{id}/recover",
             "POST /api/v1/webhooks/{id}/rotate-secret",
             "GET /api/v1/audit",
+            "GET /api/v1/status",
             "GET /api/v1/export",
             "GET /api/v1/webhooks/event-types",
             "POST /api/v1/events",

@@ -1,5 +1,6 @@
 //! Webhooks: create, list, read, update, delete, test.
 
+mod operator;
 mod schema;
 mod test;
 mod view;
@@ -31,6 +32,7 @@ use crate::model::webhook::WebhookConfig;
 use crate::model::webhook::input::{DEFAULT_FORMAT, Draft};
 use crate::store::{Deleted, Updated};
 
+use operator::OperatorWebhook;
 use schema::{WebhookChange, WebhookInput};
 use view::{AnyWebhook, EventTypeView, ReducedWebhook, WebhookView};
 
@@ -48,15 +50,21 @@ pub(super) fn router() -> OpenApiRouter<Shared> {
         .merge(test::router())
 }
 
-/// All webhooks, newest first. Pentesters see fewer fields.
+/// All webhooks, newest first. Operators see no addresses and no values of options, pentesters fewer fields.
 #[utoipa::path(get, operation_id = "list_webhooks", path = "/api/v1/webhooks", tag = "webhooks", security(("bearer" = [])),
     responses((status = 200, description = "All webhooks", body = Vec<AnyWebhook>)))]
 async fn list(Viewer(token): Viewer, State(api): State<Shared>) -> Response {
     let webhooks = api.store.webhooks().newest_first();
-    if token.role == Role::Admin {
-        Json(webhooks.iter().map(|webhook| WebhookView::of(webhook)).collect::<Vec<_>>()).into_response()
-    } else {
-        Json(webhooks.iter().map(|webhook| ReducedWebhook::of(webhook)).collect::<Vec<_>>()).into_response()
+    match token.role {
+        Role::Admin => {
+            Json(webhooks.iter().map(|webhook| WebhookView::of(webhook)).collect::<Vec<_>>()).into_response()
+        }
+        Role::Operator => {
+            Json(webhooks.iter().map(|webhook| OperatorWebhook::of(webhook)).collect::<Vec<_>>()).into_response()
+        }
+        Role::Pentester | Role::Ingest => {
+            Json(webhooks.iter().map(|webhook| ReducedWebhook::of(webhook)).collect::<Vec<_>>()).into_response()
+        }
     }
 }
 
@@ -95,7 +103,7 @@ async fn create(Admin(token): Admin, State(api): State<Shared>, body: Unread) ->
     Ok((StatusCode::CREATED, headers, Json(view)).into_response())
 }
 
-/// One webhook. Pentesters see fewer fields.
+/// One webhook. Operators see no address and no values of options, pentesters fewer fields.
 #[utoipa::path(get, operation_id = "get_webhook", path = "/api/v1/webhooks/{id}", tag = "webhooks", security(("bearer" = [])),
     params(("id" = uuid::Uuid, Path, description = "The webhook"),
         ("If-None-Match" = Option<String>, Header, description = "Send the webhook only if it no longer has this `ETag`")),
@@ -113,13 +121,16 @@ async fn get(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let webhook = api.webhook(id)?;
-    if token.role != Role::Admin {
+    if !token.role.reads_everything() {
         // The reduced form has no version of its own.
         return Ok(Json(ReducedWebhook::of(&webhook)).into_response());
     }
     let tag = [(ETAG, etag(&webhook))];
     if Preconditions::read(&headers)?.is_cached(&Current::webhook(&webhook))? {
         return Ok((StatusCode::NOT_MODIFIED, tag).into_response());
+    }
+    if token.role == Role::Operator {
+        return Ok((tag, Json(OperatorWebhook::of(&webhook))).into_response());
     }
     Ok((tag, Json(WebhookView::of(&webhook))).into_response())
 }

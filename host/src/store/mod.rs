@@ -34,8 +34,8 @@ pub use embedded::{
     UnsignedImport, import,
 };
 pub use facts::{
-    AcceptError, Acceptance, Accepted, AttemptPage, AttemptQuery, AttemptsError, Deleted, EventView, Idempotency,
-    OpenError, Retention, Rotated, StoreError, Updated,
+    AcceptError, Acceptance, Accepted, AttemptPage, AttemptQuery, AttemptsError, Deleted, DiskSpace, EventView,
+    Idempotency, OpenError, Retention, Rotated, StoreError, Updated,
 };
 pub use protocol::{Change, Cursor, DueEntry, DueItem, DueKey, Options, Outcome, Pin, Recovery, Sent};
 pub use table::{Tokens, WebhookTable};
@@ -316,6 +316,11 @@ impl Store {
     /// Records that could not be read because the disk changed them.
     pub fn damaged_records(&self) -> u64 {
         self.engine.damaged_records()
+    }
+
+    /// The room on its disk; `None` when the file system does not say.
+    pub fn disk_space(&self) -> Option<DiskSpace> {
+        self.engine.disk_space()
     }
 
     /// False while a jump of the wall clock keeps [`Store::sweep`] from removing anything for its age.

@@ -3,6 +3,7 @@
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use super::operator::OperatorWebhook;
 use crate::model::event::{EventType, Severity};
 use crate::model::id::WebhookId;
 use crate::model::secret::Secret;
@@ -166,6 +167,8 @@ impl ReducedWebhook {
 pub(super) enum AnyWebhook {
     /// The admin's view.
     Whole(Box<WebhookView>),
+    /// The operator's view.
+    WithoutAddress(OperatorWebhook),
     /// The pentester's view.
     Reduced(ReducedWebhook),
 }

@@ -45,8 +45,8 @@ use arc_swap::ArcSwap;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::facts::{
-    AcceptError, Acceptance, Accepted, AttemptPage, AttemptQuery, AttemptsError, Deleted, EventView, OpenError,
-    Retention, Rotated, StoreError, Updated,
+    AcceptError, Acceptance, Accepted, AttemptPage, AttemptQuery, AttemptsError, Deleted, DiskSpace, EventView,
+    OpenError, Retention, Rotated, StoreError, Updated,
 };
 use super::protocol::{Change, Command, Cursor, DueEntry, DueItem, DueKey, Options, Outcome, Recovery, Sent};
 use super::table::{Tokens, WebhookTable};
@@ -109,6 +109,10 @@ impl Embedded {
 
     pub(super) fn is_writable(&self) -> bool {
         self.engine.is_open() && self.writable.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn disk_space(&self) -> Option<DiskSpace> {
+        self.engine.disk_space()
     }
 
     pub(super) fn trusts_clock(&self) -> bool {
