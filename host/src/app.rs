@@ -224,7 +224,7 @@ pub async fn build(front: Front, mut config: Config, parts: Parts) -> Result<App
     let store = Arc::new(tokio::task::spawn_blocking(opening).await??);
     let new_admin_token = first_token(&store, config.admin_token.as_ref()).await?;
     let host_name = store.setting("host-name", config.host_name.clone(), machine_name()).await?;
-    let telemetry = Arc::new(Telemetry::new());
+    let telemetry = Arc::new(Telemetry::bounded(config.metrics_webhooks));
     let components = config.data.join("components");
     let code_cache = CodeCache { folder: components.clone(), key: store.keyring().derive(keyring::COMPILED_CODE) };
     let options = CatalogOptions {
@@ -335,6 +335,7 @@ impl App {
             watchdog: watchdog.clone(),
             draining: draining.clone(),
             metrics_webhooks: self.config.metrics_webhooks,
+            metrics_labels: self.config.metrics_labels,
         }));
         let certificates = self.transport.tls().expiries().to_vec();
         let (store, catalog) = (Arc::clone(&self.store), Arc::clone(&self.catalog));

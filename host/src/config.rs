@@ -13,7 +13,9 @@ use base64::Engine as _;
 use ipnet::IpNet;
 
 use crate::model::secret::Secret;
-use crate::model::settings::{ConnectionSettings, DeliverySettings, Limits, ProxySettings, SandboxSettings, TlsFiles};
+use crate::model::settings::{
+    ConnectionSettings, DeliverySettings, Limits, MetricsLabels, ProxySettings, SandboxSettings, TlsFiles,
+};
 use crate::model::spelling::edits;
 
 mod args;
@@ -58,6 +60,8 @@ pub struct Config {
     pub connections: ConnectionSettings,
     /// Webhooks with a series of their own in each metric.
     pub metrics_webhooks: usize,
+    /// The text that stands for a webhook in metrics.
+    pub metrics_labels: MetricsLabels,
     /// Concurrency, retries, circuit breaker, retention.
     pub delivery: DeliverySettings,
     /// Limits on one formatter call and on components.
@@ -88,6 +92,7 @@ impl Default for Config {
             limits: Limits::default(),
             connections: ConnectionSettings::default(),
             metrics_webhooks: 1000,
+            metrics_labels: MetricsLabels::Id,
             delivery: DeliverySettings::default(),
             sandbox: SandboxSettings::default(),
             store_cache_bytes: 64 * 1024 * 1024,

@@ -1,6 +1,11 @@
 //! All metrics and their labels. Log fields have the same names: `webhook`, `formatter`, `error`.
 
 mod formatter;
+mod recent;
+mod webhooks;
+
+#[cfg(test)]
+mod tests;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -16,9 +21,14 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 pub use formatter::{FormatterErrorKind, FormatterMetrics, FormatterSeries, FormatterSnapshot};
+pub use webhooks::{WebhookSnapshot, webhook_labels};
 
 use crate::model::delivery::ErrorClass;
 use crate::model::event::EventType;
+use crate::model::id::WebhookId;
+
+use recent::Recent;
+use webhooks::{OTHERS, WebhookMetrics};
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct EventLabels {
@@ -60,6 +70,20 @@ struct CodeLabels {
     code: String,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct BuildLabels {
+    version: &'static str,
+    commit: &'static str,
+    target: &'static str,
+}
+
+/// The build that runs.
+const BUILD: BuildLabels = BuildLabels {
+    version: env!("CARGO_PKG_VERSION"),
+    commit: env!("HERALDRY_BUILD_COMMIT"),
+    target: env!("HERALDRY_BUILD_TARGET"),
+};
+
 /// State of the host at a scrape, which other rooms keep.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
@@ -67,7 +91,9 @@ pub struct Snapshot {
     pub active: usize,
     /// Number of webhooks that an admin switched off.
     pub off: usize,
-    /// Ids of the webhooks that the circuit breaker or a 410 switched off and that have a series of their own.
+    /// All webhooks, the oldest first.
+    pub webhooks: Vec<WebhookSnapshot>,
+    /// Labels of the webhooks that the circuit breaker or a 410 switched off and that have a series of their own.
     pub tripped: Vec<String>,
     /// Number of the others.
     pub tripped_others: usize,
@@ -83,15 +109,14 @@ pub struct Snapshot {
     pub store_writable: bool,
     /// Number of records with a wrong checksum.
     pub damaged_records: u64,
+    /// The disk that the store is on: bytes that may still be written, and all of them; `None` if it does not say.
+    pub disk: Option<(u64, u64)>,
     /// Threads that the host needs; true for those that live and move.
     pub threads: Vec<(String, bool)>,
 }
 
 /// Routes whose name is not copied for each request.
 const FREQUENT_ROUTES: &[&str] = &["/api/v1/events", "/api/v1/events/{id}"];
-
-/// The `webhook` label of the series for webhooks beyond the limit on series; ids are UUIDs.
-const OTHERS: &str = "others";
 
 /// A text format of metrics.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -108,7 +133,10 @@ pub struct Telemetry {
     events: Family<EventLabels, Counter>,
     attempts: Family<OutcomeLabels, Counter>,
     attempt_seconds: Histogram,
+    recent: Recent,
     in_flight: Gauge,
+    by_webhook: WebhookMetrics,
+    build: Family<BuildLabels, Gauge>,
     requests: Family<RequestLabels, Counter>,
     webhooks: Family<StateLabels, Gauge>,
     tripped: Family<WebhookLabels, Gauge>,
@@ -119,19 +147,29 @@ pub struct Telemetry {
     rejected_codes: Family<CodeLabels, Gauge>,
     writable: Gauge,
     damaged: Gauge,
+    disk_free: Gauge,
+    disk_size: Gauge,
     threads: Family<ThreadLabels, Gauge>,
 }
 
 impl Telemetry {
-    /// Creates all metrics at zero.
+    /// Creates all metrics at zero; every webhook has series of its own.
     pub fn new() -> Self {
+        Self::bounded(usize::MAX)
+    }
+
+    /// Creates all metrics at zero; so many webhooks have series of their own.
+    pub fn bounded(webhooks: usize) -> Self {
         let buckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
         let telemetry = Self {
             registry: Mutex::new(Registry::with_prefix("heraldry")),
             events: Family::default(),
             attempts: Family::default(),
             attempt_seconds: Histogram::new(buckets),
+            recent: Recent::default(),
             in_flight: Gauge::default(),
+            by_webhook: WebhookMetrics::new(webhooks),
+            build: Family::default(),
             requests: Family::default(),
             webhooks: Family::default(),
             tripped: Family::default(),
@@ -142,6 +180,8 @@ impl Telemetry {
             rejected_codes: Family::default(),
             writable: Gauge::default(),
             damaged: Gauge::default(),
+            disk_free: Gauge::default(),
+            disk_size: Gauge::default(),
             threads: Family::default(),
         };
         telemetry.register();
@@ -165,6 +205,13 @@ impl Telemetry {
             "1 for a webhook that the circuit breaker or a 410 switched off; others: their number beyond --metrics-webhooks",
             self.tripped.clone(),
         );
+        self.by_webhook.register(&mut registry);
+        registry.register(
+            "build_info",
+            "1, with the version, the commit and the target of this build",
+            self.build.clone(),
+        );
+        self.build.get_or_create(&BUILD).set(1);
         self.formatters.register(&mut registry);
         registry.register(
             "formatters_loading",
@@ -185,6 +232,16 @@ impl Telemetry {
         registry.register("store_writable", "1 while the store accepts writes", self.writable.clone());
         registry.register("store_damaged_records", "Records with a wrong checksum", self.damaged.clone());
         registry.register(
+            "disk_free_bytes",
+            "Bytes that may still be written to the disk of the store; 0 where the system does not say",
+            self.disk_free.clone(),
+        );
+        registry.register(
+            "disk_size_bytes",
+            "Bytes of the disk of the store; 0 where the system does not say",
+            self.disk_size.clone(),
+        );
+        registry.register(
             "thread_healthy",
             "1 for a thread or task that the host needs, while it lives and moves",
             self.threads.clone(),
@@ -201,11 +258,23 @@ impl Telemetry {
         self.events.get_or_create(&EventLabels { r#type: event_type.as_str() }).inc_by(events);
     }
 
-    /// Counts an attempt that took `took`; `failed` is the class of its error.
-    pub fn attempt(&self, failed: Option<ErrorClass>, took: Duration) {
+    /// Counts an attempt that took `took` and ended at this time of the steady clock; `failed` is the class of its error.
+    pub fn attempt(&self, webhook: WebhookId, failed: Option<ErrorClass>, took: Duration, now_ms: i64) {
         let outcome = failed.map_or("delivered", ErrorClass::as_str);
         self.attempts.get_or_create(&OutcomeLabels { outcome }).inc();
         self.attempt_seconds.observe(took.as_secs_f64());
+        self.by_webhook.attempt(webhook, failed.is_none());
+        self.recent.count(now_ms);
+    }
+
+    /// Attempts in the last minute, at this time of the steady clock.
+    pub fn attempts_in_last_minute(&self, now_ms: i64) -> u64 {
+        self.recent.in_last_minute(now_ms)
+    }
+
+    /// Attempts in flight.
+    pub fn in_flight(&self) -> u64 {
+        u64::try_from(self.in_flight.get()).unwrap_or(0)
     }
 
     /// Sets the number of attempts in flight.
@@ -230,9 +299,10 @@ impl Telemetry {
 
     /// All metrics as text.
     pub fn render(&self, snapshot: Snapshot, exposition: Exposition) -> String {
+        // One scrape at a time: families are cleared and filled again.
+        let registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
         self.show(snapshot);
         let mut rendered = String::new();
-        let registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
         // Writing to a string cannot fail.
         let _ = match exposition {
             Exposition::OpenMetrics => text::encode(&mut rendered, &registry),
@@ -255,6 +325,7 @@ impl Telemetry {
         if snapshot.tripped_others > 0 {
             self.tripped.get_or_create(&WebhookLabels { webhook: OTHERS.into() }).set(number(snapshot.tripped_others));
         }
+        self.by_webhook.show(&snapshot.webhooks);
         self.formatters.show(snapshot.formatters);
         self.formatters_loading.set(number(snapshot.formatters_loading));
         self.previews_waiting.set(number(snapshot.previews_waiting));
@@ -265,6 +336,10 @@ impl Telemetry {
         }
         self.writable.set(i64::from(snapshot.store_writable));
         self.damaged.set(i64::try_from(snapshot.damaged_records).unwrap_or(i64::MAX));
+        let bytes = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+        let (free, size) = snapshot.disk.unwrap_or_default();
+        self.disk_free.set(bytes(free));
+        self.disk_size.set(bytes(size));
         self.threads.clear();
         for (thread, healthy) in snapshot.threads {
             self.threads.get_or_create(&ThreadLabels { thread }).set(i64::from(healthy));

@@ -35,6 +35,7 @@ mod maintenance;
 mod masking;
 mod neighbours;
 mod openapi;
+mod operators;
 mod recovery;
 mod roles;
 mod rooms;

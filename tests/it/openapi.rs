@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::support::{Answer, Client, Destination, Host, events};
 
 /// Every route that needs a token, below `/api/v1`.
-const ROUTES: [&str; 28] = [
+const ROUTES: [&str; 29] = [
     "DELETE /formatters/{name}",
     "DELETE /tokens/{id}",
     "DELETE /webhooks/{id}",
@@ -20,6 +20,7 @@ const ROUTES: [&str; 28] = [
     "GET /formatters",
     "GET /formatters/{name}",
     "GET /formatters/{name}/versions",
+    "GET /status",
     "GET /tokens",
     "GET /webhooks",
     "GET /webhooks/event-types",
@@ -136,6 +137,7 @@ impl Document {
 async fn every_response_is_described(host: &Host, document: &Document) {
     let admin = host.admin();
     let (pentester, ingest) = (admin.new_token("pentester").await, admin.new_token("ingest").await);
+    let operator = admin.new_token("operator").await;
     let destination = Destination::start().await;
     let full =
         json!({"secret": "s", "headers": {"X-A": "1"}, "filter": {"min_severity": "low", "engagement_ids": ["e"]}});
@@ -148,7 +150,7 @@ async fn every_response_is_described(host: &Host, document: &Document) {
     let token = admin.post("/tokens", &json!({"name": "n", "role": "ingest"})).await.expect(201).json();
     let delivery = admin.history(&webhook).await[0]["delivery_id"].as_str().expect("an id").to_owned();
 
-    let clients = [host.visitor(), pentester, ingest, admin];
+    let clients = [host.visitor(), pentester, ingest, operator, admin];
     for line in ROUTES {
         // A path with an existing id and with an unknown one.
         let of_kind = match line.split_once('/').map(|(_, path)| path.split('/').next().expect("a part")) {

@@ -14,6 +14,7 @@ struct Cast {
     admin: Client,
     pentester: Client,
     ingest: Client,
+    operator: Client,
     webhook: String,
     event: String,
 }
@@ -23,9 +24,10 @@ impl Cast {
         let host = Host::start().await;
         let admin = host.admin();
         let (pentester, ingest) = (admin.new_token("pentester").await, admin.new_token("ingest").await);
+        let operator = admin.new_token("operator").await;
         let webhook = admin.webhook(NOWHERE, json!({"is_active": false})).await;
         let event = ingest.event(&events::minimal("phase_changed")).await;
-        Self { host, admin, pentester, ingest, webhook, event }
+        Self { host, admin, pentester, ingest, operator, webhook, event }
     }
 }
 
@@ -40,7 +42,10 @@ async fn each_role_may_do_what_the_table_says_and_nothing_else() {
             request.send().await
         };
         // Clients without the permission come first, before anything is deleted.
-        for (client, expected) in [(&cast.ingest, ingest), (&cast.pentester, pentester), (&cast.admin, admin)] {
+        let operator = operator(method, path, admin);
+        for (client, expected) in
+            [(&cast.ingest, ingest), (&cast.pentester, pentester), (&cast.operator, operator), (&cast.admin, admin)]
+        {
             let response = ask(client).await;
             if expected == 403 {
                 response.problem(403, "forbidden");
@@ -52,6 +57,12 @@ async fn each_role_may_do_what_the_table_says_and_nothing_else() {
             ask(&client).await.problem(401, "unauthorized");
         }
     }
+}
+
+/// An operator reads what an admin reads, but for the export, and changes nothing. A preview changes nothing either.
+fn operator(method: &str, path: &str, admin: u16) -> u16 {
+    let reads = (method == "GET" && path != "/export") || path.ends_with("/preview");
+    if reads { admin } else { 403 }
 }
 
 /// Method and path, a body, and the status for admin, pentester and ingest. A path with [`UNKNOWN_ID`] is 403 for
@@ -87,6 +98,7 @@ fn routes(cast: &Cast) -> Vec<(String, Value, u16, u16, u16)> {
         ("POST /formatters/nope/preview".to_owned(), preview, 404, 404, 404),
         ("GET /tokens".to_owned(), none.clone(), 200, 403, 403),
         ("GET /audit".to_owned(), none.clone(), 200, 403, 403),
+        ("GET /status".to_owned(), none.clone(), 200, 403, 403),
         ("GET /export".to_owned(), none.clone(), 200, 403, 403),
         (format!("POST /webhooks/{UNKNOWN_ID}/recover"), json!({"since": "2026-01-01T00:00:00Z"}), 404, 403, 403),
         (format!("POST /webhooks/{webhook}/recover"), json!({"since": "2026-01-01T00:00:00Z"}), 202, 403, 403),
@@ -98,6 +110,52 @@ fn routes(cast: &Cast) -> Vec<(String, Value, u16, u16, u16)> {
         (format!("DELETE /webhooks/{webhook}"), none, 204, 403, 403),
     ];
     rows.into()
+}
+
+#[tokio::test]
+async fn an_operator_sees_where_a_webhook_goes_but_not_how_to_send_there() {
+    let Cast { host: _host, admin, operator, .. } = Cast::start().await;
+    let full = json!({
+        "name": "SOC", "url": "http://127.0.0.1:9/canary-path?key=canary-key", "secret": "canary-secret",
+        "event_types": ["report_ready"], "headers": {"X-Shown-Header": "canary-value"}, "format": "syslog",
+        "format_options": {"app_name": "canary-option"}, "filter": {"engagement_ids": ["shown-engagement"]},
+    });
+    let made = admin.post("/webhooks", &full).await.expect(201);
+    let id = made.json()["id"].as_str().expect("an id").to_owned();
+    let one = operator.get(&format!("/webhooks/{id}")).await.expect(200);
+    assert_eq!(one.header("etag"), made.header("etag"));
+    let all = operator.get("/webhooks").await.expect(200);
+    let mut expected = made.json();
+    let members = expected.as_object_mut().expect("an object");
+    members.remove("url");
+    members.insert("url_host".to_owned(), json!("127.0.0.1"));
+    members.insert("format_options".to_owned(), json!({"app_name": null}));
+    assert_eq!(one.json(), expected);
+    assert_eq!(all.json()[0], expected);
+    let name = |text: &str| text.find("\"name\"").expect("a name");
+    assert!(one.text().find("\"url_host\"").expect("a host") > name(one.text()), "in the admin's order: {one}");
+    let cached = operator.request("GET", &format!("/webhooks/{id}")).header("if-none-match", made.header("etag"));
+    cached.send().await.expect(304);
+    for response in [one, all, operator.get("/status").await.expect(200), operator.get("/audit").await.expect(200)] {
+        assert!(response.text().contains("SOC") && !response.text().contains("canary"), "{response}");
+    }
+}
+
+#[tokio::test]
+async fn an_operator_reads_every_event_and_the_words_of_formatters() {
+    let Cast { host: _host, admin, pentester, operator, event, webhook, .. } = Cast::start().await;
+    admin.put(&format!("/webhooks/{webhook}"), &json!({"is_active": true, "retry_count": 0})).await.expect(200);
+    admin.post(&format!("/webhooks/{webhook}/test"), &json!({})).await.expect(200);
+    for path in [
+        format!("/events/{event}"),
+        format!("/webhooks/{webhook}/deliveries"),
+        "/tokens".to_owned(),
+        "/formatters/json/versions".to_owned(),
+    ] {
+        assert_eq!(operator.get(&path).await.expect(200).json(), admin.get(&path).await.expect(200).json(), "{path}");
+    }
+    assert!(operator.get("/formatters/json").await.expect(200).json()["log"].is_array());
+    assert!(pentester.get("/formatters/json").await.expect(200).json()["log"].is_null());
 }
 
 #[tokio::test]
@@ -263,6 +321,7 @@ async fn undeclared(cast: &Cast) {
         (format!("GET /webhooks/{webhook}/rotate-secret"), "POST"),
         (format!("GET /webhooks/{webhook}/deliveries/{UNKNOWN_ID}/redeliver"), "POST"),
         ("DELETE /audit".to_owned(), "GET,HEAD"),
+        ("POST /status".to_owned(), "GET,HEAD"),
         ("POST /export".to_owned(), "GET,HEAD"),
         ("PUT /tokens".to_owned(), "GET,HEAD,POST"),
         (format!("GET /tokens/{UNKNOWN_ID}"), "DELETE"),

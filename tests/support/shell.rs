@@ -81,6 +81,12 @@ impl Shell {
         Self { variables, ..self }
     }
 
+    /// The host's address, of a shell that has one.
+    pub(crate) fn url(&self) -> String {
+        let known = self.variables.iter().find(|(name, _)| *name == "HERALDRY_URL");
+        known.map(|(_, url)| url.clone()).expect("a host")
+    }
+
     /// Writes a file and returns its path.
     pub(crate) fn file(&self, name: &str, text: &str) -> String {
         let path = self.folder.path().join(name);

@@ -6,7 +6,7 @@ use http::Uri;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::auth::Admin;
+use super::auth::Reader;
 use super::page;
 use super::problem::{ApiError, Code};
 use super::state::Shared;
@@ -27,7 +27,7 @@ pub(super) fn router() -> OpenApiRouter<Shared> {
         (status = 200, description = "A page", body = Vec<AuditEntry>,
             headers(("Link" = String, description = "The next page (`rel=\"next\"`), when there is one"))),
         (status = 400, description = "The query cannot be used")))]
-async fn list(_: Admin, uri: Uri, State(api): State<Shared>) -> Result<Response, ApiError> {
+async fn list(_: Reader, uri: Uri, State(api): State<Shared>) -> Result<Response, ApiError> {
     let query = parse_query(uri.query().unwrap_or(""));
     let (limit, before) = query.map_err(|detail| ApiError::new(Code::InvalidQuery, detail))?;
     let page = api.store.audit_page(limit, before).await?;

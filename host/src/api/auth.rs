@@ -55,12 +55,14 @@ macro_rules! bearers {
 bearers! {
     /// A token that may manage the host.
     Admin: Admin, "admin";
-    /// A token that may read deliveries and events.
-    Reader: Admin, "admin";
+    /// A token that may read everything that happens on the host.
+    Reader: Admin | Operator, "admin or operator";
     /// A token that may see webhooks, if only in part.
-    Viewer: Admin | Pentester, "admin or pentester";
+    Viewer: Admin | Operator | Pentester, "admin, operator or pentester";
     /// A token that may post events.
     Poster: Admin | Ingest, "admin or ingest";
+    /// A token that may read events, if only its own.
+    EventReader: Admin | Operator | Ingest, "admin, operator or ingest";
     /// Any token.
-    Anyone: Admin | Pentester | Ingest, "admin, pentester or ingest";
+    Anyone: Admin | Operator | Pentester | Ingest, "admin, operator, pentester or ingest";
 }

@@ -8,7 +8,7 @@ use http::Uri;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::auth::Admin;
+use super::auth::Reader;
 use super::page;
 use super::path::PathId;
 use super::problem::{ApiError, Code};
@@ -36,7 +36,7 @@ pub(super) fn router() -> OpenApiRouter<Shared> {
         (status = 400, description = "The query cannot be used"),
         (status = 404, description = "No such webhook")))]
 async fn list(
-    _: Admin,
+    _: Reader,
     PathId(id): PathId<WebhookId>,
     uri: Uri,
     State(api): State<Shared>,

@@ -15,7 +15,7 @@ use sha2::{Digest as _, Sha256};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::auth::Poster;
+use super::auth::{EventReader, Poster};
 use super::body::{MediaType, Unread};
 use super::path::PathId;
 use super::problem::{ApiError, Code};
@@ -24,7 +24,6 @@ use crate::formatter::Standing;
 use crate::json::fault::Fault;
 use crate::model::delivery::Status;
 use crate::model::id::EventId;
-use crate::model::token::Role;
 use crate::store::{AcceptError, Acceptance, EventView, Idempotency};
 
 use posted::Posted;
@@ -96,19 +95,19 @@ async fn post(Poster(token): Poster, State(api): State<Shared>, body: Unread) ->
     Ok((StatusCode::ACCEPTED, Json(views.collect::<Vec<_>>())).into_response())
 }
 
-/// An event and the status of its deliveries; for admins and for the token that posted it.
+/// An event and the status of its deliveries; for admins, operators and the token that posted it.
 #[utoipa::path(get, operation_id = "get_event", path = "/api/v1/events/{id}", tag = "events", security(("bearer" = [])),
     params(("id" = uuid::Uuid, Path, description = "The event")),
     responses(
         (status = 200, description = "The event; `data` and `engagement` are byte for byte as posted", body = EventRead<'static>),
         (status = 404, description = "No such event, or another token posted it")))]
 async fn get(
-    Poster(token): Poster,
+    EventReader(token): EventReader,
     PathId(id): PathId<EventId>,
     State(api): State<Shared>,
 ) -> Result<Response, ApiError> {
     let view = api.store.event(id).await?;
-    let view = view.filter(|view| token.role == Role::Admin || view.token == token.id);
+    let view = view.filter(|view| token.role.reads_everything() || view.token == token.id);
     let mut view = view.ok_or_else(|| ApiError::not_found("event"))?;
     hold_without_formatter(&api, &mut view);
     let read = EventRead::of(&view)

@@ -41,9 +41,9 @@ async fn list(Anyone(token): Anyone, State(api): State<Shared>) -> Json<Vec<Form
     Json(api.catalog.list().into_iter().map(|info| shown_to(token.role, info)).collect())
 }
 
-/// Logs, errors and reasons of a formatter may quote events, which only admins may see.
+/// Logs, errors and reasons of a formatter may quote events, which only admins and operators may see.
 fn shown_to(role: Role, info: FormatterInfo) -> FormatterInfo {
-    if role == Role::Admin { info } else { info.without_diagnostics() }
+    if role.reads_everything() { info } else { info.without_diagnostics() }
 }
 
 /// One formatter.

@@ -14,9 +14,11 @@ use utoipa_axum::routes;
 use super::media_type;
 use super::problem::{ApiError, Code};
 use super::state::Shared;
+use super::workload::Workload;
 use crate::formatter::{FormatterInfo, Standing, State as Loaded};
-use crate::model::webhook::Activity;
-use crate::telemetry::{Exposition, FormatterSnapshot, Snapshot};
+use crate::model::time::Timestamp;
+use crate::model::webhook::{Activity, Webhook};
+use crate::telemetry::{Exposition, FormatterSnapshot, Snapshot, WebhookSnapshot, webhook_labels};
 
 /// `Retry-After` of a host that is not ready.
 const RETRY_AFTER: std::time::Duration = std::time::Duration::from_secs(5);
@@ -46,19 +48,25 @@ pub(super) async fn healthz() -> Json<Health> {
         (status = 200, description = "The host accepts work", body = Health),
         (status = 503, description = "The host does not accept work; `detail` has the cause")))]
 async fn readyz(State(api): State<Shared>) -> Result<Json<Health>, ApiError> {
+    match not_ready(&api) {
+        None => Ok(Json(Health { status: "ready" })),
+        Some(cause) => Err(ApiError::new(Code::Unavailable, cause).retry_after(RETRY_AFTER)),
+    }
+}
+
+/// The reason why the host does not accept work, in a sentence; `None` if it does.
+pub(super) fn not_ready(api: &Shared) -> Option<String> {
     // First the threads: what they hang on, others may wait for.
-    let missing = if let Some(fault) = api.watchdog.fault() {
-        fault
-    } else if api.draining.is_cancelled() {
-        "the host is stopping".to_owned()
-    } else if !api.store.is_writable() {
-        "the store cannot be written".to_owned()
-    } else if let Some(loading) = loading(&api) {
-        loading
-    } else {
-        return Ok(Json(Health { status: "ready" }));
-    };
-    Err(ApiError::new(Code::Unavailable, missing).retry_after(RETRY_AFTER))
+    if let Some(fault) = api.watchdog.fault() {
+        return Some(fault);
+    }
+    if api.draining.is_cancelled() {
+        return Some("the host is stopping".to_owned());
+    }
+    if !api.store.is_writable() {
+        return Some("the store cannot be written".to_owned());
+    }
+    loading(api)
 }
 
 /// The formats that active webhooks name and that are still loading, in a sentence.
@@ -138,22 +146,43 @@ fn measured(api: &Shared, formatter: FormatterInfo) -> FormatterSnapshot {
     }
 }
 
+/// One webhook's state as metrics.
+fn measured_webhook(api: &Shared, webhook: &Webhook, label: String) -> WebhookSnapshot {
+    let work = Workload::of(api, webhook);
+    let age = |at: Timestamp| api.clock.now().since(at).as_secs();
+    WebhookSnapshot {
+        id: webhook.id,
+        label,
+        waiting: work.waiting,
+        held: work.held,
+        oldest_seconds: work.oldest_waiting_at.map_or(0, age),
+        next_probe: work.next_probe_at.map(Timestamp::unix_seconds),
+    }
+}
+
 fn snapshot(api: &Shared) -> Snapshot {
     let mut snapshot = Snapshot {
         store_writable: api.store.is_writable(),
         damaged_records: api.store.damaged_records(),
         formatters_loading: api.catalog.loading(),
         previews_waiting: api.catalog.previews_waiting(),
+        disk: api.store.disk_space().map(|disk| (disk.free_bytes, disk.total_bytes)),
         threads: api.watchdog.threads().into_iter().map(|thread| (thread.name, thread.healthy)).collect(),
         ..Snapshot::default()
     };
+    let mut oldest_first = api.store.webhooks().newest_first();
+    oldest_first.reverse();
+    let named = oldest_first.iter().map(|webhook| (webhook.id, webhook.config.name.as_str()));
+    let labels = webhook_labels(api.metrics_labels, named);
+    let label = |webhook: &Webhook| labels.get(&webhook.id).cloned().unwrap_or_default();
     // The oldest ones have series of their own, so that a new one displaces none.
-    for webhook in api.store.webhooks().newest_first().iter().rev() {
+    for webhook in &oldest_first {
+        snapshot.webhooks.push(measured_webhook(api, webhook, label(webhook)));
         match webhook.activity {
             Activity::Active => snapshot.active += 1,
             Activity::OffByAdmin => snapshot.off += 1,
             Activity::Tripped { .. } if snapshot.tripped.len() < api.metrics_webhooks => {
-                snapshot.tripped.push(webhook.id.to_string());
+                snapshot.tripped.push(label(webhook));
             }
             Activity::Tripped { .. } => snapshot.tripped_others += 1,
         }

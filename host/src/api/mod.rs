@@ -39,9 +39,11 @@ mod server;
 mod service;
 mod stall;
 mod state;
+mod status;
 mod tokens;
 mod trial_limit;
 mod webhooks;
+mod workload;
 
 #[cfg(test)]
 mod tests;
@@ -78,6 +80,7 @@ fn routes() -> OpenApiRouter<Shared> {
         .merge(formatters::router())
         .merge(tokens::router())
         .merge(audit::router())
+        .merge(status::router())
         .merge(export::router())
         .merge(health::router())
         .merge(docs::router())

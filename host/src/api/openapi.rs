@@ -129,6 +129,7 @@ mod tests {
             "GET /api/v1/audit",
             "GET /api/v1/deliveries",
             "GET /api/v1/events",
+            "GET /api/v1/status",
             "GET /api/v1/export",
             "GET /api/v1/webhooks/event-types",
             "POST /api/v1/events",

@@ -15,7 +15,7 @@ use super::problem::{ApiError, Code};
 use super::trial_limit::TrialLimit;
 use crate::formatter::{Catalog, Standing};
 use crate::model::id::WebhookId;
-use crate::model::settings::Limits;
+use crate::model::settings::{Limits, MetricsLabels};
 use crate::model::time::Clock;
 use crate::model::webhook::Webhook;
 use crate::scheduler::Scheduler;
@@ -46,6 +46,8 @@ pub struct Api {
     pub draining: CancellationToken,
     /// Webhooks with a series of their own in each metric.
     pub metrics_webhooks: usize,
+    /// The text that stands for a webhook in metrics.
+    pub metrics_labels: MetricsLabels,
 }
 
 /// `Retry-After` of a request that needs a formatter which is still loading.
@@ -68,6 +70,8 @@ struct Inner {
     trial_limit: TrialLimit,
     /// One permit: an export reads the whole store, so only one runs at a time.
     exports: Arc<Semaphore>,
+    /// When the API began to answer, by the steady clock.
+    started_ms: i64,
     /// The OpenAPI document, rendered on the first request for it. Clients share it: anybody may ask for it, and for more
     /// copies than they read.
     openapi: LazyLock<Bytes>,
@@ -86,7 +90,8 @@ impl Shared {
         let ingest_limit = IngestLimit::new(api.limits.token_rate);
         let exports = Arc::new(Semaphore::new(1));
         let trial_limit = TrialLimit::new();
-        Self(Arc::new(Inner { api, bodies, ingest_limit, trial_limit, exports, openapi: LazyLock::new(document) }))
+        let (started_ms, openapi) = (api.clock.steady_ms(), LazyLock::new(document));
+        Self(Arc::new(Inner { api, bodies, ingest_limit, trial_limit, exports, started_ms, openapi }))
     }
 
     pub(super) fn bodies(&self) -> &BodyBudget {
@@ -99,6 +104,12 @@ impl Shared {
 
     pub(super) fn trial_limit(&self) -> &TrialLimit {
         &self.0.trial_limit
+    }
+
+    /// How long the API has been answering.
+    pub(super) fn uptime(&self) -> Duration {
+        let ms = self.clock.steady_ms().saturating_sub(self.0.started_ms);
+        Duration::from_millis(u64::try_from(ms).unwrap_or(0))
     }
 
     pub(super) fn exports(&self) -> &Arc<Semaphore> {

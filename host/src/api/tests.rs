@@ -20,7 +20,7 @@ use crate::clock::SystemClock;
 use crate::formatter::{Catalog, CatalogOptions};
 use crate::model::audit::Actor;
 use crate::model::secret::Secret;
-use crate::model::settings::{DeliverySettings, Limits, TlsFiles};
+use crate::model::settings::{DeliverySettings, Limits, MetricsLabels, TlsFiles};
 use crate::model::time::Clock;
 use crate::model::token::Role;
 use crate::scheduler::{Inbox, Scheduler};
@@ -38,6 +38,7 @@ struct Host {
     admin: String,
     pentester: String,
     ingest: String,
+    operator: String,
     _folder: tempfile::TempDir,
 }
 
@@ -155,15 +156,16 @@ impl Host {
             watchdog,
             draining: draining.clone(),
             metrics_webhooks: 2,
+            metrics_labels: MetricsLabels::Id,
         };
         let api = router_with(api, BodyBudget::new(body_timeout));
         let mut tokens = Vec::new();
-        for role in [Role::Admin, Role::Pentester, Role::Ingest] {
+        for role in Role::ALL {
             let (_, text) = store.create_token("test".into(), role, Actor::Host).await.expect("a token");
             tokens.push(Secret::expose(&text).to_owned());
         }
-        let [admin, pentester, ingest] = <[String; 3]>::try_from(tokens).expect("three");
-        Self { api, store, draining, admin, pentester, ingest, _folder: folder }
+        let [admin, pentester, ingest, operator] = <[String; 4]>::try_from(tokens).expect("four");
+        Self { api, store, draining, admin, pentester, ingest, operator, _folder: folder }
     }
 
     async fn send(&self, request: Request<Body>) -> Reply {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::auth::Admin;
+use super::auth::{Admin, Reader};
 use super::body::Unread;
 use super::path::PathId;
 use super::precondition::{Current, Preconditions};
@@ -15,7 +15,7 @@ use super::problem::{ApiError, Code};
 use super::state::Shared;
 use crate::json::Document;
 use crate::json::fault::Faults;
-use crate::json::fields::Field;
+use crate::json::fields::{self, Field};
 use crate::model::id::TokenId;
 use crate::model::time::Timestamp;
 use crate::model::token::{Role, Token};
@@ -57,7 +57,7 @@ struct NewToken {
 /// All tokens, newest first, without their secret texts.
 #[utoipa::path(get, operation_id = "list_tokens", path = "/api/v1/tokens", tag = "tokens", security(("bearer" = [])),
     responses((status = 200, description = "All tokens", body = Vec<Token>)))]
-async fn list(_: Admin, State(api): State<Shared>) -> Json<Vec<Token>> {
+async fn list(_: Reader, State(api): State<Shared>) -> Json<Vec<Token>> {
     Json(api.store.tokens())
 }
 
@@ -130,13 +130,10 @@ impl TokenInput {
 }
 
 fn role(field: &Field<'_>, faults: &mut Faults) -> Option<Role> {
-    match field.string(faults)?.as_str() {
-        "admin" => Some(Role::Admin),
-        "pentester" => Some(Role::Pentester),
-        "ingest" => Some(Role::Ingest),
-        _ => {
-            faults.add(field.pointer(), "invalid", "must be admin, pentester or ingest");
-            None
-        }
+    let known = Role::from_name(&field.string(faults)?);
+    if known.is_none() {
+        let names = Role::ALL.map(Role::as_str);
+        faults.add(field.pointer(), "invalid", format!("must be one of {}", fields::list(&names)));
     }
+    known
 }

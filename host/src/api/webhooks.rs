@@ -1,5 +1,6 @@
 //! Webhooks: create, list, read, update, delete, test.
 
+mod operator;
 mod schema;
 mod test;
 mod view;
@@ -22,16 +23,17 @@ use super::precondition::{Current, Preconditions, etag};
 use super::problem::{ApiError, Code};
 use super::secret_rotation::new_secret;
 use super::state::{Shared, still_loading};
+use super::workload::Workload;
 use crate::formatter::{Declared, Join, Standing};
 use crate::json::fault::Faults;
 use crate::model::id::WebhookId;
-use crate::model::probe::Trip;
 use crate::model::secret::Secret;
 use crate::model::token::Role;
 use crate::model::webhook::input::{DEFAULT_FORMAT, Draft};
 use crate::model::webhook::{Webhook, WebhookConfig};
-use crate::store::{Backlog, Deleted, Updated};
+use crate::store::{Deleted, Updated};
 
+use operator::OperatorWebhook;
 use schema::{WebhookChange, WebhookInput};
 use view::{AnyWebhook, EventTypeView, ReducedWebhook, WebhookView};
 
@@ -49,15 +51,21 @@ pub(super) fn router() -> OpenApiRouter<Shared> {
         .merge(test::router())
 }
 
-/// All webhooks, newest first. Pentesters see fewer fields.
+/// All webhooks, newest first. Operators see no addresses and no values of options, pentesters fewer fields.
 #[utoipa::path(get, operation_id = "list_webhooks", path = "/api/v1/webhooks", tag = "webhooks", security(("bearer" = [])),
     responses((status = 200, description = "All webhooks", body = Vec<AnyWebhook>)))]
 async fn list(Viewer(token): Viewer, State(api): State<Shared>) -> Response {
     let webhooks = api.store.webhooks().newest_first();
-    if token.role == Role::Admin {
-        Json(webhooks.iter().map(|webhook| view_of(&api, webhook)).collect::<Vec<_>>()).into_response()
-    } else {
-        Json(webhooks.iter().map(|webhook| ReducedWebhook::of(webhook)).collect::<Vec<_>>()).into_response()
+    let admin_view = |webhook: &Arc<Webhook>| view_of(&api, webhook);
+    match token.role {
+        Role::Admin => Json(webhooks.iter().map(admin_view).collect::<Vec<_>>()).into_response(),
+        Role::Operator => {
+            let views = webhooks.iter().map(|webhook| OperatorWebhook::new(admin_view(webhook), webhook));
+            Json(views.collect::<Vec<_>>()).into_response()
+        }
+        Role::Pentester | Role::Ingest => {
+            Json(webhooks.iter().map(|webhook| ReducedWebhook::of(webhook)).collect::<Vec<_>>()).into_response()
+        }
     }
 }
 
@@ -97,7 +105,7 @@ async fn create(Admin(token): Admin, State(api): State<Shared>, body: Unread) ->
     Ok((StatusCode::CREATED, headers, Json(view)).into_response())
 }
 
-/// One webhook. Pentesters see fewer fields.
+/// One webhook. Operators see no address and no values of options, pentesters fewer fields.
 #[utoipa::path(get, operation_id = "get_webhook", path = "/api/v1/webhooks/{id}", tag = "webhooks", security(("bearer" = [])),
     params(("id" = uuid::Uuid, Path, description = "The webhook"),
         ("If-None-Match" = Option<String>, Header, description = "Send the webhook only if it no longer has this `ETag`")),
@@ -115,7 +123,7 @@ async fn get(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let webhook = api.webhook(id)?;
-    if token.role != Role::Admin {
+    if !token.role.reads_everything() {
         // The reduced form has no version of its own.
         return Ok(Json(ReducedWebhook::of(&webhook)).into_response());
     }
@@ -123,7 +131,11 @@ async fn get(
     if Preconditions::read(&headers)?.is_cached(&Current::webhook(&webhook))? {
         return Ok((StatusCode::NOT_MODIFIED, tag).into_response());
     }
-    Ok((tag, Json(view_of(&api, &webhook))).into_response())
+    let view = view_of(&api, &webhook);
+    if token.role == Role::Operator {
+        return Ok((tag, Json(OperatorWebhook::new(view, &webhook))).into_response());
+    }
+    Ok((tag, Json(view)).into_response())
 }
 
 /// Changes the fields that the body names and keeps the others. `is_active: true` sends nothing old: what is held stays so until
@@ -175,14 +187,6 @@ async fn update(
     Err(concurrent_changes())
 }
 
-/// A webhook with what comes next.
-fn view_of(api: &Shared, webhook: &Webhook) -> WebhookView {
-    let probe = webhook.activity.trip().and_then(Trip::probing).map(|probes| probes.next_ms);
-    // A store that cannot be read is told of elsewhere; the webhook is shown all the same.
-    let due = api.store.next_due(webhook).ok().flatten();
-    WebhookView::of(webhook).with_next(due, probe, api.clock.now(), api.clock.steady_ms())
-}
-
 fn concurrent_changes() -> ApiError {
     ApiError::new(Code::Busy, "concurrent changes of this webhook kept winning; try again")
         .retry_after(Duration::from_secs(1))
@@ -225,11 +229,7 @@ async fn delete(
 
 /// The admin's view of a webhook. What waits for a formatter that is not there is held; the store does not know formatters.
 fn view_of(api: &Shared, webhook: &Webhook) -> WebhookView {
-    let mut backlog = api.store.backlog(webhook);
-    if matches!(api.catalog.standing(&webhook.config.format), Standing::Unknown) {
-        backlog = Backlog { waiting: 0, held: backlog.held + backlog.waiting, ..backlog };
-    }
-    WebhookView::of(webhook, backlog)
+    WebhookView::of(webhook, Workload::of(api, webhook))
 }
 
 /// Generates the secret that a body asks for, and returns it to be shown once.

@@ -254,7 +254,8 @@ impl Response {
     }
 }
 
-fn unexpected(error: serde_json::Error) -> Failure {
+/// The failure for a response that is not what this version expects.
+pub(crate) fn unexpected(error: serde_json::Error) -> Failure {
     let error = anyhow::Error::new(error).context("the host's response is not in the form that this version expects");
     Failure::failed(error, "check that --server (or HERALDRY_URL) is a Heraldry host of this version")
 }

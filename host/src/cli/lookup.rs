@@ -1,6 +1,7 @@
 //! What a text on the command line means: a whole id, the unique beginning or end of one, or a webhook's name.
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use super::client::{Api, segment};
 use super::failure::Failure;
@@ -11,9 +12,9 @@ use super::terminal::escape;
 const SHORTEST_PART: usize = 6;
 /// Characters of an id in tables.
 const SHOWN: usize = 8;
-/// Attempts that are searched for a part of an id.
-const SEARCHED_ATTEMPTS: usize = 2_000;
-/// Attempts of one page, the most that the API gives.
+/// Attempts or events that are searched for a part of an id.
+const SEARCHED: usize = 2_000;
+/// Entries of one page, the most that the API gives.
 const PAGE: usize = 200;
 
 /// The end of an id, as tables show it.
@@ -94,21 +95,38 @@ pub(super) async fn attempt(api: &Api, webhook: &str, text: &str) -> Result<Stri
     pick("attempt", text, false, &candidates, "`heraldry webhook deliveries WEBHOOK --json` shows the ids of attempts")
 }
 
+/// The id of an event, from a part of it: it is looked for among the latest events.
+///
+/// # Errors
+/// As [`webhook`].
+pub(super) async fn event(api: &Api, text: &str) -> Result<String, Failure> {
+    if is_whole_id(text) {
+        return Ok(text.to_owned());
+    }
+    let candidates: Vec<Candidate> = newest(api, "/events", |event: &Candidate| event.id.clone()).await?;
+    pick("event", text, false, &candidates, "`heraldry event list` shows the latest; with --json, their whole ids")
+}
+
 /// The newest attempts of a webhook.
 async fn history(api: &Api, webhook: &str) -> Result<Vec<AttemptIds>, Failure> {
     let path = format!("/webhooks{}/deliveries", segment(webhook));
-    let mut attempts: Vec<AttemptIds> = Vec::new();
-    while attempts.len() < SEARCHED_ATTEMPTS {
+    newest(api, &path, |attempt: &AttemptIds| attempt.id.clone()).await
+}
+
+/// The newest entries of a list that comes in pages.
+async fn newest<T: DeserializeOwned>(api: &Api, path: &str, id: impl Fn(&T) -> String) -> Result<Vec<T>, Failure> {
+    let mut entries: Vec<T> = Vec::new();
+    while entries.len() < SEARCHED {
         let mut query = vec![("limit", PAGE.to_string())];
-        query.extend(attempts.last().map(|last| ("before", last.id.clone())));
-        let page: Vec<AttemptIds> = api.call(api.request(reqwest::Method::GET, &path).query(&query)).await?.parse()?;
+        query.extend(entries.last().map(|last| ("before", id(last))));
+        let page: Vec<T> = api.call(api.request(reqwest::Method::GET, path).query(&query)).await?.parse()?;
         let is_last = page.len() < PAGE;
-        attempts.extend(page);
+        entries.extend(page);
         if is_last {
             break;
         }
     }
-    Ok(attempts)
+    Ok(entries)
 }
 
 /// True for a whole id, which needs no look-up: the host says whether it exists.

@@ -10,11 +10,16 @@ use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
 use crate::config;
 use crate::formatter::{CHILD_COMMAND, compile_for_parent};
 
+mod attempts;
 mod audit;
 mod client;
 mod collector;
+mod deliveries;
 mod demo;
+mod event;
 mod failure;
+#[cfg(test)]
+mod fake;
 mod formatter;
 mod listen;
 mod logging;
@@ -23,7 +28,10 @@ mod pretty;
 mod receiver;
 mod send;
 mod serve;
+mod since;
+mod status;
 mod store;
+mod tail;
 mod terminal;
 mod token;
 mod version;
@@ -40,7 +48,9 @@ Examples:
   heraldry listen --port 9000           a test destination that prints deliveries
   heraldry webhook create --name ops --url http://127.0.0.1:9000/ --generate-secret
   heraldry send events.jsonl            post events from a file
-  heraldry webhook deliveries ops       what arrived, and why the rest did not
+  heraldry status                       one screen: what waits, what fails, and why
+  heraldry tail --failed                failures as they happen
+  heraldry deliveries --finding F-0407  where a finding went
   heraldry formatter new hello --lang js    start a custom formatter
 
 Client commands read HERALDRY_URL and HERALDRY_TOKEN.
@@ -91,6 +101,18 @@ enum Command {
     /// Create, show, change, test and delete webhooks
     #[command(subcommand)]
     Webhook(Box<webhook::Command>),
+    /// Show an event and where it went; list events
+    #[command(subcommand)]
+    Event(event::Command),
+    /// Show delivery attempts of all webhooks, newest first
+    #[command(after_help = deliveries::HELP)]
+    Deliveries(Box<deliveries::Args>),
+    /// Print delivery attempts as they happen
+    #[command(after_help = tail::HELP)]
+    Tail(Box<tail::Args>),
+    /// Show the host on one screen: webhooks with trouble, what waits, last errors
+    #[command(after_help = status::HELP)]
+    Status(status::Args),
     /// See which formatters a host has; develop one: create a project, build, check, test, measure and install it
     #[command(subcommand)]
     Formatter(Box<formatter::Command>),
@@ -180,6 +202,10 @@ impl Cli {
             Command::Send(args) => send::run(&args).await,
             Command::Token(command) => token::run(&command).await,
             Command::Webhook(command) => webhook::run(&command).await,
+            Command::Event(command) => event::run(&command).await,
+            Command::Deliveries(args) => deliveries::run(&args).await,
+            Command::Tail(args) => tail::run(&args).await,
+            Command::Status(args) => status::run(&args).await,
             Command::Formatter(command) => formatter::run(*command).await,
             Command::Store(command) => store::run(command).await,
             Command::Audit(args) => audit::run(&args).await,

@@ -29,13 +29,30 @@ pub(crate) const NAME: Style = AnsiColor::Cyan.on_default();
 /// When standard output is closed or cannot be written.
 pub(crate) fn line(text: impl Display) -> Result<(), Failure> {
     let mut out = anstream::stdout().lock();
-    writeln!(out, "{text}").and_then(|()| out.flush()).map_err(|error| match error.kind() {
+    writeln!(out, "{text}").and_then(|()| out.flush()).map_err(not_written)
+}
+
+fn not_written(error: io::Error) -> Failure {
+    match error.kind() {
         io::ErrorKind::BrokenPipe => Failure::output_closed(),
         _ => Failure::failed(
             anyhow::Error::new(error).context("cannot write to standard output"),
             "check that the disk is not full",
         ),
-    })
+    }
+}
+
+/// Clears the screen if standard output is a terminal; elsewhere an empty line parts what was printed from what follows.
+///
+/// # Errors
+/// As [`fn@line`].
+pub(crate) fn clear() -> Result<(), Failure> {
+    if !io::stdout().is_terminal() {
+        return line("");
+    }
+    // Not through anstream, which removes control sequences where colours are not wanted.
+    let mut out = io::stdout().lock();
+    out.write_all(b"\x1b[H\x1b[2J\x1b[3J").and_then(|()| out.flush()).map_err(not_written)
 }
 
 /// Prints a line for people on standard error; a closed standard error is ignored.

@@ -69,6 +69,8 @@ pub(super) enum Role {
     Pentester,
     /// Post events, and read those posted with this token
     Ingest,
+    /// Read what an admin reads (without URLs and values of options); change nothing
+    Operator,
 }
 
 impl Role {
@@ -77,6 +79,7 @@ impl Role {
             Self::Admin => "admin",
             Self::Pentester => "pentester",
             Self::Ingest => "ingest",
+            Self::Operator => "operator",
         }
     }
 }

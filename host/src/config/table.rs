@@ -352,6 +352,14 @@ pub(super) static SECTIONS: &[Section] = &[
                 |c| &mut c.metrics_webhooks,
                 "Webhooks that have a series of their own in a metric; the others are added up in one series",
             ),
+            single(
+                "metrics-labels",
+                "ID|NAME",
+                |c, text| set(&mut c.metrics_labels, values::one_of(text, values::METRICS_LABELS)),
+                |c| values::name_of(&c.metrics_labels, values::METRICS_LABELS),
+                "What stands for a webhook in metrics: its id, or its name, which may name a client; /metrics asks \
+                 for no token",
+            ),
         ],
     },
     Section {

@@ -8,10 +8,12 @@ use ipnet::IpNet;
 
 use super::LogFormat;
 use crate::model::secret::Secret;
-use crate::model::settings::ProxySettings;
+use crate::model::settings::{MetricsLabels, ProxySettings};
 
 /// The words for [`LogFormat`].
 pub(super) const LOG_FORMATS: &[(&str, LogFormat)] = &[("text", LogFormat::Text), ("json", LogFormat::Json)];
+/// The words for [`MetricsLabels`].
+pub(super) const METRICS_LABELS: &[(&str, MetricsLabels)] = &[("id", MetricsLabels::Id), ("name", MetricsLabels::Name)];
 /// The words for log levels, the least verbose first.
 pub(super) const LOG_LEVELS: &[(&str, tracing::Level)] = &[
     ("error", tracing::Level::ERROR),

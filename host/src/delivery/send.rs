@@ -55,7 +55,8 @@ impl Sender {
         let report = self.transport.deliver(request).await;
         let (report, ruling) = self.interpret(by, report).await;
         let failed = report.outcome.as_ref().err();
-        self.telemetry.attempt(failed.map(transport::Failure::class), report.duration);
+        let class = failed.map(transport::Failure::class);
+        self.telemetry.attempt(webhook.id, class, report.duration, self.clock.steady_ms());
         let failure = failed.map(|failed| {
             let (class, status, retry_after) = (failed.class(), report.status, report.retry_after);
             let failure = Failure { status, retry_after, ruling, ..Failure::of(class) };

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::id::{AuditId, TokenId, WebhookId};
 use super::time::Timestamp;
-use super::token::{Role, Token};
+use super::token::Token;
 use super::webhook::{Filter, Webhook};
 
 /// The actor of a change.
@@ -149,13 +149,12 @@ impl AuditEvent {
 
     /// A change of a token.
     pub fn token(actor: Actor, action: Action, token: &Token) -> Self {
-        let role = match token.role {
-            Role::Admin => "admin",
-            Role::Pentester => "pentester",
-            Role::Ingest => "ingest",
-        };
         let target = Target { r#type: "token".into(), id: token.id.to_string(), name: Some(token.name.clone()) };
-        let changes = if action == Action::TokenCreated { vec![FieldChange::to("role", role)] } else { Vec::new() };
+        let changes = if action == Action::TokenCreated {
+            vec![FieldChange::to("role", token.role.as_str())]
+        } else {
+            Vec::new()
+        };
         Self { actor, action, target, changes }
     }
 

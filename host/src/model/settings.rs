@@ -28,6 +28,16 @@ impl Default for Limits {
     }
 }
 
+/// The text that stands for a webhook in the `webhook` label of metrics.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum MetricsLabels {
+    /// Its id: names name clients, and `/metrics` asks for no token.
+    #[default]
+    Id,
+    /// Its name.
+    Name,
+}
+
 /// Limits on the clients of the API.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct ConnectionSettings {

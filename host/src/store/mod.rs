@@ -36,8 +36,8 @@ pub use embedded::{
 };
 pub use facts::{
     AcceptError, Acceptance, Accepted, AttemptPage, AttemptQuery, AttemptSearch, AttemptsError, Backlog, Deleted,
-    EventSearch, EventView, FoundAttempt, Idempotency, Indexing, OpenError, Retention, Rotated, SearchPage, Start,
-    StoreError, Updated,
+    DiskSpace, EventSearch, EventView, FoundAttempt, Idempotency, Indexing, OpenError, Retention, Rotated, SearchPage,
+    Start, StoreError, Updated,
 };
 pub use protocol::{
     Candidate, Change, Cursor, DueEntry, DueItem, DueKey, Options, Origin, Outcome, Pin, Recovery, Sent,
@@ -366,9 +366,9 @@ impl Store {
         self.engine.damaged_records()
     }
 
-    /// Free and total bytes of the data folder's disk; `None` when it does not say.
-    pub fn disk(&self) -> Option<(u64, u64)> {
-        self.engine.disk()
+    /// The room on its disk; `None` when the file system does not say.
+    pub fn disk_space(&self) -> Option<DiskSpace> {
+        self.engine.disk_space()
     }
 
     /// False while a jump of the wall clock keeps [`Store::sweep`] from removing anything for its age.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::model::host_event::{About, HostEvent, HostPart};
 use crate::model::time::Timestamp;
+use crate::store::DiskSpace;
 
 /// A disk with less than this left is nearly full, and with less than a twentieth of it if that is less.
 const LOW_BYTES: u64 = 512 * 1024 * 1024;
@@ -16,8 +17,8 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// The state of the host at one moment.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct State<'a> {
-    /// Free and total bytes of the data folder's disk, when it says so.
-    pub(super) disk: Option<(u64, u64)>,
+    /// The room on the data folder's disk, when it says so.
+    pub(super) disk: Option<DiskSpace>,
     /// Damaged records that were found since the start.
     pub(super) damaged: u64,
     /// Certificates, each with the time after which it is not valid.
@@ -38,7 +39,7 @@ impl Degraded {
     pub(super) fn look(&mut self, state: State<'_>) -> Vec<HostEvent> {
         let event = |part, reason: String| HostEvent::new(About::HostDegraded(part), &reason);
         let mut events = Vec::new();
-        if let Some((free, total)) = state.disk {
+        if let Some(DiskSpace { free_bytes: free, total_bytes: total }) = state.disk {
             let low = LOW_BYTES.min(total / LOW_SHARE);
             if free < low && !self.is_disk_low {
                 let reason = format!(

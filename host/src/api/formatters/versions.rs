@@ -8,7 +8,7 @@ use serde::Deserialize;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::super::auth::Admin;
+use super::super::auth::{Admin, Reader};
 use super::super::body::Unread;
 use super::super::path::PathText;
 use super::super::precondition::{Current, Preconditions};
@@ -111,7 +111,7 @@ pub(super) async fn delete(
     responses((status = 200, description = "All known versions", body = Vec<VersionInfo>),
         (status = 404, description = "No such formatter")))]
 async fn versions(
-    _: Admin,
+    _: Reader,
     PathText(name): PathText,
     State(api): State<Shared>,
 ) -> Result<Json<Vec<VersionInfo>>, ApiError> {

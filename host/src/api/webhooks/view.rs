@@ -3,13 +3,14 @@
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use super::super::workload::Workload;
+use super::operator::OperatorWebhook;
 use crate::model::event::{EventType, Severity};
 use crate::model::id::WebhookId;
 use crate::model::secret::Secret;
 use crate::model::time::Timestamp;
 use crate::model::webhook::{Activity, Batch, RateLimit, TlsNames, Webhook};
 use crate::samples;
-use crate::store::Backlog;
 
 /// A webhook, for an admin. Its secret and its headers' values are never shown.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -100,8 +101,8 @@ pub struct FilterView {
 }
 
 impl WebhookView {
-    /// The admin's view of a webhook, with what waits for it.
-    pub(super) fn of(webhook: &Webhook, backlog: Backlog) -> Self {
+    /// The admin's view of a webhook, with what waits for it and what comes next.
+    pub(super) fn of(webhook: &Webhook, workload: Workload) -> Self {
         let (config, health) = (&webhook.config, webhook.health.values());
         Self {
             id: webhook.id,
@@ -130,27 +131,14 @@ impl WebhookView {
             },
             last_success_at: health.last_success_at,
             last_failure_at: health.last_failure_at,
-            waiting: backlog.waiting,
-            held: backlog.held,
-            oldest_waiting_at: backlog.oldest_waiting_at,
-            next_attempt_at: None,
-            next_probe_at: None,
+            waiting: workload.waiting,
+            held: workload.held,
+            oldest_waiting_at: workload.oldest_waiting_at,
+            next_attempt_at: workload.next_attempt_at,
+            next_probe_at: workload.next_probe_at,
             created_at: webhook.created_at,
             updated_at: webhook.updated_at,
         }
-    }
-
-    /// The same with what comes next: an attempt and a probe, in milliseconds of the steady clock, which shows `steady_ms`
-    /// at `now`.
-    pub(super) fn with_next(
-        self,
-        next_due: Option<i64>,
-        next_probe: Option<i64>,
-        now: Timestamp,
-        steady_ms: i64,
-    ) -> Self {
-        let wall = |ms: i64| Timestamp::from_unix_ms(now.unix_ms().saturating_add(ms.saturating_sub(steady_ms)));
-        Self { next_attempt_at: next_due.map(wall), next_probe_at: next_probe.map(wall), ..self }
     }
 
     /// The same with a secret that was generated for this request.
@@ -200,6 +188,8 @@ impl ReducedWebhook {
 pub(super) enum AnyWebhook {
     /// The admin's view.
     Whole(Box<WebhookView>),
+    /// The operator's view.
+    WithoutAddress(OperatorWebhook),
     /// The pentester's view.
     Reduced(ReducedWebhook),
 }

@@ -9,11 +9,10 @@ use serde::Deserialize;
 use super::client::{Api, segment};
 use super::failure::Failure;
 use super::lookup;
+use super::since::{Since, parse_since};
 use super::terminal::{self, escape, escape_json, line, note, plural};
-use crate::clock::SystemClock;
 use crate::config::ClientArgs;
 use crate::config::units::duration;
-use crate::model::time::{Clock as _, Timestamp};
 
 mod body;
 pub(super) mod show;
@@ -168,21 +167,6 @@ pub(super) enum Command {
         #[command(flatten)]
         client: ClientArgs,
     },
-}
-
-/// Since when deliveries are recovered.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Since {
-    At(Timestamp),
-    Ago(Duration),
-}
-
-fn parse_since(text: &str) -> Result<Since, String> {
-    if let Ok(at) = Timestamp::parse(text) {
-        return Ok(Since::At(at));
-    }
-    let expected = "expected a time, as in 2026-11-17T10:00:00Z, or how long ago it was, as in 24h";
-    duration(text).map(Since::Ago).map_err(|_| expected.to_owned())
 }
 
 fn parse_overlap(text: &str) -> Result<Duration, String> {
@@ -369,10 +353,7 @@ struct Recovered {
 async fn recover(id: &str, since: Since, client: &ClientArgs) -> Result<(), Failure> {
     let api = Api::new(client)?;
     let path = format!("{}/recover", path(&api, id).await?);
-    let since = match since {
-        Since::At(at) => at,
-        Since::Ago(age) => SystemClock::start().now().minus(age),
-    };
+    let since = since.at();
     let body = serde_json::json!({ "since": since.to_string() }).to_string();
     let response = api.send_json(Method::POST, &path, body).await?;
     if client.json {

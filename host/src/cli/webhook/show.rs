@@ -24,6 +24,8 @@ pub(super) struct Webhook {
     is_active: bool,
     created_at: String,
     url: Option<String>,
+    /// In place of the URL, for operators.
+    url_host: Option<String>,
     has_secret: Option<bool>,
     header_names: Option<Vec<String>>,
     format_options: Option<Value>,
@@ -80,10 +82,15 @@ impl Webhook {
 
     /// What tells people which webhook it is.
     pub(super) fn title(&self) -> String {
-        match &self.url {
+        match self.destination() {
             Some(url) => format!("the webhook {} ({url})", self.name),
             None => format!("the webhook {}", self.name),
         }
+    }
+
+    /// The URL, or as much of it as the caller's role sees.
+    fn destination(&self) -> Option<&str> {
+        self.url.as_deref().or(self.url_host.as_deref())
     }
 
     fn style(&self) -> Style {
@@ -100,7 +107,7 @@ pub(super) fn webhooks(webhooks: &[Webhook]) -> Result<(), Failure> {
                 [one] => one.clone(),
                 many => format!("{} types", many.len()),
             };
-            let url = webhook.url.as_deref().unwrap_or("-");
+            let url = webhook.destination().unwrap_or("-");
             let cells = vec![
                 short(&webhook.id),
                 cut_on_terminal(&webhook.name, NAME_WIDTH).into_owned(),
@@ -120,12 +127,13 @@ pub(super) fn webhook(webhook: &Webhook) -> Result<(), Failure> {
     let list = |items: &[String]| if items.is_empty() { "none".to_owned() } else { items.join(", ") };
     let number = |value: Option<i64>, unit: &str| value.map(|value| format!("{value}{unit}"));
     let time = |value: &Option<String>| value.clone().unwrap_or_else(|| "never".to_owned());
-    let full = webhook.url.is_some();
+    let full = webhook.destination().is_some();
     let rows = [
         ("id", Some(webhook.id.clone())),
         ("name", Some(webhook.name.clone())),
         ("state", Some(webhook.state())),
         ("url", webhook.url.clone()),
+        ("host", webhook.url_host.clone()),
         ("format", Some(webhook.format.clone())),
         ("options", webhook.format_options.as_ref().map(ToString::to_string)),
         ("event types", Some(list(&webhook.event_types))),

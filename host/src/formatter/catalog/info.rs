@@ -41,9 +41,10 @@ pub struct FormatterInfo {
     pub traits: Traits,
     /// Limits of one call.
     pub limits: Limits,
-    /// Its last call that gave no payload; null when there was none, and for tokens that are not an admin's.
+    /// Its last call that gave no payload; null when there was none, and for tokens that are neither an admin's nor an
+    /// operator's.
     pub last_error: Option<LastError>,
-    /// The last lines that it logged, newest last; null for tokens that are not an admin's.
+    /// The last lines that it logged, newest last; null for tokens that are neither an admin's nor an operator's.
     pub log: Option<Vec<LogLine>>,
 }
 
@@ -164,8 +165,8 @@ pub enum State {
     Rejected {
         /// A stable word for programs.
         code: String,
-        /// All faults and remedies, in sentences; null for tokens that are not an admin's, since the reason of a rollback
-        /// may quote an event.
+        /// All faults and remedies, in sentences; null for tokens that are neither an admin's nor an operator's, since the
+        /// reason of a rollback may quote an event.
         reason: Option<String>,
     },
 }

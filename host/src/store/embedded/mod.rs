@@ -53,8 +53,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::facts::{
     AcceptError, Acceptance, Accepted, AttemptPage, AttemptQuery, AttemptSearch, AttemptsError, Backlog, Deleted,
-    EventSearch, EventView, FoundAttempt, Indexing, OpenError, Retention, Rotated, SearchPage, Start, StoreError,
-    Updated,
+    DiskSpace, EventSearch, EventView, FoundAttempt, Indexing, OpenError, Retention, Rotated, SearchPage, Start,
+    StoreError, Updated,
 };
 use super::protocol::{
     Candidate, Change, Command, Cursor, DueEntry, DueItem, DueKey, Options, Origin, Outcome, Recovery, Sent,
@@ -133,12 +133,12 @@ impl Embedded {
         self.engine.is_open() && self.writable.load(Ordering::Relaxed)
     }
 
-    pub(super) fn trusts_clock(&self) -> bool {
-        self.clock_trusted.load(Ordering::Relaxed)
+    pub(super) fn disk_space(&self) -> Option<DiskSpace> {
+        self.engine.disk_space()
     }
 
-    pub(super) fn disk(&self) -> Option<(u64, u64)> {
-        self.engine.disk()
+    pub(super) fn trusts_clock(&self) -> bool {
+        self.clock_trusted.load(Ordering::Relaxed)
     }
 
     pub(super) fn damaged_records(&self) -> u64 {
