@@ -92,10 +92,10 @@ struct TotalsView {
     webhooks_off: usize,
     /// Webhooks that the circuit breaker or a 410 switched off.
     webhooks_tripped: usize,
-    /// Deliveries that are pending, those in flight included; null where they are not counted.
-    waiting: Option<u64>,
-    /// Deliveries that are held; null where they are not counted.
-    held: Option<u64>,
+    /// Deliveries that are pending, those in flight included.
+    waiting: u64,
+    /// Deliveries that are held.
+    held: u64,
     /// Attempts in flight.
     in_flight: u64,
     /// Attempts in the last minute.
@@ -138,10 +138,10 @@ struct WebhookStatus {
     disabled_reason: Option<String>,
     /// Consecutive deliveries that failed for good.
     failure_count: u32,
-    /// Deliveries that are pending, those in flight included; null where they are not counted.
-    waiting: Option<u64>,
-    /// Deliveries that are held; null where they are not counted.
-    held: Option<u64>,
+    /// Deliveries that are pending, those in flight included.
+    waiting: u64,
+    /// Deliveries that are held.
+    held: u64,
     /// When the oldest of both was accepted; null when there is none.
     #[schema(value_type = Option<String>, format = DateTime)]
     oldest_waiting_at: Option<Timestamp>,
@@ -239,9 +239,7 @@ fn host(api: &Shared) -> HostView {
 }
 
 fn totals(api: &Shared, webhooks: &[WebhookStatus]) -> TotalsView {
-    let sum = |count: fn(&WebhookStatus) -> Option<u64>| {
-        webhooks.iter().map(count).try_fold(0, |sum: u64, count| Some(sum.saturating_add(count?)))
-    };
+    let sum = |count: fn(&WebhookStatus) -> u64| webhooks.iter().map(count).fold(0, u64::saturating_add);
     let mut totals = TotalsView {
         waiting: sum(|webhook| webhook.waiting),
         held: sum(|webhook| webhook.held),
@@ -351,7 +349,7 @@ impl WebhookStatus {
 
     /// Deliveries that are neither done nor given up.
     fn undone(&self) -> u64 {
-        self.waiting.unwrap_or(0).saturating_add(self.held.unwrap_or(0))
+        self.waiting.saturating_add(self.held)
     }
 }
 

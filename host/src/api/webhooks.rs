@@ -56,11 +56,12 @@ pub(super) fn router() -> OpenApiRouter<Shared> {
     responses((status = 200, description = "All webhooks", body = Vec<AnyWebhook>)))]
 async fn list(Viewer(token): Viewer, State(api): State<Shared>) -> Response {
     let webhooks = api.store.webhooks().newest_first();
-    let admin_view = |webhook: &Arc<Webhook>| view_of(&api, webhook);
     match token.role {
-        Role::Admin => Json(webhooks.iter().map(admin_view).collect::<Vec<_>>()).into_response(),
+        Role::Admin => {
+            Json(webhooks.iter().map(|webhook| view_of(&api, webhook)).collect::<Vec<_>>()).into_response()
+        }
         Role::Operator => {
-            let views = webhooks.iter().map(|webhook| OperatorWebhook::new(admin_view(webhook), webhook));
+            let views = webhooks.iter().map(|webhook| OperatorWebhook::new(view_of(&api, webhook), webhook));
             Json(views.collect::<Vec<_>>()).into_response()
         }
         Role::Pentester | Role::Ingest => {

@@ -70,8 +70,8 @@ struct Totals {
     webhooks_active: u64,
     webhooks_off: u64,
     webhooks_tripped: u64,
-    waiting: Option<u64>,
-    held: Option<u64>,
+    waiting: u64,
+    held: u64,
     in_flight: u64,
     attempts_last_minute: u64,
 }
@@ -85,8 +85,8 @@ struct Webhook {
     trouble: bool,
     disabled_reason: Option<String>,
     failure_count: u64,
-    waiting: Option<u64>,
-    held: Option<u64>,
+    waiting: u64,
+    held: u64,
     oldest_waiting_at: Option<String>,
     next_attempt_at: Option<String>,
     next_probe_at: Option<String>,
@@ -217,14 +217,13 @@ impl Host {
 
 impl Totals {
     fn text(&self) -> String {
-        let count = |count: Option<u64>| count.map_or_else(|| "-".to_owned(), |count| count.to_string());
         format!(
             "webhooks: {} active, {} tripped, {} off  deliveries: {} waiting, {} held  attempts: {} in flight, {} in the last minute",
             self.webhooks_active,
             self.webhooks_tripped,
             self.webhooks_off,
-            count(self.waiting),
-            count(self.held),
+            self.waiting,
+            self.held,
             self.in_flight,
             self.attempts_last_minute
         )
@@ -233,7 +232,6 @@ impl Totals {
 
 impl Webhook {
     fn cells(&self, now: Timestamp) -> Vec<String> {
-        let count = |count: Option<u64>| count.map_or_else(|| "-".to_owned(), |count| count.to_string());
         let next = match (&self.next_probe_at, &self.next_attempt_at) {
             (Some(at), _) => format!("probe {}", ahead(now, at)),
             (None, Some(at)) => ahead(now, at),
@@ -244,8 +242,8 @@ impl Webhook {
             self.format.clone(),
             cut_on_terminal(&self.url_host, HOST_WIDTH).into_owned(),
             self.state_in_words(),
-            count(self.waiting),
-            count(self.held),
+            self.waiting.to_string(),
+            self.held.to_string(),
             self.oldest_waiting_at.as_deref().map_or_else(|| "-".to_owned(), |at| ago(now, at)),
             next,
             self.why(),
@@ -378,8 +376,8 @@ mod tests {
         let off = webhook(r#""state":"off","trouble":true"#);
         assert!(off.why().contains("heraldry webhook recover"));
         let uncounted = Webhook {
-            waiting: None,
-            held: None,
+            waiting: 0,
+            held: 0,
             oldest_waiting_at: None,
             ..webhook(r#""state":"active","trouble":false"#)
         };

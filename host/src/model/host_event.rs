@@ -216,6 +216,7 @@ impl HostEvent {
             event_type,
             occurred_at: Some(occurred_at),
             engagement_id: None,
+            finding_id: None,
             severity: Some(self.severity()),
             json,
             digest,

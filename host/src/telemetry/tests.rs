@@ -18,9 +18,9 @@ fn everything() -> String {
     let webhooks = [1, 2].map(|number| WebhookSnapshot {
         id: WebhookId::from_bytes([number; 16]),
         label: number.to_string(),
-        waiting: Some(1),
-        held: Some(1),
-        oldest_seconds: Some(1),
+        waiting: 1,
+        held: 1,
+        oldest_seconds: 1,
         next_probe: Some(1),
     });
     let snapshot = Snapshot {

@@ -40,7 +40,7 @@ pub fn webhook_labels<'a>(
     webhooks.into_iter().map(label).collect()
 }
 
-/// A webhook at a scrape. What is not known is `None` and has no series.
+/// A webhook at a scrape.
 #[derive(Clone, Debug)]
 pub struct WebhookSnapshot {
     /// Its id.
@@ -48,11 +48,11 @@ pub struct WebhookSnapshot {
     /// Its label.
     pub label: String,
     /// Deliveries that are pending, those in flight included.
-    pub waiting: Option<u64>,
+    pub waiting: u64,
     /// Deliveries that are held.
-    pub held: Option<u64>,
+    pub held: u64,
     /// Age of the oldest of both, in seconds; 0 when there is none.
-    pub oldest_seconds: Option<u64>,
+    pub oldest_seconds: u64,
     /// When it is probed next, in seconds since 1970; `None` when no probe is due.
     pub next_probe: Option<i64>,
 }
@@ -101,9 +101,9 @@ impl Tally {
 /// The values of one series in each gauge.
 #[derive(Default)]
 struct Values {
-    waiting: Option<u64>,
-    held: Option<u64>,
-    oldest: Option<u64>,
+    waiting: u64,
+    held: u64,
+    oldest: u64,
     next_probe: Option<i64>,
 }
 
@@ -115,13 +115,10 @@ impl Values {
 
     /// Several webhooks as one: sums, the oldest, the soonest.
     fn joined(self, other: Self) -> Self {
-        let both = |a: Option<u64>, b: Option<u64>, join: fn(u64, u64) -> u64| {
-            a.map_or(b, |a| Some(b.map_or(a, |b| join(a, b))))
-        };
         Self {
-            waiting: both(self.waiting, other.waiting, u64::saturating_add),
-            held: both(self.held, other.held, u64::saturating_add),
-            oldest: both(self.oldest, other.oldest, u64::max),
+            waiting: self.waiting.saturating_add(other.waiting),
+            held: self.held.saturating_add(other.held),
+            oldest: self.oldest.max(other.oldest),
             next_probe: self.next_probe.into_iter().chain(other.next_probe).min(),
         }
     }
@@ -237,9 +234,9 @@ impl WebhookMetrics {
     fn show_values(&self, webhook: &str, values: &Values) {
         let number = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
         for (gauges, value) in [
-            (&self.waiting, values.waiting.map(number)),
-            (&self.held, values.held.map(number)),
-            (&self.oldest, values.oldest.map(number)),
+            (&self.waiting, Some(number(values.waiting))),
+            (&self.held, Some(number(values.held))),
+            (&self.oldest, Some(number(values.oldest))),
             (&self.next_probe, values.next_probe),
         ] {
             if let Some(value) = value {
@@ -260,7 +257,7 @@ mod tests {
     }
 
     fn webhook(number: u8, waiting: u64) -> WebhookSnapshot {
-        let values = (Some(waiting), Some(1), Some(u64::from(number)), (number == 2).then_some(1_700_000_000));
+        let values = (waiting, 1, u64::from(number), (number == 2).then_some(1_700_000_000));
         let (waiting, held, oldest_seconds, next_probe) = values;
         WebhookSnapshot { id: id(number), label: format!("w{number}"), waiting, held, oldest_seconds, next_probe }
     }
@@ -324,12 +321,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_has_no_series() {
+    fn a_webhook_that_is_not_probed_has_no_series_of_that() {
         let metrics = WebhookMetrics::new(0);
-        let unknown =
-            WebhookSnapshot { waiting: None, held: None, oldest_seconds: None, next_probe: None, ..webhook(1, 0) };
-        let lines = scraped(&metrics, &[unknown]);
-        assert!(lines.len() == 2 && lines.iter().all(|line| line.starts_with("webhook_attempts_total")), "{lines:#?}");
+        let lines = scraped(&metrics, &[webhook(1, 0)]);
+        assert!(lines.len() == 5 && !lines.iter().any(|line| line.contains("probe")), "{lines:#?}");
         assert!(scraped(&metrics, &[]).is_empty());
     }
 

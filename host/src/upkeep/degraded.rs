@@ -94,8 +94,13 @@ mod tests {
         Timestamp::from_unix_ms(1_800_000_000_000).plus(Duration::from_secs(3600 * hours))
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "as a file system says it")]
+    fn room(free_bytes: u64, total_bytes: u64) -> Option<DiskSpace> {
+        Some(DiskSpace { free_bytes, total_bytes })
+    }
+
     fn well(now: Timestamp) -> State<'static> {
-        State { disk: Some((50 * GIB, 100 * GIB)), damaged: 0, certificates: &[], now }
+        State { disk: room(50 * GIB, 100 * GIB), damaged: 0, certificates: &[], now }
     }
 
     fn reasons(degraded: &mut Degraded, state: State<'_>) -> Vec<String> {
@@ -105,12 +110,12 @@ mod tests {
     #[test]
     fn a_disk_that_becomes_full_is_told_of_once() {
         let mut degraded = Degraded::default();
-        let mut told = |free| degraded.look(State { disk: Some((free, 100 * GIB)), ..well(at(0)) }).len();
+        let mut told = |free| degraded.look(State { disk: room(free, 100 * GIB), ..well(at(0)) }).len();
         let free = [600, 500, 400, 600, 500, 1025, 600, 511, 511];
         assert_eq!(free.map(|mib| told(mib * MIB)), [0, 1, 0, 0, 0, 0, 0, 1, 0]);
         let mut small = Degraded::default();
-        assert!(small.look(State { disk: Some((4 * MIB, 64 * MIB)), ..well(at(0)) }).is_empty(), "a small disk");
-        assert_eq!(small.look(State { disk: Some((3 * MIB, 64 * MIB)), ..well(at(0)) }).len(), 1);
+        assert!(small.look(State { disk: room(4 * MIB, 64 * MIB), ..well(at(0)) }).is_empty(), "a small disk");
+        assert_eq!(small.look(State { disk: room(3 * MIB, 64 * MIB), ..well(at(0)) }).len(), 1);
         assert!(small.look(State { disk: None, ..well(at(0)) }).is_empty());
     }
 

@@ -313,7 +313,26 @@ impl<S: Stepped> World<S> {
                 "an event that nobody posted: {view:?}"
             );
             let answer = Accepted { id: *id, deliveries: 0, derived: Vec::new() };
-            let kept = Kept { token: view.token, digest: [0; 32], derived: false, answer, deliveries: Vec::new() };
+            let Event { event_type, occurred_at, accepted_at, json, .. } = view.event;
+            let event = NewEvent {
+                id: Some(*id),
+                event_type,
+                occurred_at: Some(occurred_at),
+                engagement_id: None,
+                finding_id: None,
+                severity: None,
+                json,
+                digest: [0; 32],
+            };
+            let kept = Kept {
+                token: view.token,
+                event,
+                at: accepted_at.unix_ms(),
+                digest: [0; 32],
+                derived: false,
+                answer,
+                deliveries: Vec::new(),
+            };
             self.model.events.insert(*id, kept);
         }
         let events = &self.model.events;
