@@ -325,8 +325,7 @@ impl WebhookStatus {
             format: config.format.clone(),
             url_host: config.url.host().to_string(),
             state,
-            trouble: state < WebhookState::Off
-                || (state == WebhookState::Off && work.held > 0),
+            trouble: state < WebhookState::Off || (state == WebhookState::Off && work.held > 0),
             disabled_reason: match &webhook.activity {
                 Activity::Tripped { reason, .. } => Some(reason.clone()),
                 Activity::Active | Activity::OffByAdmin => None,

@@ -57,9 +57,7 @@ pub(super) fn router() -> OpenApiRouter<Shared> {
 async fn list(Viewer(token): Viewer, State(api): State<Shared>) -> Response {
     let webhooks = api.store.webhooks().newest_first();
     match token.role {
-        Role::Admin => {
-            Json(webhooks.iter().map(|webhook| view_of(&api, webhook)).collect::<Vec<_>>()).into_response()
-        }
+        Role::Admin => Json(webhooks.iter().map(|webhook| view_of(&api, webhook)).collect::<Vec<_>>()).into_response(),
         Role::Operator => {
             let views = webhooks.iter().map(|webhook| OperatorWebhook::new(view_of(&api, webhook), webhook));
             Json(views.collect::<Vec<_>>()).into_response()

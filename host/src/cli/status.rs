@@ -375,12 +375,8 @@ mod tests {
         assert!(missing.why().contains("formatter slack is not loaded"));
         let off = webhook(r#""state":"off","trouble":true"#);
         assert!(off.why().contains("heraldry webhook recover"));
-        let uncounted = Webhook {
-            waiting: 0,
-            held: 0,
-            oldest_waiting_at: None,
-            ..webhook(r#""state":"active","trouble":false"#)
-        };
+        let uncounted =
+            Webhook { waiting: 0, held: 0, oldest_waiting_at: None, ..webhook(r#""state":"active","trouble":false"#) };
         assert_eq!(uncounted.cells(now())[3..], ["active", "-", "-", "-", "-", ""]);
     }
 

@@ -12,6 +12,7 @@ use super::accept::{ENTRY_ITEMS, Group};
 use super::probe::Failures;
 use super::record::{self, Entries, Progress, SlotState};
 use super::sealed::write_webhook;
+use super::tally::Wait;
 use super::txn::Txn;
 use super::writer::Writer;
 use super::{DueItem, DueKey, StoreError, keys};
@@ -55,6 +56,7 @@ struct Page {
     now_ms: i64,
     txn: Txn,
     entries: Entries,
+    waits: Vec<Wait>,
     /// The last entry with this due time.
     at: HashMap<i64, usize>,
 }
@@ -113,6 +115,7 @@ impl Writer {
             now_ms: self.clock.steady_ms(),
             txn: Txn::default(),
             entries: Entries::new(),
+            waits: Vec::new(),
             at: HashMap::new(),
         };
         let is_last = if healing.failures.is_done {
@@ -121,13 +124,15 @@ impl Writer {
             self.queue_failed(healing, &mut page)?;
             false
         };
-        let Page { mut txn, entries, .. } = page;
+        let Page { mut txn, entries, waits, .. } = page;
+        let tallies = self.put_waits(&waits, &mut txn);
         for (key, items) in &entries {
             txn.put(key.encode(), record::pack_queue(&items.iter().collect::<Vec<_>>()));
         }
         if !txn.is_empty() {
             self.write(&[Some(&txn)])?;
         }
+        self.tallies.set(tallies);
         if is_last {
             self.healed(&owner, healing.deliveries);
         }
@@ -185,6 +190,7 @@ impl Writer {
     fn place(&mut self, item: DueItem, accepted_at: Timestamp, page: &mut Page) -> Result<Option<DueKey>, StoreError> {
         let Some(mut states) = self.states_with(&page.txn, item.event)? else { return Ok(None) };
         let Some(state) = states.get_mut(item.slot as usize) else { return Ok(None) };
+        let before = *state;
         let (key, items) = page.entry(accepted_at.unix_ms(), || self.seq());
         *state = SlotState {
             progress: Progress::Waiting,
@@ -193,8 +199,9 @@ impl Writer {
             queued: Some(key.seq),
             ..*state
         };
-        let event = item.event;
+        let (event, after) = (item.event, *state);
         items.push(item);
+        page.waits.extend(self.waits(page.webhook, event, Some(before), after)?);
         page.txn.put(keys::state(event), record::pack(&states));
         self.recent.forget(event);
         Ok(Some(key))

@@ -66,17 +66,12 @@ impl Writer {
         let before = owner.health.values();
         let error = attempt.as_ref().and_then(|attempt| attempt.error.as_deref());
         let (health, off) = breaker::after(before, &step, error, together.now, self.breaker_threshold);
-        let attempt_id = attempt.as_ref().map(|_| self.attempt_id());
-        if let (Some(mut attempt), Some(id)) = (attempt, attempt_id) {
-            attempt.id = id;
-            attempt.next_attempt_at = match step {
-                Step::Again { after, .. } => Some(together.now.plus(after)),
-                _ => None,
-            };
-            let marks = attempt.event_id.map(|event| self.marks_of(event)).transpose()?.unwrap_or_default();
-            self.pending.rows.push(Row::of_attempt(webhook, &attempt, marks));
-            self.pending.attempts.entry(webhook).or_default().push(attempt);
-        }
+        let next_attempt_at = match step {
+            Step::Again { after, .. } => Some(together.now.plus(after)),
+            _ => None,
+        };
+        let attempt = attempt.map(|attempt| Attempt { next_attempt_at, ..attempt });
+        let attempt_id = attempt.map(|attempt| self.add_attempt(webhook, attempt)).transpose()?;
         if health == before {
             return Ok(());
         }
@@ -176,6 +171,16 @@ impl Writer {
         let marks = index::stored_marks(&self.engine, event)?.unwrap_or_default();
         self.marks.put(event, marks);
         Ok(marks)
+    }
+
+    /// Adds an attempt to its webhook's history and to the index; the id that it gets.
+    pub(super) fn add_attempt(&mut self, webhook: WebhookId, attempt: Attempt) -> Result<AttemptId, StoreError> {
+        let attempt = Attempt { id: self.attempt_id(), ..attempt };
+        let marks = attempt.event_id.map(|event| self.marks_of(event)).transpose()?.unwrap_or_default();
+        self.pending.rows.push(Row::of_attempt(webhook, &attempt, marks));
+        let id = attempt.id;
+        self.pending.attempts.entry(webhook).or_default().push(attempt);
+        Ok(id)
     }
 
     /// An id for the next attempt, after every one before it, whatever the clock says.

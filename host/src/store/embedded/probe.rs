@@ -216,8 +216,7 @@ impl Writer {
         let error = attempt.as_ref().and_then(|attempt| attempt.error.clone());
         if let Some(attempt) = attempt {
             let note = attempt.note.map_or_else(|| NOTE.to_owned(), |note| format!("{NOTE}; {note}"));
-            let attempt = Attempt { id: AttemptId::generate(), note: Some(note), next_attempt_at: None, ..attempt };
-            self.pending.attempts.entry(webhook).or_default().push(attempt);
+            self.add_attempt(webhook, Attempt { note: Some(note), next_attempt_at: None, ..attempt })?;
         }
         let before = owner.health.values();
         let health = match &step {
@@ -302,6 +301,7 @@ impl Writer {
         let Outcome { item, step, sent, .. } = outcome;
         let Some(mut states) = self.states(item.event)? else { return Ok(()) };
         let Some(state) = states.get_mut(item.slot as usize) else { return Ok(()) };
+        let before = *state;
         let is_there = state.attempts + 1 == item.attempt
             && match origin {
                 Origin::Failed => state.progress == Progress::Failed,
@@ -338,6 +338,8 @@ impl Writer {
             }
             Step::Again { counts: false, .. } | Step::Dropped => return Ok(()),
         }
+        let waits = self.waits(outcome.webhook, item.event, Some(before), *state)?;
+        self.pending.waits.extend(waits);
         self.pending.txn.put(keys::state(item.event), record::pack(&states));
         self.recent.forget(item.event);
         Ok(())
