@@ -158,6 +158,8 @@ async fn events(transcript: &mut Transcript, shell: &Shell) {
     transcript.run(shell, &["send"], &format!("{huge}\n")).await;
     let wrong = r#"{"type":"finding_aded","data":{"finding":{"title":"x"}}}"#;
     transcript.run(shell, &["send"], &format!("{wrong}\n")).await;
+    let host = r#"{"type":"webhook_disabled","data":{"webhook":{"name":"x"}}}"#;
+    transcript.run(shell, &["send"], &format!("{host}\n")).await;
 }
 
 async fn formats(transcript: &mut Transcript, shell: &Shell) {

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use heraldry::model::event::EventType;
 use serde_json::{Value, json};
 
 use crate::support::{Client, Destination, Host, events, host};
 
 const BUILT_IN: [&str; 10] =
     ["cef", "discord", "json", "leef", "ocsf", "pagerduty", "slack", "splunk-hec", "syslog", "teams"];
-const MEMBERS: [&str; 28] = [
+const MEMBERS: [&str; 29] = [
     "calls",
     "description",
     "digest",
@@ -37,6 +38,7 @@ const MEMBERS: [&str; 28] = [
     "traps",
     "typed_errors",
     "version",
+    "warnings",
 ];
 
 const PREVIEW: [&str; 9] =
@@ -73,6 +75,7 @@ async fn built_in_formatters_are_listed_and_preview_every_sample() {
         admin.post(&format!("/formatters/{missing}/preview"), &event).await.problem(404, "not_found");
     }
     every_sample(&admin).await;
+    host_events_in_every_format(&admin).await;
     rejected_previews(&admin).await;
     previews_equal_deliveries(&admin).await;
 }
@@ -115,6 +118,32 @@ async fn every_sample(admin: &Client) {
         let timings = &counted["timings"];
         assert!(timings["max_us"].as_u64() >= timings["mean_us"].as_u64(), "{timings}");
         assert!(timings["mean_us"].as_u64() > Some(0), "{timings}");
+    }
+}
+
+/// A webhook's test sends the sample of any host event, in every format, without an option that asks for all events.
+async fn host_events_in_every_format(admin: &Client) {
+    let destination = Destination::start().await;
+    let mut sent = 0;
+    for name in BUILT_IN {
+        let options = match name {
+            "pagerduty" => json!({"routing_key": "0123456789abcdef0123456789abcdef"}),
+            _ => json!({}),
+        };
+        let fields = json!({"format": name, "format_options": options, "event_types": ["webhook_disabled"]});
+        let webhook = admin.webhook(&destination.url("/"), fields).await;
+        for event_type in EventType::hosts().map(EventType::as_str) {
+            let body = json!({"event_type": event_type});
+            let attempt = admin.post(&format!("/webhooks/{webhook}/test"), &body).await.expect(200).json();
+            let error = attempt["error"].as_str().unwrap_or_default();
+            // Of some destinations the format expects more than a status.
+            assert!(!error.starts_with("formatter"), "{name} {event_type}: {attempt}");
+            sent += 1;
+            let received = &destination.wait_for(sent).await[sent - 1];
+            assert_eq!(received.header("x-webhook-event"), event_type, "{name}");
+            assert!(!received.text().is_empty(), "{name} {event_type}");
+        }
+        admin.delete(&format!("/webhooks/{webhook}")).await.expect(204);
     }
 }
 

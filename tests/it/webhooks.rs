@@ -387,6 +387,7 @@ async fn a_test_delivery_sends_what_its_body_names() {
         (json!({}).to_string(), "phase_changed"),
         (json!({"event_type": "report_ready"}).to_string(), "report_ready"),
         (json!({"event_type": "critical_finding"}).to_string(), "critical_finding"),
+        (json!({"event_type": "webhook_disabled"}).to_string(), "webhook_disabled"),
         (json!({"event_id": id}).to_string(), "report_ready"),
         (json!({"event_id": id.to_uppercase()}).to_string(), "report_ready"),
         (String::new(), "phase_changed"),

@@ -227,12 +227,103 @@ export interface EventData {
   monitor_alert: { monitor: Monitor; [member: string]: unknown };
 }
 
+// Host events: what happened to Heraldry itself. Nobody posts them, and they have no engagement.
+
+/** The webhook that it happened to. */
+export interface Webhook {
+  /** The webhook's id. Example: `"019be5f2-6d1e-7c3a-9a52-0f1d6f6c3b11"` */
+  id?: string;
+  /** The webhook's name. Example: `"SOC Slack"` */
+  name?: string;
+  /** The host of the webhook's URL, with its port if that is not the usual one. Example: `"hooks.slack.com"` */
+  url_host?: string;
+  /** The webhook's format. Example: `"slack"` */
+  format?: string;
+  /** Why, in words. Nothing of a response is quoted. Example: `"status: the destination responded with 503 Service Unavailable"` */
+  reason?: string;
+  /** How often it happened since the last event of this type about the webhook; the members above are of the last time. Example: `1` */
+  count?: number;
+  [member: string]: unknown;
+}
+
+/** The delivery that failed for good; of several the last. */
+export interface Delivery {
+  /** The delivery's id. Example: `"019be5f2-6d1e-7c3a-9a52-0f1d6f6c3b12"` */
+  id?: string;
+  /** The id of the event that was not delivered. Example: `"019be5f2-6d1e-7c3a-9a52-0f1d6f6c3b13"` */
+  event_id?: string;
+  /** The type of that event. Example: `"finding_added"` */
+  event_type?: string;
+  /** The webhook that it was for: `id`, `name`, `url_host` and `format`. Example: `{"id": "019be5f2-6d1e-7c3a-9a52-0f1d6f6c3b11", "name": "SOC Slack", "url_host": "hooks.slack.com", "format": "slack"}` */
+  webhook?: { id?: string; name?: string; url_host?: string; format?: string; [member: string]: unknown };
+  /** Why, in words. Nothing of a response is quoted. Example: `"timeout: no response within 10000 ms"` */
+  reason?: string;
+  /** How many deliveries of the webhook failed for good since the last event of this type about it. Example: `1` */
+  count?: number;
+  [member: string]: unknown;
+}
+
+/** The formatter that it happened to. */
+export interface Formatter {
+  /** The formatter's name; of a file that could not be read, its stem. Example: `"acme"` */
+  name?: string;
+  /** The version that was rejected or replaced. Example: `"1.2.0"` */
+  version?: string;
+  /** SHA-256 of the component: `sha256:` and hexadecimal digits. Example: `"sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"` */
+  digest?: string;
+  /** Why, in words, as `GET /formatters` says it. Example: `"it does not export heraldry:formatter/format@1.2.0; its exports: none"` */
+  reason?: string;
+  /** How often it happened since the last event of this type about the formatter. Example: `1` */
+  count?: number;
+  [member: string]: unknown;
+}
+
+/** The part of Heraldry that needs attention, or did. */
+export interface Host {
+  /** The part: `disk`, `records`, `certificate` or `store`. Example: `"disk"` */
+  kind?: string;
+  /** What is the matter, in words. Example: `"the disk of the data folder has 512 MiB left"` */
+  reason?: string;
+  /** How often it happened since the last event of this type about the part. Example: `1` */
+  count?: number;
+  [member: string]: unknown;
+}
+
+/** What `data` has, by type of host event. */
+export interface HostEventData {
+  /** A webhook's delivery failed for good, the first since a success. */
+  webhook_failing: { webhook: Webhook; [member: string]: unknown };
+  /** A webhook was switched off by its circuit breaker or by its destination. */
+  webhook_disabled: { webhook: Webhook; [member: string]: unknown };
+  /** A webhook was switched on again by a probe. */
+  webhook_recovered: { webhook: Webhook; [member: string]: unknown };
+  /** A further delivery of a failing webhook failed for good. */
+  delivery_failed: { delivery: Delivery; [member: string]: unknown };
+  /** A formatter was rejected. */
+  formatter_rejected: { formatter: Formatter; [member: string]: unknown };
+  /** A version of a formatter failed and was replaced by the one before it. */
+  formatter_rolled_back: { formatter: Formatter; [member: string]: unknown };
+  /** The disk, the store or a certificate needs attention. */
+  host_degraded: { host: Host; [member: string]: unknown };
+}
+
 /** The event types of this version. */
-export type EventType = keyof EventData;
+export type EventType = keyof EventData | keyof HostEventData;
+
+/** A host event; `type` decides what `data` has. */
+export type HostEvent = {
+  [Type in keyof HostEventData]: {
+    type: Type;
+    id: string;
+    occurred_at: string;
+    engagement?: undefined;
+    data: HostEventData[Type];
+  };
+}[keyof HostEventData];
 
 /** An event as it was posted; `type` decides what `data` has. */
 export type PostedEvent = {
-  [Type in EventType]: {
+  [Type in keyof EventData]: {
     type: Type;
     id?: string;
     occurred_at?: string;
@@ -241,4 +332,4 @@ export type PostedEvent = {
     caused_by?: string;
     data: EventData[Type];
   };
-}[EventType];
+}[keyof EventData];

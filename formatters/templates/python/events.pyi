@@ -355,3 +355,162 @@ PostedEvent = Union[
     SurfaceChanged,
     MonitorAlert,
 ]
+
+# Host events: what happened to Heraldry itself. Nobody posts them, and they have no engagement.
+
+class Webhook(TypedDict):
+    """The webhook that it happened to."""
+
+    id: NotRequired[str]
+    """The webhook's id."""
+    name: NotRequired[str]
+    """The webhook's name."""
+    url_host: NotRequired[str]
+    """The host of the webhook's URL, with its port if that is not the usual one."""
+    format: NotRequired[str]
+    """The webhook's format."""
+    reason: NotRequired[str]
+    """Why, in words. Nothing of a response is quoted."""
+    count: NotRequired[int]
+    """How often it happened since the last event of this type about the webhook; the members above are of the last time."""
+
+class Delivery(TypedDict):
+    """The delivery that failed for good; of several the last."""
+
+    id: NotRequired[str]
+    """The delivery's id."""
+    event_id: NotRequired[str]
+    """The id of the event that was not delivered."""
+    event_type: NotRequired[str]
+    """The type of that event."""
+    webhook: NotRequired[dict[str, Any]]
+    """The webhook that it was for: `id`, `name`, `url_host` and `format`."""
+    reason: NotRequired[str]
+    """Why, in words. Nothing of a response is quoted."""
+    count: NotRequired[int]
+    """How many deliveries of the webhook failed for good since the last event of this type about it."""
+
+class Formatter(TypedDict):
+    """The formatter that it happened to."""
+
+    name: NotRequired[str]
+    """The formatter's name; of a file that could not be read, its stem."""
+    version: NotRequired[str]
+    """The version that was rejected or replaced."""
+    digest: NotRequired[str]
+    """SHA-256 of the component: `sha256:` and hexadecimal digits."""
+    reason: NotRequired[str]
+    """Why, in words, as `GET /formatters` says it."""
+    count: NotRequired[int]
+    """How often it happened since the last event of this type about the formatter."""
+
+class Host(TypedDict):
+    """The part of Heraldry that needs attention, or did."""
+
+    kind: NotRequired[str]
+    """The part: `disk`, `records`, `certificate` or `store`."""
+    reason: NotRequired[str]
+    """What is the matter, in words."""
+    count: NotRequired[int]
+    """How often it happened since the last event of this type about the part."""
+
+class WebhookFailingData(TypedDict):
+    """`data` of `webhook_failing`."""
+
+    webhook: Webhook
+
+class WebhookFailing(TypedDict):
+    """A webhook's delivery failed for good, the first since a success."""
+
+    type: Literal["webhook_failing"]
+    id: str
+    occurred_at: str
+    data: WebhookFailingData
+
+class WebhookDisabledData(TypedDict):
+    """`data` of `webhook_disabled`."""
+
+    webhook: Webhook
+
+class WebhookDisabled(TypedDict):
+    """A webhook was switched off by its circuit breaker or by its destination."""
+
+    type: Literal["webhook_disabled"]
+    id: str
+    occurred_at: str
+    data: WebhookDisabledData
+
+class WebhookRecoveredData(TypedDict):
+    """`data` of `webhook_recovered`."""
+
+    webhook: Webhook
+
+class WebhookRecovered(TypedDict):
+    """A webhook was switched on again by a probe."""
+
+    type: Literal["webhook_recovered"]
+    id: str
+    occurred_at: str
+    data: WebhookRecoveredData
+
+class DeliveryFailedData(TypedDict):
+    """`data` of `delivery_failed`."""
+
+    delivery: Delivery
+
+class DeliveryFailed(TypedDict):
+    """A further delivery of a failing webhook failed for good."""
+
+    type: Literal["delivery_failed"]
+    id: str
+    occurred_at: str
+    data: DeliveryFailedData
+
+class FormatterRejectedData(TypedDict):
+    """`data` of `formatter_rejected`."""
+
+    formatter: Formatter
+
+class FormatterRejected(TypedDict):
+    """A formatter was rejected."""
+
+    type: Literal["formatter_rejected"]
+    id: str
+    occurred_at: str
+    data: FormatterRejectedData
+
+class FormatterRolledBackData(TypedDict):
+    """`data` of `formatter_rolled_back`."""
+
+    formatter: Formatter
+
+class FormatterRolledBack(TypedDict):
+    """A version of a formatter failed and was replaced by the one before it."""
+
+    type: Literal["formatter_rolled_back"]
+    id: str
+    occurred_at: str
+    data: FormatterRolledBackData
+
+class HostDegradedData(TypedDict):
+    """`data` of `host_degraded`."""
+
+    host: Host
+
+class HostDegraded(TypedDict):
+    """The disk, the store or a certificate needs attention."""
+
+    type: Literal["host_degraded"]
+    id: str
+    occurred_at: str
+    data: HostDegradedData
+
+HostEvent = Union[
+    WebhookFailing,
+    WebhookDisabled,
+    WebhookRecovered,
+    DeliveryFailed,
+    FormatterRejected,
+    FormatterRolledBack,
+    HostDegraded,
+]

@@ -144,7 +144,7 @@ fn event_types() -> Array {
     ArrayBuilder::new()
         .items(name)
         .min_items(Some(1))
-        .description(Some("Event types, or `*` for all but host events"))
+        .description(Some("Event types, or `*` for all but host events; what stands beside `*` is dropped"))
         .build()
 }
 

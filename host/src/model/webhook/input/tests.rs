@@ -181,6 +181,18 @@ fn event_types_come_from_the_catalogue_without_duplicates() {
 }
 
 #[test]
+fn host_events_are_only_for_webhooks_that_name_them() {
+    let read = |text: &str| read(&field("event_types", text)).expect(text).event_types.expect("there");
+    for event_type in EventType::ALL {
+        let named = read(&format!("[\"{}\"]", event_type.as_str()));
+        assert!(named.wants(*event_type), "{}", event_type.as_str());
+        for star in [r#"["*"]"#, r#"["*","webhook_disabled"]"#] {
+            assert_eq!(read(star).wants(*event_type), !event_type.is_host(), "{} {star}", event_type.as_str());
+        }
+    }
+}
+
+#[test]
 fn options_are_kept_as_sorted_compact_text() {
     let draft = read(r#"{"format_options":{"b": [1, {"d":1,"c":2}], "a":"é"}}"#).expect("options");
     assert_eq!(draft.format_options.as_deref(), Some(r#"{"a":"é","b":[1,{"c":2,"d":1}]}"#));
