@@ -165,9 +165,11 @@ impl Writer {
                     true => Timestamp::from_unix_ms(key.due_ms),
                     false => self.accepted_at(item.event)?.unwrap_or(Timestamp::from_unix_ms(key.due_ms)),
                 };
-                let due_ms = accepted_at.unix_ms().min(page.now_ms);
-                let is_in_order = key.activation == target && item.try_number() == 1 && key.due_ms == due_ms;
-                if is_in_order || (is_first && key.activation == target) {
+                let accepted_ms = accepted_at.unix_ms();
+                // A wall clock that jumped makes some later than now: they were placed already, and are due.
+                let is_there = key.due_ms == accepted_ms || accepted_ms > page.now_ms;
+                let is_due = key.due_ms <= page.now_ms;
+                if key.activation == target && item.try_number() == 1 && is_there && is_due {
                     left += 1;
                     healing.deliveries += 1;
                     continue;

@@ -13,6 +13,8 @@ use crate::store::{DueItem, DueKey, Outcome};
 /// Posts so many events in one commit, a second after the ones before; their deliveries.
 async fn post(opened: &Opened, count: usize) -> Vec<(DueKey, DueItem)> {
     opened.clock.0.fetch_add(1000, Ordering::Relaxed);
+    // Those of before are not of these.
+    opened.changes.lock().expect("not poisoned").try_iter().for_each(drop);
     let events = (0..count).map(|_| event(None, 1)).collect();
     opened.accept(TokenId::from_bytes([1; 16]), None, events).await.expect("accepted");
     opened.due()

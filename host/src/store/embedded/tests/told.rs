@@ -74,7 +74,8 @@ async fn deliveries_that_fail_in_one_minute_are_told_of_together() {
     let counts = async || -> Vec<_> {
         told(&opened).await.into_iter().map(|(of, group)| (of, group["count"].clone())).collect()
     };
-    let first = [(EventType::WebhookFailing, 1.into()), (EventType::DeliveryFailed, 1.into())];
+    let first: [(EventType, serde_json::Value); 2] =
+        [(EventType::WebhookFailing, 1.into()), (EventType::DeliveryFailed, 1.into())];
     assert_eq!(counts().await, first);
     later(&opened, 56_000);
     assert_eq!(counts().await.len(), 3, "the minute is over");
