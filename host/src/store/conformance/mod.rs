@@ -76,6 +76,8 @@ macro_rules! conformance {
             probes_try_one_after_the_other_and_the_first_that_is_accepted_heals,
             a_webhook_of_a_destination_that_is_gone_is_not_probed,
             host_events_go_to_other_webhooks_and_not_to_all,
+            lists_over_everything_have_each_attempt_and_event_once,
+            what_waits_is_what_the_deliveries_say_also_after_reopening,
         );
     };
     (@ $subject:ty: $($name:ident,)*) => {
@@ -785,4 +787,88 @@ async fn tripped_quietly(opened: &Opened) -> (Arc<Webhook>, Vec<EventId>) {
         opened.record(&webhook, due, Step::Failed { deactivate: None });
     }
     (webhook, accepted.into_iter().map(|one| one.id).collect())
+}
+
+pub(crate) async fn lists_over_everything_have_each_attempt_and_event_once<S: Subject>() {
+    let place = S::new();
+    let mut opened = place.open(START_MS);
+    let webhooks = [opened.webhook().await, opened.webhook().await];
+    let (mut posted, mut made) = (Vec::new(), Vec::new());
+    for number in 0..20 {
+        if number == 10 {
+            drop(opened);
+            opened = place.open(START_MS + 1_000);
+        }
+        let engagement_id = Some(if number % 3 == 0 { "eng-1" } else { "eng-2" }.to_owned());
+        posted.insert(0, opened.post(NewEvent { engagement_id, ..event(None, number) }).await.id);
+        for due in opened.due() {
+            let webhook = webhooks.iter().find(|webhook| webhook.id == due.0.webhook).expect("one of the two");
+            let step = if number % 2 == 0 { Step::Delivered } else { Step::Unrendered };
+            opened.record(webhook, &due, step);
+            made.insert(0, (webhook.id, due.1.delivery));
+        }
+    }
+    let all =
+        |found: &[FoundAttempt]| -> Vec<_> { found.iter().map(|one| (one.webhook, one.attempt.delivery_id)).collect() };
+    let page = opened.store.search_attempts(AttemptSearch::all(100)).await.expect("a page");
+    assert_eq!((all(&page.found), page.more, page.indexing), (made.clone(), false, Indexing::Whole));
+    let failed = AttemptSearch { success: Some(false), limit: 15, ..AttemptSearch::all(0) };
+    let first = opened.store.search_attempts(failed.clone()).await.expect("a page");
+    assert_eq!((first.found.len(), first.more), (15, true));
+    let start = Start::Before(first.found[14].attempt.id);
+    let second = opened.store.search_attempts(AttemptSearch { start, ..failed }).await.expect("a page");
+    assert_eq!((second.found.len(), second.more), (5, false));
+    let of_one = AttemptSearch { webhook: Some(webhooks[0].id), event: Some(posted[3]), ..AttemptSearch::all(100) };
+    let of_one = opened.store.search_attempts(of_one).await.expect("a page").found;
+    assert_eq!((of_one.len(), of_one[0].attempt.event_id), (1, Some(posted[3])));
+
+    let ids = |found: &[EventView]| found.iter().map(|view| view.event.id).collect::<Vec<_>>();
+    let page = opened.store.search_events(EventSearch::all(100)).await.expect("a page");
+    assert_eq!((ids(&page.found), page.more), (posted.clone(), false));
+    let before = EventSearch { before: Some(posted[3]), ..EventSearch::all(4) };
+    let page = opened.store.search_events(before).await.expect("a page");
+    assert_eq!((ids(&page.found), page.more), (posted[4..8].to_vec(), true));
+}
+
+pub(crate) async fn what_waits_is_what_the_deliveries_say_also_after_reopening<S: Subject>() {
+    let place = S::new();
+    let opened = place.open(START_MS);
+    let webhook = opened.webhook().await;
+    let mut due = Vec::new();
+    for number in 0..6 {
+        opened.clock.0.fetch_add(1_000, Ordering::Relaxed);
+        opened.post(event(None, number)).await;
+        due.extend(opened.due());
+    }
+    let at = |ms: i64| Some(Timestamp::from_unix_ms(START_MS + ms));
+    let backlog = |opened: &Opened| opened.store.backlog(opened.store.webhooks().get(webhook.id).expect("there"));
+    assert_eq!(backlog(&opened), Backlog { waiting: 6, held: 0, oldest_waiting_at: at(1_000) });
+    opened.record(&webhook, &due[0], Step::Delivered);
+    opened.record(&webhook, &due[1], Step::Skipped);
+    opened.record(&webhook, &due[2], again(60_000));
+    assert_eq!(backlog(&opened), Backlog { waiting: 4, held: 0, oldest_waiting_at: at(3_000) });
+    // The test's breaker trips at the third failure in a row.
+    for failing in &due[3..6] {
+        opened.record(&webhook, failing, Step::Failed { deactivate: None });
+    }
+    assert_eq!(backlog(&opened), Backlog { waiting: 0, held: 1, oldest_waiting_at: at(3_000) });
+    opened.post(event(None, 7)).await;
+    let off = Backlog { waiting: 0, held: 2, oldest_waiting_at: at(3_000) };
+    assert_eq!(backlog(&opened), off);
+    drop(opened);
+    let opened = place.open(START_MS + 10_000);
+    assert_eq!(backlog(&opened), off);
+    let mut cursor = Cursor::Start;
+    while cursor != Cursor::Done {
+        let page = opened.store.recover(webhook.id, Timestamp::from_unix_ms(0), cursor, Actor::Host).await;
+        cursor = page.expect("written").expect("known").next;
+    }
+    assert_eq!(backlog(&opened), Backlog { held: 5, ..off }, "what failed waits too");
+    let revision = opened.store.webhooks().get(webhook.id).expect("there").revision;
+    let on = opened.store.update_webhook(webhook.id, revision, config(), Some(true), Actor::Host).await;
+    assert!(matches!(on, Ok(Updated::Done(_))), "{on:?}");
+    assert_eq!(backlog(&opened), Backlog { waiting: 5, held: 0, oldest_waiting_at: at(3_000) });
+    opened.clock.0.fetch_add(10_000_000, Ordering::Relaxed);
+    assert!(!opened.store.sweep(kept(1_000)).await.expect("swept"));
+    assert_eq!(backlog(&opened), Backlog::default(), "what is too old waits no more");
 }

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use serde::de::DeserializeOwned;
 
+use super::engine::Engine;
 use super::index::{Pruned, place_of_seq};
 use super::record::{Answered, Counts, Further, Progress, SlotState};
 use super::retention_clock::latest_expiry;
@@ -18,6 +19,12 @@ use crate::model::time::Timestamp;
 
 /// Keys that one page removes.
 const PAGE: usize = 2_000;
+
+/// Blocks of the index of attempts that one page writes again: the history of one webhook may be in many.
+const BLOCKS: usize = 32;
+
+/// Chunks of history that are read at a time.
+const CHUNKS: usize = 64;
 
 /// Events that one page looks at when there are too many; pending ones stay.
 const LOOK: usize = 20_000;
@@ -230,18 +237,14 @@ impl Writer {
             true
         })?;
         for webhook in deleted {
-            for prefix in [keys::attempts_prefix(webhook), keys::due_webhook(webhook)] {
-                self.engine.scan_prefix(&prefix, None, |key, value| {
-                    if deletions.full() {
-                        return false;
-                    }
-                    if key.first() == Some(&keys::ATTEMPTS) {
-                        deletions.prune(&record::unpack_attempts(value).unwrap_or_default());
-                    }
-                    deletions.remove(key.to_vec());
-                    true
-                })?;
-            }
+            self.remove_history(webhook, deletions, |_| true)?;
+            self.engine.scan_prefix(&keys::due_webhook(webhook), None, |key, _| {
+                if deletions.full() {
+                    return false;
+                }
+                deletions.remove(key.to_vec());
+                true
+            })?;
             if deletions.full() {
                 break;
             }
@@ -261,22 +264,45 @@ impl Writer {
     ) -> Result<(), StoreError> {
         let history = self.history.get(&webhook).copied().unwrap_or_default();
         let mut removed = 0;
-        self.engine.scan_prefix(&keys::attempts_prefix(webhook), None, |key, value| {
-            let attempts = record::unpack_attempts(value).unwrap_or_default();
+        self.remove_history(webhook, deletions, |attempts| {
             let old = attempts.last().is_none_or(|attempt| attempt.created_at < cutoff);
-            let surplus = history.saturating_sub(removed) > most;
-            if !(old || surplus) || deletions.full() {
-                return false;
-            }
-            removed += attempts.len() as u64;
-            deletions.prune(&attempts);
-            deletions.remove(key.to_vec());
-            true
+            let goes = old || history.saturating_sub(removed) > most;
+            removed += if goes { attempts.len() as u64 } else { 0 };
+            goes
         })?;
         if removed > 0 {
             deletions.attempts.push((webhook, removed));
         }
         Ok(())
+    }
+
+    /// Removes the chunks of a webhook's history, the oldest first, as long as one `goes` and the page is not full.
+    fn remove_history(
+        &self,
+        webhook: WebhookId,
+        deletions: &mut Deletions,
+        mut goes: impl FnMut(&[Attempt]) -> bool,
+    ) -> Result<(), StoreError> {
+        let mut after: Option<Vec<u8>> = None;
+        // Mostly the first one stays.
+        let mut most = 1;
+        loop {
+            let mut chunks = Vec::new();
+            self.engine.scan_prefix(&keys::attempts_prefix(webhook), after.as_deref(), |key, value| {
+                chunks.push((key.to_vec(), record::unpack_attempts(value).unwrap_or_default()));
+                chunks.len() < most
+            })?;
+            let Some((last, _)) = chunks.last() else { return Ok(()) };
+            after = Some(last.clone());
+            for (key, attempts) in chunks {
+                if deletions.full() || !goes(&attempts) {
+                    return Ok(());
+                }
+                deletions.prune(&self.engine, &attempts)?;
+                deletions.remove(key);
+            }
+            most = (2 * most).min(CHUNKS);
+        }
     }
 
     fn sweep_due(
@@ -314,8 +340,8 @@ struct Deletions {
 }
 
 impl Deletions {
-    fn prune(&mut self, attempts: &[Attempt]) {
-        attempts.iter().for_each(|attempt| self.pruned.attempt(*attempt.id.as_bytes()));
+    fn prune(&mut self, engine: &Engine, attempts: &[Attempt]) -> Result<(), StoreError> {
+        attempts.iter().try_for_each(|attempt| self.pruned.attempt(engine, *attempt.id.as_bytes()))
     }
 
     fn remove(&mut self, key: impl Into<Bytes>) {
@@ -324,6 +350,6 @@ impl Deletions {
     }
 
     fn full(&self) -> bool {
-        self.keys >= PAGE
+        self.keys >= PAGE || self.pruned.blocks() >= BLOCKS
     }
 }

@@ -222,6 +222,17 @@ pub(super) fn at(engine: &Engine, index: Index, place: u128) -> Result<Option<u1
     Ok(found)
 }
 
+/// The places of the rows that are in the same block as the one of this place, or would be.
+pub(super) fn bounds(engine: &Engine, index: Index, place: u128) -> Result<std::ops::Range<u128>, StoreError> {
+    let prefix = keys::column_prefix(index.code(), Column::Facts.code());
+    let mut next = None;
+    engine.scan(&keys::column(index.code(), Column::Facts.code(), place.saturating_add(1)), false, |key, _| {
+        next = keys::place_of(key).filter(|_| key.starts_with(&prefix));
+        false
+    })?;
+    Ok(at(engine, index, place)?.unwrap_or(0)..next.unwrap_or(u128::MAX))
+}
+
 /// The places of the blocks from the one that the first place is in to the one that the last place is in.
 pub(super) fn between(engine: &Engine, index: Index, first: u128, last: u128) -> Result<Vec<u128>, StoreError> {
     let from = at(engine, index, first)?.unwrap_or(first);

@@ -1,6 +1,7 @@
 //! Retention: rows go with what they stand for.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::ops::Range;
 
 use super::super::engine::Engine;
 use super::super::record;
@@ -12,14 +13,29 @@ use super::{Index, Row, Rows, Tail, block};
 #[derive(Default)]
 pub(in crate::store::embedded) struct Pruned {
     attempts: BTreeMap<u128, [u8; 16]>,
+    /// The blocks that they are in, and the last of them that was looked up.
+    places: HashSet<u128>,
+    block: Option<Range<u128>>,
     events: BTreeSet<(u128, [u8; 16])>,
     tails: Vec<(Index, Vec<Rows>)>,
 }
 
 impl Pruned {
     /// Notes an attempt that is removed.
-    pub(in crate::store::embedded) fn attempt(&mut self, id: [u8; 16]) {
-        self.attempts.insert(u128::from_be_bytes(id), id);
+    pub(in crate::store::embedded) fn attempt(&mut self, engine: &Engine, id: [u8; 16]) -> Result<(), StoreError> {
+        let place = u128::from_be_bytes(id);
+        self.attempts.insert(place, id);
+        if self.block.as_ref().is_none_or(|block| !block.contains(&place)) {
+            let block = block::bounds(engine, Index::Attempts, place)?;
+            self.places.insert(block.start);
+            self.block = Some(block);
+        }
+        Ok(())
+    }
+
+    /// The number of blocks that the removed attempts are in.
+    pub(in crate::store::embedded) fn blocks(&self) -> usize {
+        self.places.len()
     }
 
     /// Notes an event that is removed, with the first place of its commit.

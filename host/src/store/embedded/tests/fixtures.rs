@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::store::{AttemptSearch, EventSearch, Indexing, Maintenance, import};
 
-const FORMATS: [u32; 4] = [1, 2, 3, 4];
+const FORMATS: [u32; 5] = [1, 2, 3, 4, 5];
 
 fn fixture(format: u32) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../tests/fixtures/store-{format}"))

@@ -216,6 +216,38 @@ async fn a_store_of_format_4_is_indexed_while_it_serves_however_often_it_is_kill
 }
 
 #[tokio::test]
+async fn a_deleted_webhook_goes_from_many_blocks_a_few_at_a_time() {
+    let folder = folder_in_memory();
+    let opened = inline::open_inline(folder.path(), START_MS);
+    let (deleted, kept_on) = (opened.webhook().await, opened.webhook().await);
+    for _ in 0..200 {
+        opened.post(event(None, 1)).await;
+        for (key, item) in opened.due() {
+            let attempt = Some(attempt(&item, true));
+            opened.store.record(vec![Outcome::new(key.webhook, item, attempt, Step::Delivered, Some(key))]);
+        }
+        opened.store.tick();
+    }
+    let before = everything(&opened).await;
+    assert!(opened.store.delete_webhook(deleted.id, Actor::Host).await.expect("deleted"));
+    let after = everything(&opened).await;
+    assert_eq!((before.len(), after.len()), (400, 200), "it is not listed any more");
+    let mut pages = 1;
+    while opened.store.sweep(kept(1_000_000)).await.expect("swept") {
+        pages += 1;
+        assert_eq!(everything(&opened).await, after);
+    }
+    assert!(pages > 1, "{pages}");
+    assert_eq!(everything(&opened).await, after);
+    let of_one = AttemptSearch { webhook: Some(kept_on.id), ..AttemptSearch::all(10_000) };
+    assert_eq!(opened.store.search_attempts(of_one).await.expect("a page").found.len(), 200);
+    opened.store.close();
+    drop(opened);
+    let report = Maintenance::open(folder.path(), None).expect("opened").check().expect("read");
+    assert!(report.is_clean(), "{report:?}");
+}
+
+#[tokio::test]
 async fn attempts_come_after_every_earlier_one_whatever_the_clock_says() {
     let folder = folder_in_memory();
     let opened = inline::open_inline(folder.path(), START_MS);
