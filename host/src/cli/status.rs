@@ -375,9 +375,9 @@ mod tests {
         assert!(missing.why().contains("formatter slack is not loaded"));
         let off = webhook(r#""state":"off","trouble":true"#);
         assert!(off.why().contains("heraldry webhook recover"));
-        let uncounted =
+        let idle =
             Webhook { waiting: 0, held: 0, oldest_waiting_at: None, ..webhook(r#""state":"active","trouble":false"#) };
-        assert_eq!(uncounted.cells(now())[3..], ["active", "-", "-", "-", "-", ""]);
+        assert_eq!(idle.cells(now())[3..], ["active", "0", "0", "-", "-", ""]);
     }
 
     #[test]

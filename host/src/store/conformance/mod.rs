@@ -823,9 +823,15 @@ pub(crate) async fn lists_over_everything_have_each_attempt_and_event_once<S: Su
     assert_eq!((of_one.len(), of_one[0].attempt.event_id), (1, Some(posted[3])));
 
     let ids = |found: &[EventView]| found.iter().map(|view| view.event.id).collect::<Vec<_>>();
-    let page = opened.store.search_events(EventSearch::all(100)).await.expect("a page");
+    // Beside them are the host's own, of what failed.
+    let all = opened.store.search_events(EventSearch::all(100)).await.expect("a page").found;
+    let (own, of_clients): (Vec<_>, Vec<_>) = all.into_iter().partition(|view| view.event.event_type.is_host());
+    assert_eq!(ids(&of_clients), posted);
+    assert!(!own.is_empty() && own.iter().all(|view| view.deliveries.is_empty()));
+    let of_type = |limit| EventSearch { event_type: Some(EventType::PhaseChanged), ..EventSearch::all(limit) };
+    let page = opened.store.search_events(of_type(100)).await.expect("a page");
     assert_eq!((ids(&page.found), page.more), (posted.clone(), false));
-    let before = EventSearch { before: Some(posted[3]), ..EventSearch::all(4) };
+    let before = EventSearch { before: Some(posted[3]), ..of_type(4) };
     let page = opened.store.search_events(before).await.expect("a page");
     assert_eq!((ids(&page.found), page.more), (posted[4..8].to_vec(), true));
 }
