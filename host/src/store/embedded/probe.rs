@@ -224,7 +224,7 @@ impl Writer {
         }
         let error = attempt.as_ref().and_then(|attempt| attempt.error.clone());
         if let Some(attempt) = attempt {
-            let note = attempt.note.map_or_else(|| NOTE.to_owned(), |note| format!("{NOTE}; {note}"));
+            let note = attempt.note.as_ref().map_or_else(|| NOTE.to_owned(), |note| format!("{NOTE}; {note}"));
             let next_attempt_at = match step {
                 Step::Again { after, counts: true } if is_of_formatter(&attempt) => Some(now.plus(after)),
                 _ => None,
