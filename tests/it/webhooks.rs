@@ -42,6 +42,7 @@ async fn defaults(admin: &Client) {
         "rate_limit": null, "tls": null, "batch": null, "retry_count": 3, "timeout_ms": 5000, "is_active": true,
         "failure_count": 0, "disabled_reason": null, "last_success_at": null, "last_failure_at": null,
         "waiting": 0, "held": 0, "oldest_waiting_at": null,
+        "next_attempt_at": null, "next_probe_at": null,
         "created_at": "…", "updated_at": "…",
     });
     assert_eq!(webhook, expected);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::component::Component;
 use super::shared::Shared;
-use super::table::Rejected;
+use super::table::{ROLLED_BACK, Rejected};
 use super::versions::{Origin, Withdrawn};
 use crate::formatter::admission::Rejection;
 use crate::formatter::digest::hex;
@@ -19,9 +19,6 @@ use crate::model::url::TransportKind;
 
 /// Successful calls after which a version is no canary any more and is not rolled back.
 const CANARY_CALLS: u64 = 1000;
-
-/// The code of a version that was rolled back.
-pub(super) const ROLLED_BACK: &str = "rolled_back";
 
 /// A rendered event.
 pub struct Rendering {

@@ -9,11 +9,10 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
-use super::canary::ROLLED_BACK;
 use super::component::Component;
 use super::files::ComponentFiles;
 use super::pinned::PinnedCache;
-use super::table::{RejectedEntry, Sources, Table};
+use super::table::{ROLLED_BACK, RejectedEntry, Sources, Table};
 use super::versions::{History, Origin, Version};
 use crate::formatter::admission::Rejection;
 use crate::formatter::component_runtime::{ComponentRuntime, Loaded, Run, Turn};

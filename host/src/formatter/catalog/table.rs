@@ -29,6 +29,9 @@ pub(super) struct RejectedEntry {
     pub(super) rejection: Rejection,
 }
 
+/// The code of a version that was rolled back.
+pub(super) const ROLLED_BACK: &str = "rolled_back";
+
 /// Rejected bytes, and the reason.
 #[derive(Clone)]
 pub(super) struct Rejected {

@@ -160,11 +160,10 @@ impl Writer {
                 if !self.still_due(key, &item)? {
                     continue;
                 }
-                let is_first = item.attempt == 1;
-                let accepted_at = match is_first {
-                    true => Timestamp::from_unix_ms(key.due_ms),
-                    false => self.accepted_at(item.event)?.unwrap_or(Timestamp::from_unix_ms(key.due_ms)),
-                };
+                // One that was never tried is queued at the time of its acceptance.
+                let queued_at = Timestamp::from_unix_ms(key.due_ms);
+                let accepted_at =
+                    if item.attempt == 1 { queued_at } else { self.accepted_at(item.event)?.unwrap_or(queued_at) };
                 let accepted_ms = accepted_at.unix_ms();
                 // A wall clock that jumped makes some later than now: they were placed already, and are due.
                 let is_there = key.due_ms == accepted_ms || accepted_ms > page.now_ms;

@@ -63,11 +63,20 @@ impl Failures {
             // What was under way when the webhook was switched off says nothing about what failed before it.
             self.is_done = self.tripped.is_none_or(|tripped| attempt.id <= tripped);
         }
+        let unrendered = is_of_formatter(attempt);
+        // A busy machine kept the formatter from it: that says nothing about the attempts before.
+        if unrendered && attempt.next_attempt_at.is_some() {
+            return None;
+        }
         let is_last = self.seen.insert(attempt.delivery_id);
-        let unrendered = attempt.error.as_ref().is_some_and(|error| error.starts_with(ErrorClass::Formatter.as_str()));
         let failed = is_last && !attempt.success && attempt.next_attempt_at.is_none() && !unrendered;
         attempt.event_id.filter(|_| failed).map(|event| (event, attempt.delivery_id))
     }
+}
+
+/// True if the formatter made no payload.
+fn is_of_formatter(attempt: &Attempt) -> bool {
+    attempt.error.as_ref().is_some_and(|error| error.starts_with(ErrorClass::Formatter.as_str()))
 }
 
 /// A failed delivery that counted.
@@ -215,8 +224,12 @@ impl Writer {
         }
         let error = attempt.as_ref().and_then(|attempt| attempt.error.clone());
         if let Some(attempt) = attempt {
-            let note = attempt.note.map_or_else(|| NOTE.to_owned(), |note| format!("{NOTE}; {note}"));
-            self.add_attempt(webhook, Attempt { note: Some(note), next_attempt_at: None, ..attempt })?;
+            let note = attempt.note.as_ref().map_or_else(|| NOTE.to_owned(), |note| format!("{NOTE}; {note}"));
+            let next_attempt_at = match step {
+                Step::Again { after, counts: true } if is_of_formatter(&attempt) => Some(now.plus(after)),
+                _ => None,
+            };
+            self.add_attempt(webhook, Attempt { note: Some(note), next_attempt_at, ..attempt })?;
         }
         let before = owner.health.values();
         let health = match &step {
