@@ -430,7 +430,7 @@ async fn a_test_delivery_sends_what_its_body_names() {
     admin.post_text(&path, " ").await.problem(400, "invalid_json");
     let typed = admin.request("POST", &path).body("text/plain", "{\"event_type\":\"report_ready\"}");
     typed.send().await.problem(415, "unsupported_media_type");
-    assert_eq!(destination.received().len(), 8, "nothing was sent for these");
+    assert_eq!(destination.received().len(), 9, "nothing was sent for these");
 }
 
 #[tokio::test]
