@@ -57,7 +57,7 @@ fn break_index(store: &Path, number: u8) -> bool {
     }
     let (key, mut value) = records.swap_remove(usize::from(number) % records.len());
     let mut txn = Txn::default();
-    if number % 2 == 0 {
+    if number.is_multiple_of(2) {
         txn.remove(key);
     } else {
         let last = value.len() - 1;
