@@ -148,7 +148,7 @@ fn measured(api: &Shared, formatter: FormatterInfo) -> FormatterSnapshot {
 
 /// One webhook's state as metrics.
 fn measured_webhook(api: &Shared, webhook: &Webhook, label: String) -> WebhookSnapshot {
-    let work = Workload::of(&api.store, webhook);
+    let work = Workload::of(api, webhook);
     let age = |at: Timestamp| api.clock.now().since(at).as_secs();
     WebhookSnapshot {
         id: webhook.id,
@@ -167,7 +167,7 @@ fn snapshot(api: &Shared) -> Snapshot {
         damaged_records: api.store.damaged_records(),
         formatters_loading: api.catalog.loading(),
         previews_waiting: api.catalog.previews_waiting(),
-        disk: api.store.disk_space().map(|disk| (disk.free_bytes, disk.total_bytes)),
+        disk: api.store.disk(),
         threads: api.watchdog.threads().into_iter().map(|thread| (thread.name, thread.healthy)).collect(),
         ..Snapshot::default()
     };

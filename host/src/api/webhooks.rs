@@ -5,7 +5,7 @@ mod schema;
 mod test;
 mod view;
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use axum::Json;
@@ -28,13 +28,13 @@ use crate::json::fault::Faults;
 use crate::model::id::WebhookId;
 use crate::model::secret::Secret;
 use crate::model::token::Role;
-use crate::model::webhook::WebhookConfig;
 use crate::model::webhook::input::{DEFAULT_FORMAT, Draft};
+use crate::model::webhook::{Webhook, WebhookConfig};
 use crate::store::{Deleted, Updated};
 
-use operator::OperatorWebhook;
+use operator::{AnyWebhook, OperatorWebhook};
 use schema::{WebhookChange, WebhookInput};
-use view::{AnyWebhook, EventTypeView, ReducedWebhook, WebhookView};
+use view::{EventTypeView, ReducedWebhook, WebhookView};
 
 /// Time limit for the SSRF guard on a new URL. A slow DNS server does not prevent saving: the guard checks the address
 /// again at each connection, which also defeats DNS rebinding.
@@ -60,7 +60,8 @@ async fn list(Viewer(token): Viewer, State(api): State<Shared>) -> Response {
             Json(webhooks.iter().map(|webhook| WebhookView::of(webhook)).collect::<Vec<_>>()).into_response()
         }
         Role::Operator => {
-            Json(webhooks.iter().map(|webhook| OperatorWebhook::of(webhook)).collect::<Vec<_>>()).into_response()
+            let view = |webhook: &Arc<Webhook>| OperatorWebhook::of(webhook, WebhookView::of(webhook));
+            Json(webhooks.iter().map(view).collect::<Vec<_>>()).into_response()
         }
         Role::Pentester | Role::Ingest => {
             Json(webhooks.iter().map(|webhook| ReducedWebhook::of(webhook)).collect::<Vec<_>>()).into_response()
@@ -130,7 +131,7 @@ async fn get(
         return Ok((StatusCode::NOT_MODIFIED, tag).into_response());
     }
     if token.role == Role::Operator {
-        return Ok((tag, Json(OperatorWebhook::of(&webhook))).into_response());
+        return Ok((tag, Json(OperatorWebhook::of(&webhook, WebhookView::of(&webhook)))).into_response());
     }
     Ok((tag, Json(WebhookView::of(&webhook))).into_response())
 }

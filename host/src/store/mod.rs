@@ -34,8 +34,8 @@ pub use embedded::{
     UnsignedImport, import,
 };
 pub use facts::{
-    AcceptError, Acceptance, Accepted, AttemptPage, AttemptQuery, AttemptsError, Deleted, DiskSpace, EventView,
-    Idempotency, OpenError, Retention, Rotated, StoreError, Updated,
+    AcceptError, Acceptance, Accepted, AttemptPage, AttemptQuery, AttemptsError, Deleted, EventView, Idempotency,
+    OpenError, Retention, Rotated, StoreError, Updated,
 };
 pub use protocol::{Change, Cursor, DueEntry, DueItem, DueKey, Options, Outcome, Pin, Recovery, Sent};
 pub use table::{Tokens, WebhookTable};
@@ -318,9 +318,9 @@ impl Store {
         self.engine.damaged_records()
     }
 
-    /// The room on its disk; `None` when the file system does not say.
-    pub fn disk_space(&self) -> Option<DiskSpace> {
-        self.engine.disk_space()
+    /// Free and total bytes of the data folder's disk; `None` when it does not say.
+    pub fn disk(&self) -> Option<(u64, u64)> {
+        self.engine.disk()
     }
 
     /// False while a jump of the wall clock keeps [`Store::sweep`] from removing anything for its age.

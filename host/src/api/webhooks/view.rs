@@ -3,7 +3,6 @@
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::operator::OperatorWebhook;
 use crate::model::event::{EventType, Severity};
 use crate::model::id::WebhookId;
 use crate::model::secret::Secret;
@@ -158,19 +157,6 @@ impl ReducedWebhook {
             created_at: webhook.created_at,
         }
     }
-}
-
-/// A webhook as the token's role sees it.
-#[derive(Serialize, utoipa::ToSchema)]
-#[serde(untagged)]
-#[expect(dead_code, reason = "only its schema is used")]
-pub(super) enum AnyWebhook {
-    /// The admin's view.
-    Whole(Box<WebhookView>),
-    /// The operator's view.
-    WithoutAddress(OperatorWebhook),
-    /// The pentester's view.
-    Reduced(ReducedWebhook),
 }
 
 /// An event type: what it stands for and what its events look like.

@@ -45,8 +45,8 @@ use arc_swap::ArcSwap;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::facts::{
-    AcceptError, Acceptance, Accepted, AttemptPage, AttemptQuery, AttemptsError, Deleted, DiskSpace, EventView,
-    OpenError, Retention, Rotated, StoreError, Updated,
+    AcceptError, Acceptance, Accepted, AttemptPage, AttemptQuery, AttemptsError, Deleted, EventView, OpenError,
+    Retention, Rotated, StoreError, Updated,
 };
 use super::protocol::{Change, Command, Cursor, DueEntry, DueItem, DueKey, Options, Outcome, Recovery, Sent};
 use super::table::{Tokens, WebhookTable};
@@ -111,12 +111,12 @@ impl Embedded {
         self.engine.is_open() && self.writable.load(Ordering::Relaxed)
     }
 
-    pub(super) fn disk_space(&self) -> Option<DiskSpace> {
-        self.engine.disk_space()
-    }
-
     pub(super) fn trusts_clock(&self) -> bool {
         self.clock_trusted.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn disk(&self) -> Option<(u64, u64)> {
+        self.engine.disk()
     }
 
     pub(super) fn damaged_records(&self) -> u64 {
