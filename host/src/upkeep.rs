@@ -83,7 +83,7 @@ async fn sweep_forever(
         ticks.tick().await;
         remove_expired(store, retention).await;
         requeue_lost(store).await;
-        let (disk, damaged) = (store.disk_space(), store.damaged_records());
+        let (disk, damaged) = (store.disk(), store.damaged_records());
         let state = State { disk, damaged, certificates, now: clock.now() };
         degraded.look(state).into_iter().for_each(|event| store.tell(event));
         // Files have ages by the same clock.

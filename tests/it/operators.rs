@@ -1,5 +1,7 @@
 //! What operators look at: the status, metrics by webhook, events in a terminal.
 
+mod search;
+
 use serde_json::{Value, json};
 
 use crate::support::shell::{FAILED, Shell};

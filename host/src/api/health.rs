@@ -166,7 +166,7 @@ fn snapshot(api: &Shared) -> Snapshot {
         damaged_records: api.store.damaged_records(),
         formatters_loading: api.catalog.loading(),
         previews_waiting: api.catalog.previews_waiting(),
-        disk: api.store.disk_space().map(|disk| (disk.free_bytes, disk.total_bytes)),
+        disk: api.store.disk(),
         threads: api.watchdog.threads().into_iter().map(|thread| (thread.name, thread.healthy)).collect(),
         ..Snapshot::default()
     };

@@ -13,7 +13,7 @@ use super::auth::Reader;
 use super::health;
 use super::problem::ApiError;
 use super::state::Shared;
-use super::workload::Workload;
+use super::workload::{self, Workload};
 use crate::formatter::{FormatterInfo, LastError, Standing, State as Loaded};
 use crate::model::delivery::Attempt;
 use crate::model::id::{EventId, WebhookId};
@@ -211,6 +211,9 @@ async fn status(_: Reader, State(api): State<Shared>) -> Result<Json<StatusView>
     });
     let more = webhooks.len().saturating_sub(MOST_WEBHOOKS);
     webhooks.truncate(MOST_WEBHOOKS);
+    for listed in &mut webhooks {
+        listed.next_attempt_at = table.get(listed.id).and_then(|webhook| workload::next_attempt_at(&api, webhook));
+    }
     let last_errors = last_errors(&api, &mut webhooks).await?;
     let more_webhooks = (more > 0).then_some(more);
     Ok(Json(StatusView {
@@ -225,7 +228,6 @@ async fn status(_: Reader, State(api): State<Shared>) -> Result<Json<StatusView>
 
 fn host(api: &Shared) -> HostView {
     let not_ready_reason = health::not_ready(api);
-    let disk = api.store.disk_space();
     HostView {
         name: api.catalog.host_name().to_owned(),
         version: env!("CARGO_PKG_VERSION"),
@@ -234,7 +236,7 @@ fn host(api: &Shared) -> HostView {
         not_ready_reason,
         store_writable: api.store.is_writable(),
         damaged_records: api.store.damaged_records(),
-        disk: disk.map(|disk| DiskView { free_bytes: disk.free_bytes, total_bytes: disk.total_bytes }),
+        disk: api.store.disk().map(|(free_bytes, total_bytes)| DiskView { free_bytes, total_bytes }),
     }
 }
 
@@ -334,7 +336,7 @@ impl WebhookStatus {
             waiting: work.waiting,
             held: work.held,
             oldest_waiting_at: work.oldest_waiting_at,
-            next_attempt_at: work.next_attempt_at,
+            next_attempt_at: None,
             next_probe_at: work.next_probe_at,
             last_success_at: health.last_success_at,
             last_failure_at: health.last_failure_at,

@@ -5,7 +5,7 @@ mod schema;
 mod test;
 mod view;
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use axum::Json;
@@ -23,7 +23,7 @@ use super::precondition::{Current, Preconditions, etag};
 use super::problem::{ApiError, Code};
 use super::secret_rotation::new_secret;
 use super::state::{Shared, still_loading};
-use super::workload::Workload;
+use super::workload::{self, Workload};
 use crate::formatter::{Declared, Join, Standing};
 use crate::json::fault::Faults;
 use crate::model::id::WebhookId;
@@ -33,9 +33,9 @@ use crate::model::webhook::input::{DEFAULT_FORMAT, Draft};
 use crate::model::webhook::{Webhook, WebhookConfig};
 use crate::store::{Deleted, Updated};
 
-use operator::OperatorWebhook;
+use operator::{AnyWebhook, OperatorWebhook};
 use schema::{WebhookChange, WebhookInput};
-use view::{AnyWebhook, EventTypeView, ReducedWebhook, WebhookView};
+use view::{EventTypeView, ReducedWebhook, WebhookView};
 
 /// Time limit for the SSRF guard on a new URL. A slow DNS server does not prevent saving: the guard checks the address
 /// again at each connection, which also defeats DNS rebinding.
@@ -59,7 +59,7 @@ async fn list(Viewer(token): Viewer, State(api): State<Shared>) -> Response {
     match token.role {
         Role::Admin => Json(webhooks.iter().map(|webhook| view_of(&api, webhook)).collect::<Vec<_>>()).into_response(),
         Role::Operator => {
-            let views = webhooks.iter().map(|webhook| OperatorWebhook::new(view_of(&api, webhook), webhook));
+            let views = webhooks.iter().map(|webhook| OperatorWebhook::of(webhook, view_of(&api, webhook)));
             Json(views.collect::<Vec<_>>()).into_response()
         }
         Role::Pentester | Role::Ingest => {
@@ -132,7 +132,7 @@ async fn get(
     }
     let view = view_of(&api, &webhook);
     if token.role == Role::Operator {
-        return Ok((tag, Json(OperatorWebhook::new(view, &webhook))).into_response());
+        return Ok((tag, Json(OperatorWebhook::of(&webhook, view))).into_response());
     }
     Ok((tag, Json(view)).into_response())
 }
@@ -228,7 +228,7 @@ async fn delete(
 
 /// The admin's view of a webhook. What waits for a formatter that is not there is held; the store does not know formatters.
 fn view_of(api: &Shared, webhook: &Webhook) -> WebhookView {
-    WebhookView::of(webhook, Workload::of(api, webhook))
+    WebhookView::of(webhook, Workload::of(api, webhook), workload::next_attempt_at(api, webhook))
 }
 
 /// Generates the secret that a body asks for, and returns it to be shown once.

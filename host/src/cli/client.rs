@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use url::Url;
 
 use super::failure::Failure;
-use super::terminal::{cut, escape};
+use super::terminal::{WARN, cut, escape, note};
 use crate::config::ClientArgs;
 use crate::model::secret::Secret;
 
@@ -192,6 +192,17 @@ impl Response {
     pub(crate) fn has_next_page(&self) -> bool {
         let link = self.headers.get(header::LINK).and_then(|link| link.to_str().ok());
         link.is_some_and(|link| link.contains("next"))
+    }
+
+    /// Says from when on a search is complete, while the host is still making its index.
+    pub(crate) fn note_indexing(&self) {
+        let since = self.headers.get("heraldry-indexed-since").and_then(|since| since.to_str().ok());
+        if let Some(since) = since {
+            note(format_args!(
+                "{WARN}warning:{WARN:#} the host is still indexing what it stored before its upgrade; complete since {}",
+                escape(since)
+            ));
+        }
     }
 
     /// The problem document's `detail`.

@@ -48,6 +48,7 @@ pub(super) async fn run(args: &Args) -> Result<(), Failure> {
     ];
     query.extend(given.into_iter().filter_map(|(name, value)| value.map(|value| (name, value))));
     let response = api.call(api.request(Method::GET, "/deliveries").query(&query)).await?;
+    response.note_indexing();
     if args.client.json {
         return line(escape_json(&response.body));
     }

@@ -1,5 +1,7 @@
 //! `heraldry event`: events of a host, and where each of them went.
 
+use std::collections::BTreeMap;
+
 use anstyle::Style;
 use clap::Subcommand;
 use reqwest::Method;
@@ -74,7 +76,7 @@ pub(super) struct List {
     #[arg(long, value_name = "EVENT")]
     before: Option<String>,
     /// With --json: the events' data as well
-    #[arg(long, requires = "json")]
+    #[arg(long)]
     data: bool,
     #[command(flatten)]
     client: ClientArgs,
@@ -153,14 +155,19 @@ async fn get(id: &str, client: &ClientArgs) -> Result<(), Failure> {
 
 impl List {
     async fn run(&self) -> Result<(), Failure> {
+        if self.data && !self.client.json {
+            let error = anyhow::anyhow!("--data needs --json: a table has no room for data");
+            return Err(Failure::usage(error, "`heraldry event get EVENT` shows one event with its data"));
+        }
         let api = Api::new(&self.client)?;
         let response = api.call(api.request(Method::GET, "/events").query(&self.query())).await?;
+        response.note_indexing();
         if self.client.json {
             return line(escape_json(&response.body));
         }
         let events: Vec<Event> = response.parse()?;
-        let rows: Vec<_> = events.iter().map(|event| (Style::new(), event.cells())).collect();
-        terminal::table(&["ACCEPTED", "ID", "TYPE", "ENGAGEMENT", "DERIVED FROM"], &rows)?;
+        let rows: Vec<_> = events.iter().map(|event| (event.style(), event.cells())).collect();
+        terminal::table(&["ACCEPTED", "ID", "TYPE", "ENGAGEMENT", "DERIVED FROM", "DELIVERIES"], &rows)?;
         if let Some(last) = events.last().filter(|_| response.has_next_page()) {
             note(format_args!("\nnext page: the same command with --before {}", escape(&last.id)));
         }
@@ -193,7 +200,28 @@ impl Event {
             self.r#type.clone(),
             cut_on_terminal(&engagement, ENGAGEMENT_WIDTH).into_owned(),
             self.caused_by.as_deref().map_or_else(|| "-".to_owned(), short),
+            self.outcome(),
         ]
+    }
+
+    /// Its deliveries by their status, as in `3 delivered, 1 failed`.
+    fn outcome(&self) -> String {
+        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+        self.deliveries.iter().for_each(|delivery| *counts.entry(&delivery.status).or_default() += 1);
+        let counts: Vec<String> = counts.iter().map(|(status, count)| format!("{count} {status}")).collect();
+        if counts.is_empty() { "-".to_owned() } else { counts.join(", ") }
+    }
+
+    /// The style of its worst delivery.
+    fn style(&self) -> Style {
+        let has = |status: &str| self.deliveries.iter().any(|delivery| delivery.status == status);
+        if has("failed") {
+            BAD
+        } else if has("held") {
+            WARN
+        } else {
+            Style::new()
+        }
     }
 }
 
@@ -254,7 +282,13 @@ mod tests {
             "type=finding_added&engagement_id=e-1&finding_id=F-0407&min_severity=high&since=2026-11-17T10:00:00.000Z\
              &until=2026-11-18T10:00:00.000Z&limit=7&before=x&data=true"
         );
-        assert!(Flags::try_parse_from(["list", "--data"]).is_err(), "a table has no room for it");
+    }
+
+    #[tokio::test]
+    async fn a_table_has_no_room_for_data() {
+        let flags = Flags::try_parse_from(["list", "--data"]).expect("flags");
+        let failure = flags.list.run().await.expect_err("refused before the host is asked");
+        assert!(failure.message().is_some_and(|(text, _)| text.contains("--data needs --json")));
     }
 
     #[test]
@@ -263,7 +297,7 @@ mod tests {
             "occurred_at":"2026-11-17T10:00:00.000Z","accepted_at":"2026-11-17T10:00:01.000Z",
             "engagement":{"id":"e-1","name":"Spring","client":"Acme"},"caused_by":"019a0000-1111-7000-8000-bbbbbbbbbbbb"}"#;
         let event: Event = serde_json::from_str(listed).expect("an event");
-        let row = ["2026-11-17T10:00:01.000Z", "aaaaaaaa", "critical_finding", "Spring (e-1), Acme", "bbbbbbbb"];
+        let row = ["2026-11-17T10:00:01.000Z", "aaaaaaaa", "critical_finding", "Spring (e-1), Acme", "bbbbbbbb", "-"];
         assert_eq!(event.cells(), row);
         let whole = r#"{"id":"019a0000-1111-7000-8000-aaaaaaaaaaaa","type":"report_ready",
             "occurred_at":"2026-11-17T10:00:00.000Z","accepted_at":"2026-11-17T10:00:01.000Z","data":{"report":{"size":1e400}},
@@ -274,6 +308,6 @@ mod tests {
         let delivery = &event.deliveries[0];
         let names = Names::of([("019a0000-1111-7000-8000-dddddddddddd", "ops")]);
         assert_eq!(delivery.cells(&names), ["cccccccc", "ops", "held", "2", "-"]);
-        assert_eq!(event.cells()[3..], ["-", "-"]);
+        assert_eq!(event.cells()[3..], ["-", "-", "1 held"]);
     }
 }

@@ -268,6 +268,10 @@ impl Webhook {
             ("off", _) if self.trouble => {
                 "an admin switched it off; `heraldry webhook recover` sends what is held".to_owned()
             }
+            // Nothing but a person switches it on.
+            ("tripped", Some(reason)) if self.next_probe_at.is_none() => {
+                format!("{reason}; `heraldry webhook update {} --active` switches it on", self.name)
+            }
             (_, Some(reason)) if self.trouble => reason.to_owned(),
             _ => String::new(),
         }
@@ -362,6 +366,8 @@ mod tests {
                 "5 deliveries in a row failed; status: 503"
             ]
         );
+        let gone = Webhook { next_probe_at: None, ..tripped };
+        assert!(gone.why().ends_with("503; `heraldry webhook update SOC --active` switches it on"), "{}", gone.why());
         let failing = Webhook {
             next_attempt_at: Some("2026-11-17T10:00:09.000Z".into()),
             last_error: Some("timeout: no response within 5 s".into()),

@@ -170,15 +170,6 @@ pub struct Retention {
     pub max_history: u64,
 }
 
-/// Room on the disk that the store is on.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct DiskSpace {
-    /// Bytes that may still be written.
-    pub free_bytes: u64,
-    /// Bytes of the file system.
-    pub total_bytes: u64,
-}
-
 /// An event with its deliveries.
 #[derive(Clone, Debug)]
 pub struct EventView {

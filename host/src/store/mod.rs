@@ -36,7 +36,7 @@ pub use embedded::{
 };
 pub use facts::{
     AcceptError, Acceptance, Accepted, AttemptPage, AttemptQuery, AttemptSearch, AttemptsError, Backlog, Deleted,
-    DiskSpace, EventSearch, EventView, FoundAttempt, Idempotency, Indexing, OpenError, Retention, Rotated, SearchPage,
+    EventSearch, EventView, FoundAttempt, Idempotency, Indexing, OpenError, Retention, Rotated, SearchPage,
     Start, StoreError, Updated,
 };
 pub use protocol::{
@@ -366,9 +366,9 @@ impl Store {
         self.engine.damaged_records()
     }
 
-    /// The room on its disk; `None` when the file system does not say.
-    pub fn disk_space(&self) -> Option<DiskSpace> {
-        self.engine.disk_space()
+    /// Free and total bytes of the data folder's disk; `None` when it does not say.
+    pub fn disk(&self) -> Option<(u64, u64)> {
+        self.engine.disk()
     }
 
     /// False while a jump of the wall clock keeps [`Store::sweep`] from removing anything for its age.

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use crate::model::host_event::{About, HostEvent, HostPart};
 use crate::model::time::Timestamp;
-use crate::store::DiskSpace;
 
 /// A disk with less than this left is nearly full, and with less than a twentieth of it if that is less.
 const LOW_BYTES: u64 = 512 * 1024 * 1024;
@@ -17,8 +16,8 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// The state of the host at one moment.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct State<'a> {
-    /// The room on the data folder's disk, when it says so.
-    pub(super) disk: Option<DiskSpace>,
+    /// Free and total bytes of the data folder's disk, when it says so.
+    pub(super) disk: Option<(u64, u64)>,
     /// Damaged records that were found since the start.
     pub(super) damaged: u64,
     /// Certificates, each with the time after which it is not valid.
@@ -39,7 +38,7 @@ impl Degraded {
     pub(super) fn look(&mut self, state: State<'_>) -> Vec<HostEvent> {
         let event = |part, reason: String| HostEvent::new(About::HostDegraded(part), &reason);
         let mut events = Vec::new();
-        if let Some(DiskSpace { free_bytes: free, total_bytes: total }) = state.disk {
+        if let Some((free, total)) = state.disk {
             let low = LOW_BYTES.min(total / LOW_SHARE);
             if free < low && !self.is_disk_low {
                 let reason = format!(
@@ -94,13 +93,8 @@ mod tests {
         Timestamp::from_unix_ms(1_800_000_000_000).plus(Duration::from_secs(3600 * hours))
     }
 
-    #[expect(clippy::unnecessary_wraps, reason = "as a file system says it")]
-    fn room(free_bytes: u64, total_bytes: u64) -> Option<DiskSpace> {
-        Some(DiskSpace { free_bytes, total_bytes })
-    }
-
     fn well(now: Timestamp) -> State<'static> {
-        State { disk: room(50 * GIB, 100 * GIB), damaged: 0, certificates: &[], now }
+        State { disk: Some((50 * GIB, 100 * GIB)), damaged: 0, certificates: &[], now }
     }
 
     fn reasons(degraded: &mut Degraded, state: State<'_>) -> Vec<String> {
@@ -110,12 +104,12 @@ mod tests {
     #[test]
     fn a_disk_that_becomes_full_is_told_of_once() {
         let mut degraded = Degraded::default();
-        let mut told = |free| degraded.look(State { disk: room(free, 100 * GIB), ..well(at(0)) }).len();
+        let mut told = |free| degraded.look(State { disk: Some((free, 100 * GIB)), ..well(at(0)) }).len();
         let free = [600, 500, 400, 600, 500, 1025, 600, 511, 511];
         assert_eq!(free.map(|mib| told(mib * MIB)), [0, 1, 0, 0, 0, 0, 0, 1, 0]);
         let mut small = Degraded::default();
-        assert!(small.look(State { disk: room(4 * MIB, 64 * MIB), ..well(at(0)) }).is_empty(), "a small disk");
-        assert_eq!(small.look(State { disk: room(3 * MIB, 64 * MIB), ..well(at(0)) }).len(), 1);
+        assert!(small.look(State { disk: Some((4 * MIB, 64 * MIB)), ..well(at(0)) }).is_empty(), "a small disk");
+        assert_eq!(small.look(State { disk: Some((3 * MIB, 64 * MIB)), ..well(at(0)) }).len(), 1);
         assert!(small.look(State { disk: None, ..well(at(0)) }).is_empty());
     }
 

@@ -9,7 +9,7 @@ use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{AdditionalProperties, Object, ObjectBuilder, Schema, Type};
 use utoipa::{PartialSchema, ToSchema};
 
-use super::view::WebhookView;
+use super::view::{ReducedWebhook, WebhookView};
 use crate::model::webhook::Webhook;
 
 /// The member of the admin's view that an operator does not see, since paths and queries of URLs are credentials.
@@ -25,8 +25,8 @@ pub(super) struct OperatorWebhook {
 }
 
 impl OperatorWebhook {
-    /// The operator's view of a webhook, made of the admin's.
-    pub(super) fn new(view: WebhookView, webhook: &Webhook) -> Self {
+    /// The operator's view of a webhook, from the admin's.
+    pub(super) fn of(webhook: &Webhook, view: WebhookView) -> Self {
         Self { view, url_host: webhook.config.url.host().to_string() }
     }
 }
@@ -48,6 +48,19 @@ impl Serialize for OperatorWebhook {
         }
         serializer.collect_map(members)
     }
+}
+
+/// A webhook as the token's role sees it.
+#[derive(Serialize, utoipa::ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "only its schema is used")]
+pub(super) enum AnyWebhook {
+    /// The admin's view.
+    Whole(Box<WebhookView>),
+    /// The operator's view.
+    WithoutAddress(OperatorWebhook),
+    /// The pentester's view.
+    Reduced(ReducedWebhook),
 }
 
 /// An object with the same members, all of them null.

@@ -4,7 +4,6 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::super::workload::Workload;
-use super::operator::OperatorWebhook;
 use crate::model::event::{EventType, Severity};
 use crate::model::id::WebhookId;
 use crate::model::secret::Secret;
@@ -102,7 +101,7 @@ pub struct FilterView {
 
 impl WebhookView {
     /// The admin's view of a webhook, with what waits for it and what comes next.
-    pub(super) fn of(webhook: &Webhook, workload: Workload) -> Self {
+    pub(super) fn of(webhook: &Webhook, workload: Workload, next_attempt_at: Option<Timestamp>) -> Self {
         let (config, health) = (&webhook.config, webhook.health.values());
         Self {
             id: webhook.id,
@@ -134,7 +133,7 @@ impl WebhookView {
             waiting: workload.waiting,
             held: workload.held,
             oldest_waiting_at: workload.oldest_waiting_at,
-            next_attempt_at: workload.next_attempt_at,
+            next_attempt_at,
             next_probe_at: workload.next_probe_at,
             created_at: webhook.created_at,
             updated_at: webhook.updated_at,
@@ -179,19 +178,6 @@ impl ReducedWebhook {
             created_at: webhook.created_at,
         }
     }
-}
-
-/// A webhook as the token's role sees it.
-#[derive(Serialize, utoipa::ToSchema)]
-#[serde(untagged)]
-#[expect(dead_code, reason = "only its schema is used")]
-pub(super) enum AnyWebhook {
-    /// The admin's view.
-    Whole(Box<WebhookView>),
-    /// The operator's view.
-    WithoutAddress(OperatorWebhook),
-    /// The pentester's view.
-    Reduced(ReducedWebhook),
 }
 
 /// An event type: what it stands for and what its events look like.

@@ -13,7 +13,7 @@ use super::memtable::{Memtable, Memtables, Range};
 pub(super) use super::tests::faults::{Faults, Step};
 use super::tree::{Tree, contained};
 use super::txn::{Bytes, Txn};
-use super::{DiskSpace, OpenError, StoreError, scan};
+use super::{OpenError, StoreError, scan};
 use crate::watchdog::Pulse;
 
 struct Opened {
@@ -211,15 +211,7 @@ impl Engine {
 
     /// A file system that does not say is tried.
     fn has_free(&self, wanted: u64) -> bool {
-        self.disk_space().is_none_or(|disk| disk.free_bytes >= wanted)
-    }
-
-    /// What a process without privileges may still write to the folder's file system, and all of it; `None` when it does not
-    /// say.
-    pub(super) fn disk_space(&self) -> Option<DiskSpace> {
-        let found = rustix::fs::statvfs(&self.folder).ok()?;
-        let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
-        Some(DiskSpace { free_bytes: bytes(found.f_bavail), total_bytes: bytes(found.f_blocks) })
+        free_bytes(&self.folder).is_none_or(|free| free >= wanted)
     }
 
     /// A checkpoint: brings the journal's commits to sled, by its flush to the kernel, and by an fsync to the disk. Only
@@ -355,6 +347,21 @@ fn end_of(prefix: &[u8]) -> Bound<Bytes> {
         }
     }
     Bound::Unbounded
+}
+
+/// The bytes that a process without privileges may still write to the folder's file system; `None` when it does not
+/// say.
+fn free_bytes(folder: &Path) -> Option<u64> {
+    let found = rustix::fs::statvfs(folder).ok()?;
+    Some(found.f_bavail.saturating_mul(found.f_frsize))
+}
+
+impl Engine {
+    /// Free and total bytes of the folder's file system; `None` when it does not say.
+    pub(super) fn disk(&self) -> Option<(u64, u64)> {
+        let found = rustix::fs::statvfs(&self.folder).ok()?;
+        Some((found.f_bavail.saturating_mul(found.f_frsize), found.f_blocks.saturating_mul(found.f_frsize)))
+    }
 }
 
 /// Opens sled and the journal, and brings to sled what the journal has. Each commit has the final values of its keys, and

@@ -53,7 +53,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::facts::{
     AcceptError, Acceptance, Accepted, AttemptPage, AttemptQuery, AttemptSearch, AttemptsError, Backlog, Deleted,
-    DiskSpace, EventSearch, EventView, FoundAttempt, Indexing, OpenError, Retention, Rotated, SearchPage, Start,
+    EventSearch, EventView, FoundAttempt, Indexing, OpenError, Retention, Rotated, SearchPage, Start,
     StoreError, Updated,
 };
 use super::protocol::{
@@ -133,12 +133,12 @@ impl Embedded {
         self.engine.is_open() && self.writable.load(Ordering::Relaxed)
     }
 
-    pub(super) fn disk_space(&self) -> Option<DiskSpace> {
-        self.engine.disk_space()
-    }
-
     pub(super) fn trusts_clock(&self) -> bool {
         self.clock_trusted.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn disk(&self) -> Option<(u64, u64)> {
+        self.engine.disk()
     }
 
     pub(super) fn damaged_records(&self) -> u64 {
