@@ -5,7 +5,7 @@ mod schema;
 mod test;
 mod view;
 
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use axum::Json;

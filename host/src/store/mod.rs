@@ -36,8 +36,8 @@ pub use embedded::{
 };
 pub use facts::{
     AcceptError, Acceptance, Accepted, AttemptPage, AttemptQuery, AttemptSearch, AttemptsError, Backlog, Deleted,
-    EventSearch, EventView, FoundAttempt, Idempotency, Indexing, OpenError, Retention, Rotated, SearchPage,
-    Start, StoreError, Updated,
+    EventSearch, EventView, FoundAttempt, Idempotency, Indexing, OpenError, Retention, Rotated, SearchPage, Start,
+    StoreError, Updated,
 };
 pub use protocol::{
     Candidate, Change, Cursor, DueEntry, DueItem, DueKey, Options, Origin, Outcome, Pin, Recovery, Sent,

@@ -47,7 +47,8 @@ async fn events_are_listed_from_a_shell() {
     assert!(shown.lines().count() == 2 && shown.contains("finding_added") && shown.contains("eng-1"), "{shown}");
     let shown = shell.plain(&["event", "list", "--type", "phase_changed"]).await.stdout;
     assert!(shown.lines().count() == 3 && shown.matches("1 delivered, 1 failed").count() == 2, "{shown}");
-    let listed = shell.plain(&["event", "list", "--finding", "F-0407", "--min-severity", "medium", "--json"]).await.json();
+    let listed =
+        shell.plain(&["event", "list", "--finding", "F-0407", "--min-severity", "medium", "--json"]).await.json();
     assert_eq!(names(&listed, "id"), [found.as_str()]);
     assert!(listed[0]["data"].is_null());
     let whole = shell.plain(&["event", "list", "--engagement", "eng-1", "--data", "--json"]).await.json();

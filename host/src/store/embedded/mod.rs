@@ -53,8 +53,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::facts::{
     AcceptError, Acceptance, Accepted, AttemptPage, AttemptQuery, AttemptSearch, AttemptsError, Backlog, Deleted,
-    EventSearch, EventView, FoundAttempt, Indexing, OpenError, Retention, Rotated, SearchPage, Start,
-    StoreError, Updated,
+    EventSearch, EventView, FoundAttempt, Indexing, OpenError, Retention, Rotated, SearchPage, Start, StoreError,
+    Updated,
 };
 use super::protocol::{
     Candidate, Change, Command, Cursor, DueEntry, DueItem, DueKey, Options, Origin, Outcome, Recovery, Sent,
