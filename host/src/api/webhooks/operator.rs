@@ -58,7 +58,7 @@ pub(super) enum AnyWebhook {
     /// The admin's view.
     Whole(Box<WebhookView>),
     /// The operator's view.
-    WithoutAddress(OperatorWebhook),
+    WithoutAddress(Box<OperatorWebhook>),
     /// The pentester's view.
     Reduced(ReducedWebhook),
 }
