@@ -206,6 +206,10 @@ impl Script {
         if table.iter().count() == self.kept_hooks.len() {
             assert_eq!(queued, pending, "{at:?}: each pending delivery is queued once");
         }
+        opened.store.close();
+        drop(opened);
+        let report = crate::store::Maintenance::open(folder, None).expect("opened").check().expect("read");
+        assert!(report.indexes.is_empty(), "{at:?}: {:?}", report.indexes);
     }
 }
 
