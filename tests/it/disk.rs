@@ -389,6 +389,10 @@ async fn a_sync_that_hangs_makes_the_host_unready_until_it_returns() {
         Host::attempt(|options| options.folder(&folder).under(strace.map(str::to_owned))).await.expect("it starts");
     let admin = host.visitor().with_token(&token);
     let anyone = admin.outside();
+    crate::support::eventually("the store to be open", async || {
+        (anyone.request("GET", "/readyz").try_send().await?.status() == 200).then_some(())
+    })
+    .await;
     let posting = tokio::spawn({
         let admin = admin.clone();
         async move {

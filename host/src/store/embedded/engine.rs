@@ -302,7 +302,9 @@ impl Engine {
     pub(super) fn shut(&self) {
         self.is_open.store(false, Ordering::Relaxed);
         let closed = self.opened.write().unwrap_or_else(PoisonError::into_inner).take();
-        close(closed);
+        if let Some(opened) = closed {
+            opened.tree.give_up();
+        }
     }
 
     /// Closes sled and opens it again: after a full disk its error sticks until then.

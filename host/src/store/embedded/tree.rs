@@ -149,6 +149,15 @@ impl Tree {
         Ok(self.db.generate_id()?)
     }
 
+    /// Closes sled on a disk that failed. It ends with a sync of its file and panics where that fails; then it stays as it
+    /// is until the process ends.
+    pub(super) fn give_up(self) {
+        match self.file.sync_all() {
+            Ok(()) => self.close(),
+            Err(_) => std::mem::forget(self),
+        }
+    }
+
     /// Closes sled, which writes what is left and may panic like any other call of it.
     pub(super) fn close(self) {
         let _ = contained(|| {
