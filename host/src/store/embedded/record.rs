@@ -489,7 +489,11 @@ pub(crate) mod fuzzing {
             }
             13 => rewritten(unpack::<RetentionClock>(&bytes), pack, unpack),
             14 => rewritten(unpack::<Vec<Row>>(&bytes), pack, unpack),
-            _ => (0..6).for_each(|column| drop(readable_column(&[keys::BLOCK, b'a', column], &bytes))),
+            _ => {
+                for column in 0..6 {
+                    let _ = readable_column(&[keys::BLOCK, b'a', column], &bytes);
+                }
+            }
         }
     }
 
