@@ -51,6 +51,16 @@ fn is_active(life: &Life, id: WebhookId) -> bool {
     life.store.webhooks().get(id).expect("there").activity.is_active()
 }
 
+/// A webhook that its first failures have switched off.
+async fn tripped(life: &Life, world: &Shared) -> WebhookId {
+    let hook = life.create_with(webhook(&[EventType::FindingAdded], 0), Mood::Failing).await;
+    for _ in 0..THRESHOLD {
+        life.post(vec![event(EventType::FindingAdded)]).await;
+        sleep_to(world, SECOND, 1).await;
+    }
+    hook
+}
+
 /// The deliveries to a webhook that its destination accepted, in that order.
 fn delivered(world: &Shared, id: WebhookId) -> Vec<DeliveryId> {
     lock(world).delivered.iter().filter(|(_, to, _, _)| *to == id).map(|(_, _, delivery, _)| *delivery).collect()
@@ -171,12 +181,8 @@ fn probes_that_were_off_begin_with_the_start_that_switches_them_on() {
     let folder = folder_in_memory();
     let mut hook = None;
     let (_, stopped) = live(&world, folder.path(), BEGIN, async |life| {
-        let id = life.create_with(webhook(&[EventType::FindingAdded], 0), Mood::Failing).await;
+        let id = tripped(life, &world).await;
         hook = Some(id);
-        for _ in 0..THRESHOLD {
-            life.post(vec![event(EventType::FindingAdded)]).await;
-            sleep_to(&world, SECOND, 1).await;
-        }
         lock(&world).hook(id).mood = Mood::Healthy;
         End::Restart
     });
@@ -218,11 +224,7 @@ fn a_probe_that_finds_the_destination_gone_is_the_last_one() {
     let world = world(settings());
     let folder = folder_in_memory();
     live(&world, folder.path(), BEGIN, async |life| {
-        let hook = life.create_with(webhook(&[EventType::FindingAdded], 0), Mood::Failing).await;
-        for _ in 0..THRESHOLD {
-            life.post(vec![event(EventType::FindingAdded)]).await;
-            sleep_to(&world, SECOND, 1).await;
-        }
+        let hook = tripped(life, &world).await;
         lock(&world).hook(hook).mood = Mood::Gone;
         sleep_to(&world, 2 * DAY, 1).await;
         let stored = Arc::clone(life.store.webhooks().get(hook).expect("there"));
@@ -264,11 +266,7 @@ fn a_quiet_webhook_heals_with_its_next_event() {
     let world = world(settings());
     let folder = folder_in_memory();
     live(&world, folder.path(), BEGIN, async |life| {
-        let hook = life.create_with(webhook(&[EventType::FindingAdded], 0), Mood::Failing).await;
-        for _ in 0..THRESHOLD {
-            life.post(vec![event(EventType::FindingAdded)]).await;
-            sleep_to(&world, SECOND, 1).await;
-        }
+        let hook = tripped(life, &world).await;
         // The formatter fails on all that there is: each ends there, at once.
         lock(&world).hook(hook).mood = Mood::Unrendered { is_transient: false };
         sleep_to(&world, 2 * MINUTE, 1).await;

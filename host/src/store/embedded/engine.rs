@@ -211,7 +211,14 @@ impl Engine {
 
     /// A file system that does not say is tried.
     fn has_free(&self, wanted: u64) -> bool {
-        free_bytes(&self.folder).is_none_or(|free| free >= wanted)
+        self.disk().is_none_or(|(free, _)| free >= wanted)
+    }
+
+    /// What a process without privileges may still write to the folder's file system, and all of it, in bytes; `None` when
+    /// it does not say.
+    pub(super) fn disk(&self) -> Option<(u64, u64)> {
+        let found = rustix::fs::statvfs(&self.folder).ok()?;
+        Some((found.f_bavail.saturating_mul(found.f_frsize), found.f_blocks.saturating_mul(found.f_frsize)))
     }
 
     /// A checkpoint: brings the journal's commits to sled, by its flush to the kernel, and by an fsync to the disk. Only
@@ -349,21 +356,6 @@ fn end_of(prefix: &[u8]) -> Bound<Bytes> {
         }
     }
     Bound::Unbounded
-}
-
-/// The bytes that a process without privileges may still write to the folder's file system; `None` when it does not
-/// say.
-fn free_bytes(folder: &Path) -> Option<u64> {
-    let found = rustix::fs::statvfs(folder).ok()?;
-    Some(found.f_bavail.saturating_mul(found.f_frsize))
-}
-
-impl Engine {
-    /// Free and total bytes of the folder's file system; `None` when it does not say.
-    pub(super) fn disk(&self) -> Option<(u64, u64)> {
-        let found = rustix::fs::statvfs(&self.folder).ok()?;
-        Some((found.f_bavail.saturating_mul(found.f_frsize), found.f_blocks.saturating_mul(found.f_frsize)))
-    }
 }
 
 /// Opens sled and the journal, and brings to sled what the journal has. Each commit has the final values of its keys, and
