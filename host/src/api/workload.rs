@@ -28,7 +28,7 @@ impl Workload {
         if matches!(api.catalog.standing(&webhook.config.format), Standing::Unknown) {
             (waiting, held) = (0, held + waiting);
         }
-        let probe = webhook.activity.trip().and_then(Trip::probing).map(|probes| wall(api, probes.next_ms));
+        let probe = webhook.activity.trip().and_then(Trip::probing).map(|probes| api.clock.wall_at(probes.next_ms));
         Self { waiting, held, oldest_waiting_at, next_probe_at: probe }
     }
 }
@@ -36,11 +36,5 @@ impl Workload {
 /// When the next attempt of a webhook is due; `None` when none is, or it is not known. This may read the store.
 pub(super) fn next_attempt_at(api: &Shared, webhook: &Webhook) -> Option<Timestamp> {
     // A store that cannot be read is told of elsewhere; the webhook is shown all the same.
-    api.store.next_due(webhook).ok().flatten().map(|ms| wall(api, ms))
-}
-
-/// The wall clock's time at a time of the steady clock.
-fn wall(api: &Shared, steady_ms: i64) -> Timestamp {
-    let ahead = steady_ms.saturating_sub(api.clock.steady_ms());
-    Timestamp::from_unix_ms(api.clock.now().unix_ms().saturating_add(ahead))
+    api.store.next_due(webhook).ok().flatten().map(|ms| api.clock.wall_at(ms))
 }

@@ -155,6 +155,13 @@ pub trait Clock: Send + Sync {
     /// Milliseconds of a clock that begins at the wall clock's time and never jumps while the process lives. Waits are
     /// measured by it, so that a jump of the wall clock makes neither a storm of retries nor a stall.
     fn steady_ms(&self) -> i64;
+
+    /// The wall clock's time at a time of the steady clock, as it is to be shown: the same each time it is asked for, unless
+    /// the wall clock was set meanwhile.
+    fn wall_at(&self, steady_ms: i64) -> Timestamp {
+        let ahead = steady_ms.saturating_sub(self.steady_ms());
+        Timestamp::from_unix_ms(self.now().unix_ms().saturating_add(ahead))
+    }
 }
 
 #[cfg(test)]
