@@ -203,9 +203,12 @@ pub fn differences(old: &Webhook, new: &Webhook) -> Vec<FieldChange> {
     shown("event_types", a.event_types.names().into(), b.event_types.names().into());
     shown("format", a.format.as_str().into(), b.format.as_str().into());
     shown("filter", filter(&a.filter), filter(&b.filter));
+    shown("critical_once", a.critical_once.into(), b.critical_once.into());
+    shown("order", a.order.as_str().into(), b.order.as_str().into());
     shown("rate_limit", serde_json::json!(a.rate_limit), serde_json::json!(b.rate_limit));
     shown("tls", serde_json::json!(a.tls), serde_json::json!(b.tls));
     shown("batch", serde_json::json!(a.batch), serde_json::json!(b.batch));
+    shown("digest", serde_json::json!(a.digest), serde_json::json!(b.digest));
     shown("retry_count", a.retry_count.into(), b.retry_count.into());
     shown("timeout_ms", a.timeout_ms.into(), b.timeout_ms.into());
     shown("is_active", old.activity.is_active().into(), new.activity.is_active().into());
@@ -223,6 +226,7 @@ fn filter(filter: &Filter) -> Value {
     serde_json::json!({
         "min_severity": filter.min_severity.map(super::event::Severity::as_str),
         "engagement_ids": filter.engagement_ids,
+        "expression": filter.expression,
     })
 }
 

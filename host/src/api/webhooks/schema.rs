@@ -8,7 +8,7 @@ use utoipa::openapi::schema::{Array, ArrayBuilder, ObjectBuilder, Type};
 
 use crate::model::event::EventType;
 use crate::model::webhook::input::{DEFAULT_EVENT_TYPES, DEFAULT_FORMAT, DEFAULT_RETRY_COUNT, DEFAULT_TIMEOUT_MS};
-use crate::model::webhook::{Batch, RateLimit, TlsNames};
+use crate::model::webhook::{Batch, Digest, Order, RateLimit, TlsNames};
 
 /// A new webhook.
 #[derive(Deserialize, utoipa::ToSchema)]
@@ -49,6 +49,13 @@ pub(super) struct WebhookInput {
     /// Selects among the events of these types; all by default.
     #[serde(default)]
     filter: FilterInput,
+    /// True to get a critical finding once: where deliveries of a finding_added and of the critical_finding derived from it
+    /// would both be made, only the latter is.
+    #[serde(default)]
+    critical_once: bool,
+    /// Of what waits: as it came, the most severe first, or strictly one at a time in the order of acceptance.
+    #[serde(default)]
+    order: Order,
     /// Attempts per period at most; null for no limit.
     rate_limit: Option<RateLimit>,
     /// Names of a CA bundle and a client certificate in the server's configuration, for `https://` and `syslog+tls://`;
@@ -56,6 +63,9 @@ pub(super) struct WebhookInput {
     tls: Option<TlsNames>,
     /// Batching: several events in one request, if the format's payloads can be joined; null for one event each.
     batch: Option<Batch>,
+    /// Digest: what a window collects in one message, if the format can make one; null for each event on its own. Not beside
+    /// `batch`.
+    digest: Option<Digest>,
     /// Retries after the first attempt.
     #[serde(default = "retry_count")]
     #[schema(minimum = 0, maximum = 10)]
@@ -102,12 +112,20 @@ pub(super) struct WebhookChange {
     /// Replaces the filter.
     #[schema(nullable = false)]
     filter: Option<FilterInput>,
+    /// True to get a critical finding once.
+    #[schema(nullable = false)]
+    critical_once: Option<bool>,
+    /// The order of what waits. It holds from the next attempt on.
+    #[schema(nullable = false)]
+    order: Option<Order>,
     /// Replaces the rate limit; null removes it.
     rate_limit: Option<RateLimit>,
     /// Replaces the names for TLS; null removes them.
     tls: Option<TlsNames>,
     /// Replaces the batching; null removes it.
     batch: Option<Batch>,
+    /// Replaces the digest; null removes it.
+    digest: Option<Digest>,
     /// Retries after the first attempt.
     #[schema(minimum = 0, maximum = 10, nullable = false)]
     retry_count: Option<u32>,
@@ -119,7 +137,7 @@ pub(super) struct WebhookChange {
     is_active: Option<bool>,
 }
 
-/// Selects events; both conditions must hold.
+/// Selects events; all conditions must hold.
 #[derive(Default, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "only its schema is used")]
@@ -130,6 +148,9 @@ pub(super) struct FilterInput {
     /// Ids of engagements; events without an engagement do not pass.
     #[schema(schema_with = engagement_ids)]
     engagement_ids: Option<Vec<String>>,
+    /// An expression in CEL that must be true, as in `severity >= HIGH && has(finding.cvss) && finding.cvss >= 9.0`.
+    #[schema(nullable = false, min_length = 1, max_length = 2000)]
+    expression: Option<String>,
 }
 
 /// A string that is the name of an event type.

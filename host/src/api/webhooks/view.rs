@@ -8,7 +8,7 @@ use crate::model::event::{EventType, Severity};
 use crate::model::id::WebhookId;
 use crate::model::secret::Secret;
 use crate::model::time::Timestamp;
-use crate::model::webhook::{Activity, Batch, RateLimit, TlsNames, Webhook};
+use crate::model::webhook::{Activity, Batch, Digest, Order, RateLimit, TlsNames, Webhook};
 use crate::samples;
 
 /// A webhook, for an admin. Its secret and its headers' values are never shown.
@@ -38,12 +38,18 @@ pub struct WebhookView {
     header_names: Vec<String>,
     /// Selects among the events of these types.
     filter: FilterView,
+    /// True if it gets a critical finding once.
+    critical_once: bool,
+    /// The order of what waits.
+    order: Order,
     /// Attempts per period at most; null for no limit.
     rate_limit: Option<RateLimit>,
     /// Names of a CA bundle and a client certificate in the server's configuration; null for none.
     tls: Option<TlsNames>,
     /// Batching: several events in one request; null for one event each.
     batch: Option<Batch>,
+    /// Digest: what a window collects in one message; null for each event on its own.
+    digest: Option<Digest>,
     /// Retries after the first attempt.
     #[schema(minimum = 0, maximum = 10)]
     retry_count: u32,
@@ -86,7 +92,7 @@ pub struct WebhookView {
     updated_at: Timestamp,
 }
 
-/// Selects events; both conditions must hold.
+/// Selects events; all conditions must hold.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct FilterView {
     /// Lowest severity; events without a severity pass.
@@ -97,6 +103,10 @@ pub struct FilterView {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     engagement_ids: Option<Vec<String>>,
+    /// An expression in CEL that must be true.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    expression: Option<String>,
 }
 
 impl WebhookView {
@@ -116,10 +126,14 @@ impl WebhookView {
             filter: FilterView {
                 min_severity: config.filter.min_severity,
                 engagement_ids: config.filter.engagement_ids.clone(),
+                expression: config.filter.expression.clone(),
             },
+            critical_once: config.critical_once,
+            order: config.order,
             rate_limit: config.rate_limit,
             tls: Some(config.tls.clone()).filter(|tls| !tls.is_empty()),
             batch: config.batch,
+            digest: config.digest,
             retry_count: config.retry_count,
             timeout_ms: config.timeout_ms,
             is_active: webhook.activity.is_active(),

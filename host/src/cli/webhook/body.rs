@@ -41,12 +41,27 @@ pub(in crate::cli) struct Fields {
     /// Only events of this engagement, repeatable
     #[arg(long, value_name = "ID")]
     engagement_id: Vec<String>,
+    /// Only events for which this is true, in CEL, as in 'severity >= HIGH'
+    #[arg(long, value_name = "CEL")]
+    expression: Option<String>,
+    /// Get a critical finding once: without the finding_added that the critical_finding was derived from
+    #[arg(long, value_name = "BOOL")]
+    critical_once: Option<bool>,
+    /// Of what waits: arrival, severity (the most severe first) or strict (one at a time) [default: arrival]
+    #[arg(long, value_name = "ORDER")]
+    order: Option<String>,
     /// At most COUNT attempts in SECONDS, as in 1/1 [default: no limit]
     #[arg(long, value_name = "COUNT/SECONDS", value_parser = parse_pair)]
     rate_limit: Option<(u32, u32)>,
     /// Up to EVENTS in one request, collected for at most MS milliseconds, as in 100/500 [default: one each]
     #[arg(long, value_name = "EVENTS/MS", value_parser = parse_pair)]
     batch: Option<(u32, u32)>,
+    /// Collect events for SECONDS, and tell of more than OVER in one message, as in 60/3 [default: each on its own]
+    #[arg(long, value_name = "SECONDS/OVER", value_parser = parse_pair)]
+    digest: Option<(u32, u32)>,
+    /// Events of this severity and above do not wait for the digest
+    #[arg(long, value_name = "SEVERITY", requires = "digest")]
+    digest_bypass: Option<String>,
     /// CA bundle to verify the destination with, by its name in the server's --tls-ca (an update replaces both it and
     /// the client certificate) [default: the system's]
     #[arg(long, value_name = "NAME")]
@@ -75,7 +90,7 @@ pub(in crate::cli) struct Changes {
     #[arg(long, conflicts_with = "header")]
     no_headers: bool,
     /// Remove the filter
-    #[arg(long, conflicts_with_all = ["min_severity", "engagement_id"])]
+    #[arg(long, conflicts_with_all = ["min_severity", "engagement_id", "expression"])]
     pub(super) no_filter: bool,
     /// Remove the rate limit
     #[arg(long, conflicts_with = "rate_limit")]
@@ -83,6 +98,9 @@ pub(in crate::cli) struct Changes {
     /// Send each event in a request of its own
     #[arg(long, conflicts_with = "batch")]
     no_batch: bool,
+    /// Tell of each event on its own
+    #[arg(long, conflicts_with = "digest")]
+    no_digest: bool,
     /// Trust the system's CAs and present no client certificate
     #[arg(long, conflicts_with_all = ["tls_ca", "tls_client_cert"])]
     no_tls: bool,
@@ -125,9 +143,10 @@ impl Fields {
         Err(Failure::usage(error, "add it, as in: heraldry webhook create --name ops --url http://127.0.0.1:9000/"))
     }
 
-    /// True if only one of the filter's two fields was named.
+    /// True if some of the filter's three fields were named and some not.
     pub(super) fn sets_part_of_filter(&self) -> bool {
-        self.min_severity.is_some() == self.engagement_id.is_empty()
+        let named = [self.min_severity.is_some(), !self.engagement_id.is_empty(), self.expression.is_some()];
+        named.contains(&true) && named.contains(&false)
     }
 
     /// The named fields as JSON; those of the filter are merged into `filter`.
@@ -147,14 +166,26 @@ impl Fields {
         set("format_options", self.options.clone());
         set("headers", self.headers()?);
         set("filter", self.filter(filter));
+        set("critical_once", self.critical_once.map(Value::Bool));
+        set("order", self.order.clone().map(Value::from));
         set("rate_limit", self.rate_limit.map(|(count, seconds)| json!({"count": count, "per_seconds": seconds})));
         set("batch", self.batch.map(|(events, ms)| json!({"max_events": events, "max_wait_ms": ms})));
+        set("digest", self.digest());
         let has_tls = self.tls_ca.is_some() || self.tls_client_cert.is_some();
         set("tls", has_tls.then(|| json!({"ca": self.tls_ca, "client_cert": self.tls_client_cert})));
         set("retry_count", self.retry_count.map(Value::from));
         set("timeout_ms", self.timeout_ms.map(Value::from));
         set("is_active", self.inactive.then_some(Value::Bool(false)));
         Ok(object)
+    }
+
+    fn digest(&self) -> Option<Value> {
+        let (seconds, over) = self.digest?;
+        let mut digest = json!({"window_seconds": seconds, "over": over});
+        if let Some(severity) = &self.digest_bypass {
+            digest["bypass_severity"] = severity.clone().into();
+        }
+        Some(digest)
     }
 
     fn headers(&self) -> Result<Option<Value>, Failure> {
@@ -171,7 +202,7 @@ impl Fields {
 
     fn filter(&self, now: Option<Map<String, Value>>) -> Option<Value> {
         let mut filter = now.unwrap_or_default();
-        if self.min_severity.is_none() && self.engagement_id.is_empty() {
+        if self.min_severity.is_none() && self.engagement_id.is_empty() && self.expression.is_none() {
             return None;
         }
         if let Some(severity) = &self.min_severity {
@@ -179,6 +210,9 @@ impl Fields {
         }
         if !self.engagement_id.is_empty() {
             filter.insert("engagement_ids".to_owned(), self.engagement_id.clone().into());
+        }
+        if let Some(expression) = &self.expression {
+            filter.insert("expression".to_owned(), expression.clone().into());
         }
         // The host shows an absent member as null, but does not accept null.
         filter.retain(|_, value| !value.is_null());
@@ -195,6 +229,7 @@ impl Changes {
             (self.no_filter, "filter", Value::Object(Map::new())),
             (self.no_rate_limit, "rate_limit", Value::Null),
             (self.no_batch, "batch", Value::Null),
+            (self.no_digest, "digest", Value::Null),
             (self.no_tls, "tls", Value::Null),
             (self.active, "is_active", Value::Bool(true)),
         ] {

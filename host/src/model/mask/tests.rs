@@ -8,7 +8,9 @@ use crate::model::id::WebhookId;
 use crate::model::secret::Secret;
 use crate::model::time::Timestamp;
 use crate::model::url::DeliveryUrl;
-use crate::model::webhook::{Activity, Filter, Health, OldSecret, Subscription, TlsNames, Webhook, WebhookConfig};
+use crate::model::webhook::{
+    Activity, Filter, Health, OldSecret, Order, Subscription, TlsNames, Webhook, WebhookConfig,
+};
 
 fn webhook(url: &str, headers: &[&str]) -> Webhook {
     let headers = headers.iter().map(|value| ("X-Any".to_owned(), Secret::new(*value))).collect();
@@ -21,9 +23,12 @@ fn webhook(url: &str, headers: &[&str]) -> Webhook {
         format_options: "{}".into(),
         headers,
         filter: Filter::default(),
+        critical_once: false,
+        order: Order::Arrival,
         rate_limit: None,
         tls: TlsNames::default(),
         batch: None,
+        digest: None,
         retry_count: 3,
         timeout_ms: 5000,
     };

@@ -4,7 +4,7 @@ mod fields;
 
 use std::collections::HashSet;
 
-use super::{Batch, Filter, RateLimit, Subscription, TlsNames, WebhookConfig};
+use super::{Batch, Digest, Filter, Order, RateLimit, Subscription, TlsNames, WebhookConfig};
 use crate::json::Document;
 use crate::json::fault::Faults;
 use crate::json::fields::{Field, MAX_FAULTS, Object, list};
@@ -14,9 +14,9 @@ use crate::model::url::DeliveryUrl;
 
 pub use fields::{
     BATCH_EVENTS, BATCH_FIELDS, BATCH_WAIT_MS, DEFAULT_EVENT_TYPES, DEFAULT_FORMAT, DEFAULT_RETRY_COUNT,
-    DEFAULT_TIMEOUT_MS, FIELDS, FILTER_FIELDS, MAX_HEADER_BYTES, MAX_HEADERS, NAME_CHARS, RATE_COUNT,
-    RATE_LIMIT_FIELDS, RATE_SECONDS, READ_ONLY_FIELDS, RETRY_COUNT, SECRET_CHARS, SECRET_PREFIX, TIMEOUT_MS,
-    TLS_FIELDS,
+    DEFAULT_TIMEOUT_MS, DIGEST_FIELDS, DIGEST_OVER, DIGEST_SECONDS, EXPRESSION_CHARS, FIELDS, FILTER_FIELDS,
+    MAX_HEADER_BYTES, MAX_HEADERS, NAME_CHARS, RATE_COUNT, RATE_LIMIT_FIELDS, RATE_SECONDS, READ_ONLY_FIELDS,
+    RETRY_COUNT, SECRET_CHARS, SECRET_PREFIX, TIMEOUT_MS, TLS_FIELDS,
 };
 use fields::{MAX_ENGAGEMENT_IDS, MAX_OPTIONS_BYTES, TLS_NAME_CHARS};
 
@@ -41,12 +41,18 @@ pub struct Draft {
     pub headers: Option<Vec<(String, Secret)>>,
     /// The filter.
     pub filter: Option<Filter>,
+    /// True for a critical finding once.
+    pub critical_once: Option<bool>,
+    /// The order.
+    pub order: Option<Order>,
     /// The rate limit; `Some(None)` takes it away.
     pub rate_limit: Option<Option<RateLimit>>,
     /// The names for TLS; not looked up yet.
     pub tls: Option<TlsNames>,
     /// The batching; `Some(None)` takes it away. Whether the format can do it is not judged yet.
     pub batch: Option<Option<Batch>>,
+    /// The digest; `Some(None)` takes it away. Whether the format can make one is not judged yet.
+    pub digest: Option<Option<Digest>>,
     /// Retries after the first attempt.
     pub retry_count: Option<u32>,
     /// The whole attempt, in milliseconds.
@@ -70,9 +76,12 @@ impl Draft {
             format_options: body.get("format_options").and_then(|field| options(field, faults)),
             headers: body.get("headers").and_then(|field| headers(field, faults)),
             filter: body.get("filter").and_then(|field| filter(field, faults)),
+            critical_once: body.get("critical_once").and_then(|field| field.boolean(faults)),
+            order: body.get("order").and_then(|field| order(field, faults)),
             rate_limit: body.get("rate_limit").and_then(|field| rate_limit(field, faults)),
             tls: body.get("tls").and_then(|field| tls(field, faults)),
             batch: body.get("batch").and_then(|field| batch(field, faults)),
+            digest: body.get("digest").and_then(|field| digest(field, faults)),
             retry_count: body.get("retry_count").and_then(|field| field.integer(RETRY_COUNT, faults)),
             timeout_ms: body.get("timeout_ms").and_then(|field| field.integer(TIMEOUT_MS, faults)),
             is_active: body.get("is_active").and_then(|field| field.boolean(faults)),
@@ -81,7 +90,11 @@ impl Draft {
 
     /// Returns true if the format, its options, and the settings that depend on the format must be checked again.
     pub fn touches_format(&self) -> bool {
-        self.format.is_some() || self.format_options.is_some() || self.url.is_some() || self.batch.is_some()
+        self.format.is_some()
+            || self.format_options.is_some()
+            || self.url.is_some()
+            || self.batch.is_some()
+            || self.digest.is_some()
     }
 
     /// Reads a body that must be a whole webhook: `name` and `url` are required.
@@ -108,9 +121,12 @@ impl Draft {
             format_options: self.format_options.unwrap_or_else(|| "{}".to_owned()),
             headers: self.headers.unwrap_or_default(),
             filter: self.filter.unwrap_or_default(),
+            critical_once: self.critical_once.unwrap_or_default(),
+            order: self.order.unwrap_or_default(),
             rate_limit: self.rate_limit.flatten(),
             tls: self.tls.unwrap_or_default(),
             batch: self.batch.flatten(),
+            digest: self.digest.flatten(),
             retry_count: self.retry_count.unwrap_or(DEFAULT_RETRY_COUNT),
             timeout_ms: self.timeout_ms.unwrap_or(DEFAULT_TIMEOUT_MS),
         };
@@ -129,9 +145,12 @@ impl Draft {
             format_options: self.format_options.unwrap_or(current.format_options),
             headers: self.headers.unwrap_or(current.headers),
             filter: self.filter.unwrap_or(current.filter),
+            critical_once: self.critical_once.unwrap_or(current.critical_once),
+            order: self.order.unwrap_or(current.order),
             rate_limit: self.rate_limit.unwrap_or(current.rate_limit),
             tls: self.tls.unwrap_or(current.tls),
             batch: self.batch.unwrap_or(current.batch),
+            digest: self.digest.unwrap_or(current.digest),
             retry_count: self.retry_count.unwrap_or(current.retry_count),
             timeout_ms: self.timeout_ms.unwrap_or(current.timeout_ms),
         }
@@ -270,6 +289,7 @@ fn filter(field: &Field<'_>, faults: &mut Faults) -> Option<Filter> {
     let read = field.object(FILTER_FIELDS, &[], &mut wrong).map(|body| Filter {
         min_severity: body.get("min_severity").and_then(|field| severity(field, &mut wrong)),
         engagement_ids: engagement_ids(&body, &mut wrong),
+        expression: body.get("expression").and_then(|field| field.bounded_string(EXPRESSION_CHARS, &mut wrong)),
     });
     let good = wrong.is_empty();
     faults.extend(wrong.into_inner());
@@ -285,6 +305,16 @@ fn rate_limit(field: &Field<'_>, faults: &mut Faults) -> Option<Option<RateLimit
     let count = body.require("count", faults).and_then(|field| field.integer(RATE_COUNT, faults));
     let per_seconds = body.require("per_seconds", faults).and_then(|field| field.integer(RATE_SECONDS, faults));
     Some(Some(RateLimit { count: count?, per_seconds: per_seconds? }))
+}
+
+fn order(field: &Field<'_>, faults: &mut Faults) -> Option<Order> {
+    let text = field.string(faults)?;
+    let order = Order::ALL.into_iter().find(|order| order.as_str() == text);
+    if order.is_none() {
+        let detail = format!("must be one of {}", list(&Order::ALL.map(Order::as_str)));
+        faults.add(field.pointer(), "invalid", detail);
+    }
+    order
 }
 
 /// Names for TLS, or null for none.
@@ -310,6 +340,21 @@ fn batch(field: &Field<'_>, faults: &mut Faults) -> Option<Option<Batch>> {
     let max_events = body.require("max_events", faults).and_then(|field| field.integer(BATCH_EVENTS, faults));
     let max_wait_ms = body.require("max_wait_ms", faults).and_then(|field| field.integer(BATCH_WAIT_MS, faults));
     Some(Some(Batch { max_events: max_events?, max_wait_ms: max_wait_ms? }))
+}
+
+/// A digest, or null for none.
+fn digest(field: &Field<'_>, faults: &mut Faults) -> Option<Option<Digest>> {
+    if field.is_null() {
+        return Some(None);
+    }
+    let body = field.object(DIGEST_FIELDS, &[], faults)?;
+    let window_seconds = body.require("window_seconds", faults).and_then(|field| field.integer(DIGEST_SECONDS, faults));
+    let over = body.require("over", faults).and_then(|field| field.integer(DIGEST_OVER, faults));
+    let bypass_severity = match body.get("bypass_severity").filter(|field| !field.is_null()) {
+        Some(field) => Some(severity(field, faults)?),
+        None => None,
+    };
+    Some(Some(Digest { window_seconds: window_seconds?, over: over?, bypass_severity }))
 }
 
 fn severity(field: &Field<'_>, faults: &mut Faults) -> Option<Severity> {

@@ -30,12 +30,18 @@ pub struct WebhookConfig {
     pub headers: Vec<(String, Secret)>,
     /// Which of the events of these types it wants.
     pub filter: Filter,
+    /// True to get a critical finding once: not as a finding that was added and again as the event derived from it.
+    pub critical_once: bool,
+    /// Whose turn it is among the deliveries that wait.
+    pub order: Order,
     /// How often attempts may be made; `None`: as often as they are due.
     pub rate_limit: Option<RateLimit>,
     /// CA bundle and client certificate, for TLS.
     pub tls: TlsNames,
     /// How many events one request may carry; `None`: one.
     pub batch: Option<Batch>,
+    /// Events that are collected and told of in one message; `None`: each on its own.
+    pub digest: Option<Digest>,
     /// Retries after the first attempt, 0-10.
     pub retry_count: u32,
     /// The whole attempt, in milliseconds, 1000-30000.
@@ -87,6 +93,54 @@ pub struct Batch {
     pub max_wait_ms: u32,
 }
 
+/// The order of a webhook's deliveries. The names are on disks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Order {
+    /// What is due first goes first.
+    #[default]
+    Arrival,
+    /// The most severe goes first, within a severity as they came; events without one rank as info.
+    Severity,
+    /// One at a time in the order of acceptance: the next only when the one before is done.
+    Strict,
+}
+
+impl Order {
+    /// Every order.
+    pub const ALL: [Self; 3] = [Self::Arrival, Self::Severity, Self::Strict];
+
+    /// The name, as in the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Arrival => "arrival",
+            Self::Severity => "severity",
+            Self::Strict => "strict",
+        }
+    }
+
+    /// Returns true for the default, which records leave out.
+    pub fn is_arrival(&self) -> bool {
+        *self == Self::Arrival
+    }
+}
+
+/// Several events told of in one message, where the formatter can make digests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Digest {
+    /// How long events are collected, from the first one on, in seconds, 5-3600.
+    #[schema(minimum = 5, maximum = 3600)]
+    pub window_seconds: u32,
+    /// More events than this become one message; so many or fewer go out one by one, 1-1000.
+    #[schema(minimum = 1, maximum = 1000)]
+    pub over: u32,
+    /// Events of this severity and above go out at once and alone; absent: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub bypass_severity: Option<Severity>,
+}
+
 /// The event types that a webhook subscribed to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Subscription {
@@ -114,13 +168,15 @@ impl Subscription {
     }
 }
 
-/// Which events of the subscribed types pass. Both conditions must hold.
+/// Which events of the subscribed types pass. All conditions must hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
     /// The least severity that passes; events without a severity pass.
     pub min_severity: Option<Severity>,
     /// The engagements whose events pass; events without an engagement do not. Never empty.
     pub engagement_ids: Option<Vec<String>>,
+    /// An expression in CEL that must be true; 1-2,000 characters, checked when it is saved.
+    pub expression: Option<String>,
 }
 
 impl Filter {

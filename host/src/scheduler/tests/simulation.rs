@@ -24,7 +24,7 @@ use crate::model::retry::Failure;
 use crate::model::settings::{DeliverySettings, RetryPolicy};
 use crate::model::time::{Clock, Timestamp};
 use crate::model::url::DeliveryUrl;
-use crate::model::webhook::{Activity, Filter, Subscription, TlsNames, Webhook, WebhookConfig};
+use crate::model::webhook::{Activity, Filter, Order, Subscription, TlsNames, Webhook, WebhookConfig};
 use crate::scheduler::control::Control;
 use crate::scheduler::inbox::Inbox;
 use crate::scheduler::pace::LONGEST_SPACING;
@@ -738,9 +738,12 @@ pub(super) fn config(rng: &mut Rng) -> WebhookConfig {
         format_options: "{}".into(),
         headers: Vec::new(),
         filter: Filter::default(),
+        critical_once: false,
+        order: Order::Arrival,
         rate_limit: None,
         tls: TlsNames::default(),
         batch: None,
+        digest: None,
         retry_count: rng.u32(0..5),
         timeout_ms: 1000 * if rng.u8(..8) == 0 { 30 } else { rng.u32(1..10) },
     }

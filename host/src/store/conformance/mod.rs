@@ -22,7 +22,7 @@ use crate::model::event::{EventType, NewEvent, Severity};
 use crate::model::id::AttemptId;
 use crate::model::time::Clock;
 use crate::model::url::DeliveryUrl;
-use crate::model::webhook::{Activity, Batch, Filter, RateLimit, Subscription, TlsNames};
+use crate::model::webhook::{Activity, Batch, Filter, Order, RateLimit, Subscription, TlsNames};
 use crate::watchdog::Watchdog;
 
 /// A place that an engine keeps a store in, for one process after another.
@@ -249,9 +249,12 @@ pub(crate) fn config() -> WebhookConfig {
         format_options: "{}".into(),
         headers: vec![("X-Team".into(), Secret::new("header-secret"))],
         filter: Filter::default(),
+        critical_once: false,
+        order: Order::Arrival,
         rate_limit: Some(RateLimit { count: 10, per_seconds: 1 }),
         tls: TlsNames { ca: Some("corp".into()), client_cert: None },
         batch: Some(Batch { max_events: 10, max_wait_ms: 100 }),
+        digest: None,
         retry_count: 3,
         timeout_ms: 5000,
     }

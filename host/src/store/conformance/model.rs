@@ -228,7 +228,7 @@ fn hook_config(kind: u8) -> WebhookConfig {
         2 => Subscription::Only(vec![EventType::PhaseChanged]),
         _ => Subscription::Only(vec![EventType::FindingAdded, EventType::CriticalFinding]),
     };
-    let filter = Filter { min_severity: (kind == 1).then_some(Severity::High), engagement_ids: None };
+    let filter = Filter { min_severity: (kind == 1).then_some(Severity::High), engagement_ids: None, expression: None };
     WebhookConfig { event_types, filter, retry_count: kind.into(), headers: Vec::new(), ..config() }
 }
 

@@ -11,7 +11,8 @@ use crate::model::secret::Secret;
 use crate::model::time::Timestamp;
 use crate::model::url::DeliveryUrl;
 use crate::model::webhook::{
-    Activity, Batch, Filter, Health, HealthValues, OldSecret, RateLimit, Subscription, TlsNames, Webhook, WebhookConfig,
+    Activity, Batch, Digest, Filter, Health, HealthValues, OldSecret, Order, RateLimit, Subscription, TlsNames,
+    Webhook, WebhookConfig,
 };
 
 /// A webhook on the disk. Everything that is a credential, or may hold one, is sealed.
@@ -33,11 +34,19 @@ struct WebhookRecord {
     min_severity: Option<Severity>,
     engagement_ids: Option<Vec<String>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    expression: Option<String>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    critical_once: bool,
+    #[serde(default, skip_serializing_if = "Order::is_arrival")]
+    order: Order,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     rate_limit: Option<RateLimit>,
     #[serde(default, skip_serializing_if = "TlsNames::is_empty")]
     tls: TlsNames,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     batch: Option<Batch>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    digest: Option<Digest>,
     retry_count: u32,
     timeout_ms: u32,
     activity: ActivityRecord,
@@ -122,9 +131,13 @@ pub(super) fn write_webhook(webhook: &Webhook, keyring: &Keyring) -> Result<Vec<
             .collect::<Result<_, StoreError>>()?,
         min_severity: config.filter.min_severity,
         engagement_ids: config.filter.engagement_ids.clone(),
+        expression: config.filter.expression.clone(),
+        critical_once: config.critical_once,
+        order: config.order,
         rate_limit: config.rate_limit,
         tls: config.tls.clone(),
         batch: config.batch,
+        digest: config.digest,
         retry_count: config.retry_count,
         timeout_ms: config.timeout_ms,
         activity: match &webhook.activity {
@@ -178,10 +191,17 @@ pub(super) fn read_webhook(id: WebhookId, bytes: &[u8], health: HealthValues, ke
                 Some((name, value))
             })
             .collect::<Option<_>>()?,
-        filter: Filter { min_severity: record.min_severity, engagement_ids: record.engagement_ids },
+        filter: Filter {
+            min_severity: record.min_severity,
+            engagement_ids: record.engagement_ids,
+            expression: record.expression,
+        },
+        critical_once: record.critical_once,
+        order: record.order,
         rate_limit: record.rate_limit,
         tls: record.tls,
         batch: record.batch,
+        digest: record.digest,
         retry_count: record.retry_count,
         timeout_ms: record.timeout_ms,
     };
@@ -211,7 +231,7 @@ mod tests {
     /// A webhook's record with everything that it may have, and one with nothing of it, as they are on existing disks.
     #[test]
     fn a_webhook_is_written_as_before() {
-        let full = r#"{"name":"team","url":[1],"secret":[2],"event_types":["report_ready","finding_added"],"format":"json","sealed_options":[3],"headers":[["X-A",[4]]],"min_severity":"high","engagement_ids":["e"],"rate_limit":{"count":10,"per_seconds":1},"tls":{"ca":"corp","client_cert":"us"},"batch":{"max_events":10,"max_wait_ms":100},"retry_count":3,"timeout_ms":5000,"activity":{"tripped":"why"},"revision":7,"epoch":2,"created_at":"2026-11-17T10:12:45.120Z","updated_at":"2026-11-17T10:12:46.120Z","old_secrets":[[[5],1800000000000]]}"#;
+        let full = r#"{"name":"team","url":[1],"secret":[2],"event_types":["report_ready","finding_added"],"format":"json","sealed_options":[3],"headers":[["X-A",[4]]],"min_severity":"high","engagement_ids":["e"],"expression":"severity >= HIGH","critical_once":true,"order":"severity","rate_limit":{"count":10,"per_seconds":1},"tls":{"ca":"corp","client_cert":"us"},"batch":{"max_events":10,"max_wait_ms":100},"digest":{"window_seconds":60,"over":3,"bypass_severity":"critical"},"retry_count":3,"timeout_ms":5000,"activity":{"tripped":"why"},"revision":7,"epoch":2,"created_at":"2026-11-17T10:12:45.120Z","updated_at":"2026-11-17T10:12:46.120Z","old_secrets":[[[5],1800000000000]]}"#;
         let bare = r#"{"name":"team","url":[1],"secret":null,"event_types":[],"format":"json","format_options":"{}","sealed_options":null,"headers":[],"min_severity":null,"engagement_ids":null,"retry_count":3,"timeout_ms":5000,"activity":"off_by_admin","revision":7,"epoch":0,"created_at":"2026-11-17T10:12:45.120Z","updated_at":"2026-11-17T10:12:46.120Z"}"#;
         for text in [full, bare] {
             let record: WebhookRecord = serde_json::from_str(text).expect("a webhook");

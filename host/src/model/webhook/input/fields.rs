@@ -15,9 +15,12 @@ pub const FIELDS: &[&str] = &[
     "format_options",
     "headers",
     "filter",
+    "critical_once",
+    "order",
     "rate_limit",
     "tls",
     "batch",
+    "digest",
     "retry_count",
     "timeout_ms",
     "is_active",
@@ -35,12 +38,14 @@ pub const READ_ONLY_FIELDS: &[&str] = &[
     "waiting",
     "held",
     "oldest_waiting_at",
+    "next_attempt_at",
+    "next_probe_at",
     "created_at",
     "updated_at",
 ];
 
 /// Members of `filter`.
-pub const FILTER_FIELDS: &[&str] = &["min_severity", "engagement_ids"];
+pub const FILTER_FIELDS: &[&str] = &["min_severity", "engagement_ids", "expression"];
 
 /// Members of `rate_limit`, all required.
 pub const RATE_LIMIT_FIELDS: &[&str] = &["count", "per_seconds"];
@@ -48,6 +53,9 @@ pub const RATE_LIMIT_FIELDS: &[&str] = &["count", "per_seconds"];
 pub const TLS_FIELDS: &[&str] = &["ca", "client_cert"];
 /// Members of `batch`, all required.
 pub const BATCH_FIELDS: &[&str] = &["max_events", "max_wait_ms"];
+
+/// Members of `digest`.
+pub const DIGEST_FIELDS: &[&str] = &["window_seconds", "over", "bypass_severity"];
 
 /// Attempts that a rate limit may allow.
 pub const RATE_COUNT: RangeInclusive<u32> = 1..=10_000;
@@ -57,6 +65,12 @@ pub const RATE_SECONDS: RangeInclusive<u32> = 1..=86_400;
 pub const BATCH_EVENTS: RangeInclusive<u32> = 2..=1000;
 /// How long an event may wait for others, in milliseconds.
 pub const BATCH_WAIT_MS: RangeInclusive<u32> = 0..=60_000;
+/// How long a digest collects events, in seconds.
+pub const DIGEST_SECONDS: RangeInclusive<u32> = 5..=3600;
+/// The number of events above which a digest is made.
+pub const DIGEST_OVER: RangeInclusive<u32> = 1..=1000;
+/// A filter expression's length, in characters.
+pub const EXPRESSION_CHARS: RangeInclusive<usize> = 1..=2000;
 /// The length of a name in the server's configuration, in characters.
 pub(super) const TLS_NAME_CHARS: RangeInclusive<usize> = 1..=63;
 
