@@ -766,7 +766,7 @@ pub(super) fn event(event_type: EventType) -> NewEvent {
 async fn keep(store: Arc<Store>) {
     let waiting = store.waiting();
     loop {
-        waiting.notified().await;
+        // At a start there may be work already: a webhook that was healing goes on with it.
         while let Some(wait) = store.waits() {
             // A command that comes meanwhile may leave something that is due earlier.
             tokio::select! {
@@ -774,6 +774,7 @@ async fn keep(store: Arc<Store>) {
                 () = waiting.notified() => {}
             }
         }
+        waiting.notified().await;
     }
 }
 
