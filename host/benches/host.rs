@@ -10,7 +10,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use support::{ADMIN, Bare, Collector, Counter, Host, Sink, Table, bare, event, events, per_second, runtime, send};
+use http::StatusCode;
+use support::{
+    ADMIN, Bare, Collector, Counter, Host, Sink, Table, bare, event, events, events_of, per_second, runtime, send,
+};
 
 /// Concurrent clients that post single events.
 const CLIENTS: usize = 64;
@@ -56,6 +59,9 @@ fn main() {
         }
         if wants("dead") {
             dead(&mut table, &client, &sink).await;
+        }
+        if wants("dying") {
+            dying(&mut table, &client).await;
         }
         if wants("neighbours") {
             neighbours(&mut table, &client, &sink).await;
@@ -249,6 +255,11 @@ async fn webhooks(table: &mut Table, client: &Bare, sink: &Sink) {
         host.webhook_for(client, &sink.url(), "json", number, &["finding_added"]).await;
     }
     warm_up(client, sink, &host, 10).await;
+    // The only event of its finding, the oldest that a search has to find.
+    let from = sink.received();
+    let rare = events_of(1, |text| text.replace("F-0101", "F-0407"));
+    send(client, &host.events(), Some(ADMIN), 1, rare).await;
+    sink.wait(from, 10, Duration::from_secs(10)).await;
     let (few, _) = measure(client, sink, &host, 10, 3_000).await;
     for number in 10..10_000 {
         host.webhook_for(client, &sink.url(), "json", number, &["report_ready"]).await;
@@ -266,6 +277,59 @@ async fn webhooks(table: &mut Table, client: &Bare, sink: &Sink) {
     let (late, _) = measure(client, sink, &host, 10, 3_000).await;
     table.row("a history of 1,000,000 attempts: deliveries/s (floor: none)", late, Some(few), "0.90");
     table.row("… resident memory: MiB", host.resident_kib() as f64 / 1024.0, None, "");
+    search(table, client, &host).await;
+}
+
+/// Pages of the lists over everything, with so long a history; the goal is for any of them.
+async fn search(table: &mut Table, client: &Bare, host: &Host) {
+    for (path, is_empty) in [
+        ("/deliveries", false),
+        ("/deliveries?success=false", true),
+        ("/deliveries?finding_id=F-0101", false),
+        ("/deliveries?finding_id=F-0407", false),
+        ("/deliveries?finding_id=F-9999", true),
+        ("/deliveries?engagement_id=eng-9&success=true", true),
+        ("/events?finding_id=F-0407", false),
+        ("/events?finding_id=F-9999", true),
+        ("/events?min_severity=critical", true),
+    ] {
+        let mut took = Vec::new();
+        for _ in 0..SEARCHES {
+            let start = Instant::now();
+            let (status, body) = host.read(client, path).await;
+            assert_eq!(status, StatusCode::OK, "{path}");
+            assert_eq!(body == "[]", is_empty, "{path}");
+            took.push(start.elapsed());
+        }
+        let (median, _) = quantiles(took);
+        table.row(&format!("GET {path}: ms, median of {SEARCHES}"), median, None, "20");
+    }
+}
+
+/// Webhooks whose destinations die at once, and a healthy one beside: first alone, then while they are switched off and
+/// until the first probe of each was made.
+async fn dying(table: &mut Table, client: &Bare) {
+    let probe = Sink::start().await;
+    let host = Host::with(&["--breaker-threshold", "1"]);
+    host.webhook_for(client, &probe.url(), "json", 0, &["report_ready"]).await;
+    for number in 0..1000 {
+        let body = serde_json::json!({
+            // Nothing listens on the discard port.
+            "name": format!("dying {number}"), "url": format!("http://127.0.0.1:9/{number}"),
+            "event_types": ["finding_added"], "retry_count": 0,
+        });
+        host.create(client, &body).await;
+    }
+    probe_latency(client, &host, &probe, 100).await;
+    let alone = probe_latency(client, &host, &probe, 8000).await;
+    send(client, &host.events(), Some(ADMIN), 1, events(1)).await;
+    let (until, mut took) = (Instant::now() + FIRST_PROBES, Vec::new());
+    while Instant::now() < until {
+        took.extend(latencies(client, &host, &probe, 100).await);
+    }
+    let beside = quantiles(took);
+    table.row("healthy p50 beside 1,000 that die at once: ms (floor: alone)", beside.0, Some(alone.0), "<1.20");
+    table.row("healthy p99 beside 1,000 that die at once: ms (floor: alone)", beside.1, Some(alone.1), "<1.20");
 }
 
 /// A hundred webhooks at a steady rate, without and with a dead one among them.
@@ -286,6 +350,10 @@ async fn dead(table: &mut Table, client: &Bare, sink: &Sink) {
     table.row("healthy p99 beside a dead one of a hundred: ms (floor: alone)", beside.1, Some(alone.1), "<1.20");
 }
 
+/// Times that a page of a list is read.
+const SEARCHES: usize = 21;
+/// By then each webhook that was switched off was probed once: after a minute, with a tenth of jitter.
+const FIRST_PROBES: Duration = Duration::from_secs(70);
 /// Probes of one round beside a neighbour.
 const PROBES: usize = 800;
 /// Rounds beside a neighbour and alone, in turn: a p99 of one round depends on what the disk does in that second.

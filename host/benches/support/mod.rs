@@ -363,6 +363,15 @@ impl Host {
         assert!(response.status().is_success(), "{}", response.status());
     }
 
+    /// Reads from the API, as an admin.
+    pub async fn read(&self, client: &Bare, path: &str) -> (StatusCode, Bytes) {
+        let request =
+            Request::get(format!("{}/api/v1{path}", self.url)).header("authorization", format!("Bearer {ADMIN}"));
+        let response = client.request(request.body(Full::default()).expect("a request")).await.expect("a response");
+        let status = response.status();
+        (status, response.into_body().collect().await.expect("a body").to_bytes())
+    }
+
     /// Previews an event; the status and the response.
     pub async fn preview(&self, client: &Bare, token: &str, name: &str, event: &str) -> (StatusCode, Bytes) {
         preview(client, &self.url, token, name, event).await
@@ -487,7 +496,12 @@ pub fn event() -> String {
 }
 
 pub fn events(count: usize) -> Arc<Vec<Bytes>> {
-    let event = Bytes::from(event());
+    events_of(count, |event| event)
+}
+
+/// Equal events, changed so.
+pub fn events_of(count: usize, change: impl FnOnce(String) -> String) -> Arc<Vec<Bytes>> {
+    let event = Bytes::from(change(event()));
     Arc::new(vec![event; count])
 }
 
