@@ -152,6 +152,11 @@ pub fn unknown_variables() -> Vec<UnknownVariable> {
     find_unknown(names)
 }
 
+/// The value of a variable of the environment that a file of the user's names; `None` if it is not set.
+pub fn variable(name: &str) -> Option<std::ffi::OsString> {
+    std::env::var_os(name)
+}
+
 /// A variable that no command reads.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct UnknownVariable {

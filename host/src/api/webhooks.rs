@@ -137,7 +137,8 @@ async fn get(
     Ok((tag, Json(view)).into_response())
 }
 
-/// Changes the fields that the body names and keeps the others. `is_active: true` sends nothing old: what is held stays so until
+/// Changes the fields that the body names and keeps the others. Equal values, also of the secret and of headers, change nothing:
+/// no new `ETag`, no entry in the audit log. `is_active: true` sends nothing old: what is held stays so until
 /// `recover`. A webhook that the circuit breaker switched off is probed at once after a change of url, headers, secret, tls,
 /// format or options. With `generate_secret` every request sets another
 /// secret, so repeating it is not idempotent.

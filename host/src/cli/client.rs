@@ -54,6 +54,8 @@ pub(crate) struct Problem {
 pub(crate) struct FieldError {
     /// JSON pointer into the request body.
     pub(crate) pointer: String,
+    /// Code for programs.
+    pub(crate) code: String,
     /// Explanation for people.
     pub(crate) detail: String,
 }
@@ -247,7 +249,8 @@ impl Response {
         text
     }
 
-    fn rejection_hint(&self) -> String {
+    /// What to do about a rejection.
+    pub(crate) fn rejection_hint(&self) -> String {
         let retry_after = self.headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
         match (self.status.as_u16(), retry_after) {
             (401, _) if self.had_token => "HERALDRY_TOKEN (or --token) is not a token of this host: it was deleted, belongs to another host, or was not copied whole; `heraldry token reset-admin` makes a new one on a stopped host".to_owned(),

@@ -10,6 +10,7 @@ use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
 use crate::config;
 use crate::formatter::{CHILD_COMMAND, compile_for_parent};
 
+mod apply;
 mod attempts;
 mod audit;
 mod client;
@@ -47,6 +48,7 @@ Examples:
   heraldry serve                        run a host; its first start prints an admin token
   heraldry listen --port 9000           a test destination that prints deliveries
   heraldry webhook create --name ops --url http://127.0.0.1:9000/ --generate-secret
+  heraldry apply webhooks.toml          webhooks as code
   heraldry send events.jsonl            post events from a file
   heraldry status                       one screen: what waits, what fails, and why
   heraldry tail --failed                failures as they happen
@@ -101,6 +103,9 @@ enum Command {
     /// Create, show, change, test and delete webhooks
     #[command(subcommand)]
     Webhook(Box<webhook::Command>),
+    /// Make the host have the webhooks that a file lists: webhooks as code
+    #[command(after_help = apply::HELP)]
+    Apply(apply::Args),
     /// Show an event and where it went; list events
     #[command(subcommand)]
     Event(event::Command),
@@ -202,6 +207,7 @@ impl Cli {
             Command::Send(args) => send::run(&args).await,
             Command::Token(command) => token::run(&command).await,
             Command::Webhook(command) => webhook::run(&command).await,
+            Command::Apply(args) => apply::run(&args).await,
             Command::Event(command) => event::run(&command).await,
             Command::Deliveries(args) => deliveries::run(&args).await,
             Command::Tail(args) => tail::run(&args).await,

@@ -19,7 +19,7 @@ pub(crate) mod tests;
 
 pub use admission::{
     CONTRACT_VERSIONS, Described, Finding, Join, Kind, Manifest, Rejection, Report, Sample, Severity, Trial, Warning,
-    exported_contract, is_name,
+    exported_contract, is_name, option_faults,
 };
 #[cfg(fuzzing)]
 pub(crate) use admission::{fuzz_contract, fuzz_header, fuzz_manifest};

@@ -1,4 +1,4 @@
-//! `heraldry send`: posts events from a file or standard input.
+//! `heraldry send`: posts events from a file or standard input, or samples.
 
 use std::io::{IsTerminal as _, Read as _};
 use std::path::{Path, PathBuf};
@@ -14,6 +14,7 @@ use crate::config::{ClientArgs, units};
 
 pub(crate) mod input;
 mod post;
+mod sample;
 
 use post::{Poster, Tally};
 
@@ -25,6 +26,7 @@ A rejected event is reported with its line and the reason; the others are posted
 
 Examples:
   heraldry send events.jsonl
+  heraldry send --sample finding_added --sample report_ready
   jq -c '.[]' report.json | heraldry send -
   echo '{\"type\":\"phase_changed\",\"data\":{\"phase\":{\"name\":\"recon\"}}}' | heraldry send";
 
@@ -33,6 +35,9 @@ pub(super) struct Args {
     /// File of events; - is standard input
     #[arg(value_name = "FILE", default_value = "-")]
     file: PathBuf,
+    /// Post the sample of this event type instead of a file, repeatable
+    #[arg(long, value_name = "TYPE", conflicts_with = "file")]
+    sample: Vec<String>,
     /// Time limit of retrying a request when the host does not respond or is overloaded (429, 502, 503, 504, 507)
     #[arg(long = "patience", value_name = "DURATION", default_value = "30s", value_parser = units::duration)]
     retry_for: Duration,
@@ -43,23 +48,20 @@ pub(super) struct Args {
 /// Posts every event; fails if any was rejected.
 pub(super) async fn run(args: &Args) -> Result<(), Failure> {
     let api = Api::new(&args.client)?;
-    let text = read(&args.file)?;
-    let name = if args.file == Path::new("-") { "standard input".to_owned() } else { args.file.display().to_string() };
-    let events = input::parse(&text).map_err(|error| {
-        let error = anyhow::Error::new(error).context(name);
-        Failure::failed(error, "nothing was sent; give one JSON object, an array of objects, or one object a line")
-    })?;
-
+    let events = events(args)?;
     let bar = progress(events.len() as u64);
     let mut poster = Poster::new(&api, args.retry_for, bar.clone());
     let outcome = poster.post_all(&events).await;
     bar.finish_and_clear();
     let tally = poster.into_tally();
     for rejection in &tally.rejected {
-        let event = &events[rejection.index];
-        note(format_args!("{BAD}rejected:{BAD:#} line {}: {}", event.line, escape(&rejection.reason)));
+        let origin = origin(args, &events[rejection.index]);
+        note(format_args!("{BAD}rejected:{BAD:#} {origin}: {}", escape(&rejection.reason)));
     }
-    show_warnings(&tally, &events);
+    show_warnings(args, &tally, &events);
+    if outcome.is_ok() {
+        note_samples(args, &tally, &events);
+    }
     if args.client.json {
         line(escape_json(&tally.to_json(&events)))?;
     } else {
@@ -72,16 +74,44 @@ pub(super) async fn run(args: &Args) -> Result<(), Failure> {
     if tally.rejected.is_empty() { Ok(()) } else { Err(Failure::already_printed()) }
 }
 
+/// The events to post.
+fn events(args: &Args) -> Result<Vec<input::Event>, Failure> {
+    if !args.sample.is_empty() {
+        return sample::events(&args.sample);
+    }
+    let text = read(&args.file)?;
+    let name = if args.file == Path::new("-") { "standard input".to_owned() } else { args.file.display().to_string() };
+    input::parse(&text).map_err(|error| {
+        let error = anyhow::Error::new(error).context(name);
+        Failure::failed(error, "nothing was sent; give one JSON object, an array of objects, or one object a line")
+    })
+}
+
+/// Where an event comes from: its line, or its sample.
+fn origin(args: &Args, event: &input::Event) -> String {
+    match args.sample.get(event.line - 1) {
+        Some(name) => format!("sample of {}", escape(name)),
+        None => format!("line {}", event.line),
+    }
+}
+
+/// Says which samples were posted, and as which events.
+fn note_samples(args: &Args, tally: &Tally, events: &[input::Event]) {
+    let is_accepted = |index: usize| tally.rejected.iter().all(|rejection| rejection.index != index);
+    let posted = args.sample.iter().zip(events).enumerate().filter(|(index, _)| is_accepted(*index));
+    posted.for_each(|(_, (name, event))| note(sample::describe(name, event)));
+}
+
 /// Members that the host does not know: the events are accepted, and formats may not show what they hold.
-fn show_warnings(tally: &Tally, events: &[input::Event]) {
+fn show_warnings(args: &Args, tally: &Tally, events: &[input::Event]) {
     for warning in &tally.warnings {
-        let first = events[warning.index].line;
+        let first = origin(args, &events[warning.index]);
         let others = match warning.events - 1 {
             0 => String::new(),
             more => format!(" and {more} more"),
         };
         let (pointer, detail) = (escape(&warning.pointer), escape(&warning.detail));
-        note(format_args!("{WARN}warning:{WARN:#} line {first}{others}: {pointer} {detail}"));
+        note(format_args!("{WARN}warning:{WARN:#} {first}{others}: {pointer} {detail}"));
     }
     if tally.more_warnings > 0 {
         note(format_args!("{WARN}warning:{WARN:#} {} more", tally.more_warnings));

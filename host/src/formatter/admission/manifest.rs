@@ -173,6 +173,12 @@ impl Options {
     }
 }
 
+/// All faults of a webhook's options by the schema that a host shows of a format; pointers are relative to the options. A
+/// schema that this version cannot read finds none: the host judges too.
+pub fn option_faults(schema: &Value, options: &Value) -> Vec<Fault> {
+    Options::new(schema).map(|schema| schema.check(options)).unwrap_or_default()
+}
+
 fn fault(pointer: String, code: &'static str, detail: String) -> Fault {
     Fault { pointer, code, detail }
 }

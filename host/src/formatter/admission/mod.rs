@@ -12,7 +12,7 @@ mod samples;
 mod validator;
 
 pub use interface::{CONTRACT_VERSIONS, exported_contract};
-pub use manifest::{Join, Kind, Manifest, is_name};
+pub use manifest::{Join, Kind, Manifest, is_name, option_faults};
 pub use report::{Described, Finding, Rejection, Report, Severity, Trial, Warning};
 pub use validator::Sample;
 

@@ -6,6 +6,7 @@
 
 mod secrets;
 mod view;
+mod write_only;
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -16,6 +17,8 @@ use serde_json::Value;
 
 use super::webhook::Webhook;
 use view::View;
+
+pub use write_only::write_only;
 
 /// The replacement of a secret.
 const MASKED: &str = "[redacted]";

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::SHORTEST;
 use super::view::percent_decoded;
+use super::write_only::write_only;
 use crate::model::url::DeliveryUrl;
 use crate::model::webhook::Webhook;
 
@@ -29,9 +30,6 @@ const PLAIN_SEGMENTS: [&str; 16] = [
     "deliveries",
     "heraldry",
 ];
-/// Steps that the search for `writeOnly` options may take, and how deep it may go: a third-party schema may refer to itself.
-const SCHEMA_STEPS: usize = 10_000;
-const SCHEMA_DEPTH: usize = 64;
 
 /// Every text that is to be masked: each secret of at least [`SHORTEST`] characters, and its base64.
 pub(super) fn needles(webhook: &Webhook, options_schema: &Value) -> Vec<Vec<u8>> {
@@ -67,12 +65,14 @@ fn secrets(webhook: &Webhook, options_schema: &Value) -> Vec<Vec<u8>> {
     }
     of_url(&config.url, &mut secrets);
     let options = serde_json::from_str(&config.format_options).unwrap_or(Value::Null);
-    let mut search = WriteOnly { root: options_schema, steps: SCHEMA_STEPS, found: Vec::new() };
-    search.look(options_schema, &options, SCHEMA_DEPTH);
-    if search.steps == 0 {
-        strings(&options, &mut search.found);
+    let mut found = Vec::new();
+    match write_only(options_schema, &options) {
+        Some(pointers) => {
+            pointers.iter().filter_map(|at| options.pointer(at)).for_each(|value| strings(value, &mut found));
+        }
+        None => strings(&options, &mut found),
     }
-    secrets.extend(search.found.into_iter().map(String::into_bytes));
+    secrets.extend(found.into_iter().map(String::into_bytes));
     secrets
 }
 
@@ -120,63 +120,6 @@ fn base64_within(secret: &[u8], before: usize, engine: &impl base64::Engine) -> 
     encoded.truncate(whole_characters);
     encoded.drain(..(before * 8).div_ceil(6));
     encoded
-}
-
-/// The search for options that their JSON Schema marks `writeOnly`.
-struct WriteOnly<'a> {
-    root: &'a Value,
-    steps: usize,
-    found: Vec<String>,
-}
-
-impl WriteOnly<'_> {
-    /// Looks at a value that this schema describes. No steps are left when the search could not be finished.
-    fn look(&mut self, schema: &Value, value: &Value, depth: usize) {
-        let Value::Object(schema) = schema else { return };
-        self.steps = if depth == 0 { 0 } else { self.steps.saturating_sub(1) };
-        if self.steps == 0 {
-            return;
-        }
-        let depth = depth - 1;
-        if schema.get("writeOnly") == Some(&Value::Bool(true)) {
-            return strings(value, &mut self.found);
-        }
-        let reference = schema.get("$ref").and_then(Value::as_str);
-        let target = reference.and_then(|reference| self.root.pointer(reference.strip_prefix('#')?));
-        if let Some(target) = target {
-            self.look(target, value, depth);
-        }
-        for name in ["allOf", "anyOf", "oneOf"] {
-            for one in schema.get(name).and_then(Value::as_array).into_iter().flatten() {
-                self.look(one, value, depth);
-            }
-        }
-        for one in ["if", "then", "else"].iter().filter_map(|name| schema.get(*name)) {
-            self.look(one, value, depth);
-        }
-        match value {
-            Value::Object(members) => {
-                for (name, member) in members {
-                    let known = schema.get("properties").and_then(|properties| properties.get(name));
-                    // A pattern that does not match costs a mask too much at most.
-                    let patterns = schema.get("patternProperties").and_then(Value::as_object);
-                    let patterns = patterns.into_iter().flat_map(|patterns| patterns.values());
-                    for one in known.or(schema.get("additionalProperties")).into_iter().chain(patterns) {
-                        self.look(one, member, depth);
-                    }
-                }
-            }
-            Value::Array(elements) => {
-                let first = schema.get("prefixItems").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-                for (index, element) in elements.iter().enumerate() {
-                    if let Some(one) = first.get(index).or(schema.get("items")) {
-                        self.look(one, element, depth);
-                    }
-                }
-            }
-            _ => {}
-        }
-    }
 }
 
 /// The texts and numbers in a value.

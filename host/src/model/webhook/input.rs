@@ -143,7 +143,10 @@ impl Draft {
             event_types: self.event_types.unwrap_or(current.event_types),
             format: self.format.unwrap_or(current.format),
             format_options: self.format_options.unwrap_or(current.format_options),
-            headers: self.headers.unwrap_or(current.headers),
+            headers: match self.headers {
+                Some(headers) if !are_same_headers(&headers, &current.headers) => headers,
+                _ => current.headers,
+            },
             filter: self.filter.unwrap_or(current.filter),
             critical_once: self.critical_once.unwrap_or(current.critical_once),
             order: self.order.unwrap_or(current.order),
@@ -155,6 +158,11 @@ impl Draft {
             timeout_ms: self.timeout_ms.unwrap_or(current.timeout_ms),
         }
     }
+}
+
+/// True if the order is all that differs: members of a JSON object have none.
+fn are_same_headers(some: &[(String, Secret)], others: &[(String, Secret)]) -> bool {
+    some.len() == others.len() && some.iter().all(|header| others.contains(header))
 }
 
 fn url(field: &Field<'_>, faults: &mut Faults) -> Option<DeliveryUrl> {

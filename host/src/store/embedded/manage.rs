@@ -85,7 +85,10 @@ impl Writer {
             health.failure_count = 0;
         }
         if config == old.config && activity == old.activity {
-            // The failure counter may be another all the same.
+            if health == old.health.values() {
+                return Ok(Updated::Done(Arc::clone(old)));
+            }
+            // Only the failure counter is another: no change of the configuration.
             let same = Webhook { health: Health::new(health), ..old.unchanged() };
             return self.store_webhook(same, None).map(Updated::Done);
         }
