@@ -42,6 +42,11 @@ impl Verdicts {
         self.0.insert(expression, verdict);
     }
 
+    /// Returns true if an expression failed.
+    pub fn has_failed(&self) -> bool {
+        self.0.values().any(|verdict| matches!(verdict, ExpressionVerdict::Failed { .. }))
+    }
+
     /// Returns true if no expression was evaluated.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
