@@ -22,17 +22,25 @@ use anyhow::{Context as _, Result, bail};
 
 const TARGET: &str = "wasm32-unknown-unknown";
 
+/// The stack of a formatter, in bytes.
+const FORMATTER_STACK: u32 = 128 * 1024;
+/// The stack of the evaluator, whose calls nest as expressions do.
+const EVALUATOR_STACK: u32 = 4 * 1024 * 1024;
+
 fn main() -> Result<()> {
     let root = PathBuf::from(var("CARGO_MANIFEST_DIR")?).join("..").canonicalize()?;
     let out = PathBuf::from(var("OUT_DIR")?);
-    for path in ["formatters", "wit", "Cargo.toml", "Cargo.lock"] {
+    for path in ["formatters", "wit", "host/evaluator", "Cargo.toml", "Cargo.lock"] {
         println!("cargo::rerun-if-changed={}", root.join(path).display());
     }
     println!("cargo::rerun-if-changed=build.rs");
     build_information(&root)?;
     samples(&root, &out)?;
     project(&root, &out)?;
-    components(&root, &out)
+    install_target()?;
+    let guests = guests_folder(&out);
+    components(&root, &out, &guests)?;
+    evaluator(&root, &out, &guests)
 }
 
 fn var(name: &str) -> Result<String> {
@@ -111,31 +119,20 @@ fn below(folder: &Path, name: &str, files: &mut Vec<(String, PathBuf)>) -> Resul
 
 /// Builds every formatter and writes `components.rs`: the table of their names, manifests and components. The manifest in
 /// a formatter's folder is the one that its component describes itself with; tests compare them.
-fn components(root: &Path, out: &Path) -> Result<()> {
+fn components(root: &Path, out: &Path, guests: &Path) -> Result<()> {
     let formatters: Vec<String> = sorted(&root.join("formatters"))?
         .iter()
         .filter(|path| path.join("Cargo.toml").is_file())
         .map(|path| stem(path))
         .filter(|name| name.as_ref().is_ok_and(|name| name != "sdk"))
         .collect::<Result<_>>()?;
-    install_target()?;
-    let guests = guests_folder(out);
     let mut table = String::from(
         "/// The built-in formatters: name, manifest, component.\n\
          pub(crate) static FORMATTERS: &[(&str, &str, &[u8])] = &[\n",
     );
     for name in &formatters {
-        let core = build(root, &guests, name)?;
-        let bytes = wit_component::ComponentEncoder::default()
-            .validate(true)
-            .module(&fs::read(&core).with_context(|| format!("cannot read {}", core.display()))?)
-            .and_then(wit_component::ComponentEncoder::encode)
-            .with_context(|| format!("the formatter {name} cannot be wrapped as a component"))?;
-        let component = out.join(format!("{name}.wasm"));
-        // An unchanged file keeps its modification time, so that cargo does not rebuild the host for it.
-        if fs::read(&component).ok().as_deref() != Some(&bytes) {
-            fs::write(&component, &bytes)?;
-        }
+        let core = build(root, guests, &format!("heraldry-format-{name}"), FORMATTER_STACK)?;
+        let component = wrap(&core, out, name)?;
         let manifest = root.join("formatters").join(name).join("manifest.json");
         if !manifest.is_file() {
             bail!("{} is missing; run: UPDATE_GOLDEN=1 cargo test -p heraldry-format-{name}", manifest.display());
@@ -145,6 +142,34 @@ fn components(root: &Path, out: &Path) -> Result<()> {
     table.push_str("];\n");
     fs::write(out.join("components.rs"), table)?;
     Ok(())
+}
+
+/// Builds the evaluator of filter expressions and writes `evaluator.rs`: the component.
+fn evaluator(root: &Path, out: &Path, guests: &Path) -> Result<()> {
+    let core = build(root, guests, "heraldry-evaluator", EVALUATOR_STACK)?;
+    // No formatter's folder has a name with a dot.
+    let component = wrap(&core, out, "expressions.evaluator")?;
+    let table = format!(
+        "/// The component that evaluates filter expressions.\n\
+         pub(crate) static EVALUATOR: &[u8] = include_bytes!({component:?});\n"
+    );
+    fs::write(out.join("evaluator.rs"), table)?;
+    Ok(())
+}
+
+/// Wraps a core module as a component, in a file of this name.
+fn wrap(core: &Path, out: &Path, name: &str) -> Result<PathBuf> {
+    let bytes = wit_component::ComponentEncoder::default()
+        .validate(true)
+        .module(&fs::read(core).with_context(|| format!("cannot read {}", core.display()))?)
+        .and_then(wit_component::ComponentEncoder::encode)
+        .with_context(|| format!("{name} cannot be wrapped as a component"))?;
+    let component = out.join(format!("{name}.wasm"));
+    // An unchanged file keeps its modification time, so that cargo does not rebuild the host for it.
+    if fs::read(&component).ok().as_deref() != Some(&bytes) {
+        fs::write(&component, &bytes)?;
+    }
+    Ok(component)
 }
 
 /// The guests' target folder, `formatters` in that of the host, for all of the host's profiles: guests do not depend on
@@ -178,27 +203,28 @@ fn install_target() -> Result<()> {
     }
 }
 
-/// Builds one formatter's core module with a nested cargo. It has its own target folder: the outer cargo holds the lock
+/// Builds one guest's core module with a nested cargo. It has its own target folder: the outer cargo holds the lock
 /// on the outer one's profile while it waits for this script.
-fn build(root: &Path, guests: &Path, name: &str) -> Result<PathBuf> {
+fn build(root: &Path, guests: &Path, package: &str, stack_bytes: u32) -> Result<PathBuf> {
     let mut cargo = Command::new(var("CARGO")?);
     for (variable, _) in env::vars_os().filter(|(variable, _)| is_outer(variable)) {
         cargo.env_remove(variable);
     }
-    let package = format!("heraldry-format-{name}");
+    // The stack is a part of it. The rest is enough that a typical event needs no more: `memory.grow` changes page
+    // protection, which is slow and serialises concurrent calls.
+    let memory_bytes = stack_bytes + 1_048_576 - FORMATTER_STACK;
     cargo
         .current_dir(root)
-        .args(["rustc", "--package", &package, "--lib", "--crate-type", "cdylib", "--locked"])
+        .args(["rustc", "--package", package, "--lib", "--crate-type", "cdylib", "--locked"])
         .args(["--profile", "formatter", "--target", TARGET, "--target-dir"])
         .arg(guests)
-        // Enough initial memory that a typical event needs no more: `memory.grow` changes page protection, which is
-        // slow and serialises concurrent calls.
-        .args(["--", "-C", "link-arg=--initial-memory=1048576", "-C", "link-arg=-zstack-size=131072"])
+        .args(["--", "-C", &format!("link-arg=--initial-memory={memory_bytes}")])
+        .args(["-C", &format!("link-arg=-zstack-size={stack_bytes}")])
         // Copies in the guest itself; formatters/sdk/src/memory.rs explains why.
         .args(["-C", "target-feature=-bulk-memory"]);
     let status = cargo.status().context("cannot run cargo")?;
     if !status.success() {
-        bail!("the formatter {name} does not build; the compiler's output above has the cause");
+        bail!("{package} does not build; the compiler's output above has the cause");
     }
     Ok(guests.join(TARGET).join("formatter").join(format!("{}.wasm", package.replace('-', "_"))))
 }

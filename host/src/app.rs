@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::api::{self, Api, Entrance};
 use crate::clock::SystemClock;
 use crate::config::Config;
+use crate::filter::Expressions;
 use crate::formatter::{
     COST_HERE, Catalog, CatalogOptions, CodeCache, Compiler, STACK_BYTES, Sample, allow_calls_here,
 };
@@ -167,6 +168,7 @@ pub struct App {
     new_admin_token: Option<Secret>,
     store: Arc<Store>,
     catalog: Arc<Catalog>,
+    expressions: Arc<Expressions>,
     scheduler: Arc<Scheduler>,
     transport: Arc<Transport>,
     telemetry: Arc<Telemetry>,
@@ -230,7 +232,7 @@ pub async fn build(front: Front, mut config: Config, parts: Parts) -> Result<App
     let options = CatalogOptions {
         metrics: telemetry.formatters(),
         settings: config.sandbox,
-        processors: std::thread::available_parallelism().map_or(2, std::num::NonZero::get),
+        processors: processors(),
         cost_here: COST_HERE,
         components,
         drop_in: config.formatters.clone(),
@@ -257,6 +259,7 @@ pub async fn build(front: Front, mut config: Config, parts: Parts) -> Result<App
     };
     let catalog = tokio::task::spawn_blocking(|| Catalog::start(options)).await??;
     let catalog = Arc::new(catalog);
+    let expressions = expressions(&store, &catalog, &telemetry, &watchdog);
     // Formatters whose calls are known to be brief run on its workers.
     let runtime = Builder::new_multi_thread()
         .worker_threads(2)
@@ -291,6 +294,7 @@ pub async fn build(front: Front, mut config: Config, parts: Parts) -> Result<App
         new_admin_token,
         store,
         catalog,
+        expressions,
         scheduler,
         transport,
         telemetry,
@@ -328,6 +332,7 @@ impl App {
             store: Arc::clone(&self.store),
             scheduler: Arc::clone(&self.scheduler),
             catalog: Arc::clone(&self.catalog),
+            expressions: Arc::clone(&self.expressions),
             transport: Arc::clone(&self.transport),
             limits: self.config.limits,
             telemetry: Arc::clone(&self.telemetry),
@@ -341,6 +346,9 @@ impl App {
         let (store, catalog) = (Arc::clone(&self.store), Arc::clone(&self.catalog));
         let upkeep = upkeep::run(store, catalog, self.config.delivery, Arc::clone(&clock), certificates);
         let upkeep = tokio::spawn(watchdog.watch("upkeep", Need::Partial, Some(STANDSTILL)).task(upkeep));
+        let host_events = upkeep::judge_host_events(Arc::clone(&self.store), Arc::clone(&self.expressions));
+        let host_events =
+            tokio::spawn(watchdog.watch("host-events", Need::Partial, Some(STANDSTILL)).task(host_events));
         let reports = tokio::spawn({
             let watchdog = watchdog.clone();
             async move { watchdog.report().await }
@@ -367,6 +375,7 @@ impl App {
         }
         closing.cancel();
         upkeep.abort();
+        host_events.abort();
         reports.abort();
         tokio::select! {
             served = tokio::time::timeout(CLOSE_TIMEOUT, server) => match served {
@@ -397,6 +406,26 @@ enum End {
     Unfit(String),
     /// A thread has died without which nothing works.
     Death(String),
+}
+
+/// The evaluator of filter expressions. It is loaded now if a webhook has one, else with the first one that is saved.
+fn expressions(
+    store: &Store,
+    catalog: &Arc<Catalog>,
+    telemetry: &Arc<Telemetry>,
+    watchdog: &Watchdog,
+) -> Arc<Expressions> {
+    let catalog = Arc::clone(catalog);
+    let load = move || catalog.evaluator(crate::embedded::EVALUATOR);
+    let expressions = Expressions::new(processors(), Arc::clone(telemetry), watchdog.clone(), load);
+    if store.webhooks().has_expressions() {
+        expressions.start();
+    }
+    Arc::new(expressions)
+}
+
+fn processors() -> usize {
+    std::thread::available_parallelism().map_or(2, std::num::NonZero::get)
 }
 
 /// Shows that a runtime moves, until the host ends.

@@ -17,6 +17,7 @@ mod clock;
 pub mod config;
 pub mod delivery;
 mod embedded;
+pub mod filter;
 pub mod formatter;
 #[cfg(fuzzing)]
 pub mod fuzzing;

@@ -267,6 +267,11 @@ impl Telemetry {
         self.recent.count(now_ms);
     }
 
+    /// Counts an event on which the webhook's filter expression failed.
+    pub fn expression_failed(&self, webhook: WebhookId) {
+        self.by_webhook.expression_failed(webhook);
+    }
+
     /// Attempts in the last minute, at this time of the steady clock.
     pub fn attempts_in_last_minute(&self, now_ms: i64) -> u64 {
         self.recent.in_last_minute(now_ms)

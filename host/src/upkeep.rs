@@ -1,6 +1,8 @@
-//! Background maintenance of a running host: retention, repair of damaged queue entries, removal of unused components.
+//! Background maintenance of a running host: retention, repair of damaged queue entries, removal of unused components,
+//! verdicts on host events.
 
 mod degraded;
+mod host_events;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,6 +11,8 @@ use crate::formatter::Catalog;
 use crate::model::settings::DeliverySettings;
 use crate::model::time::{Clock, Timestamp};
 use crate::store::{Retention, Store};
+
+pub(crate) use host_events::judge_host_events;
 
 use degraded::{Degraded, State};
 

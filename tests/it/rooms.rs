@@ -20,8 +20,23 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("keyring", &["model"]),
     ("delivery", &["store", "formatter", "signature", "transport", "telemetry", "model"]),
     ("scheduler", &["store", "delivery", "samples", "telemetry", "watchdog", "model"]),
-    ("upkeep", &["store", "formatter", "model"]),
-    ("api", &["store", "scheduler", "formatter", "transport", "samples", "telemetry", "watchdog", "json", "model"]),
+    ("filter", &["formatter", "telemetry", "watchdog", "model"]),
+    ("upkeep", &["store", "filter", "formatter", "model"]),
+    (
+        "api",
+        &[
+            "store",
+            "scheduler",
+            "filter",
+            "formatter",
+            "transport",
+            "samples",
+            "telemetry",
+            "watchdog",
+            "json",
+            "model",
+        ],
+    ),
 ];
 /// These may name every room: wiring, the commands, and the crate's root.
 const SEE_ALL: &[&str] = &["app", "cli", "fuzzing", "lib", "main"];

@@ -3,6 +3,7 @@
 mod list;
 mod posted;
 mod reference;
+mod verdicts;
 mod view;
 
 use std::collections::BTreeMap;
@@ -24,7 +25,7 @@ use crate::formatter::Standing;
 use crate::json::fault::Fault;
 use crate::model::delivery::Status;
 use crate::model::id::EventId;
-use crate::store::{AcceptError, Acceptance, EventView, Idempotency};
+use crate::store::{AcceptError, Acceptance, EventView, Idempotency, StoreError};
 
 use posted::Posted;
 use reference::EventBody;
@@ -82,7 +83,8 @@ async fn post(Poster(token): Poster, State(api): State<Shared>, body: Unread) ->
     let _admitted = api.ingest_limit().admit(token.id, events.len(), bytes, api.clock.steady_ms())?;
     let mut types = BTreeMap::new();
     events.iter().for_each(|event| *types.entry(event.event_type).or_default() += 1);
-    let accepted = api.store.accept(Acceptance { token: token.id, idempotency, events }).await;
+    let accepted =
+        verdicts::accept(&api, Acceptance { token: token.id, idempotency, events, verdicts: Vec::new() }).await;
     let accepted = accepted.map_err(|error| rejection(error, &posted))?;
     types.into_iter().for_each(|(event_type, events)| api.telemetry.events_accepted(event_type, events));
     let with_warnings = accepted.into_iter().zip(warnings);
@@ -144,6 +146,8 @@ fn rejection(error: AcceptError, posted: &Posted<'_>) -> ApiError {
             let fault = Fault { pointer: String::new(), code, detail: detail.to_owned() };
             ApiError::with_faults(Code::KeyReused, vec![fault]).because(detail)
         }
+        // It is judged again until it is not.
+        AcceptError::Unjudged(_) => StoreError::Unavailable.into(),
         AcceptError::Store(error) => error.into(),
     }
 }

@@ -13,6 +13,7 @@ use super::budget::BodyBudget;
 use super::ingest_limit::IngestLimit;
 use super::problem::{ApiError, Code};
 use super::trial_limit::TrialLimit;
+use crate::filter::Expressions;
 use crate::formatter::{Catalog, Standing};
 use crate::model::id::WebhookId;
 use crate::model::settings::{Limits, MetricsLabels};
@@ -32,6 +33,8 @@ pub struct Api {
     pub scheduler: Arc<Scheduler>,
     /// Renders previews, validates format options, installs formatters.
     pub catalog: Arc<Catalog>,
+    /// Checks and judges filter expressions.
+    pub expressions: Arc<Expressions>,
     /// Checks a destination against the SSRF guard before its webhook is saved.
     pub transport: Arc<Transport>,
     /// Limits on one request.

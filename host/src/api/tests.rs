@@ -148,6 +148,7 @@ impl Host {
         let api = Api {
             store: Arc::clone(&store),
             scheduler,
+            expressions: Arc::new(crate::filter::tests::expressions(&telemetry, &watchdog)),
             catalog,
             transport,
             limits,

@@ -24,6 +24,7 @@ use super::problem::{ApiError, Code};
 use super::secret_rotation::new_secret;
 use super::state::{Shared, still_loading};
 use super::workload::{self, Workload};
+use crate::filter::ExpressionFault;
 use crate::formatter::{Declared, Join, Standing};
 use crate::json::fault::Faults;
 use crate::model::id::WebhookId;
@@ -229,7 +230,8 @@ async fn delete(
 
 /// The admin's view of a webhook. What waits for a formatter that is not there is held; the store does not know formatters.
 fn view_of(api: &Shared, webhook: &Webhook) -> WebhookView {
-    WebhookView::of(webhook, Workload::of(api, webhook), workload::next_attempt_at(api, webhook))
+    let expression_error = api.expressions.failures().last_of(webhook);
+    WebhookView::of(webhook, Workload::of(api, webhook), workload::next_attempt_at(api, webhook), expression_error)
 }
 
 /// Generates the secret that a body asks for, and returns it to be shown once.
@@ -242,8 +244,8 @@ fn generate_secret(draft: &mut Draft) -> Result<Option<Secret>, ApiError> {
     Ok(Some(secret))
 }
 
-/// The checks that need the rest of the host: there is a formatter that accepts the options, the TLS names exist, and the
-/// SSRF guard allows the destination.
+/// The checks that need the rest of the host: there is a formatter that accepts the options, the TLS names exist, the
+/// filter's expression can be evaluated, and the SSRF guard allows the destination.
 ///
 /// # Errors
 /// 503 if the host has just started and the formatter's manifest is not known yet.
@@ -257,12 +259,23 @@ async fn check(
         check_format(api, draft, current, faults).await?;
     }
     check_tls(api, draft, current, faults);
+    if let Some(expression) = draft.filter.as_ref().and_then(|filter| filter.expression.as_deref()) {
+        check_expression(api, expression, faults).await;
+    }
     let Some(url) = &draft.url else { return Ok(()) };
     let checked = tokio::time::timeout(CHECK_TIMEOUT, api.transport.check_destination(url)).await;
     if let Ok(Err(denied)) = checked {
         faults.add("/url", "denied_address", denied.to_string());
     }
     Ok(())
+}
+
+/// Checks an expression in CEL: how it is written, and the names in it.
+pub(super) async fn check_expression(api: &Shared, expression: &str, faults: &mut Faults) {
+    for fault in api.expressions.check(expression).await.err().into_iter().flatten() {
+        let ExpressionFault { line, column, message } = fault;
+        faults.add("/filter/expression", "invalid_expression", format!("line {line}, column {column}: {message}"));
+    }
 }
 
 async fn check_format(

@@ -9,8 +9,8 @@ use sha2::{Digest as _, Sha256};
 use super::admission::{self, Admitted, Manifest, Options, Rejection, Report, Sample, Validator, Warning};
 use super::digest::sha256;
 use super::runtime::{
-    Called, CodeCache, Compiler, ComponentCompiler, Limits, Linked, LogLine, OnLong, Payload, RenderError, Sandbox,
-    Size, Terms, Verdict,
+    Called, CodeCache, Compiler, ComponentCompiler, Evaluator, Limits, Linked, LogLine, OnLong, Payload, RenderError,
+    Sandbox, Size, Terms, Verdict,
 };
 use crate::json::fault::Fault;
 use crate::model::delivery::Response;
@@ -196,6 +196,16 @@ impl ComponentRuntime {
     /// As [`ComponentRuntime::check`] without the samples, for a component that was admitted before.
     pub(super) fn load(&self, bytes: &[u8], digest: [u8; 32]) -> Option<Loaded> {
         self.check_on(bytes, digest, &[], Turn::Wait).1
+    }
+
+    /// Compiles the evaluator of filter expressions, through the cache of machine code, and loads it.
+    ///
+    /// # Errors
+    /// When it cannot be compiled, or the machine does not let it be loaded.
+    pub fn evaluator(&self, bytes: &[u8]) -> anyhow::Result<Evaluator> {
+        let code = self.compiler.compile(&sha256(bytes), bytes, self.settings().compile_time, false);
+        let code = code.map_err(|error| anyhow::anyhow!("it cannot be compiled: {error:?}"))?;
+        Evaluator::load(&code).map_err(|error| anyhow::anyhow!("it cannot be loaded: {error:?}"))
     }
 
     /// True if the component's machine code is in the cache, so that loading it takes milliseconds.

@@ -10,6 +10,7 @@ use crate::model::event::{Event, EventType, NewEvent, Severity};
 use crate::model::id::{AttemptId, EventId, TokenId, WebhookId};
 use crate::model::time::Timestamp;
 use crate::model::webhook::Webhook;
+use crate::model::webhook::expression::Verdicts;
 
 /// An error that keeps the store from being opened.
 #[derive(Debug, thiserror::Error)]
@@ -79,6 +80,7 @@ impl From<std::io::Error> for StoreError {
 }
 
 /// Events to accept: all or none.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Acceptance {
     /// The token that posted them.
     pub token: TokenId,
@@ -86,9 +88,28 @@ pub struct Acceptance {
     pub idempotency: Option<Idempotency>,
     /// The events, checked.
     pub events: Vec<NewEvent>,
+    /// The verdicts of webhooks' expressions on each event; empty if there are none.
+    pub verdicts: Vec<EventVerdicts>,
+}
+
+impl Acceptance {
+    /// The verdicts on the event at this index.
+    pub fn verdicts_of(&self, index: usize) -> EventVerdicts {
+        self.verdicts.get(index).cloned().unwrap_or_default()
+    }
+}
+
+/// The verdicts of webhooks' expressions on an event, and on the event that the host derives from it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EventVerdicts {
+    /// On the event itself.
+    pub own: Verdicts,
+    /// On the derived event, with the id that it is to have; `None` if no expression was evaluated on it.
+    pub derived: Option<(EventId, Verdicts)>,
 }
 
 /// The identity of a request that may be repeated.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Idempotency {
     /// The key, as given.
     pub key: String,
@@ -119,6 +140,9 @@ pub enum AcceptError {
     /// The idempotency key was used with another body.
     #[error("the idempotency key was used with another body")]
     KeyReused,
+    /// The webhooks have changed, and an expression of one was not evaluated; the request, to be judged again.
+    #[error("a webhook's expression was not evaluated")]
+    Unjudged(Box<Acceptance>),
     /// The store could not write.
     #[error(transparent)]
     Store(#[from] StoreError),

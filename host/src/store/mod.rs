@@ -22,12 +22,13 @@ use std::time::Duration;
 use crate::keyring::Keyring;
 use crate::model::audit::{Actor, AuditEntry, AuditEvent};
 use crate::model::delivery::{Attempt, DeliveryView};
-use crate::model::event::Event;
+use crate::model::event::{Event, NewEvent};
 use crate::model::host_event::HostEvent;
 use crate::model::id::{AuditId, DeliveryId, EventId, TokenId, WebhookId};
 use crate::model::secret::Secret;
 use crate::model::time::Timestamp;
 use crate::model::token::{Role, Token};
+use crate::model::webhook::expression::Verdicts;
 use crate::model::webhook::{Webhook, WebhookConfig};
 
 pub use embedded::{
@@ -36,8 +37,8 @@ pub use embedded::{
 };
 pub use facts::{
     AcceptError, Acceptance, Accepted, AttemptPage, AttemptQuery, AttemptSearch, AttemptsError, Backlog, Deleted,
-    EventSearch, EventView, FoundAttempt, Idempotency, Indexing, OpenError, Retention, Rotated, SearchPage, Start,
-    StoreError, Updated,
+    EventSearch, EventVerdicts, EventView, FoundAttempt, Idempotency, Indexing, OpenError, Retention, Rotated,
+    SearchPage, Start, StoreError, Updated,
 };
 pub use protocol::{
     Candidate, Change, Cursor, DueEntry, DueItem, DueKey, Options, Origin, Outcome, Pin, Recovery, Sent,
@@ -221,6 +222,17 @@ impl Store {
     /// one kind about one subject there is one a minute, with a count.
     pub fn tell(&self, event: HostEvent) {
         self.engine.tell(event);
+    }
+
+    /// Waits for a host event that a webhook wants if its expression is true; it is accepted once [`Store::judged`] is
+    /// called with the verdicts, or without them after a few seconds, or when the store is closed. `None` once it is.
+    pub async fn next_unjudged(&self) -> Option<NewEvent> {
+        self.engine.next_unjudged().await
+    }
+
+    /// The verdicts on the host event with this id.
+    pub fn judged(&self, id: EventId, verdicts: Verdicts) {
+        self.engine.judged(id, verdicts);
     }
 }
 

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 
-use crate::model::event::EventType;
+use crate::model::event::{EventType, Severity};
 use crate::model::id::{TokenId, WebhookId};
 use crate::model::secret::Secret;
 use crate::model::token::{Role, Token};
-use crate::model::webhook::Webhook;
+use crate::model::webhook::{Activity, Webhook};
 
 /// An immutable snapshot of all webhooks.
 #[derive(Default, Clone)]
@@ -18,14 +18,14 @@ pub struct WebhookTable {
     by_id: HashMap<WebhookId, Arc<Webhook>>,
     /// The subscribers of each type, the oldest first.
     by_type: HashMap<EventType, Vec<Arc<Webhook>>>,
+    /// Those of them that make deliveries and have an expression.
+    with_expression: HashMap<EventType, Vec<Arc<Webhook>>>,
 }
 
 impl WebhookTable {
     pub(super) fn new(webhooks: impl IntoIterator<Item = Arc<Webhook>>) -> Self {
-        let mut table = Self {
-            by_id: webhooks.into_iter().map(|webhook| (webhook.id, webhook)).collect(),
-            by_type: HashMap::new(),
-        };
+        let mut table =
+            Self { by_id: webhooks.into_iter().map(|webhook| (webhook.id, webhook)).collect(), ..Self::default() };
         table.index();
         table
     }
@@ -40,13 +40,21 @@ impl WebhookTable {
                 (event_type, subscribed.map(Arc::clone).collect())
             })
             .collect();
+        let is_judged =
+            |webhook: &Webhook| webhook.config.filter.expression.is_some() && webhook.activity != Activity::OffByAdmin;
+        for (event_type, subscribed) in &self.by_type {
+            let judged: Vec<_> = subscribed.iter().filter(|webhook| is_judged(webhook)).map(Arc::clone).collect();
+            if !judged.is_empty() {
+                self.with_expression.insert(*event_type, judged);
+            }
+        }
     }
 
     /// A table with this webhook added or replaced.
     pub(super) fn with(&self, webhook: Arc<Webhook>) -> Self {
         let mut by_id = self.by_id.clone();
         by_id.insert(webhook.id, webhook);
-        let mut table = Self { by_id, by_type: HashMap::new() };
+        let mut table = Self { by_id, ..Self::default() };
         table.index();
         table
     }
@@ -55,7 +63,7 @@ impl WebhookTable {
     pub(super) fn without(&self, id: WebhookId) -> Self {
         let mut by_id = self.by_id.clone();
         by_id.remove(&id);
-        let mut table = Self { by_id, by_type: HashMap::new() };
+        let mut table = Self { by_id, ..Self::default() };
         table.index();
         table
     }
@@ -81,6 +89,23 @@ impl WebhookTable {
         let mut all: Vec<_> = self.by_id.values().map(Arc::clone).collect();
         all.sort_unstable_by_key(|webhook| std::cmp::Reverse(webhook.id));
         all
+    }
+
+    /// Returns true if a webhook that makes deliveries has an expression.
+    pub fn has_expressions(&self) -> bool {
+        !self.with_expression.is_empty()
+    }
+
+    /// The expressions that decide to which webhooks an event goes, with their webhooks: those whose other conditions hold.
+    pub fn expressions<'a>(
+        &'a self,
+        event_type: EventType,
+        severity: Option<Severity>,
+        engagement_id: Option<&'a str>,
+    ) -> impl Iterator<Item = (&'a Arc<Webhook>, &'a str)> {
+        let judged = self.with_expression.get(&event_type).map_or(&[][..], Vec::as_slice);
+        let judged = judged.iter().filter(move |webhook| webhook.takes(event_type, severity, engagement_id));
+        judged.filter_map(|webhook| Some((webhook, webhook.config.filter.expression.as_deref()?)))
     }
 
     /// The webhooks that subscribed to this type, the oldest first.

@@ -78,17 +78,20 @@ pub(super) struct WebhookMetrics {
     own: RwLock<HashMap<WebhookId, Arc<Tally>>>,
     others: Tally,
     attempts: Family<AttemptLabels, Counter>,
+    expression_failures: Family<WebhookLabels, Counter>,
     waiting: Gauges,
     held: Gauges,
     oldest: Gauges,
     next_probe: Gauges,
 }
 
-/// Attempts of one webhook since the host's start.
+/// Counts of one webhook since the host's start.
 #[derive(Default)]
 struct Tally {
     delivered: AtomicU64,
     failed: AtomicU64,
+    /// Events on which its filter expression failed.
+    expression_failures: AtomicU64,
 }
 
 impl Tally {
@@ -131,6 +134,7 @@ impl WebhookMetrics {
             own: RwLock::default(),
             others: Tally::default(),
             attempts: Family::default(),
+            expression_failures: Family::default(),
             waiting: Family::default(),
             held: Family::default(),
             oldest: Family::default(),
@@ -143,6 +147,11 @@ impl WebhookMetrics {
             "webhook_attempts",
             "Attempts by webhook and outcome: delivered, failed; others: those of webhooks beyond --metrics-webhooks",
             self.attempts.clone(),
+        );
+        registry.register(
+            "webhook_expression_failures",
+            "Events on which a webhook's filter expression failed, so that they passed, by webhook",
+            self.expression_failures.clone(),
         );
         registry.register(
             "webhook_waiting",
@@ -168,20 +177,31 @@ impl WebhookMetrics {
 
     /// Counts an attempt.
     pub(super) fn attempt(&self, webhook: WebhookId, delivered: bool) {
+        self.with_tally(webhook, |tally| tally.count(delivered));
+    }
+
+    /// Counts an event on which the webhook's filter expression failed.
+    pub(super) fn expression_failed(&self, webhook: WebhookId) {
+        self.with_tally(webhook, |tally| {
+            tally.expression_failures.fetch_add(1, Ordering::Relaxed);
+        });
+    }
+
+    fn with_tally(&self, webhook: WebhookId, count: impl FnOnce(&Tally)) {
         {
             let own = self.own.read().unwrap_or_else(PoisonError::into_inner);
             if let Some(tally) = own.get(&webhook) {
-                return tally.count(delivered);
+                return count(tally);
             }
             if own.len() >= self.most {
-                return self.others.count(delivered);
+                return count(&self.others);
             }
         }
         let mut own = self.own.write().unwrap_or_else(PoisonError::into_inner);
         if own.len() < self.most || own.contains_key(&webhook) {
-            own.entry(webhook).or_default().count(delivered);
+            count(own.entry(webhook).or_default());
         } else {
-            self.others.count(delivered);
+            count(&self.others);
         }
     }
 
@@ -189,6 +209,7 @@ impl WebhookMetrics {
     pub(super) fn show(&self, webhooks: &[WebhookSnapshot]) {
         let own = self.own_series(webhooks);
         self.attempts.clear();
+        self.expression_failures.clear();
         for gauges in [&self.waiting, &self.held, &self.oldest, &self.next_probe] {
             gauges.clear();
         }
@@ -202,8 +223,8 @@ impl WebhookMetrics {
                 None => others = Some(others.unwrap_or_default().joined(Values::of(webhook))),
             }
         }
-        let is_counted =
-            [&self.others.delivered, &self.others.failed].iter().any(|count| count.load(Ordering::Relaxed) > 0);
+        let others_counts = [&self.others.delivered, &self.others.failed, &self.others.expression_failures];
+        let is_counted = others_counts.iter().any(|count| count.load(Ordering::Relaxed) > 0);
         if others.is_some() || is_counted {
             self.show_attempts(OTHERS, &self.others);
             self.show_values(OTHERS, &others.unwrap_or_default());
@@ -228,6 +249,12 @@ impl WebhookMetrics {
         for (outcome, count) in [("delivered", &tally.delivered), ("failed", &tally.failed)] {
             let labels = AttemptLabels { webhook: webhook.to_owned(), outcome };
             self.attempts.get_or_create(&labels).inc_by(count.load(Ordering::Relaxed));
+        }
+        // Most webhooks have no expression.
+        let failures = tally.expression_failures.load(Ordering::Relaxed);
+        if failures > 0 {
+            let labels = WebhookLabels { webhook: webhook.to_owned() };
+            self.expression_failures.get_or_create(&labels).inc_by(failures);
         }
     }
 
@@ -318,6 +345,24 @@ mod tests {
         let others = [r#"{webhook="others",outcome="delivered"} 2"#, others[1]];
         let own = [r#"{webhook="w1",outcome="delivered"} 1"#, own[1]];
         assert_eq!(counts(&scraped(&metrics, &rest)), [others, own].concat());
+    }
+
+    #[test]
+    fn failures_of_expressions_are_counted_where_there_are_any() {
+        let metrics = WebhookMetrics::new(1);
+        let all = [webhook(1, 0), webhook(2, 0), webhook(3, 0)];
+        let failures = |lines: Vec<String>| -> Vec<String> {
+            lines.into_iter().filter(|line| line.starts_with("webhook_expression_failures")).collect()
+        };
+        assert!(failures(scraped(&metrics, &all)).is_empty());
+        for number in [1, 2, 3, 1, 1] {
+            metrics.expression_failed(id(number));
+        }
+        let shown = failures(scraped(&metrics, &all));
+        let expected = [("others", 2), ("w1", 3)];
+        let expected =
+            expected.map(|(name, count)| format!(r#"webhook_expression_failures_total{{webhook="{name}"}} {count}"#));
+        assert_eq!(shown, expected);
     }
 
     #[test]

@@ -24,7 +24,7 @@ async fn a_webhook_is_made_with_defaults_and_shows_no_secret() {
             "event_types": ["finding_added", "phase_changed", "engagement_completed"], "format": "json",
             "format_options": {}, "header_names": ["X-Key"], "filter": {}, "critical_once": false, "order": "arrival", "rate_limit": null, "tls": null,
             "batch": null, "digest": null, "retry_count": 3, "timeout_ms": 5000,
-            "is_active": true, "failure_count": 0, "disabled_reason": null, "last_success_at": null,
+            "is_active": true, "failure_count": 0, "disabled_reason": null, "expression_error": null, "last_success_at": null,
             "last_failure_at": null, "waiting": 0, "held": 0, "oldest_waiting_at": null,
             "next_attempt_at": null, "next_probe_at": null, "created_at": null, "updated_at": null,
         })

@@ -63,6 +63,9 @@ pub struct WebhookView {
     failure_count: u32,
     /// The reason why the circuit breaker switched the webhook off, with the last error in words; null if it did not.
     disabled_reason: Option<String>,
+    /// The reason why the filter's expression last failed on an event, which then passed; null if it did not since the
+    /// host's start.
+    expression_error: Option<String>,
     /// Time of the last successful attempt.
     #[schema(value_type = Option<String>, format = DateTime)]
     last_success_at: Option<Timestamp>,
@@ -111,7 +114,12 @@ pub struct FilterView {
 
 impl WebhookView {
     /// The admin's view of a webhook, with what waits for it and what comes next.
-    pub(super) fn of(webhook: &Webhook, workload: Workload, next_attempt_at: Option<Timestamp>) -> Self {
+    pub(super) fn of(
+        webhook: &Webhook,
+        workload: Workload,
+        next_attempt_at: Option<Timestamp>,
+        expression_error: Option<String>,
+    ) -> Self {
         let (config, health) = (&webhook.config, webhook.health.values());
         Self {
             id: webhook.id,
@@ -142,6 +150,7 @@ impl WebhookView {
                 Activity::Tripped { reason, .. } => Some(reason.clone()),
                 Activity::Active | Activity::OffByAdmin => None,
             },
+            expression_error,
             last_success_at: health.last_success_at,
             last_failure_at: health.last_failure_at,
             waiting: workload.waiting,

@@ -21,13 +21,14 @@ pub(super) fn forget_unused(shared: &Shared, kept: Duration) -> std::io::Result<
     for digest in &used {
         shared.files.touch(digest)?;
     }
+    let with_code: Vec<[u8; 32]> = used.iter().chain(shared.evaluator.get()).copied().collect();
     let listed: Vec<[u8; 32]> = shared.sources().versions.digests().filter_map(unhex).collect();
     for entry in std::fs::read_dir(&shared.files.folder)? {
         let entry = entry?;
         let name = entry.file_name().to_string_lossy().into_owned();
         let age = entry.metadata()?.modified()?.elapsed().unwrap_or_default();
         let unused = if CodeCache::owns(&name) {
-            age > CODE_KEPT && !CodeCache::belongs_to(&name, &used)
+            age > CODE_KEPT && !CodeCache::belongs_to(&name, &with_code)
         } else {
             let digest = files::digest_in(&name);
             digest.is_some_and(|digest| age > kept && !used.contains(&digest) && !listed.contains(&digest))

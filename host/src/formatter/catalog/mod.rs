@@ -52,8 +52,9 @@ use versions::Versions;
 
 use super::admission::Sample;
 use super::component_runtime::{ComponentRuntime, ComponentRuntimeOptions, Run};
+use super::digest::sha256;
 use super::pool::{COST_HERE, CallClass, Order, Pool, Sizes};
-use super::runtime::{CodeCache, Compiler, Payload, RenderError, Verdict};
+use super::runtime::{CodeCache, Compiler, Evaluator, Payload, RenderError, Verdict};
 use super::thread::lower_priority;
 use crate::model::audit::AuditEvent;
 use crate::model::delivery::Response;
@@ -182,6 +183,7 @@ impl Catalog {
             settled: AtomicBool::new(false),
             failure: OnceLock::new(),
             stopping: AtomicBool::new(false),
+            evaluator: OnceLock::new(),
         });
         // A folder that exists and cannot be read is a mistake in the set-up: the start fails.
         let found = loading::find(&shared, options.built_in).map_err(|error| {
@@ -382,6 +384,16 @@ impl Catalog {
     /// The largest component that is admitted, in bytes.
     pub fn component_bytes(&self) -> usize {
         self.shared.runtime.settings().component_bytes
+    }
+
+    /// Compiles the evaluator of filter expressions, through the cache of machine code, and loads it. Takes as long as that.
+    ///
+    /// # Errors
+    /// When it cannot be compiled, or the machine does not let it be loaded.
+    pub fn evaluator(&self, bytes: &[u8]) -> anyhow::Result<Evaluator> {
+        // Its code is not to be removed as that of a component that no name is for.
+        let _ = self.shared.evaluator.set(sha256(bytes));
+        self.shared.runtime.evaluator(bytes)
     }
 
     /// Removes components that no version list names and that were not in use for `kept`, the longest time that a delivery

@@ -53,6 +53,8 @@ pub(super) struct Shared {
     /// Why a built-in formatter cannot be used.
     pub(super) failure: OnceLock<String>,
     pub(super) stopping: AtomicBool,
+    /// SHA-256 of the evaluator of filter expressions, once it is asked for.
+    pub(super) evaluator: OnceLock<[u8; 32]>,
 }
 
 impl Shared {

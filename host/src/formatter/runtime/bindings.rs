@@ -22,3 +22,13 @@ pub(super) mod interpreter {
         ownership: Borrowing { duplicate_if_necessary: true },
     });
 }
+
+/// The world `evaluator`: the host's own component that judges events by filter expressions.
+#[allow(missing_docs, unreachable_pub, reason = "generated from evaluator/evaluator.wit")]
+pub(super) mod evaluator {
+    wasmtime::component::bindgen!({
+        path: "evaluator/evaluator.wit",
+        world: "evaluator",
+        ownership: Borrowing { duplicate_if_necessary: true },
+    });
+}

@@ -80,21 +80,26 @@ impl SandboxEngine {
     }
 
     pub(super) fn load(&self, code: &MachineCode) -> Result<Compiled, LoadError> {
-        // SAFETY: `MachineCode` has no other source than this program's compiler and files with its MAC.
-        let loaded = unsafe { Component::deserialize(&self.engine, &code.0) };
-        loaded.map(Compiled).map_err(|error| {
-            let text = format!("{error:#}");
-            if library_errors::is_not_executable(&error) {
-                LoadError::NotExecutable(text)
-            } else {
-                LoadError::ExceedsSandbox(text)
-            }
-        })
+        deserialize(&self.engine, code).map(Compiled)
     }
 
     pub(super) fn link(&self, compiled: &Compiled) -> wasmtime::Result<InstancePre<InstanceState>> {
         self.linker.instantiate_pre(&compiled.0)
     }
+}
+
+/// Loads machine code into an engine.
+pub(super) fn deserialize(engine: &Engine, code: &MachineCode) -> Result<Component, LoadError> {
+    // SAFETY: `MachineCode` has no other source than this program's compiler and files with its MAC.
+    let loaded = unsafe { Component::deserialize(engine, &code.0) };
+    loaded.map_err(|error| {
+        let text = format!("{error:#}");
+        if library_errors::is_not_executable(&error) {
+            LoadError::NotExecutable(text)
+        } else {
+            LoadError::ExceedsSandbox(text)
+        }
+    })
 }
 
 /// An engine that compiles and runs nothing. It has the configuration of the sandboxes, so its code fits them.
@@ -103,7 +108,7 @@ pub(super) fn compiling_engine() -> anyhow::Result<Engine> {
 }
 
 /// The settings that machine code depends on, alike in every engine of this program.
-fn config() -> Config {
+pub(super) fn config() -> Config {
     let mut config = Config::new();
     config
         // A component's data are mapped into its memory, and copied only where it writes.

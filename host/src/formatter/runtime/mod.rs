@@ -2,7 +2,8 @@
 //!
 //! [`compile`] turns a component into machine code, in a [`child`] process and through the [`code_cache`]. A
 //! [`sandbox`] loads the code into one of its [`engine`]s, links it with the host's one import and runs each
-//! [`call`] in a fresh [`instance`] within [`limits`] and on [`terms`].
+//! [`call`] in a fresh [`instance`] within [`limits`] and on [`terms`]. The [`evaluator`] of filter expressions is a
+//! component of the host's own, with an engine for itself.
 
 mod backtrace;
 mod bindings;
@@ -12,6 +13,7 @@ mod code_cache;
 mod compile;
 mod engine;
 mod error;
+mod evaluator;
 mod instance;
 mod library_errors;
 mod limits;
@@ -23,6 +25,9 @@ pub use child::{CHILD_COMMAND, compile_for_parent};
 pub use code_cache::{CodeCache, code_cache_key};
 pub use compile::Compiler;
 pub use error::{Limit, RenderError};
+pub use evaluator::{
+    EVALUATOR_STACK_BYTES, Evaluator, EvaluatorInstance, EventFacts, ExpressionFault, Judgement, Stopped,
+};
 pub use instance::{LogLevel, LogLine};
 pub use limits::{Limits, Size};
 pub use payload::{Payload, Verdict};

@@ -1,5 +1,6 @@
 //! Webhooks: where events go, in which format, and how hard Heraldry tries.
 
+pub mod expression;
 pub mod input;
 
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};

@@ -917,7 +917,8 @@ impl Life {
     }
 
     pub(super) async fn post(&self, events: Vec<NewEvent>) {
-        let acceptance = Acceptance { token: TokenId::from_bytes([1; 16]), idempotency: None, events };
+        let acceptance =
+            Acceptance { token: TokenId::from_bytes([1; 16]), idempotency: None, events, verdicts: Vec::new() };
         let accepted = self.store.accept(acceptance).await.expect("accepted");
         for answer in accepted {
             let view = self.store.event(answer.id).await.expect("read").expect("there");

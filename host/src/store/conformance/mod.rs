@@ -218,7 +218,7 @@ impl Opened {
         idempotency: Option<Idempotency>,
         events: Vec<NewEvent>,
     ) -> Result<Vec<Accepted>, AcceptError> {
-        self.store.accept(Acceptance { token, idempotency, events }).await
+        self.store.accept(Acceptance { token, idempotency, events, verdicts: Vec::new() }).await
     }
 
     pub(crate) async fn status(&self, event: EventId) -> Status {

@@ -419,7 +419,7 @@ impl<S: Stepped> World<S> {
             .collect();
         let idempotency = key.map(|(key, body)| Idempotency { key: key.to_string(), body_digest: [body; 32] });
         let expected = self.model.expects(token, &new, key, self.now);
-        let acceptance = Acceptance { token, idempotency, events: new.clone() };
+        let acceptance = Acceptance { token, idempotency, events: new.clone(), verdicts: Vec::new() };
         let answer = self.runtime.block_on(self.store().accept(acceptance));
         match (expected, answer) {
             (Expected::Again(known), Ok(answer)) => {

@@ -11,10 +11,12 @@ use super::record::{self, Answered, Counts, EventRecord, Slot};
 use super::tally::Wait;
 use super::txn::Txn;
 use super::writer::Writer;
-use super::{AcceptError, Acceptance, Accepted, DueEntry, DueItem, DueKey, Sent, StoreError, keys};
+use super::{AcceptError, Acceptance, Accepted, DueEntry, DueItem, DueKey, EventVerdicts, Sent, StoreError, keys};
 use crate::model::event::{Event, NewEvent, Severity};
 use crate::model::id::{DeliveryId, EventId, TokenId, WebhookId};
 use crate::model::time::Timestamp;
+use crate::model::webhook::Webhook;
+use crate::model::webhook::expression::Verdicts;
 
 /// Deliveries that share one queue entry, at most.
 pub(super) const ENTRY_ITEMS: usize = 256;
@@ -114,7 +116,7 @@ impl Group {
 
 /// An event of the request, compared with those that are known.
 enum Checked {
-    New(NewEvent),
+    New(NewEvent, EventVerdicts),
     Known(Accepted),
     /// The same event as an earlier one of this request.
     Twin(usize),
@@ -140,8 +142,8 @@ impl Writer {
 
     /// Everything that can fail comes before the first change.
     fn try_accept(&mut self, acceptance: Acceptance, group: &mut Group) -> Response {
-        let Acceptance { token, idempotency, events } = acceptance;
-        let idempotency = idempotency.map(|given| {
+        let token = acceptance.token;
+        let idempotency = acceptance.idempotency.as_ref().map(|given| {
             let key = keys::idempotency(token, &Sha256::digest(given.key.as_bytes()).into());
             (key, given.body_digest)
         });
@@ -154,11 +156,14 @@ impl Writer {
             let events = answered.events.into_iter();
             return Ok(events.map(|(id, deliveries, derived)| Accepted { id, deliveries, derived }).collect());
         }
-        let checked = self.check_ids(token, events, group)?;
+        if self.lacks_verdicts(&acceptance) {
+            return Err(AcceptError::Unjudged(Box::new(acceptance)));
+        }
+        let checked = self.check_ids(acceptance, group)?;
         let mut accepted: Vec<Accepted> = Vec::with_capacity(checked.len());
         for event in checked {
             let one = match event {
-                Checked::New(event) => self.accept_one(token, event, None, group),
+                Checked::New(event, verdicts) => self.accept_one(token, event, None, &verdicts, group),
                 Checked::Known(known) => known,
                 Checked::Twin(index) => accepted[index].clone(),
             };
@@ -186,13 +191,38 @@ impl Writer {
         }
     }
 
-    fn check_ids(&self, token: TokenId, events: Vec<NewEvent>, group: &Group) -> Result<Vec<Checked>, AcceptError> {
+    /// Returns true if a webhook's expression was not evaluated on one of the events: the webhooks have changed since.
+    fn lacks_verdicts(&self, acceptance: &Acceptance) -> bool {
+        let table = self.webhooks.load();
+        let mut events = acceptance.events.iter().enumerate();
+        table.has_expressions()
+            && events.any(|(index, event)| {
+                let none = EventVerdicts::default();
+                self.is_unjudged(event, acceptance.verdicts.get(index).unwrap_or(&none))
+            })
+    }
+
+    /// Returns true if a webhook's expression was not evaluated on the event, or on the one that is derived from it.
+    pub(super) fn is_unjudged(&self, event: &NewEvent, verdicts: &EventVerdicts) -> bool {
+        let table = self.webhooks.load();
+        let lacks = |event_type, verdicts: Option<&Verdicts>| {
+            let mut needed = table.expressions(event_type, event.severity, event.engagement_id.as_deref());
+            needed.any(|(_, expression)| verdicts.is_none_or(|verdicts| verdicts.get(expression).is_none()))
+        };
+        let derived = verdicts.derived.as_ref().map(|(_, verdicts)| verdicts);
+        lacks(event.event_type, Some(&verdicts.own)) || event.derives().is_some_and(|derives| lacks(derives, derived))
+    }
+
+    fn check_ids(&self, acceptance: Acceptance, group: &Group) -> Result<Vec<Checked>, AcceptError> {
+        let Acceptance { token, events, verdicts, .. } = acceptance;
+        let mut verdicts = verdicts.into_iter();
         let mut seen: HashMap<EventId, (usize, [u8; 32])> = HashMap::new();
         let mut taken = Vec::new();
         let mut checked = Vec::with_capacity(events.len());
         for (index, event) in events.into_iter().enumerate() {
+            let verdicts = verdicts.next().unwrap_or_default();
             let Some(id) = event.id else {
-                checked.push(Checked::New(event));
+                checked.push(Checked::New(event, verdicts));
                 continue;
             };
             if let Some((first, digest)) = seen.get(&id) {
@@ -206,7 +236,7 @@ impl Writer {
             }
             seen.insert(id, (index, event.digest));
             match group.txn.get(&self.engine, &keys::event(id))? {
-                None => checked.push(Checked::New(event)),
+                None => checked.push(Checked::New(event, verdicts)),
                 Some(bytes) => match record::unpack_event(&bytes) {
                     Ok(known) if known.token == token && known.digest == event.digest && known.caused_by.is_none() => {
                         checked.push(Checked::Known(Accepted {
@@ -228,12 +258,14 @@ impl Writer {
         token: TokenId,
         new: NewEvent,
         about: Option<WebhookId>,
+        verdicts: &EventVerdicts,
         group: &mut Group,
     ) -> Accepted {
         let now = *group.now.get_or_insert_with(|| self.now());
         let id = new.id.unwrap_or_else(EventId::generate);
         let occurred_at = new.occurred_at.unwrap_or(now);
-        let derived = new.derive(id, occurred_at);
+        let judged = verdicts.derived.as_ref();
+        let derived = new.derive(judged.map(|(id, _)| *id), id, occurred_at);
         let event = |id, new: NewEvent, caused_by| Event {
             id,
             event_type: new.event_type,
@@ -244,14 +276,14 @@ impl Writer {
         };
         let derived = derived.map(|derived| {
             let derived_id = derived.id.unwrap_or_else(EventId::generate);
-            let slots = self.fan_out(&derived, about);
+            let slots = self.fan_out(&derived, about, judged.map(|(_, verdicts)| verdicts));
             let digest = derived.digest;
             let marks = EventMarks::of_new(&derived, now);
             let row = Row::of_event(derived_id, derived.event_type, severity_of(&derived), marks);
             self.remember(derived_id, marks, &slots);
             (row, event(derived_id, derived, Some(id)), digest, slots)
         });
-        let slots = self.fan_out(&new, about);
+        let slots = self.fan_out(&new, about, Some(&verdicts.own));
         let digest = new.digest;
         let marks = EventMarks::of_new(&new, now);
         let row = Row::of_event(id, new.event_type, severity_of(&new), marks);
@@ -283,13 +315,21 @@ impl Writer {
     }
 
     /// The fan-out of an event: a delivery for each webhook that it goes to, but for the one that it is about.
-    fn fan_out(&self, event: &NewEvent, about: Option<WebhookId>) -> Vec<Slot> {
+    /// An expression that was not evaluated lets it pass, as one that fails does; [`Writer::is_unjudged`] keeps that from
+    /// posted events.
+    fn fan_out(&self, event: &NewEvent, about: Option<WebhookId>, verdicts: Option<&Verdicts>) -> Vec<Slot> {
+        let is_false = |webhook: &Webhook| {
+            let expression = webhook.config.filter.expression.as_deref();
+            let verdict = expression.zip(verdicts).and_then(|(expression, verdicts)| verdicts.get(expression));
+            verdict.is_some_and(|verdict| !verdict.passes())
+        };
         let table = self.webhooks.load();
         table
             .subscribed(event.event_type)
             .iter()
             .filter(|webhook| Some(webhook.id) != about)
             .filter(|webhook| webhook.takes(event.event_type, event.severity, event.engagement_id.as_deref()))
+            .filter(|webhook| !is_false(webhook))
             .map(|webhook| Slot {
                 delivery: DeliveryId::generate(),
                 webhook: webhook.id,

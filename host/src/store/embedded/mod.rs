@@ -49,12 +49,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwap;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::facts::{
     AcceptError, Acceptance, Accepted, AttemptPage, AttemptQuery, AttemptSearch, AttemptsError, Backlog, Deleted,
-    EventSearch, EventView, FoundAttempt, Indexing, OpenError, Retention, Rotated, SearchPage, Start, StoreError,
-    Updated,
+    EventSearch, EventVerdicts, EventView, FoundAttempt, Indexing, OpenError, Retention, Rotated, SearchPage, Start,
+    StoreError, Updated,
 };
 use super::protocol::{
     Candidate, Change, Command, Cursor, DueEntry, DueItem, DueKey, Options, Origin, Outcome, Recovery, Sent,
@@ -62,9 +62,11 @@ use super::protocol::{
 use super::table::{Tokens, WebhookTable};
 use crate::keyring::Keyring;
 use crate::model::audit::AuditEvent;
+use crate::model::event::NewEvent;
 use crate::model::host_event::HostEvent;
-use crate::model::id::WebhookId;
+use crate::model::id::{EventId, WebhookId};
 use crate::model::webhook::Webhook;
+use crate::model::webhook::expression::Verdicts;
 
 pub use audit::ChainReport;
 pub use export::{ImportError, Imported, UnsignedImport, import};
@@ -109,6 +111,8 @@ pub(super) struct Embedded {
     /// What is read ahead for the indexes, while they are made.
     source: Arc<Mutex<Source>>,
     backfill: Backfill,
+    /// Host events whose expressions are to be evaluated.
+    unjudged: tokio::sync::Mutex<mpsc::UnboundedReceiver<NewEvent>>,
     _lock: FolderLock,
 }
 
@@ -167,6 +171,15 @@ impl Embedded {
 
     pub(super) fn tell(&self, event: HostEvent) {
         let change = move |writer: &mut Writer| writer.tell(event);
+        let _ = self.writer.send(Command::Manage(Box::new(change)));
+    }
+
+    pub(super) async fn next_unjudged(&self) -> Option<NewEvent> {
+        self.unjudged.lock().await.recv().await
+    }
+
+    pub(super) fn judged(&self, id: EventId, verdicts: Verdicts) {
+        let change = move |writer: &mut Writer| writer.judged(id, verdicts);
         let _ = self.writer.send(Command::Manage(Box::new(change)));
     }
 

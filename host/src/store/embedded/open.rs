@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwap;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
 
 use super::audit::Chain;
 use super::engine::Engine;
@@ -91,6 +91,7 @@ impl Embedded {
         let accepted_since = AcceptedSince::begin();
         let writable = Arc::new(AtomicBool::new(true));
         let unqueued = Arc::new(AtomicBool::new(false));
+        let unjudged = mpsc::unbounded_channel();
         let writer = Writer {
             engine: Arc::clone(&engine),
             keyring: Arc::clone(&keyring),
@@ -123,6 +124,7 @@ impl Embedded {
             unread: Vec::new(),
             healing,
             telling: Telling::default(),
+            unjudged: unjudged.0,
             down: None,
         };
         let writer = start(writer).map_err(unusable)?;
@@ -142,6 +144,7 @@ impl Embedded {
             tallies,
             source: Arc::new(Mutex::new(Source::new(damage.clone()))),
             backfill: indexes.backfill,
+            unjudged: unjudged.1.into(),
             _lock: lock,
         })
     }

@@ -3,15 +3,16 @@
 
 use std::collections::HashMap;
 
-use super::DueItem;
 use super::accept::Group;
 use super::writer::Writer;
+use super::{DueItem, EventVerdicts};
 use crate::model::delivery::{Attempt, Step};
-use crate::model::event::EventType;
+use crate::model::event::{EventType, NewEvent};
 use crate::model::host_event::{About, DeliveryFacts, HostEvent, HostPart, Subject, WebhookFacts, url_host};
-use crate::model::id::{TokenId, WebhookId};
+use crate::model::id::{EventId, TokenId, WebhookId};
 use crate::model::time::Timestamp;
 use crate::model::webhook::Webhook;
+use crate::model::webhook::expression::Verdicts;
 
 /// Between two events of one kind about one subject, in milliseconds.
 const APART_MS: i64 = 60_000;
@@ -37,6 +38,20 @@ struct Recent {
     since: Option<Summed>,
 }
 
+/// How long a host event waits for its verdicts, in milliseconds. Then it goes to all that subscribed, as if their
+/// expressions had failed.
+const JUDGED_WITHIN_MS: i64 = 5_000;
+
+/// A host event whose expressions are evaluated, off this thread.
+#[derive(Debug)]
+struct Judging {
+    summed: Summed,
+    event: NewEvent,
+    /// When it is made without verdicts, in milliseconds of the steady clock.
+    until_ms: i64,
+    verdicts: Option<Verdicts>,
+}
+
 /// Events that are to be made, and those that were made in the last minute.
 #[derive(Debug, Default)]
 pub(super) struct Telling {
@@ -44,6 +59,7 @@ pub(super) struct Telling {
     recent: HashMap<(EventType, Subject), Recent>,
     /// When the next event is due that was held back, in milliseconds of the steady clock.
     next_ms: Option<i64>,
+    judging: Vec<Judging>,
 }
 
 impl Telling {
@@ -70,9 +86,15 @@ impl Telling {
         if self.ready.is_empty() { self.next_ms } else { Some(i64::MIN) }
     }
 
-    /// When something is due that was held back.
-    pub(super) fn held_back_until(&self) -> Option<i64> {
-        self.next_ms
+    /// When something is due that was held back, or that waits for its verdicts.
+    pub(super) fn waits_until(&self) -> Option<i64> {
+        self.next_ms.into_iter().chain(self.judging.iter().map(|one| one.until_ms)).min()
+    }
+
+    /// Takes what has its verdicts, or has waited long enough; with `everything` also what still waits.
+    fn take_judged(&mut self, now_ms: i64, everything: bool) -> Vec<Judging> {
+        let is_ready = |one: &mut Judging| everything || one.verdicts.is_some() || one.until_ms <= now_ms;
+        self.judging.extract_if(.., is_ready).collect()
     }
 
     /// Takes what is to be told now; with `everything` also what would have to wait.
@@ -124,15 +146,45 @@ impl Writer {
     /// Makes the events that are due, in this commit.
     pub(super) fn tell_due(&mut self, group: &mut Group, everything: bool) -> Vec<Summed> {
         let now_ms = self.clock.steady_ms();
-        if !everything && self.telling.next_due().is_none_or(|due| due > now_ms) {
-            return Vec::new();
+        let mut told = Vec::new();
+        if everything || self.telling.next_due().is_some_and(|due| due <= now_ms) {
+            for summed in self.telling.take(now_ms, everything) {
+                let event = summed.event.to_event(summed.count, summed.at);
+                if everything || !self.is_unjudged(&event, &EventVerdicts::default()) {
+                    self.tell_one(summed, event, Verdicts::default(), group, &mut told);
+                    continue;
+                }
+                // The receiver lives as long as the store.
+                let _ = self.unjudged.send(event.clone());
+                let until_ms = now_ms.saturating_add(JUDGED_WITHIN_MS);
+                self.telling.judging.push(Judging { summed, event, until_ms, verdicts: None });
+            }
         }
-        let taken = self.telling.take(now_ms, everything);
-        for one in &taken {
-            let about = subject_webhook(&one.event);
-            self.accept_one(NOBODY, one.event.to_event(one.count, one.at), about, group);
+        for Judging { summed, event, verdicts, .. } in self.telling.take_judged(now_ms, everything) {
+            self.tell_one(summed, event, verdicts.unwrap_or_default(), group, &mut told);
         }
-        taken
+        told
+    }
+
+    fn tell_one(
+        &mut self,
+        summed: Summed,
+        event: NewEvent,
+        verdicts: Verdicts,
+        group: &mut Group,
+        told: &mut Vec<Summed>,
+    ) {
+        let about = subject_webhook(&summed.event);
+        self.accept_one(NOBODY, event, about, &EventVerdicts { own: verdicts, derived: None }, group);
+        told.push(summed);
+    }
+
+    /// The verdicts on a host event; it goes with the next commit.
+    pub(in crate::store) fn judged(&mut self, id: EventId, verdicts: Verdicts) {
+        if let Some(judging) = self.telling.judging.iter_mut().find(|judging| judging.event.id == Some(id)) {
+            judging.verdicts = Some(verdicts);
+            self.has_pending();
+        }
     }
 }
 

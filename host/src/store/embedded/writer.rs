@@ -8,6 +8,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use tokio::sync::mpsc::UnboundedSender;
 
 use super::accept::Group;
 use super::audit::Chain;
@@ -24,6 +25,7 @@ use super::txn::Txn;
 use super::{Change, DueEntry, DueKey, StoreError, Tokens, WebhookTable, WriterCommand, keys};
 use crate::keyring::Keyring;
 use crate::model::audit::AuditEvent;
+use crate::model::event::NewEvent;
 use crate::model::id::{AttemptId, WebhookId};
 use crate::model::time::{Clock, Timestamp};
 use crate::model::webhook::{HealthValues, Webhook};
@@ -111,6 +113,8 @@ pub(in crate::store) struct Writer {
     /// Webhooks whose probe was accepted: their deliveries are put in order, a page between two commits.
     pub(super) healing: VecDeque<Healing>,
     pub(super) telling: Telling,
+    /// Where host events go whose expressions are to be evaluated.
+    pub(super) unjudged: UnboundedSender<NewEvent>,
     /// Since when nothing can be written, in milliseconds of the steady clock, and why.
     pub(super) down: Option<(i64, StoreError)>,
 }
@@ -185,7 +189,7 @@ impl Writer {
         let now = self.clock.steady_ms();
         let after = |ms: i64| Duration::from_millis(u64::try_from(ms).unwrap_or(0));
         let outcomes = self.pending.since.map(|since| OUTCOME_DELAY.saturating_sub(after(now.saturating_sub(since))));
-        let told = self.telling.held_back_until().map(|due| after(due.saturating_sub(now)));
+        let told = self.telling.waits_until().map(|due| after(due.saturating_sub(now)));
         outcomes.into_iter().chain(told).min()
     }
 

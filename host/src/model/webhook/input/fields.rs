@@ -33,6 +33,7 @@ pub const READ_ONLY_FIELDS: &[&str] = &[
     "header_names",
     "failure_count",
     "disabled_reason",
+    "expression_error",
     "last_success_at",
     "last_failure_at",
     "waiting",

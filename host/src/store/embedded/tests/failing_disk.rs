@@ -71,7 +71,8 @@ impl Script {
             .ask(async |store| {
                 let idempotency = key.map(|key| Idempotency { key: key.into(), body_digest: [1; 32] });
                 let events = numbers.iter().map(|number| event(Some(id(*number)), *number)).collect();
-                let acceptance = Acceptance { token: TokenId::from_bytes([1; 16]), idempotency, events };
+                let acceptance =
+                    Acceptance { token: TokenId::from_bytes([1; 16]), idempotency, events, verdicts: Vec::new() };
                 store.accept(acceptance).await.map_err(|error| match error {
                     AcceptError::Store(error) => error,
                     error => panic!("{error:?}"),
