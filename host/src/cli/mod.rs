@@ -17,6 +17,7 @@ mod collector;
 mod deliveries;
 mod demo;
 mod event;
+mod explained;
 mod failure;
 #[cfg(test)]
 mod fake;
@@ -101,7 +102,7 @@ enum Command {
     /// Create, show, change, test and delete webhooks
     #[command(subcommand)]
     Webhook(Box<webhook::Command>),
-    /// Show an event and where it went; list events
+    /// Show an event, where it went and why; list events
     #[command(subcommand)]
     Event(event::Command),
     /// Show delivery attempts of all webhooks, newest first

@@ -22,7 +22,7 @@ use std::time::Duration;
 use crate::keyring::Keyring;
 use crate::model::audit::{Actor, AuditEntry, AuditEvent};
 use crate::model::delivery::{Attempt, DeliveryView};
-use crate::model::event::Event;
+use crate::model::event::{Event, NewEvent};
 use crate::model::host_event::HostEvent;
 use crate::model::id::{AuditId, DeliveryId, EventId, TokenId, WebhookId};
 use crate::model::secret::Secret;
@@ -105,6 +105,21 @@ impl Store {
     /// [`AcceptError`]; then nothing of the request was accepted.
     pub async fn accept(&self, acceptance: Acceptance) -> Result<Vec<Accepted>, AcceptError> {
         self.engine.accept(acceptance).await
+    }
+
+    /// For each of these events the response that the token got when it was accepted, `None` for a new one: by the request's
+    /// idempotency key, then by the events' ids. Nothing is accepted.
+    ///
+    /// # Errors
+    /// [`AcceptError`], as when they were accepted.
+    pub async fn recognize(
+        &self,
+        token: TokenId,
+        idempotency: Option<&Idempotency>,
+        events: &[NewEvent],
+        now: Timestamp,
+    ) -> Result<Vec<Option<Accepted>>, AcceptError> {
+        self.engine.recognize(token, idempotency, events, now)
     }
 
     /// An event without its deliveries.

@@ -12,6 +12,7 @@ use super::failure::{Failure, OrHint as _};
 use super::terminal::{BAD, WARN, escape, escape_json, line, note, plural};
 use crate::config::{ClientArgs, units};
 
+mod dry_run;
 pub(crate) mod input;
 mod post;
 
@@ -21,10 +22,13 @@ pub(super) const HELP: &str = "\
 Input: one JSON object, an array of objects, or one object a line. \
 An event without an `id` gets one before the first request, so that a retried request delivers nothing twice \
 (idempotency). Everything else is sent byte for byte. \
-A rejected event is reported with its line and the reason; the others are posted.
+A rejected event is reported with its line and the reason; the others are posted. \
+A dry run shows for each event which webhooks would get it and why not (to a token of the role ingest only how many), and \
+sends nothing; it counts for the token's rate.
 
 Examples:
   heraldry send events.jsonl
+  heraldry send --dry-run events.jsonl
   jq -c '.[]' report.json | heraldry send -
   echo '{\"type\":\"phase_changed\",\"data\":{\"phase\":{\"name\":\"recon\"}}}' | heraldry send";
 
@@ -36,6 +40,9 @@ pub(super) struct Args {
     /// Time limit of retrying a request when the host does not respond or is overloaded (429, 502, 503, 504, 507)
     #[arg(long = "patience", value_name = "DURATION", default_value = "30s", value_parser = units::duration)]
     retry_for: Duration,
+    /// Show what would become of each event, and send nothing
+    #[arg(long)]
+    dry_run: bool,
     #[command(flatten)]
     client: ClientArgs,
 }
@@ -50,8 +57,11 @@ pub(super) async fn run(args: &Args) -> Result<(), Failure> {
         Failure::failed(error, "nothing was sent; give one JSON object, an array of objects, or one object a line")
     })?;
 
+    if args.dry_run {
+        dry_run::is_known(&api).await?;
+    }
     let bar = progress(events.len() as u64);
-    let mut poster = Poster::new(&api, args.retry_for, bar.clone());
+    let mut poster = Poster::new(&api, args.retry_for, bar.clone()).rehearsing(args.dry_run);
     let outcome = poster.post_all(&events).await;
     bar.finish_and_clear();
     let tally = poster.into_tally();
@@ -60,14 +70,17 @@ pub(super) async fn run(args: &Args) -> Result<(), Failure> {
         note(format_args!("{BAD}rejected:{BAD:#} line {}: {}", event.line, escape(&rejection.reason)));
     }
     show_warnings(&tally, &events);
-    if args.client.json {
+    if args.dry_run {
+        dry_run::show(&tally, &events, args.client.json)?;
+    } else if args.client.json {
         line(escape_json(&tally.to_json(&events)))?;
     } else {
         line(summary(&tally))?;
     }
     outcome.inspect_err(|_| {
-        let done = tally.accepted + tally.rejected.len() as u64;
-        note(format_args!("{} not sent", plural(events.len() as u64 - done, "event")));
+        let done = tally.accepted + (tally.rehearsed.len() + tally.rejected.len()) as u64;
+        let what = if args.dry_run { "judged" } else { "sent" };
+        note(format_args!("{} not {what}", plural(events.len() as u64 - done, "event")));
     })?;
     if tally.rejected.is_empty() { Ok(()) } else { Err(Failure::already_printed()) }
 }

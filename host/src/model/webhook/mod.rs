@@ -1,6 +1,8 @@
 //! Webhooks: where events go, in which format, and how hard Heraldry tries.
 
+pub mod expression;
 pub mod input;
+pub mod judge;
 
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 
@@ -179,21 +181,6 @@ pub struct Filter {
     pub expression: Option<String>,
 }
 
-impl Filter {
-    /// Returns true if an event with this severity and engagement passes.
-    pub fn passes(&self, severity: Option<Severity>, engagement_id: Option<&str>) -> bool {
-        let severe = match (self.min_severity, severity) {
-            (Some(least), Some(severity)) => severity >= least,
-            _ => true,
-        };
-        let engaged = match &self.engagement_ids {
-            Some(ids) => engagement_id.is_some_and(|id| ids.iter().any(|wanted| wanted == id)),
-            None => true,
-        };
-        severe && engaged
-    }
-}
-
 /// Why a webhook makes no deliveries, or that it does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Activity {
@@ -281,13 +268,6 @@ impl Webhook {
     /// The replaced secrets that still sign at this time of the steady clock.
     pub fn old_secrets_at(&self, steady_ms: i64) -> impl Iterator<Item = &OldSecret> {
         self.old_secrets.iter().filter(move |old| old.until_ms > steady_ms)
-    }
-
-    /// Returns true if an event makes a delivery for this webhook (perhaps a held one).
-    pub fn takes(&self, event_type: EventType, severity: Option<Severity>, engagement_id: Option<&str>) -> bool {
-        self.activity != Activity::OffByAdmin
-            && self.config.event_types.wants(event_type)
-            && self.config.filter.passes(severity, engagement_id)
     }
 }
 
