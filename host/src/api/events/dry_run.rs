@@ -112,30 +112,29 @@ pub(super) async fn respond(
     is_single: bool,
 ) -> Result<Response, ApiError> {
     let webhooks = api.store.webhooks().newest_first();
-    let most = MAX_PAIRS / webhooks.len().max(1);
-    if token.role == Role::Admin && events.len() > most.max(1) {
-        let detail = format!(
-            "a dry run explains {MAX_PAIRS} pairs of an event and a webhook at most, and there are {} webhooks; send {most} events at most",
-            webhooks.len(),
-        );
-        return Err(ApiError::new(Code::TooManyEvents, detail));
+    let is_explained = token.role == Role::Admin;
+    if is_explained {
+        check_size(events.len(), webhooks.len())?;
     }
     let expressions = expressions(&webhooks);
     let now = api.clock.now();
     let mut answers = Vec::with_capacity(events.len());
     for (event, known) in events.iter().zip(known) {
-        let explained = match known {
-            Some(accepted) => of_known(api, &accepted).await?,
+        let of_known = match &known {
+            Some(accepted) if is_explained => of_known(api, accepted).await?.map(DryRun::Explained),
+            Some(accepted) => Some(DryRun::Counted(Counted::of(event, accepted.deliveries))),
             None => None,
         };
-        let explained = match explained {
-            Some(explained) => explained,
-            None => Rehearsal::of(api, event, now, &expressions).await.explain(&webhooks),
-        };
-        answers.push(if token.role == Role::Admin {
-            DryRun::Explained(explained)
-        } else {
-            DryRun::Counted(Counted::of(event, &explained))
+        answers.push(match of_known {
+            Some(answer) => answer,
+            None => {
+                let explained = Rehearsal::of(api, event, now, &expressions).await.explain(&webhooks);
+                if is_explained {
+                    DryRun::Explained(explained)
+                } else {
+                    DryRun::Counted(Counted::of(event, deliveries(&explained)))
+                }
+            }
         });
         // A long request must not keep the others of this thread waiting.
         tokio::task::yield_now().await;
@@ -150,17 +149,33 @@ pub(super) async fn respond(
     Ok(response)
 }
 
+/// Bounds the length of a response that explains events.
+///
+/// # Errors
+/// 413 if there are too many events for so many webhooks.
+fn check_size(events: usize, webhooks: usize) -> Result<(), ApiError> {
+    // One event can always be explained.
+    let most = (MAX_PAIRS / webhooks.max(1)).max(1);
+    if events <= most {
+        return Ok(());
+    }
+    let detail = format!(
+        "a dry run explains at most {MAX_PAIRS} pairs of an event and a webhook, which is {most} events with {webhooks} webhooks; send fewer at once"
+    );
+    Err(ApiError::new(Code::TooManyEvents, detail))
+}
+
+/// The number of deliveries that there would be, those of derived events included.
+fn deliveries(explained: &[Explained]) -> u32 {
+    let made =
+        |line: &Explained| usize::from(line.matched) + line.derived.iter().filter(|derived| derived.matched).count();
+    u32::try_from(explained.iter().map(made).sum::<usize>()).unwrap_or(u32::MAX)
+}
+
 impl Counted {
-    fn of(event: &NewEvent, explained: &[Explained]) -> Self {
-        let made = |line: &Explained| {
-            usize::from(line.matched) + line.derived.iter().filter(|derived| derived.matched).count()
-        };
-        let deliveries = explained.iter().map(made).sum::<usize>();
+    fn of(event: &NewEvent, deliveries: u32) -> Self {
         let derived = event.derive(EventId::generate(), Timestamp::LAST);
-        Self {
-            deliveries: u32::try_from(deliveries).unwrap_or(u32::MAX),
-            derived: derived.iter().map(|derived| derived.event_type.as_str()).collect(),
-        }
+        Self { deliveries, derived: derived.iter().map(|derived| derived.event_type.as_str()).collect() }
     }
 }
 
@@ -260,6 +275,16 @@ fn reason(webhook: &Webhook, judged: Result<(), Reason<'_>>, why_it_passes: impl
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_answer_has_a_bounded_length_and_one_event_is_always_answered() {
+        for (events, webhooks) in [(1_000, 0), (1_000, 200), (200, 1_000), (1, 1_000_000)] {
+            assert!(check_size(events, webhooks).is_ok(), "{events} {webhooks}");
+        }
+        for (events, webhooks) in [(1_000, 201), (201, 1_000), (2, 1_000_000)] {
+            assert_eq!(check_size(events, webhooks).map_err(|error| error.code()), Err(Code::TooManyEvents));
+        }
+    }
 
     #[test]
     fn the_query_asks_for_a_dry_run_or_is_rejected() {

@@ -141,7 +141,7 @@ impl Writer {
         {
             return Ok(known);
         }
-        let checked = check_ids(token, events, read)?;
+        let checked = check_ids(token, events, |event| event, read)?;
         let mut accepted: Vec<Accepted> = Vec::with_capacity(checked.len());
         for event in checked {
             let one = match event {

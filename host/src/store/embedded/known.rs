@@ -1,6 +1,5 @@
 //! The part of a request that is known already: by its idempotency key, and by the ids of its events.
 
-use std::borrow::Borrow;
 use std::collections::HashMap;
 
 use sha2::{Digest, Sha256};
@@ -51,20 +50,22 @@ pub(super) fn answered(
     Ok(Some(events.map(|(id, deliveries, derived)| Accepted { id, deliveries, derived }).collect()))
 }
 
-/// Compares the events of a request with those that are known, and with one another.
+/// Compares the events of a request with those that are known, and with one another. `event_of` finds the event in what
+/// comes with it.
 ///
 /// # Errors
 /// [`AcceptError::IdTaken`] if an id is that of another event.
-pub(super) fn check_ids<E: Borrow<NewEvent>>(
+pub(super) fn check_ids<E>(
     token: TokenId,
     events: Vec<E>,
+    event_of: impl Fn(&E) -> &NewEvent,
     read: impl Fn(&[u8]) -> Result<Option<Bytes>, StoreError>,
 ) -> Result<Vec<Checked<E>>, AcceptError> {
     let mut seen: HashMap<EventId, (usize, [u8; 32])> = HashMap::new();
     let mut taken = Vec::new();
     let mut checked = Vec::with_capacity(events.len());
     for (index, event) in events.into_iter().enumerate() {
-        let new: &NewEvent = event.borrow();
+        let new = event_of(&event);
         let (Some(id), digest) = (new.id, new.digest) else {
             checked.push(Checked::New(event));
             continue;
@@ -112,7 +113,7 @@ impl Embedded {
             return Ok(known.into_iter().map(Some).collect());
         }
         let mut recognized: Vec<Option<Accepted>> = Vec::with_capacity(events.len());
-        for checked in check_ids(token, events.iter().collect(), read)? {
+        for checked in check_ids(token, events.iter().collect(), |event| *event, read)? {
             let known = match checked {
                 Checked::New(_) => None,
                 Checked::Known(accepted) => Some(accepted),
