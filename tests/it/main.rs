@@ -21,6 +21,7 @@ mod destinations;
 mod disk;
 mod drop_in;
 mod events;
+mod explain;
 mod first_hour;
 mod formatters;
 mod hanging;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::support::{Answer, Client, Destination, Host, events};
 
 /// Every route that needs a token, below `/api/v1`.
-const ROUTES: [&str; 29] = [
+const ROUTES: [&str; 31] = [
     "DELETE /formatters/{name}",
     "DELETE /tokens/{id}",
     "DELETE /webhooks/{id}",
@@ -16,6 +16,7 @@ const ROUTES: [&str; 29] = [
     "GET /deliveries",
     "GET /events",
     "GET /events/{id}",
+    "GET /events/{id}/explain",
     "GET /export",
     "GET /formatters",
     "GET /formatters/{name}",
@@ -32,6 +33,7 @@ const ROUTES: [&str; 29] = [
     "POST /formatters/{name}/rollback",
     "POST /tokens",
     "POST /webhooks",
+    "POST /webhooks/filter-preview",
     "POST /webhooks/{id}/deliveries/{delivery_id}/redeliver",
     "POST /webhooks/{id}/recover",
     "POST /webhooks/{id}/rotate-secret",
@@ -76,7 +78,7 @@ impl Document {
             assert!(self.operation(line)["security"][0]["bearer"].is_array(), "{line} needs a token");
         }
         assert!(self.operation("GET /readyz")["responses"]["503"].is_object(), "a host may be not ready");
-        for line in ROUTES.iter().filter(|line| !line.starts_with("GET") && !line.ends_with("/preview")) {
+        for line in ROUTES.iter().filter(|line| !line.starts_with("GET") && !line.ends_with("preview")) {
             assert!(self.operation(line)["responses"]["507"].is_object(), "{line} writes to a disk, which may be full");
         }
     }
@@ -150,6 +152,14 @@ async fn every_response_is_described(host: &Host, document: &Document) {
     let token = admin.post("/tokens", &json!({"name": "n", "role": "ingest"})).await.expect(201).json();
     let delivery = admin.history(&webhook).await[0]["delivery_id"].as_str().expect("an id").to_owned();
 
+    for body in [posted.clone(), json!([posted])] {
+        for client in [&ingest, &admin] {
+            let mut body = body.clone();
+            let event = if body.is_array() { &mut body[0] } else { &mut body };
+            event["id"] = json!(events::new_id());
+            document.allows("POST /events", &client.post("/events?dry_run=true", &body).await.expect(200));
+        }
+    }
     let clients = [host.visitor(), pentester, ingest, operator, admin];
     for line in ROUTES {
         // A path with an existing id and with an unknown one.
@@ -211,6 +221,9 @@ fn bodies(line: &str) -> Vec<(&'static str, String)> {
         "POST /tokens" => vec![json!({"name": "n", "role": "pentester"})],
         "POST /events" => vec![event.clone(), json!([event]), json!([])],
         "POST /formatters/{name}/preview" => vec![json!({ "event": event }), json!({"event": event, "options": {}})],
+        "POST /webhooks/filter-preview" => {
+            vec![json!({"filter": {"min_severity": "low"}}), json!({"filter": {}, "event_types": ["*"]})]
+        }
         "POST /formatters/{name}/activate" => vec![json!({"version": "1.0.0"}), json!({"digest": "sha256:0"})],
         "POST /webhooks/{id}/test" => {
             vec![json!({}), json!({"event_type": "report_ready"}), json!({"event_id": UNKNOWN_ID})]
@@ -273,6 +286,14 @@ fn every_good_body_is_described(document: &Document) {
         ("POST /webhooks/{id}/test", json!({"x": 1}), false),
         ("PUT /webhooks/{id}", json!({"name": null}), false),
         ("PUT /webhooks/{id}", json!({"id": UNKNOWN_ID}), false),
+        ("POST /webhooks/filter-preview", json!({"filter": {"engagement_ids": ["e"]}}), true),
+        (
+            "POST /webhooks/filter-preview",
+            json!({"filter": {}, "event_types": ["*"], "since": "2026-01-01T00:00:00Z"}),
+            true,
+        ),
+        ("POST /webhooks/filter-preview", json!({"event_types": ["*"]}), false),
+        ("POST /webhooks/filter-preview", json!({"filter": {"x": 1}}), false),
         ("POST /webhooks/{id}/recover", json!({"since": "2026-01-01T00:00:00Z"}), true),
         ("POST /webhooks/{id}/recover", json!({}), false),
         ("POST /webhooks/{id}/rotate-secret", json!({}), true),

@@ -61,7 +61,7 @@ async fn each_role_may_do_what_the_table_says_and_nothing_else() {
 
 /// An operator reads what an admin reads, but for the export, and changes nothing. A preview changes nothing either.
 fn operator(method: &str, path: &str, admin: u16) -> u16 {
-    let reads = (method == "GET" && path != "/export") || path.ends_with("/preview");
+    let reads = (method == "GET" && path != "/export") || path.ends_with("preview");
     if reads { admin } else { 403 }
 }
 
@@ -89,6 +89,10 @@ fn routes(cast: &Cast) -> Vec<(String, Value, u16, u16, u16)> {
         ("POST /events".to_owned(), json!({"type": "report_ready", "data": {"report": {}}}), 202, 403, 202),
         (format!("GET /events/{event}"), none.clone(), 200, 403, 200),
         (format!("GET /events/{UNKNOWN_ID}"), none.clone(), 404, 403, 404),
+        (format!("GET /events/{event}/explain"), none.clone(), 200, 403, 403),
+        (format!("GET /events/{UNKNOWN_ID}/explain"), none.clone(), 404, 403, 403),
+        ("POST /events?dry_run=true".to_owned(), events::finding("x", "high"), 200, 403, 200),
+        ("POST /webhooks/filter-preview".to_owned(), json!({"filter": {"min_severity": "high"}}), 200, 403, 403),
         ("GET /formatters".to_owned(), none.clone(), 200, 200, 200),
         ("GET /formatters/json".to_owned(), none.clone(), 200, 200, 200),
         ("GET /formatters/nope".to_owned(), none.clone(), 404, 404, 404),
@@ -245,6 +249,7 @@ async fn bodies(cast: &Cast) {
         ("POST", "/tokens".to_owned()),
         ("POST", "/events".to_owned()),
         ("POST", "/formatters/json/preview".to_owned()),
+        ("POST", "/webhooks/filter-preview".to_owned()),
         ("POST", format!("/webhooks/{webhook}/recover")),
         ("POST", format!("/webhooks/{webhook}/rotate-secret")),
     ];
@@ -308,6 +313,8 @@ async fn undeclared(cast: &Cast) {
         (format!("GET /webhooks/{webhook}/test"), "POST"),
         (format!("POST /webhooks/{webhook}/deliveries"), "GET,HEAD"),
         ("POST /webhooks/event-types".to_owned(), "GET,HEAD"),
+        ("GET /webhooks/filter-preview".to_owned(), "POST"),
+        (format!("POST /events/{event}/explain"), "GET,HEAD"),
         ("PUT /events".to_owned(), "GET,HEAD,POST"),
         ("POST /deliveries".to_owned(), "GET,HEAD"),
         (format!("DELETE /events/{event}"), "GET,HEAD"),

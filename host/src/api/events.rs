@@ -1,5 +1,7 @@
 //! Events: ingest one or many, read one back, search.
 
+mod dry_run;
+mod explain;
 mod list;
 mod posted;
 mod reference;
@@ -11,7 +13,7 @@ use std::collections::BTreeMap;
 use axum::Json;
 use axum::extract::{FromRequestParts as _, Request, State};
 use axum::response::{IntoResponse, Response};
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, StatusCode, Uri};
 use sha2::{Digest as _, Sha256};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -27,11 +29,14 @@ use crate::model::delivery::Status;
 use crate::model::id::EventId;
 use crate::store::{AcceptError, Acceptance, EventView, Idempotency, StoreError};
 
+use dry_run::DryRunResponse;
 use posted::Posted;
 use reference::EventBody;
 use view::{AcceptedView, EventRead, OneOrMany};
 
 pub(super) use reference::add_examples;
+pub(super) use verdicts::verdicts;
+pub(super) use view::EventExample;
 
 /// The longest `Idempotency-Key`, in printable ASCII characters.
 const MAX_KEY_CHARS: usize = 255;
@@ -43,32 +48,41 @@ pub(super) const PATH: &str = "/api/v1/events";
 pub(super) async fn ingest(api: &Shared, request: Request) -> Result<Response, ApiError> {
     let (mut parts, body) = request.into_parts();
     let poster = Poster::from_request_parts(&mut parts, api).await?;
-    post(poster, State(api.clone()), Unread::new(parts.headers, body)).await
+    post(poster, State(api.clone()), parts.uri, Unread::new(parts.headers, body)).await
 }
 
 pub(super) fn router() -> OpenApiRouter<Shared> {
-    OpenApiRouter::new().routes(routes!(post)).routes(routes!(get)).merge(list::router())
+    OpenApiRouter::new().routes(routes!(post)).routes(routes!(get)).merge(list::router()).merge(explain::router())
 }
 
 /// Posts one event, an array of events, or one event a line (NDJSON). All are accepted or none; 202 means that they and
 /// their deliveries are durable on disk. A member that the schema of the event's type does not know is kept and sent, with
 /// a warning in the response.
+///
+/// With `dry_run=true` the same is checked and rejected, and then nothing is stored: no id and no key is used up. The response
+/// says what would become of each event: to an admin for every webhook, as `explain` does, to others how many deliveries
+/// there would be. An event that was accepted before is answered by what became of it then.
 #[utoipa::path(post, operation_id = "post_events", path = "/api/v1/events", tag = "events", security(("bearer" = [])),
     params(("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255,
-        description = "For 24 hours, repeating the request with the same key returns the first response")),
+        description = "For 24 hours, repeating the request with the same key returns the first response"),
+        ("dry_run" = Option<bool>, Query, description = "True to have the events judged and not accepted")),
     request_body(content(
         (OneOrMany<EventBody> = "application/json"),
         (String = "application/x-ndjson"))),
     responses(
+        (status = 200, description = "A dry run: one answer for one event, else an array of them", body = DryRunResponse,
+            example = json!([{"webhook_id": "019a0000-1111-7000-8000-aaaaaaaaaaaa", "name": "on call", "matched": false,
+                "reason": "critical_once: the critical_finding derived from it goes instead",
+                "derived": [{"type": "critical_finding", "matched": true, "reason": "a delivery would be made"}]}])),
         (status = 202, description = "Accepted: an object for one event, else an array", body = OneOrMany<AcceptedView>),
         (status = 429, description = "The token exceeds its rate; nothing was accepted"),
         (status = 507, description = "The disk is full; nothing was accepted")))]
-async fn post(Poster(token): Poster, State(api): State<Shared>, body: Unread) -> Result<Response, ApiError> {
+async fn post(Poster(token): Poster, State(api): State<Shared>, uri: Uri, body: Unread) -> Result<Response, ApiError> {
     api.ingest_limit().check(token.id, api.clock.steady_ms())?;
-    let key = idempotency_key(body.headers());
+    let (key, is_dry_run) = (idempotency_key(body.headers()), dry_run::is_asked_for(uri.query()));
     let payload = body.read(&api, &[MediaType::Json, MediaType::NdJson]).await?;
     let mut posted = Posted::split(&payload, &api.limits)?;
-    let key = key?;
+    let (key, is_dry_run) = (key?, is_dry_run?);
     let documents = posted.check()?;
     let idempotency = key.map(|key| {
         let mut hash = Sha256::new();
@@ -81,6 +95,11 @@ async fn post(Poster(token): Poster, State(api): State<Shared>, body: Unread) ->
     let (events, warnings) = posted.read(&documents)?;
     let bytes = events.iter().map(|event| event.json.len()).sum();
     let _admitted = api.ingest_limit().admit(token.id, events.len(), bytes, api.clock.steady_ms())?;
+    if is_dry_run {
+        let known = api.store.recognize(token.id, idempotency.as_ref(), &events, api.clock.now()).await;
+        let known = known.map_err(|error| rejection(error, &posted))?;
+        return dry_run::respond(&api, &token, &events, known, posted.is_single()).await;
+    }
     let mut types = BTreeMap::new();
     events.iter().for_each(|event| *types.entry(event.event_type).or_default() += 1);
     let accepted =

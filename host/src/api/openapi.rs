@@ -134,6 +134,8 @@ mod tests {
             "GET /api/v1/webhooks/event-types",
             "POST /api/v1/events",
             "GET /api/v1/events/{id}",
+            "GET /api/v1/events/{id}/explain",
+            "POST /api/v1/webhooks/filter-preview",
             "GET /api/v1/formatters",
             "GET /api/v1/formatters/{name}",
             "POST /api/v1/formatters/{name}/preview",

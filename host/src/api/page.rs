@@ -79,7 +79,11 @@ const INDEXED_SINCE: HeaderName = HeaderName::from_static("heraldry-indexed-sinc
 
 /// A page of a search as a response. It says from when on it is complete, when it is not.
 pub(super) fn searched<T: Serialize>(entries: Vec<T>, next: Option<String>, indexing: Indexing) -> Response {
-    let mut response = response(entries, next);
+    noting_index(response(entries, next), indexing)
+}
+
+/// A response that is made of a search. It says from when on the search is complete, when it is not.
+pub(super) fn noting_index(mut response: Response, indexing: Indexing) -> Response {
     if let Indexing::Since(since) = indexing {
         // Before the first old record is indexed the list has what came since the start.
         let since = since.map_or_else(|| "start".to_owned(), |since| since.to_string());

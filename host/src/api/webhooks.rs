@@ -1,6 +1,7 @@
 //! Webhooks: create, list, read, update, delete, test.
 
 mod operator;
+mod preview;
 mod schema;
 mod test;
 mod view;
@@ -50,6 +51,7 @@ pub(super) fn router() -> OpenApiRouter<Shared> {
         .routes(routes!(event_types))
         .routes(routes!(get, update, delete))
         .merge(test::router())
+        .merge(preview::router())
 }
 
 /// All webhooks, newest first. Operators see no addresses and no values of options, pentesters fewer fields.

@@ -1,5 +1,7 @@
 //! `heraldry event`: events of a host, and where each of them went.
 
+mod explain;
+
 use std::collections::BTreeMap;
 
 use anstyle::Style;
@@ -37,6 +39,15 @@ pub(super) enum Command {
     /// Show an event and where it went
     #[command(after_help = GET_HELP)]
     Get {
+        /// The event's id, or the unique beginning or end of it
+        #[arg(value_name = "EVENT")]
+        id: String,
+        #[command(flatten)]
+        client: ClientArgs,
+    },
+    /// Show why an event went to each webhook, or did not
+    #[command(after_help = explain::HELP)]
+    Explain {
         /// The event's id, or the unique beginning or end of it
         #[arg(value_name = "EVENT")]
         id: String,
@@ -115,6 +126,7 @@ struct Delivery {
 pub(super) async fn run(command: &Command) -> Result<(), Failure> {
     match command {
         Command::Get { id, client } => get(id, client).await,
+        Command::Explain { id, client } => explain::run(id, client).await,
         Command::List(list) => list.run().await,
     }
 }
@@ -143,7 +155,9 @@ async fn get(id: &str, client: &ClientArgs) -> Result<(), Failure> {
     }
     line("")?;
     if event.deliveries.is_empty() {
-        return line("no deliveries: no webhook subscribed to it when it was accepted");
+        line("no deliveries: no webhook wanted it when it was accepted")?;
+        note(format_args!("\nwhy: heraldry event explain {}", escape(&short(&event.id))));
+        return Ok(());
     }
     let rows: Vec<_> = event.deliveries.iter().map(|delivery| (delivery.style(), delivery.cells(&names))).collect();
     terminal::table(&["DELIVERY", "WEBHOOK", "STATUS", "ATTEMPTS", "NEXT ATTEMPT"], &rows)?;

@@ -18,6 +18,7 @@ mod collector;
 mod deliveries;
 mod demo;
 mod event;
+mod explained;
 mod failure;
 #[cfg(test)]
 mod fake;
@@ -106,7 +107,7 @@ enum Command {
     /// Make the host have the webhooks that a file lists: webhooks as code
     #[command(after_help = apply::HELP)]
     Apply(apply::Args),
-    /// Show an event and where it went; list events
+    /// Show an event, where it went and why; list events
     #[command(subcommand)]
     Event(event::Command),
     /// Show delivery attempts of all webhooks, newest first

@@ -1,6 +1,6 @@
 //! Host events: what happens to Heraldry itself, as events that webhooks can subscribe to.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::event::{EventType, NewEvent, Severity};
@@ -224,6 +224,37 @@ impl HostEvent {
     }
 }
 
+/// The members of a stored host event that name the webhook which it is about.
+#[derive(Deserialize)]
+struct Stored {
+    data: StoredData,
+}
+
+#[derive(Deserialize)]
+struct StoredData {
+    webhook: Option<Named>,
+    delivery: Option<StoredDelivery>,
+}
+
+#[derive(Deserialize)]
+struct StoredDelivery {
+    webhook: Named,
+}
+
+#[derive(Deserialize)]
+struct Named {
+    id: WebhookId,
+}
+
+/// The webhook that a stored event is about, which does not get it; `None` for every event but a host event about one.
+pub fn subject_of_stored(event_type: EventType, json: &str) -> Option<WebhookId> {
+    if !event_type.is_host() {
+        return None;
+    }
+    let StoredData { webhook, delivery } = serde_json::from_str::<Stored>(json).ok()?.data;
+    webhook.or(delivery.map(|delivery| delivery.webhook)).map(|named| named.id)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -287,6 +318,20 @@ mod tests {
         assert_eq!(data(About::FormatterRejected(self::formatter())), formatter);
         let host = serde_json::json!({"host": {"kind": "certificate", "reason": "why", "count": 1}});
         assert_eq!(data(About::HostDegraded(HostPart::Certificate)), host);
+    }
+
+    #[test]
+    fn a_stored_event_names_the_webhook_that_it_is_about() {
+        for about in all() {
+            let told = HostEvent::new(about, "why");
+            let expected = match told.subject() {
+                Subject::Webhook(id) => Some(id),
+                Subject::Formatter(_) | Subject::Host(_) => None,
+            };
+            let event = told.to_event(1, Timestamp::from_unix_ms(1_800_000_000_000));
+            assert_eq!(subject_of_stored(event.event_type, &event.json), expected, "{}", event.json);
+            assert_eq!(subject_of_stored(EventType::FindingAdded, &event.json), None, "a sender's own member");
+        }
     }
 
     #[test]

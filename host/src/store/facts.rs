@@ -203,6 +203,8 @@ pub struct EventView {
     pub token: TokenId,
     /// Its deliveries and their states, in the order in which they were made.
     pub deliveries: Vec<DeliveryView>,
+    /// The events that were derived from it.
+    pub derived: Vec<EventId>,
 }
 
 /// A query of a webhook's history.

@@ -108,6 +108,21 @@ impl Store {
         self.engine.accept(acceptance).await
     }
 
+    /// For each of these events the response that the token got when it was accepted, `None` for a new one: by the request's
+    /// idempotency key, then by the events' ids. Nothing is accepted.
+    ///
+    /// # Errors
+    /// [`AcceptError`], as when they were accepted.
+    pub async fn recognize(
+        &self,
+        token: TokenId,
+        idempotency: Option<&Idempotency>,
+        events: &[NewEvent],
+        now: Timestamp,
+    ) -> Result<Vec<Option<Accepted>>, AcceptError> {
+        self.engine.recognize(token, idempotency, events, now)
+    }
+
     /// An event without its deliveries.
     ///
     /// # Errors

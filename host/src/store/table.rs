@@ -10,6 +10,7 @@ use crate::model::event::{EventType, Severity};
 use crate::model::id::{TokenId, WebhookId};
 use crate::model::secret::Secret;
 use crate::model::token::{Role, Token};
+use crate::model::webhook::judge::{Subject, judge};
 use crate::model::webhook::{Activity, Webhook};
 
 /// An immutable snapshot of all webhooks.
@@ -104,7 +105,8 @@ impl WebhookTable {
         engagement_id: Option<&'a str>,
     ) -> impl Iterator<Item = (&'a Arc<Webhook>, &'a str)> {
         let judged = self.with_expression.get(&event_type).map_or(&[][..], Vec::as_slice);
-        let judged = judged.iter().filter(move |webhook| webhook.takes(event_type, severity, engagement_id));
+        let subject = Subject { event_type, severity, engagement_id };
+        let judged = judged.iter().filter(move |webhook| judge(webhook, &subject, None).is_ok());
         judged.filter_map(|webhook| Some((webhook, webhook.config.filter.expression.as_deref()?)))
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::api::state::Shared;
 use crate::filter::{Expressions, Question, Words};
-use crate::model::event::{EventType, NewEvent};
+use crate::model::event::{Event, EventType, NewEvent, Searchable};
 use crate::model::id::EventId;
 use crate::model::time::Timestamp;
 use crate::model::webhook::expression::Verdicts;
@@ -28,6 +28,23 @@ pub(super) async fn accept(api: &Shared, mut acceptance: Acceptance) -> Result<V
             result => return result,
         }
     }
+}
+
+/// The verdicts of these expressions on each of these events, in the order of the events, with the values that decided.
+pub(in crate::api) async fn verdicts(api: &Shared, events: &[Event], expressions: &[&str]) -> Vec<Verdicts> {
+    if expressions.is_empty() {
+        return vec![Verdicts::default(); events.len()];
+    }
+    let expressions: Vec<Arc<str>> = expressions.iter().map(|expression| Arc::from(*expression)).collect();
+    let question = |event: &Event| Question {
+        event_type: event.event_type.as_str(),
+        id: event.id.to_string(),
+        occurred_at: event.occurred_at.to_string(),
+        severity: Searchable::of(event.event_type, &event.json).severity,
+        json: event.json.clone(),
+        expressions: expressions.clone(),
+    };
+    api.expressions.judge(events.iter().map(question).collect(), Words::Yes).await
 }
 
 /// The verdicts of the expressions that decide to which webhooks each of these events goes, and the one that is derived

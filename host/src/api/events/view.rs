@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 use crate::api::problem::FieldProblem;
 use crate::json::fault::Fault;
 use crate::model::delivery::DeliveryView;
-use crate::model::event::UnknownMembers;
+use crate::model::event::{Event, UnknownMembers};
 use crate::model::id::EventId;
 use crate::model::time::Timestamp;
 use crate::store::{Accepted, EventView};
@@ -136,6 +136,42 @@ impl<'a> EventListed<'a> {
             EventRead::of(view)?;
         let data = Some(data).filter(|_| with_data);
         Some(Self { id, r#type, occurred_at, engagement, data, caused_by, accepted_at, deliveries })
+    }
+}
+
+/// A kept event without its deliveries.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(in crate::api) struct EventExample<'a> {
+    /// The event's id.
+    #[schema(value_type = uuid::Uuid)]
+    id: EventId,
+    /// The event type.
+    r#type: &'static str,
+    /// When it happened.
+    #[schema(value_type = String, format = DateTime)]
+    occurred_at: Timestamp,
+    /// The engagement, byte for byte as posted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<BTreeMap<String, serde_json::Value>>, nullable = false)]
+    engagement: Option<&'a RawValue>,
+    /// The data, byte for byte as posted.
+    #[schema(value_type = BTreeMap<String, serde_json::Value>)]
+    data: &'a RawValue,
+    /// The event that the host derived this one from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<uuid::Uuid>, nullable = false)]
+    caused_by: Option<EventId>,
+    /// When the host accepted it.
+    #[schema(value_type = String, format = DateTime)]
+    accepted_at: Timestamp,
+}
+
+impl<'a> EventExample<'a> {
+    /// Shows a stored event; `None` if its text does not parse any more.
+    pub(in crate::api) fn of(event: &'a Event) -> Option<Self> {
+        let AsPosted { engagement, data } = serde_json::from_str(&event.json).ok()?;
+        let &Event { id, event_type, occurred_at, accepted_at, caused_by, .. } = event;
+        Some(Self { id, r#type: event_type.as_str(), occurred_at, engagement, data, caused_by, accepted_at })
     }
 }
 

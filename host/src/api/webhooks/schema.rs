@@ -159,7 +159,7 @@ pub(super) fn event_type_names() -> ObjectBuilder {
     ObjectBuilder::new().schema_type(Type::String).enum_values(Some(names))
 }
 
-fn event_types() -> Array {
+pub(super) fn event_types() -> Array {
     let names = EventType::ALL.iter().map(|event_type| event_type.as_str()).chain(["*"]);
     let name = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(names));
     ArrayBuilder::new()

@@ -12,6 +12,7 @@ use super::failure::{Failure, OrHint as _};
 use super::terminal::{BAD, WARN, escape, escape_json, line, note, plural};
 use crate::config::{ClientArgs, units};
 
+mod dry_run;
 pub(crate) mod input;
 mod post;
 mod sample;
@@ -22,11 +23,14 @@ pub(super) const HELP: &str = "\
 Input: one JSON object, an array of objects, or one object a line. \
 An event without an `id` gets one before the first request, so that a retried request delivers nothing twice \
 (idempotency). Everything else is sent byte for byte. \
-A rejected event is reported with its line and the reason; the others are posted.
+A rejected event is reported with its line and the reason; the others are posted. \
+A dry run shows for each event which webhooks would get it and why not (to a token of the role ingest only how many), and \
+sends nothing; it counts for the token's rate.
 
 Examples:
   heraldry send events.jsonl
   heraldry send --sample finding_added --sample report_ready
+  heraldry send --dry-run events.jsonl
   jq -c '.[]' report.json | heraldry send -
   echo '{\"type\":\"phase_changed\",\"data\":{\"phase\":{\"name\":\"recon\"}}}' | heraldry send";
 
@@ -41,6 +45,9 @@ pub(super) struct Args {
     /// Time limit of retrying a request when the host does not respond or is overloaded (429, 502, 503, 504, 507)
     #[arg(long = "patience", value_name = "DURATION", default_value = "30s", value_parser = units::duration)]
     retry_for: Duration,
+    /// Show what would become of each event, and send nothing
+    #[arg(long)]
+    dry_run: bool,
     #[command(flatten)]
     client: ClientArgs,
 }
@@ -49,8 +56,11 @@ pub(super) struct Args {
 pub(super) async fn run(args: &Args) -> Result<(), Failure> {
     let api = Api::new(&args.client)?;
     let events = events(args)?;
+    if args.dry_run {
+        dry_run::is_known(&api).await?;
+    }
     let bar = progress(events.len() as u64);
-    let mut poster = Poster::new(&api, args.retry_for, bar.clone());
+    let mut poster = Poster::new(&api, args.retry_for, bar.clone()).rehearsing(args.dry_run);
     let outcome = poster.post_all(&events).await;
     bar.finish_and_clear();
     let tally = poster.into_tally();
@@ -59,6 +69,10 @@ pub(super) async fn run(args: &Args) -> Result<(), Failure> {
         note(format_args!("{BAD}rejected:{BAD:#} {origin}: {}", escape(&rejection.reason)));
     }
     show_warnings(args, &tally, &events);
+    if args.dry_run {
+        dry_run::show(&tally, &events, args.client.json)?;
+        return finish(args, outcome, &tally, events.len());
+    }
     if outcome.is_ok() {
         note_samples(args, &tally, &events);
     }
@@ -67,9 +81,15 @@ pub(super) async fn run(args: &Args) -> Result<(), Failure> {
     } else {
         line(summary(&tally))?;
     }
+    finish(args, outcome, &tally, events.len())
+}
+
+/// Says how many events were not reached, and fails if there are some, or if any was rejected.
+fn finish(args: &Args, outcome: Result<(), Failure>, tally: &Tally, events: usize) -> Result<(), Failure> {
     outcome.inspect_err(|_| {
-        let done = tally.accepted + tally.rejected.len() as u64;
-        note(format_args!("{} not sent", plural(events.len() as u64 - done, "event")));
+        let done = tally.accepted + (tally.rehearsed.len() + tally.rejected.len()) as u64;
+        let what = if args.dry_run { "judged" } else { "sent" };
+        note(format_args!("{} not {what}", plural(events as u64 - done, "event")));
     })?;
     if tally.rejected.is_empty() { Ok(()) } else { Err(Failure::already_printed()) }
 }

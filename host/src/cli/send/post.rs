@@ -10,6 +10,7 @@ use reqwest::{Method, StatusCode, header};
 use serde::Deserialize;
 use tokio::time::Instant;
 
+use super::dry_run::DryRun;
 use super::input::Event;
 use crate::cli::client::{Api, FieldError, Response};
 use crate::cli::failure::Failure;
@@ -34,6 +35,8 @@ pub(super) struct Tally {
     pub(super) warnings: Vec<Warning>,
     /// Warnings that the host counted without naming them.
     pub(super) more_warnings: u64,
+    /// What a dry run said of each event, by its index into the events of the input.
+    pub(super) rehearsed: Vec<(usize, DryRun)>,
 }
 
 /// What the host warns of in one or more events.
@@ -79,13 +82,14 @@ impl Tally {
         }
     }
 
+    /// The rejected events as JSON.
+    pub(super) fn refused(&self, events: &[Event]) -> Vec<serde_json::Value> {
+        let line = |rejection: &Rejection| serde_json::json!({ "line": events[rejection.index].line, "reason": rejection.reason });
+        self.rejected.iter().map(line).collect()
+    }
+
     /// The totals as JSON, for `--json`.
     pub(super) fn to_json(&self, events: &[Event]) -> String {
-        let rejected: Vec<_> = self
-            .rejected
-            .iter()
-            .map(|rejection| serde_json::json!({ "line": events[rejection.index].line, "reason": rejection.reason }))
-            .collect();
         let warnings: Vec<_> = self
             .warnings
             .iter()
@@ -100,7 +104,7 @@ impl Tally {
             "accepted": self.accepted,
             "deliveries": self.deliveries,
             "derived": self.derived,
-            "refused": rejected,
+            "refused": self.refused(events),
             "warnings": warnings,
             "more_warnings": self.more_warnings,
         })
@@ -113,17 +117,25 @@ pub(super) struct Poster<'a> {
     api: &'a Api,
     retry_for: Duration,
     bar: ProgressBar,
+    /// True to have the events judged and not accepted.
+    dry_run: bool,
     tally: Tally,
 }
 
 impl<'a> Poster<'a> {
     /// `retry_for` limits the time over which one request is retried.
     pub(super) fn new(api: &'a Api, retry_for: Duration, bar: ProgressBar) -> Self {
-        Self { api, retry_for, bar, tally: Tally::default() }
+        Self { api, retry_for, bar, dry_run: false, tally: Tally::default() }
+    }
+
+    /// The same for a dry run.
+    pub(super) fn rehearsing(self, dry_run: bool) -> Self {
+        Self { dry_run, ..self }
     }
 
     pub(super) fn into_tally(mut self) -> Tally {
         self.tally.rejected.sort_by_key(|rejection| rejection.index);
+        self.tally.rehearsed.sort_by_key(|(index, _)| *index);
         self.tally
     }
 
@@ -139,6 +151,10 @@ impl<'a> Poster<'a> {
                 let response = self.post(&body(events, &group)).await?;
                 match classify(&response, &group)? {
                     BatchResult::Accepted(receipts) => self.count(&receipts, &group),
+                    BatchResult::Rehearsed(answers) => {
+                        self.bar.inc(answers.len() as u64);
+                        self.tally.rehearsed.extend(group.iter().copied().zip(answers));
+                    }
                     BatchResult::Rejected { rejected, others } => {
                         self.bar.inc(rejected.len() as u64);
                         self.tally.rejected.extend(rejected);
@@ -171,6 +187,7 @@ impl<'a> Poster<'a> {
         let mut pause = FIRST_PAUSE;
         loop {
             let request = self.api.request(Method::POST, "/events").header(header::CONTENT_TYPE, "application/json");
+            let request = if self.dry_run { request.query(&[("dry_run", "true")]) } else { request };
             let sent = self.api.send(request.body(body.to_owned())).await;
             let requested = match &sent {
                 Ok(response) if !is_retryable(response.status) => {
@@ -203,6 +220,8 @@ impl<'a> Poster<'a> {
 enum BatchResult {
     /// Every event was accepted.
     Accepted(Vec<Receipt>),
+    /// Every event was judged, and none accepted.
+    Rehearsed(Vec<DryRun>),
     /// Some events were named as rejected; `others` are to be posted without them.
     Rejected { rejected: Vec<Rejection>, others: Vec<usize> },
     /// The group was rejected without naming an event: each half is to be posted by itself.
@@ -211,6 +230,9 @@ enum BatchResult {
 
 /// Classifies the response to the events whose indices are `group`.
 fn classify(response: &Response, group: &[usize]) -> Result<BatchResult, Failure> {
+    if response.status == StatusCode::OK {
+        return response.parse().map(BatchResult::Rehearsed);
+    }
     if response.status.is_success() {
         return response.parse().map(BatchResult::Accepted);
     }

@@ -88,6 +88,15 @@ impl Draft {
         }
     }
 
+    /// Reads only which events are wanted, of a body that may have other members; what is wrong is added to `faults`.
+    pub fn read_selection(body: &Object<'_>, faults: &mut Faults) -> Self {
+        Self {
+            event_types: body.get("event_types").and_then(|field| event_types(field, faults)),
+            filter: body.get("filter").and_then(|field| filter(field, faults)),
+            ..Self::default()
+        }
+    }
+
     /// Returns true if the format, its options, and the settings that depend on the format must be checked again.
     pub fn touches_format(&self) -> bool {
         self.format.is_some()

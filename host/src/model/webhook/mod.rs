@@ -2,9 +2,11 @@
 
 pub mod expression;
 pub mod input;
+pub mod judge;
 
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 
+use self::expression::{ExpressionVerdict, Verdicts};
 use super::event::{EventType, Severity};
 use super::id::WebhookId;
 use super::probe::Trip;
@@ -180,21 +182,6 @@ pub struct Filter {
     pub expression: Option<String>,
 }
 
-impl Filter {
-    /// Returns true if an event with this severity and engagement passes.
-    pub fn passes(&self, severity: Option<Severity>, engagement_id: Option<&str>) -> bool {
-        let severe = match (self.min_severity, severity) {
-            (Some(least), Some(severity)) => severity >= least,
-            _ => true,
-        };
-        let engaged = match &self.engagement_ids {
-            Some(ids) => engagement_id.is_some_and(|id| ids.iter().any(|wanted| wanted == id)),
-            None => true,
-        };
-        severe && engaged
-    }
-}
-
 /// Why a webhook makes no deliveries, or that it does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Activity {
@@ -279,16 +266,14 @@ impl Webhook {
         Self { revision: self.revision + 1, ..self.unchanged() }
     }
 
+    /// The verdict of its filter's expression, if it has one that was evaluated.
+    pub fn verdict<'a>(&self, verdicts: Option<&'a Verdicts>) -> Option<&'a ExpressionVerdict> {
+        self.config.filter.expression.as_deref().and_then(|expression| verdicts?.get(expression))
+    }
+
     /// The replaced secrets that still sign at this time of the steady clock.
     pub fn old_secrets_at(&self, steady_ms: i64) -> impl Iterator<Item = &OldSecret> {
         self.old_secrets.iter().filter(move |old| old.until_ms > steady_ms)
-    }
-
-    /// Returns true if an event makes a delivery for this webhook (perhaps a held one).
-    pub fn takes(&self, event_type: EventType, severity: Option<Severity>, engagement_id: Option<&str>) -> bool {
-        self.activity != Activity::OffByAdmin
-            && self.config.event_types.wants(event_type)
-            && self.config.filter.passes(severity, engagement_id)
     }
 }
 

@@ -69,6 +69,8 @@ macro_rules! conformance {
             the_history_pages_backwards_and_knows_its_cursors,
             what_is_older_than_the_retention_is_removed,
             a_critical_finding_is_derived_with_its_own_deliveries,
+            a_critical_finding_goes_once_to_a_webhook_that_asks_for_it,
+            what_is_known_is_recognized_and_nothing_is_accepted,
             an_entry_of_many_is_done_with_its_last_delivery,
             a_cut_attempt_waits_in_one_place_only,
             retries_of_one_call_share_an_entry_by_group_and_wait,
@@ -563,6 +565,80 @@ pub(crate) async fn a_critical_finding_is_derived_with_its_own_deliveries<S: Sub
     assert_eq!((view.event.event_type, view.token), (EventType::CriticalFinding, token));
     let again = opened.accept(token, None, vec![finding]).await.expect("repeated").remove(0);
     assert_eq!(again, accepted);
+}
+
+pub(crate) async fn a_critical_finding_goes_once_to_a_webhook_that_asks_for_it<S: Subject>() {
+    const BOTH: [EventType; 2] = [EventType::FindingAdded, EventType::CriticalFinding];
+    let place = S::new();
+    let opened = place.open(START_MS);
+    let mut hooks = Vec::new();
+    for (event_types, critical_once, active) in [
+        (&BOTH[..], true, true),
+        (&BOTH[..1], true, true),
+        (&BOTH[1..], true, true),
+        (&BOTH[..], false, true),
+        (&BOTH[..], true, false),
+    ] {
+        let event_types = Subscription::Only(event_types.to_vec());
+        let config = WebhookConfig { event_types, critical_once, ..config() };
+        hooks.push(opened.store.create_webhook(config, active, Actor::Host).await.expect("created").id);
+    }
+    let finding = |severity: Severity| NewEvent {
+        event_type: EventType::FindingAdded,
+        severity: Some(severity),
+        json: format!(
+            r#"{{"type":"finding_added","data":{{"finding":{{"title":"x","severity":"{}"}}}}}}"#,
+            severity.as_str()
+        ),
+        ..event(None, 0)
+    };
+    let takers = async |id: EventId| {
+        let view = opened.store.event(id).await.expect("read").expect("kept");
+        view.deliveries.iter().map(|delivery| delivery.webhook_id).collect::<Vec<_>>()
+    };
+    let [once, findings, criticals, twice, _] = <[WebhookId; 5]>::try_from(hooks).expect("five");
+    let accepted = opened.post(finding(Severity::Critical)).await;
+    assert_eq!(accepted.deliveries, 5, "one for the webhook that wants it once");
+    assert_eq!(takers(accepted.id).await, [findings, twice], "who gets only the finding gets it");
+    assert_eq!(takers(accepted.derived[0]).await, [once, criticals, twice]);
+    assert_eq!(opened.store.event(accepted.id).await.expect("read").expect("kept").derived, accepted.derived);
+    // Nothing is derived from these, and nothing is replaced.
+    let high = opened.post(finding(Severity::High)).await;
+    assert_eq!(takers(high.id).await, [once, findings, twice]);
+    let posted = NewEvent { event_type: EventType::CriticalFinding, ..finding(Severity::Critical) };
+    let posted = opened.post(posted).await;
+    assert_eq!((takers(posted.id).await, posted.derived.len()), (vec![once, criticals, twice], 0));
+}
+
+pub(crate) async fn what_is_known_is_recognized_and_nothing_is_accepted<S: Subject>() {
+    let place = S::new();
+    let opened = place.open(START_MS);
+    let webhook = opened.webhook().await;
+    let (token, other) = (TokenId::from_bytes([1; 16]), TokenId::from_bytes([2; 16]));
+    let recognize = async |token: TokenId, key: Option<u8>, events: &[NewEvent]| {
+        let key = key.map(|digest| Idempotency { key: "k".into(), body_digest: [digest; 32] });
+        opened.store.recognize(token, key.as_ref(), events, opened.clock.now()).await
+    };
+    let id = EventId::generate();
+    let events = [event(Some(id), 1), event(None, 2), event(Some(id), 1)];
+    assert_eq!(recognize(token, Some(1), &events).await, Ok(vec![None, None, None]));
+    let kept = opened.store.search_events(EventSearch::all(10)).await.expect("a page").found;
+    assert!(kept.is_empty(), "nothing is accepted: {kept:?}");
+    assert_eq!(opened.store.backlog(&webhook), Backlog::default());
+
+    let key = Some(Idempotency { key: "k".into(), body_digest: [1; 32] });
+    let accepted = opened.accept(token, key, events.to_vec()).await.expect("the id and the key were not used up");
+    let all: Vec<Option<Accepted>> = accepted.iter().cloned().map(Some).collect();
+    assert_eq!(recognize(token, Some(1), &events).await, Ok(all), "by the key");
+    assert_eq!(recognize(token, Some(2), &events).await, Err(AcceptError::KeyReused));
+    let by_id = vec![Some(accepted[0].clone()), None, Some(accepted[2].clone())];
+    assert_eq!(recognize(token, None, &events).await, Ok(by_id));
+    assert_eq!(recognize(other, None, &events).await, Err(AcceptError::IdTaken { indexes: vec![0, 2] }));
+    assert_eq!(recognize(token, None, &[event(Some(id), 9)]).await, Err(AcceptError::IdTaken { indexes: vec![0] }));
+    let unlike = [event(Some(EventId::from_bytes([9; 16])), 1), event(Some(EventId::from_bytes([9; 16])), 2)];
+    assert_eq!(recognize(token, None, &unlike).await, Err(AcceptError::IdTaken { indexes: vec![1] }));
+    opened.clock.0.fetch_add(3_601_000, Ordering::Relaxed);
+    assert_eq!(recognize(token, Some(2), &[event(None, 1)]).await, Ok(vec![None]), "the key has expired");
 }
 
 pub(crate) async fn an_entry_of_many_is_done_with_its_last_delivery<S: Subject>() {

@@ -229,7 +229,20 @@ fn hook_config(kind: u8) -> WebhookConfig {
         _ => Subscription::Only(vec![EventType::FindingAdded, EventType::CriticalFinding]),
     };
     let filter = Filter { min_severity: (kind == 1).then_some(Severity::High), engagement_ids: None, expression: None };
-    WebhookConfig { event_types, filter, retry_count: kind.into(), headers: Vec::new(), ..config() }
+    let critical_once = kind % 2 == 1;
+    WebhookConfig { event_types, filter, critical_once, retry_count: kind.into(), headers: Vec::new(), ..config() }
+}
+
+impl Hook {
+    /// True if an event of this type makes a delivery, before `critical_once` is looked at.
+    fn takes(&self, event_type: EventType, event: &NewEvent) -> bool {
+        let Filter { min_severity, engagement_ids, .. } = &self.config.filter;
+        let engagement = event.engagement_id.as_ref();
+        self.activity != Activity::Off
+            && self.config.event_types.wants(event_type)
+            && event.severity.is_none_or(|severity| min_severity.is_none_or(|least| severity >= least))
+            && engagement_ids.as_ref().is_none_or(|ids| engagement.is_some_and(|id| ids.contains(id)))
+    }
 }
 
 fn new_event(kind: u8, id: Option<EventId>, digest: u8) -> NewEvent {
@@ -303,6 +316,19 @@ impl<S: Stepped> World<S> {
     fn learn_host_events(&mut self) {
         let Some(opened) = &self.opened else { return };
         let groups = S::accepted(opened);
+        self.add_host_events(&groups);
+        let events = &self.model.events;
+        let posted = |groups: &[(i64, Vec<EventId>)]| -> Vec<(i64, Vec<EventId>)> {
+            let is_posted = |id: &&EventId| events[*id].token != TokenId::from_bytes([0; 16]);
+            let all = groups.iter().map(|(at, events)| (*at, events.iter().filter(is_posted).copied().collect()));
+            all.filter(|(_, events): &(i64, Vec<EventId>)| !events.is_empty()).collect()
+        };
+        assert_eq!(posted(&groups), posted(&self.model.groups), "the acceptance index");
+        self.model.groups = groups;
+    }
+
+    /// Adds the events of the acceptance index that nobody posted.
+    fn add_host_events(&mut self, groups: &[(i64, Vec<EventId>)]) {
         for id in groups.iter().flat_map(|(_, events)| events) {
             if self.model.events.contains_key(id) {
                 continue;
@@ -335,14 +361,6 @@ impl<S: Stepped> World<S> {
             };
             self.model.events.insert(*id, kept);
         }
-        let events = &self.model.events;
-        let posted = |groups: &[(i64, Vec<EventId>)]| -> Vec<(i64, Vec<EventId>)> {
-            let is_posted = |id: &&EventId| events[*id].token != TokenId::from_bytes([0; 16]);
-            let all = groups.iter().map(|(at, events)| (*at, events.iter().filter(is_posted).copied().collect()));
-            all.filter(|(_, events): &(i64, Vec<EventId>)| !events.is_empty()).collect()
-        };
-        assert_eq!(posted(&groups), posted(&self.model.groups), "the acceptance index");
-        self.model.groups = groups;
     }
 
     fn act(&mut self, action: &Action) {
@@ -472,10 +490,11 @@ impl<S: Stepped> World<S> {
                     .hooks
                     .iter()
                     .filter(|(_, hook)| {
-                        let config = &hook.config;
-                        hook.activity != Activity::Off
-                            && config.event_types.wants(event_type)
-                            && config.filter.passes(event.severity, event.engagement_id.as_deref())
+                        let goes_derived = critical
+                            && !derived
+                            && hook.config.critical_once
+                            && hook.takes(EventType::CriticalFinding, event);
+                        hook.takes(event_type, event) && !goes_derived
                     })
                     .map(|(id, _)| *id)
                     .collect();
@@ -659,6 +678,9 @@ impl<S: Stepped> World<S> {
         let audit = Duration::from_secs(1_000_000_000);
         let retention = Retention { age: Duration::from_secs(age_s), audit, max_events, max_history };
         assert!(!self.runtime.block_on(self.store().sweep(retention)).expect("swept"), "a small store in one page");
+        // What was told of the failures before it counts for its limit as well.
+        let groups = S::accepted(self.opened.as_ref().expect("open"));
+        self.add_host_events(&groups);
         let model = &mut self.model;
         model.commit();
         let cutoff = self.now - 1000 * i64::try_from(age_s).expect("small");
@@ -1014,4 +1036,11 @@ pub(crate) fn a_key_that_is_used_again_after_its_expiry_is_kept_from_then_on<S: 
     let key = Some((0, 0));
     let sweep = Action::Sweep { age_s: 1_000_000, max_events: u64::MAX, max_history: u64::MAX };
     run::<S>(&[post(key), Action::Advance { ms: 4_000_000 }, post(key), sweep, post(key)]);
+}
+
+pub(crate) fn a_host_event_counts_for_the_limit_of_the_sweep_that_writes_it<S: Stepped>() {
+    let three = Action::Post { events: vec![(0, None, 0); 3], token: 0, key: None };
+    let (delivered, failed) = (Action::Finish { claim: 0, end: 0 }, Action::Finish { claim: 0, end: 9 });
+    let sweep = Action::Sweep { age_s: 1_000_000, max_events: 3, max_history: u64::MAX };
+    run::<S>(&[Action::Create { kind: 0 }, three, delivered, failed, sweep]);
 }

@@ -1,12 +1,12 @@
 //! Accepting events: idempotency, fan-out, derived events, all in one commit.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use sha2::{Digest, Sha256};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::index::{EventMarks, Row, Rows, place_of_seq};
+use super::known::{Checked, answered, check_ids, idempotency_key};
 use super::record::{self, Answered, Counts, EventRecord, Slot};
 use super::tally::Wait;
 use super::txn::Txn;
@@ -15,8 +15,8 @@ use super::{AcceptError, Acceptance, Accepted, DueEntry, DueItem, DueKey, EventV
 use crate::model::event::{Event, NewEvent, Severity};
 use crate::model::id::{DeliveryId, EventId, TokenId, WebhookId};
 use crate::model::time::Timestamp;
-use crate::model::webhook::Webhook;
 use crate::model::webhook::expression::Verdicts;
+use crate::model::webhook::judge::{Subject, judge, judge_beside_derived};
 
 /// Deliveries that share one queue entry, at most.
 pub(super) const ENTRY_ITEMS: usize = 256;
@@ -114,14 +114,6 @@ impl Group {
     }
 }
 
-/// An event of the request, compared with those that are known.
-enum Checked {
-    New(NewEvent, EventVerdicts),
-    Known(Accepted),
-    /// The same event as an earlier one of this request.
-    Twin(usize),
-}
-
 impl Writer {
     pub(super) fn accept(
         &mut self,
@@ -143,27 +135,24 @@ impl Writer {
     /// Everything that can fail comes before the first change.
     fn try_accept(&mut self, acceptance: Acceptance, group: &mut Group) -> Response {
         let token = acceptance.token;
-        let idempotency = acceptance.idempotency.as_ref().map(|given| {
-            let key = keys::idempotency(token, &Sha256::digest(given.key.as_bytes()).into());
-            (key, given.body_digest)
-        });
+        let read = |key: &[u8]| group.txn.get(&self.engine, key);
+        let idempotency =
+            acceptance.idempotency.as_ref().map(|given| (idempotency_key(token, given), given.body_digest));
         if let Some((key, body_digest)) = &idempotency
-            && let Some(answered) = self.answered(key, group)?
+            && let Some(known) = answered(key, body_digest, self.now(), &self.damage, read)?
         {
-            if answered.body_digest != *body_digest {
-                return Err(AcceptError::KeyReused);
-            }
-            let events = answered.events.into_iter();
-            return Ok(events.map(|(id, deliveries, derived)| Accepted { id, deliveries, derived }).collect());
+            return Ok(known);
         }
         if self.lacks_verdicts(&acceptance) {
             return Err(AcceptError::Unjudged(Box::new(acceptance)));
         }
-        let checked = self.check_ids(acceptance, group)?;
+        let Acceptance { events, verdicts, .. } = acceptance;
+        let verdicts = verdicts.into_iter().chain(std::iter::repeat_with(EventVerdicts::default));
+        let checked = check_ids(token, events.into_iter().zip(verdicts).collect(), |(event, _)| event, read)?;
         let mut accepted: Vec<Accepted> = Vec::with_capacity(checked.len());
         for event in checked {
             let one = match event {
-                Checked::New(event, verdicts) => self.accept_one(token, event, None, &verdicts, group),
+                Checked::New((event, verdicts)) => self.accept_one(token, event, None, &verdicts, group),
                 Checked::Known(known) => known,
                 Checked::Twin(index) => accepted[index].clone(),
             };
@@ -176,19 +165,6 @@ impl Writer {
             group.idempotency.push(key);
         }
         Ok(accepted)
-    }
-
-    fn answered(&self, key: &[u8], group: &Group) -> Result<Option<Answered>, StoreError> {
-        let Some(bytes) = group.txn.get(&self.engine, key)? else { return Ok(None) };
-        match record::unpack::<Answered>(&bytes) {
-            Ok(answered) => {
-                Ok(Some(answered).filter(|answered| answered.expires_at > self.now() || self.now() == Timestamp::LAST))
-            }
-            Err(_) => {
-                self.damage.skipped("idempotency key");
-                Ok(None)
-            }
-        }
     }
 
     /// Returns true if a webhook's expression was not evaluated on one of the events: the webhooks have changed since.
@@ -211,45 +187,6 @@ impl Writer {
         };
         let derived = verdicts.derived.as_ref().map(|(_, verdicts)| verdicts);
         lacks(event.event_type, Some(&verdicts.own)) || event.derives().is_some_and(|derives| lacks(derives, derived))
-    }
-
-    fn check_ids(&self, acceptance: Acceptance, group: &Group) -> Result<Vec<Checked>, AcceptError> {
-        let Acceptance { token, events, verdicts, .. } = acceptance;
-        let mut verdicts = verdicts.into_iter();
-        let mut seen: HashMap<EventId, (usize, [u8; 32])> = HashMap::new();
-        let mut taken = Vec::new();
-        let mut checked = Vec::with_capacity(events.len());
-        for (index, event) in events.into_iter().enumerate() {
-            let verdicts = verdicts.next().unwrap_or_default();
-            let Some(id) = event.id else {
-                checked.push(Checked::New(event, verdicts));
-                continue;
-            };
-            if let Some((first, digest)) = seen.get(&id) {
-                // A twin of one that is rejected is rejected with it, so that every fault is reported at once.
-                if *digest == event.digest && taken.binary_search(first).is_err() {
-                    checked.push(Checked::Twin(*first));
-                } else {
-                    taken.push(index);
-                }
-                continue;
-            }
-            seen.insert(id, (index, event.digest));
-            match group.txn.get(&self.engine, &keys::event(id))? {
-                None => checked.push(Checked::New(event, verdicts)),
-                Some(bytes) => match record::unpack_event(&bytes) {
-                    Ok(known) if known.token == token && known.digest == event.digest && known.caused_by.is_none() => {
-                        checked.push(Checked::Known(Accepted {
-                            id,
-                            deliveries: known.answered_deliveries,
-                            derived: known.derived,
-                        }));
-                    }
-                    _ => taken.push(index),
-                },
-            }
-        }
-        if taken.is_empty() { Ok(checked) } else { Err(AcceptError::IdTaken { indexes: taken }) }
     }
 
     /// Accepts one event, with those that the host derives from it. The webhook that it is about does not get it.
@@ -276,14 +213,15 @@ impl Writer {
         };
         let derived = derived.map(|derived| {
             let derived_id = derived.id.unwrap_or_else(EventId::generate);
-            let slots = self.fan_out(&derived, about, judged.map(|(_, verdicts)| verdicts));
+            let slots = self.fan_out(&derived, about, judged.map(|(_, verdicts)| verdicts), &[]);
             let digest = derived.digest;
             let marks = EventMarks::of_new(&derived, now);
             let row = Row::of_event(derived_id, derived.event_type, severity_of(&derived), marks);
             self.remember(derived_id, marks, &slots);
             (row, event(derived_id, derived, Some(id)), digest, slots)
         });
-        let slots = self.fan_out(&new, about, Some(&verdicts.own));
+        let derived_slots = derived.as_ref().map_or(&[][..], |(_, _, _, slots)| slots);
+        let slots = self.fan_out(&new, about, Some(&verdicts.own), derived_slots);
         let digest = new.digest;
         let marks = EventMarks::of_new(&new, now);
         let row = Row::of_event(id, new.event_type, severity_of(&new), marks);
@@ -314,22 +252,28 @@ impl Writer {
         }
     }
 
-    /// The fan-out of an event: a delivery for each webhook that it goes to, but for the one that it is about.
-    /// An expression that was not evaluated lets it pass, as one that fails does; [`Writer::is_unjudged`] keeps that from
-    /// posted events.
-    fn fan_out(&self, event: &NewEvent, about: Option<WebhookId>, verdicts: Option<&Verdicts>) -> Vec<Slot> {
-        let is_false = |webhook: &Webhook| {
-            let expression = webhook.config.filter.expression.as_deref();
-            let verdict = expression.zip(verdicts).and_then(|(expression, verdicts)| verdicts.get(expression));
-            verdict.is_some_and(|verdict| !verdict.passes())
-        };
+    /// The fan-out of an event: a delivery for each webhook that it goes to, but for the one that it is about, and those that
+    /// want a critical finding once and get the derived one, whose deliveries these are. An expression that was not evaluated
+    /// lets it pass, as one that fails does; [`Writer::is_unjudged`] keeps that from posted events.
+    fn fan_out(
+        &self,
+        event: &NewEvent,
+        about: Option<WebhookId>,
+        verdicts: Option<&Verdicts>,
+        derived: &[Slot],
+    ) -> Vec<Slot> {
         let table = self.webhooks.load();
+        let subject = Subject::of_new(event);
         table
             .subscribed(event.event_type)
             .iter()
             .filter(|webhook| Some(webhook.id) != about)
-            .filter(|webhook| webhook.takes(event.event_type, event.severity, event.engagement_id.as_deref()))
-            .filter(|webhook| !is_false(webhook))
+            .filter(|webhook| judge(webhook, &subject, webhook.verdict(verdicts)).is_ok())
+            .filter(|webhook| {
+                // Slots are in the order of the table, which is that of the ids.
+                let derived_goes = derived.binary_search_by_key(&webhook.id, |slot| slot.webhook).is_ok();
+                judge_beside_derived(webhook, derived_goes).is_ok()
+            })
             .map(|webhook| Slot {
                 delivery: DeliveryId::generate(),
                 webhook: webhook.id,

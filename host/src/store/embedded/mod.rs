@@ -16,6 +16,7 @@ mod heal;
 mod index;
 mod journal;
 mod keys;
+mod known;
 mod lock;
 mod lost;
 mod maintenance;
@@ -53,8 +54,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::facts::{
     AcceptError, Acceptance, Accepted, AttemptPage, AttemptQuery, AttemptSearch, AttemptsError, Backlog, Deleted,
-    EventSearch, EventVerdicts, EventView, FoundAttempt, Indexing, OpenError, Retention, Rotated, SearchPage, Start,
-    StoreError, Updated,
+    EventSearch, EventVerdicts, EventView, FoundAttempt, Idempotency, Indexing, OpenError, Retention, Rotated,
+    SearchPage, Start, StoreError, Updated,
 };
 use super::protocol::{
     Candidate, Change, Command, Cursor, DueEntry, DueItem, DueKey, Options, Origin, Outcome, Recovery, Sent,

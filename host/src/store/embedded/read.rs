@@ -54,7 +54,8 @@ impl Embedded {
             }
         });
         let deliveries = deliveries.collect();
-        Ok(Some(EventView { token: record.token, event: into_event(id, record), deliveries }))
+        let (token, derived) = (record.token, record.derived.clone());
+        Ok(Some(EventView { token, event: into_event(id, record), deliveries, derived }))
     }
 
     pub(in crate::store) async fn attempts(

@@ -110,6 +110,11 @@ proptest! {
 }
 
 #[test]
+fn a_host_event_counts_for_the_limit_of_the_sweep_that_writes_it() {
+    model::a_host_event_counts_for_the_limit_of_the_sweep_that_writes_it::<SteppedFolder>();
+}
+
+#[test]
 fn what_failed_in_two_rounds_is_recovered_with_the_number_of_the_second() {
     model::what_failed_in_two_rounds_is_recovered_with_the_number_of_the_second::<SteppedFolder>();
 }
