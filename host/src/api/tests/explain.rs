@@ -246,7 +246,7 @@ fn explain_dry_run_and_what_is_made_agree() {
 #[test]
 #[ignore = "minutes: the long run of the one above"]
 fn explain_dry_run_and_what_is_made_agree_for_long() {
-    agree_in(600);
+    agree_in(200);
 }
 
 fn agree_in(cases: u32) {
