@@ -20,6 +20,7 @@ mod destinations;
 mod disk;
 mod drop_in;
 mod events;
+mod expressions;
 mod first_hour;
 mod formatters;
 mod hanging;

@@ -1,6 +1,7 @@
 //! The API as a client sees it, with a real store in a temporary folder and without a network.
 
 mod events;
+mod expressions;
 mod loading;
 mod others;
 mod rejections;
