@@ -150,7 +150,7 @@ fn usual_expressions_take_a_small_part_of_the_budget() {
         instance.evaluate(program, BUDGET).expect("judged");
         let judged = instance.used(BUDGET);
         // Also a pattern: it is made when the expression is read.
-        assert!(judged < BUDGET / 500, "{expression}: {judged}");
+        assert!(judged < BUDGET / 100, "{expression}: {judged}");
     }
 }
 

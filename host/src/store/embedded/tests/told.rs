@@ -130,6 +130,7 @@ async fn a_host_event_waits_for_its_verdicts_but_not_for_long() {
     opened.store.tell(degraded(HostPart::Store));
     later(&opened, 1000);
     opened.store.close();
+    drop(opened);
     let opened = open_inline(folder.path(), START_MS);
     assert_eq!(opened.store.accepted().iter().map(|(_, events)| events.len()).sum::<usize>(), 4);
 }
