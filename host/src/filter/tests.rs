@@ -292,3 +292,12 @@ async fn without_an_evaluator_every_expression_lets_events_pass_and_none_is_save
     assert_eq!(failed(&verdicts[0], "false"), "the evaluator of expressions is not available: no memory");
     assert!(threads.check("true").await.is_err());
 }
+
+#[tokio::test]
+async fn threads_that_have_died_keep_nobody_waiting() {
+    let threads = Expressions::new(2, Arc::new(Telemetry::new()), Watchdog::default(), || panic!("on purpose"));
+    for _ in 0..3 {
+        let faults = threads.check("true").await.expect_err("no thread");
+        assert_eq!(faults[0].message, "it cannot be checked: the evaluator of expressions is not available");
+    }
+}
