@@ -34,6 +34,9 @@ fn main() {
         if wants("ingest") {
             ingest(&mut table, &client, loop_rate).await;
         }
+        if wants("expressions") {
+            expressions(&mut table, &client).await;
+        }
         if wants("deliver") {
             for (format, fan_out, posts, goal) in [
                 ("json", 1, 30_000, "0.30"),
@@ -93,6 +96,40 @@ async fn ingest(table: &mut Table, client: &Bare, loop_rate: f64) {
         if batch == 1 {
             table.row("… (floor: the bare HTTP loop)", rate, Some(loop_rate), "");
         }
+        table.row("… the host's CPU for an event: us", cpu, None, "");
+    }
+}
+
+/// Accepted events with a hundred webhooks that have a hundred different expressions, beside a hundred whose engagement is
+/// another one. None of them gets an event, so that only accepting is measured.
+async fn expressions(table: &mut Table, client: &Bare) {
+    for (clients, posts, batch) in [(16, 10_000, 1), (256, 20_000, 1), (16, 400, 100)] {
+        let mut rates = Vec::new();
+        for has_expressions in [false, true] {
+            let host = Host::start();
+            for number in 0..100 {
+                let expression = format!(
+                    "severity >= HIGH && finding.cvss >= 9.{number:02} && finding.target.startsWith('https://{number}.')"
+                );
+                let filter = match has_expressions {
+                    true => serde_json::json!({ "expression": expression }),
+                    false => serde_json::json!({ "engagement_ids": ["another"] }),
+                };
+                let webhook = serde_json::json!({
+                    "name": format!("webhook {number}"), "url": "http://127.0.0.1:9/", "event_types": ["finding_added"],
+                    "filter": filter,
+                });
+                host.create(client, &webhook).await;
+            }
+            send(client, &host.events(), Some(ADMIN), 16, events(500)).await;
+            let cpu = host.cpu();
+            let took = send(client, &host.events(), Some(ADMIN), clients, bodies(posts, batch)).await;
+            let cpu = (host.cpu() - cpu).as_secs_f64() * 1e6 / (posts * batch) as f64;
+            rates.push((per_second(posts * batch, took), cpu));
+        }
+        let [(without, _), (with, cpu)] = rates[..] else { unreachable!("two hosts") };
+        let what = format!("100 expressions, {clients} clients x {batch}: events/s (floor: none)");
+        table.row(&what, with, Some(without), "");
         table.row("… the host's CPU for an event: us", cpu, None, "");
     }
 }

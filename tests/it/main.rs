@@ -22,6 +22,7 @@ mod disk;
 mod drop_in;
 mod events;
 mod explain;
+mod expressions;
 mod first_hour;
 mod formatters;
 mod hanging;

@@ -11,6 +11,7 @@ pub mod event;
 mod json;
 mod names;
 pub mod object;
+mod patterns;
 pub mod program;
 mod reason;
 mod scan;

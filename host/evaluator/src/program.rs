@@ -6,7 +6,7 @@ use cel::parser::PrattParser;
 
 use crate::event::{SEVERITIES, VARIABLES};
 use crate::scan::{self, Place, Use};
-use crate::{names, text};
+use crate::{names, patterns, text};
 
 /// What is wrong with an expression, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,7 +71,7 @@ impl Program {
         if !check.faults.is_empty() {
             return Err(check.faults);
         }
-        turn_comparisons(&mut expression);
+        rewrite(&mut expression);
         Ok(Self { expression })
     }
 }
@@ -182,16 +182,13 @@ impl<'a> Check<'a> {
 
     /// A pattern that is written in the expression is the same for every event, so that it is checked now.
     fn pattern(&mut self, call: &CallExpr) {
-        if call.func_name != "matches" {
-            return;
-        }
-        if let Some(Expr::Literal(LiteralValue::String(pattern))) = call.args.last().map(|pattern| &pattern.expr)
-            && let Err(error) = regex::Regex::new(pattern.inner())
+        if let Some(pattern) = pattern_of(call)
+            && let Err(error) = regex::Regex::new(pattern)
         {
             let error = error.to_string();
             let last = error.lines().last().unwrap_or_default().trim_start_matches("error: ");
             let place = scan::first_use(self.source, "matches", Use::Call);
-            self.add(place, format!("the pattern {} is no regular expression: {last}", text::quoted(pattern.inner())));
+            self.add(place, format!("the pattern {} is no regular expression: {last}", text::quoted(pattern)));
         }
     }
 
@@ -227,27 +224,59 @@ fn unknown_function(name: &str) -> String {
     }
 }
 
-/// Puts the map that is written in an expression on the right of `==` and `!=`: it knows only maps of its own kind, and
-/// objects of an event know both.
-fn turn_comparisons(part: &mut IdedExpr) {
+/// Puts what is checked into the form that is evaluated.
+fn rewrite(part: &mut IdedExpr) {
     match &mut part.expr {
         Expr::Call(call) => {
             if let Some(target) = &mut call.target {
-                turn_comparisons(target);
+                rewrite(target);
             }
-            call.args.iter_mut().for_each(turn_comparisons);
-            let compares = matches!(call.func_name.as_str(), operators::EQUALS | operators::NOT_EQUALS);
-            if compares && call.args.first().is_some_and(has_map) {
-                call.args.reverse();
-            }
+            call.args.iter_mut().for_each(rewrite);
+            turn_comparison(call);
+            keep_pattern(call);
         }
         Expr::Comprehension(comprehension) => {
-            turn_comparisons(&mut comprehension.loop_step);
-            turn_comparisons(&mut comprehension.iter_range);
+            rewrite(&mut comprehension.iter_range);
+            rewrite(&mut comprehension.loop_step);
         }
-        Expr::List(list) => list.elements.iter_mut().for_each(turn_comparisons),
-        Expr::Select(select) => turn_comparisons(&mut select.operand),
+        Expr::List(list) => list.elements.iter_mut().for_each(rewrite),
+        Expr::Select(select) => rewrite(&mut select.operand),
         Expr::Ident(_) | Expr::Literal(_) | Expr::Map(_) | Expr::Struct(_) | Expr::Unspecified => {}
+    }
+}
+
+/// Puts a map that is written in an expression on the right of `==` and `!=`: it knows only maps of its own kind, and
+/// objects of an event know both.
+fn turn_comparison(call: &mut CallExpr) {
+    let compares = matches!(call.func_name.as_str(), operators::EQUALS | operators::NOT_EQUALS);
+    if compares && call.args.first().is_some_and(has_map) {
+        call.args.reverse();
+    }
+}
+
+/// Makes the pattern of `matches` now, if it is written in the expression.
+fn keep_pattern(call: &mut CallExpr) {
+    let Some(pattern) = pattern_of(call) else { return };
+    let Ok(pattern) = regex::Regex::new(pattern) else { return };
+    if call.target.is_none() {
+        call.target = Some(Box::new(call.args.remove(0)));
+    }
+    if let Some(argument) = call.args.last_mut() {
+        argument.expr = Expr::Literal(LiteralValue::Int(patterns::keep(pattern).into()));
+    }
+    patterns::MATCHES.clone_into(&mut call.func_name);
+}
+
+/// The pattern of `x.matches("…")` or `matches(x, "…")`.
+fn pattern_of(call: &CallExpr) -> Option<&str> {
+    let arguments = if call.target.is_some() { 1 } else { 2 };
+    match call.args.last().map(|pattern| &pattern.expr) {
+        Some(Expr::Literal(LiteralValue::String(pattern)))
+            if call.func_name == "matches" && call.args.len() == arguments =>
+        {
+            Some(pattern.inner())
+        }
+        _ => None,
     }
 }
 

@@ -4,7 +4,7 @@ use cel::common::types::Kind;
 use cel::common::value::Val;
 use cel::{ExecutionError, Value};
 
-use crate::text;
+use crate::{patterns, text};
 
 /// What has no counterpart among the crate's own values.
 const OTHER: &str = "null or an object";
@@ -54,7 +54,9 @@ fn not_for(function: &str, types: &[&str]) -> String {
     if let ("_._", Some(first)) = (function, types.first()) {
         return format!("{} has no members", article(first));
     }
-    let name = text::operator(function).unwrap_or(function);
+    let name = text::operator(function).unwrap_or(function.trim_start_matches('@'));
+    // The number of a pattern is not what was written.
+    let types = if function == patterns::MATCHES { &types[..1] } else { types };
     let types: Vec<String> = types.iter().map(|name| article(name)).collect();
     format!("{name} does not work on {}", types.join(" and "))
 }

@@ -6,7 +6,7 @@ use cel::common::value::CowVal;
 use cel::{Context, ExecutionError, IdedExpr, Value};
 
 use crate::event::SEVERITIES;
-use crate::text;
+use crate::{patterns, text};
 
 /// Characters of the whole.
 const SEEN_CHARS: usize = 200;
@@ -140,7 +140,7 @@ fn is_comparison(call: &CallExpr) -> bool {
         operators::GREATER_EQUALS,
         operators::IN,
     ];
-    let function = ["contains", "startsWith", "endsWith", "matches", "hasValue"];
+    let function: [&str; 6] = ["contains", "startsWith", "endsWith", "matches", patterns::MATCHES, "hasValue"];
     operator.contains(&call.func_name.as_str()) || function.contains(&call.func_name.as_str())
 }
 

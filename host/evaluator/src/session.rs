@@ -7,7 +7,7 @@ use cel::{Context, Env, Value, extensions};
 
 use crate::event::EventFacts;
 use crate::program::{Fault, Program};
-use crate::{event, reason, seen};
+use crate::{event, patterns, reason, seen};
 
 /// The verdict of an expression on an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,5 +85,6 @@ fn environment() -> Env {
     let mut env = Env::stdlib();
     // Nothing of it is declared twice.
     let _ = env.add_extension(extensions::strings);
+    patterns::declare(&mut env);
     env
 }

@@ -62,6 +62,7 @@ fn every_variable_and_type_can_be_compared() {
         "finding.cvss >= 8.0 && finding.cvss < 9 && finding.cwe == 89.0 && finding.cwe == 89u",
         r#"finding.exploited && finding.note == null && "web" in finding.tags"#,
         r#"finding.target.startsWith("https://shop.") && finding.title.contains("SQL") && finding.title.endsWith("n")"#,
+        r#"matches(finding.title, "^SQL") && finding.title.matches("^" + "SQL")"#,
         r#"finding.title.lowerAscii().matches("^sql\\s+inj")"#,
         "has(finding.cvss) && !has(finding.fix) && !has(engagement.owner)",
         "finding.?fix.orValue(3) == 3 && finding.?cvss.orValue(0.0) == 8.1",
@@ -114,6 +115,7 @@ fn an_expression_that_fails_says_why() {
         ("finding.fix > 3", "there is no member fix (test it with has())"),
         ("engagement.owner.name == \"x\"", "there is no member owner (test it with has())"),
         ("finding.title > 3", "> does not work on a string and an int"),
+        ("finding.cwe.matches(\"8\")", "matches does not work on an int"),
         ("finding.note >= 3", ">= does not work on null and an int"),
         ("finding.exploited && data.items[0].n", "&& does not work on a bool and an int"),
         ("data.items[7].n == 1", "the list has no element 7"),
@@ -164,6 +166,12 @@ fn a_false_expression_tells_the_values_that_decided() {
         ("finding.note == 1", "it is null"),
         ("data.empty == finding", "data.empty is an empty object, finding is an object"),
         ("false", ""),
+        (r#"finding.title.matches("^XSS")"#, r#"it is "SQL injection""#),
+        (
+            r#"matches(finding.title, "^XSS") || finding.title.matches(finding.severity)"#,
+            r#"finding.title is "SQL injection", finding.severity is "high""#,
+        ),
+        (r#"finding.title.matches("^XSS") == true"#, "it is false"),
         ("1 == 2", ""),
     ] {
         assert_eq!(seen(expression), words, "{expression}");
@@ -230,6 +238,12 @@ fn every_listed_function_is_one() {
 
 #[test]
 fn what_nests_too_deeply_is_rejected_and_what_is_long_is_not() {
+    // Without optimisation a level takes a hundred times the stack that it does in the component.
+    let thread = std::thread::Builder::new().stack_size(256 << 20);
+    thread.spawn(judge_deep_and_long).expect("a thread").join().expect("no panic");
+}
+
+fn judge_deep_and_long() {
     let nested = |open: &str, depth: usize, close: &str| format!("{}true{}", open.repeat(depth), close.repeat(depth));
     for (open, close) in [("(", ")"), ("[", "]"), ("!", ""), ("{1: ", "}"), ("id.size(", ")"), ("false ? true : ", "")]
     {

@@ -5,6 +5,8 @@ use cel::common::ast::{Expr, LiteralValue, operators};
 use cel::common::types::{CelBool, CelDouble, CelInt, CelList, CelString, CelUInt, Kind};
 use cel::common::value::Val;
 
+use crate::patterns;
+
 /// Characters of a value, or of a part of an expression.
 const PART_CHARS: usize = 60;
 
@@ -144,6 +146,10 @@ fn write(part: &IdedExpr, text: &mut String) {
                 if let Some(target) = target {
                     write(target, text);
                     text.push('.');
+                }
+                if call.func_name == patterns::MATCHES {
+                    text.push_str("matches(…)");
+                    return;
                 }
                 text.push_str(&call.func_name);
                 text.push('(');

@@ -2,6 +2,7 @@
 
 mod events;
 mod explain;
+mod expressions;
 mod loading;
 mod others;
 mod rejections;

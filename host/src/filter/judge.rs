@@ -12,7 +12,7 @@ use crate::formatter::{Evaluator, EvaluatorInstance, EventFacts, ExpressionFault
 use crate::model::webhook::expression::{ExpressionVerdict, Verdicts};
 
 /// Instructions that one expression may take on one event.
-pub(super) const BUDGET: u64 = 20_000_000;
+pub(super) const BUDGET: u64 = 50_000_000;
 /// The part of it that is given in an instance that did something before.
 const KEPT_BUDGET: u64 = BUDGET / 2;
 /// Instructions that reading and checking an expression may take.

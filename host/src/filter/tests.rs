@@ -79,7 +79,7 @@ fn an_expression_that_loops_ends_within_its_budget_and_spoils_no_other() {
     let json = numbers(3000);
     for _ in 0..3 {
         let verdicts = judge.judge(facts(&json), &texts(&[LOOP, BESIDE, "severity >= HIGH"]), Words::Yes);
-        assert_eq!(failed(&verdicts, LOOP), "it takes more than 20 million steps");
+        assert_eq!(failed(&verdicts, LOOP), "it takes more than 50 million steps");
         assert_eq!(verdicts.get(BESIDE), Some(&ExpressionVerdict::True));
         assert_eq!(verdicts.get("severity >= HIGH"), Some(&ExpressionVerdict::True));
     }
@@ -114,7 +114,6 @@ fn an_instance_that_is_kept_takes_about_as_many_instructions_as_a_fresh_one() {
             assert_eq!(instance.evaluate(program, u64::MAX), Ok(Judgement::Fails));
             instance.used(u64::MAX)
         });
-        println!("{expression}: {in_fresh} in a fresh instance, {in_kept} in a kept one");
         assert!(in_fresh.abs_diff(in_kept) * 10 < in_fresh, "{expression}: {in_fresh} and {in_kept}");
     }
 }
@@ -132,7 +131,6 @@ fn instructions_are_the_same_each_time() {
         (event, read, instance.used(BUDGET))
     };
     let first = used();
-    println!("an event of {} bytes: {}; reading {}: judging {}", json.len(), first.0, first.1, first.2);
     assert_eq!(first, used());
 }
 
@@ -149,11 +147,10 @@ fn usual_expressions_take_a_small_part_of_the_budget() {
         let mut instance = evaluator().instance().expect("an instance");
         assert_eq!(instance.set_event(facts(EVENT), u64::MAX), Ok(true));
         let program = instance.compile(expression, u64::MAX).expect("read").expect("valid");
-        let read = instance.used(u64::MAX);
         instance.evaluate(program, BUDGET).expect("judged");
         let judged = instance.used(BUDGET);
-        println!("{expression}: read {read}, judged {judged}");
-        assert!(judged < BUDGET / 10, "{expression}: {judged}");
+        // Also a pattern: it is made when the expression is read.
+        assert!(judged < BUDGET / 100, "{expression}: {judged}");
     }
 }
 
@@ -174,7 +171,8 @@ fn patterns_that_explode_elsewhere_do_not() {
         texts(&[r#"data.text.matches("(\\w{100}){100}x")"#, r#"data.text.matches("(" + data.text + "{50}){50}")"#]);
     let verdicts = judge.judge(facts(&json), &huge, Words::No);
     for expression in &huge {
-        println!("{expression}: {}", failed(&verdicts, expression));
+        let reason = failed(&verdicts, expression);
+        assert!(!reason.contains("evaluator failed"), "{expression}: {reason}");
     }
 }
 
@@ -185,7 +183,7 @@ fn memory_is_bounded() {
     let double = "data.list.map(a, data.list.map(b, data.list.map(c, data.text + data.text))).size() == 1";
     let verdicts = judge.judge(facts(&json), &texts(&[double, "severity == HIGH"]), Words::No);
     let reason = failed(&verdicts, double);
-    assert!(["it takes too much memory", "it takes more than 20 million steps"].contains(&reason.as_str()), "{reason}");
+    assert!(["it takes too much memory", "it takes more than 50 million steps"].contains(&reason.as_str()), "{reason}");
     assert_eq!(verdicts.get("severity == HIGH"), Some(&ExpressionVerdict::True));
 }
 
@@ -198,7 +196,6 @@ fn the_deepest_and_longest_expressions_neither_break_the_stack_nor_the_budget() 
     {
         let whole = nested(open, 1990 / (open.len() + close.len()), close);
         let checked = judge.check(&whole);
-        println!("{open}: {checked:?}");
         for ExpressionFault { message, .. } in checked.err().into_iter().flatten() {
             assert!(!message.contains("evaluator failed"), "{open}: {message}");
         }
@@ -211,18 +208,13 @@ fn the_deepest_and_longest_expressions_neither_break_the_stack_nor_the_budget() 
     let exists = format!("{}a > 8{}", "[1].exists(a, ".repeat(30), ")".repeat(30));
     let parens = nested("(", 60, ")");
     for expression in [&plus, &member, &or, &exists, &parens] {
-        match judge.check(expression) {
-            Ok(()) => {
-                let verdicts = judge.judge(facts(EVENT), &texts(&[expression]), Words::Yes);
-                println!("{expression}: {:?}", verdicts.get(expression));
-                let reason = match verdicts.get(expression) {
-                    Some(ExpressionVerdict::Failed { reason }) => reason.as_str(),
-                    _ => "",
-                };
-                assert!(!reason.contains("nests") && !reason.contains("evaluator failed"), "{expression}: {reason}");
-            }
-            Err(faults) => println!("{expression}: {faults:?}"),
-        }
+        assert_eq!(judge.check(expression), Ok(()), "{expression}");
+        let verdicts = judge.judge(facts(EVENT), &texts(&[expression]), Words::Yes);
+        let reason = match verdicts.get(expression) {
+            Some(ExpressionVerdict::Failed { reason }) => reason.as_str(),
+            _ => "",
+        };
+        assert!(!reason.contains("nests") && !reason.contains("evaluator failed"), "{expression}: {reason}");
     }
 }
 
@@ -299,4 +291,13 @@ async fn without_an_evaluator_every_expression_lets_events_pass_and_none_is_save
     let verdicts = threads.judge(vec![question], Words::No).await;
     assert_eq!(failed(&verdicts[0], "false"), "the evaluator of expressions is not available: no memory");
     assert!(threads.check("true").await.is_err());
+}
+
+#[tokio::test]
+async fn threads_that_have_died_keep_nobody_waiting() {
+    let threads = Expressions::new(2, Arc::new(Telemetry::new()), Watchdog::default(), || panic!("on purpose"));
+    for _ in 0..3 {
+        let faults = threads.check("true").await.expect_err("no thread");
+        assert_eq!(faults[0].message, "it cannot be checked: the evaluator of expressions is not available");
+    }
 }

@@ -40,6 +40,9 @@ pub struct Question {
 /// Loads the evaluator, which may have to be compiled.
 type Load = Box<dyn Fn() -> anyhow::Result<Evaluator> + Send + Sync>;
 
+/// Where the verdicts on a piece come, and the expressions of each of its events.
+type Asked = (oneshot::Receiver<Vec<Verdicts>>, Vec<Vec<Arc<str>>>);
+
 enum Job {
     Judge { questions: Vec<Question>, words: Words, reply: oneshot::Sender<Vec<Verdicts>> },
     Check { expression: String, reply: oneshot::Sender<Result<(), Vec<ExpressionFault>>> },
@@ -47,6 +50,8 @@ enum Job {
 
 struct State {
     jobs: VecDeque<Job>,
+    /// Threads that take jobs.
+    alive: usize,
     stopping: bool,
 }
 
@@ -77,7 +82,7 @@ impl Expressions {
         load: impl Fn() -> anyhow::Result<Evaluator> + Send + Sync + 'static,
     ) -> Self {
         let inner = Inner {
-            state: Mutex::new(State { jobs: VecDeque::new(), stopping: false }),
+            state: Mutex::new(State { jobs: VecDeque::new(), alive: 0, stopping: false }),
             waiting: Condvar::new(),
             load: Box::new(load),
             evaluator: OnceLock::new(),
@@ -96,13 +101,14 @@ impl Expressions {
     /// Starts the threads, which load the evaluator, before anything waits for them.
     pub fn start(&self) {
         self.started.get_or_init(|| {
+            self.inner.state().alive = self.threads;
             for number in 0..self.threads {
                 let inner = Arc::clone(&self.inner);
                 let name = format!("expressions-{number}");
                 let watched = inner.watchdog.watch(name.clone(), Need::Partial, Some(STANDSTILL));
                 let thread = std::thread::Builder::new().name(name).stack_size(EVALUATOR_STACK_BYTES);
-                // What is asked of threads that do not exist is not answered, and then fails.
-                if let Err(error) = thread.spawn(move || watched.run(|pulse| inner.run(pulse))) {
+                let taking = Taking(Arc::clone(&inner));
+                if let Err(error) = thread.spawn(move || watched.run(|pulse| taking.0.run(pulse))) {
                     tracing::error!(%error, "a thread for filter expressions cannot be started; check the limit on threads");
                 }
             }
@@ -115,7 +121,7 @@ impl Expressions {
     /// What is wrong with it, with the places.
     pub async fn check(&self, expression: &str) -> Result<(), Vec<ExpressionFault>> {
         let (reply, response) = oneshot::channel();
-        self.push([Job::Check { expression: expression.to_owned(), reply }]);
+        self.push(Job::Check { expression: expression.to_owned(), reply });
         response.await.unwrap_or_else(|_| {
             Err(vec![ExpressionFault { line: 1, column: 1, message: format!("it cannot be checked: {UNAVAILABLE}") }])
         })
@@ -123,33 +129,43 @@ impl Expressions {
 
     /// The verdicts on these events, in their order.
     pub async fn judge(&self, questions: Vec<Question>, words: Words) -> Vec<Verdicts> {
-        let mut pieces = Vec::new();
-        let mut jobs = Vec::new();
-        let mut rest = questions;
-        while !rest.is_empty() {
-            let after = rest.split_off(rest.len().min(PIECE));
-            let questions = std::mem::replace(&mut rest, after);
-            let (reply, response) = oneshot::channel();
-            // Should a thread die, its events pass as with every failure.
-            let unjudged: Vec<_> = questions.iter().map(|question| question.expressions.clone()).collect();
-            jobs.push(Job::Judge { questions, words, reply });
-            pieces.push((response, unjudged));
-        }
-        self.push(jobs);
-        let mut verdicts = Vec::new();
-        for (response, unjudged) in pieces {
+        let mut verdicts = Vec::with_capacity(questions.len());
+        let mut rest = questions.into_iter();
+        let mut asked = VecDeque::new();
+        loop {
+            // No more at a time than there are threads: a small request does not wait for all of a large one.
+            while asked.len() < self.threads {
+                let piece: Vec<_> = rest.by_ref().take(PIECE).collect();
+                if piece.is_empty() {
+                    break;
+                }
+                asked.push_back(self.ask(piece, words));
+            }
+            let Some((response, unjudged)) = asked.pop_front() else { return verdicts };
             match response.await {
                 Ok(judged) => verdicts.extend(judged),
+                // A thread has died. Its events pass, as with every failure.
                 Err(_) => verdicts.extend(unjudged.iter().map(|expressions| failed(expressions, UNAVAILABLE))),
             }
         }
-        verdicts
     }
 
-    fn push(&self, jobs: impl IntoIterator<Item = Job>) {
+    /// Gives a piece to the threads: where its verdicts come, and the expressions of each event.
+    fn ask(&self, questions: Vec<Question>, words: Words) -> Asked {
+        let (reply, response) = oneshot::channel();
+        let expressions = questions.iter().map(|question| question.expressions.clone()).collect();
+        self.push(Job::Judge { questions, words, reply });
+        (response, expressions)
+    }
+
+    fn push(&self, job: Job) {
         self.start();
-        self.inner.state().jobs.extend(jobs);
-        self.inner.waiting.notify_all();
+        let mut state = self.inner.state();
+        // Without a thread nobody would ever answer; a job that is dropped is answered at once.
+        if state.alive > 0 {
+            state.jobs.push_back(job);
+            self.inner.waiting.notify_one();
+        }
     }
 }
 
@@ -159,6 +175,19 @@ impl Drop for Expressions {
         state.stopping = true;
         state.jobs.clear();
         self.inner.waiting.notify_all();
+    }
+}
+
+/// A thread that takes jobs, as long as this lives. The jobs of the last one that dies are dropped.
+struct Taking(Arc<Inner>);
+
+impl Drop for Taking {
+    fn drop(&mut self) {
+        let mut state = self.0.state();
+        state.alive = state.alive.saturating_sub(1);
+        if state.alive == 0 {
+            state.jobs.clear();
+        }
     }
 }
 

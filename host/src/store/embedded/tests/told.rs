@@ -4,10 +4,14 @@ use std::sync::atomic::Ordering;
 
 use super::faults::{Fault, Step as DiskStep};
 use super::inline::open_inline;
+use crate::model::audit::Actor;
 use crate::model::delivery::Step;
 use crate::model::event::EventType;
+use crate::model::host_event::{About, HostEvent, HostPart};
 use crate::model::id::TokenId;
-use crate::store::conformance::{Opened, START_MS, attempt, event, folder_in_memory};
+use crate::model::webhook::expression::ExpressionVerdict;
+use crate::model::webhook::{Filter, Subscription, WebhookConfig};
+use crate::store::conformance::{Opened, START_MS, attempt, config, event, folder_in_memory};
 use crate::store::{AcceptError, Outcome, StoreError};
 
 /// The host events of a store: their types, and what stands in their group.
@@ -82,4 +86,51 @@ async fn deliveries_that_fail_in_one_minute_are_told_of_together() {
     assert_eq!(counts().await[2], (EventType::DeliveryFailed, 4.into()));
     later(&opened, 600_000);
     assert_eq!(counts().await.len(), 3);
+}
+
+#[tokio::test]
+async fn a_host_event_waits_for_its_verdicts_but_not_for_long() {
+    const EXPRESSION: &str = "data.host.count > 1";
+    let folder = folder_in_memory();
+    let opened = open_inline(folder.path(), START_MS);
+    let config = WebhookConfig {
+        event_types: Subscription::Only(vec![EventType::HostDegraded]),
+        filter: Filter { expression: Some(EXPRESSION.into()), ..Filter::default() },
+        ..config()
+    };
+    opened.store.create_webhook(config, true, Actor::Host).await.expect("created");
+    let degraded = |part| HostEvent::new(About::HostDegraded(part), "a reason");
+    let told = async || -> Vec<usize> {
+        let mut deliveries = Vec::new();
+        for id in opened.store.accepted().into_iter().flat_map(|(_, events)| events) {
+            deliveries.push(opened.store.event(id).await.expect("read").expect("there").deliveries.len());
+        }
+        deliveries
+    };
+    for (part, verdict, expected) in [
+        (HostPart::Disk, ExpressionVerdict::False { seen: String::new() }, vec![0]),
+        (HostPart::Records, ExpressionVerdict::True, vec![0, 1]),
+    ] {
+        let before = told().await;
+        opened.store.tell(degraded(part));
+        later(&opened, 1000);
+        assert_eq!(told().await, before, "it is not judged yet");
+        let event = opened.store.next_unjudged().await.expect("an event");
+        opened.store.judged(event.id.expect("an id"), [(EXPRESSION.into(), verdict)].into_iter().collect());
+        later(&opened, 1000);
+        assert_eq!(told().await, expected);
+    }
+    // Nobody judges it: it goes to all that subscribed.
+    opened.store.tell(degraded(HostPart::Certificate));
+    later(&opened, 1000);
+    assert_eq!(told().await.len(), 2);
+    later(&opened, 5000);
+    assert_eq!(told().await, [0, 1, 1]);
+    // So does what is not judged at the end.
+    opened.store.tell(degraded(HostPart::Store));
+    later(&opened, 1000);
+    opened.store.close();
+    drop(opened);
+    let opened = open_inline(folder.path(), START_MS);
+    assert_eq!(opened.store.accepted().iter().map(|(_, events)| events.len()).sum::<usize>(), 4);
 }
