@@ -3,6 +3,7 @@
 use super::record::{self, Progress, SlotState};
 use super::{DueItem, DueKey, Embedded, StoreError, keys};
 use crate::model::webhook::Webhook;
+use crate::store::rank;
 
 /// Entries that are looked at: those of deliveries that are done are removed with the last one in them.
 const ENTRIES: usize = 16;
@@ -14,16 +15,26 @@ impl Embedded {
         if !webhook.activity.is_active() {
             return Ok(None);
         }
-        let prefix = keys::due_prefix(webhook.id, webhook.activation);
+        // After a change of the order the queue is in other ranks until the scheduler has asked for it.
+        let mut next: Option<i64> = None;
+        for rank in rank::UNKNOWN..=rank::STRICT {
+            let due = self.next_due_of(webhook, rank)?;
+            next = next.into_iter().chain(due).min();
+        }
+        Ok(next)
+    }
+
+    /// When the first delivery of one rank is due.
+    fn next_due_of(&self, webhook: &Webhook, rank: u8) -> Result<Option<i64>, StoreError> {
         let mut first = Vec::new();
-        self.engine.scan_prefix(&prefix, None, |key, value| {
+        self.engine.scan_prefix(&keys::due_ranked(webhook.id, webhook.activation, rank), None, |key, value| {
             first.extend(DueKey::decode(key).zip(record::unpack_queue(value).ok()));
             first.len() < ENTRIES
         })?;
         for (key, items) in first {
             for item in items {
                 if self.is_pending(key, &item)? {
-                    return Ok(Some(key.due_ms));
+                    return Ok(Some(item.due_in(key)));
                 }
             }
         }
