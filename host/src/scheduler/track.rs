@@ -116,8 +116,8 @@ impl Track {
         }
     }
 
-    /// Adds the part of a page of the window that is this rank's. The rank ends with it (`ends`), or the page does with the
-    /// key `last`. What is due until `reach_ms` is within reach; `is_known` says what the lane has.
+    /// Adds the part of a page that is this rank's. The rank ends with it (`ends`), or the page does with the key `last`.
+    /// What is due until `reach_ms` is within reach.
     pub(super) fn read(
         &mut self,
         page: Page,

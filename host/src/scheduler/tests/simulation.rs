@@ -448,9 +448,7 @@ impl World {
         // Attempts after a pause are spaced.
         let spaced = hook.paused.filter(|(_, _, of)| *of == life).map_or(0, |_| hook.began + LONGEST_SPACING);
         let free_since = free_since.max(spaced);
-        if probe.is_none() {
-            faults.extend(self.order_fault(webhook, item));
-        }
+        faults.extend(self.order_fault(webhook, item).filter(|_| probe.is_none()));
         let delivery = &self.deliveries[&item.delivery];
         // Cut with the process, or forgotten by a crash.
         let begins_anew = item.attempt == delivery.last

@@ -625,7 +625,7 @@ mod tests {
         let old = vec![DueItemV3 { event, slot, delivery, attempt, earlier: 1, sent }];
         let bytes = packed(QUEUE_VERSION_3, &old, USUAL);
         let expected = DueItem { event, delivery, earlier: 1, sent, ..item() };
-        assert_eq!(unpack_queue(&bytes).expect("the old form"), [expected.clone()]);
+        assert_eq!(unpack_queue(&bytes).expect("the old form"), std::slice::from_ref(&expected));
         let known = DueItem { rank: 1, due_ms: Some(-7), ..expected };
         assert_eq!(unpack_queue(&pack_queue(&[&known])).expect("the new form"), [known]);
     }

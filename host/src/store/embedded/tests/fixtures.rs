@@ -88,6 +88,7 @@ fn webhook_view(store: &Store, webhook: &Webhook) -> Value {
         "waiting": backlog.waiting,
         "held": backlog.held,
         "oldest_waiting_at": backlog.oldest_waiting_at,
+        "next_attempt_at": store.next_due(webhook).expect("read").map(Timestamp::from_unix_ms),
         "created_at": webhook.created_at,
         "updated_at": webhook.updated_at,
     })
@@ -103,7 +104,10 @@ async fn compare(opened: &Opened, facts: &Value) {
     assert_eq!(table.iter().count(), webhooks.len());
     for fact in webhooks {
         let webhook = table.get(id(&fact["id"])).expect("a webhook");
-        assert_has(&webhook_view(store, webhook), fact, "a webhook");
+        let mut fact = fact.clone();
+        // A probe that fell due since then is due at the opening.
+        fact.as_object_mut().expect("an object").remove("next_probe_at");
+        assert_has(&webhook_view(store, webhook), &fact, "a webhook");
         assert_backlog(store, webhook, facts);
         let key = webhook.id.to_string();
         if let Some(secret) = facts["secrets"][&key].as_str() {
