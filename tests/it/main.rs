@@ -39,6 +39,7 @@ mod masking;
 mod neighbours;
 mod openapi;
 mod operators;
+mod order;
 mod recovery;
 mod roles;
 mod rooms;

@@ -7,6 +7,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::index::{EventMarks, Row, Rows, place_of_seq};
 use super::known::{Checked, answered, check_ids, idempotency_key};
+use super::place::{self, Place};
 use super::record::{self, Answered, Counts, EventRecord, Slot};
 use super::tally::Wait;
 use super::txn::Txn;
@@ -17,6 +18,8 @@ use crate::model::id::{DeliveryId, EventId, TokenId, WebhookId};
 use crate::model::time::Timestamp;
 use crate::model::webhook::expression::Verdicts;
 use crate::model::webhook::judge::{Subject, judge, judge_beside_derived};
+use crate::model::webhook::Order;
+use crate::store::rank;
 
 /// Deliveries that share one queue entry, at most.
 pub(super) const ENTRY_ITEMS: usize = 256;
@@ -65,31 +68,61 @@ impl Group {
     /// Writes the entries that the whole group shares.
     pub(super) fn finish(&mut self, writer: &mut Writer) {
         let now = self.now.unwrap_or_else(|| writer.now());
-        if !self.accepted.is_empty() {
-            let counts = Counts { events: writer.counts.events + self.accepted.len() as u64, ..writer.counts };
+        let accepted = std::mem::take(&mut self.accepted);
+        let mut commit = 0;
+        if !accepted.is_empty() {
+            let counts = Counts { events: writer.counts.events + accepted.len() as u64, ..writer.counts };
             self.txn.put(keys::meta(record::COUNTS), record::pack(&counts));
             self.counts = Some(counts);
-            let seq = writer.seq();
-            self.placed = Some((place_of_seq(seq), std::mem::take(&mut self.rows)));
-            let key = keys::timed(keys::ACCEPTED, now.unix_ms(), seq);
-            self.txn.put(key, record::pack(&std::mem::take(&mut self.accepted)));
+            commit = writer.seq();
+            self.placed = Some((place_of_seq(commit), std::mem::take(&mut self.rows)));
+            let key = keys::timed(keys::ACCEPTED, now.unix_ms(), commit);
+            self.txn.put(key, record::pack(&accepted));
         }
         if !self.idempotency.is_empty() {
             let expires = now.plus(writer.idempotency_kept);
             let key = keys::timed(keys::EXPIRY, expires.unix_ms(), writer.seq());
             self.txn.put(key, record::pack(&std::mem::take(&mut self.idempotency)));
         }
-        let due_ms = writer.clock.steady_ms();
-        for ((webhook, activation), mut items) in std::mem::take(&mut self.queued) {
-            while !items.is_empty() {
-                let rest = items.split_off(items.len().min(ENTRY_ITEMS));
-                let key = DueKey { webhook, activation, rank: 0, due_ms, seq: writer.seq() };
-                let stored: Vec<&DueItem> = items.iter().map(|(item, _)| item).collect();
-                self.txn.put(key.encode(), record::pack_queue(&stored));
-                self.due.push(DueEntry { key, items });
-                items = rest;
+        let (table, due_ms) = (writer.webhooks.load_full(), writer.clock.steady_ms());
+        let mut positions = None;
+        for ((webhook, activation), items) in std::mem::take(&mut self.queued) {
+            match table.get(webhook).map_or(Order::Arrival, |webhook| webhook.config.order) {
+                // Their order shows within an entry; its rank is that of the most severe.
+                Order::Arrival => self.queue(writer, (webhook, activation), due_ms, items),
+                Order::Severity => {
+                    let mut parts: BTreeMap<u8, Queued> = BTreeMap::new();
+                    for (item, event) in items {
+                        parts.entry(item.rank).or_default().push((item, event));
+                    }
+                    parts.into_values().for_each(|part| self.queue(writer, (webhook, activation), due_ms, part));
+                }
+                Order::Strict => {
+                    let positions = positions.get_or_insert_with(|| place::positions(&accepted));
+                    for (item, event) in items {
+                        let position = positions.get(&item.event).copied().unwrap_or_default();
+                        let key = Place { commit, position }.key(webhook, activation, item.slot);
+                        self.put_entry(key, vec![(DueItem { due_ms: Some(due_ms), ..item }, event)]);
+                    }
+                }
             }
         }
+    }
+
+    /// Queues deliveries of one webhook and activation.
+    fn queue(&mut self, writer: &mut Writer, (webhook, activation): (WebhookId, u32), due_ms: i64, mut items: Queued) {
+        while !items.is_empty() {
+            let rest = items.split_off(items.len().min(ENTRY_ITEMS));
+            let rank = items.iter().map(|(item, _)| item.rank).min().unwrap_or(rank::UNKNOWN);
+            self.put_entry(DueKey { webhook, activation, rank, due_ms, seq: writer.seq() }, items);
+            items = rest;
+        }
+    }
+
+    fn put_entry(&mut self, key: DueKey, items: Queued) {
+        let stored: Vec<&DueItem> = items.iter().map(|(item, _)| item).collect();
+        self.txn.put(key.encode(), record::pack_queue(&stored));
+        self.due.push(DueEntry { key, items });
     }
 
     /// The counts once this is written; `None` when it accepts nothing.
@@ -216,28 +249,30 @@ impl Writer {
             let slots = self.fan_out(&derived, about, judged.map(|(_, verdicts)| verdicts), &[]);
             let digest = derived.digest;
             let marks = EventMarks::of_new(&derived, now);
-            let row = Row::of_event(derived_id, derived.event_type, severity_of(&derived), marks);
+            let severity = severity_of(&derived);
+            let row = Row::of_event(derived_id, derived.event_type, severity, marks);
             self.remember(derived_id, marks, &slots);
-            (row, event(derived_id, derived, Some(id)), digest, slots)
+            (row, (event(derived_id, derived, Some(id)), rank::of(severity)), digest, slots)
         });
         let derived_slots = derived.as_ref().map_or(&[][..], |(_, _, _, slots)| slots);
         let slots = self.fan_out(&new, about, Some(&verdicts.own), derived_slots);
         let digest = new.digest;
         let marks = EventMarks::of_new(&new, now);
-        let row = Row::of_event(id, new.event_type, severity_of(&new), marks);
-        let own = event(id, new, None);
+        let severity = severity_of(&new);
+        let row = Row::of_event(id, new.event_type, severity, marks);
+        let own = (event(id, new, None), rank::of(severity));
         self.remember(id, marks, &slots);
         let made = slots.len() + derived.as_ref().map_or(0, |(_, _, _, slots)| slots.len());
         let accepted = Accepted {
             id,
             deliveries: u32::try_from(made).unwrap_or(u32::MAX),
-            derived: derived.iter().map(|(_, event, _, _)| event.id).collect(),
+            derived: derived.iter().map(|(_, (event, _), _, _)| event.id).collect(),
         };
         group.rows.push(row);
         put_event(group, token, own, digest, slots, &accepted);
         if let Some((row, event, digest, slots)) = derived {
             let deliveries = u32::try_from(slots.len()).unwrap_or(u32::MAX);
-            let accepted = Accepted { id: event.id, deliveries, derived: Vec::new() };
+            let accepted = Accepted { id: event.0.id, deliveries, derived: Vec::new() };
             group.rows.push(row);
             put_event(group, token, event, digest, slots, &accepted);
         }
@@ -288,7 +323,14 @@ fn severity_of(event: &NewEvent) -> Option<Severity> {
     event.severity.or_else(|| event.event_type.host_severity())
 }
 
-fn put_event(group: &mut Group, token: TokenId, event: Event, digest: [u8; 32], slots: Vec<Slot>, accepted: &Accepted) {
+fn put_event(
+    group: &mut Group,
+    token: TokenId,
+    (event, rank): (Event, u8),
+    digest: [u8; 32],
+    slots: Vec<Slot>,
+    accepted: &Accepted,
+) {
     let record = EventRecord {
         event_type: event.event_type,
         occurred_at: event.occurred_at,
@@ -319,6 +361,8 @@ fn put_event(group: &mut Group, token: TokenId, event: Event, digest: [u8; 32], 
             attempt: 1,
             earlier: 0,
             sent: Sent::Never,
+            rank,
+            due_ms: None,
         };
         group.queued.entry((slot.webhook, slot.activation)).or_default().push((item, Some(Arc::clone(&event))));
     }

@@ -1,8 +1,9 @@
 //! What a webhook's queue has next.
 
-use super::record::{self, Progress, SlotState};
+use super::record::{self, Entries, Progress, SlotState};
 use super::{DueItem, DueKey, Embedded, StoreError, keys};
 use crate::model::webhook::Webhook;
+use crate::store::rank;
 
 /// Entries that are looked at: those of deliveries that are done are removed with the last one in them.
 const ENTRIES: usize = 16;
@@ -14,20 +15,34 @@ impl Embedded {
         if !webhook.activity.is_active() {
             return Ok(None);
         }
-        let prefix = keys::due_prefix(webhook.id, webhook.activation);
-        let mut first = Vec::new();
-        self.engine.scan_prefix(&prefix, None, |key, value| {
+        let mut first = self.first_of(&keys::due_prefix(webhook.id, webhook.activation))?;
+        // Most queues are short. After a change of the order one is in other ranks until the scheduler has asked for it.
+        if first.len() >= ENTRIES {
+            first.clear();
+            for rank in rank::UNKNOWN..=rank::STRICT {
+                first.extend(self.first_of(&keys::due_ranked(webhook.id, webhook.activation, rank))?);
+            }
+        }
+        let mut next: Option<(u8, i64)> = None;
+        for (key, item) in first.into_iter().flat_map(|(key, items)| items.into_iter().map(move |item| (key, item))) {
+            let due_ms = item.due_in(key);
+            // The strict queue's first is next, whenever it is due.
+            let is_sooner = next.is_none_or(|(rank, other)| due_ms < other && rank != rank::STRICT);
+            if is_sooner && self.is_pending(key, &item)? {
+                next = Some((key.rank, due_ms));
+            }
+        }
+        Ok(next.map(|(_, due_ms)| due_ms))
+    }
+
+    /// The first entries under this prefix.
+    fn first_of(&self, prefix: &[u8]) -> Result<Entries, StoreError> {
+        let mut first = Entries::new();
+        self.engine.scan_prefix(prefix, None, |key, value| {
             first.extend(DueKey::decode(key).zip(record::unpack_queue(value).ok()));
             first.len() < ENTRIES
         })?;
-        for (key, items) in first {
-            for item in items {
-                if self.is_pending(key, &item)? {
-                    return Ok(Some(key.due_ms));
-                }
-            }
-        }
-        Ok(None)
+        Ok(first)
     }
 
     fn is_pending(&self, key: DueKey, item: &DueItem) -> Result<bool, StoreError> {
