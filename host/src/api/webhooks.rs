@@ -1,5 +1,6 @@
 //! Webhooks: create, list, read, update, delete, test.
 
+mod digest;
 mod operator;
 mod schema;
 mod test;
@@ -255,6 +256,7 @@ async fn check(
     if current.is_none() || draft.touches_format() {
         check_format(api, draft, current, faults).await?;
     }
+    digest::check(api, draft, current, faults).await?;
     check_tls(api, draft, current, faults);
     let Some(url) = &draft.url else { return Ok(()) };
     let checked = tokio::time::timeout(CHECK_TIMEOUT, api.transport.check_destination(url)).await;

@@ -12,6 +12,7 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
+use super::collecting::Collecting;
 use super::hold::{Hold, Need};
 use super::pace::Pace;
 use super::probing::Probing;
@@ -20,8 +21,8 @@ use crate::delivery::Claim;
 use crate::model::event::Event;
 use crate::model::id::WebhookId;
 use crate::model::url::DeliveryUrl;
-use crate::model::webhook::Batch;
-use crate::store::{Candidate, DueEntry, DueItem, DueKey, Origin};
+use crate::model::webhook::{Batch, Digest};
+use crate::store::{Candidate, DueEntry, DueItem, DueKey, Origin, Sent};
 
 /// Deliveries in one window, roughly.
 pub(super) const WINDOW: usize = 1024;
@@ -59,6 +60,8 @@ pub(super) struct Lane {
     horizon: Option<DueKey>,
     complete: bool,
     loading: Option<Page>,
+    /// True if the queue is to be read from its beginning again after that page.
+    rewinds: bool,
     /// Entries out of reach.
     far: BTreeMap<DueKey, Waiting>,
     /// Up to where the end of the queue was read for them.
@@ -83,6 +86,8 @@ pub(super) struct Lane {
     pub(super) pace: Pace,
     /// The webhook's batching; `None`: one delivery a request.
     pub(super) batch: Option<Batch>,
+    /// What waits for the window of the webhook's digest: it is not in the lane's window.
+    pub(super) collecting: Collecting,
     /// True while the webhook is active and its formatter loaded.
     pub(super) runnable: bool,
     /// True while the webhook is switched off: what is claimed and not sent stays on the disk.
@@ -109,6 +114,7 @@ impl Lane {
             horizon: None,
             complete,
             loading: None,
+            rewinds: false,
             far: BTreeMap::new(),
             far_horizon: None,
             far_complete: complete,
@@ -121,6 +127,7 @@ impl Lane {
             url: None,
             pace: Pace::default(),
             batch: None,
+            collecting: Collecting::default(),
             runnable: false,
             is_off: false,
             probing: Probing::default(),
@@ -169,8 +176,52 @@ impl Lane {
         self.horizon = None;
         self.complete = false;
         self.loading = None;
+        self.rewinds = false;
         self.far_horizon = None;
         self.far_complete = false;
+        self.collecting.forget();
+    }
+
+    /// Reads the queue from its beginning again: there is something in it that the window does not have.
+    fn rewind(&mut self) {
+        if self.loading.is_some() {
+            self.rewinds = true;
+            return;
+        }
+        (self.horizon, self.complete) = (None, false);
+        (self.far_horizon, self.far_complete) = (None, false);
+    }
+
+    /// Sets the webhook's digest. A change holds for what waits.
+    pub(super) fn collect_for(&mut self, digest: Option<Digest>) {
+        if !self.collecting.set(digest) {
+            return;
+        }
+        let all = self.window.iter().chain(&self.far);
+        let waits = all.filter(|(key, waiting)| self.collecting.takes(**key, *waiting, false)).map(|(key, _)| *key);
+        for key in waits.collect::<Vec<_>>() {
+            let Some(waiting) = self.far.remove(&key).or_else(|| {
+                let waiting = self.window.remove(&key)?;
+                self.items -= waiting.len();
+                Some(waiting)
+            }) else {
+                continue;
+            };
+            // What is in flight of it ends as it would have; the entry stays for the others.
+            if let Some(open) = self.open.get_mut(&key) {
+                open.left -= waiting.len();
+                open.whole = false;
+            }
+            self.evicted.extend(waiting.into_iter().filter_map(|(_, event)| event));
+        }
+        self.rewind();
+    }
+
+    /// The store is asked to put together what waits for the window; the entries that it leaves out, since some of their
+    /// deliveries are in flight.
+    pub(super) fn ask(&mut self) -> Vec<DueKey> {
+        self.collecting.asked();
+        self.open.keys().copied().collect()
     }
 
     /// Adds an entry that was just queued, if it lies within the window.
@@ -179,7 +230,7 @@ impl Lane {
         if entry.key.activation != self.activation || entry.items.is_empty() {
             return;
         }
-        if !within {
+        if self.collecting.takes(entry.key, &entry.items, true) || !within {
             self.evicted.extend(entry.items.into_iter().filter_map(|(_, event)| event));
             return;
         }
@@ -198,8 +249,10 @@ impl Lane {
             }
             self.items -= waiting.len();
             self.evicted.extend(waiting.into_iter().filter_map(|(_, event)| event));
+            let last = self.window.last_key_value().map(|(key, _)| *key);
+            // While the queue is read again, the window has entries beyond the horizon.
+            self.horizon = if self.complete { last } else { self.horizon.min(last) };
             self.complete = false;
-            self.horizon = self.window.last_key_value().map(|(key, _)| *key);
         }
     }
 
@@ -252,7 +305,7 @@ impl Lane {
                 || self.window.contains_key(&entry.key)
                 || self.far.contains_key(&entry.key)
                 || self.piled.contains_key(&entry.key);
-            if known || entry.items.is_empty() {
+            if known || entry.items.is_empty() || self.collecting.takes(entry.key, &entry.items, false) {
                 continue;
             }
             if has_far && entry.key.due_ms > reach_ms {
@@ -262,6 +315,9 @@ impl Lane {
                 self.window.insert(entry.key, entry.items.into());
             }
             // A retry of after the page was asked for may lie behind it: it is due when it says, and the window's.
+        }
+        if std::mem::take(&mut self.rewinds) {
+            self.rewind();
         }
         self.shrink();
     }
@@ -320,10 +376,26 @@ impl Lane {
         Some(key.due_ms.saturating_add(wait).max(self.pace.ready_at()))
     }
 
-    /// Returns true if an entry's deliveries were sent before: then they stay together.
+    /// Returns true if an entry's deliveries stay together: they were sent before, or are told of in a digest.
     fn is_kept(&self, key: DueKey) -> bool {
-        let first = self.far.get(&key).or_else(|| self.window.get(&key)).and_then(VecDeque::front);
-        first.is_some_and(|(item, _)| item.sent.is_again())
+        self.first_of(key).is_some_and(|item| item.sent != Sent::Never)
+    }
+
+    fn first_of(&self, key: DueKey) -> Option<&DueItem> {
+        let waiting = self.far.get(&key).or_else(|| self.window.get(&key));
+        waiting.and_then(VecDeque::front).map(|(item, _)| item)
+    }
+
+    /// How many deliveries of this entry one request may carry: of a digest all.
+    fn most_of(&self, key: DueKey) -> usize {
+        let is_digest = self.first_of(key).is_some_and(|item| item.sent.part().is_some());
+        if is_digest { usize::MAX } else { self.most() }
+    }
+
+    /// How many requests these deliveries of one entry make.
+    pub(super) fn requests(&self, items: &[DueItem]) -> usize {
+        let is_digest = items.first().is_some_and(|item| item.sent.part().is_some());
+        if is_digest { 1 } else { items.len().div_ceil(self.most()) }
     }
 
     /// The next entry: the first, unless one is out of reach. That one is due now, and must not wait behind retries that
@@ -342,8 +414,8 @@ impl Lane {
     pub(super) fn claim(&mut self, now_ms: i64, longest_wait_ms: i64) -> Vec<Claim> {
         let mut claims = Vec::new();
         let Some(first) = self.next(now_ms, longest_wait_ms) else { return claims };
-        let kept = self.is_kept(first);
-        while claims.len() < self.most()
+        let (kept, most) = (self.is_kept(first), self.most_of(first));
+        while claims.len() < most
             && let Some(key) = self.next(now_ms, longest_wait_ms)
         {
             let belongs = if kept { key == first } else { key.due_ms <= now_ms && !self.is_kept(key) };
@@ -402,6 +474,8 @@ impl Lane {
         };
         self.in_flight += 1;
         self.pace.begin(now_ms);
+        // A probe is one delivery, also of a digest.
+        let item = DueItem { sent: item.sent.apart(Sent::Alone), ..item };
         Some((Claim { key, item, event: None }, origin))
     }
 
@@ -417,7 +491,12 @@ impl Lane {
         if open.left > 0 {
             return None;
         }
-        self.open.remove(&key).and_then(|open| open.whole.then_some(key))
+        let open = self.open.remove(&key)?;
+        if !open.whole && key.activation == self.activation && !self.is_off {
+            // The lane does not have what else is in it.
+            self.rewind();
+        }
+        open.whole.then_some(key)
     }
 }
 
@@ -721,6 +800,82 @@ mod tests {
         assert_eq!(lane.claim(130, 1000).iter().map(|claim| claim.key.due_ms).collect::<Vec<_>>(), [120, 120, 130]);
         assert_eq!(lane.next_due(130, 1000), Some(230));
         assert_eq!(lane.in_flight, 2, "two requests");
+    }
+
+    const DIGEST: Digest = Digest { window_seconds: 60, over: 3, bypass_severity: None };
+
+    /// The same entry, with deliveries of this state.
+    fn sent(mut entry: DueEntry, sent: Sent) -> DueEntry {
+        entry.items.iter_mut().for_each(|(item, _)| item.sent = sent);
+        entry
+    }
+
+    #[test]
+    fn what_waits_for_a_digest_is_not_in_the_window_and_a_message_is_one_request() {
+        let webhook = WebhookId::generate();
+        let mut lane = Lane::new(0, true);
+        lane.runnable = true;
+        lane.collect_for(Some(DIGEST));
+        assert_eq!(lane.wants_load(far(webhook)), Some(None));
+        lane.loaded(vec![entry(key(webhook, 10), 200)], true, i64::MAX);
+        lane.insert(entry(key(webhook, 20), 2000));
+        assert_eq!((lane.next_due(20, 1000), lane.collecting.next(20)), (None, Some((60_010, true))));
+        // It waits for nobody, and takes nobody along.
+        let part = crate::model::delivery::Part { number: 1, parts: 1, total: 40 };
+        lane.insert(sent(entry(key(webhook, 30), 40), Sent::Digest { part, pin: None }));
+        lane.insert(sent(entry(key(webhook, 25), 2), Sent::Alone));
+        let claim = |lane: &mut Lane| lane.claim(100, 1000).iter().map(|claim| claim.key.due_ms).collect::<Vec<_>>();
+        assert_eq!([claim(&mut lane), claim(&mut lane)], [[25], [25]]);
+        assert_eq!(claim(&mut lane), [30; 40]);
+        assert_eq!((lane.in_flight, claim(&mut lane)), (3, vec![]));
+        assert!((0..39).all(|_| lane.finished(key(webhook, 30)).is_none()));
+        assert_eq!(lane.finished(key(webhook, 30)), Some(key(webhook, 30)));
+    }
+
+    #[test]
+    fn a_change_of_the_digest_holds_for_what_waits_but_not_for_what_is_in_flight() {
+        let webhook = WebhookId::generate();
+        let mut lane = Lane::new(0, true);
+        lane.runnable = true;
+        lane.insert(entry(key(webhook, 10), 3));
+        lane.insert(entry(key(webhook, 20), 1));
+        assert_eq!(lane.claim(100, 1000).len(), 1);
+        lane.collect_for(Some(DIGEST));
+        assert_eq!((lane.next_due(100, 1000), lane.items), (None, 0));
+        assert_eq!(lane.ask(), [key(webhook, 10)], "what is in flight is no one's to collect");
+        lane.collecting.collected(None);
+        // The queue is read again, but for what is in flight.
+        assert_eq!(lane.wants_load(far(webhook)), Some(None));
+        lane.loaded(vec![entry(key(webhook, 10), 2)], true, i64::MAX);
+        assert_eq!((lane.wants_load(far(webhook)), lane.collecting.next(100)), (None, None));
+        // Once it has ended, the others of its entry are found.
+        assert_eq!(lane.finished(key(webhook, 10)), None, "the entry is not done");
+        assert_eq!(lane.wants_load(far(webhook)), Some(None));
+        lane.loaded(vec![entry(key(webhook, 10), 2)], true, i64::MAX);
+        assert_eq!(lane.collecting.next(100), Some((60_010, true)));
+        lane.collect_for(None);
+        assert_eq!(lane.wants_load(far(webhook)), Some(None));
+        lane.loaded(vec![entry(key(webhook, 10), 2)], true, i64::MAX);
+        assert_eq!((lane.next_due(100, 1000), lane.items), (Some(10), 2));
+    }
+
+    #[test]
+    fn a_queue_that_is_read_again_is_read_to_its_end() {
+        let webhook = WebhookId::generate();
+        let mut lane = Lane::new(0, true);
+        lane.runnable = true;
+        lane.collect_for(Some(DIGEST));
+        lane.collect_for(None);
+        // Meanwhile the window has what was queued.
+        let queue: Vec<_> = (0..3000).map(|due| key(webhook, due)).collect();
+        let mut claimed = Vec::new();
+        while let Some(after) = lane.wants_load(far(webhook)) {
+            let rest: Vec<_> = queue.iter().filter(|&&key| Some(key) > after).take(LOAD).collect();
+            let complete = rest.len() < LOAD;
+            lane.loaded(rest.into_iter().map(|&key| entry(key, 1)).collect(), complete, i64::MAX);
+            claimed.extend(std::iter::from_fn(|| lane.claim(0, i64::MAX).pop()).map(|claim| claim.key));
+        }
+        assert_eq!(claimed, queue);
     }
 
     #[test]

@@ -200,6 +200,12 @@ impl<D: Deliver> Run<D> {
             }
             Message::Store(Change::Webhook(webhook)) => self.look_again(webhook),
             Message::Store(Change::Candidate { webhook, candidate }) => self.probe_found(webhook, candidate),
+            Message::Store(Change::Collected { webhook, activation, rest }) => {
+                if let Some(lane) = self.lanes.get_mut(&webhook).filter(|lane| lane.activation() == activation) {
+                    lane.collecting.collected(rest);
+                    self.touch(webhook);
+                }
+            }
             Message::Store(Change::Probed(webhook)) => {
                 if let Some(lane) = self.lanes.get_mut(&webhook) {
                     lane.probing.concluded();
@@ -263,6 +269,7 @@ impl<D: Deliver> Run<D> {
         lane.pace.limit(webhook.config.rate_limit);
         lane.aim(&webhook.config.url);
         lane.batch = webhook.config.batch;
+        lane.collect_for(webhook.config.digest);
         self.touch(id);
     }
 
@@ -289,6 +296,8 @@ impl<D: Deliver> Run<D> {
             }
             self.context.store.load_due(id, lane.activation(), after, lane.load());
         }
+        self.touch_window(id, now);
+        let Some(lane) = self.lanes.get_mut(&id) else { return };
         if lane.listed || lane.in_flight >= self.context.settings.webhook_concurrency {
             return;
         }
@@ -298,6 +307,24 @@ impl<D: Deliver> Run<D> {
                 self.ready.push_back(id);
             }
             Some(due) if lane.timer.is_none_or(|timer| timer > due) => {
+                lane.timer = Some(due);
+                self.timers.push(Reverse((due, id)));
+            }
+            _ => {}
+        }
+    }
+
+    /// Has the store put together what waited for the window of a digest, or sets a timer for it.
+    fn touch_window(&mut self, id: WebhookId, now: i64) {
+        let Some(lane) = self.lanes.get_mut(&id) else { return };
+        match lane.collecting.next(now) {
+            Some((due, closed)) if due <= now => {
+                let (activation, busy) = (lane.activation(), lane.ask());
+                // First what is done: it must not be told of again.
+                self.hand_over();
+                self.context.store.collect(id, activation, closed, busy);
+            }
+            Some((due, _)) if lane.timer.is_none_or(|timer| timer > due) => {
                 lane.timer = Some(due);
                 self.timers.push(Reverse((due, id)));
             }
@@ -458,7 +485,7 @@ impl<D: Deliver> Run<D> {
             let Some(id) = self.piled.pop_front() else { return };
             let Some(lane) = self.lanes.get_mut(&id) else { continue };
             let Some((key, items)) = lane.claim_piled() else { continue };
-            let requests = items.len().div_ceil(lane.most());
+            let requests = lane.requests(&items);
             let at = self.spread.next(now, requests).max(lane.spread.next(now, requests));
             // Jitter, so that hosts that stood still together do not come back together.
             let after = ((at - now as f64) * (0.9 + 0.2 * fastrand::f64())).max(0.0);

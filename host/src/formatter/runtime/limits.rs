@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use wasmtime::{Enabled, PoolingAllocationConfig};
 
 use crate::model::settings::SandboxSettings;
+use crate::model::webhook::Digest;
 
 /// Memory of an instance that stays mapped between calls, in bytes: several times what a compiled formatter writes to for
 /// a usual event.
@@ -39,7 +40,7 @@ const LARGE_TABLES: usize = 5;
 /// What a call of `digest` may take, as a multiple of the limits of a call of `format`.
 pub const DIGEST_FACTOR: u32 = 16;
 /// The events of one digest together, in bytes.
-pub const DIGEST_INPUT_BYTES: usize = 4 * 1024 * 1024;
+pub const DIGEST_INPUT_BYTES: usize = Digest::MAX_BYTES;
 /// The memory of a call of `digest`, at most: several may run at the same time.
 const DIGEST_MEMORY: usize = 1024 * 1024 * 1024;
 

@@ -46,8 +46,8 @@ pub(super) struct Group {
     /// The counts once this is written.
     counts: Option<Counts>,
     idempotency: Vec<Vec<u8>>,
-    /// The fan-out, by webhook and activation.
-    queued: BTreeMap<(WebhookId, u32), Queued>,
+    /// The fan-out, by webhook and activation; true: what does not wait for the webhook's digest.
+    queued: BTreeMap<(WebhookId, u32, bool), Queued>,
     due: Vec<DueEntry>,
 }
 
@@ -78,7 +78,7 @@ impl Group {
             self.txn.put(key, record::pack(&std::mem::take(&mut self.idempotency)));
         }
         let due_ms = writer.clock.steady_ms();
-        for ((webhook, activation), mut items) in std::mem::take(&mut self.queued) {
+        for ((webhook, activation, _), mut items) in std::mem::take(&mut self.queued) {
             while !items.is_empty() {
                 let rest = items.split_off(items.len().min(ENTRY_ITEMS));
                 let key = DueKey { webhook, activation, rank: 0, due_ms, seq: writer.seq() };
@@ -247,31 +247,56 @@ impl Writer {
             let slots = self.fan_out(&derived, about);
             let digest = derived.digest;
             let marks = EventMarks::of_new(&derived, now);
-            let row = Row::of_event(derived_id, derived.event_type, severity_of(&derived), marks);
+            let severity = severity_of(&derived);
+            let row = Row::of_event(derived_id, derived.event_type, severity, marks);
             self.remember(derived_id, marks, &slots);
-            (row, event(derived_id, derived, Some(id)), digest, slots)
+            (row, event(derived_id, derived, Some(id)), digest, (slots, severity))
         });
         let slots = self.fan_out(&new, about);
         let digest = new.digest;
         let marks = EventMarks::of_new(&new, now);
-        let row = Row::of_event(id, new.event_type, severity_of(&new), marks);
+        let severity = severity_of(&new);
+        let row = Row::of_event(id, new.event_type, severity, marks);
         let own = event(id, new, None);
         self.remember(id, marks, &slots);
-        let made = slots.len() + derived.as_ref().map_or(0, |(_, _, _, slots)| slots.len());
+        let made = slots.len() + derived.as_ref().map_or(0, |(_, _, _, (slots, _))| slots.len());
         let accepted = Accepted {
             id,
             deliveries: u32::try_from(made).unwrap_or(u32::MAX),
             derived: derived.iter().map(|(_, event, _, _)| event.id).collect(),
         };
         group.rows.push(row);
-        put_event(group, token, own, digest, slots, &accepted);
-        if let Some((row, event, digest, slots)) = derived {
+        let own = Arc::new(own);
+        put_event(group, token, &own, digest, &slots, &accepted);
+        self.queue_first(group, &own, &slots, severity);
+        if let Some((row, event, digest, (slots, severity))) = derived {
             let deliveries = u32::try_from(slots.len()).unwrap_or(u32::MAX);
             let accepted = Accepted { id: event.id, deliveries, derived: Vec::new() };
             group.rows.push(row);
-            put_event(group, token, event, digest, slots, &accepted);
+            let event = Arc::new(event);
+            put_event(group, token, &event, digest, &slots, &accepted);
+            self.queue_first(group, &event, &slots, severity);
         }
         accepted
+    }
+
+    /// Queues the deliveries of an event that was just accepted.
+    fn queue_first(&self, group: &mut Group, event: &Arc<Event>, slots: &[Slot], severity: Option<Severity>) {
+        let table = self.webhooks.load();
+        for (index, slot) in slots.iter().enumerate() {
+            let digest = table.get(slot.webhook).and_then(|webhook| webhook.config.digest);
+            let is_alone = digest.is_some_and(|digest| digest.is_bypassed_by(severity));
+            let item = DueItem {
+                event: event.id,
+                slot: u32::try_from(index).unwrap_or(u32::MAX),
+                delivery: slot.delivery,
+                attempt: 1,
+                earlier: 0,
+                sent: if is_alone { Sent::Alone } else { Sent::Never },
+            };
+            let queued = group.queued.entry((slot.webhook, slot.activation, is_alone)).or_default();
+            queued.push((item, Some(Arc::clone(event))));
+        }
     }
 
     fn remember(&mut self, event: EventId, marks: EventMarks, slots: &[Slot]) {
@@ -304,7 +329,7 @@ fn severity_of(event: &NewEvent) -> Option<Severity> {
     event.severity.or_else(|| event.event_type.host_severity())
 }
 
-fn put_event(group: &mut Group, token: TokenId, event: Event, digest: [u8; 32], slots: Vec<Slot>, accepted: &Accepted) {
+fn put_event(group: &mut Group, token: TokenId, event: &Event, digest: [u8; 32], slots: &[Slot], accepted: &Accepted) {
     let record = EventRecord {
         event_type: event.event_type,
         occurred_at: event.occurred_at,
@@ -314,28 +339,15 @@ fn put_event(group: &mut Group, token: TokenId, event: Event, digest: [u8; 32], 
         digest,
         derived: accepted.derived.clone(),
         answered_deliveries: accepted.deliveries,
-        slots,
+        slots: slots.to_vec(),
         json: event.json.as_str().into(),
         joined: None,
     };
     group.txn.put(keys::event(event.id), record::pack_event(&record));
     group.accepted.push(event.id);
-    let slots = record.slots;
     let accepted_at = event.accepted_at;
     group.waits.extend(slots.iter().map(|slot| {
         let Slot { webhook, activation, .. } = *slot;
         Wait { webhook, activation, accepted_at, begins: true }
     }));
-    let event = Arc::new(event);
-    for (slot_index, slot) in slots.iter().enumerate() {
-        let item = DueItem {
-            event: event.id,
-            slot: u32::try_from(slot_index).unwrap_or(u32::MAX),
-            delivery: slot.delivery,
-            attempt: 1,
-            earlier: 0,
-            sent: Sent::Never,
-        };
-        group.queued.entry((slot.webhook, slot.activation)).or_default().push((item, Some(Arc::clone(&event))));
-    }
 }

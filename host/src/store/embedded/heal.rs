@@ -15,7 +15,7 @@ use super::sealed::write_webhook;
 use super::tally::Wait;
 use super::txn::Txn;
 use super::writer::Writer;
-use super::{DueItem, DueKey, StoreError, keys};
+use super::{DueItem, DueKey, Sent, StoreError, keys};
 use crate::model::audit::{Action, Actor, AuditEvent, FieldChange};
 use crate::model::host_event::{About, HostEvent, WebhookFacts};
 use crate::model::id::{EventId, WebhookId};
@@ -201,7 +201,8 @@ impl Writer {
             ..*state
         };
         let (event, after) = (item.event, *state);
-        items.push(item);
+        // With a place of its own it is in no message any more.
+        items.push(DueItem { sent: item.sent.apart(Sent::Never), ..item });
         page.waits.extend(self.waits(page.webhook, event, Some(before), after)?);
         page.txn.put(keys::state(event), record::pack(&states));
         self.recent.forget(event);

@@ -130,7 +130,9 @@ impl Writer {
                 self.recent.forget(item.event);
                 // A new round: the operator has repaired something.
                 let earlier = item.attempt - 1;
-                page.push(DueItem { earlier, ..item });
+                // A message that is held goes with others now: it is another one.
+                let sent = item.sent.apart(Sent::Never);
+                page.push(DueItem { earlier, sent, ..item });
             }
             if !left {
                 page.txn.remove(key.encode());

@@ -1,11 +1,14 @@
 //! What a webhook's queue has next.
 
 use super::record::{self, Progress, SlotState};
-use super::{DueItem, DueKey, Embedded, StoreError, keys};
+use super::{DueItem, DueKey, Embedded, Sent, StoreError, keys};
 use crate::model::webhook::Webhook;
 
 /// Entries that are looked at: those of deliveries that are done are removed with the last one in them.
 const ENTRIES: usize = 16;
+/// Entries among which the first is looked for that waits for a digest's window: messages of the windows before may wait in
+/// front of it.
+const SEARCHED: usize = 256;
 
 impl Embedded {
     /// When the next attempt of an active webhook's deliveries is due, in milliseconds of the steady clock; in the past
@@ -20,9 +23,40 @@ impl Embedded {
             first.extend(DueKey::decode(key).zip(record::unpack_queue(value).ok()));
             first.len() < ENTRIES
         })?;
+        let mut next: Option<i64> = None;
         for (key, items) in first {
             for item in items {
-                if self.is_pending(key, &item)? {
+                if !self.is_pending(key, &item)? {
+                    continue;
+                }
+                let window = webhook.config.digest.filter(|_| item.sent == Sent::Never);
+                let due_ms = key.due_ms.saturating_add(window.map_or(0, |digest| digest.window_ms()));
+                next = Some(next.map_or(due_ms, |next| next.min(due_ms)));
+                break;
+            }
+            // What waits for a window may be due later than what is behind it.
+            if next.is_some() && webhook.config.digest.is_none() {
+                break;
+            }
+        }
+        Ok(next)
+    }
+
+    pub(in crate::store) fn window_opened(&self, webhook: &Webhook) -> Result<Option<i64>, StoreError> {
+        let prefix = keys::due_prefix(webhook.id, webhook.activation);
+        let (mut waiting, mut searched) = (Vec::new(), 0);
+        self.engine.scan_prefix(&prefix, None, |key, value| {
+            searched += 1;
+            if let Some((key, items)) = DueKey::decode(key).zip(record::unpack_queue(value).ok())
+                && items.iter().any(|item| item.sent == Sent::Never)
+            {
+                waiting.push((key, items));
+            }
+            searched < SEARCHED && waiting.len() < ENTRIES
+        })?;
+        for (key, items) in waiting {
+            for item in items.iter().filter(|item| item.sent == Sent::Never) {
+                if self.is_pending(key, item)? {
                     return Ok(Some(key.due_ms));
                 }
             }

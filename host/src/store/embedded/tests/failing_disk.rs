@@ -119,7 +119,7 @@ impl Script {
                     }
                 }
                 Change::Recorded(outcomes) => self.recorded += outcomes,
-                Change::Webhook(_) | Change::Candidate { .. } | Change::Probed(_) => {}
+                Change::Webhook(_) | Change::Candidate { .. } | Change::Probed(_) | Change::Collected { .. } => {}
             }
         }
     }
