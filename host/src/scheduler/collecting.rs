@@ -32,9 +32,9 @@ impl Collecting {
         true
     }
 
-    /// Nothing waits that is known here.
+    /// Nothing waits that is known here. What the store was asked for may be of an activation that is over.
     pub(super) fn forget(&mut self) {
-        self.since = None;
+        (self.since, self.is_asked) = (None, false);
     }
 
     /// Notes a queue entry, if deliveries in it wait for the window; true if they do. It `is_new` if it was just queued.
@@ -108,6 +108,9 @@ mod tests {
         assert_eq!(collecting.next(40_000), Some((60_500, true)));
         collecting.asked();
         assert_eq!(collecting.next(70_000), None, "once");
+        collecting.forget();
+        collecting.takes(key(1_000), &items(&[Sent::Never]), false);
+        assert_eq!(collecting.next(70_000), Some((61_000, true)), "another activation asks for itself");
         collecting.collected(Some(69_000));
         assert_eq!(collecting.next(70_000), Some((129_000, true)));
         // The wall clock was set back before this start.

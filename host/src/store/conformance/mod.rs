@@ -749,7 +749,7 @@ pub(crate) async fn what_was_recovered_waits_for_a_window_unless_its_severity_is
     }
     for (key, items) in queue(&opened, &webhook) {
         for item in items {
-            opened.record(&webhook, &(key, item.clone()), Step::Failed { deactivate: None });
+            opened.record(&webhook, &(key, item.clone()), Step::Unrendered);
             failed.push(item.event);
         }
     }

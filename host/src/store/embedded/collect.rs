@@ -209,6 +209,29 @@ mod tests {
 
     proptest! {
         #[test]
+        fn each_delivery_is_in_one_message_or_goes_out_by_itself(
+            kinds in prop::collection::vec((0..4_u8, 0..5_000_i64, 0..6_000_usize), 0..1500),
+            over in 1..1000_u32
+        ) {
+            let kind = |(kind, due, bytes): &(u8, i64, usize)| match kind {
+                0 => waiting(*due, Sent::Before(None), false, *bytes),
+                1 => waiting(*due, Sent::Never, true, *bytes),
+                _ => waiting(*due, Sent::Never, false, *bytes),
+            };
+            let all: Vec<Waiting> = kinds.iter().map(kind).collect();
+            let deliveries: Vec<_> = all.iter().map(|one| one.item.delivery).collect();
+            let outcomes = outcomes(WebhookId::generate(), digest(over), all, true);
+            prop_assert_eq!(outcomes.iter().map(|one| one.item.delivery).collect::<Vec<_>>(), deliveries);
+            let members = kinds.iter().filter(|(kind, ..)| *kind > 1).count();
+            let told: Vec<_> = outcomes.iter().filter_map(|one| Some((one.sent.part()?, one.group))).collect();
+            prop_assert_eq!(told.len(), if members > over as usize { members } else { 0 });
+            for (part, group) in told {
+                prop_assert_eq!((part.total as usize, part.number), (members, group));
+                prop_assert!(part.number <= part.parts);
+            }
+        }
+
+        #[test]
         fn each_event_is_in_one_part_and_no_part_is_too_large(
             sizes in prop::collection::vec(prop_oneof![0..2000_usize, 0..300_000_usize, Just(Digest::MAX_BYTES + 1)], 0..3000)
         ) {
