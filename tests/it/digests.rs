@@ -105,6 +105,35 @@ async fn a_window_makes_one_message_that_keeps_its_members_id_and_bytes() {
 }
 
 #[tokio::test]
+async fn a_kill_during_the_first_attempt_repeats_the_same_message() {
+    let mut host = Host::start().await;
+    let admin = host.admin();
+    admin.install("lister", &lister("lister", "")).await.expect(201);
+    let destination = Destination::answering([Reply::silence()]).await;
+    let fields =
+        json!({"format": "lister", "timeout_ms": 30_000, "event_types": ["finding_added"], "digest": digest(1)});
+    let webhook = admin.webhook(&destination.url("/"), fields).await;
+    let all = post(&admin, 3, "low").await;
+    let first = destination.wait_for(1).await.remove(0);
+    host.kill();
+    let host = host.start_again().await;
+    let admin = host.admin();
+    // They wait for a window of their own.
+    let others = post(&admin, 2, "low").await;
+    for event in &all {
+        delivery(&admin, event, "delivered").await;
+    }
+    let second = destination.wait_for(2).await.remove(1);
+    assert_eq!((second.delivery(), second.text(), second.attempt()), (first.delivery(), first.text(), 1));
+    for event in &others {
+        delivery(&admin, event, "delivered").await;
+    }
+    let received = destination.received();
+    assert_eq!((received.len(), received[2].text()), (3, format!("1/1\n{}\n", others.join("\n")).as_str()));
+    assert_eq!(admin.history(&webhook).await.len(), 5, "each event has a line of its own");
+}
+
+#[tokio::test]
 async fn a_digest_that_is_not_made_or_not_taken_is_taken_apart() {
     let host = Host::start().await;
     let admin = host.admin();

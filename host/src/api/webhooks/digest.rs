@@ -1,6 +1,6 @@
 //! The checks of a webhook's `digest`: what it excludes, and whether the formatter makes digests.
 
-use super::names;
+use super::formats::names;
 use crate::api::problem::ApiError;
 use crate::api::state::{Shared, still_loading};
 use crate::formatter::{Declared, Standing};

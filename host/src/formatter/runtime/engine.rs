@@ -13,6 +13,9 @@ use super::library_errors;
 use super::limits::{self, Size};
 use crate::model::settings::SandboxSettings;
 
+/// Bytes of a page of linear memory.
+const PAGE_BYTES: u64 = 64 * 1024;
+
 /// Machine code that this program compiled. Loading machine code means trusting it, so the only sources are this
 /// program's compiler and the authenticated code cache.
 pub(in crate::formatter) struct MachineCode(Vec<u8>);
@@ -82,7 +85,10 @@ impl SandboxEngine {
     pub(super) fn load(&self, code: &MachineCode) -> Result<Compiled, LoadError> {
         // SAFETY: `MachineCode` has no other source than this program's compiler and files with its MAC.
         let loaded = unsafe { Component::deserialize(&self.engine, &code.0) };
-        let begins_with = |component: &Component| component.resources_required()?.max_initial_memory_size;
+        let begins_with = |component: &Component| {
+            let pages = component.resources_required()?.max_initial_memory_size?;
+            Some(pages.saturating_mul(PAGE_BYTES))
+        };
         // The pool has room for the memory of a digest, which other calls may not have.
         if let Ok(component) = &loaded
             && let Some(bytes) = begins_with(component)

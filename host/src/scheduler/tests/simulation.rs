@@ -1300,8 +1300,8 @@ fn settings() -> DeliverySettings {
 
 type Trace = Vec<(i64, usize, u32)>;
 
-/// Runs a seed to its end; what went wrong, and what happened.
-fn simulate(seed: u64, actions: usize) -> (Vec<String>, Trace) {
+/// Runs a seed to its end; what went wrong, what happened, and how many digests there were.
+fn simulate(seed: u64, actions: usize) -> (Vec<String>, Trace, usize) {
     let world: Shared = Arc::new(Mutex::new(World::new(seed, settings())));
     let folder = folder_in_memory();
     // The scheduler's jitter; making a folder draws from it too.
@@ -1325,7 +1325,8 @@ fn simulate(seed: u64, actions: usize) -> (Vec<String>, Trace) {
         });
         let mut world = lock(&world);
         if end == End::Judgement || !world.faults.is_empty() {
-            return (std::mem::take(&mut world.faults), std::mem::take(&mut world.trace));
+            let digests = world.messages.len();
+            return (std::mem::take(&mut world.faults), std::mem::take(&mut world.trace), digests);
         }
         let down = world.rng.i64(1..5 * MINUTE);
         world.passed += down;
@@ -1333,13 +1334,14 @@ fn simulate(seed: u64, actions: usize) -> (Vec<String>, Trace) {
     }
 }
 
-/// Runs seeds; the first that fails is told with how to see it again.
-fn run(seeds: std::ops::Range<u64>, actions: usize) -> usize {
-    let mut attempts = 0;
+/// Runs seeds; the first that fails is told with how to see it again. The attempts and digests of all.
+fn run(seeds: std::ops::Range<u64>, actions: usize) -> (usize, usize) {
+    let (mut attempts, mut all_digests) = (0, 0);
     for seed in seeds {
         let faults = match catch_unwind(AssertUnwindSafe(|| simulate(seed, actions))) {
-            Ok((faults, trace)) => {
+            Ok((faults, trace, digests)) => {
                 attempts += trace.len();
+                all_digests += digests;
                 faults
             }
             Err(_) => vec!["a panic; its words are above".to_owned()],
@@ -1351,7 +1353,7 @@ fn run(seeds: std::ops::Range<u64>, actions: usize) -> usize {
             faults.join("\n")
         );
     }
-    attempts
+    (attempts, all_digests)
 }
 
 const ACTIONS: usize = 50;
@@ -1359,14 +1361,14 @@ const ACTIONS: usize = 50;
 /// Two tests, for two cores.
 #[test]
 fn twenty_seeds_keep_every_promise() {
-    let attempts = run(0..20, ACTIONS);
-    assert!(attempts > 4000, "only {attempts} attempts were simulated");
+    let (attempts, digests) = run(0..20, ACTIONS);
+    assert!(attempts > 4000 && digests > 50, "only {attempts} attempts and {digests} digests were simulated");
 }
 
 #[test]
 fn twenty_more_seeds_keep_every_promise() {
-    let attempts = run(20..40, ACTIONS);
-    assert!(attempts > 4000, "only {attempts} attempts were simulated");
+    let (attempts, digests) = run(20..40, ACTIONS);
+    assert!(attempts > 4000 && digests > 50, "only {attempts} attempts and {digests} digests were simulated");
 }
 
 #[test]
