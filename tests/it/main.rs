@@ -37,6 +37,7 @@ mod masking;
 mod neighbours;
 mod openapi;
 mod operators;
+mod order;
 mod recovery;
 mod roles;
 mod rooms;

@@ -24,7 +24,7 @@ use crate::model::delivery::{Attempt, Part};
 use crate::model::event::Event;
 use crate::model::id::DeliveryId;
 use crate::model::time::{Clock, Timestamp};
-use crate::model::webhook::Webhook;
+use crate::model::webhook::{Order, Webhook};
 use crate::store::Store;
 use crate::telemetry::Telemetry;
 use crate::transport::Transport;
@@ -91,7 +91,14 @@ impl Deliver for Pipeline {
                     }
                     endings.push(None);
                 }
-                Err(ending) => endings.push(Some(ending)),
+                Err(ending) => {
+                    // It may be tried again, and nothing may overtake it.
+                    let is_open = !matches!(ending, Ending::Skipped | Ending::Gone);
+                    endings.push(Some(ending));
+                    if is_open && webhook.config.order == Order::Strict {
+                        break;
+                    }
+                }
             }
         }
         self.send(webhook, batch.into_ready(), started, endings).await

@@ -151,7 +151,16 @@ mod tests {
             let (event, delivery) = (EventId::generate(), DeliveryId::generate());
             Claim {
                 key,
-                item: DueItem { event, slot: 0, delivery, attempt, earlier: 0, sent: Sent::Never },
+                item: DueItem {
+                    event,
+                    slot: 0,
+                    delivery,
+                    attempt,
+                    earlier: 0,
+                    sent: Sent::Never,
+                    rank: 0,
+                    due_ms: None,
+                },
                 event: None,
             }
         };

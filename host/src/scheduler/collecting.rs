@@ -45,14 +45,14 @@ impl Collecting {
         is_new: bool,
     ) -> bool {
         let Some(digest) = self.digest else { return false };
-        let mut waits = items.into_iter().filter(|(item, _)| item.sent == Sent::Never).peekable();
-        if waits.peek().is_none() {
-            return false;
+        let mut is_waiting = false;
+        for (item, event) in items.into_iter().filter(|(item, _)| item.sent == Sent::Never) {
+            is_waiting = true;
+            // Those of events that were just accepted are sorted; what was recovered or redelivered is not.
+            self.is_unsorted |= is_new && digest.bypass_severity.is_some() && event.is_none();
+            self.since = self.since.into_iter().chain([item.due_in(key)]).min();
         }
-        // Those of events that were just accepted are sorted; what was recovered or redelivered is not.
-        self.is_unsorted |= is_new && digest.bypass_severity.is_some() && waits.any(|(_, event)| event.is_none());
-        self.since = Some(self.since.map_or(key.due_ms, |since| since.min(key.due_ms)));
-        true
+        is_waiting
     }
 
     /// When the store is to be asked next, and true if the window is closed then; else it sorts what waits.
@@ -90,7 +90,7 @@ mod tests {
     fn items(sent: &[Sent]) -> Vec<(DueItem, Option<Arc<Event>>)> {
         let item = |sent| {
             let (event, delivery) = (EventId::generate(), DeliveryId::generate());
-            DueItem { event, slot: 0, delivery, attempt: 1, earlier: 0, sent }
+            DueItem { event, slot: 0, delivery, attempt: 1, earlier: 0, sent, rank: 5, due_ms: None }
         };
         sent.iter().map(|sent| (item(*sent), None)).collect()
     }

@@ -1,15 +1,13 @@
 //! A lane: the in-memory window of one webhook's queue. Pure: no clock, no store.
 //!
-//! The queue itself is on the disk. The window covers its beginning: everything up to the horizon, or all of it when it is
-//! `complete`. Entries beyond the horizon stay on the disk until the window is nearly empty, so the backlog of a dead
-//! destination costs no memory.
-//!
-//! Entries out of reach, due later than any wait can be, were queued before the wall clock was set back. They are due now
-//! and lie at the queue's end. Where the first page is not the whole queue, their pages are read beside the window's: they
-//! wait for no backlog.
+//! The queue itself is on the disk, and is one queue for each rank of severity, or the strict one. The lane has the window
+//! of each as a [`Track`], side by side. The webhook's order says which track is next; so a change from `arrival` to
+//! `severity` and back needs no other keys. Whatever the change, the lane first lets end what is in flight and begins to
+//! read again: the store brings the queue into the ranks of the order meanwhile.
 
 use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use super::collecting::Collecting;
@@ -17,28 +15,20 @@ use super::hold::{Hold, Need};
 use super::pace::Pace;
 use super::probing::Probing;
 use super::spread::Spread;
+use super::track::{Head, Page, Track, Turn, Waiting, due_of};
 use crate::delivery::Claim;
 use crate::model::event::Event;
 use crate::model::id::WebhookId;
 use crate::model::url::DeliveryUrl;
-use crate::model::webhook::{Batch, Digest};
-use crate::store::{Candidate, DueEntry, DueItem, DueKey, Origin, Sent};
+use crate::model::webhook::{Batch, Digest, Order};
+use crate::store::{Candidate, DueEntry, DueItem, DueKey, Origin, PageRequest, Sent, rank};
 
 /// Deliveries in one window, roughly.
 pub(super) const WINDOW: usize = 1024;
-/// With fewer deliveries than this the next page is loaded.
+/// With fewer deliveries of a track than this the next page is loaded.
 const LOW: usize = 128;
 /// Deliveries in a page, roughly.
 const LOAD: usize = 256;
-
-type Waiting = VecDeque<(DueItem, Option<Arc<Event>>)>;
-
-/// What a page is a part of.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Page {
-    Window,
-    Far,
-}
 
 /// An entry of which at least one delivery was claimed.
 #[derive(Debug)]
@@ -51,22 +41,25 @@ struct Open {
     is_far: bool,
 }
 
+/// The tracks of a queue in this order.
+fn tracks(order: Order, complete: bool) -> Vec<Track> {
+    rank::queues(order).map(|rank| Track::new(rank, complete)).collect()
+}
+
 /// One webhook's window, with its pace and its standing.
 #[derive(Debug)]
 pub(super) struct Lane {
     activation: u32,
-    window: BTreeMap<DueKey, Waiting>,
-    items: usize,
-    horizon: Option<DueKey>,
-    complete: bool,
-    loading: Option<Page>,
-    /// True if the queue is to be read from its beginning again after that page.
-    rewinds: bool,
-    /// Entries out of reach.
-    far: BTreeMap<DueKey, Waiting>,
-    /// Up to where the end of the queue was read for them.
-    far_horizon: Option<DueKey>,
-    far_complete: bool,
+    /// The order of the claims.
+    order: Order,
+    /// The webhook's order, which the lane is about to follow if it `is_unsettled`.
+    next_order: Order,
+    is_unsettled: bool,
+    /// The ranks, the most severe first.
+    tracks: Vec<Track>,
+    /// The number of the last page that was asked for.
+    number: u64,
+    loading: Option<(Page, PageRequest)>,
     /// Retries that fell due while the host stood still, taken out of the window: they get new times.
     piled: BTreeMap<DueKey, Waiting>,
     /// Those times.
@@ -80,6 +73,8 @@ pub(super) struct Lane {
     pub(super) evicted: Vec<Arc<Event>>,
     /// Requests in flight.
     pub(super) in_flight: usize,
+    /// The outcome that is to be on the disk before the next claim of a strict order: what it queues may be next.
+    pub(super) awaits: Option<u64>,
     /// The destination that the pace belongs to.
     url: Option<DeliveryUrl>,
     /// How fast the destination may be sent to.
@@ -109,21 +104,19 @@ impl Lane {
     pub(super) fn new(activation: u32, complete: bool) -> Self {
         Self {
             activation,
-            window: BTreeMap::new(),
-            items: 0,
-            horizon: None,
-            complete,
+            order: Order::default(),
+            next_order: Order::default(),
+            is_unsettled: false,
+            tracks: tracks(Order::default(), complete),
+            number: 0,
             loading: None,
-            rewinds: false,
-            far: BTreeMap::new(),
-            far_horizon: None,
-            far_complete: complete,
             piled: BTreeMap::new(),
             spread: Spread::of_one_destination(),
             moving_since: i64::MIN,
             open: HashMap::new(),
             evicted: Vec::new(),
             in_flight: 0,
+            awaits: None,
             url: None,
             pace: Pace::default(),
             batch: None,
@@ -152,6 +145,34 @@ impl Lane {
         }
     }
 
+    /// Sets the order of the claims, which holds from the next one.
+    pub(super) fn follow(&mut self, order: Order) {
+        self.is_unsettled |= self.next_order != order;
+        self.next_order = order;
+    }
+
+    /// Follows another order once nothing is in flight: what its outcome leaves queued must not be overtaken.
+    pub(super) fn settle(&mut self) {
+        if self.is_unsettled && self.in_flight == 0 {
+            self.is_unsettled = false;
+            self.order = self.next_order;
+            self.unload();
+        }
+    }
+
+    pub(super) fn is_strict(&self) -> bool {
+        self.next_order == Order::Strict
+    }
+
+    /// Returns true if one more request may be in flight, of at most so many.
+    pub(super) fn has_room(&self, most: usize) -> bool {
+        let is_held_up = self.is_unsettled || self.awaits.is_some();
+        match self.order {
+            Order::Strict => self.in_flight == 0 && !self.has_piled() && !is_held_up,
+            Order::Arrival | Order::Severity => self.in_flight < most && !self.is_unsettled,
+        }
+    }
+
     /// Sets the destination; another one starts without the pauses of the one before.
     pub(super) fn aim(&mut self, url: &DeliveryUrl) {
         if self.url.as_ref() != Some(url) {
@@ -163,8 +184,9 @@ impl Lane {
 
     /// Empties the window; the queue stays on the disk.
     pub(super) fn unload(&mut self) {
-        let [window, far, piled] = [&mut self.window, &mut self.far, &mut self.piled].map(std::mem::take);
-        for (key, waiting) in window.into_iter().chain(far).chain(piled) {
+        let emptied = std::mem::replace(&mut self.tracks, tracks(self.order, false));
+        let waiting = emptied.into_iter().flat_map(|track| track.window.into_iter().chain(track.far));
+        for (key, waiting) in waiting.chain(std::mem::take(&mut self.piled)) {
             if let Some(open) = self.open.get_mut(&key) {
                 open.left -= waiting.len();
                 open.whole = false;
@@ -172,49 +194,13 @@ impl Lane {
         }
         // The webhook may go on under the same activation: then these entries are loaded again.
         self.open.retain(|_, open| open.left > 0);
-        self.items = 0;
-        self.horizon = None;
-        self.complete = false;
         self.loading = None;
-        self.rewinds = false;
-        self.far_horizon = None;
-        self.far_complete = false;
         self.collecting.forget();
     }
 
-    /// Reads the queue from its beginning again: there is something in it that the window does not have.
-    fn rewind(&mut self) {
-        if self.loading.is_some() {
-            self.rewinds = true;
-            return;
-        }
-        (self.horizon, self.complete) = (None, false);
-        (self.far_horizon, self.far_complete) = (None, false);
-    }
-
-    /// Sets the webhook's digest. A change holds for what waits.
+    /// Sets the webhook's digest. A change holds for what waits: the queue is read again.
     pub(super) fn collect_for(&mut self, digest: Option<Digest>) {
-        if !self.collecting.set(digest) {
-            return;
-        }
-        let all = self.window.iter().chain(&self.far);
-        let waits = all.filter(|(key, waiting)| self.collecting.takes(**key, *waiting, false)).map(|(key, _)| *key);
-        for key in waits.collect::<Vec<_>>() {
-            let Some(waiting) = self.far.remove(&key).or_else(|| {
-                let waiting = self.window.remove(&key)?;
-                self.items -= waiting.len();
-                Some(waiting)
-            }) else {
-                continue;
-            };
-            // What is in flight of it ends as it would have; the entry stays for the others.
-            if let Some(open) = self.open.get_mut(&key) {
-                open.left -= waiting.len();
-                open.whole = false;
-            }
-            self.evicted.extend(waiting.into_iter().filter_map(|(_, event)| event));
-        }
-        self.rewind();
+        self.is_unsettled |= self.collecting.set(digest);
     }
 
     /// The store is asked to put together what waits for the window; the entries that it leaves out, since some of their
@@ -224,56 +210,89 @@ impl Lane {
         self.open.keys().copied().collect()
     }
 
+    /// Deliveries in the window.
+    fn items(&self) -> usize {
+        self.tracks.iter().map(|track| track.items).sum()
+    }
+
+    fn track(&self, rank: u8) -> Option<&Track> {
+        self.tracks.iter().find(|track| track.rank == rank)
+    }
+
+    fn track_mut(&mut self, rank: u8) -> Option<&mut Track> {
+        self.tracks.iter_mut().find(|track| track.rank == rank)
+    }
+
     /// Adds an entry that was just queued, if it lies within the window.
     pub(super) fn insert(&mut self, entry: DueEntry) {
-        let within = self.complete || self.horizon.is_some_and(|horizon| entry.key <= horizon);
         if entry.key.activation != self.activation || entry.items.is_empty() {
             return;
         }
-        if self.collecting.takes(entry.key, &entry.items, true) || !within {
+        if self.collecting.takes(entry.key, &entry.items, true) {
             self.evicted.extend(entry.items.into_iter().filter_map(|(_, event)| event));
             return;
         }
-        self.items += entry.items.len();
-        self.window.insert(entry.key, entry.items.into());
+        let Some(track) = self.track_mut(entry.key.rank) else {
+            // The order was another one for a moment.
+            self.is_unsettled = true;
+            return;
+        };
+        if !track.covers(entry.key) {
+            self.evicted.extend(entry.items.into_iter().filter_map(|(_, event)| event));
+            return;
+        }
+        track.items += entry.items.len();
+        track.window.insert(entry.key, entry.items.into());
         self.shrink();
     }
 
     /// Keeps the window small. Not while a page is being loaded: entries between the two would be missed.
     fn shrink(&mut self) {
-        while self.items > WINDOW && self.loading.is_none() {
-            let Some((key, waiting)) = self.window.pop_last() else { return };
-            if self.window.is_empty() || self.open.contains_key(&key) {
-                self.window.insert(key, waiting);
+        while self.items() > WINDOW && self.loading.is_none() {
+            let Some(track) = self.tracks.iter_mut().max_by_key(|track| track.items) else { return };
+            let Some((key, waiting)) = track.window.pop_last() else { return };
+            if track.window.is_empty() || self.open.contains_key(&key) {
+                track.window.insert(key, waiting);
                 return;
             }
-            self.items -= waiting.len();
+            track.items -= waiting.len();
             self.evicted.extend(waiting.into_iter().filter_map(|(_, event)| event));
-            let last = self.window.last_key_value().map(|(key, _)| *key);
-            // While the queue is read again, the window has entries beyond the horizon.
-            self.horizon = if self.complete { last } else { self.horizon.min(last) };
-            self.complete = false;
+            track.complete = false;
+            track.horizon = track.window.last_key_value().map(|(key, _)| *key);
         }
     }
 
-    /// The key after which the next page begins (`None` inside: at the beginning), when a page is needed. `reach` is the
-    /// last key that is within reach.
-    pub(super) fn wants_load(&mut self, reach: DueKey) -> Option<Option<DueKey>> {
-        if self.loading.is_some() || !self.runnable {
+    /// The page that is to be loaded next, when one is needed. `reach` is the last key of the webhook's queue that is
+    /// within reach, in any rank.
+    pub(super) fn wants_load(&mut self, reach: DueKey) -> Option<PageRequest> {
+        if self.loading.is_some() || !self.runnable || self.is_unsettled {
             return None;
         }
-        // Most queues end with their first page, and then it has those out of reach too.
-        let is_unread = self.horizon.is_none() && !self.complete;
-        if !is_unread && !self.far_complete && self.far.len() < LOW {
-            self.loading = Some(Page::Far);
-            return Some(self.far_horizon.max(Some(reach)));
+        let (page, ranks, after) = self.wanted(reach)?;
+        self.number += 1;
+        let (webhook, activation) = (reach.webhook, self.activation);
+        let request = PageRequest { webhook, activation, ranks, after, limit: self.load(), number: self.number };
+        self.loading = Some((page, request.clone()));
+        Some(request)
+    }
+
+    fn wanted(&self, reach: DueKey) -> Option<(Page, RangeInclusive<u8>, Option<DueKey>)> {
+        // Most queues end with their first page, and then it has all ranks, and those out of reach too.
+        if self.tracks.iter().all(Track::is_unread) {
+            return Some((Page::Window, rank::queues(self.order), None));
         }
-        let full = self.items >= LOW.max(self.most()) || self.piled.len() >= WINDOW;
-        if self.complete || full {
-            return None;
-        }
-        self.loading = Some(Page::Window);
-        Some(self.horizon)
+        let is_full = self.piled.len() >= WINDOW;
+        let is_enough = self.items() >= self.most();
+        self.tracks.iter().find_map(|track| {
+            let rank = track.rank;
+            if !track.is_unread() && !track.far_complete && track.far.len() < LOW {
+                return Some((Page::Far, rank..=rank, track.far_horizon.max(Some(DueKey { rank, ..reach }))));
+            }
+            if track.complete || is_full || (track.items >= LOW && is_enough) {
+                return None;
+            }
+            Some((Page::Window, rank..=rank, track.horizon))
+        })
     }
 
     /// How many deliveries to load at a time, roughly.
@@ -286,38 +305,26 @@ impl Lane {
         self.batch.map_or(1, |batch| batch.max_events as usize)
     }
 
-    /// Adds a page that was loaded. What is due until `reach_ms` is within reach.
-    pub(super) fn loaded(&mut self, entries: Vec<DueEntry>, complete: bool, reach_ms: i64) {
-        let Some(page) = self.loading.take() else { return };
-        // The window's last page has all that is out of reach.
-        let has_far = page == Page::Far || (complete && !self.far_complete);
-        self.far_complete |= has_far && complete;
-        let (horizon, is_complete) = match page {
-            Page::Window => (&mut self.horizon, &mut self.complete),
-            Page::Far => (&mut self.far_horizon, &mut self.far_complete),
-        };
-        *is_complete = complete;
-        if let Some(last) = entries.last() {
-            *horizon = Some(last.key);
-        }
-        for entry in entries {
-            let known = self.open.contains_key(&entry.key)
-                || self.window.contains_key(&entry.key)
-                || self.far.contains_key(&entry.key)
-                || self.piled.contains_key(&entry.key);
-            if known || entry.items.is_empty() || self.collecting.takes(entry.key, &entry.items, false) {
-                continue;
+    /// Adds the page with this number, unless it was asked for something that is over. What is due until `reach_ms` is
+    /// within reach.
+    pub(super) fn loaded(&mut self, number: u64, entries: Vec<DueEntry>, complete: bool, reach_ms: i64) {
+        let Some((page, request)) = self.loading.take_if(|(_, request)| request.number == number) else { return };
+        let last = entries.last().map(|entry| entry.key);
+        let mut entries = entries.into_iter().peekable();
+        for track in self.tracks.iter_mut().filter(|track| request.ranks.contains(&track.rank)) {
+            let mut part = Vec::new();
+            while let Some(DueEntry { key, items }) = entries.next_if(|entry| entry.key.rank <= track.rank) {
+                let is_known =
+                    self.open.contains_key(&key) || track.get(key).is_some() || self.piled.contains_key(&key);
+                if !is_known && !items.is_empty() && !self.collecting.takes(key, &items, false) {
+                    part.push((key, Waiting::from(items)));
+                }
             }
-            if has_far && entry.key.due_ms > reach_ms {
-                self.far.insert(entry.key, entry.items.into());
-            } else if page == Page::Window {
-                self.items += entry.items.len();
-                self.window.insert(entry.key, entry.items.into());
+            let ends = complete || last.is_some_and(|last| track.rank < last.rank);
+            let own_last = last.filter(|last| last.rank == track.rank);
+            if ends || own_last.is_some() {
+                track.read(page, part, ends, own_last, reach_ms);
             }
-            // A retry of after the page was asked for may lie behind it: it is due when it says, and the window's.
-        }
-        if std::mem::take(&mut self.rewinds) {
-            self.rewind();
         }
         self.shrink();
     }
@@ -340,13 +347,17 @@ impl Lane {
     pub(super) fn pile(&mut self) -> bool {
         let had = self.has_piled();
         let before_ms = self.moving_since;
-        let due = self.window.iter().take_while(|(key, _)| key.due_ms < before_ms);
         let is_retry = |waiting: &Waiting| waiting.iter().all(|(item, _)| item.try_number() > 1);
-        let keys: Vec<DueKey> = due.filter(|(_, waiting)| is_retry(waiting)).map(|(key, _)| *key).collect();
-        for key in keys {
-            if let Some(waiting) = self.window.remove(&key) {
-                self.items -= waiting.len();
-                self.piled.insert(key, waiting);
+        for track in &mut self.tracks {
+            // In a strict order the others wait for the first.
+            let most = if track.rank == rank::STRICT { 1 } else { usize::MAX };
+            let due = track.window.iter().take_while(|(key, waiting)| due_of(**key, waiting) < before_ms).take(most);
+            let keys: Vec<DueKey> = due.filter(|(_, waiting)| is_retry(waiting)).map(|(key, _)| *key).collect();
+            for key in keys {
+                if let Some(waiting) = track.window.remove(&key) {
+                    track.items -= waiting.len();
+                    self.piled.insert(key, waiting);
+                }
             }
         }
         !had && self.has_piled()
@@ -366,14 +377,15 @@ impl Lane {
 
     /// When the next request is due.
     pub(super) fn next_due(&self, now_ms: i64, longest_wait_ms: i64) -> Option<i64> {
-        let key = self.next(now_ms, longest_wait_ms)?;
-        if self.far.contains_key(&key) || key.due_ms > now_ms.saturating_add(longest_wait_ms) {
+        let turn = self.next(now_ms, longest_wait_ms)?;
+        if turn.is_far {
             return Some(now_ms.max(self.pace.ready_at()));
         }
         // More deliveries may join the batch, unless it was sent before, is full, or has more behind it on the disk.
-        let waits = |batch: &Batch| !self.is_kept(key) && self.complete && self.items < batch.max_events as usize;
+        let is_all = self.tracks.iter().all(|track| track.complete);
+        let waits = |batch: &Batch| !self.is_kept(turn.key) && is_all && self.items() < batch.max_events as usize;
         let wait = self.batch.filter(waits).map_or(0, |batch| i64::from(batch.max_wait_ms));
-        Some(key.due_ms.saturating_add(wait).max(self.pace.ready_at()))
+        Some(turn.due_ms.saturating_add(wait).max(self.pace.ready_at()))
     }
 
     /// Returns true if an entry's deliveries stay together: they were sent before, or are told of in a digest.
@@ -382,8 +394,7 @@ impl Lane {
     }
 
     fn first_of(&self, key: DueKey) -> Option<&DueItem> {
-        let waiting = self.far.get(&key).or_else(|| self.window.get(&key));
-        waiting.and_then(VecDeque::front).map(|(item, _)| item)
+        self.track(key.rank).and_then(|track| track.get(key)?.front()).map(|(item, _)| item)
     }
 
     /// How many deliveries of this entry one request may carry: of a digest all.
@@ -398,31 +409,34 @@ impl Lane {
         if is_digest { 1 } else { items.len().div_ceil(self.most()) }
     }
 
-    /// The next entry: the first, unless one is out of reach. That one is due now, and must not wait behind retries that
-    /// were queued since.
-    fn next(&self, now_ms: i64, longest_wait_ms: i64) -> Option<DueKey> {
-        if let Some((far, _)) = self.far.first_key_value() {
-            return Some(*far);
+    /// The next entry of all tracks. `None` also while one is not read that may have it.
+    fn next(&self, now_ms: i64, longest_wait_ms: i64) -> Option<Turn> {
+        let mut first: Option<Turn> = None;
+        for track in &self.tracks {
+            match track.head(now_ms, longest_wait_ms) {
+                Head::Nothing => {}
+                Head::Unknown => return None,
+                Head::Entry(turn) if self.order == Order::Severity && turn.is_due(now_ms) => return Some(turn),
+                Head::Entry(turn) => first = first.into_iter().chain([turn]).min_by_key(Turn::by_time),
+            }
         }
-        let (last, _) = self.window.last_key_value()?;
-        let out_of_reach = last.due_ms > now_ms.saturating_add(longest_wait_ms);
-        if out_of_reach { Some(*last) } else { self.window.first_key_value().map(|(key, _)| *key) }
+        first
     }
 
     /// Claims the deliveries of the next request: one, or as many as are there and fit into a batch. Deliveries that were
     /// sent together go together again.
     pub(super) fn claim(&mut self, now_ms: i64, longest_wait_ms: i64) -> Vec<Claim> {
         let mut claims = Vec::new();
-        let Some(first) = self.next(now_ms, longest_wait_ms) else { return claims };
+        let Some(first) = self.next(now_ms, longest_wait_ms).map(|turn| turn.key) else { return claims };
         let (kept, most) = (self.is_kept(first), self.most_of(first));
         while claims.len() < most
-            && let Some(key) = self.next(now_ms, longest_wait_ms)
+            && let Some(turn) = self.next(now_ms, longest_wait_ms)
         {
-            let belongs = if kept { key == first } else { key.due_ms <= now_ms && !self.is_kept(key) };
+            let belongs = if kept { turn.key == first } else { turn.due_ms <= now_ms && !self.is_kept(turn.key) };
             if !belongs && !claims.is_empty() {
                 break;
             }
-            let Some(claim) = self.take(key) else { break };
+            let Some(claim) = self.take(turn.key) else { break };
             claims.push(claim);
         }
         self.in_flight += usize::from(!claims.is_empty());
@@ -430,8 +444,9 @@ impl Lane {
     }
 
     fn take(&mut self, key: DueKey) -> Option<Claim> {
-        let is_far = self.far.contains_key(&key);
-        let queue = if is_far { &mut self.far } else { &mut self.window };
+        let track = self.tracks.iter_mut().find(|track| track.rank == key.rank)?;
+        let is_far = track.far.contains_key(&key);
+        let queue = if is_far { &mut track.far } else { &mut track.window };
         let Entry::Occupied(mut entry) = queue.entry(key) else { return None };
         let waiting = entry.get_mut();
         self.open.entry(key).or_insert(Open { left: waiting.len(), whole: true, is_far });
@@ -439,17 +454,18 @@ impl Lane {
         if waiting.is_empty() {
             entry.remove();
         }
-        self.items -= usize::from(!is_far);
+        track.items -= usize::from(!is_far);
         Some(Claim { key, item, event })
     }
 
     /// Takes back a delivery that was claimed and not sent; it is next. Give back the last of several first.
     pub(super) fn give_back(&mut self, key: DueKey, item: DueItem) {
-        if key.activation == self.activation && !self.is_off {
-            let is_far = self.open.get(&key).is_some_and(|open| open.is_far);
-            let queue = if is_far { &mut self.far } else { &mut self.window };
+        let is_far = self.open.get(&key).is_some_and(|open| open.is_far);
+        let is_wanted = key.activation == self.activation && !self.is_off;
+        if let Some(track) = self.track_mut(key.rank).filter(|_| is_wanted) {
+            let queue = if is_far { &mut track.far } else { &mut track.window };
             queue.entry(key).or_default().push_front((item, None));
-            self.items += usize::from(!is_far);
+            track.items += usize::from(!is_far);
         } else if let Some(open) = self.open.get_mut(&key) {
             // It is held since then, on the disk.
             open.whole = false;
@@ -491,12 +507,7 @@ impl Lane {
         if open.left > 0 {
             return None;
         }
-        let open = self.open.remove(&key)?;
-        if !open.whole && key.activation == self.activation && !self.is_off {
-            // The lane does not have what else is in it.
-            self.rewind();
-        }
-        open.whole.then_some(key)
+        self.open.remove(&key).and_then(|open| open.whole.then_some(key))
     }
 }
 
@@ -507,7 +518,7 @@ mod tests {
     use crate::store::Sent;
 
     fn key(webhook: WebhookId, due_ms: i64) -> DueKey {
-        DueKey { webhook, activation: 0, rank: 0, due_ms, seq: due_ms.unsigned_abs() }
+        DueKey { webhook, activation: 0, rank: 5, due_ms, seq: due_ms.unsigned_abs() }
     }
 
     /// Everything is within reach.
@@ -517,8 +528,18 @@ mod tests {
 
     /// The end of the queue is read, and nothing there is out of reach.
     fn read_far(lane: &mut Lane, webhook: WebhookId) {
-        assert_eq!(lane.wants_load(far(webhook)), Some(Some(far(webhook))));
-        lane.loaded(Vec::new(), true, i64::MAX);
+        assert_eq!(wants(lane, far(webhook)), Some(Some(far(webhook))));
+        loaded(lane, Vec::new(), true, i64::MAX);
+    }
+
+    /// Where the page begins that is wanted next.
+    fn wants(lane: &mut Lane, reach: DueKey) -> Option<Option<DueKey>> {
+        lane.wants_load(reach).map(|request| request.after)
+    }
+
+    /// The page that was asked for last.
+    fn loaded(lane: &mut Lane, entries: Vec<DueEntry>, complete: bool, reach_ms: i64) {
+        lane.loaded(lane.number, entries, complete, reach_ms);
     }
 
     fn entry(key: DueKey, items: usize) -> DueEntry {
@@ -529,6 +550,8 @@ mod tests {
             attempt: 1,
             earlier: 0,
             sent: Sent::Never,
+            rank: 5,
+            due_ms: None,
         };
         DueEntry { key, items: (0..items).map(|_| (item(), None)).collect() }
     }
@@ -591,14 +614,14 @@ mod tests {
         for &key in &queue {
             lane.insert(entry(key, 1));
         }
-        assert!(lane.items <= WINDOW, "{}", lane.items);
+        assert!(lane.items() <= WINDOW, "{}", lane.items());
         let mut claimed = Vec::new();
         loop {
-            if let Some(after) = lane.wants_load(far(webhook)) {
+            if let Some(after) = wants(&mut lane, far(webhook)) {
                 let rest: Vec<_> = queue.iter().filter(|&&key| Some(key) > after).take(LOAD).collect();
                 let complete = rest.len() < LOAD;
-                lane.loaded(rest.into_iter().map(|&key| entry(key, 1)).collect(), complete, i64::MAX);
-                assert!(lane.items <= WINDOW + LOAD);
+                loaded(&mut lane, rest.into_iter().map(|&key| entry(key, 1)).collect(), complete, i64::MAX);
+                assert!(lane.items() <= WINDOW + LOAD);
             }
             let Some(claim) = lane.claim(0, i64::MAX).pop() else { break };
             claimed.push(claim.key);
@@ -641,10 +664,10 @@ mod tests {
         let webhook = WebhookId::generate();
         let mut lane = Lane::new(0, false);
         lane.runnable = true;
-        assert_eq!(lane.wants_load(far(webhook)), Some(None));
+        assert_eq!(wants(&mut lane, far(webhook)), Some(None));
         // Committed before the load's read, it comes with the page; committed after it, its change follows the page.
         lane.insert(entry(key(webhook, 1), 1));
-        lane.loaded(vec![entry(key(webhook, 1), 1)], true, i64::MAX);
+        loaded(&mut lane, vec![entry(key(webhook, 1), 1)], true, i64::MAX);
         lane.insert(entry(key(webhook, 2), 1));
         assert_eq!(
             std::iter::from_fn(|| lane.claim(0, i64::MAX).pop()).map(|claim| claim.key.due_ms).collect::<Vec<_>>(),
@@ -660,8 +683,8 @@ mod tests {
         let claim = lane.claim(0, i64::MAX).pop().expect("a delivery");
         lane.begin(1);
         lane.runnable = true;
-        assert_eq!(lane.wants_load(far(webhook)), Some(None), "what was recovered meanwhile waits there");
-        lane.loaded(Vec::new(), true, i64::MAX);
+        assert_eq!(wants(&mut lane, far(webhook)), Some(None), "what was recovered meanwhile waits there");
+        loaded(&mut lane, Vec::new(), true, i64::MAX);
         assert!(lane.claim(0, i64::MAX).is_empty());
         // The entry's other delivery is not done: the entry stays, for a later recovery.
         assert_eq!(lane.finished(claim.key), None);
@@ -674,7 +697,7 @@ mod tests {
         let webhook = WebhookId::generate();
         let mut lane = Lane::new(0, false);
         lane.runnable = true;
-        lane.wants_load(far(webhook));
+        wants(&mut lane, far(webhook));
         let retry = |due| {
             let mut retry = entry(key(webhook, due), 2);
             retry.items.iter_mut().for_each(|(item, _)| item.attempt = 2);
@@ -683,13 +706,13 @@ mod tests {
         let mut recovered = retry(13);
         recovered.items.iter_mut().for_each(|(item, _)| item.earlier = 1);
         let page = vec![retry(10), entry(key(webhook, 11), 1), retry(12), recovered, retry(20)];
-        lane.loaded(page.clone(), false, i64::MAX);
+        loaded(&mut lane, page.clone(), false, i64::MAX);
         assert!(lane.stood_still(20), "the first of them");
         assert!(!lane.pile() && lane.has_piled());
         // A page that is read again does not bring them back.
         read_far(&mut lane, webhook);
-        assert!(lane.wants_load(far(webhook)).is_some());
-        lane.loaded(page, true, i64::MAX);
+        assert!(wants(&mut lane, far(webhook)).is_some());
+        loaded(&mut lane, page, true, i64::MAX);
         assert!(!lane.pile());
         let (first, items) = lane.claim_piled().expect("a retry");
         assert_eq!((first.due_ms, items.len()), (10, 2));
@@ -725,11 +748,11 @@ mod tests {
         // The queue on the disk: a long backlog within reach of 1000, and behind it what was queued before the wall clock
         // was set back.
         let reach = key(webhook, 1_000);
-        assert_eq!(lane.wants_load(reach), Some(None));
-        lane.loaded(vec![entry(key(webhook, 900), 1)], false, 1_010);
-        assert_eq!(lane.wants_load(reach), Some(Some(reach)), "the end of the queue before the backlog");
+        assert_eq!(wants(&mut lane, reach), Some(None));
+        loaded(&mut lane, vec![entry(key(webhook, 900), 1)], false, 1_010);
+        assert_eq!(wants(&mut lane, reach), Some(Some(reach)), "the end of the queue before the backlog");
         let behind = [(1_005, 1), (5_000, 2), (6_000, 1)].map(|(due, items)| entry(key(webhook, due), items));
-        lane.loaded(behind.to_vec(), true, 1_010);
+        loaded(&mut lane, behind.to_vec(), true, 1_010);
         lane.insert(entry(key(webhook, 10), 1));
         assert_eq!(lane.next_due(20, 990), Some(20));
         assert_eq!(dues(lane.claim(20, 990)), [5_000]);
@@ -745,8 +768,8 @@ mod tests {
         assert_eq!(dues(lane.claim(20, 990)), [10]);
         assert_eq!(lane.next_due(20, 990), Some(900), "1005 came within reach while it was read: it has its time");
         // The window's page comes to them again while they are under way.
-        assert_eq!(lane.wants_load(reach), Some(Some(key(webhook, 900))));
-        lane.loaded(behind.to_vec(), true, 1_010);
+        assert_eq!(wants(&mut lane, reach), Some(Some(key(webhook, 900))));
+        loaded(&mut lane, behind.to_vec(), true, 1_010);
         assert_eq!([lane.claim(20, 990), lane.claim(20, 990)].map(dues), [[900], [1_005]]);
         assert_eq!(lane.next_due(20, 990), None);
         assert_eq!([5_000, 5_000, 6_000].map(|due| lane.finished(key(webhook, due)).is_some()), [false, true, true]);
@@ -759,16 +782,16 @@ mod tests {
         lane.runnable = true;
         let reach = key(webhook, 1_000);
         let page = [(10, 1), (1_010, 1), (1_011, 1), (5_000, 2)].map(|(due, items)| entry(key(webhook, due), items));
-        assert_eq!(lane.wants_load(reach), Some(None));
-        lane.loaded(page.to_vec(), true, 1_010);
-        assert_eq!(lane.wants_load(reach), None);
+        assert_eq!(wants(&mut lane, reach), Some(None));
+        loaded(&mut lane, page.to_vec(), true, 1_010);
+        assert_eq!(wants(&mut lane, reach), None);
         let claims = std::iter::from_fn(|| lane.claim(2_000, 990).pop()).map(|claim| claim.key.due_ms);
         assert_eq!(claims.collect::<Vec<_>>(), [1_011, 5_000, 5_000, 10, 1_010]);
         // Not the whole queue: its end is read too.
         lane.unload();
-        assert_eq!(lane.wants_load(reach), Some(None));
-        lane.loaded(page.to_vec(), false, 1_010);
-        assert_eq!(lane.wants_load(reach), Some(Some(reach)));
+        assert_eq!(wants(&mut lane, reach), Some(None));
+        loaded(&mut lane, page.to_vec(), false, 1_010);
+        assert_eq!(wants(&mut lane, reach), Some(Some(reach)));
     }
 
     #[test]
@@ -816,8 +839,9 @@ mod tests {
         let mut lane = Lane::new(0, true);
         lane.runnable = true;
         lane.collect_for(Some(DIGEST));
-        assert_eq!(lane.wants_load(far(webhook)), Some(None));
-        lane.loaded(vec![entry(key(webhook, 10), 200)], true, i64::MAX);
+        lane.settle();
+        assert_eq!(wants(&mut lane, far(webhook)), Some(None));
+        loaded(&mut lane, vec![entry(key(webhook, 10), 200)], true, i64::MAX);
         lane.insert(entry(key(webhook, 20), 2000));
         assert_eq!((lane.next_due(20, 1000), lane.collecting.next(20)), (None, Some((60_010, true))));
         // It waits for nobody, and takes nobody along.
@@ -833,49 +857,28 @@ mod tests {
     }
 
     #[test]
-    fn a_change_of_the_digest_holds_for_what_waits_but_not_for_what_is_in_flight() {
+    fn a_change_of_the_digest_holds_for_what_waits_once_nothing_is_in_flight() {
         let webhook = WebhookId::generate();
         let mut lane = Lane::new(0, true);
         lane.runnable = true;
         lane.insert(entry(key(webhook, 10), 3));
-        lane.insert(entry(key(webhook, 20), 1));
         assert_eq!(lane.claim(100, 1000).len(), 1);
         lane.collect_for(Some(DIGEST));
-        assert_eq!((lane.next_due(100, 1000), lane.items), (None, 0));
+        lane.settle();
+        assert!(!lane.has_room(10));
         assert_eq!(lane.ask(), [key(webhook, 10)], "what is in flight is no one's to collect");
         lane.collecting.collected(None);
-        // The queue is read again, but for what is in flight.
-        assert_eq!(lane.wants_load(far(webhook)), Some(None));
-        lane.loaded(vec![entry(key(webhook, 10), 2)], true, i64::MAX);
-        assert_eq!((lane.wants_load(far(webhook)), lane.collecting.next(100)), (None, None));
-        // Once it has ended, the others of its entry are found.
+        lane.request_finished();
         assert_eq!(lane.finished(key(webhook, 10)), None, "the entry is not done");
-        assert_eq!(lane.wants_load(far(webhook)), Some(None));
-        lane.loaded(vec![entry(key(webhook, 10), 2)], true, i64::MAX);
-        assert_eq!(lane.collecting.next(100), Some((60_010, true)));
+        lane.settle();
+        assert_eq!(wants(&mut lane, far(webhook)), Some(None));
+        loaded(&mut lane, vec![entry(key(webhook, 10), 2)], true, i64::MAX);
+        assert_eq!((lane.next_due(100, 1000), lane.collecting.next(100)), (None, Some((60_010, true))));
         lane.collect_for(None);
-        assert_eq!(lane.wants_load(far(webhook)), Some(None));
-        lane.loaded(vec![entry(key(webhook, 10), 2)], true, i64::MAX);
-        assert_eq!((lane.next_due(100, 1000), lane.items), (Some(10), 2));
-    }
-
-    #[test]
-    fn a_queue_that_is_read_again_is_read_to_its_end() {
-        let webhook = WebhookId::generate();
-        let mut lane = Lane::new(0, true);
-        lane.runnable = true;
-        lane.collect_for(Some(DIGEST));
-        lane.collect_for(None);
-        // Meanwhile the window has what was queued.
-        let queue: Vec<_> = (0..3000).map(|due| key(webhook, due)).collect();
-        let mut claimed = Vec::new();
-        while let Some(after) = lane.wants_load(far(webhook)) {
-            let rest: Vec<_> = queue.iter().filter(|&&key| Some(key) > after).take(LOAD).collect();
-            let complete = rest.len() < LOAD;
-            lane.loaded(rest.into_iter().map(|&key| entry(key, 1)).collect(), complete, i64::MAX);
-            claimed.extend(std::iter::from_fn(|| lane.claim(0, i64::MAX).pop()).map(|claim| claim.key));
-        }
-        assert_eq!(claimed, queue);
+        lane.settle();
+        assert_eq!(wants(&mut lane, far(webhook)), Some(None));
+        loaded(&mut lane, vec![entry(key(webhook, 10), 2)], true, i64::MAX);
+        assert_eq!((lane.next_due(100, 1000), lane.items()), (Some(10), 2));
     }
 
     #[test]
@@ -893,5 +896,121 @@ mod tests {
         assert_eq!(lane.next_due(50, 10_000), Some(50), "a retry waits for nobody");
         assert_eq!(claim(&mut lane), [50, 50]);
         assert_eq!(claim(&mut lane), [60]);
+    }
+
+    fn entry_of(rank: u8, due_ms: i64, items: usize) -> DueEntry {
+        let mut entry = entry(DueKey { rank, ..key(WebhookId::from_bytes([7; 16]), due_ms) }, items);
+        entry.items.iter_mut().for_each(|(item, _)| item.rank = rank);
+        entry
+    }
+
+    /// An empty lane with this order.
+    fn ordered(order: Order) -> Lane {
+        let mut lane = Lane::new(0, true);
+        lane.runnable = true;
+        lane.follow(order);
+        lane.settle();
+        if order != Order::Arrival {
+            assert_eq!(wants(&mut lane, far(WebhookId::from_bytes([7; 16]))), Some(None));
+            loaded(&mut lane, Vec::new(), true, i64::MAX);
+        }
+        lane
+    }
+
+    fn claimed(lane: &mut Lane, now_ms: i64) -> Vec<(u8, i64)> {
+        let claims = std::iter::from_fn(|| {
+            if lane.next_due(now_ms, 1000)? <= now_ms { lane.claim(now_ms, 1000).pop() } else { None }
+        });
+        claims.map(|claim| (claim.key.rank, claim.key.due_ms)).collect()
+    }
+
+    #[test]
+    fn the_most_severe_of_what_is_due_is_next_and_otherwise_the_first() {
+        let queue = [(5, 10), (1, 30), (3, 20), (1, 90), (0, 40), (3, 25)];
+        for (order, expected) in [
+            (Order::Severity, [(0, 40), (1, 30), (3, 20), (3, 25), (5, 10)]),
+            (Order::Arrival, [(5, 10), (3, 20), (3, 25), (1, 30), (0, 40)]),
+        ] {
+            let mut lane = ordered(order);
+            queue.iter().for_each(|&(rank, due)| lane.insert(entry_of(rank, due, 1)));
+            assert_eq!(claimed(&mut lane, 50), expected, "{order:?}");
+            assert_eq!(lane.next_due(50, 1000), Some(90));
+        }
+    }
+
+    #[test]
+    fn a_rank_that_was_not_read_may_have_the_next() {
+        let webhook = WebhookId::from_bytes([7; 16]);
+        for order in [Order::Severity, Order::Arrival] {
+            let mut lane = Lane::new(0, false);
+            lane.runnable = true;
+            lane.follow(order);
+            lane.settle();
+            assert_eq!(wants(&mut lane, far(webhook)), Some(None));
+            // The page ends within rank 3.
+            loaded(&mut lane, vec![entry_of(2, 60, 1), entry_of(3, 10, 1)], false, i64::MAX);
+            assert_eq!(claimed(&mut lane, 50), if order == Order::Severity { vec![(3, 10)] } else { vec![] });
+            let mut ranks = Vec::new();
+            while let Some(request) = lane.wants_load(far(webhook)) {
+                assert_eq!(request.after.is_some(), request.ranks == (3..=3));
+                ranks.push(*request.ranks.start());
+                let page = if request.ranks == (4..=4) { vec![entry_of(4, 5, 1)] } else { Vec::new() };
+                loaded(&mut lane, page, true, i64::MAX);
+            }
+            assert_eq!(ranks, [3, 3, 4, 5], "the end of rank 3 for what is out of reach, then what is missing");
+            let rest = if order == Order::Severity { vec![(4, 5)] } else { vec![(4, 5), (3, 10)] };
+            assert_eq!(claimed(&mut lane, 50), rest);
+        }
+    }
+
+    #[test]
+    fn a_strict_lane_is_one_request_at_a_time_in_the_order_of_its_keys() {
+        let mut lane = ordered(Order::Strict);
+        let strict = |place: i64, due_ms| {
+            let mut entry = entry_of(rank::STRICT, place, 1);
+            entry.items[0].0.due_ms = Some(due_ms);
+            entry
+        };
+        [strict(7, 10), strict(9, 10), strict(8, 900)].into_iter().for_each(|entry| lane.insert(entry));
+        assert!(lane.has_room(4));
+        assert_eq!(lane.claim(20, 1000).len(), 1);
+        assert!(!lane.has_room(4), "one at a time");
+        // It failed: what its outcome queues is next, and is not known before the outcome is on the disk.
+        lane.request_finished();
+        lane.finished(strict(7, 10).key);
+        lane.awaits = Some(1);
+        assert!(!lane.has_room(4));
+        lane.insert(strict(7, 500));
+        lane.awaits = None;
+        assert!(lane.has_room(4));
+        assert_eq!(lane.next_due(20, 1000), Some(500), "nothing overtakes it");
+        assert_eq!(lane.claim(500, 1000).pop().map(|claim| claim.key.due_ms), Some(7));
+        assert_eq!(lane.next_due(500, 1000), Some(900));
+        // A wall clock that was set back makes nothing wait longer than anything can.
+        assert_eq!(lane.next_due(500, 300), Some(500));
+        assert_eq!(lane.claim(500, 300).pop().map(|claim| claim.key.due_ms), Some(8));
+    }
+
+    #[test]
+    fn another_order_holds_once_nothing_is_in_flight() {
+        let webhook = WebhookId::from_bytes([7; 16]);
+        let mut lane = ordered(Order::Arrival);
+        (0..3).for_each(|due| lane.insert(entry_of(5, due, 2)));
+        let claim = lane.claim(10, 1000).pop().expect("a delivery");
+        lane.follow(Order::Strict);
+        lane.settle();
+        assert!(!lane.has_room(4) && wants(&mut lane, far(webhook)).is_none());
+        lane.follow(Order::Arrival);
+        lane.request_finished();
+        assert_eq!(lane.finished(claim.key), None);
+        lane.settle();
+        // What was queued while it was another one lies in other ranks.
+        assert_eq!(wants(&mut lane, far(webhook)), Some(None));
+        let number = lane.number;
+        lane.insert(entry_of(rank::STRICT, 4, 1));
+        lane.settle();
+        lane.loaded(number, vec![entry_of(5, 0, 1)], true, i64::MAX);
+        assert_eq!(lane.next_due(10, 1000), None, "a page of before");
+        assert_eq!(wants(&mut lane, far(webhook)), Some(None));
     }
 }

@@ -18,6 +18,7 @@ mod probing;
 mod run;
 mod spread;
 mod test_delivery;
+mod track;
 mod waiting;
 
 #[cfg(test)]

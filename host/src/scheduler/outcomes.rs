@@ -57,6 +57,8 @@ mod tests {
             attempt: 1,
             earlier: 0,
             sent: Sent::Never,
+            rank: 5,
+            due_ms: None,
         };
         Outcome { group, ..Outcome::new(WebhookId::generate(), item, None, Step::Skipped, None) }
     }

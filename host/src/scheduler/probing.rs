@@ -112,7 +112,8 @@ mod tests {
 
     fn candidate() -> Candidate {
         let (event, delivery) = (EventId::generate(), DeliveryId::generate());
-        let item = DueItem { event, slot: 0, delivery, attempt: 5, earlier: 4, sent: Sent::Never };
+        let item =
+            DueItem { event, slot: 0, delivery, attempt: 5, earlier: 4, sent: Sent::Never, rank: 5, due_ms: None };
         Candidate { item, origin: Origin::Failed }
     }
 

@@ -78,6 +78,11 @@ pub(super) struct Run<D> {
     outcomes: Outcomes,
     /// Outcomes that are not on the disk yet.
     unrecorded: usize,
+    /// Outcomes so far, and how many of them are on the disk.
+    told: u64,
+    on_disk: u64,
+    /// Strict lanes that wait until so many are.
+    awaiting: VecDeque<(u64, WebhookId)>,
     /// Lanes with retries that get new times, each once; served round robin.
     piled: VecDeque<WebhookId>,
     spread: Spread,
@@ -125,6 +130,9 @@ impl<D: Deliver> Run<D> {
             turn: 0,
             outcomes: Outcomes::default(),
             unrecorded: 0,
+            told: 0,
+            on_disk: 0,
+            awaiting: VecDeque::new(),
             piled: VecDeque::new(),
             spread: Spread::of_the_host(),
             spread_until: i64::MIN,
@@ -187,11 +195,13 @@ impl<D: Deliver> Run<D> {
     fn hear(&mut self, message: Message) {
         match message {
             Message::Store(Change::Due(entries)) => entries.into_iter().for_each(|entry| self.queued(entry)),
-            Message::Store(Change::Loaded { webhook, activation, entries, complete }) => {
+            Message::Store(Change::Loaded { request, entries, complete }) => {
+                let webhook = request.webhook;
                 let now = self.context.clock.steady_ms();
                 let reach = now.saturating_add(self.longest_wait(now));
-                if let Some(lane) = self.lanes.get_mut(&webhook).filter(|lane| lane.activation() == activation) {
-                    lane.loaded(entries, complete, reach);
+                if let Some(lane) = self.lanes.get_mut(&webhook).filter(|lane| lane.activation() == request.activation)
+                {
+                    lane.loaded(request.number, entries, complete, reach);
                     if lane.pile() {
                         self.piled.push_back(webhook);
                     }
@@ -216,7 +226,7 @@ impl<D: Deliver> Run<D> {
                 let webhooks: Vec<_> = self.lanes.keys().copied().collect();
                 webhooks.into_iter().for_each(|webhook| self.look_again(webhook));
             }
-            Message::Store(Change::Recorded(outcomes)) => self.unrecorded = self.unrecorded.saturating_sub(outcomes),
+            Message::Store(Change::Recorded(outcomes)) => self.recorded(outcomes),
             Message::Finished(permit, finished) => self.finished(permit, finished),
             Message::Forget(webhook, done) => self.forget(webhook, done),
             Message::Drain(done) => self.draining.push(done),
@@ -225,7 +235,8 @@ impl<D: Deliver> Run<D> {
     }
 
     fn queued(&mut self, entry: DueEntry) {
-        let (webhook, due) = (entry.key.webhook, entry.key.due_ms);
+        let webhook = entry.key.webhook;
+        let due = entry.items.first().map_or(entry.key.due_ms, |(item, _)| item.due_in(entry.key));
         if let Some(lane) = self.lanes.get_mut(&webhook) {
             lane.probing.queued();
             lane.insert(entry);
@@ -246,6 +257,7 @@ impl<D: Deliver> Run<D> {
         };
         let lane = self.lanes.entry(id).or_insert_with(|| Lane::new(webhook.activation, true));
         lane.begin(webhook.activation);
+        lane.follow(webhook.config.order);
         let active = webhook.activity.is_active();
         if !active {
             lane.unload();
@@ -278,6 +290,7 @@ impl<D: Deliver> Run<D> {
         let now = self.context.clock.steady_ms();
         let longest = self.longest_wait(now);
         let Some(lane) = self.lanes.get_mut(&id) else { return };
+        lane.settle();
         lane.evicted.drain(..).for_each(|event| self.deliver.keep(&event));
         if lane.waits_for.is_some_and(|need| need != lane.hold.need()) {
             // It turned out otherwise: it need not wait with those.
@@ -289,16 +302,16 @@ impl<D: Deliver> Run<D> {
         }
         let reach = now.saturating_add(longest);
         let reach = DueKey { webhook: id, activation: lane.activation(), rank: 0, due_ms: reach, seq: u64::MAX };
-        if let Some(after) = lane.wants_load(reach) {
+        if let Some(request) = lane.wants_load(reach) {
             // First what is done: it must not come back with the page.
             if let Some(outcomes) = self.outcomes.take() {
                 self.context.store.record(outcomes);
             }
-            self.context.store.load_due(id, lane.activation(), after, lane.load());
+            self.context.store.load_page(request);
         }
         self.touch_window(id, now);
         let Some(lane) = self.lanes.get_mut(&id) else { return };
-        if lane.listed || lane.in_flight >= self.context.settings.webhook_concurrency {
+        if lane.listed || !lane.has_room(self.context.settings.webhook_concurrency) {
             return;
         }
         match lane.next_due(now, longest) {
@@ -404,7 +417,7 @@ impl<D: Deliver> Run<D> {
             }
             lane.listed = false;
             let may = lane.runnable
-                && lane.in_flight < self.context.settings.webhook_concurrency
+                && lane.has_room(self.context.settings.webhook_concurrency)
                 && lane.next_due(now, longest).is_some_and(|due| due <= now);
             if let Some((claim, origin)) = lane.claim_probe(id, now) {
                 let probe = Probe { delivery: claim.item.delivery, origin };
@@ -586,9 +599,30 @@ impl<D: Deliver> Run<D> {
     /// Records the outcomes of one request.
     fn record(&mut self, outcomes: Vec<Outcome>) {
         self.unrecorded += outcomes.len();
+        self.told += outcomes.len() as u64;
+        let is_open = outcomes.iter().any(|outcome| outcome.step != Step::Delivered);
+        let lane = outcomes.first().and_then(|outcome| Some((outcome.webhook, self.lanes.get_mut(&outcome.webhook)?)));
+        if let Some((id, lane)) = lane.filter(|(_, lane)| is_open && lane.is_strict()) {
+            lane.awaits = Some(self.told);
+            self.awaiting.push_back((self.told, id));
+        }
         self.outcomes.add(outcomes);
         if self.outcomes.are_many() {
             self.hand_over();
+        }
+    }
+
+    /// Outcomes are on the disk, and what they queued was heard of. Strict lanes that waited for them go on.
+    fn recorded(&mut self, outcomes: usize) {
+        self.unrecorded = self.unrecorded.saturating_sub(outcomes);
+        self.on_disk += outcomes as u64;
+        while let Some((number, id)) = self.awaiting.pop_front_if(|(number, _)| *number <= self.on_disk) {
+            if let Some(lane) = self.lanes.get_mut(&id)
+                && lane.awaits == Some(number)
+            {
+                lane.awaits = None;
+                self.touch(id);
+            }
         }
     }
 

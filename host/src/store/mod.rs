@@ -13,6 +13,7 @@ pub(crate) mod conformance;
 mod embedded;
 mod facts;
 mod protocol;
+pub mod rank;
 mod table;
 
 use std::path::PathBuf;
@@ -40,7 +41,7 @@ pub use facts::{
     StoreError, Updated,
 };
 pub use protocol::{
-    Candidate, Change, Cursor, DueEntry, DueItem, DueKey, Options, Origin, Outcome, Pin, Recovery, Sent,
+    Candidate, Change, Cursor, DueEntry, DueItem, DueKey, Options, Origin, Outcome, PageRequest, Pin, Recovery, Sent,
 };
 pub use table::{Tokens, WebhookTable};
 
@@ -166,9 +167,16 @@ impl Store {
         self.engine.manage(move |writer| writer.record_test(webhook, attempt)).await
     }
 
-    /// Asks for the next `limit` deliveries of a webhook's queue after `after`; they come as [`Change::Loaded`].
+    /// Asks for a page of a webhook's queue; it comes as [`Change::Loaded`].
+    pub fn load_page(&self, request: PageRequest) {
+        self.engine.load_page(request);
+    }
+
+    /// [`Store::load_page`] of all ranks.
+    #[cfg(test)]
     pub fn load_due(&self, webhook: WebhookId, activation: u32, after: Option<DueKey>, limit: usize) {
-        self.engine.load_due(webhook, activation, after, limit);
+        let ranks = rank::UNKNOWN..=rank::STRICT;
+        self.load_page(PageRequest { webhook, activation, ranks, after, limit, number: 0 });
     }
 
     /// Puts deliveries of a webhook with a digest together that wait under this activation, up to a number: if the window is

@@ -3,6 +3,7 @@
 //! [`super::Store`]; `store::conformance` is the suite that it has to pass.
 
 use std::hash::{Hash, Hasher};
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,7 +50,7 @@ pub(super) enum Command<W, P> {
     /// Records outcomes. Rides on the next commit.
     Record(Vec<Outcome>),
     /// Reads a page of a webhook's queue; it comes as [`Change::Loaded`].
-    Load { webhook: WebhookId, activation: u32, after: Option<DueKey>, limit: usize },
+    Load(PageRequest),
     /// Adds a line to the audit log. Rides on the next commit.
     Audit(Box<AuditEvent>),
     /// Runs with the writer between two commits.
@@ -63,15 +64,13 @@ pub(super) enum Command<W, P> {
 pub enum Change {
     /// Deliveries were queued.
     Due(Vec<DueEntry>),
-    /// The page that [`super::Store::load_due`] asked for.
+    /// The page that [`super::Store::load_page`] asked for.
     Loaded {
-        /// Whose queue.
-        webhook: WebhookId,
-        /// The activation that they are queued under.
-        activation: u32,
+        /// What was asked for.
+        request: PageRequest,
         /// The entries, in order.
         entries: Vec<DueEntry>,
-        /// True if the queue ends with them.
+        /// True if the last of the ranks ends with them.
         complete: bool,
     },
     /// A webhook was created, changed, switched off or deleted.
@@ -123,11 +122,14 @@ pub struct DueKey {
     pub webhook: WebhookId,
     /// The webhook's activation when this was queued; an earlier one than the webhook's now means held.
     pub activation: u32,
-    /// Entries of a lower rank are sent first. Every entry has rank 0 so far.
+    /// The queue of the webhook that it stands in ([`super::rank`]): that of the most severe of its events, or the strict
+    /// one.
     pub rank: u8,
-    /// When it is due, in milliseconds of the steady clock (which is the wall clock's at start-up).
+    /// When it is due, in milliseconds of the steady clock (which is the wall clock's at start-up). In the strict queue
+    /// the number of the commit that accepted its event; there [`DueItem::due_ms`] says when it is due.
     pub due_ms: i64,
-    /// Unique among all entries that this store ever had.
+    /// Unique among all entries that this store ever had. In the strict queue it follows from the event's position in
+    /// its commit, and is unique there.
     pub seq: u64,
 }
 
@@ -136,6 +138,24 @@ impl Hash for DueKey {
         // No two entries share it.
         self.seq.hash(state);
     }
+}
+
+/// A page of a webhook's queue that the scheduler asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PageRequest {
+    /// Whose queue.
+    pub webhook: WebhookId,
+    /// The activation that its entries are queued under.
+    pub activation: u32,
+    /// The ranks that are read, one after the other.
+    pub ranks: RangeInclusive<u8>,
+    /// The entry that the page begins after; `None`: at the beginning of the first rank. Then the queue is first moved
+    /// to the ranks of the webhook's order, if it is in others.
+    pub after: Option<DueKey>,
+    /// Deliveries in it, roughly.
+    pub limit: usize,
+    /// The scheduler's number of it.
+    pub number: u64,
 }
 
 /// The component, format and options that rendered a delivery's first attempt; later ones render the same bytes with
@@ -201,6 +221,14 @@ impl Sent {
         if self.part().is_some() { instead } else { self }
     }
 
+    /// True if it goes out with the others of its entry, which were sent with it or are of one digest.
+    pub fn is_bound(self) -> bool {
+        match self {
+            Self::Never | Self::Alone => false,
+            Self::Before(_) | Self::Digest { .. } => true,
+        }
+    }
+
     /// True if it may have reached the destination before.
     pub fn is_again(self) -> bool {
         match self {
@@ -227,9 +255,18 @@ pub struct DueItem {
     pub earlier: u32,
     /// Its attempts so far.
     pub sent: Sent,
+    /// The rank of its event's severity; [`super::rank::UNKNOWN`] in entries of before format 6.
+    pub rank: u8,
+    /// When it is due, in milliseconds of the steady clock, in the strict queue; elsewhere its entry's key says so.
+    pub due_ms: Option<i64>,
 }
 
 impl DueItem {
+    /// When it is due in the entry with this key, in milliseconds of the steady clock.
+    pub fn due_in(&self, key: DueKey) -> i64 {
+        self.due_ms.unwrap_or(key.due_ms)
+    }
+
     /// The number of the next attempt in this round, from 1.
     pub fn try_number(&self) -> u32 {
         self.attempt.saturating_sub(self.earlier).max(1)

@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep};
 use crate::delivery::{Attempted, Claim, Deliver, Ending, Split, event_of};
 use crate::model::audit::Actor;
 use crate::model::delivery::{ErrorClass, Status};
-use crate::model::event::{Event, EventType, NewEvent};
+use crate::model::event::{Event, EventType, NewEvent, Severity};
 use crate::model::id::{DeliveryId, EventId, TokenId, WebhookId};
 use crate::model::probe::{self, Cause};
 use crate::model::retry::{self, Failure};
@@ -31,7 +31,7 @@ use crate::scheduler::pace::LONGEST_SPACING;
 use crate::scheduler::permits::MOST;
 use crate::scheduler::run::Context;
 use crate::store::conformance::folder_in_memory;
-use crate::store::{Acceptance, DueItem, Options, Store, Updated};
+use crate::store::{Acceptance, DueItem, Options, Store, Updated, rank};
 use crate::telemetry::Telemetry;
 use crate::watchdog::Watchdog;
 
@@ -49,6 +49,8 @@ const LATE_QUICK: i64 = SECOND / 2;
 const SPREAD: i64 = 45 * SECOND;
 /// An outcome may wait so long for the disk; a crash may take it back.
 const UNWRITTEN: i64 = 21;
+/// After this an outcome is on the disk, and what it queued is known.
+const RECORDED: i64 = 50;
 /// Long enough for every retry that a simulated webhook may have.
 const LAST_RETRIES: i64 = 9 * HOUR;
 
@@ -162,6 +164,8 @@ pub(super) struct Hook {
     ends: Vec<i64>,
     /// The longest window that its digests had.
     window: i64,
+    /// Its order is another one since attempts began that are in flight.
+    is_settling: bool,
 }
 
 impl Hook {
@@ -188,7 +192,23 @@ impl Hook {
             deleted: false,
             ends: Vec::new(),
             window: 0,
+            is_settling: false,
         }
+    }
+
+    /// Nothing is in flight any more that was claimed in another order.
+    fn settle(&mut self, now: i64) {
+        if self.is_settling && self.in_flight == 0 {
+            self.is_settling = false;
+            self.busy_until = self.busy_until.max(now);
+        }
+    }
+
+    /// Returns true if a delivery waits in the queue: it has not ended and is not held.
+    fn has_waiting(&self, delivery: &Delivery) -> bool {
+        let held_since = self.switched_off.last().copied().unwrap_or(i64::MIN);
+        let is_held = delivery.born_held || delivery.accepted <= held_since;
+        delivery.ended.is_none() && (!is_held || delivery.requeued.is_some_and(|at| at > held_since))
     }
 
     /// What is wrong with a probe that begins now, of a webhook that is off since then.
@@ -240,6 +260,9 @@ pub(super) struct Delivery {
     requeued: Option<i64>,
     /// The number of the message that it was told of in, while it may be told of in that again.
     message: Option<usize>,
+    /// Its event's place in the order of acceptance, and its rank. Host events are accepted unseen.
+    place: Option<usize>,
+    rank: u8,
 }
 
 /// Everything that outlives the process.
@@ -368,7 +391,43 @@ impl World {
             attempts: item.attempt - 1,
             requeued: None,
             message: None,
+            place: None,
+            rank: item.rank,
         });
+    }
+
+    /// What is wrong with an attempt at this delivery, by the order of its webhook.
+    fn order_fault(&self, webhook: &Webhook, item: &DueItem) -> Option<String> {
+        let (steady, hook) = (self.clock().steady_ms(), &self.hooks[&webhook.id]);
+        let Delivery { mut place, mut rank, message, .. } = self.deliveries[&item.delivery];
+        // A digest stands where its first event does, and ranks as its most severe one.
+        for member in message.into_iter().flat_map(|number| &self.messages[number]).map(|id| &self.deliveries[id]) {
+            if member.message == message {
+                (place, rank) = (place.min(member.place), rank.min(member.rank));
+            }
+        }
+        let is_another =
+            |id: &DeliveryId, other: &Delivery| *id != item.delivery && (message.is_none() || other.message != message);
+        let mut waiting = self
+            .deliveries
+            .iter()
+            .filter(|(id, other)| other.webhook == webhook.id && is_another(id, other) && hook.has_waiting(other));
+        match webhook.config.order {
+            Order::Arrival => None,
+            Order::Strict if hook.in_flight > 0 => Some("a strict order with two in flight".into()),
+            Order::Strict => waiting
+                .find(|(_, other)| other.place.is_some() && other.place < place)
+                .map(|(id, _)| format!("it overtakes {id}, which was accepted before")),
+            Order::Severity => waiting
+                .find(|(id, other)| {
+                    let is_spread = other.last > 0 && other.due.0 <= self.moving_since;
+                    let is_due =
+                        other.due.1 + hook.window + RECORDED <= steady && other.due_in == self.life && !is_spread;
+                    let is_idle = hook.begun.iter().all(|(begun, _)| begun != *id);
+                    other.place.is_some() && other.rank < rank && is_due && is_idle
+                })
+                .map(|(id, other)| format!("rank {rank} before {id} of rank {}", other.rank)),
+        }
     }
 
     /// An attempt begins: may it?
@@ -409,6 +468,9 @@ impl World {
         // Attempts after a pause are spaced.
         let spaced = hook.paused.filter(|(_, _, of)| *of == life).map_or(0, |_| hook.began + LONGEST_SPACING);
         let free_since = free_since.max(spaced);
+        if probe.is_none() {
+            faults.extend(self.order_fault(webhook, item));
+        }
         let delivery = &self.deliveries[&item.delivery];
         // Cut with the process, or forgotten by a crash.
         let begins_anew = item.attempt == delivery.last
@@ -437,11 +499,12 @@ impl World {
             let is_spread = item.try_number() > 1 && earliest <= self.moving_since;
             // Behind a long queue of a destination that hung it gets its new time only once the lane has come to it.
             let late = steady - latest.max(self.moving_since) - if is_spread { SPREAD } else { 0 };
-            if is_quick && hook.window == 0 {
+            if is_quick && hook.window == 0 && webhook.config.order != Order::Strict {
                 self.longest_quick = late.max(self.longest_quick);
             }
             let allowed = hook.window + if is_quick { LATE_QUICK } else { LATE };
-            if late > allowed {
+            // In a strict order it waits for those before it.
+            if late > allowed && webhook.config.order != Order::Strict {
                 faults
                     .push(format!("attempt {} is {late} ms late (is its destination quick? {is_quick})", item.attempt));
             }
@@ -592,6 +655,7 @@ impl World {
             hook.busy_until = hook.busy_until.max(now);
         }
         hook.in_flight -= 1;
+        hook.settle(now);
     }
 
     /// The destination's reaction to an attempt: the milliseconds until it, and the reaction.
@@ -872,6 +936,23 @@ fn with_digest(rng: &mut Rng, config: WebhookConfig) -> WebhookConfig {
     WebhookConfig { digest, ..config }
 }
 
+/// A configuration with an order.
+fn in_some_order(rng: &mut Rng) -> WebhookConfig {
+    let orders = [Order::Arrival, Order::Arrival, Order::Severity, Order::Severity, Order::Strict];
+    WebhookConfig { order: orders[rng.usize(..orders.len())], ..config(rng) }
+}
+
+/// An event, with a severity if it is a finding.
+fn some_event(event_type: EventType, rng: &mut Rng) -> NewEvent {
+    if event_type != EventType::FindingAdded {
+        return event(event_type);
+    }
+    let severity = Severity::ALL[rng.usize(..Severity::ALL.len())];
+    let word = severity.as_str();
+    let json = format!(r#"{{"type":"finding_added","data":{{"finding":{{"title":"t","severity":"{word}"}}}}}}"#);
+    NewEvent { severity: Some(severity), json, ..event(event_type) }
+}
+
 pub(super) fn event(event_type: EventType) -> NewEvent {
     NewEvent {
         id: None,
@@ -913,6 +994,7 @@ impl Life {
             for hook in world.hooks.values_mut() {
                 (hook.in_flight, hook.begun, hook.took) = (0, Vec::new(), Vec::new());
                 hook.probing = None;
+                hook.is_settling = false;
             }
             world.settings
         };
@@ -1013,7 +1095,7 @@ impl Life {
     pub(super) async fn create(&self) {
         let config = {
             let rng = &mut lock(&self.world).rng;
-            let config = config(rng);
+            let config = in_some_order(rng);
             with_digest(rng, config)
         };
         self.create_with(config, Mood::Healthy).await;
@@ -1045,10 +1127,15 @@ impl Life {
 
     pub(super) async fn post(&self, events: Vec<NewEvent>) {
         let acceptance = Acceptance { token: TokenId::from_bytes([1; 16]), idempotency: None, events };
+        let severities: Vec<_> = acceptance.events.iter().map(|event| event.severity).collect();
         let accepted = self.store.accept(acceptance).await.expect("accepted");
-        for answer in accepted {
-            let view = self.store.event(answer.id).await.expect("read").expect("there");
+        let with_derived = accepted.into_iter().zip(severities).flat_map(|(answer, severity)| {
+            std::iter::once(answer.id).chain(answer.derived).map(move |event| (event, severity))
+        });
+        for (event, severity) in with_derived {
+            let view = self.store.event(event).await.expect("read").expect("there");
             let mut world = lock(&self.world);
+            let place = Some(world.events.len());
             let (now, steady, life) = (world.now(), world.clock().steady_ms(), world.life);
             let due = (steady, steady);
             for one in &view.deliveries {
@@ -1066,10 +1153,12 @@ impl Life {
                     attempts: 0,
                     requeued: None,
                     message: None,
+                    place,
+                    rank: rank::of(severity),
                 };
                 world.deliveries.insert(one.id, delivery);
             }
-            world.events.insert(answer.id, view.deliveries.iter().map(|one| one.id).collect());
+            world.events.insert(event, view.deliveries.iter().map(|one| one.id).collect());
         }
     }
 
@@ -1081,7 +1170,12 @@ impl Life {
     }
 
     pub(super) async fn update(&self, id: WebhookId, config: WebhookConfig, switch: Option<bool>) {
-        let revision = self.store.webhooks().get(id).expect("there").revision;
+        let (revision, order) = {
+            let table = self.store.webhooks();
+            let webhook = table.get(id).expect("there");
+            (webhook.revision, webhook.config.order)
+        };
+        let is_reordered = config.order != order;
         let window = config.digest.map_or(0, |digest| digest.window_ms());
         let updated = self.store.update_webhook(id, revision, config, switch, Actor::Host).await.expect("written");
         assert!(matches!(updated, Updated::Done(_)), "{updated:?}");
@@ -1089,6 +1183,8 @@ impl Life {
         let now = world.now();
         let hook = world.hook(id);
         hook.window = hook.window.max(window);
+        hook.is_settling |= is_reordered;
+        hook.settle(now);
         match switch {
             Some(true) => {
                 if hook.off.take().is_some() {
@@ -1140,7 +1236,7 @@ impl Life {
                     let rng = &mut lock(&self.world).rng;
                     // Now and then more than a lane's window loads at once.
                     let count = if rng.u8(..120) == 0 { 300 } else { rng.usize(1..8) };
-                    (0..count).map(|_| event(types[rng.usize(..types.len())])).collect()
+                    (0..count).map(|_| some_event(types[rng.usize(..types.len())], rng)).collect()
                 };
                 self.post(events).await;
             }
@@ -1186,7 +1282,7 @@ impl Life {
                 if let Some(id) = self.any() {
                     let config = {
                         let rng = &mut lock(&self.world).rng;
-                        let config = config(rng);
+                        let config = in_some_order(rng);
                         with_digest(rng, config)
                     };
                     self.update(id, config, None).await;

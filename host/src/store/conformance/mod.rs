@@ -6,6 +6,7 @@
 //! [`conformance!`] makes of the functions below.
 
 pub(crate) mod model;
+mod order;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -24,6 +25,12 @@ use crate::model::time::Clock;
 use crate::model::url::DeliveryUrl;
 use crate::model::webhook::{Activity, Batch, Digest, Filter, Order, RateLimit, Subscription, TlsNames};
 use crate::watchdog::Watchdog;
+
+pub(crate) use order::{
+    a_queue_moves_with_the_order_and_loses_nothing, a_strict_queue_is_in_the_order_of_acceptance_whatever_happens,
+    of_a_strict_queue_only_the_oldest_held_is_probed,
+    the_most_severe_waits_first_also_of_what_was_queued_in_another_order,
+};
 
 /// A place that an engine keeps a store in, for one process after another.
 pub(crate) trait Subject {
@@ -80,6 +87,10 @@ macro_rules! conformance {
             host_events_go_to_other_webhooks_and_not_to_all,
             lists_over_everything_have_each_attempt_and_event_once,
             what_waits_is_what_the_deliveries_say_also_after_reopening,
+            the_most_severe_waits_first_also_of_what_was_queued_in_another_order,
+            a_strict_queue_is_in_the_order_of_acceptance_whatever_happens,
+            a_queue_moves_with_the_order_and_loses_nothing,
+            of_a_strict_queue_only_the_oldest_held_is_probed,
         );
     };
     (@ $subject:ty: $($name:ident,)*) => {

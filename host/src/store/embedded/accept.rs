@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::index::{EventMarks, Row, Rows, place_of_seq};
+use super::place::{self, Place};
 use super::record::{self, Answered, Counts, EventRecord, Slot};
 use super::tally::Wait;
 use super::txn::Txn;
@@ -15,6 +16,8 @@ use super::{AcceptError, Acceptance, Accepted, DueEntry, DueItem, DueKey, Sent, 
 use crate::model::event::{Event, NewEvent, Severity};
 use crate::model::id::{DeliveryId, EventId, TokenId, WebhookId};
 use crate::model::time::Timestamp;
+use crate::model::webhook::Order;
+use crate::store::rank;
 
 /// Deliveries that share one queue entry, at most.
 pub(super) const ENTRY_ITEMS: usize = 256;
@@ -63,31 +66,61 @@ impl Group {
     /// Writes the entries that the whole group shares.
     pub(super) fn finish(&mut self, writer: &mut Writer) {
         let now = self.now.unwrap_or_else(|| writer.now());
-        if !self.accepted.is_empty() {
-            let counts = Counts { events: writer.counts.events + self.accepted.len() as u64, ..writer.counts };
+        let accepted = std::mem::take(&mut self.accepted);
+        let mut commit = 0;
+        if !accepted.is_empty() {
+            let counts = Counts { events: writer.counts.events + accepted.len() as u64, ..writer.counts };
             self.txn.put(keys::meta(record::COUNTS), record::pack(&counts));
             self.counts = Some(counts);
-            let seq = writer.seq();
-            self.placed = Some((place_of_seq(seq), std::mem::take(&mut self.rows)));
-            let key = keys::timed(keys::ACCEPTED, now.unix_ms(), seq);
-            self.txn.put(key, record::pack(&std::mem::take(&mut self.accepted)));
+            commit = writer.seq();
+            self.placed = Some((place_of_seq(commit), std::mem::take(&mut self.rows)));
+            let key = keys::timed(keys::ACCEPTED, now.unix_ms(), commit);
+            self.txn.put(key, record::pack(&accepted));
         }
         if !self.idempotency.is_empty() {
             let expires = now.plus(writer.idempotency_kept);
             let key = keys::timed(keys::EXPIRY, expires.unix_ms(), writer.seq());
             self.txn.put(key, record::pack(&std::mem::take(&mut self.idempotency)));
         }
-        let due_ms = writer.clock.steady_ms();
-        for ((webhook, activation, _), mut items) in std::mem::take(&mut self.queued) {
-            while !items.is_empty() {
-                let rest = items.split_off(items.len().min(ENTRY_ITEMS));
-                let key = DueKey { webhook, activation, rank: 0, due_ms, seq: writer.seq() };
-                let stored: Vec<&DueItem> = items.iter().map(|(item, _)| item).collect();
-                self.txn.put(key.encode(), record::pack_queue(&stored));
-                self.due.push(DueEntry { key, items });
-                items = rest;
+        let (table, due_ms) = (writer.webhooks.load_full(), writer.clock.steady_ms());
+        let mut positions = None;
+        for ((webhook, activation, _), items) in std::mem::take(&mut self.queued) {
+            match table.get(webhook).map_or(Order::Arrival, |webhook| webhook.config.order) {
+                // Their order shows within an entry; its rank is that of the most severe.
+                Order::Arrival => self.queue(writer, (webhook, activation), due_ms, items),
+                Order::Severity => {
+                    let mut parts: BTreeMap<u8, Queued> = BTreeMap::new();
+                    for (item, event) in items {
+                        parts.entry(item.rank).or_default().push((item, event));
+                    }
+                    parts.into_values().for_each(|part| self.queue(writer, (webhook, activation), due_ms, part));
+                }
+                Order::Strict => {
+                    let positions = positions.get_or_insert_with(|| place::positions(&accepted));
+                    for (item, event) in items {
+                        let position = positions.get(&item.event).copied().unwrap_or_default();
+                        let key = Place { commit, position }.key(webhook, activation, item.slot);
+                        self.put_entry(key, vec![(DueItem { due_ms: Some(due_ms), ..item }, event)]);
+                    }
+                }
             }
         }
+    }
+
+    /// Queues deliveries of one webhook and activation.
+    fn queue(&mut self, writer: &mut Writer, (webhook, activation): (WebhookId, u32), due_ms: i64, mut items: Queued) {
+        while !items.is_empty() {
+            let rest = items.split_off(items.len().min(ENTRY_ITEMS));
+            let rank = items.iter().map(|(item, _)| item.rank).min().unwrap_or(rank::UNKNOWN);
+            self.put_entry(DueKey { webhook, activation, rank, due_ms, seq: writer.seq() }, items);
+            items = rest;
+        }
+    }
+
+    fn put_entry(&mut self, key: DueKey, items: Queued) {
+        let stored: Vec<&DueItem> = items.iter().map(|(item, _)| item).collect();
+        self.txn.put(key.encode(), record::pack_queue(&stored));
+        self.due.push(DueEntry { key, items });
     }
 
     /// The counts once this is written; `None` when it accepts nothing.
@@ -293,6 +326,8 @@ impl Writer {
                 attempt: 1,
                 earlier: 0,
                 sent: if is_alone { Sent::Alone } else { Sent::Never },
+                rank: rank::of(severity),
+                due_ms: None,
             };
             let queued = group.queued.entry((slot.webhook, slot.activation, is_alone)).or_default();
             queued.push((item, Some(Arc::clone(event))));

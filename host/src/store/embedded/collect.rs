@@ -13,7 +13,7 @@ use super::{Change, DueItem, DueKey, Outcome, Sent, StoreError, keys};
 use crate::model::delivery::{Part, Step};
 use crate::model::event::Searchable;
 use crate::model::id::{EventId, WebhookId};
-use crate::model::webhook::{Digest, Webhook};
+use crate::model::webhook::{Digest, Order, Webhook};
 
 /// Deliveries that are put together at a time, roughly: the writer serves nobody else meanwhile. The others are a window
 /// of their own, which opened when the first of them was queued.
@@ -63,12 +63,14 @@ impl Writer {
         let (mut waiting, mut rest) = self.waiting(owner, digest, busy)?;
         if !closed {
             let stays = |one: &Waiting| one.item.sent == Sent::Never && !one.is_alone;
-            let first = waiting.iter().filter(|one| stays(one)).map(|one| one.key.due_ms).min();
+            let first = waiting.iter().filter(|one| stays(one)).map(|one| one.item.due_in(one.key)).min();
             rest = first.into_iter().chain(rest).min();
             waiting.retain(|one| one.is_alone);
         }
-        // In order of acceptance.
-        waiting.sort_by_key(|one| (one.key.due_ms, one.key.seq));
+        // In order of acceptance: the strict queue is, the others are one for each rank.
+        if owner.config.order != Order::Strict {
+            waiting.sort_by_key(|one| (one.key.due_ms, one.key.seq));
+        }
         let outcomes = outcomes(owner.id, digest, waiting, closed);
         if outcomes.is_empty() {
             return Ok(rest);
@@ -99,7 +101,7 @@ impl Writer {
                     continue;
                 }
                 if waiting.len() >= AT_ONCE {
-                    return Ok((waiting, Some(key.due_ms)));
+                    return Ok((waiting, items.iter().map(|item| item.due_in(key)).min()));
                 }
                 for item in items {
                     if self.still_due(key, &item)? {
@@ -178,7 +180,7 @@ mod tests {
     fn waiting(due_ms: i64, sent: Sent, is_alone: bool, bytes: usize) -> Waiting {
         let key = DueKey { webhook: WebhookId::from_bytes([1; 16]), activation: 0, rank: 0, due_ms, seq: 1 };
         let (event, delivery) = (EventId::generate(), DeliveryId::generate());
-        let item = DueItem { event, slot: 0, delivery, attempt: 1, earlier: 0, sent };
+        let item = DueItem { event, slot: 0, delivery, attempt: 1, earlier: 0, sent, rank: 5, due_ms: None };
         Waiting { key, item, bytes, is_alone }
     }
 

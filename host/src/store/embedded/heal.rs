@@ -2,7 +2,7 @@
 //!
 //! It goes on under the activation that it had, so what is held there needs no change. Deliveries that failed and counted
 //! are queued again, and what was queued in another order, for a retry or under another activation, gets a new place: the
-//! time of its acceptance. That is done page by page while the webhook is still off, so that the writer serves others
+//! time of its acceptance, or for the order `strict` its place in the order of acceptance. That is done page by page while the webhook is still off, so that the writer serves others
 //! between two pages; a crash only makes it begin again.
 
 use std::collections::HashMap;
@@ -15,13 +15,14 @@ use super::sealed::write_webhook;
 use super::tally::Wait;
 use super::txn::Txn;
 use super::writer::Writer;
-use super::{DueItem, DueKey, Sent, StoreError, keys};
+use super::{DueItem, DueKey, Sent, StoreError, keys, place};
 use crate::model::audit::{Action, Actor, AuditEvent, FieldChange};
 use crate::model::host_event::{About, HostEvent, WebhookFacts};
-use crate::model::id::{EventId, WebhookId};
+use crate::model::id::WebhookId;
 use crate::model::probe::Trip;
 use crate::model::time::Timestamp;
-use crate::model::webhook::{Activity, Health, HealthValues, Webhook};
+use crate::model::webhook::{Activity, Health, HealthValues, Order, Webhook};
+use crate::store::rank;
 
 /// Attempts of the history, or deliveries of the queue, that one page reads.
 const PAGE: usize = 512;
@@ -53,31 +54,39 @@ impl Healing {
 struct Page {
     webhook: WebhookId,
     activation: u32,
+    order: Order,
     now_ms: i64,
     txn: Txn,
     entries: Entries,
     waits: Vec<Wait>,
-    /// The last entry with this due time.
-    at: HashMap<i64, usize>,
+    /// The last entry with this due time, and of this rank where the most severe goes first.
+    at: HashMap<(i64, u8), usize>,
 }
 
 impl Page {
-    /// The entry that a delivery of an event of this time goes into.
-    fn entry(&mut self, accepted_ms: i64, next_seq: impl FnOnce() -> u64) -> (DueKey, &mut Vec<DueItem>) {
-        // What a wall clock that was set back makes late is not.
-        let due_ms = accepted_ms.min(self.now_ms);
-        let index = match self.at.get(&due_ms) {
+    /// Adds a delivery that is due then; the sequence number of its entry.
+    fn add(&mut self, item: DueItem, due_ms: i64, next_seq: impl FnOnce() -> u64) -> u64 {
+        let shared = (due_ms, if self.order == Order::Severity { item.rank } else { rank::UNKNOWN });
+        let index = match self.at.get(&shared) {
             Some(&index) if self.entries[index].1.len() < ENTRY_ITEMS => index,
             _ => {
                 let (webhook, activation) = (self.webhook, self.activation);
-                let key = DueKey { webhook, activation, rank: 0, due_ms, seq: next_seq() };
+                let key = DueKey { webhook, activation, rank: item.rank, due_ms, seq: next_seq() };
                 self.entries.push((key, Vec::new()));
-                self.at.insert(due_ms, self.entries.len() - 1);
+                self.at.insert(shared, self.entries.len() - 1);
                 self.entries.len() - 1
             }
         };
         let (key, items) = &mut self.entries[index];
-        (*key, items)
+        key.rank = key.rank.min(item.rank);
+        items.push(item);
+        key.seq
+    }
+
+    /// Deliveries in entries that the queue's next page does not come to.
+    fn behind(&self, last: Option<DueKey>, is_complete: bool) -> usize {
+        let behind = self.entries.iter().filter(|(key, _)| is_complete || Some(*key) <= last);
+        behind.map(|(_, items)| items.len()).sum()
     }
 }
 
@@ -112,6 +121,7 @@ impl Writer {
         let mut page = Page {
             webhook: owner.id,
             activation: owner.activation,
+            order: owner.config.order,
             now_ms: self.clock.steady_ms(),
             txn: Txn::default(),
             entries: Entries::new(),
@@ -161,58 +171,65 @@ impl Writer {
                     continue;
                 }
                 // One that was never tried is queued at the time of its acceptance.
-                let queued_at = Timestamp::from_unix_ms(key.due_ms);
-                let accepted_at =
-                    if item.attempt == 1 { queued_at } else { self.accepted_at(item.event)?.unwrap_or(queued_at) };
+                let queued_at = Timestamp::from_unix_ms(item.due_in(key));
+                let accepted_at = match item.attempt {
+                    1 => queued_at,
+                    _ => place::accepted_at(&self.engine, item.event)?.unwrap_or(queued_at),
+                };
                 let accepted_ms = accepted_at.unix_ms();
-                // A wall clock that jumped makes some later than now: they were placed already, and are due.
-                let is_there = key.due_ms == accepted_ms || accepted_ms > page.now_ms;
-                let is_due = key.due_ms <= page.now_ms;
-                if key.activation == target && item.try_number() == 1 && is_there && is_due {
+                // A wall clock that jumped makes some later than now: they were placed already, and are due. Of the
+                // strict queue the keys say the place.
+                let is_strict = key.rank == rank::STRICT;
+                let is_there = is_strict || item.due_in(key) == accepted_ms || accepted_ms > page.now_ms;
+                let is_due = item.due_in(key) <= page.now_ms;
+                let is_of_order = is_strict == (page.order == Order::Strict);
+                if key.activation == target && item.try_number() == 1 && is_there && is_due && is_of_order {
                     left += 1;
                     healing.deliveries += 1;
                     continue;
                 }
                 // A new round: the destination is well again.
                 let earlier = item.attempt - 1;
-                let placed = self.place(DueItem { earlier, ..item }, accepted_at, page)?;
-                // A later page comes by it again.
-                let is_ahead = !complete && placed > last;
-                healing.deliveries += usize::from(!is_ahead);
+                self.place(DueItem { earlier, ..item }, accepted_at, page)?;
             }
             if left == 0 {
                 page.txn.remove(key.encode());
             }
         }
+        // A later page comes by the others again.
+        healing.deliveries += page.behind(last, complete);
         Ok(complete)
     }
 
-    /// Gives a delivery a place in the queue, by the time of its acceptance; the entry.
-    fn place(&mut self, item: DueItem, accepted_at: Timestamp, page: &mut Page) -> Result<Option<DueKey>, StoreError> {
-        let Some(mut states) = self.states_with(&page.txn, item.event)? else { return Ok(None) };
-        let Some(state) = states.get_mut(item.slot as usize) else { return Ok(None) };
+    /// Gives a delivery a place in the queue, by its acceptance.
+    fn place(&mut self, item: DueItem, accepted_at: Timestamp, page: &mut Page) -> Result<(), StoreError> {
+        let event = item.event;
+        let Some(mut states) = self.states_with(&page.txn, event)? else { return Ok(()) };
+        let Some(state) = states.get_mut(item.slot as usize) else { return Ok(()) };
         let before = *state;
-        let (key, items) = page.entry(accepted_at.unix_ms(), || self.seq());
+        // With a place of its own it is in no message any more.
+        let sent = item.sent.apart(Sent::Never);
+        let item = self.ranked(DueItem { sent, ..item })?;
+        // What a wall clock that was set back makes late is not.
+        let due_ms = accepted_at.unix_ms().min(page.now_ms);
+        let queued = if page.order == Order::Strict {
+            let key = self.strict_key(&page.txn, (page.webhook, page.activation), &item)?;
+            page.entries.push((key, vec![DueItem { due_ms: Some(due_ms), ..item }]));
+            key.seq
+        } else {
+            page.add(item, due_ms, || self.seq())
+        };
         *state = SlotState {
             progress: Progress::Waiting,
-            activation: key.activation,
+            activation: page.activation,
             next_attempt_at: Some(self.now()),
-            queued: Some(key.seq),
+            queued: Some(queued),
             ..*state
         };
-        let (event, after) = (item.event, *state);
-        // With a place of its own it is in no message any more.
-        items.push(DueItem { sent: item.sent.apart(Sent::Never), ..item });
-        page.waits.extend(self.waits(page.webhook, event, Some(before), after)?);
+        page.waits.extend(self.waits(page.webhook, event, Some(before), *state)?);
         page.txn.put(keys::state(event), record::pack(&states));
         self.recent.forget(event);
-        Ok(Some(key))
-    }
-
-    /// When an event was accepted.
-    fn accepted_at(&self, event: EventId) -> Result<Option<Timestamp>, StoreError> {
-        let Some(bytes) = self.engine.get(&keys::event(event))? else { return Ok(None) };
-        Ok(record::unpack_event(&bytes).ok().map(|event| event.accepted_at))
+        Ok(())
     }
 
     /// Switches a healed webhook on. What waits goes out once the scheduler has heard of it.

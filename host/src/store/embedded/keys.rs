@@ -14,8 +14,9 @@ use crate::store::protocol::DueKey;
 
 /// The layout's version, kept under `m` `schema`. 2 brought the audit log, redeliveries and queue entries that know the
 /// attempts of earlier rounds; 3 a rank in the keys of queues; 4 states of deliveries that are joined to their event; 5 the
-/// indexes of attempts and events, and counters that know what waits.
-pub(super) const SCHEMA: u32 = 5;
+/// indexes of attempts and events, and counters that know what waits; 6 ranks by severity, the strict queue, and
+/// deliveries in queue entries that know their rank.
+pub(super) const SCHEMA: u32 = 6;
 /// The name of the format among the facts about the store.
 pub(super) const SCHEMA_NAME: &str = "schema";
 
@@ -62,7 +63,10 @@ kinds! {
     FURTHER = b'f', "redeliveries", Some(9);
     /// `l` delivery: the event of such a delivery, and its slot there.
     REDELIVERY = b'l', "redelivery index", Some(10);
-    /// `d` webhook activation rank due seq: pending deliveries, in order of rank and due time.
+    /// `d` webhook activation rank due seq: pending deliveries, in order of rank and due time. Ranks 1 to 5 are those of
+    /// critical to info: an entry has that of its most severe event. Rank 0: of before format 6. Rank 6 is the strict
+    /// queue, in the order of acceptance: in place of due time and seq there is the `seq` of the event's commit in the
+    /// acceptance index, and its position ([`super::place`]).
     DUE = b'd', "queue entries", Some(7);
     /// `a` webhook attempt: the attempts that one commit recorded; the key has the first one's id.
     ATTEMPTS = b'a', "pieces of history", Some(13);
@@ -89,9 +93,6 @@ pub(super) fn exported() -> Vec<u8> {
     kinds.sort_by_key(|kind| kind.export);
     kinds.iter().map(|kind| kind.tag).collect()
 }
-
-/// Every rank that entries have.
-pub(super) const RANKS: std::ops::RangeInclusive<u8> = 0..=0;
 
 impl DueKey {
     pub(super) fn encode(&self) -> Vec<u8> {

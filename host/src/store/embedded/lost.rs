@@ -7,10 +7,13 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::engine::Engine;
+use super::place::{self, Places};
 use super::record::{self, Entries, Further, Progress, SlotState};
 use super::txn::Txn;
 use super::{DueItem, DueKey, Embedded, Sent, StoreError, keys};
 use crate::model::id::{DeliveryId, EventId, WebhookId};
+use crate::model::webhook::Order;
+use crate::store::rank;
 
 /// Events that are read in one page.
 const PAGE: usize = 512;
@@ -68,16 +71,19 @@ impl Embedded {
     }
 }
 
-/// The changes that queue these deliveries again, one entry for each webhook and activation; with the entries.
-/// `next_seq` gives a number that no entry had before.
+/// The changes that queue these deliveries again, one entry for each webhook, activation and rank; with the entries.
+/// `order` is that of a webhook, as far as it is known: in the ranks of another one they are found too. `next_seq` gives a
+/// number that no entry had before.
 pub(super) fn requeue(
     engine: &Engine,
     lost: &[Lost],
+    order: impl Fn(WebhookId) -> Order,
     due_ms: i64,
     mut next_seq: impl FnMut() -> u64,
 ) -> Result<(Txn, Entries), StoreError> {
     let mut txn = Txn::default();
-    let mut entries: BTreeMap<(WebhookId, u32), (DueKey, Vec<DueItem>)> = BTreeMap::new();
+    let mut entries: BTreeMap<(WebhookId, u32, u8), (DueKey, Vec<DueItem>)> = BTreeMap::new();
+    let (mut strict, mut places) = (Entries::new(), Places::default());
     for Lost { event, slot, webhook, delivery, state } in lost {
         let mut states = match txn.written(&keys::state(*event)) {
             Some(bytes) => record::unpack(bytes).unwrap_or_default(),
@@ -86,21 +92,33 @@ pub(super) fn requeue(
         // The concurrent write wins.
         let Some(now) = states.get_mut(*slot as usize).filter(|now| **now == *state) else { continue };
         let (webhook, activation) = (*webhook, state.activation);
-        let (key, items) = entries
-            .entry((webhook, activation))
-            .or_insert_with(|| (DueKey { webhook, activation, rank: 0, due_ms, seq: next_seq() }, Vec::new()));
-        now.queued = Some(key.seq);
-        txn.put(keys::state(*event), record::pack(&states));
         // The entry knew the attempts of earlier rounds and the state does not. Taken as retries they could leave none,
         // and the first failure would be the last; so a new round begins.
-        let earlier = state.attempts;
-        let sent = Sent::Never;
-        items.push(DueItem { event: *event, slot: *slot, delivery: *delivery, attempt: earlier + 1, earlier, sent });
+        let (attempt, earlier, sent) = (state.attempts + 1, state.attempts, Sent::Never);
+        let (event, slot, delivery) = (*event, *slot, *delivery);
+        let item = DueItem { event, slot, delivery, attempt, earlier, sent, rank: rank::UNKNOWN, due_ms: None };
+        let item = DueItem { rank: place::rank_of(engine, &item)?, ..item };
+        let seq = if order(webhook) == Order::Strict {
+            let place = places.find(engine, event)?;
+            let key = place::strict_key(engine, &[&txn], place, (webhook, activation), &item)?;
+            strict.push((key, vec![DueItem { due_ms: Some(due_ms), ..item }]));
+            key.seq
+        } else {
+            let rank = item.rank;
+            let (key, items) = entries
+                .entry((webhook, activation, rank))
+                .or_insert_with(|| (DueKey { webhook, activation, rank, due_ms, seq: next_seq() }, Vec::new()));
+            items.push(item);
+            key.seq
+        };
+        now.queued = Some(seq);
+        txn.put(keys::state(event), record::pack(&states));
     }
-    for (key, items) in entries.values() {
+    let entries: Entries = entries.into_values().chain(strict).collect();
+    for (key, items) in &entries {
         txn.put(key.encode(), record::pack_queue(&items.iter().collect::<Vec<_>>()));
     }
-    Ok((txn, entries.into_values().collect()))
+    Ok((txn, entries))
 }
 
 /// The states of an event's deliveries: their own record first, since a checkpoint may join it to the event's.

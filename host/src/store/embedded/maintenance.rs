@@ -20,7 +20,7 @@ use crate::model::id::{EventId, WebhookId};
 use crate::model::secret::Secret;
 use crate::model::time::Timestamp;
 use crate::model::token::Token;
-use crate::model::webhook::HealthValues;
+use crate::model::webhook::{HealthValues, Order};
 
 /// sled's cache during maintenance, in bytes.
 pub(super) const CACHE_BYTES: u64 = 64 * 1024 * 1024;
@@ -362,10 +362,16 @@ pub(super) fn repair(engine: &Engine, keyring: &Keyring, now: Timestamp) -> Resu
     engine.commit(&[&txn])?;
     lost::find(engine, &mut |found| {
         for page in found.chunks(REQUEUE) {
-            let (txn, _) = lost::requeue(engine, page, now.unix_ms(), || {
-                seq += 1;
-                seq
-            })?;
+            let (txn, _) = lost::requeue(
+                engine,
+                page,
+                |_| Order::Arrival,
+                now.unix_ms(),
+                || {
+                    seq += 1;
+                    seq
+                },
+            )?;
             engine.commit(&[&txn])?;
         }
         repaired.requeued += found.len() as u64;

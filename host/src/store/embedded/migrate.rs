@@ -18,6 +18,14 @@ pub(super) fn raise(engine: &Engine) -> Result<(), StoreError> {
     engine.commit(&[&raised(engine)?])
 }
 
+/// Format 5: everything of it is read as it is, and so are its notes of what is still to be counted and indexed. Its
+/// queue entries get the ranks of their events when a webhook's order asks for them.
+pub(super) fn raise_from_5(engine: &Engine) -> Result<(), StoreError> {
+    let mut txn = Txn::default();
+    txn.put(keys::meta(keys::SCHEMA_NAME), record::pack(&keys::SCHEMA));
+    engine.commit(&[&txn])
+}
+
 /// The changes that raise the format. What format 5 brought is made afterwards: the counts at the opening, the indexes
 /// while the host serves.
 fn raised(engine: &Engine) -> Result<Txn, StoreError> {
@@ -130,7 +138,8 @@ mod tests {
             let activation = u32::from(seq % 2 == 0);
             let key = DueKey { webhook, activation, rank: 0, due_ms: (seq % 7).cast_signed(), seq };
             let (event, delivery) = (EventId::generate(), DeliveryId::generate());
-            let item = DueItem { event, slot: 0, delivery, attempt: 1, earlier: 0, sent: Sent::Never };
+            let item =
+                DueItem { event, slot: 0, delivery, attempt: 1, earlier: 0, sent: Sent::Never, rank: 0, due_ms: None };
             txn.put(without_rank(&key), record::pack_queue(&[&item]));
             expected.push(key);
         }

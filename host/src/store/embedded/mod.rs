@@ -23,8 +23,10 @@ mod maintenance;
 mod manage;
 mod memtable;
 mod migrate;
+mod moving;
 mod open;
 mod outcome;
+mod place;
 mod probe;
 mod queue;
 mod read;
@@ -58,7 +60,8 @@ use super::facts::{
     Updated,
 };
 use super::protocol::{
-    Candidate, Change, Command, Cursor, DueEntry, DueItem, DueKey, Options, Origin, Outcome, Recovery, Sent,
+    Candidate, Change, Command, Cursor, DueEntry, DueItem, DueKey, Options, Origin, Outcome, PageRequest, Recovery,
+    Sent,
 };
 use super::table::{Tokens, WebhookTable};
 use crate::keyring::Keyring;
@@ -162,8 +165,8 @@ impl Embedded {
         let _ = self.writer.send(Command::Record(outcomes));
     }
 
-    pub(super) fn load_due(&self, webhook: WebhookId, activation: u32, after: Option<DueKey>, limit: usize) {
-        let _ = self.writer.send(Command::Load { webhook, activation, after, limit });
+    pub(super) fn load_page(&self, request: PageRequest) {
+        let _ = self.writer.send(Command::Load(request));
     }
 
     pub(super) fn tell(&self, event: HostEvent) {

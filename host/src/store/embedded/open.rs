@@ -1,6 +1,6 @@
 //! Opening the store: the lock, the format, the master key, the tables in memory.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
@@ -17,6 +17,7 @@ use super::index::{self, Backfill, Index, MarksCache, Source, Tail};
 use super::lock::FolderLock;
 use super::lost::AcceptedSince;
 use super::migrate::{self, Migration};
+use super::place::Places;
 use super::probe;
 use super::record::{Counters, Counts, Damage};
 use super::state_cache::StateCache;
@@ -122,6 +123,8 @@ impl Embedded {
             next_try_ms: 0,
             unread: Vec::new(),
             healing,
+            moving: VecDeque::new(),
+            places: Places::default(),
             telling: Telling::default(),
             down: None,
         };
@@ -198,6 +201,7 @@ pub(super) fn check_schema(engine: &Engine, folder: &Path) -> Result<(), OpenErr
         Ok(keys::SCHEMA) => Migration::under_way(engine),
         Ok(from @ (1 | 2)) => Migration::begin(engine, from).map(Some),
         Ok(3 | 4) => migrate::raise(engine).and_then(|()| Migration::under_way(engine)),
+        Ok(5) => migrate::raise_from_5(engine).and_then(|()| Migration::under_way(engine)),
         Ok(found) => return Err(OpenError::Schema { found, known: keys::SCHEMA }),
         Err(_) => return Err(OpenError::Damaged { folder: folder.into() }),
     };

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::index::{self, EventMarks, Row};
 use super::record::{self, Progress, SlotState};
 use super::tally::Wait;
+use super::txn::Txn;
 use super::writer::Writer;
 use super::{DueEntry, DueItem, DueKey, Outcome, StoreError, keys};
 use crate::model::breaker;
@@ -12,6 +13,7 @@ use crate::model::delivery::{Attempt, Step};
 use crate::model::id::{AttemptId, EventId, WebhookId};
 use crate::model::probe::Cause;
 use crate::model::time::Timestamp;
+use crate::model::webhook::Order;
 
 /// The outcomes of one call.
 struct Together {
@@ -104,9 +106,16 @@ impl Writer {
                 let activation =
                     self.webhooks.load().get(webhook).map_or(state.activation, |webhook| webhook.activation);
                 let due_ms = together.due_ms(*after);
-                let next = DueItem { attempt: attempts + 1, sent: *sent, ..item.clone() };
-                let queued =
-                    self.queue(DueKey { webhook, activation, rank: 0, due_ms, seq: 0 }, *group, next, together);
+                let next = self.ranked(DueItem { attempt: attempts + 1, sent: *sent, ..item.clone() })?;
+                let key = DueKey { webhook, activation, rank: next.rank, due_ms, seq: 0 };
+                let queued = match self.order_of(webhook) {
+                    Some(Order::Strict) => self.queue_strictly(key, *group, next, together)?,
+                    order => {
+                        // What goes out by itself goes at its own severity; what goes together, at the highest.
+                        let is_by_rank = order == Some(Order::Severity) && !next.sent.is_bound();
+                        self.queue(key, (*group, is_by_rank), next, together)
+                    }
+                };
                 *state = SlotState {
                     progress: Progress::Waiting,
                     attempts,
@@ -130,18 +139,45 @@ impl Writer {
     }
 
     /// Puts a delivery into the entry of its group, or into a new one; the entry's sequence number.
-    fn queue(&mut self, key: DueKey, group: u32, item: DueItem, together: &mut Together) -> u64 {
+    fn queue(&mut self, key: DueKey, (group, is_by_rank): (u32, bool), item: DueItem, together: &mut Together) -> u64 {
         let shared = together.entries.iter_mut().find(|(other, entry)| {
-            let seq = entry.key.seq;
-            *other == group && entry.key == DueKey { seq, ..key }
+            let DueKey { seq, rank, .. } = entry.key;
+            let rank = if is_by_rank { key.rank } else { rank };
+            *other == group && entry.key == DueKey { seq, rank, ..key }
         });
         if let Some((_, entry)) = shared {
+            // They go together: the most severe one decides when.
+            entry.key.rank = entry.key.rank.min(key.rank);
             entry.items.push((item, None));
             return entry.key.seq;
         }
         let key = DueKey { seq: self.seq(), ..key };
         together.entries.push((group, DueEntry { key, items: vec![(item, None)] }));
         key.seq
+    }
+
+    /// [`Writer::queue`] for a webhook whose deliveries go out in the order of acceptance: the entry has the place of the
+    /// first in it.
+    fn queue_strictly(
+        &mut self,
+        key: DueKey,
+        group: u32,
+        item: DueItem,
+        together: &mut Together,
+    ) -> Result<u64, StoreError> {
+        let item = DueItem { due_ms: Some(key.due_ms), ..item };
+        let queue = (key.webhook, key.activation);
+        let shared = together.entries.iter_mut().find(|(other, entry)| {
+            let is_due_then = entry.items.first().is_some_and(|(first, _)| first.due_ms == item.due_ms);
+            *other == group && (entry.key.webhook, entry.key.activation) == queue && is_due_then
+        });
+        if let Some((_, entry)) = shared {
+            entry.items.push((item, None));
+            return Ok(entry.key.seq);
+        }
+        let key = self.strict_key(&Txn::default(), queue, &item)?;
+        together.entries.push((group, DueEntry { key, items: vec![(item, None)] }));
+        Ok(key.seq)
     }
 
     /// How a delivery's new state changes what waits for its webhook; it has no earlier one when it is new.

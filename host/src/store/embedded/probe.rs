@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::heal::Healing;
+use super::place::Place;
 use super::record::{self, Progress, SlotState};
 use super::sealed::write_webhook;
+use super::txn::Txn;
 use super::writer::Writer;
 use super::{Candidate, Change, DueItem, DueKey, Origin, Outcome, Sent, StoreError, keys};
 use crate::model::audit::{Action, Actor, AuditEvent, FieldChange};
@@ -15,7 +17,8 @@ use crate::model::host_event::{About, HostEvent, WebhookFacts};
 use crate::model::id::{AttemptId, DeliveryId, EventId, WebhookId};
 use crate::model::probe::{Cause, Probes, Trip};
 use crate::model::time::Timestamp;
-use crate::model::webhook::{Activity, Health, HealthValues, Webhook};
+use crate::model::webhook::{Activity, Health, HealthValues, Order, Webhook};
+use crate::store::rank;
 
 /// Attempts of the history that the search for a candidate reads, and held deliveries.
 const SEARCHED: usize = 1024;
@@ -93,7 +96,9 @@ impl Failed {
     /// Its next attempt, in a round of its own.
     pub(super) fn item(&self) -> DueItem {
         let Self { event, slot, delivery, attempts, .. } = *self;
-        DueItem { event, slot, delivery, attempt: attempts + 1, earlier: attempts, sent: Sent::Never }
+        let (attempt, earlier, sent) = (attempts + 1, attempts, Sent::Never);
+        // A probe stands in no queue.
+        DueItem { event, slot, delivery, attempt, earlier, sent, rank: rank::UNKNOWN, due_ms: None }
     }
 }
 
@@ -112,7 +117,7 @@ impl Writer {
 
     /// The candidate of this probe: those that failed and counted, then the held ones, in turn, so that none of them can
     /// keep the webhook switched off.
-    fn candidate(&self, owner: &Webhook) -> Result<Option<Candidate>, StoreError> {
+    fn candidate(&mut self, owner: &Webhook) -> Result<Option<Candidate>, StoreError> {
         let Some(trip) = owner.activity.trip() else { return Ok(None) };
         let Some(probes) = trip.probing() else { return Ok(None) };
         let mut failures = Failures::of(trip);
@@ -129,7 +134,11 @@ impl Writer {
         if let Some(one) = failed.get(number) {
             return Ok(Some(from_failed(one)));
         }
-        let held = self.held(owner, (number - failed.len()) % SEARCHED + 1)?;
+        let held = match owner.config.order {
+            // The others wait for it.
+            Order::Strict => self.oldest_held(owner)?.into_iter().collect(),
+            Order::Arrival | Order::Severity => self.held(owner, (number - failed.len()) % SEARCHED + 1)?,
+        };
         let all = failed.len() + held.len();
         let turn = if all == 0 { 0 } else { number % all };
         let of_held = held.get(turn.wrapping_sub(failed.len())).or(held.last());
@@ -207,6 +216,40 @@ impl Writer {
             }
             if complete {
                 return Ok(held);
+            }
+        }
+    }
+
+    /// The held delivery whose event was accepted first. Those that were queued in another order are compared by the
+    /// first of each rank.
+    fn oldest_held(&mut self, owner: &Webhook) -> Result<Option<(DueKey, DueItem)>, StoreError> {
+        let mut oldest: Option<(Place, DueKey, DueItem)> = None;
+        for activation in self.tallies.of(owner.id).activations() {
+            for rank in rank::UNKNOWN..=rank::STRICT {
+                let Some((key, item)) = self.first_held(owner, activation, rank)? else { continue };
+                let place = self.places.find(&self.engine, item.event)?;
+                if oldest.as_ref().is_none_or(|(other, _, _)| place < *other) {
+                    oldest = Some((place, key, item));
+                }
+            }
+        }
+        Ok(oldest.map(|(_, key, item)| (key, item)))
+    }
+
+    fn first_held(&self, owner: &Webhook, activation: u32, rank: u8) -> Result<Option<(DueKey, DueItem)>, StoreError> {
+        let mut after = None;
+        loop {
+            let (entries, complete) = self.read_ranks(owner.id, activation..=activation, rank..=rank, after, PAGE)?;
+            after = entries.last().map(|(key, _)| *key).or(after);
+            for (key, item) in
+                entries.into_iter().flat_map(|(key, items)| items.into_iter().map(move |item| (key, item)))
+            {
+                if self.still_due(key, &item)? && self.engine.get(&keys::event(item.event))?.is_some() {
+                    return Ok(Some((key, item)));
+                }
+            }
+            if complete {
+                return Ok(None);
             }
         }
     }
@@ -343,8 +386,12 @@ impl Writer {
                 if let Origin::Held(key) = origin {
                     // No retry is used up: the attempt belongs to no round.
                     let (attempt, earlier) = (item.attempt + 1, item.earlier + 1);
-                    let key = DueKey { seq: self.seq(), ..key };
                     let next = DueItem { attempt, earlier, sent: *sent, ..item.clone() };
+                    let key = if key.rank == rank::STRICT {
+                        self.strict_key(&Txn::default(), (key.webhook, key.activation), &next)?
+                    } else {
+                        DueKey { seq: self.seq(), ..key }
+                    };
                     self.pending.txn.put(key.encode(), record::pack_queue(&[&next]));
                     (state.queued, state.next_attempt_at) = (Some(key.seq), Some(now));
                 }

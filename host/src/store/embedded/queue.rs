@@ -1,48 +1,97 @@
 //! Reading queues. A webhook's queue is on the disk; the scheduler holds a window of it and asks for more by pages.
 
+use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::sync::atomic::Ordering;
 
 use super::record::{self, Entries, Progress};
 use super::writer::Writer;
-use super::{Change, DueEntry, DueItem, DueKey, StoreError, keys};
+use super::{Change, DueEntry, DueItem, DueKey, PageRequest, StoreError, keys, place};
 use crate::model::id::WebhookId;
+use crate::model::webhook::Order;
+use crate::store::rank;
 
 impl Writer {
-    /// Reads a page of a webhook's queue, of about `limit` deliveries, and sends it to the scheduler. When the store
-    /// cannot be read, the page is read once it can.
-    pub(super) fn load_due(&mut self, webhook: WebhookId, activation: u32, after: Option<DueKey>, limit: usize) {
-        match self.read_due(webhook, activation, after, limit) {
+    /// Reads a page of a webhook's queue and sends it to the scheduler. When the store cannot be read, the page is read
+    /// once it can.
+    pub(super) fn load(&mut self, request: PageRequest) {
+        match self.is_misplaced(&request) {
+            Ok(true) => self.moving.push_back(request),
+            Ok(false) => self.load_page(request),
+            Err(_) => self.unread.push(request),
+        }
+    }
+
+    /// Reads a page of a queue that is in the ranks of its webhook's order.
+    pub(super) fn load_page(&mut self, request: PageRequest) {
+        match self.read_page(&request) {
             Ok((entries, complete)) => {
                 for done in entries.iter().filter(|entry| entry.items.is_empty()) {
                     self.pending.txn.remove(done.key.encode());
                 }
-                (self.changes)(Change::Loaded { webhook, activation, entries, complete });
+                (self.changes)(Change::Loaded { request, entries, complete });
             }
-            Err(_) => self.unread.push((webhook, activation, after, limit)),
+            Err(_) => self.unread.push(request),
         }
     }
 
-    fn read_due(
-        &self,
-        webhook: WebhookId,
-        activation: u32,
-        after: Option<DueKey>,
-        limit: usize,
-    ) -> Result<(Vec<DueEntry>, bool), StoreError> {
-        let (found, complete) = self.read_queue(webhook, activation..=activation, after, limit)?;
+    fn read_page(&mut self, request: &PageRequest) -> Result<(Vec<DueEntry>, bool), StoreError> {
+        let PageRequest { webhook, activation, ref ranks, after, limit, .. } = *request;
+        let by_severity = self.order_of(webhook) == Some(Order::Severity);
+        let (found, complete) = self.read_ranks(webhook, activation..=activation, ranks.clone(), after, limit)?;
         let mut entries = Vec::with_capacity(found.len());
         for (key, queued) in found {
             let mut items = Vec::with_capacity(queued.len());
             for item in queued {
                 if self.still_due(key, &item)? {
-                    items.push((item, None));
+                    items.push(item);
                 }
             }
+            if by_severity {
+                items = self.split(key, items)?;
+            }
             // An entry without items still moves the scheduler's horizon.
-            entries.push(DueEntry { key, items });
+            entries.push(DueEntry { key, items: items.into_iter().map(|item| (item, None)).collect() });
         }
         Ok((entries, complete))
+    }
+
+    /// The deliveries of an entry that have its rank. The others get entries of their own: deliveries of different
+    /// severities share one that was queued in another order, or before format 6.
+    fn split(&mut self, key: DueKey, items: Vec<DueItem>) -> Result<Vec<DueItem>, StoreError> {
+        let is_kept = items.first().is_some_and(|item| item.sent.is_bound());
+        let fits = |item: &DueItem| item.rank == key.rank || is_kept;
+        if key.rank != rank::UNKNOWN && items.iter().all(fits) {
+            return Ok(items);
+        }
+        let mut ranked = Vec::with_capacity(items.len());
+        for item in items {
+            ranked.push(self.ranked(item)?);
+        }
+        let together = place::rank_of_all(&ranked);
+        let mut parts: BTreeMap<u8, Vec<DueItem>> = BTreeMap::new();
+        for item in ranked {
+            // What was sent together stays together.
+            let rank = if is_kept { together } else { item.rank };
+            parts.entry(rank).or_default().push(item);
+        }
+        let own = parts.remove(&key.rank).unwrap_or_default();
+        if !own.is_empty() {
+            self.pending.txn.put(key.encode(), record::pack_queue(&own.iter().collect::<Vec<_>>()));
+        }
+        for (rank, part) in parts {
+            // The same number: the deliveries' states know it.
+            let key = DueKey { rank, ..key };
+            self.pending.txn.put(key.encode(), record::pack_queue(&part.iter().collect::<Vec<_>>()));
+            self.pending.due.push(DueEntry::from((key, part)));
+        }
+        self.has_pending();
+        Ok(own)
+    }
+
+    /// The order of a webhook's deliveries; `None` when there is no such webhook.
+    pub(super) fn order_of(&self, webhook: WebhookId) -> Option<Order> {
+        self.webhooks.load().get(webhook).map(|webhook| webhook.config.order)
     }
 
     /// A page of a webhook's queue under these activations, after an entry, of about `limit` deliveries; and true if
@@ -55,8 +104,22 @@ impl Writer {
         after: Option<DueKey>,
         limit: usize,
     ) -> Result<(Entries, bool), StoreError> {
-        let from = after
-            .map_or_else(|| keys::due_prefix(webhook, *activations.start()), |key| [key.encode(), vec![0]].concat());
+        self.read_ranks(webhook, activations, rank::UNKNOWN..=rank::STRICT, after, limit)
+    }
+
+    /// [`Writer::read_queue`] of these ranks; of several activations all ranks are read.
+    pub(super) fn read_ranks(
+        &self,
+        webhook: WebhookId,
+        activations: RangeInclusive<u32>,
+        ranks: RangeInclusive<u8>,
+        after: Option<DueKey>,
+        limit: usize,
+    ) -> Result<(Entries, bool), StoreError> {
+        let from = match after {
+            Some(key) => [key.encode(), vec![0]].concat(),
+            None => keys::due_ranked(webhook, *activations.start(), *ranks.start()),
+        };
         let prefix = keys::due_webhook(webhook);
         let mut found = Entries::new();
         let mut items = 0;
@@ -66,7 +129,7 @@ impl Writer {
                 return false;
             }
             let Some(due) = DueKey::decode(key) else { return true };
-            if !activations.contains(&due.activation) {
+            if !activations.contains(&due.activation) || !ranks.contains(&due.rank) {
                 return false;
             }
             if items >= limit {

@@ -17,13 +17,16 @@ use crate::model::id::{AttemptId, DeliveryId, EventId, TokenId, WebhookId};
 use crate::model::time::Timestamp;
 use crate::model::webhook::HealthValues;
 use crate::store::protocol::{DueItem, DueKey, Pin, Sent};
+use crate::store::rank;
 
 /// The version of a record's encoding.
 const VERSION: u8 = 1;
 /// The version of a chunk of history: since 2 an attempt has a note.
 const ATTEMPTS_VERSION: u8 = 2;
-/// The version of a queue entry: since 2 a delivery knows the attempts of earlier rounds, since 3 whether it was sent.
-const QUEUE_VERSION: u8 = 3;
+/// The version of a queue entry: since 2 a delivery knows the attempts of earlier rounds, since 3 whether it was sent,
+/// since 4 its rank, and when it is due if its key does not say that.
+const QUEUE_VERSION: u8 = 4;
+const QUEUE_VERSION_3: u8 = 3;
 const QUEUE_VERSION_2: u8 = 2;
 /// The version of a webhook's counters: since 2 they know what waits.
 const COUNTERS_VERSION: u8 = 2;
@@ -260,6 +263,9 @@ pub(super) fn unpack_queue(bytes: &[u8]) -> Result<Vec<DueItem>, Damaged> {
         Some(&QUEUE_VERSION_2) => {
             Ok(unpack_items::<DueItemV2>(QUEUE_VERSION_2, bytes)?.into_iter().map(DueItem::from).collect())
         }
+        Some(&QUEUE_VERSION_3) => {
+            Ok(unpack_items::<DueItemV3>(QUEUE_VERSION_3, bytes)?.into_iter().map(DueItem::from).collect())
+        }
         _ => unpack_items(QUEUE_VERSION, bytes),
     }
 }
@@ -291,7 +297,7 @@ struct DueItemV1 {
 impl From<DueItemV1> for DueItem {
     fn from(old: DueItemV1) -> Self {
         let DueItemV1 { event, slot, delivery, attempt, pin } = old;
-        Self { event, slot, delivery, attempt, earlier: 0, sent: sent(pin) }
+        Self { event, slot, delivery, attempt, earlier: 0, sent: sent(pin), rank: rank::UNKNOWN, due_ms: None }
     }
 }
 
@@ -309,7 +315,25 @@ struct DueItemV2 {
 impl From<DueItemV2> for DueItem {
     fn from(old: DueItemV2) -> Self {
         let DueItemV2 { event, slot, delivery, attempt, earlier, pin } = old;
-        Self { event, slot, delivery, attempt, earlier, sent: sent(pin) }
+        Self { event, slot, delivery, attempt, earlier, sent: sent(pin), rank: rank::UNKNOWN, due_ms: None }
+    }
+}
+
+/// A pending delivery of before it knew its rank.
+#[derive(Serialize, Deserialize)]
+struct DueItemV3 {
+    event: EventId,
+    slot: u32,
+    delivery: DeliveryId,
+    attempt: u32,
+    earlier: u32,
+    sent: Sent,
+}
+
+impl From<DueItemV3> for DueItem {
+    fn from(old: DueItemV3) -> Self {
+        let DueItemV3 { event, slot, delivery, attempt, earlier, sent } = old;
+        Self { event, slot, delivery, attempt, earlier, sent, rank: rank::UNKNOWN, due_ms: None }
     }
 }
 
@@ -584,7 +608,7 @@ mod tests {
 
     fn item() -> DueItem {
         let (event, delivery) = (EventId::generate(), DeliveryId::generate());
-        DueItem { event, slot: 3, delivery, attempt: 2, earlier: 0, sent: Sent::Never }
+        DueItem { event, slot: 3, delivery, attempt: 2, earlier: 0, sent: Sent::Never, rank: 0, due_ms: None }
     }
 
     #[test]
@@ -592,6 +616,18 @@ mod tests {
         let DueItem { event, slot, delivery, attempt, .. } = item();
         let bytes = pack(&vec![DueItemV1 { event, slot, delivery, attempt, pin: None }]);
         assert_eq!(unpack_queue(&bytes).expect("the old form"), [DueItem { event, delivery, ..item() }]);
+    }
+
+    #[test]
+    fn a_queue_entry_of_before_format_6_is_read() {
+        let DueItem { event, slot, delivery, attempt, .. } = item();
+        let sent = Sent::Before(Some(Pin { component: [1; 32], rendering: [2; 32] }));
+        let old = vec![DueItemV3 { event, slot, delivery, attempt, earlier: 1, sent }];
+        let bytes = packed(QUEUE_VERSION_3, &old, USUAL);
+        let expected = DueItem { event, delivery, earlier: 1, sent, ..item() };
+        assert_eq!(unpack_queue(&bytes).expect("the old form"), [expected.clone()]);
+        let known = DueItem { rank: 1, due_ms: Some(-7), ..expected };
+        assert_eq!(unpack_queue(&pack_queue(&[&known])).expect("the new form"), [known]);
     }
 
     #[test]

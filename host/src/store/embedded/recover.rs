@@ -13,7 +13,8 @@ use crate::model::audit::{Action, Actor, AuditEvent, FieldChange};
 use crate::model::delivery::{DeliveryView, Status};
 use crate::model::id::{AttemptId, DeliveryId, EventId, WebhookId};
 use crate::model::time::Timestamp;
-use crate::model::webhook::Webhook;
+use crate::model::webhook::{Order, Webhook};
+use crate::store::rank;
 
 /// Attempts of the history, or queue entries, that one page of a recovery reads.
 const PAGE: usize = 512;
@@ -29,6 +30,7 @@ struct Page {
     webhook: WebhookId,
     /// The activation that the deliveries are pending under from now on.
     activation: u32,
+    order: Order,
     due_ms: i64,
     txn: Txn,
     entries: Entries,
@@ -37,24 +39,26 @@ struct Page {
 }
 
 impl Page {
-    /// The sequence number of the entry that the next delivery goes into.
-    fn seq(&mut self, next_seq: impl FnOnce() -> u64) -> u64 {
-        match self.entries.last() {
-            Some((key, items)) if items.len() < ENTRY_ITEMS => key.seq,
-            _ => {
-                let (webhook, activation, due_ms) = (self.webhook, self.activation, self.due_ms);
-                let key = DueKey { webhook, activation, rank: 0, due_ms, seq: next_seq() };
-                self.entries.push((key, Vec::new()));
-                key.seq
-            }
-        }
-    }
-
-    /// Adds a delivery to the last entry.
-    fn push(&mut self, item: DueItem) {
-        if let Some((_, items)) = self.entries.last_mut() {
+    /// Adds a delivery to the last entry that may have it; the entry's sequence number.
+    fn add(&mut self, item: DueItem, next_seq: impl FnOnce() -> u64) -> u64 {
+        let by_severity = self.order == Order::Severity;
+        let fits = |(key, items): &&mut (DueKey, Vec<DueItem>)| {
+            items.len() < ENTRY_ITEMS && (!by_severity || key.rank == item.rank)
+        };
+        let last = if by_severity {
+            self.entries.iter_mut().rev().find(|entry| fits(entry))
+        } else {
+            self.entries.last_mut().filter(|entry| fits(entry))
+        };
+        if let Some((key, items)) = last {
+            key.rank = key.rank.min(item.rank);
             items.push(item);
+            return key.seq;
         }
+        let (webhook, activation, due_ms) = (self.webhook, self.activation, self.due_ms);
+        let key = DueKey { webhook, activation, rank: item.rank, due_ms, seq: next_seq() };
+        self.entries.push((key, vec![item]));
+        key.seq
     }
 }
 
@@ -78,6 +82,7 @@ impl Writer {
         let mut page = Page {
             webhook,
             activation: activation_for(&owner),
+            order: owner.config.order,
             due_ms: self.clock.steady_ms(),
             txn: Txn::default(),
             entries: Entries::new(),
@@ -125,14 +130,13 @@ impl Writer {
                     left = true;
                     continue;
                 }
-                self.wait_again(item.event, state, page)?;
-                page.txn.put(keys::state(item.event), record::pack(&states));
-                self.recent.forget(item.event);
                 // A new round: the operator has repaired something.
-                let earlier = item.attempt - 1;
+                let (event, earlier) = (item.event, item.attempt - 1);
                 // A message that is held goes with others now: it is another one.
                 let sent = item.sent.apart(Sent::Never);
-                page.push(DueItem { earlier, sent, ..item });
+                self.wait_again(DueItem { earlier, sent, ..item }, state, page)?;
+                page.txn.put(keys::state(event), record::pack(&states));
+                self.recent.forget(event);
             }
             if !left {
                 page.txn.remove(key.encode());
@@ -183,12 +187,12 @@ impl Writer {
                 continue;
             }
             // Not the attempt of the history: a delivery that was recovered before has failed more than once.
-            let made = state.attempts;
-            self.wait_again(event, state, page)?;
+            let (attempt, earlier) = (state.attempts + 1, state.attempts);
+            let (sent, rank, due_ms) = (Sent::Never, rank::UNKNOWN, None);
+            let item = DueItem { event, slot, delivery, attempt, earlier, sent, rank, due_ms };
+            self.wait_again(item, state, page)?;
             page.txn.put(keys::state(event), record::pack(&states));
             self.recent.forget(event);
-            let sent = Sent::Never;
-            page.push(DueItem { event, slot, delivery, attempt: made + 1, earlier: made, sent });
         }
         Ok(next)
     }
@@ -197,7 +201,9 @@ impl Writer {
     pub(super) fn requeue(&mut self, found: &[Lost]) -> Result<(), StoreError> {
         for page in found.chunks(ENTRY_ITEMS) {
             let engine = Arc::clone(&self.engine);
-            let (txn, entries) = lost::requeue(&engine, page, self.clock.steady_ms(), || self.seq())?;
+            let table = self.webhooks.load_full();
+            let order = |webhook| table.get(webhook).map_or(Order::Arrival, |webhook| webhook.config.order);
+            let (txn, entries) = lost::requeue(&engine, page, order, self.clock.steady_ms(), || self.seq())?;
             self.write(&[Some(&txn)])?;
             page.iter().for_each(|lost| self.recent.forget(lost.event));
             (self.changes)(Change::Due(entries.into_iter().map(DueEntry::from).collect()));
@@ -205,9 +211,17 @@ impl Writer {
         Ok(())
     }
 
-    fn wait_again(&mut self, event: EventId, state: &mut SlotState, page: &mut Page) -> Result<(), StoreError> {
-        let before = *state;
-        let queued = page.seq(|| self.seq());
+    /// Queues a delivery again and changes its state.
+    fn wait_again(&mut self, item: DueItem, state: &mut SlotState, page: &mut Page) -> Result<(), StoreError> {
+        let (before, event) = (*state, item.event);
+        let item = self.ranked(item)?;
+        let queued = if page.order == Order::Strict {
+            let key = self.strict_key(&page.txn, (page.webhook, page.activation), &item)?;
+            page.entries.push((key, vec![DueItem { due_ms: Some(page.due_ms), ..item }]));
+            key.seq
+        } else {
+            page.add(item, || self.seq())
+        };
         *state = SlotState {
             progress: Progress::Waiting,
             activation: page.activation,
@@ -263,13 +277,20 @@ impl Writer {
         let Some(mut states) = self.states(event)? else { return Ok(None) };
         let slot = u32::try_from(states.len()).unwrap_or(u32::MAX);
         let activation = activation_for(&owner);
-        let key = DueKey { webhook, activation, rank: 0, due_ms: self.clock.steady_ms(), seq: self.seq() };
-        let delivery = DeliveryId::generate();
+        let (delivery, due_ms) = (DeliveryId::generate(), self.clock.steady_ms());
+        let (sent, rank) = (Sent::Never, rank::UNKNOWN);
+        let item = DueItem { event, slot, delivery, attempt: 1, earlier: 0, sent, rank, due_ms: None };
+        let mut item = self.ranked(item)?;
+        let key = if owner.config.order == Order::Strict {
+            item.due_ms = Some(due_ms);
+            self.strict_key(&Txn::default(), (webhook, activation), &item)?
+        } else {
+            DueKey { webhook, activation, rank: item.rank, due_ms, seq: self.seq() }
+        };
         let further = Further { slot: Slot { delivery, webhook, activation }, redelivery_of: of, made_at: self.now() };
         let state = further.initial_state(key.seq);
         states.push(state);
         let waits = self.waits(webhook, event, None, state)?;
-        let item = DueItem { event, slot, delivery, attempt: 1, earlier: 0, sent: Sent::Never };
         let mut txn = Txn::default();
         txn.put(keys::state(event), record::pack(&states));
         self.recent.forget(event);

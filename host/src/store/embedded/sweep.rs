@@ -16,6 +16,7 @@ use super::{DueKey, Retention, StoreError, keys, record};
 use crate::model::delivery::Attempt;
 use crate::model::id::{EventId, WebhookId};
 use crate::model::time::Timestamp;
+use crate::store::rank;
 
 /// Keys that one page removes.
 const PAGE: usize = 2_000;
@@ -312,9 +313,16 @@ impl Writer {
         cutoff: Timestamp,
         deletions: &mut Deletions,
     ) -> Result<(), StoreError> {
-        for rank in keys::RANKS {
-            self.engine.scan_prefix(&keys::due_ranked(webhook, activation, rank), None, |key, _| {
-                let old = DueKey::decode(key).is_none_or(|due| due.due_ms < cutoff.unix_ms());
+        for rank in rank::UNKNOWN..=rank::STRICT {
+            self.engine.scan_prefix(&keys::due_ranked(webhook, activation, rank), None, |key, value| {
+                // What is due in the strict queue may be later than what was accepted after it.
+                let due = DueKey::decode(key).map(|due| match due.rank {
+                    rank::STRICT => record::unpack_queue(value)
+                        .ok()
+                        .map_or(i64::MAX, |items| items.first().map_or(i64::MIN, |item| item.due_in(due))),
+                    _ => due.due_ms,
+                });
+                let old = due.is_none_or(|due| due < cutoff.unix_ms());
                 if old && !deletions.full() {
                     deletions.remove(key.to_vec());
                 }

@@ -34,6 +34,11 @@ impl Tally {
         self.activations.iter().map(|(_, waiting)| waiting).sum()
     }
 
+    /// The activations under which something waits.
+    pub(super) fn activations(&self) -> impl Iterator<Item = u32> {
+        self.activations.iter().map(|(activation, _)| *activation)
+    }
+
     pub(super) fn add(&mut self, activation: u32, accepted_at: Timestamp) {
         match self.activations.iter_mut().find(|(known, _)| *known == activation) {
             Some((_, waiting)) => *waiting += 1,

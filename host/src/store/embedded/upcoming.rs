@@ -3,6 +3,7 @@
 use super::record::{self, Progress, SlotState};
 use super::{DueItem, DueKey, Embedded, Sent, StoreError, keys};
 use crate::model::webhook::Webhook;
+use crate::store::rank;
 
 /// Entries that are looked at: those of deliveries that are done are removed with the last one in them.
 const ENTRIES: usize = 16;
@@ -17,9 +18,19 @@ impl Embedded {
         if !webhook.activity.is_active() {
             return Ok(None);
         }
-        let prefix = keys::due_prefix(webhook.id, webhook.activation);
+        // After a change of the order the queue is in other ranks until the scheduler has asked for it.
+        let mut next: Option<i64> = None;
+        for rank in rank::UNKNOWN..=rank::STRICT {
+            let due = self.next_due_of(webhook, rank)?;
+            next = next.into_iter().chain(due).min();
+        }
+        Ok(next)
+    }
+
+    /// When the first delivery of one rank is due.
+    fn next_due_of(&self, webhook: &Webhook, rank: u8) -> Result<Option<i64>, StoreError> {
         let mut first = Vec::new();
-        self.engine.scan_prefix(&prefix, None, |key, value| {
+        self.engine.scan_prefix(&keys::due_ranked(webhook.id, webhook.activation, rank), None, |key, value| {
             first.extend(DueKey::decode(key).zip(record::unpack_queue(value).ok()));
             first.len() < ENTRIES
         })?;
@@ -30,7 +41,7 @@ impl Embedded {
                     continue;
                 }
                 let window = webhook.config.digest.filter(|_| item.sent == Sent::Never);
-                let due_ms = key.due_ms.saturating_add(window.map_or(0, |digest| digest.window_ms()));
+                let due_ms = item.due_in(key).saturating_add(window.map_or(0, |digest| digest.window_ms()));
                 next = Some(next.map_or(due_ms, |next| next.min(due_ms)));
                 break;
             }
@@ -43,9 +54,18 @@ impl Embedded {
     }
 
     pub(in crate::store) fn window_opened(&self, webhook: &Webhook) -> Result<Option<i64>, StoreError> {
-        let prefix = keys::due_prefix(webhook.id, webhook.activation);
+        let mut opened: Option<i64> = None;
+        for rank in rank::UNKNOWN..=rank::STRICT {
+            let first = self.first_waiting(webhook, rank)?;
+            opened = opened.into_iter().chain(first).min();
+        }
+        Ok(opened)
+    }
+
+    /// When the first delivery of one rank was queued that waits for a window.
+    fn first_waiting(&self, webhook: &Webhook, rank: u8) -> Result<Option<i64>, StoreError> {
         let (mut waiting, mut searched) = (Vec::new(), 0);
-        self.engine.scan_prefix(&prefix, None, |key, value| {
+        self.engine.scan_prefix(&keys::due_ranked(webhook.id, webhook.activation, rank), None, |key, value| {
             searched += 1;
             if let Some((key, items)) = DueKey::decode(key).zip(record::unpack_queue(value).ok())
                 && items.iter().any(|item| item.sent == Sent::Never)
@@ -57,7 +77,7 @@ impl Embedded {
         for (key, items) in waiting {
             for item in items.iter().filter(|item| item.sent == Sent::Never) {
                 if self.is_pending(key, item)? {
-                    return Ok(Some(key.due_ms));
+                    return Ok(Some(item.due_in(key)));
                 }
             }
         }

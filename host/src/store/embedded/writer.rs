@@ -15,13 +15,14 @@ use super::engine::Engine;
 use super::heal::Healing;
 use super::index::{Growth, Index, MarksCache, Row, Tail};
 use super::lost::AcceptedSince;
+use super::place::Places;
 use super::record::{self, AttemptChunk, Counters, Counts, Damage};
 use super::retention_clock;
 use super::state_cache::StateCache;
 use super::tally::{Tallies, Tally, Wait};
 use super::tell::Telling;
 use super::txn::Txn;
-use super::{Change, DueEntry, DueKey, StoreError, Tokens, WebhookTable, WriterCommand, keys};
+use super::{Change, DueEntry, PageRequest, StoreError, Tokens, WebhookTable, WriterCommand, keys};
 use crate::keyring::Keyring;
 use crate::model::audit::AuditEvent;
 use crate::model::id::{AttemptId, WebhookId};
@@ -107,9 +108,13 @@ pub(in crate::store) struct Writer {
     /// The time of the next try, in milliseconds of the steady clock.
     pub(super) next_try_ms: i64,
     /// Pages of queues that could not be read; they are read after the next commit that succeeds.
-    pub(super) unread: Vec<(WebhookId, u32, Option<DueKey>, usize)>,
+    pub(super) unread: Vec<PageRequest>,
     /// Webhooks whose probe was accepted: their deliveries are put in order, a page between two commits.
     pub(super) healing: VecDeque<Healing>,
+    /// Pages that are read once their queue is in the ranks of its webhook's order: it is moved, a page between two
+    /// commits.
+    pub(super) moving: VecDeque<PageRequest>,
+    pub(super) places: Places,
     pub(super) telling: Telling,
     /// Since when nothing can be written, in milliseconds of the steady clock, and why.
     pub(super) down: Option<(i64, StoreError)>,
@@ -170,6 +175,7 @@ impl Writer {
         }
         if !closing {
             self.heal();
+            self.move_queue();
         }
         closing
     }
@@ -179,7 +185,7 @@ impl Writer {
         if !self.is_writable() {
             return Some(RETRY_FAILED);
         }
-        if !self.healing.is_empty() {
+        if !self.healing.is_empty() || !self.moving.is_empty() {
             return Some(Duration::ZERO);
         }
         let now = self.clock.steady_ms();
@@ -196,9 +202,7 @@ impl Writer {
                 self.has_pending();
                 self.record(outcomes);
             }
-            WriterCommand::Load { webhook, activation, after, limit } => {
-                self.load_due(webhook, activation, after, limit);
-            }
+            WriterCommand::Load(request) => self.load(request),
             WriterCommand::Audit(audit_event) => {
                 self.has_pending();
                 self.pending.audit_events.push(*audit_event);
@@ -292,8 +296,8 @@ impl Writer {
         match result {
             Ok(()) => {
                 self.tell_written_again();
-                for (webhook, activation, after, limit) in std::mem::take(&mut self.unread) {
-                    self.load_due(webhook, activation, after, limit);
+                for request in std::mem::take(&mut self.unread) {
+                    self.load(request);
                 }
             }
             // sled's error would stick, also when there is space again.

@@ -10,7 +10,9 @@ use crate::store::embedded::record::{
 use super::*;
 use crate::store::UnsignedImport;
 use crate::store::embedded::index;
+use crate::store::embedded::place::Place;
 use crate::store::embedded::tally::Tally;
+use crate::store::rank;
 
 const EVENT: EventId = EventId::from_bytes([0xe1; 16]);
 const OTHER: EventId = EventId::from_bytes([0xe2; 16]);
@@ -60,7 +62,8 @@ fn states() -> Vec<SlotState> {
 
 fn item() -> DueItem {
     let pin = Pin { component: [0xc1; 32], rendering: [0xc2; 32] };
-    DueItem { event: EVENT, slot: 1, delivery: DELIVERY, attempt: 5, earlier: 2, sent: Sent::Before(Some(pin)) }
+    let (attempt, earlier, sent) = (5, 2, Sent::Before(Some(pin)));
+    DueItem { event: EVENT, slot: 1, delivery: DELIVERY, attempt, earlier, sent, rank: 1, due_ms: Some(START_MS) }
 }
 
 fn chunk() -> AttemptChunk {
@@ -231,6 +234,11 @@ fn keys_are_written_as_before() {
         ("token", keys::token(&[0x0f; 32]), "740f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f0f"),
         ("event", keys::event(EVENT).to_vec(), "65e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1"),
         ("state", keys::state(EVENT).to_vec(), "73e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1"),
+        (
+            "due in the strict queue",
+            Place { commit: (5 << 32) | 1, position: 7 }.key(WEBHOOK, 3, 2).encode(),
+            "64b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1000000030680000005000000018000038000140000",
+        ),
         ("due", due.encode(), "64b1b1b1b1b1b1b1b1b1b1b1b1b1b1b1b10000000300800001a3185c50000000000500000001"),
         (
             "attempts",
@@ -258,5 +266,9 @@ fn keys_are_written_as_before() {
 fn records_of_earlier_formats_are_read() {
     let queue_entry = "0251c563c70210e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e10110d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1050201c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c210e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e10110d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1050200";
     let bytes = data_encoding::HEXLOWER.decode(queue_entry.as_bytes()).expect("hexadecimal");
-    assert_eq!(record::unpack_queue(&bytes).expect("format 2"), [item(), never()]);
+    let before = |item| DueItem { rank: rank::UNKNOWN, due_ms: None, ..item };
+    assert_eq!(record::unpack_queue(&bytes).expect("format 2"), [item(), never()].map(before));
+    let queue_entry = "035618077a0310e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e10110d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d105020101c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c210e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e10110d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d105020010e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e10110d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d105020100";
+    let bytes = data_encoding::HEXLOWER.decode(queue_entry.as_bytes()).expect("hexadecimal");
+    assert_eq!(record::unpack_queue(&bytes).expect("format 5"), [item(), never(), cut()].map(before));
 }

@@ -1,0 +1,197 @@
+//! Orders: which of a webhook's deliveries is next.
+
+use super::*;
+use crate::store::rank;
+
+/// A finding of this severity.
+fn finding(severity: Severity) -> NewEvent {
+    let word = severity.as_str();
+    let json = format!(r#"{{"type":"finding_added","data":{{"finding":{{"title":"t","severity":"{word}"}}}}}}"#);
+    NewEvent { event_type: EventType::FindingAdded, severity: Some(severity), json, ..event(None, 1) }
+}
+
+/// A webhook with this order for findings alone: what is derived from them is not its.
+async fn hook(opened: &Opened, order: Order) -> Arc<Webhook> {
+    let event_types = Subscription::Only(vec![EventType::FindingAdded]);
+    let config = WebhookConfig { order, event_types, ..config() };
+    opened.store.create_webhook(config, true, Actor::Host).await.expect("created")
+}
+
+async fn reorder(opened: &Opened, webhook: &Webhook, order: Order) -> Arc<Webhook> {
+    let now = Arc::clone(opened.store.webhooks().get(webhook.id).expect("kept"));
+    let config = WebhookConfig { order, ..now.config.clone() };
+    match opened.store.update_webhook(now.id, now.revision, config, None, Actor::Host).await.expect("written") {
+        Updated::Done(webhook) => webhook,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Posts findings in one request; their events.
+async fn post(opened: &Opened, severities: &[Severity]) -> Vec<EventId> {
+    let findings = severities.iter().map(|severity| finding(*severity)).collect();
+    let accepted = opened.accept(TokenId::from_bytes([1; 16]), None, findings).await.expect("accepted");
+    accepted.into_iter().map(|one| one.id).collect()
+}
+
+/// A webhook's whole queue, in small pages.
+fn queue(opened: &Opened, webhook: &Webhook) -> Vec<(DueKey, DueItem)> {
+    let (mut all, mut after) = (Vec::new(), None);
+    loop {
+        opened.store.load_due(webhook.id, webhook.activation, after, 3);
+        let changes = opened.changes.lock().expect("not poisoned");
+        let (entries, complete) = loop {
+            let change = changes.recv_timeout(Duration::from_secs(10)).expect("a change");
+            if let Change::Loaded { entries, complete, .. } = change {
+                break (entries, complete);
+            }
+        };
+        after = entries.last().map(|entry| entry.key).or(after);
+        let items =
+            entries.into_iter().flat_map(|entry| entry.items.into_iter().map(move |(item, _)| (entry.key, item)));
+        all.extend(items);
+        if complete {
+            return all;
+        }
+    }
+}
+
+fn events(queue: &[(DueKey, DueItem)]) -> Vec<EventId> {
+    queue.iter().map(|(_, item)| item.event).collect()
+}
+
+const MIXED: [Severity; 5] = [Severity::Info, Severity::Critical, Severity::High, Severity::Info, Severity::Critical];
+
+pub(crate) async fn the_most_severe_waits_first_also_of_what_was_queued_in_another_order<S: Subject>() {
+    let place = S::new();
+    let opened = place.open(START_MS);
+    let webhook = hook(&opened, Order::Arrival).await;
+    let first = post(&opened, &MIXED).await;
+    let arrived = queue(&opened, &webhook);
+    assert_eq!(events(&arrived), first, "as they came");
+    assert!(arrived.iter().all(|(key, _)| *key == arrived[0].0 && key.rank == rank::CRITICAL), "one entry");
+
+    let webhook = reorder(&opened, &webhook, Order::Severity).await;
+    let second = post(&opened, &MIXED).await;
+    opened.changes.lock().expect("not poisoned").try_iter().for_each(drop);
+    let most_severe = [first[1], first[4], second[1], second[4]];
+    assert_eq!(events(&queue(&opened, &webhook))[..4], most_severe);
+    // The rest of the first entry has entries of its own from the next commit on.
+    assert_eq!(events(&opened.due()), [first[2], first[0], first[3]]);
+    let sorted = [&most_severe[..], &[first[2], second[2], first[0], first[3], second[0], second[3]]].concat();
+    let by_rank = queue(&opened, &webhook);
+    assert_eq!(events(&by_rank), sorted);
+    assert!(by_rank.iter().all(|(key, item)| key.rank == item.rank));
+    // A retry has the rank of its event.
+    opened.record(&webhook, &by_rank[0], again(60_000));
+    drop(opened);
+
+    let opened = place.open(START_MS);
+    let retried = [&sorted[1..4], &sorted[..1], &sorted[4..]].concat();
+    assert_eq!(events(&queue(&opened, &webhook)), retried);
+    let webhook = reorder(&opened, &webhook, Order::Arrival).await;
+    assert_eq!(queue(&opened, &webhook).len(), 10);
+}
+
+pub(crate) async fn a_strict_queue_is_in_the_order_of_acceptance_whatever_happens<S: Subject>() {
+    let place = S::new();
+    let opened = place.open(START_MS);
+    let webhook = hook(&opened, Order::Strict).await;
+    let a = post(&opened, &MIXED[..3]).await;
+    let b = post(&opened, &MIXED[..2]).await;
+    let waiting = queue(&opened, &webhook);
+    assert_eq!(events(&waiting), [a[0], a[1], a[2], b[0], b[1]]);
+    assert!(waiting.windows(2).all(|pair| pair[0].0 < pair[1].0), "each in an entry of its own");
+    opened.record(&webhook, &waiting[0], again(3_600_000));
+    opened.record(&webhook, &waiting[1], Step::Failed { deactivate: None });
+    let retry = queue(&opened, &webhook).remove(0);
+    assert_eq!((retry.1.event, retry.1.attempt, retry.1.due_ms), (a[0], 2, Some(START_MS + 3_600_000)));
+    drop(opened);
+
+    // The clock is set back by a day.
+    let opened = place.open(START_MS - 86_400_000);
+    let c = post(&opened, &MIXED[..2]).await;
+    assert_eq!(events(&queue(&opened, &webhook)), [a[0], a[2], b[0], b[1], c[0], c[1]]);
+    let (mut cursor, mut recovered) = (Cursor::Start, 0);
+    while cursor != Cursor::Done {
+        let since = Timestamp::from_unix_ms(1_000_000_000_000);
+        let page = opened.store.recover(webhook.id, since, cursor, Actor::Host).await.expect("written");
+        let Recovery { deliveries, next } = page.expect("known");
+        (cursor, recovered) = (next, recovered + deliveries);
+    }
+    assert_eq!(recovered, 1);
+    let waiting = queue(&opened, &webhook);
+    assert_eq!(events(&waiting), [a[0], a[1], a[2], b[0], b[1], c[0], c[1]]);
+    let delivered = waiting.iter().find(|(_, item)| item.event == b[0]).expect("there");
+    opened.record(&webhook, delivered, Step::Delivered);
+    assert_eq!(queue(&opened, &webhook).len(), 6);
+    let made = opened.store.redeliver(webhook.id, delivered.1.delivery, Actor::Host).await.expect("written");
+    assert!(made.is_some());
+    assert_eq!(events(&queue(&opened, &webhook)), [a[0], a[1], a[2], b[0], b[1], c[0], c[1]]);
+}
+
+pub(crate) async fn a_queue_moves_with_the_order_and_loses_nothing<S: Subject>() {
+    let place = S::new();
+    let opened = place.open(START_MS);
+    let webhook = hook(&opened, Order::Arrival).await;
+    let a = post(&opened, &MIXED).await;
+    let b = post(&opened, &MIXED[..2]).await;
+    // Two that went out in one request wait for the next together.
+    let waiting = queue(&opened, &webhook);
+    let together = waiting[1..3].iter().map(|(_, item)| {
+        let sent = Sent::Before(Some(Pin { component: [1; 32], rendering: [2; 32] }));
+        let attempt = Some(attempt(item, false));
+        Outcome { sent, ..Outcome::new(webhook.id, item.clone(), attempt, again(3_600_000), None) }
+    });
+    opened.store.record(together.collect());
+    opened.recorded();
+    let webhook = reorder(&opened, &webhook, Order::Strict).await;
+    let strict = queue(&opened, &webhook);
+    assert_eq!(events(&strict), [&a[..], &b[..]].concat());
+    let later = Some(START_MS + 3_600_000);
+    assert_eq!((strict[1].0, strict[1].1.due_ms, strict[2].1.due_ms), (strict[2].0, later, later));
+    assert!(strict.iter().all(|(key, _)| key.rank == rank::STRICT));
+    drop(opened);
+
+    let opened = place.open(START_MS);
+    assert_eq!(queue(&opened, &webhook), strict);
+    let webhook = reorder(&opened, &webhook, Order::Severity).await;
+    let by_rank = queue(&opened, &webhook);
+    assert_eq!(events(&by_rank), [a[4], b[1], a[1], a[2], a[0], a[3], b[0]]);
+    assert_eq!((by_rank[2].0, by_rank[2].0.rank, by_rank[2].0.due_ms), (by_rank[3].0, 1, START_MS + 3_600_000));
+    let webhook = reorder(&opened, &webhook, Order::Strict).await;
+    assert_eq!(queue(&opened, &webhook), strict);
+    // The states know the entries that they were moved to.
+    for delivery in &strict {
+        opened.record(&webhook, delivery, Step::Delivered);
+    }
+    assert!(queue(&opened, &webhook).is_empty());
+    for event in [&a[..], &b[..]].concat() {
+        assert_eq!(opened.status(event).await, Status::Delivered);
+    }
+}
+
+pub(crate) async fn of_a_strict_queue_only_the_oldest_held_is_probed<S: Subject>() {
+    let place = S::new();
+    let opened = place.open(START_MS);
+    let webhook = hook(&opened, Order::Strict).await;
+    let posted = post(&opened, &MIXED).await;
+    let waiting = queue(&opened, &webhook);
+    for delivery in &waiting[..3] {
+        opened.record(&webhook, delivery, Step::Failed { deactivate: None });
+    }
+    let off = Arc::clone(opened.store.webhooks().get(webhook.id).expect("kept"));
+    assert!(!off.activity.is_active());
+    let mut probed = Vec::new();
+    for _ in 0..8 {
+        let candidate = opened.candidate(webhook.id).expect("one");
+        probed.push(candidate.item.event);
+        opened.probe(&webhook, candidate, again(60_000));
+    }
+    assert_eq!(probed, [&posted[..4], &posted[..4]].concat(), "those that failed, and the oldest held");
+    let candidate = opened.candidate(webhook.id).expect("one");
+    opened.probe(&webhook, candidate, Step::Delivered);
+    let on = opened.on(webhook.id);
+    let healed = queue(&opened, &on);
+    assert_eq!(events(&healed), posted[1..]);
+    assert_eq!(healed.iter().map(|(_, item)| item.attempt).collect::<Vec<_>>(), [4, 4, 3, 1]);
+}
