@@ -15,6 +15,8 @@ pub(super) struct Collecting {
     digest: Option<Digest>,
     /// When the first delivery was queued of those that wait, in milliseconds of the steady clock.
     since: Option<i64>,
+    /// The first entry of those that it is known of.
+    first: Option<DueKey>,
     /// True if some of them may wait for no window: their severity is not known here.
     is_unsorted: bool,
     /// True while the store puts them together.
@@ -28,13 +30,13 @@ impl Collecting {
             return false;
         }
         let is_unsorted = digest.is_some_and(|digest| digest.bypass_severity.is_some());
-        *self = Self { digest, since: None, is_unsorted, ..*self };
+        *self = Self { digest, since: None, first: None, is_unsorted, ..*self };
         true
     }
 
     /// Nothing waits that is known here. What the store was asked for may be of an activation that is over.
     pub(super) fn forget(&mut self) {
-        (self.since, self.is_asked) = (None, false);
+        (self.since, self.first, self.is_asked) = (None, None, false);
     }
 
     /// Notes a queue entry, if deliveries in it wait for the window; true if they do. It `is_new` if it was just queued.
@@ -52,7 +54,15 @@ impl Collecting {
             self.is_unsorted |= is_new && digest.bypass_severity.is_some() && event.is_none();
             self.since = self.since.into_iter().chain([item.due_in(key)]).min();
         }
+        if is_waiting {
+            self.first = self.first.into_iter().chain([key]).min();
+        }
         is_waiting
+    }
+
+    /// True if an entry is before this one of which deliveries wait for the window.
+    pub(super) fn is_before(&self, key: DueKey) -> bool {
+        self.first.is_some_and(|first| first < key)
     }
 
     /// When the store is to be asked next, and true if the window is closed then; else it sorts what waits.
@@ -71,7 +81,7 @@ impl Collecting {
 
     /// The store has queued what it put together; the first of what still waits was queued then.
     pub(super) fn collected(&mut self, rest: Option<i64>) {
-        (self.is_asked, self.is_unsorted, self.since) = (false, false, rest);
+        (self.is_asked, self.is_unsorted, self.since, self.first) = (false, false, rest, None);
     }
 }
 
@@ -106,6 +116,7 @@ mod tests {
             assert!(collecting.takes(key(due), &items(&[Sent::Before(None), Sent::Never]), true));
         }
         assert_eq!(collecting.next(40_000), Some((60_500, true)));
+        assert!(collecting.is_before(key(501)) && !collecting.is_before(key(500)));
         collecting.asked();
         assert_eq!(collecting.next(70_000), None, "once");
         collecting.forget();

@@ -420,7 +420,8 @@ impl Lane {
                 Head::Entry(turn) => first = first.into_iter().chain([turn]).min_by_key(Turn::by_time),
             }
         }
-        first
+        // What was accepted before and waits for the window is not overtaken in a strict order.
+        first.filter(|turn| self.order != Order::Strict || !self.collecting.is_before(turn.key))
     }
 
     /// Claims the deliveries of the next request: one, or as many as are there and fit into a batch. Deliveries that were

@@ -165,6 +165,8 @@ impl<D: Deliver> Run<D> {
             let until = self.next_wake(asleep);
             let heard = match until {
                 Some(until) => tokio::select! {
+                    // Timers are looked at in every turn; so the same things happen in the same order.
+                    biased;
                     heard = messages.recv() => Some(heard),
                     () = tokio::time::sleep(Duration::from_millis((until - asleep).unsigned_abs())) => None,
                 },

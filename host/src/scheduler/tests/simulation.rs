@@ -974,6 +974,7 @@ async fn keep(store: Arc<Store>) {
         while let Some(wait) = store.waits() {
             // A command that comes meanwhile may leave something that is due earlier.
             tokio::select! {
+                biased;
                 () = sleep(wait.max(Duration::from_millis(1))) => store.tick(),
                 () = waiting.notified() => {}
             }

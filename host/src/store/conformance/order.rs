@@ -82,7 +82,10 @@ pub(crate) async fn the_most_severe_waits_first_also_of_what_was_queued_in_anoth
     assert_eq!(events(&by_rank), sorted);
     assert!(by_rank.iter().all(|(key, item)| key.rank == item.rank));
     // A retry has the rank of its event.
-    opened.record(&webhook, &by_rank[0], again(60_000));
+    let retried = by_rank[0].1.clone();
+    let failed = Some(attempt(&retried, false));
+    opened.store.record(vec![Outcome::new(webhook.id, retried, failed, again(60_000), None)]);
+    opened.recorded();
     drop(opened);
 
     let opened = place.open(START_MS);

@@ -1,6 +1,6 @@
 //! What a webhook's queue has next.
 
-use super::record::{self, Progress, SlotState};
+use super::record::{self, Entries, Progress, SlotState};
 use super::{DueItem, DueKey, Embedded, Sent, StoreError, keys};
 use crate::model::webhook::Webhook;
 use crate::store::rank;
@@ -18,39 +18,35 @@ impl Embedded {
         if !webhook.activity.is_active() {
             return Ok(None);
         }
-        // After a change of the order the queue is in other ranks until the scheduler has asked for it.
-        let mut next: Option<i64> = None;
-        for rank in rank::UNKNOWN..=rank::STRICT {
-            let due = self.next_due_of(webhook, rank)?;
-            next = next.into_iter().chain(due).min();
+        let mut first = self.first_of(&keys::due_prefix(webhook.id, webhook.activation))?;
+        // Most queues are short. After a change of the order one is in other ranks until the scheduler has asked for it.
+        if first.len() >= ENTRIES {
+            first.clear();
+            for rank in rank::UNKNOWN..=rank::STRICT {
+                first.extend(self.first_of(&keys::due_ranked(webhook.id, webhook.activation, rank))?);
+            }
         }
-        Ok(next)
+        let mut next: Option<(u8, i64)> = None;
+        for (key, item) in first.into_iter().flat_map(|(key, items)| items.into_iter().map(move |item| (key, item))) {
+            let window = webhook.config.digest.filter(|_| item.sent == Sent::Never);
+            let due_ms = item.due_in(key).saturating_add(window.map_or(0, |digest| digest.window_ms()));
+            // The strict queue's first is next, whenever it is due.
+            let is_sooner = next.is_none_or(|(rank, other)| due_ms < other && rank != rank::STRICT);
+            if is_sooner && self.is_pending(key, &item)? {
+                next = Some((key.rank, due_ms));
+            }
+        }
+        Ok(next.map(|(_, due_ms)| due_ms))
     }
 
-    /// When the first delivery of one rank is due.
-    fn next_due_of(&self, webhook: &Webhook, rank: u8) -> Result<Option<i64>, StoreError> {
-        let mut first = Vec::new();
-        self.engine.scan_prefix(&keys::due_ranked(webhook.id, webhook.activation, rank), None, |key, value| {
+    /// The first entries under this prefix.
+    fn first_of(&self, prefix: &[u8]) -> Result<Entries, StoreError> {
+        let mut first = Entries::new();
+        self.engine.scan_prefix(prefix, None, |key, value| {
             first.extend(DueKey::decode(key).zip(record::unpack_queue(value).ok()));
             first.len() < ENTRIES
         })?;
-        let mut next: Option<i64> = None;
-        for (key, items) in first {
-            for item in items {
-                if !self.is_pending(key, &item)? {
-                    continue;
-                }
-                let window = webhook.config.digest.filter(|_| item.sent == Sent::Never);
-                let due_ms = item.due_in(key).saturating_add(window.map_or(0, |digest| digest.window_ms()));
-                next = Some(next.map_or(due_ms, |next| next.min(due_ms)));
-                break;
-            }
-            // What waits for a window may be due later than what is behind it.
-            if next.is_some() && webhook.config.digest.is_none() {
-                break;
-            }
-        }
-        Ok(next)
+        Ok(first)
     }
 
     pub(in crate::store) fn window_opened(&self, webhook: &Webhook) -> Result<Option<i64>, StoreError> {

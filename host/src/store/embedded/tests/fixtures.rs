@@ -9,9 +9,10 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::store::{AttemptSearch, EventSearch, Indexing, Maintenance, import};
+use crate::model::webhook::Order;
+use crate::store::{AttemptSearch, EventSearch, Indexing, Maintenance, import, rank};
 
-const FORMATS: [u32; 5] = [1, 2, 3, 4, 5];
+const FORMATS: [u32; 6] = [1, 2, 3, 4, 5, 6];
 
 fn fixture(format: u32) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../tests/fixtures/store-{format}"))
@@ -74,6 +75,9 @@ fn webhook_view(store: &Store, webhook: &Webhook) -> Value {
         "rate_limit": config.rate_limit,
         "tls": Some(&config.tls).filter(|tls| !tls.is_empty()),
         "batch": config.batch,
+        "critical_once": config.critical_once,
+        "order": config.order,
+        "digest": config.digest,
         "retry_count": config.retry_count,
         "timeout_ms": config.timeout_ms,
         "is_active": webhook.activity.is_active(),
@@ -246,6 +250,36 @@ async fn the_store_of_every_format_opens_with_everything_in_it() {
         let maintenance = Maintenance::open(&data, None).expect("opened");
         let report = maintenance.check().expect("read");
         assert!(report.is_clean(), "format {format}: {report:?}");
+    }
+}
+
+/// A store of any format has nothing but this version's queues, whatever order a webhook gets.
+#[tokio::test]
+async fn the_queues_of_every_format_follow_another_order() {
+    for format in FORMATS {
+        let facts = read_json(&fixture(format).join("facts.json"));
+        let folder = unpacked(format);
+        let opened = inline::try_open_inline(&folder.path().join("data"), made_at(&facts)).expect("opened");
+        for order in [Order::Severity, Order::Strict, Order::Arrival] {
+            for webhook in opened.store.webhooks().iter() {
+                let config = WebhookConfig { order, ..webhook.config.clone() };
+                let (id, revision) = (webhook.id, webhook.revision);
+                opened.store.update_webhook(id, revision, config, None, Actor::Host).await.expect("written");
+                opened.changes.lock().expect("not poisoned").try_iter().for_each(drop);
+                opened.store.load_due(id, webhook.activation, None, 10_000);
+                // The pages of a queue that is moved, and what a page leaves to the next commit.
+                (0..10).for_each(|_| opened.store.tick());
+                opened.changes.lock().expect("not poisoned").try_iter().for_each(drop);
+                opened.store.load_due(id, webhook.activation, None, 10_000);
+                let waiting = opened.due();
+                let ranks = rank::queues(order);
+                let fits = |(key, item): &(DueKey, DueItem)| {
+                    ranks.contains(&key.rank) && (order == Order::Arrival || item.rank != rank::UNKNOWN)
+                };
+                assert!(waiting.iter().all(fits), "format {format}, {order:?}: {waiting:?}");
+            }
+        }
+        assert_delivered(&opened, &facts).await;
     }
 }
 
