@@ -18,6 +18,7 @@ mod damage;
 mod deliveries_api;
 mod delivery;
 mod destinations;
+mod digests;
 mod disk;
 mod drop_in;
 mod events;

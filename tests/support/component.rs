@@ -23,6 +23,7 @@ pub(crate) struct Handmade {
     describe: String,
     format: String,
     interpret: Option<String>,
+    digest: Option<String>,
     /// The module's imports.
     imports: String,
     /// Further fields of the module.
@@ -34,6 +35,7 @@ pub(crate) struct Handmade {
 const MANIFEST: usize = 1024;
 const TYPE: usize = 40_000;
 const BODY: usize = 40_100;
+const DIGEST: usize = 800;
 
 impl Handmade {
     /// A formatter with this name and version whose payload is this text.
@@ -49,6 +51,7 @@ impl Handmade {
             describe: "(i32.const 512)".into(),
             format: "(i32.const 528)".into(),
             interpret: None,
+            digest: None,
             imports: String::new(),
             more: String::new(),
             pages: 2,
@@ -85,6 +88,14 @@ impl Handmade {
     pub(crate) fn interpret(mut self, code: &str) -> Self {
         self.interpret = Some(code.into());
         self.world = "two-way-formatter";
+        self
+    }
+
+    /// Adds `digest` with this code (the events are at local 0, their number is local 1, the part local 2, of local 3), which
+    /// leaves the address of the result on the stack.
+    pub(crate) fn digest(mut self, code: &str) -> Self {
+        self.digest = Some(code.into());
+        self.world = "digest-formatter";
         self
     }
 
@@ -127,7 +138,7 @@ impl Handmade {
             r#"(module
 {}  (memory (export "memory") {pages})
   (global $heap (mut i32) (i32.const 98304))
-  (func (export "cabi_realloc") (param $old i32) (param $had i32) (param $align i32) (param $wants i32) (result i32)
+  (func $realloc (export "cabi_realloc") (param $old i32) (param $had i32) (param $align i32) (param $wants i32) (result i32)
     (local $at i32)
     (local.set $at (i32.and
       (i32.add (global.get $heap) (i32.sub (local.get $align) (i32.const 1)))
@@ -149,6 +160,13 @@ impl Handmade {
                 r#"  (func (export "heraldry:formatter/interpret@{version}#interpret") (param i32 i32 i32 i32 i32) (result i32) {code})"#
             )
             .expect("a string");
+        }
+        if let Some(code) = &self.digest {
+            let params = "(param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32)";
+            let export = format!("heraldry:formatter/digest@{version}#digest");
+            writeln!(text, r#"  (func (export "{export}") {params} (result i32) {code})"#).expect("a string");
+            // A result: ok, content type, no headers; body and unsupported events are written by the code.
+            data(&mut text, DIGEST, &words(&[0, TYPE, 10, 4, 0, 0, 0, 4, 0]));
         }
         text.push_str(&self.more);
         let content_type = b"text/plain";
@@ -204,6 +222,46 @@ pub(crate) fn on_the_word(then: &str) -> String {
           (if (i32.eq (i32.load align=1 (local.get $at)) (i32.const 0x6d6f6f42)) (then {then}))
           (local.set $at (i32.add (local.get $at) (i32.const 1)))
           (br $next)))"
+    )
+}
+
+/// Code of `digest` whose message is the part, `1/2` for instance, and the events' ids, a line each. `also` runs before it
+/// returns.
+pub(crate) fn lists_ids(also: &str) -> String {
+    format!(
+        r"(local $at i32) (local $left i32) (local $body i32)
+        (local.set $body (call $realloc (i32.const 0) (i32.const 0) (i32.const 1)
+          (i32.add (i32.const 4) (i32.mul (local.get 1) (i32.const 37)))))
+        (i32.store8 (local.get $body) (i32.add (local.get 2) (i32.const 48)))
+        (i32.store8 offset=1 (local.get $body) (i32.const 47))
+        (i32.store8 offset=2 (local.get $body) (i32.add (local.get 3) (i32.const 48)))
+        (i32.store8 offset=3 (local.get $body) (i32.const 10))
+        (local.set $at (i32.add (local.get $body) (i32.const 4)))
+        (local.set $left (local.get 1))
+        (block $done (loop $next
+          (br_if $done (i32.eqz (local.get $left)))
+          (memory.copy (local.get $at) (i32.load (local.get 0)) (i32.const 36))
+          (i32.store8 offset=36 (local.get $at) (i32.const 10))
+          (local.set $at (i32.add (local.get $at) (i32.const 37)))
+          (local.set 0 (i32.add (local.get 0) (i32.const 32)))
+          (local.set $left (i32.sub (local.get $left) (i32.const 1)))
+          (br $next)))
+        (i32.store (i32.const {body}) (local.get $body))
+        (i32.store (i32.const {length}) (i32.sub (local.get $at) (local.get $body)))
+        {also} (i32.const {DIGEST})",
+        body = DIGEST + 20,
+        length = DIGEST + 24,
+    )
+}
+
+/// Code that names the first event as unsupported when there are so many.
+pub(crate) fn without_the_first_of(count: usize) -> String {
+    let (place, list, length) = (DIGEST + 36, DIGEST + 28, DIGEST + 32);
+    format!(
+        r"(if (i32.eq (local.get 1) (i32.const {count})) (then
+          (i32.store (i32.const {place}) (i32.const 0))
+          (i32.store (i32.const {list}) (i32.const {place}))
+          (i32.store (i32.const {length}) (i32.const 1))))"
     )
 }
 

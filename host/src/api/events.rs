@@ -25,7 +25,8 @@ use super::problem::{ApiError, Code};
 use super::state::Shared;
 use crate::formatter::Standing;
 use crate::json::fault::Fault;
-use crate::model::delivery::Status;
+use crate::model::delivery::{DeliveryView, Status};
+use crate::model::event::Searchable;
 use crate::model::id::EventId;
 use crate::store::{AcceptError, Acceptance, EventView, Idempotency, StoreError};
 
@@ -130,6 +131,7 @@ async fn get(
     let view = api.store.event(id).await?;
     let view = view.filter(|view| token.role.reads_everything() || view.token == token.id);
     let mut view = view.ok_or_else(|| ApiError::not_found("event"))?;
+    wait_for_windows(&api, &mut view);
     hold_without_formatter(&api, &mut view);
     let read = EventRead::of(&view)
         .ok_or_else(|| ApiError::new(Code::Internal, format!("the stored event {id} does not parse")))?;
@@ -144,6 +146,28 @@ fn hold_without_formatter(api: &Shared, view: &mut EventView) {
         if format.is_some_and(|format| matches!(api.catalog.standing(format), Standing::Unknown)) {
             delivery.status = Status::Held;
             delivery.next_attempt_at = None;
+        }
+    }
+}
+
+/// Shows when the window of a digest closes as the next attempt of a delivery that waits for it.
+fn wait_for_windows(api: &Shared, view: &mut EventView) {
+    let webhooks = api.store.webhooks();
+    let accepted_at = view.event.accepted_at;
+    // One that was put into a message, or is tried again, was queued later.
+    let waits = |one: &DeliveryView| {
+        one.status == Status::Pending && one.attempts == 0 && one.next_attempt_at == Some(accepted_at)
+    };
+    for delivery in view.deliveries.iter_mut().filter(|delivery| waits(delivery)) {
+        let Some(webhook) = webhooks.get(delivery.webhook_id) else { continue };
+        let Some(digest) = webhook.config.digest else { continue };
+        let severity = || Searchable::of(view.event.event_type, &view.event.json).severity;
+        if digest.bypass_severity.is_some() && digest.is_bypassed_by(severity()) {
+            continue;
+        }
+        // A store that cannot be read is told of elsewhere. Without a window it is about to be sent.
+        if let Some(opened) = api.store.window_opened(webhook).ok().flatten() {
+            delivery.next_attempt_at = Some(api.clock.wall_at(opened.saturating_add(digest.window_ms())));
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Webhooks: create, list, read, update, delete, test.
 
+mod digest;
+mod formats;
 mod operator;
 mod preview;
 mod schema;
@@ -23,10 +25,10 @@ use super::path::PathId;
 use super::precondition::{Current, Preconditions, etag};
 use super::problem::{ApiError, Code};
 use super::secret_rotation::new_secret;
-use super::state::{Shared, still_loading};
+use super::state::Shared;
 use super::workload::{self, Workload};
 use crate::filter::ExpressionFault;
-use crate::formatter::{Declared, Join, Standing};
+use crate::formatter::{Declared, Join};
 use crate::json::fault::Faults;
 use crate::model::id::WebhookId;
 use crate::model::secret::Secret;
@@ -35,6 +37,7 @@ use crate::model::webhook::input::{DEFAULT_FORMAT, Draft};
 use crate::model::webhook::{Webhook, WebhookConfig};
 use crate::store::{Deleted, Updated};
 
+use formats::{declared, names};
 use operator::{AnyWebhook, OperatorWebhook};
 use schema::{WebhookChange, WebhookInput};
 use view::{EventTypeView, ReducedWebhook, WebhookView};
@@ -260,6 +263,7 @@ async fn check(
     if current.is_none() || draft.touches_format() {
         check_format(api, draft, current, faults).await?;
     }
+    digest::check(api, draft, current, faults).await?;
     check_tls(api, draft, current, faults);
     if let Some(expression) = draft.filter.as_ref().and_then(|filter| filter.expression.as_deref()) {
         check_expression(api, expression, faults).await;
@@ -314,32 +318,6 @@ async fn check_format(
         faults.add(format!("/format_options{}", fault.pointer), fault.code, fault.detail);
     }
     Ok(())
-}
-
-/// The formatter's manifest; `None` if there is no such formatter.
-///
-/// # Errors
-/// 503 if the host has just started and does not know it yet.
-async fn declared(api: &Shared, format: &str) -> Result<Option<Declared>, ApiError> {
-    let standing = match api.catalog.standing(format) {
-        // The manifest is known once the component is loaded.
-        Standing::Loading(None) => api.catalog.standing_soon(format).await,
-        known => known,
-    };
-    match standing {
-        Standing::Ready(component) => Ok(Some(component.into())),
-        Standing::Loading(Some(declared)) => Ok(Some(declared)),
-        Standing::Loading(None) => Err(still_loading(format)),
-        Standing::Unknown => Ok(None),
-    }
-}
-
-/// The names of the formats of which this is true, in a list.
-fn names(api: &Shared, is_listed: impl Fn(&Declared) -> bool) -> String {
-    let declared = api.catalog.declared();
-    let names: Vec<_> = declared.iter().filter(|declared| is_listed(declared)).collect();
-    let names: Vec<_> = names.iter().map(|declared| declared.manifest().name.as_str()).collect();
-    names.join(", ")
 }
 
 /// Checks that the names for TLS are configured, and that the URL uses TLS at all.

@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::result::Attempted;
 use crate::formatter::{Component, Join, Payload, Rendering};
+use crate::model::delivery::Part;
 use crate::model::event::Event;
 use crate::model::id::DeliveryId;
 use crate::model::webhook::Webhook;
@@ -32,6 +33,8 @@ pub(super) struct Ready {
     pub(super) by: Arc<Component>,
     pub(super) rendering: Arc<Rendering>,
     pub(super) pin: Pin,
+    /// The digest that it is a member of: the rendering is the whole message's.
+    pub(super) part: Option<Part>,
 }
 
 impl Ready {

@@ -1,13 +1,15 @@
 //! The delivery pipeline: one request, from claim to settlement.
 //!
 //! The scheduler claims deliveries of one webhook and gives them to a [`Runner`]. The attempt renders each of them ([`render`]),
-//! joins them where the format allows ([`batch`]), signs and sends one request ([`send`]), and comes back to the scheduler
-//! as one [`AttemptResult`] per claimed delivery. [`outcomes`] turns those into what the store records ([`result`]).
+//! joins them where the format allows ([`batch`]) or has the formatter make one message of them ([`digest`]), signs and
+//! sends one request ([`send`]), and comes back to the scheduler as one [`AttemptResult`] per claimed delivery.
+//! [`outcomes`] turns those into what the store records ([`result`]).
 //!
 //! Attempts run on the deliveries' runtime; [`outcomes`] is pure and runs in the scheduler's task.
 
 mod batch;
 mod claim;
+mod digest;
 mod event_cache;
 mod prepared;
 mod render;
@@ -18,7 +20,7 @@ mod send;
 use std::sync::Arc;
 
 use crate::formatter::{Catalog, RenderCache, RenderError};
-use crate::model::delivery::Attempt;
+use crate::model::delivery::{Attempt, Part};
 use crate::model::event::Event;
 use crate::model::id::DeliveryId;
 use crate::model::time::{Clock, Timestamp};
@@ -27,16 +29,16 @@ use crate::store::Store;
 use crate::telemetry::Telemetry;
 use crate::transport::Transport;
 
-use batch::Batch;
+use batch::{Batch, Ready};
 use event_cache::EventCache;
 use prepared::PreparedWebhooks;
 use render::Renderer;
 use send::Sender;
 
 pub(crate) use claim::Claim;
-#[cfg(test)]
-pub(crate) use result::event_of;
 pub(crate) use result::{AttemptResult, Attempted, Ending, Finished, outcomes};
+#[cfg(test)]
+pub(crate) use result::{Split, event_of};
 pub(crate) use runner::{Deliver, Report, Runner};
 
 /// The parts of the host that a delivery goes through.
@@ -75,6 +77,9 @@ impl Deliver for Pipeline {
     }
 
     async fn attempt(&self, webhook: &Webhook, claims: &mut [Claim], started: Timestamp) -> Vec<Ending> {
+        if let Some(part) = claims.first().and_then(|claim| claim.item.sent.part()) {
+            return self.attempt_digest(webhook, claims, part, started).await;
+        }
         let mut endings: Vec<Option<Ending>> = Vec::with_capacity(claims.len());
         let mut batch = Batch::default();
         for (index, claim) in claims.iter_mut().enumerate() {
@@ -96,16 +101,40 @@ impl Deliver for Pipeline {
                 }
             }
         }
-        for (index, attempted) in self.sender.send(webhook, batch.into_ready(), started).await {
+        self.send(webhook, batch.into_ready(), started, endings).await
+    }
+}
+
+impl Pipeline {
+    /// Sends what is ready as one request; the endings of all claims.
+    async fn send(
+        &self,
+        webhook: &Webhook,
+        ready: Vec<Ready>,
+        started: Timestamp,
+        mut endings: Vec<Option<Ending>>,
+    ) -> Vec<Ending> {
+        for (index, attempted) in self.sender.send(webhook, ready, started).await {
             if let Some(ending) = endings.get_mut(index) {
                 *ending = Some(Ending::Attempted(Box::new(attempted)));
             }
         }
         endings.into_iter().map(|ending| ending.unwrap_or(Ending::Interrupted)).collect()
     }
-}
 
-impl Pipeline {
+    /// Makes the request of a digest, of which these are the members.
+    async fn attempt_digest(
+        &self,
+        webhook: &Webhook,
+        claims: &mut [Claim],
+        part: Part,
+        started: Timestamp,
+    ) -> Vec<Ending> {
+        let mut endings: Vec<Option<Ending>> = claims.iter().map(|_| None).collect();
+        let ready = self.renderer.render_digest(webhook, claims, part, &mut endings).await;
+        self.send(webhook, ready, started, endings).await
+    }
+
     /// A pipeline of these parts.
     pub fn new(parts: Parts) -> Self {
         let Parts { store, catalog, transport, clock, telemetry } = parts;

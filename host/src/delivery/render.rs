@@ -71,13 +71,14 @@ impl Renderer {
                     by,
                     rendering: rendered,
                     pin,
+                    part: None,
                 })
             }
         }
     }
 
     /// The claimed delivery's event: at hand if it was just accepted, else from the cache or the store.
-    async fn event(&self, claim: &mut Claim) -> Result<Arc<Event>, Ending> {
+    pub(super) async fn event(&self, claim: &mut Claim) -> Result<Arc<Event>, Ending> {
         if let Some(event) = &claim.event {
             return Ok(Arc::clone(event));
         }
@@ -111,13 +112,24 @@ impl Renderer {
             return Err(Box::new(Attempted::by(webhook, &event, &by).rejected(&why)));
         }
         let pin = Pin { component: by.digest(), rendering: rendering(webhook) };
-        let (index, attempt) = (0, 1);
-        Ok(Ready { index, event, delivery, attempt, is_last: true, is_again: false, by, rendering: rendered, pin })
+        let (index, attempt, part) = (0, 1, None);
+        Ok(Ready {
+            index,
+            event,
+            delivery,
+            attempt,
+            is_last: true,
+            is_again: false,
+            by,
+            rendering: rendered,
+            pin,
+            part,
+        })
     }
 
     /// The component that this delivery is pinned to, as long as format and options stayed as they were; else the
     /// format's current one.
-    async fn component(&self, webhook: &Webhook, pin: Option<Pin>) -> Option<Arc<Component>> {
+    pub(super) async fn component(&self, webhook: &Webhook, pin: Option<Pin>) -> Option<Arc<Component>> {
         let current = self.catalog.current(&webhook.config.format);
         match (pin, &current) {
             (Some(pin), Some(component)) if component.digest() == pin.component => current,
@@ -134,7 +146,7 @@ fn unrendered(webhook: &Webhook, event: &Event, component: &Component, error: &R
 }
 
 /// The digest of everything but event and component that a rendering depends on.
-fn rendering(webhook: &Webhook) -> [u8; 32] {
+pub(super) fn rendering(webhook: &Webhook) -> [u8; 32] {
     let mut hash = Sha256::new();
     hash.update(webhook.config.format.as_bytes());
     hash.update([0]);

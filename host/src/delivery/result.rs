@@ -32,8 +32,8 @@ impl Finished {
     /// How long the destination wants nothing more of anything, if it said so.
     pub(crate) fn pause(&self, policy: &RetryPolicy) -> Option<Duration> {
         let asked = |result: &AttemptResult| match &result.ending {
-            // The halves of a batch go at once.
-            Ending::Attempted(attempted) if attempted.half.is_none() => {
+            // The parts of what is split go at once.
+            Ending::Attempted(attempted) if attempted.split.is_none() => {
                 retry::pause(policy, &attempted.failure.as_ref()?.0)
             }
             _ => None,
@@ -97,17 +97,19 @@ pub(crate) struct Attempted {
     pub(super) formatter: Option<FormatterRef>,
     pub(super) note: Option<String>,
     pub(super) pin: Option<Pin>,
-    /// The batch that it was in goes out again in two halves; this is the one that it goes with.
-    pub(super) half: Option<Half>,
+    /// What it was sent together with goes out again in another way.
+    pub(super) split: Option<Split>,
 }
 
-/// One half of a batch that is split.
+/// How a delivery goes out again that was sent with others.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Half {
-    /// The earlier deliveries.
-    First,
-    /// The later ones.
-    Second,
+pub(crate) enum Split {
+    /// With the earlier ones of a batch.
+    FirstHalf,
+    /// With the later ones.
+    SecondHalf,
+    /// By itself: it was in a digest.
+    Singly,
 }
 
 impl Attempted {
@@ -123,7 +125,7 @@ impl Attempted {
             formatter: None,
             note: None,
             pin: None,
-            half: None,
+            split: None,
         }
     }
 
@@ -135,9 +137,15 @@ impl Attempted {
 
     /// The attempt of a destination that is not real: no formatter, no bytes.
     #[cfg(test)]
-    pub(crate) fn simulated(webhook: &Webhook, event: &Event, status: Option<u16>, failure: Option<Failure>) -> Self {
+    pub(crate) fn simulated(
+        webhook: &Webhook,
+        event: &Event,
+        status: Option<u16>,
+        failure: Option<Failure>,
+        split: Option<Split>,
+    ) -> Self {
         let failure = failure.map(|failure| (failure, failure.class.as_str().to_owned()));
-        Self { retry_count: webhook.config.retry_count, status, failure, ..Self::new(event.event_type) }
+        Self { retry_count: webhook.config.retry_count, status, failure, split, ..Self::new(event.event_type) }
     }
 
     /// The attempt, rejected by us before anything was sent.
@@ -190,8 +198,8 @@ impl Attempted {
     fn step(&self, policy: &RetryPolicy, try_number: u32, jitter: f64) -> Step {
         match &self.failure {
             None => Step::Delivered,
-            // The batch failed, not the delivery: no retry is used up.
-            Some(_) if self.half.is_some() => Step::Again { after: Duration::ZERO, counts: false },
+            // The request failed, not the delivery: no retry is used up.
+            Some(_) if self.split.is_some() => Step::Again { after: Duration::ZERO, counts: false },
             Some((failure, _)) => retry::after_failure(policy, self.retry_count, try_number, failure, jitter),
         }
     }
@@ -204,14 +212,14 @@ pub(crate) fn outcomes(finished: Finished, policy: &RetryPolicy, now: Timestamp,
     let mut outcomes = Vec::with_capacity(results.len());
     for AttemptResult { claim: Claim { item, event, .. }, ending, closes } in results {
         let requeue = Step::Again { after: Duration::ZERO, counts: false };
-        let (mut half, mut sent) = (None, item.sent);
+        let (mut split, mut sent) = (None, item.sent);
         let history =
             |attempted: Attempted| Some(attempted.into_history(item.delivery, Some(item.event), item.attempt, started));
         let (attempt, step) = match ending {
             Ending::Attempted(attempted) => {
                 let step = attempted.step(policy, item.try_number(), jitter);
-                half = attempted.half;
-                sent = Sent::Before(attempted.pin);
+                split = attempted.split;
+                sent = if split == Some(Split::Singly) { Sent::Alone } else { item.sent.again(attempted.pin) };
                 (history(*attempted), step)
             }
             Ending::Skipped => (None, Step::Skipped),
@@ -221,7 +229,7 @@ pub(crate) fn outcomes(finished: Finished, policy: &RetryPolicy, now: Timestamp,
             Ending::Interrupted => match event {
                 // It may have been accepted: whatever went out with it goes out with it again, under the same id.
                 Some(event) => {
-                    sent = Sent::Before(item.sent.pin());
+                    sent = item.sent.again(item.sent.pin());
                     (history(Attempted::interrupted(event.event_type, now.since(started))), requeue)
                 }
                 // Cut before its event was read: nothing was made of it.
@@ -229,7 +237,7 @@ pub(crate) fn outcomes(finished: Finished, policy: &RetryPolicy, now: Timestamp,
             },
         };
         // The halves of a split batch are two requests, so two groups.
-        let group = u32::from(half == Some(Half::Second));
+        let group = u32::from(split == Some(Split::SecondHalf));
         outcomes.push(Outcome { webhook, item, attempt, step, sent, group, closes, probe: None });
     }
     outcomes

@@ -6,8 +6,9 @@ use std::time::Duration;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 
 use super::batch::{self, Ready};
+use super::digest;
 use super::prepared::{Prepared, PreparedWebhooks};
-use super::result::{Attempted, Half};
+use super::result::{Attempted, Split};
 use crate::formatter::{Catalog, Component, Verdict};
 use crate::model::mask::Mask;
 use crate::model::retry::{self, Failure, Ruling};
@@ -62,15 +63,8 @@ impl Sender {
             let failure = Failure { status, retry_after, ruling, ..Failure::of(class) };
             (failure, mask.text(&failed.sentence()))
         });
-        // Syslog has no responses, so one message that the collector closes on may be all that is wrong: before a batch
-        // fails for good, halves look for it.
-        let is_unclear = failed == Some(&transport::Failure::ClosedAfterSend);
-        let is_last_chance = batch.len() > 1 && is_unclear && batch.iter().all(|one| one.is_last);
-        let splits = is_last_chance || failure.as_ref().is_some_and(|(failure, _)| retry::splits(batch.len(), failure));
-        let together = (batch.len() > 1).then(|| {
-            let again = if splits { "; they go out again in two halves" } else { "" };
-            format!("one of {} events in one request, {id}{again}", batch.len())
-        });
+        let split = self::split(&batch, &report, failure.as_ref().map(|(failure, _)| failure));
+        let together = note(&batch, &id, split.is_some());
         let attempted = |position: usize, one: &Ready| Attempted {
             failure: failure.clone(),
             status: report.status,
@@ -79,7 +73,7 @@ impl Sender {
             // The note of a rollback has the formatter's words.
             note: one.rendering.note.as_ref().map(|note| mask.text(note)).or_else(|| together.clone()),
             pin: Some(one.pin),
-            half: splits.then_some(if position < batch.len() / 2 { Half::First } else { Half::Second }),
+            split: split.map(|split| if position < batch.len() / 2 { split.0 } else { split.1 }),
             ..one.attempted(webhook)
         };
         batch.iter().enumerate().map(|(position, one)| (one.index, attempted(position, one))).collect()
@@ -100,7 +94,7 @@ impl Sender {
             let alone = webhook.config.batch.is_some() && batch.iter().all(|one| one.is_last && one.is_again);
             return Some(Content::Messages { messages, alone });
         }
-        let body = batch::joined(batch);
+        let body = digest::body(batch);
         let mut values = Values::default();
         let id = values.add(id)?;
         let mut headers = headers(webhook, prepared, batch, &id, &mut values)?;
@@ -128,6 +122,28 @@ impl Sender {
     }
 }
 
+/// How the earlier and the later deliveries of a failed request go out again, if it is split.
+fn split(batch: &[Ready], report: &Report, failure: Option<&Failure>) -> Option<(Split, Split)> {
+    if batch.first()?.part.is_some() {
+        return retry::takes_apart(failure?).then_some((Split::Singly, Split::Singly));
+    }
+    // Syslog has no responses, so one message that the collector closes on may be all that is wrong: before a batch
+    // fails for good, halves look for it.
+    let is_unclear = report.outcome.as_ref().err() == Some(&transport::Failure::ClosedAfterSend);
+    let is_last_chance = batch.len() > 1 && is_unclear && batch.iter().all(|one| one.is_last);
+    let splits = is_last_chance || retry::splits(batch.len(), failure?);
+    splits.then_some((Split::FirstHalf, Split::SecondHalf))
+}
+
+/// What the history says of deliveries that were sent together.
+fn note(batch: &[Ready], id: &str, is_split: bool) -> Option<String> {
+    if let Some(part) = batch.first()?.part {
+        return Some(digest::note(part, batch.len(), id, is_split));
+    }
+    let again = if is_split { "; they go out again in two halves" } else { "" };
+    (batch.len() > 1).then(|| format!("one of {} events in one request, {id}{again}", batch.len()))
+}
+
 /// The request's headers but for the signatures: the formatter's, the webhook's over them, the host's over both. `None` when
 /// one cannot be sent.
 fn headers(
@@ -153,7 +169,7 @@ fn headers(
     headers.insert(signature::DELIVERY, id.clone());
     let attempt = batch.iter().map(|one| one.attempt).max()?;
     headers.insert(signature::ATTEMPT, values.add(attempt)?);
-    if webhook.config.batch.is_some() {
+    if webhook.config.batch.is_some() || first.part.is_some() {
         headers.insert(signature::BATCH_SIZE, values.add(batch.len())?);
     }
     Some(headers)

@@ -33,7 +33,7 @@ pub use component_runtime::{ComponentRuntime, ComponentRuntimeOptions, Loaded, R
 pub use digest::digest_of;
 pub use pool::{COST_HERE, allow_calls_here};
 pub use runtime::{
-    CHILD_COMMAND, CodeCache, Compiler, EVALUATOR_STACK_BYTES, Evaluator, EvaluatorInstance, EventFacts,
-    ExpressionFault, Judgement, Limit, Limits, LogLevel, LogLine, Payload, RenderError, Size, Stopped, Verdict,
-    code_cache_key, compile_for_parent,
+    CHILD_COMMAND, CodeCache, Compiler, DIGEST_FACTOR, DIGEST_INPUT_BYTES, Digested, EVALUATOR_STACK_BYTES, Evaluator,
+    EvaluatorInstance, EventFacts, ExpressionFault, Judgement, Limit, Limits, LogLevel, LogLine, Payload, RenderError,
+    Size, Stopped, Verdict, code_cache_key, compile_for_parent,
 };

@@ -123,6 +123,15 @@ pub fn splits(deliveries: usize, failure: &Failure) -> bool {
         }
 }
 
+/// Returns true if the events of a failed digest may get through one by one: the message was too large, or the destination
+/// rejects it for good and says nothing of its address or of authorization (401, 403, 404, 405).
+pub fn takes_apart(failure: &Failure) -> bool {
+    match failure.ruling {
+        Some(Ruling::Final { deactivate }) => !deactivate && !matches!(failure.status, Some(401 | 403..=405)),
+        Some(Ruling::Retry { .. }) | None => failure.status == Some(413),
+    }
+}
+
 /// The wait that a `Retry-After` asks for (RFC 9110, section 10.2.3): seconds, or a date as seen from `now`, zero when it
 /// is past. Of several that an intermediary joined with commas (section 5.3) the longest. `None` when the value is neither.
 /// Callers clamp it.
@@ -301,6 +310,25 @@ mod tests {
         let retry = Ruling::Retry { after: None };
         assert!(!splits(2, &ruled(retry)));
         assert!(splits(2, &Failure { status: Some(413), ..ruled(retry) }));
+    }
+
+    #[test]
+    fn only_a_digest_that_is_rejected_is_taken_apart() {
+        let failed = |status| Failure { status: Some(status), ..Failure::of(ErrorClass::Status) };
+        for (failure, apart) in [
+            (failed(413), true),
+            (failed(400), false),
+            (failed(500), false),
+            (failed(410), false),
+            (Failure::of(ErrorClass::Timeout), false),
+            (Failure { ruling: Some(Ruling::Final { deactivate: false }), ..failed(200) }, true),
+            (Failure { ruling: Some(Ruling::Final { deactivate: false }), ..failed(404) }, false),
+            (Failure { ruling: Some(Ruling::Final { deactivate: true }), ..failed(413) }, false),
+            (Failure { ruling: Some(Ruling::Retry { after: None }), ..failed(413) }, true),
+            (Failure { ruling: Some(Ruling::Retry { after: None }), ..failed(429) }, false),
+        ] {
+            assert_eq!(takes_apart(&failure), apart, "{failure:?}");
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+use super::collecting::Collecting;
 use super::hold::{Hold, Need};
 use super::pace::Pace;
 use super::probing::Probing;
@@ -19,8 +20,8 @@ use crate::delivery::Claim;
 use crate::model::event::Event;
 use crate::model::id::WebhookId;
 use crate::model::url::DeliveryUrl;
-use crate::model::webhook::{Batch, Order};
-use crate::store::{Candidate, DueEntry, DueItem, DueKey, Origin, PageRequest, rank};
+use crate::model::webhook::{Batch, Digest, Order};
+use crate::store::{Candidate, DueEntry, DueItem, DueKey, Origin, PageRequest, Sent, rank};
 
 /// Deliveries in one window, roughly.
 pub(super) const WINDOW: usize = 1024;
@@ -80,6 +81,8 @@ pub(super) struct Lane {
     pub(super) pace: Pace,
     /// The webhook's batching; `None`: one delivery a request.
     pub(super) batch: Option<Batch>,
+    /// What waits for the window of the webhook's digest: it is not in the lane's window.
+    pub(super) collecting: Collecting,
     /// True while the webhook is active and its formatter loaded.
     pub(super) runnable: bool,
     /// True while the webhook is switched off: what is claimed and not sent stays on the disk.
@@ -117,6 +120,7 @@ impl Lane {
             url: None,
             pace: Pace::default(),
             batch: None,
+            collecting: Collecting::default(),
             runnable: false,
             is_off: false,
             probing: Probing::default(),
@@ -191,6 +195,19 @@ impl Lane {
         // The webhook may go on under the same activation: then these entries are loaded again.
         self.open.retain(|_, open| open.left > 0);
         self.loading = None;
+        self.collecting.forget();
+    }
+
+    /// Sets the webhook's digest. A change holds for what waits: the queue is read again.
+    pub(super) fn collect_for(&mut self, digest: Option<Digest>) {
+        self.is_unsettled |= self.collecting.set(digest);
+    }
+
+    /// The store is asked to put together what waits for the window; the entries that it leaves out, since some of their
+    /// deliveries are in flight.
+    pub(super) fn ask(&mut self) -> Vec<DueKey> {
+        self.collecting.asked();
+        self.open.keys().copied().collect()
     }
 
     /// Deliveries in the window.
@@ -209,6 +226,10 @@ impl Lane {
     /// Adds an entry that was just queued, if it lies within the window.
     pub(super) fn insert(&mut self, entry: DueEntry) {
         if entry.key.activation != self.activation || entry.items.is_empty() {
+            return;
+        }
+        if self.collecting.takes(entry.key, &entry.items, true) {
+            self.evicted.extend(entry.items.into_iter().filter_map(|(_, event)| event));
             return;
         }
         let Some(track) = self.track_mut(entry.key.rank) else {
@@ -295,7 +316,7 @@ impl Lane {
             while let Some(DueEntry { key, items }) = entries.next_if(|entry| entry.key.rank <= track.rank) {
                 let is_known =
                     self.open.contains_key(&key) || track.get(key).is_some() || self.piled.contains_key(&key);
-                if !is_known && !items.is_empty() {
+                if !is_known && !items.is_empty() && !self.collecting.takes(key, &items, false) {
                     part.push((key, Waiting::from(items)));
                 }
             }
@@ -367,10 +388,25 @@ impl Lane {
         Some(turn.due_ms.saturating_add(wait).max(self.pace.ready_at()))
     }
 
-    /// Returns true if an entry's deliveries were sent before: then they stay together.
+    /// Returns true if an entry's deliveries stay together: they were sent before, or are told of in a digest.
     fn is_kept(&self, key: DueKey) -> bool {
-        let first = self.track(key.rank).and_then(|track| track.get(key)?.front());
-        first.is_some_and(|(item, _)| item.sent.is_again())
+        self.first_of(key).is_some_and(|item| item.sent != Sent::Never)
+    }
+
+    fn first_of(&self, key: DueKey) -> Option<&DueItem> {
+        self.track(key.rank).and_then(|track| track.get(key)?.front()).map(|(item, _)| item)
+    }
+
+    /// How many deliveries of this entry one request may carry: of a digest all.
+    fn most_of(&self, key: DueKey) -> usize {
+        let is_digest = self.first_of(key).is_some_and(|item| item.sent.part().is_some());
+        if is_digest { usize::MAX } else { self.most() }
+    }
+
+    /// How many requests these deliveries of one entry make.
+    pub(super) fn requests(&self, items: &[DueItem]) -> usize {
+        let is_digest = items.first().is_some_and(|item| item.sent.part().is_some());
+        if is_digest { 1 } else { items.len().div_ceil(self.most()) }
     }
 
     /// The next entry of all tracks. `None` also while one is not read that may have it.
@@ -384,7 +420,8 @@ impl Lane {
                 Head::Entry(turn) => first = first.into_iter().chain([turn]).min_by_key(Turn::by_time),
             }
         }
-        first
+        // What was accepted before and waits for the window is not overtaken in a strict order.
+        first.filter(|turn| self.order != Order::Strict || !self.collecting.is_before(turn.key))
     }
 
     /// Claims the deliveries of the next request: one, or as many as are there and fit into a batch. Deliveries that were
@@ -392,8 +429,8 @@ impl Lane {
     pub(super) fn claim(&mut self, now_ms: i64, longest_wait_ms: i64) -> Vec<Claim> {
         let mut claims = Vec::new();
         let Some(first) = self.next(now_ms, longest_wait_ms).map(|turn| turn.key) else { return claims };
-        let kept = self.is_kept(first);
-        while claims.len() < self.most()
+        let (kept, most) = (self.is_kept(first), self.most_of(first));
+        while claims.len() < most
             && let Some(turn) = self.next(now_ms, longest_wait_ms)
         {
             let belongs = if kept { turn.key == first } else { turn.due_ms <= now_ms && !self.is_kept(turn.key) };
@@ -454,6 +491,8 @@ impl Lane {
         };
         self.in_flight += 1;
         self.pace.begin(now_ms);
+        // A probe is one delivery, also of a digest.
+        let item = DueItem { sent: item.sent.apart(Sent::Alone), ..item };
         Some((Claim { key, item, event: None }, origin))
     }
 
@@ -785,6 +824,62 @@ mod tests {
         assert_eq!(lane.claim(130, 1000).iter().map(|claim| claim.key.due_ms).collect::<Vec<_>>(), [120, 120, 130]);
         assert_eq!(lane.next_due(130, 1000), Some(230));
         assert_eq!(lane.in_flight, 2, "two requests");
+    }
+
+    const DIGEST: Digest = Digest { window_seconds: 60, over: 3, bypass_severity: None };
+
+    /// The same entry, with deliveries of this state.
+    fn sent(mut entry: DueEntry, sent: Sent) -> DueEntry {
+        entry.items.iter_mut().for_each(|(item, _)| item.sent = sent);
+        entry
+    }
+
+    #[test]
+    fn what_waits_for_a_digest_is_not_in_the_window_and_a_message_is_one_request() {
+        let webhook = WebhookId::generate();
+        let mut lane = Lane::new(0, true);
+        lane.runnable = true;
+        lane.collect_for(Some(DIGEST));
+        lane.settle();
+        assert_eq!(wants(&mut lane, far(webhook)), Some(None));
+        loaded(&mut lane, vec![entry(key(webhook, 10), 200)], true, i64::MAX);
+        lane.insert(entry(key(webhook, 20), 2000));
+        assert_eq!((lane.next_due(20, 1000), lane.collecting.next(20)), (None, Some((60_010, true))));
+        // It waits for nobody, and takes nobody along.
+        let part = crate::model::delivery::Part { number: 1, parts: 1, total: 40 };
+        lane.insert(sent(entry(key(webhook, 30), 40), Sent::Digest { part, pin: None }));
+        lane.insert(sent(entry(key(webhook, 25), 2), Sent::Alone));
+        let claim = |lane: &mut Lane| lane.claim(100, 1000).iter().map(|claim| claim.key.due_ms).collect::<Vec<_>>();
+        assert_eq!([claim(&mut lane), claim(&mut lane)], [[25], [25]]);
+        assert_eq!(claim(&mut lane), [30; 40]);
+        assert_eq!((lane.in_flight, claim(&mut lane)), (3, vec![]));
+        assert!((0..39).all(|_| lane.finished(key(webhook, 30)).is_none()));
+        assert_eq!(lane.finished(key(webhook, 30)), Some(key(webhook, 30)));
+    }
+
+    #[test]
+    fn a_change_of_the_digest_holds_for_what_waits_once_nothing_is_in_flight() {
+        let webhook = WebhookId::generate();
+        let mut lane = Lane::new(0, true);
+        lane.runnable = true;
+        lane.insert(entry(key(webhook, 10), 3));
+        assert_eq!(lane.claim(100, 1000).len(), 1);
+        lane.collect_for(Some(DIGEST));
+        lane.settle();
+        assert!(!lane.has_room(10));
+        assert_eq!(lane.ask(), [key(webhook, 10)], "what is in flight is no one's to collect");
+        lane.collecting.collected(None);
+        lane.request_finished();
+        assert_eq!(lane.finished(key(webhook, 10)), None, "the entry is not done");
+        lane.settle();
+        assert_eq!(wants(&mut lane, far(webhook)), Some(None));
+        loaded(&mut lane, vec![entry(key(webhook, 10), 2)], true, i64::MAX);
+        assert_eq!((lane.next_due(100, 1000), lane.collecting.next(100)), (None, Some((60_010, true))));
+        lane.collect_for(None);
+        lane.settle();
+        assert_eq!(wants(&mut lane, far(webhook)), Some(None));
+        loaded(&mut lane, vec![entry(key(webhook, 10), 2)], true, i64::MAX);
+        assert_eq!((lane.next_due(100, 1000), lane.items()), (Some(10), 2));
     }
 
     #[test]

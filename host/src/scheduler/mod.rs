@@ -6,6 +6,7 @@
 //! host stood still is given new times ([`spread`]).
 //! It and the attempts ([`crate::delivery`]) run on a runtime of their own.
 
+mod collecting;
 mod control;
 mod hold;
 mod inbox;

@@ -165,6 +165,8 @@ impl<D: Deliver> Run<D> {
             let until = self.next_wake(asleep);
             let heard = match until {
                 Some(until) => tokio::select! {
+                    // Timers are looked at in every turn; so the same things happen in the same order.
+                    biased;
                     heard = messages.recv() => Some(heard),
                     () = tokio::time::sleep(Duration::from_millis((until - asleep).unsigned_abs())) => None,
                 },
@@ -210,6 +212,12 @@ impl<D: Deliver> Run<D> {
             }
             Message::Store(Change::Webhook(webhook)) => self.look_again(webhook),
             Message::Store(Change::Candidate { webhook, candidate }) => self.probe_found(webhook, candidate),
+            Message::Store(Change::Collected { webhook, activation, rest }) => {
+                if let Some(lane) = self.lanes.get_mut(&webhook).filter(|lane| lane.activation() == activation) {
+                    lane.collecting.collected(rest);
+                    self.touch(webhook);
+                }
+            }
             Message::Store(Change::Probed(webhook)) => {
                 if let Some(lane) = self.lanes.get_mut(&webhook) {
                     lane.probing.concluded();
@@ -275,6 +283,7 @@ impl<D: Deliver> Run<D> {
         lane.pace.limit(webhook.config.rate_limit);
         lane.aim(&webhook.config.url);
         lane.batch = webhook.config.batch;
+        lane.collect_for(webhook.config.digest);
         self.touch(id);
     }
 
@@ -302,6 +311,8 @@ impl<D: Deliver> Run<D> {
             }
             self.context.store.load_page(request);
         }
+        self.touch_window(id, now);
+        let Some(lane) = self.lanes.get_mut(&id) else { return };
         if lane.listed || !lane.has_room(self.context.settings.webhook_concurrency) {
             return;
         }
@@ -311,6 +322,24 @@ impl<D: Deliver> Run<D> {
                 self.ready.push_back(id);
             }
             Some(due) if lane.timer.is_none_or(|timer| timer > due) => {
+                lane.timer = Some(due);
+                self.timers.push(Reverse((due, id)));
+            }
+            _ => {}
+        }
+    }
+
+    /// Has the store put together what waited for the window of a digest, or sets a timer for it.
+    fn touch_window(&mut self, id: WebhookId, now: i64) {
+        let Some(lane) = self.lanes.get_mut(&id) else { return };
+        match lane.collecting.next(now) {
+            Some((due, closed)) if due <= now => {
+                let (activation, busy) = (lane.activation(), lane.ask());
+                // First what is done: it must not be told of again.
+                self.hand_over();
+                self.context.store.collect(id, activation, closed, busy);
+            }
+            Some((due, _)) if lane.timer.is_none_or(|timer| timer > due) => {
                 lane.timer = Some(due);
                 self.timers.push(Reverse((due, id)));
             }
@@ -471,7 +500,7 @@ impl<D: Deliver> Run<D> {
             let Some(id) = self.piled.pop_front() else { return };
             let Some(lane) = self.lanes.get_mut(&id) else { continue };
             let Some((key, items)) = lane.claim_piled() else { continue };
-            let requests = items.len().div_ceil(lane.most());
+            let requests = lane.requests(&items);
             let at = self.spread.next(now, requests).max(lane.spread.next(now, requests));
             // Jitter, so that hosts that stood still together do not come back together.
             let after = ((at - now as f64) * (0.9 + 0.2 * fastrand::f64())).max(0.0);

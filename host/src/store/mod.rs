@@ -195,6 +195,23 @@ impl Store {
         self.load_page(PageRequest { webhook, activation, ranks, after, limit, number: 0 });
     }
 
+    /// Puts deliveries of a webhook with a digest together that wait under this activation, up to a number: if the window is
+    /// `closed`, to messages, or to deliveries that go out one by one where there are few; else only those are queued that
+    /// wait for no window. Entries that are `busy` are left out. What is queued comes as [`Change::Due`], then comes
+    /// [`Change::Collected`].
+    pub fn collect(&self, webhook: WebhookId, activation: u32, closed: bool, busy: Vec<DueKey>) {
+        self.engine.collect(webhook, activation, closed, busy);
+    }
+
+    /// When the first delivery was queued that waits for the window of a webhook's digest, in milliseconds of the steady
+    /// clock; `None` when none does.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot be read.
+    pub fn window_opened(&self, webhook: &Webhook) -> Result<Option<i64>, StoreError> {
+        self.engine.window_opened(webhook)
+    }
+
     /// When the next attempt of an active webhook's deliveries is due, in milliseconds of the steady clock; in the past
     /// for one that is in flight or waits for its turn, `None` when nothing is pending.
     ///

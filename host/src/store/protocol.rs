@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 
 use super::facts::{AcceptError, Acceptance, Accepted};
 use crate::model::audit::AuditEvent;
-use crate::model::delivery::{Attempt, Step};
+use crate::model::delivery::{Attempt, Part, Step};
 use crate::model::event::Event;
 use crate::model::id::{AttemptId, DeliveryId, EventId, WebhookId};
 use crate::model::secret::Secret;
@@ -83,6 +83,15 @@ pub enum Change {
         webhook: WebhookId,
         /// The delivery; none: nothing failed and nothing is held.
         candidate: Option<Candidate>,
+    },
+    /// The window that [`super::Store::collect`] was told of is done with: its messages were queued.
+    Collected {
+        /// Whose window.
+        webhook: WebhookId,
+        /// The activation that it was collected under.
+        activation: u32,
+        /// When the first delivery was queued that still waits for a window, in milliseconds of the steady clock.
+        rest: Option<i64>,
     },
     /// The outcome of a webhook's probe was taken in; its schedule is another one now, or it heals.
     Probed(WebhookId),
@@ -168,20 +177,65 @@ pub enum Sent {
     /// It was sent, or may have been: it goes out again with what it was sent with. The pin is missing when the attempt
     /// was cut before the component was known.
     Before(Option<Pin>),
+    /// It is told of in a digest. Its queue entry has all members of that message, which are sent together until they are
+    /// done; with the pin of the last attempt, if there was one.
+    Digest {
+        /// The message's place among those of its window.
+        part: Part,
+        /// The pin of the last attempt.
+        pin: Option<Pin>,
+    },
+    /// It was never sent, and goes out by itself: no digest collects it.
+    Alone,
 }
 
 impl Sent {
     /// The component and options that it was last rendered with, when they are known.
     pub fn pin(self) -> Option<Pin> {
         match self {
-            Self::Never => None,
-            Self::Before(pin) => pin,
+            Self::Never | Self::Alone => None,
+            Self::Before(pin) | Self::Digest { pin, .. } => pin,
+        }
+    }
+
+    /// The digest that it is a member of.
+    pub fn part(self) -> Option<Part> {
+        match self {
+            Self::Digest { part, .. } => Some(part),
+            Self::Never | Self::Before(_) | Self::Alone => None,
+        }
+    }
+
+    /// The same after an attempt with this pin.
+    #[must_use]
+    pub fn again(self, pin: Option<Pin>) -> Self {
+        match self {
+            Self::Digest { part, .. } => Self::Digest { part, pin },
+            Self::Never | Self::Before(_) | Self::Alone => Self::Before(pin),
+        }
+    }
+
+    /// The same outside its digest, which it is taken out of.
+    #[must_use]
+    pub fn apart(self, instead: Self) -> Self {
+        if self.part().is_some() { instead } else { self }
+    }
+
+    /// True if it goes out with the others of its entry, which were sent with it or are of one digest.
+    pub fn is_bound(self) -> bool {
+        match self {
+            Self::Never | Self::Alone => false,
+            Self::Before(_) | Self::Digest { .. } => true,
         }
     }
 
     /// True if it may have reached the destination before.
     pub fn is_again(self) -> bool {
-        self != Self::Never
+        match self {
+            Self::Never | Self::Alone => false,
+            Self::Before(_) => true,
+            Self::Digest { pin, .. } => pin.is_some(),
+        }
     }
 }
 

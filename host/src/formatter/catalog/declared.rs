@@ -85,6 +85,14 @@ impl Declared {
         self.manifest().kind == Kind::Line
     }
 
+    /// True if it makes digests; false also while that is not known, since it is loading.
+    pub fn digests(&self) -> bool {
+        match &self.0 {
+            Inner::Loaded(component) => component.digests(),
+            Inner::Loading(_) => false,
+        }
+    }
+
     /// All faults of a webhook's options; pointers are relative to them.
     pub fn check_options(&self, options: &Value) -> Vec<Fault> {
         match &self.0 {

@@ -9,6 +9,7 @@ use crate::formatter::allow_calls_here;
 use crate::formatter::runtime::Limit;
 use crate::formatter::thread::processor_time;
 use crate::model::event::EventType;
+use crate::model::webhook::Digest;
 use crate::samples;
 
 #[path = "../../../../tests/support/component.rs"]
@@ -22,11 +23,15 @@ const BRIEF: Duration = Duration::from_millis(5);
 
 /// A catalog whose only formatter loops on events with the word `Boom`.
 fn catalog(folder: &Path) -> Catalog {
+    let code = format!("(local $at i32) (local $end i32) {} (i32.const 528)", component::on_the_word("(loop (br 0))"));
+    catalog_of(folder, &Handmade::new("mine", "1.0.0", "calm").format(&code))
+}
+
+/// A catalog whose only formatter is this one.
+fn catalog_of(folder: &Path, formatter: &Handmade) -> Catalog {
     let drop_in = folder.join("formatters.d");
     std::fs::create_dir(&drop_in).expect("a folder");
-    let code = format!("(local $at i32) (local $end i32) {} (i32.const 528)", component::on_the_word("(loop (br 0))"));
-    std::fs::write(drop_in.join("mine.wasm"), Handmade::new("mine", "1.0.0", "calm").format(&code).build())
-        .expect("a file");
+    std::fs::write(drop_in.join("mine.wasm"), formatter.build()).expect("a file");
     let clock = Arc::new(crate::clock::SystemClock::start());
     let options = CatalogOptions::in_folder(folder, &[], clock);
     Catalog::open(CatalogOptions { cost_here: BRIEF, ..options }).expect("the catalog opens")
@@ -83,6 +88,57 @@ async fn a_component_that_begins_to_loop_here_is_handed_to_the_pool() {
     assert!(used < limit / 4, "{used:?} on this thread");
     assert!(!runs_here(&calm), "its next calls are the pool's");
     assert_eq!(render(&calm).await.expect("a payload").payload, on_the_pool);
+}
+
+/// What becomes of a digest of two events that this code makes.
+async fn digested(code: &str, events: &[Arc<Event>]) -> Result<Digested, RenderError> {
+    let folder = TempDir::new().expect("a folder");
+    let catalog = catalog_of(folder.path(), &Handmade::new("mine", "1.0.0", "alone").digest(code));
+    let part = Part { number: 1, parts: 2, total: 3 };
+    let component = loaded(&catalog).await;
+    let made = catalog.digest(&component, events, part, "{}").await.expect("it makes digests");
+    let numbers = catalog.get("mine").expect("loaded").numbers;
+    assert_eq!((numbers.calls, numbers.errors), (1, u64::from(made.is_err())));
+    made
+}
+
+#[tokio::test]
+async fn a_digest_has_a_multiple_of_the_limits_of_a_single_message() {
+    let lists = component::lists_ids;
+    let two = [event("Calm"), event("Boom")];
+    let ids = two.iter().map(|event| format!("{}\n", event.id)).collect::<String>();
+    let body = format!("1/2\n{ids}");
+    // More than 64 MiB, and more than 200 million instructions.
+    let grows =
+        |pages: u32| format!("(if (i32.eq (memory.grow (i32.const {pages})) (i32.const -1)) (then unreachable))");
+    for also in [String::new(), grows(2_000), component::turns(60_000_000, "")] {
+        let made = digested(&lists(&also), &two).await.expect("a message");
+        assert_eq!((made.payload.body, made.unsupported), (body.clone().into(), Vec::new()));
+    }
+    let limit = |made: Result<Digested, RenderError>| match made {
+        Err(RenderError::Limit { limit, .. }) => limit,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(limit(digested(&lists(&grows(20_000)), &two).await), Limit::Memory);
+    let large = |bytes: usize| Arc::new(Event { json: "x".repeat(bytes), ..Event::clone(&two[0]) });
+    let half = Digest::MAX_BYTES / 2;
+    assert!(digested(&lists(""), &[large(half), large(half)]).await.is_ok());
+    assert_eq!(limit(digested(&lists(""), &[large(half), large(half + 1)]).await), Limit::Input);
+}
+
+#[tokio::test]
+async fn the_unsupported_events_of_a_digest_are_among_those_that_it_got() {
+    let two = [event("Calm"), event("Boom")];
+    let made = digested(&component::lists_ids(&component::without_the_first_of(2)), &two).await.expect("a message");
+    assert_eq!(made.unsupported, [0]);
+    // The place is that of the third of two.
+    let wrong = component::without_the_first_of(2).replace("(i32.const 0)", "(i32.const 2)");
+    let made = digested(&component::lists_ids(&wrong), &two).await;
+    assert!(matches!(&made, Err(RenderError::Illegal(reason)) if reason.contains("unsupported")), "{made:?}");
+    let folder = TempDir::new().expect("a folder");
+    let catalog = catalog_of(folder.path(), &Handmade::new("mine", "1.0.0", "alone"));
+    let component = loaded(&catalog).await;
+    assert!(catalog.digest(&component, &two, Part { number: 1, parts: 1, total: 2 }, "{}").await.is_none());
 }
 
 #[tokio::test]

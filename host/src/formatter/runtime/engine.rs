@@ -13,6 +13,9 @@ use super::library_errors;
 use super::limits::{self, Size};
 use crate::model::settings::SandboxSettings;
 
+/// Bytes of a page of linear memory.
+const PAGE_BYTES: u64 = 64 * 1024;
+
 /// Machine code that this program compiled. Loading machine code means trusting it, so the only sources are this
 /// program's compiler and the authenticated code cache.
 pub(in crate::formatter) struct MachineCode(Vec<u8>);
@@ -80,7 +83,16 @@ impl SandboxEngine {
     }
 
     pub(super) fn load(&self, code: &MachineCode) -> Result<Compiled, LoadError> {
-        deserialize(&self.engine, code).map(Compiled)
+        let loaded = deserialize(&self.engine, code)?;
+        let pages = loaded.resources_required().and_then(|required| required.max_initial_memory_size);
+        // The pool has room for the memory of a digest, which other calls may not have.
+        if let Some(bytes) = pages.map(|pages| pages.saturating_mul(PAGE_BYTES))
+            && bytes > self.memory_bytes as u64
+        {
+            let reason = format!("its memory begins with {bytes} bytes, and {} are allowed", self.memory_bytes);
+            return Err(LoadError::ExceedsSandbox(reason));
+        }
+        Ok(Compiled(loaded))
     }
 
     pub(super) fn link(&self, compiled: &Compiled) -> wasmtime::Result<InstancePre<InstanceState>> {

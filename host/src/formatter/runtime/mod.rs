@@ -29,12 +29,12 @@ pub use evaluator::{
     EVALUATOR_STACK_BYTES, Evaluator, EvaluatorInstance, EventFacts, ExpressionFault, Judgement, Stopped,
 };
 pub use instance::{LogLevel, LogLine};
-pub use limits::{Limits, Size};
-pub use payload::{Payload, Verdict};
+pub use limits::{DIGEST_FACTOR, DIGEST_INPUT_BYTES, Limits, Size};
+pub use payload::{Digested, Payload, Verdict};
 
 pub(super) use call::Called;
 pub(super) use compile::ComponentCompiler;
 pub(super) use engine::Compiled;
 pub(super) use error::{CompileError, LinkError, LoadError};
-pub(super) use sandbox::{Linked, Sandbox};
+pub(super) use sandbox::{Abilities, Linked, Sandbox};
 pub(super) use terms::{LONG, OnLong, TOO_LONG_HERE, Terms};

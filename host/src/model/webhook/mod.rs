@@ -144,6 +144,23 @@ pub struct Digest {
     pub bypass_severity: Option<Severity>,
 }
 
+impl Digest {
+    /// The most events of one message.
+    pub const MAX_EVENTS: usize = 1_000;
+    /// The most bytes of the events of one message.
+    pub const MAX_BYTES: usize = 4 * 1024 * 1024;
+
+    /// Returns true if an event of this severity goes out at once and alone.
+    pub fn is_bypassed_by(&self, severity: Option<Severity>) -> bool {
+        self.bypass_severity.zip(severity).is_some_and(|(least, severity)| severity >= least)
+    }
+
+    /// How long events are collected, in milliseconds.
+    pub fn window_ms(&self) -> i64 {
+        i64::from(self.window_seconds) * 1000
+    }
+}
+
 /// The event types that a webhook subscribed to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Subscription {

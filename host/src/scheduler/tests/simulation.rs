@@ -14,17 +14,17 @@ use std::time::Duration;
 use fastrand::Rng;
 use tokio::time::{Instant, sleep};
 
-use crate::delivery::{Attempted, Claim, Deliver, Ending, event_of};
+use crate::delivery::{Attempted, Claim, Deliver, Ending, Split, event_of};
 use crate::model::audit::Actor;
 use crate::model::delivery::{ErrorClass, Status};
 use crate::model::event::{Event, EventType, NewEvent, Severity};
 use crate::model::id::{DeliveryId, EventId, TokenId, WebhookId};
 use crate::model::probe::{self, Cause};
-use crate::model::retry::Failure;
+use crate::model::retry::{self, Failure};
 use crate::model::settings::{DeliverySettings, RetryPolicy};
 use crate::model::time::{Clock, Timestamp};
 use crate::model::url::DeliveryUrl;
-use crate::model::webhook::{Activity, Filter, Order, Subscription, TlsNames, Webhook, WebhookConfig};
+use crate::model::webhook::{Activity, Digest, Filter, Order, Subscription, TlsNames, Webhook, WebhookConfig};
 use crate::scheduler::control::Control;
 use crate::scheduler::inbox::Inbox;
 use crate::scheduler::pace::LONGEST_SPACING;
@@ -84,6 +84,8 @@ enum Simulated {
     Skipped,
     Delivered,
     Failed(Failure),
+    /// A digest that the destination does not take.
+    TakenApart(Failure),
 }
 
 /// How a destination behaves at present.
@@ -160,6 +162,8 @@ pub(super) struct Hook {
     deleted: bool,
     /// When attempts ended lately: outcomes that a crash may take back.
     ends: Vec<i64>,
+    /// The longest window that its digests had.
+    window: i64,
     /// Its order is another one since attempts began that are in flight.
     is_settling: bool,
 }
@@ -187,6 +191,7 @@ impl Hook {
             began: now,
             deleted: false,
             ends: Vec::new(),
+            window: 0,
             is_settling: false,
         }
     }
@@ -253,6 +258,8 @@ pub(super) struct Delivery {
     attempts: u32,
     /// When it was queued again because its webhook healed.
     requeued: Option<i64>,
+    /// The number of the message that it was told of in, while it may be told of in that again.
+    message: Option<usize>,
     /// Its event's place in the order of acceptance, and its rank. Host events are accepted unseen.
     place: Option<usize>,
     rank: u8,
@@ -289,6 +296,8 @@ pub(super) struct World {
     pub(super) delivered: Vec<(i64, WebhookId, DeliveryId, Arc<Event>)>,
     /// The trace, for comparing two runs.
     pub(super) trace: Vec<(i64, usize, u32)>,
+    /// Digests, by their members as they were first sent.
+    messages: Vec<Vec<DeliveryId>>,
 }
 
 pub(super) type Shared = Arc<Mutex<World>>;
@@ -321,6 +330,7 @@ impl World {
             faults: Vec::new(),
             delivered: Vec::new(),
             trace: Vec::new(),
+            messages: Vec::new(),
         }
     }
 
@@ -380,6 +390,7 @@ impl World {
             born_held: true,
             attempts: item.attempt - 1,
             requeued: None,
+            message: None,
             place: None,
             rank: item.rank,
         });
@@ -388,11 +399,19 @@ impl World {
     /// What is wrong with an attempt at this delivery, by the order of its webhook.
     fn order_fault(&self, webhook: &Webhook, item: &DueItem) -> Option<String> {
         let (steady, hook) = (self.clock().steady_ms(), &self.hooks[&webhook.id]);
-        let Delivery { place, rank, .. } = self.deliveries[&item.delivery];
+        let Delivery { mut place, mut rank, message, .. } = self.deliveries[&item.delivery];
+        // A digest stands where its first event does, and ranks as its most severe one.
+        for member in message.into_iter().flat_map(|number| &self.messages[number]).map(|id| &self.deliveries[id]) {
+            if member.message == message {
+                (place, rank) = (place.min(member.place), rank.min(member.rank));
+            }
+        }
+        let is_another =
+            |id: &DeliveryId, other: &Delivery| *id != item.delivery && (message.is_none() || other.message != message);
         let mut waiting = self
             .deliveries
             .iter()
-            .filter(|(id, other)| other.webhook == webhook.id && **id != item.delivery && hook.has_waiting(other));
+            .filter(|(id, other)| other.webhook == webhook.id && is_another(id, other) && hook.has_waiting(other));
         match webhook.config.order {
             Order::Arrival => None,
             Order::Strict if hook.in_flight > 0 => Some("a strict order with two in flight".into()),
@@ -402,7 +421,8 @@ impl World {
             Order::Severity => waiting
                 .find(|(id, other)| {
                     let is_spread = other.last > 0 && other.due.0 <= self.moving_since;
-                    let is_due = other.due.1 + RECORDED <= steady && other.due_in == self.life && !is_spread;
+                    let is_due =
+                        other.due.1 + hook.window + RECORDED <= steady && other.due_in == self.life && !is_spread;
                     let is_idle = hook.begun.iter().all(|(begun, _)| begun != *id);
                     other.place.is_some() && other.rank < rank && is_due && is_idle
                 })
@@ -470,17 +490,17 @@ impl World {
             let longest = self.settings.retry.cap.max(self.settings.retry.retry_after_cap).as_millis();
             let longest = i64::try_from(longest).expect("hours");
             let reach = if delivery.due_in == life { i64::MAX } else { self.clock().wall + longest };
-            if steady < earliest && latest <= reach {
+            if steady < earliest && latest <= reach && hook.window == 0 {
                 faults.push(format!("attempt {} is {} ms too early", item.attempt, earliest - steady));
             }
             let latest = if earliest > reach { free } else { latest.max(free) };
             let is_spread = item.try_number() > 1 && earliest <= self.moving_since;
             // Behind a long queue of a destination that hung it gets its new time only once the lane has come to it.
             let late = steady - latest.max(self.moving_since) - if is_spread { SPREAD } else { 0 };
-            if is_quick && webhook.config.order != Order::Strict {
+            if is_quick && hook.window == 0 && webhook.config.order != Order::Strict {
                 self.longest_quick = late.max(self.longest_quick);
             }
-            let allowed = if is_quick { LATE_QUICK } else { LATE };
+            let allowed = hook.window + if is_quick { LATE_QUICK } else { LATE };
             // In a strict order it waits for those before it.
             if late > allowed && webhook.config.order != Order::Strict {
                 faults
@@ -518,6 +538,75 @@ impl World {
         for fault in faults {
             self.fault(format!("{fault}; webhook {place}, delivery {}", item.delivery));
         }
+    }
+
+    /// An attempt ends; what the scheduler hears of it.
+    fn end(&mut self, webhook: &Webhook, item: &DueItem, event: &Arc<Event>, ended: Simulated) -> Ending {
+        self.ends(webhook, item, ended);
+        let (status, failure, split) = match ended {
+            Simulated::Skipped => return Ending::Skipped,
+            Simulated::Delivered => {
+                let now = self.now();
+                self.delivered.push((now, webhook.id, item.delivery, Arc::clone(event)));
+                (Some(200), None, None)
+            }
+            Simulated::Failed(failure) => (failure.status, Some(failure), None),
+            Simulated::TakenApart(failure) => {
+                assert!(retry::takes_apart(&failure));
+                (failure.status, Some(failure), Some(Split::Singly))
+            }
+        };
+        Ending::Attempted(Box::new(Attempted::simulated(webhook, event, status, failure, split)))
+    }
+
+    /// A delivery that was told of in a digest goes out by itself once that is taken apart, or as a probe.
+    fn goes_singly(&mut self, item: &DueItem) {
+        let off = self.deliveries.get(&item.delivery).is_some_and(|one| self.hooks[&one.webhook].off.is_some());
+        let message = self.deliveries.get_mut(&item.delivery).and_then(|delivery| delivery.message.take());
+        if message.is_some() && !off {
+            self.fault(format!("delivery {} was in a digest and goes out by itself", item.delivery));
+        }
+    }
+
+    /// An attempt at several deliveries begins: a digest. It is one attempt.
+    fn begins_digest(&mut self, webhook: &Webhook, items: &[&DueItem]) {
+        self.tell(items);
+        for (index, item) in items.iter().enumerate() {
+            if index > 0 {
+                self.in_flight -= 1;
+                self.hook(webhook.id).in_flight -= 1;
+            }
+            self.begins(webhook, item);
+            if index > 0 {
+                self.hook(webhook.id).begun.pop();
+            }
+        }
+    }
+
+    /// What goes out together goes out together again, with nothing else.
+    fn tell(&mut self, items: &[&DueItem]) {
+        let members: Vec<DeliveryId> = items.iter().map(|item| item.delivery).collect();
+        let known: Vec<_> = members.iter().filter_map(|member| self.deliveries[member].message).collect();
+        if let Some(&number) = known.first() {
+            let before = &self.messages[number];
+            let mixes = members.iter().any(|member| !before.contains(member));
+            // A probe may have tried one of them, and what ended is not told of again.
+            let misses = before.iter().filter(|one| !members.contains(one)).any(|one| {
+                let delivery = &self.deliveries[one];
+                delivery.message == Some(number) && delivery.ended.is_none()
+            });
+            if mixes || misses {
+                self.fault(format!("a digest of {members:?} after one of {:?}", self.messages[number]));
+            }
+            for member in &members {
+                self.deliveries.get_mut(member).expect("known").message = Some(number);
+            }
+            return;
+        }
+        for member in &members {
+            self.deliveries.get_mut(member).expect("known").message = Some(self.messages.len());
+        }
+        self.messages.push(members);
     }
 
     /// A life is over. It may have given new times, which are kept, to retries that were due before it moved; with a wall
@@ -634,6 +723,13 @@ impl World {
                 }
                 return;
             }
+            Simulated::TakenApart(_) => {
+                // It uses up no attempt.
+                (delivery.attempts, delivery.last, delivery.message) = (item.attempt - 1, item.attempt - 1, None);
+                delivery.due = (steady, steady);
+                delivery.due_in = life;
+                return;
+            }
             Simulated::Failed(failure) => {
                 let Failure { status, retry_after, .. } = failure;
                 (status == Some(410), ms(retry_after.unwrap_or_default().min(retry_after_cap)), failure)
@@ -685,6 +781,7 @@ impl World {
             let counted = delivery.ended == Some(Status::Failed) && failed.iter().any(|(id, _)| id == delivery_id);
             if counted || delivery.ended.is_none() {
                 delivery.ended = None;
+                delivery.message = None;
                 // Its place in the queue is that of its acceptance.
                 (delivery.due, delivery.due_in, delivery.requeued) = ((0, steady), life, Some(now));
             }
@@ -709,6 +806,43 @@ impl Drop for Slot<'_> {
 }
 
 impl Destinations {
+    /// One request with several deliveries.
+    async fn attempt_digest(&self, webhook: &Webhook, claims: &mut [Claim]) -> Vec<Ending> {
+        let mut events = Vec::new();
+        for claim in claims.iter_mut() {
+            match event_of(claim, &self.1).await {
+                Ok(event) => events.push(event),
+                Err(ending) => {
+                    lock(&self.0).fault(format!("an event of a digest is not there: {ending:?}"));
+                    return Vec::new();
+                }
+            }
+        }
+        let items: Vec<&DueItem> = claims.iter().map(|claim| &claim.item).collect();
+        let (wait, ended) = {
+            let mut world = lock(&self.0);
+            items.iter().zip(&events).for_each(|(item, event)| world.know_host_event(webhook, item, event));
+            world.begins_digest(webhook, &items);
+            // What the formatter has no message for decides about the others nothing.
+            let last = items.iter().zip(&events).rfind(|(_, event)| event.event_type != EventType::ReportReady);
+            let (item, event) = last.unwrap_or((&items[0], &events[0]));
+            let is_too_large = world.rng.u8(..10) == 0;
+            let (wait, ended) = world.respond(webhook, item, event);
+            let too_large = Failure { status: Some(413), ..Failure::of(ErrorClass::Status) };
+            let takes = is_too_large && !matches!(ended, Simulated::Skipped);
+            (wait, if takes { Simulated::TakenApart(too_large) } else { ended })
+        };
+        let _slot = Slot(&self.0, webhook.id, claims[0].item.delivery);
+        sleep_to(&self.0, wait, 0).await;
+        let mut world = lock(&self.0);
+        let mut endings = Vec::new();
+        for (claim, event) in claims.iter().zip(&events) {
+            let is_skipped = event.event_type == EventType::ReportReady;
+            endings.push(world.end(webhook, &claim.item, event, if is_skipped { Simulated::Skipped } else { ended }));
+        }
+        endings
+    }
+
     async fn attempt_one(&self, webhook: &Webhook, claim: &mut Claim) -> Ending {
         let event = match event_of(claim, &self.1).await {
             Ok(event) => event,
@@ -717,25 +851,13 @@ impl Destinations {
         let (wait, ended) = {
             let mut world = lock(&self.0);
             world.know_host_event(webhook, &claim.item, &event);
+            world.goes_singly(&claim.item);
             world.begins(webhook, &claim.item);
             world.respond(webhook, &claim.item, &event)
         };
         let _slot = Slot(&self.0, webhook.id, claim.item.delivery);
         sleep_to(&self.0, wait, 0).await;
-        {
-            let mut world = lock(&self.0);
-            world.ends(webhook, &claim.item, ended);
-            if matches!(ended, Simulated::Delivered) {
-                let now = world.now();
-                world.delivered.push((now, webhook.id, claim.item.delivery, Arc::clone(&event)));
-            }
-        }
-        let (status, failure) = match ended {
-            Simulated::Skipped => return Ending::Skipped,
-            Simulated::Delivered => (Some(200), None),
-            Simulated::Failed(failure) => (failure.status, Some(failure)),
-        };
-        Ending::Attempted(Box::new(Attempted::simulated(webhook, &event, status, failure)))
+        lock(&self.0).end(webhook, &claim.item, &event, ended)
     }
 }
 
@@ -749,6 +871,9 @@ impl Deliver for Destinations {
     }
 
     async fn attempt(&self, webhook: &Webhook, claims: &mut [Claim], _: Timestamp) -> Vec<Ending> {
+        if claims.iter().any(|claim| claim.item.sent.part().is_some()) {
+            return self.attempt_digest(webhook, claims).await;
+        }
         let mut endings = Vec::new();
         for claim in claims {
             endings.push(self.attempt_one(webhook, claim).await);
@@ -802,6 +927,13 @@ pub(super) fn config(rng: &mut Rng) -> WebhookConfig {
     }
 }
 
+/// The same webhook, perhaps with a digest.
+fn with_digest(rng: &mut Rng, config: WebhookConfig) -> WebhookConfig {
+    let digest = Digest { window_seconds: rng.u32(5..120), over: rng.u32(1..5), bypass_severity: None };
+    let digest = (rng.u8(..3) == 0).then_some(digest);
+    WebhookConfig { digest, ..config }
+}
+
 /// A configuration with an order.
 fn in_some_order(rng: &mut Rng) -> WebhookConfig {
     let orders = [Order::Arrival, Order::Arrival, Order::Severity, Order::Severity, Order::Strict];
@@ -840,6 +972,7 @@ async fn keep(store: Arc<Store>) {
         while let Some(wait) = store.waits() {
             // A command that comes meanwhile may leave something that is due earlier.
             tokio::select! {
+                biased;
                 () = sleep(wait.max(Duration::from_millis(1))) => store.tick(),
                 () = waiting.notified() => {}
             }
@@ -960,16 +1093,21 @@ impl Life {
     }
 
     pub(super) async fn create(&self) {
-        let config = in_some_order(&mut lock(&self.world).rng);
+        let config = {
+            let rng = &mut lock(&self.world).rng;
+            let config = in_some_order(rng);
+            with_digest(rng, config)
+        };
         self.create_with(config, Mood::Healthy).await;
     }
 
     pub(super) async fn create_with(&self, config: WebhookConfig, mood: Mood) -> WebhookId {
+        let window = config.digest.map_or(0, |digest| digest.window_ms());
         let made = self.store.create_webhook(config, true, Actor::Host).await.expect("created");
         let mut world = lock(&self.world);
         let now = world.now();
         world.order.push(made.id);
-        world.hooks.insert(made.id, Hook::new(mood, now));
+        world.hooks.insert(made.id, Hook { window, ..Hook::new(mood, now) });
         made.id
     }
 
@@ -1015,6 +1153,7 @@ impl Life {
                     born_held: world.hooks[&webhook].off.is_some(),
                     attempts: 0,
                     requeued: None,
+                    message: None,
                     place,
                     rank: rank::of(severity),
                 };
@@ -1038,11 +1177,13 @@ impl Life {
             (webhook.revision, webhook.config.order)
         };
         let is_reordered = config.order != order;
+        let window = config.digest.map_or(0, |digest| digest.window_ms());
         let updated = self.store.update_webhook(id, revision, config, switch, Actor::Host).await.expect("written");
         assert!(matches!(updated, Updated::Done(_)), "{updated:?}");
         let mut world = lock(&self.world);
         let now = world.now();
         let hook = world.hook(id);
+        hook.window = hook.window.max(window);
         hook.is_settling |= is_reordered;
         hook.settle(now);
         match switch {
@@ -1140,7 +1281,11 @@ impl Life {
             }
             75..79 => {
                 if let Some(id) = self.any() {
-                    let config = in_some_order(&mut lock(&self.world).rng);
+                    let config = {
+                        let rng = &mut lock(&self.world).rng;
+                        let config = in_some_order(rng);
+                        with_digest(rng, config)
+                    };
                     self.update(id, config, None).await;
                 }
             }
@@ -1252,8 +1397,8 @@ fn settings() -> DeliverySettings {
 
 type Trace = Vec<(i64, usize, u32)>;
 
-/// Runs a seed to its end; what went wrong, and what happened.
-fn simulate(seed: u64, actions: usize) -> (Vec<String>, Trace) {
+/// Runs a seed to its end; what went wrong, what happened, and how many digests there were.
+fn simulate(seed: u64, actions: usize) -> (Vec<String>, Trace, usize) {
     let world: Shared = Arc::new(Mutex::new(World::new(seed, settings())));
     let folder = folder_in_memory();
     // The scheduler's jitter; making a folder draws from it too.
@@ -1277,7 +1422,8 @@ fn simulate(seed: u64, actions: usize) -> (Vec<String>, Trace) {
         });
         let mut world = lock(&world);
         if end == End::Judgement || !world.faults.is_empty() {
-            return (std::mem::take(&mut world.faults), std::mem::take(&mut world.trace));
+            let digests = world.messages.len();
+            return (std::mem::take(&mut world.faults), std::mem::take(&mut world.trace), digests);
         }
         let down = world.rng.i64(1..5 * MINUTE);
         world.passed += down;
@@ -1285,13 +1431,14 @@ fn simulate(seed: u64, actions: usize) -> (Vec<String>, Trace) {
     }
 }
 
-/// Runs seeds; the first that fails is told with how to see it again.
-fn run(seeds: std::ops::Range<u64>, actions: usize) -> usize {
-    let mut attempts = 0;
+/// Runs seeds; the first that fails is told with how to see it again. The attempts and digests of all.
+fn run(seeds: std::ops::Range<u64>, actions: usize) -> (usize, usize) {
+    let (mut attempts, mut all_digests) = (0, 0);
     for seed in seeds {
         let faults = match catch_unwind(AssertUnwindSafe(|| simulate(seed, actions))) {
-            Ok((faults, trace)) => {
+            Ok((faults, trace, digests)) => {
                 attempts += trace.len();
+                all_digests += digests;
                 faults
             }
             Err(_) => vec!["a panic; its words are above".to_owned()],
@@ -1303,7 +1450,7 @@ fn run(seeds: std::ops::Range<u64>, actions: usize) -> usize {
             faults.join("\n")
         );
     }
-    attempts
+    (attempts, all_digests)
 }
 
 const ACTIONS: usize = 50;
@@ -1311,14 +1458,14 @@ const ACTIONS: usize = 50;
 /// Two tests, for two cores.
 #[test]
 fn twenty_seeds_keep_every_promise() {
-    let attempts = run(0..20, ACTIONS);
-    assert!(attempts > 4000, "only {attempts} attempts were simulated");
+    let (attempts, digests) = run(0..20, ACTIONS);
+    assert!(attempts > 4000 && digests > 50, "only {attempts} attempts and {digests} digests were simulated");
 }
 
 #[test]
 fn twenty_more_seeds_keep_every_promise() {
-    let attempts = run(20..40, ACTIONS);
-    assert!(attempts > 4000, "only {attempts} attempts were simulated");
+    let (attempts, digests) = run(20..40, ACTIONS);
+    assert!(attempts > 4000 && digests > 50, "only {attempts} attempts and {digests} digests were simulated");
 }
 
 #[test]

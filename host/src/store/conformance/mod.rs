@@ -18,12 +18,12 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use super::*;
-use crate::model::delivery::{Status, Step};
+use crate::model::delivery::{Part, Status, Step};
 use crate::model::event::{EventType, NewEvent, Severity};
 use crate::model::id::AttemptId;
 use crate::model::time::Clock;
 use crate::model::url::DeliveryUrl;
-use crate::model::webhook::{Activity, Batch, Filter, Order, RateLimit, Subscription, TlsNames};
+use crate::model::webhook::{Activity, Batch, Digest, Filter, Order, RateLimit, Subscription, TlsNames};
 use crate::watchdog::Watchdog;
 
 pub(crate) use order::{
@@ -81,6 +81,8 @@ macro_rules! conformance {
             an_entry_of_many_is_done_with_its_last_delivery,
             a_cut_attempt_waits_in_one_place_only,
             retries_of_one_call_share_an_entry_by_group_and_wait,
+            a_closed_window_makes_a_message_that_is_the_same_after_reopening,
+            what_was_recovered_waits_for_a_window_unless_its_severity_is_high,
             a_change_that_changes_nothing_is_none,
             probes_try_one_after_the_other_and_the_first_that_is_accepted_heals,
             a_webhook_of_a_destination_that_is_gone_is_not_probed,
@@ -171,7 +173,11 @@ impl Opened {
                         .flat_map(|entry| entry.items.into_iter().map(move |(item, _)| (entry.key, item)))
                         .collect();
                 }
-                Change::Webhook(_) | Change::Recorded(_) | Change::Candidate { .. } | Change::Probed(_) => {}
+                Change::Webhook(_)
+                | Change::Recorded(_)
+                | Change::Candidate { .. }
+                | Change::Probed(_)
+                | Change::Collected { .. } => {}
             }
         }
     }
@@ -735,6 +741,120 @@ pub(crate) async fn retries_of_one_call_share_an_entry_by_group_and_wait<S: Subj
     next.sort();
     let at = |ms: i64| Timestamp::from_unix_ms(START_MS + ms);
     assert_eq!(next, [at(2000), at(2000), at(2000), at(2000), at(3000)], "the store says when");
+}
+
+/// A webhook with a digest, and the changes that its first window leads to.
+async fn collecting(opened: &Opened, over: u32) -> Arc<Webhook> {
+    let digest = Digest { window_seconds: 60, over, bypass_severity: Some(Severity::High) };
+    let config = WebhookConfig { batch: None, digest: Some(digest), ..config() };
+    opened.store.create_webhook(config, true, Actor::Host).await.expect("created")
+}
+
+/// Has the store put together what waits; when the first was queued that still waits.
+fn collect(opened: &Opened, webhook: &Webhook, closed: bool, busy: Vec<DueKey>) -> Option<i64> {
+    opened.changes.lock().expect("not poisoned").try_iter().for_each(drop);
+    opened.store.collect(webhook.id, webhook.activation, closed, busy);
+    let changes = opened.changes.lock().expect("not poisoned");
+    loop {
+        let change = changes.recv_timeout(Duration::from_secs(10)).expect("a change");
+        if let Change::Collected { webhook: id, activation, rest } = change {
+            assert_eq!((id, activation), (webhook.id, webhook.activation));
+            return rest;
+        }
+    }
+}
+
+/// A webhook's queue, entry by entry.
+fn queue(opened: &Opened, webhook: &Webhook) -> Vec<(DueKey, Vec<DueItem>)> {
+    opened.changes.lock().expect("not poisoned").try_iter().for_each(drop);
+    opened.store.load_due(webhook.id, webhook.activation, None, 100_000);
+    let mut entries: Vec<(DueKey, Vec<DueItem>)> = Vec::new();
+    for (key, item) in opened.due() {
+        match entries.last_mut() {
+            Some((last, items)) if *last == key => items.push(item),
+            _ => entries.push((key, vec![item])),
+        }
+    }
+    entries
+}
+
+pub(crate) async fn a_closed_window_makes_a_message_that_is_the_same_after_reopening<S: Subject>() {
+    let place = S::new();
+    let opened = place.open(START_MS);
+    let webhook = collecting(&opened, 3).await;
+    let severe = NewEvent { severity: Some(Severity::Critical), ..event(None, 1) };
+    let mut ids = Vec::new();
+    for event in [event(None, 1), severe, event(None, 1)] {
+        ids.push(opened.post(event).await.id);
+    }
+    opened.clock.0.fetch_add(1_000, Ordering::Relaxed);
+    ids.push(opened.post(event(None, 1)).await.id);
+    assert_eq!(opened.store.window_opened(&webhook), Ok(Some(START_MS)));
+    let before = queue(&opened, &webhook);
+    let alone: Vec<_> = before.iter().filter(|(_, items)| items[0].sent == Sent::Alone).collect();
+    assert_eq!(alone.iter().map(|(_, items)| items[0].event).collect::<Vec<_>>(), [ids[1]], "{before:?}");
+
+    // Three are not more than three. What is in flight is left out.
+    let busy = before.iter().find(|(_, items)| items.iter().any(|item| item.event == ids[3])).expect("queued").0;
+    assert_eq!(collect(&opened, &webhook, true, vec![busy]), None);
+    let singles = queue(&opened, &webhook);
+    let sent = |id: EventId| {
+        let mut items = singles.iter().flat_map(|(_, items)| items);
+        items.find(|item| item.event == id).expect("queued").sent
+    };
+    assert_eq!([0, 1, 2, 3].map(|index| sent(ids[index])), [Sent::Alone, Sent::Alone, Sent::Alone, Sent::Never]);
+    assert_eq!(opened.store.window_opened(&webhook), Ok(Some(START_MS + 1_000)));
+
+    let events = (0..3).map(|_| event(None, 1)).collect();
+    let more = opened.accept(TokenId::from_bytes([1; 16]), None, events).await.expect("accepted");
+    assert_eq!(collect(&opened, &webhook, false, Vec::new()), Some(START_MS + 1_000), "nothing is to be sorted");
+    assert_eq!(collect(&opened, &webhook, true, Vec::new()), None);
+    let message = queue(&opened, &webhook).pop().expect("the message");
+    drop(opened);
+    let opened = place.open(START_MS + 5_000);
+    let again = queue(&opened, &webhook).pop().expect("the message");
+    assert_eq!(again, message);
+    let members: Vec<_> = std::iter::once(ids[3]).chain(more.iter().map(|one| one.id)).collect();
+    assert_eq!(again.1.iter().map(|item| item.event).collect::<Vec<_>>(), members);
+    let part = Part { number: 1, parts: 1, total: 4 };
+    assert!(again.1.iter().all(|item| item.sent == Sent::Digest { part, pin: None } && item.attempt == 1));
+    assert_eq!(opened.store.window_opened(&webhook), Ok(None));
+    let backlog = opened.store.backlog(&webhook);
+    assert_eq!(backlog.waiting, 7, "each delivery waits as before");
+}
+
+pub(crate) async fn what_was_recovered_waits_for_a_window_unless_its_severity_is_high<S: Subject>() {
+    let place = S::new();
+    let opened = place.open(START_MS);
+    let webhook = collecting(&opened, 1).await;
+    let json = r#"{"type":"finding_added","data":{"finding":{"title":"x","severity":"critical"}}}"#;
+    let severity = Some(Severity::Critical);
+    let severe = NewEvent { event_type: EventType::FindingVerified, severity, json: json.into(), ..event(None, 1) };
+    let mut failed = Vec::new();
+    for event in [event(None, 1), event(None, 1), severe] {
+        opened.post(event).await;
+    }
+    for (key, items) in queue(&opened, &webhook) {
+        for item in items {
+            opened.record(&webhook, &(key, item.clone()), Step::Unrendered);
+            failed.push(item.event);
+        }
+    }
+    let since = Timestamp::from_unix_ms(0);
+    let mut cursor = Cursor::Start;
+    while cursor != Cursor::Done {
+        let page = opened.store.recover(webhook.id, since, cursor, Actor::Host).await.expect("written");
+        cursor = page.expect("known").next;
+    }
+    assert!(queue(&opened, &webhook).iter().flat_map(|(_, items)| items).all(|item| item.sent == Sent::Never));
+    assert!(collect(&opened, &webhook, false, Vec::new()).is_some());
+    let sorted = queue(&opened, &webhook);
+    let alone: Vec<_> = sorted.iter().flat_map(|(_, items)| items).filter(|item| item.sent == Sent::Alone).collect();
+    assert_eq!(alone.len(), 1, "{sorted:?}");
+    assert_eq!(collect(&opened, &webhook, true, Vec::new()), None);
+    let messages = queue(&opened, &webhook);
+    let members = messages.iter().flat_map(|(_, items)| items).filter(|item| item.sent.part().is_some());
+    assert_eq!(members.count(), 2, "{messages:?}");
 }
 
 pub(crate) async fn a_change_that_changes_nothing_is_none<S: Subject>() {

@@ -730,7 +730,7 @@ impl<S: Stepped> World<S> {
                 Change::Webhook(id) => self.look_again(id),
                 // With the host events that are due go the outcomes that are not yet.
                 Change::Recorded(_) => self.committed(),
-                Change::Loaded { .. } | Change::Candidate { .. } | Change::Probed(_) => {}
+                Change::Loaded { .. } | Change::Candidate { .. } | Change::Probed(_) | Change::Collected { .. } => {}
             }
         }
     }

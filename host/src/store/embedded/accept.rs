@@ -16,9 +16,9 @@ use super::{AcceptError, Acceptance, Accepted, DueEntry, DueItem, DueKey, EventV
 use crate::model::event::{Event, NewEvent, Severity};
 use crate::model::id::{DeliveryId, EventId, TokenId, WebhookId};
 use crate::model::time::Timestamp;
+use crate::model::webhook::Order;
 use crate::model::webhook::expression::Verdicts;
 use crate::model::webhook::judge::{Subject, judge, judge_beside_derived};
-use crate::model::webhook::Order;
 use crate::store::rank;
 
 /// Deliveries that share one queue entry, at most.
@@ -51,8 +51,8 @@ pub(super) struct Group {
     /// The counts once this is written.
     counts: Option<Counts>,
     idempotency: Vec<Vec<u8>>,
-    /// The fan-out, by webhook and activation.
-    queued: BTreeMap<(WebhookId, u32), Queued>,
+    /// The fan-out, by webhook and activation; true: what does not wait for the webhook's digest.
+    queued: BTreeMap<(WebhookId, u32, bool), Queued>,
     due: Vec<DueEntry>,
 }
 
@@ -86,7 +86,7 @@ impl Group {
         }
         let (table, due_ms) = (writer.webhooks.load_full(), writer.clock.steady_ms());
         let mut positions = None;
-        for ((webhook, activation), items) in std::mem::take(&mut self.queued) {
+        for ((webhook, activation, _), items) in std::mem::take(&mut self.queued) {
             match table.get(webhook).map_or(Order::Arrival, |webhook| webhook.config.order) {
                 // Their order shows within an entry; its rank is that of the most severe.
                 Order::Arrival => self.queue(writer, (webhook, activation), due_ms, items),
@@ -252,7 +252,7 @@ impl Writer {
             let severity = severity_of(&derived);
             let row = Row::of_event(derived_id, derived.event_type, severity, marks);
             self.remember(derived_id, marks, &slots);
-            (row, (event(derived_id, derived, Some(id)), rank::of(severity)), digest, slots)
+            (row, event(derived_id, derived, Some(id)), digest, (slots, severity))
         });
         let derived_slots = derived.as_ref().map_or(&[][..], |(_, _, _, slots)| slots);
         let slots = self.fan_out(&new, about, Some(&verdicts.own), derived_slots);
@@ -260,23 +260,48 @@ impl Writer {
         let marks = EventMarks::of_new(&new, now);
         let severity = severity_of(&new);
         let row = Row::of_event(id, new.event_type, severity, marks);
-        let own = (event(id, new, None), rank::of(severity));
+        let own = event(id, new, None);
         self.remember(id, marks, &slots);
-        let made = slots.len() + derived.as_ref().map_or(0, |(_, _, _, slots)| slots.len());
+        let made = slots.len() + derived.as_ref().map_or(0, |(_, _, _, (slots, _))| slots.len());
         let accepted = Accepted {
             id,
             deliveries: u32::try_from(made).unwrap_or(u32::MAX),
-            derived: derived.iter().map(|(_, (event, _), _, _)| event.id).collect(),
+            derived: derived.iter().map(|(_, event, _, _)| event.id).collect(),
         };
         group.rows.push(row);
-        put_event(group, token, own, digest, slots, &accepted);
-        if let Some((row, event, digest, slots)) = derived {
+        let own = Arc::new(own);
+        put_event(group, token, &own, digest, &slots, &accepted);
+        self.queue_first(group, &own, &slots, severity);
+        if let Some((row, event, digest, (slots, severity))) = derived {
             let deliveries = u32::try_from(slots.len()).unwrap_or(u32::MAX);
-            let accepted = Accepted { id: event.0.id, deliveries, derived: Vec::new() };
+            let accepted = Accepted { id: event.id, deliveries, derived: Vec::new() };
             group.rows.push(row);
-            put_event(group, token, event, digest, slots, &accepted);
+            let event = Arc::new(event);
+            put_event(group, token, &event, digest, &slots, &accepted);
+            self.queue_first(group, &event, &slots, severity);
         }
         accepted
+    }
+
+    /// Queues the deliveries of an event that was just accepted.
+    fn queue_first(&self, group: &mut Group, event: &Arc<Event>, slots: &[Slot], severity: Option<Severity>) {
+        let table = self.webhooks.load();
+        for (index, slot) in slots.iter().enumerate() {
+            let digest = table.get(slot.webhook).and_then(|webhook| webhook.config.digest);
+            let is_alone = digest.is_some_and(|digest| digest.is_bypassed_by(severity));
+            let item = DueItem {
+                event: event.id,
+                slot: u32::try_from(index).unwrap_or(u32::MAX),
+                delivery: slot.delivery,
+                attempt: 1,
+                earlier: 0,
+                sent: if is_alone { Sent::Alone } else { Sent::Never },
+                rank: rank::of(severity),
+                due_ms: None,
+            };
+            let queued = group.queued.entry((slot.webhook, slot.activation, is_alone)).or_default();
+            queued.push((item, Some(Arc::clone(event))));
+        }
     }
 
     fn remember(&mut self, event: EventId, marks: EventMarks, slots: &[Slot]) {
@@ -323,14 +348,7 @@ fn severity_of(event: &NewEvent) -> Option<Severity> {
     event.severity.or_else(|| event.event_type.host_severity())
 }
 
-fn put_event(
-    group: &mut Group,
-    token: TokenId,
-    (event, rank): (Event, u8),
-    digest: [u8; 32],
-    slots: Vec<Slot>,
-    accepted: &Accepted,
-) {
+fn put_event(group: &mut Group, token: TokenId, event: &Event, digest: [u8; 32], slots: &[Slot], accepted: &Accepted) {
     let record = EventRecord {
         event_type: event.event_type,
         occurred_at: event.occurred_at,
@@ -340,30 +358,15 @@ fn put_event(
         digest,
         derived: accepted.derived.clone(),
         answered_deliveries: accepted.deliveries,
-        slots,
+        slots: slots.to_vec(),
         json: event.json.as_str().into(),
         joined: None,
     };
     group.txn.put(keys::event(event.id), record::pack_event(&record));
     group.accepted.push(event.id);
-    let slots = record.slots;
     let accepted_at = event.accepted_at;
     group.waits.extend(slots.iter().map(|slot| {
         let Slot { webhook, activation, .. } = *slot;
         Wait { webhook, activation, accepted_at, begins: true }
     }));
-    let event = Arc::new(event);
-    for (slot_index, slot) in slots.iter().enumerate() {
-        let item = DueItem {
-            event: event.id,
-            slot: u32::try_from(slot_index).unwrap_or(u32::MAX),
-            delivery: slot.delivery,
-            attempt: 1,
-            earlier: 0,
-            sent: Sent::Never,
-            rank,
-            due_ms: None,
-        };
-        group.queued.entry((slot.webhook, slot.activation)).or_default().push((item, Some(Arc::clone(&event))));
-    }
 }

@@ -15,7 +15,7 @@ use super::sealed::write_webhook;
 use super::tally::Wait;
 use super::txn::Txn;
 use super::writer::Writer;
-use super::{DueItem, DueKey, StoreError, keys, place};
+use super::{DueItem, DueKey, Sent, StoreError, keys, place};
 use crate::model::audit::{Action, Actor, AuditEvent, FieldChange};
 use crate::model::host_event::{About, HostEvent, WebhookFacts};
 use crate::model::id::WebhookId;
@@ -207,7 +207,9 @@ impl Writer {
         let Some(mut states) = self.states_with(&page.txn, event)? else { return Ok(()) };
         let Some(state) = states.get_mut(item.slot as usize) else { return Ok(()) };
         let before = *state;
-        let item = self.ranked(item)?;
+        // With a place of its own it is in no message any more.
+        let sent = item.sent.apart(Sent::Never);
+        let item = self.ranked(DueItem { sent, ..item })?;
         // What a wall clock that was set back makes late is not.
         let due_ms = accepted_at.unix_ms().min(page.now_ms);
         let queued = if page.order == Order::Strict {

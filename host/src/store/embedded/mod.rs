@@ -9,6 +9,7 @@
 mod accept;
 mod audit;
 mod checkpoint;
+mod collect;
 mod engine;
 mod export;
 mod handle;
@@ -162,7 +163,7 @@ impl Embedded {
         response.await.unwrap_or(Err(AcceptError::Store(StoreError::Unavailable)))
     }
 
-    // The five below have no response. A writer that is gone is a process that ends: the work is still queued on the
+    // The six below have no response. A writer that is gone is a process that ends: the work is still queued on the
     // disk.
 
     pub(super) fn record(&self, outcomes: Vec<Outcome>) {
@@ -189,6 +190,11 @@ impl Embedded {
 
     pub(super) fn load_probe(&self, webhook: WebhookId) {
         let change = move |writer: &mut Writer| writer.load_probe(webhook);
+        let _ = self.writer.send(Command::Manage(Box::new(change)));
+    }
+
+    pub(super) fn collect(&self, webhook: WebhookId, activation: u32, closed: bool, busy: Vec<DueKey>) {
+        let change = move |writer: &mut Writer| writer.collect(webhook, activation, closed, &busy);
         let _ = self.writer.send(Command::Manage(Box::new(change)));
     }
 

@@ -64,7 +64,7 @@ impl Writer {
                     left.push(item);
                 }
             }
-            let is_kept = left.first().is_some_and(|item| item.sent.is_again());
+            let is_kept = left.first().is_some_and(|item| item.sent.is_bound());
             // What was sent together stays together.
             let alone = order == Order::Strict && !is_kept;
             for together in left.chunks(if alone { 1 } else { left.len().max(1) }) {

@@ -110,7 +110,11 @@ impl Writer {
                 let key = DueKey { webhook, activation, rank: next.rank, due_ms, seq: 0 };
                 let queued = match self.order_of(webhook) {
                     Some(Order::Strict) => self.queue_strictly(key, *group, next, together)?,
-                    _ => self.queue(key, *group, next, together),
+                    order => {
+                        // What goes out by itself goes at its own severity; what goes together, at the highest.
+                        let is_by_rank = order == Some(Order::Severity) && !next.sent.is_bound();
+                        self.queue(key, (*group, is_by_rank), next, together)
+                    }
                 };
                 *state = SlotState {
                     progress: Progress::Waiting,
@@ -135,9 +139,10 @@ impl Writer {
     }
 
     /// Puts a delivery into the entry of its group, or into a new one; the entry's sequence number.
-    fn queue(&mut self, key: DueKey, group: u32, item: DueItem, together: &mut Together) -> u64 {
+    fn queue(&mut self, key: DueKey, (group, is_by_rank): (u32, bool), item: DueItem, together: &mut Together) -> u64 {
         let shared = together.entries.iter_mut().find(|(other, entry)| {
             let DueKey { seq, rank, .. } = entry.key;
+            let rank = if is_by_rank { key.rank } else { rank };
             *other == group && entry.key == DueKey { seq, rank, ..key }
         });
         if let Some((_, entry)) = shared {

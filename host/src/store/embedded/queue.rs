@@ -59,7 +59,7 @@ impl Writer {
     /// The deliveries of an entry that have its rank. The others get entries of their own: deliveries of different
     /// severities share one that was queued in another order, or before format 6.
     fn split(&mut self, key: DueKey, items: Vec<DueItem>) -> Result<Vec<DueItem>, StoreError> {
-        let is_kept = items.first().is_some_and(|item| item.sent.is_again());
+        let is_kept = items.first().is_some_and(|item| item.sent.is_bound());
         let fits = |item: &DueItem| item.rank == key.rank || is_kept;
         if key.rank != rank::UNKNOWN && items.iter().all(fits) {
             return Ok(items);

@@ -132,7 +132,9 @@ impl Writer {
                 }
                 // A new round: the operator has repaired something.
                 let (event, earlier) = (item.event, item.attempt - 1);
-                self.wait_again(DueItem { earlier, ..item }, state, page)?;
+                // A message that is held goes with others now: it is another one.
+                let sent = item.sent.apart(Sent::Never);
+                self.wait_again(DueItem { earlier, sent, ..item }, state, page)?;
                 page.txn.put(keys::state(event), record::pack(&states));
                 self.recent.forget(event);
             }

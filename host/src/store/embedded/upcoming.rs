@@ -1,12 +1,15 @@
 //! What a webhook's queue has next.
 
 use super::record::{self, Entries, Progress, SlotState};
-use super::{DueItem, DueKey, Embedded, StoreError, keys};
+use super::{DueItem, DueKey, Embedded, Sent, StoreError, keys};
 use crate::model::webhook::Webhook;
 use crate::store::rank;
 
 /// Entries that are looked at: those of deliveries that are done are removed with the last one in them.
 const ENTRIES: usize = 16;
+/// Entries among which the first is looked for that waits for a digest's window: messages of the windows before may wait in
+/// front of it.
+const SEARCHED: usize = 256;
 
 impl Embedded {
     /// When the next attempt of an active webhook's deliveries is due, in milliseconds of the steady clock; in the past
@@ -25,7 +28,8 @@ impl Embedded {
         }
         let mut next: Option<(u8, i64)> = None;
         for (key, item) in first.into_iter().flat_map(|(key, items)| items.into_iter().map(move |item| (key, item))) {
-            let due_ms = item.due_in(key);
+            let window = webhook.config.digest.filter(|_| item.sent == Sent::Never);
+            let due_ms = item.due_in(key).saturating_add(window.map_or(0, |digest| digest.window_ms()));
             // The strict queue's first is next, whenever it is due.
             let is_sooner = next.is_none_or(|(rank, other)| due_ms < other && rank != rank::STRICT);
             if is_sooner && self.is_pending(key, &item)? {
@@ -43,6 +47,37 @@ impl Embedded {
             first.len() < ENTRIES
         })?;
         Ok(first)
+    }
+
+    pub(in crate::store) fn window_opened(&self, webhook: &Webhook) -> Result<Option<i64>, StoreError> {
+        let mut opened: Option<i64> = None;
+        for rank in rank::UNKNOWN..=rank::STRICT {
+            let first = self.first_waiting(webhook, rank)?;
+            opened = opened.into_iter().chain(first).min();
+        }
+        Ok(opened)
+    }
+
+    /// When the first delivery of one rank was queued that waits for a window.
+    fn first_waiting(&self, webhook: &Webhook, rank: u8) -> Result<Option<i64>, StoreError> {
+        let (mut waiting, mut searched) = (Vec::new(), 0);
+        self.engine.scan_prefix(&keys::due_ranked(webhook.id, webhook.activation, rank), None, |key, value| {
+            searched += 1;
+            if let Some((key, items)) = DueKey::decode(key).zip(record::unpack_queue(value).ok())
+                && items.iter().any(|item| item.sent == Sent::Never)
+            {
+                waiting.push((key, items));
+            }
+            searched < SEARCHED && waiting.len() < ENTRIES
+        })?;
+        for (key, items) in waiting {
+            for item in items.iter().filter(|item| item.sent == Sent::Never) {
+                if self.is_pending(key, item)? {
+                    return Ok(Some(item.due_in(key)));
+                }
+            }
+        }
+        Ok(None)
     }
 
     fn is_pending(&self, key: DueKey, item: &DueItem) -> Result<bool, StoreError> {

@@ -120,7 +120,7 @@ impl Script {
                     }
                 }
                 Change::Recorded(outcomes) => self.recorded += outcomes,
-                Change::Webhook(_) | Change::Candidate { .. } | Change::Probed(_) => {}
+                Change::Webhook(_) | Change::Candidate { .. } | Change::Probed(_) | Change::Collected { .. } => {}
             }
         }
     }

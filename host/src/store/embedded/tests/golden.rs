@@ -1,7 +1,7 @@
 //! The bytes of one record of every kind, byte for byte: a field that moves, an enum whose codes shift or a checksum of
 //! another kind would make every existing store unreadable. New forms are added here; those that are here stay.
 
-use crate::model::delivery::FormatterRef;
+use crate::model::delivery::{FormatterRef, Part};
 use crate::model::webhook::HealthValues;
 use crate::store::embedded::record::{
     self, Answered, AttemptChunk, Counters, Counts, EventRecord, Further, Progress, Slot, SlotState, pack,
@@ -116,6 +116,10 @@ fn cut() -> DueItem {
     DueItem { sent: Sent::Before(None), ..item() }
 }
 
+fn told(pin: Option<Pin>) -> DueItem {
+    DueItem { sent: Sent::Digest { part: Part { number: 2, parts: 3, total: 2500 }, pin }, ..item() }
+}
+
 #[test]
 fn records_are_written_as_before() {
     let written: &[(&str, Vec<u8>, &str)] = &[
@@ -139,6 +143,11 @@ fn records_are_written_as_before() {
             "queue entry",
             record::pack_queue(&[&item(), &never(), &cut()]),
             "044a1748de0310e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e10110d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d105020101c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2010180c0e285e36810e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e10110d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1050200010180c0e285e36810e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e10110d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d105020100010180c0e285e368",
+        ),
+        (
+            "queue entry of a digest",
+            record::pack_queue(&[&told(None), &told(item().sent.pin()), &DueItem { sent: Sent::Alone, ..item() }]),
+            "04879bc6700310e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e10110d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d10502020203c41300010180c0e285e36810e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e10110d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d10502020203c41301c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2010180c0e285e36810e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e10110d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1050203010180c0e285e368",
         ),
         (
             "attempts",
