@@ -9,7 +9,8 @@ use crate::support::{Client, Destination, Host, events, host};
 
 const BUILT_IN: [&str; 10] =
     ["cef", "discord", "json", "leef", "ocsf", "pagerduty", "slack", "splunk-hec", "syslog", "teams"];
-const MEMBERS: [&str; 29] = [
+const MEMBERS: [&str; 30] = [
+    "abilities",
     "calls",
     "description",
     "digest",

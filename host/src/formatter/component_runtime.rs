@@ -1,7 +1,7 @@
 //! Loading, judging and running components: the basis of the host's catalog, and of an author's tools, which use it
 //! alone, so that both come to the same judgement.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
@@ -9,11 +9,11 @@ use sha2::{Digest as _, Sha256};
 use super::admission::{self, Admitted, Manifest, Options, Rejection, Report, Sample, Validator, Warning};
 use super::digest::sha256;
 use super::runtime::{
-    Called, CodeCache, Compiler, ComponentCompiler, Limits, Linked, LogLine, OnLong, Payload, RenderError, Sandbox,
-    Size, Terms, Verdict,
+    Called, CodeCache, Compiler, ComponentCompiler, Digested, Limits, Linked, LogLine, OnLong, Payload, RenderError,
+    Sandbox, Size, Terms, Verdict,
 };
 use crate::json::fault::Fault;
-use crate::model::delivery::Response;
+use crate::model::delivery::{Part, Response};
 use crate::model::event::Event;
 use crate::model::settings::SandboxSettings;
 use crate::model::url::TransportKind;
@@ -75,7 +75,12 @@ pub struct Loaded {
 impl Loaded {
     /// True if it exports `interpret`, which judges responses.
     pub fn interprets(&self) -> bool {
-        self.linked.interprets()
+        self.linked.abilities().interprets
+    }
+
+    /// True if it exports `digest`, which makes one message of many events.
+    pub fn digests(&self) -> bool {
+        self.linked.abilities().digests
     }
 
     /// All faults of a webhook's options; pointers are relative to them.
@@ -84,11 +89,11 @@ impl Loaded {
     }
 }
 
-/// One call of `format`, with its cost.
+/// One call of `format`, or of `digest`, with its cost.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Run {
+pub struct Run<T = Payload> {
     /// The payload, or the reason why there is none.
-    pub result: Result<Payload, RenderError>,
+    pub result: Result<T, RenderError>,
     /// Lines that the formatter logged, up to the limit of one call.
     pub log: Vec<LogLine>,
     /// Log lines beyond the limit of one call.
@@ -103,7 +108,7 @@ pub struct Run {
     pub processor: Duration,
 }
 
-impl Default for Run {
+impl<T> Default for Run<T> {
     /// A call that was not made.
     fn default() -> Self {
         Self {
@@ -118,8 +123,8 @@ impl Default for Run {
     }
 }
 
-impl From<Called<Payload>> for Run {
-    fn from(called: Called<Payload>) -> Self {
+impl<T> From<Called<T>> for Run<T> {
+    fn from(called: Called<T>) -> Self {
         Self {
             result: called.result,
             log: called.log,
@@ -239,6 +244,24 @@ impl ComponentRuntime {
     pub(super) fn run_here(&self, loaded: &Loaded, event: &Event, options: &str, transport_kind: TransportKind) -> Run {
         let terms = Terms::here(self.settings());
         self.sandbox.format(&loaded.linked, event, &self.host_name, transport_kind, options, terms).into()
+    }
+
+    /// Makes one message of many events on the current thread; `None` if the component does not export `digest`.
+    pub fn digest(&self, loaded: &Loaded, events: &[Arc<Event>], part: Part, options: &str) -> Option<Run<Digested>> {
+        self.digest_on(loaded, events, part, options, None)
+    }
+
+    /// As [`ComponentRuntime::digest`]; `on_long` is called when the call becomes long.
+    pub(super) fn digest_on(
+        &self,
+        loaded: &Loaded,
+        events: &[Arc<Event>],
+        part: Part,
+        options: &str,
+        on_long: Option<OnLong>,
+    ) -> Option<Run<Digested>> {
+        let terms = Terms::digest(self.settings(), on_long);
+        self.sandbox.digest(&loaded.linked, events, part, &self.host_name, options, terms).map(Run::from)
     }
 
     /// Judges a destination's response on the current thread; `None` if the component does not export `interpret`.

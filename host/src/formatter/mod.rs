@@ -33,6 +33,6 @@ pub use component_runtime::{ComponentRuntime, ComponentRuntimeOptions, Loaded, R
 pub use digest::digest_of;
 pub use pool::{COST_HERE, allow_calls_here};
 pub use runtime::{
-    CHILD_COMMAND, CodeCache, Compiler, Limit, Limits, LogLevel, LogLine, Payload, RenderError, Size, Verdict,
-    code_cache_key, compile_for_parent,
+    CHILD_COMMAND, CodeCache, Compiler, DIGEST_FACTOR, DIGEST_INPUT_BYTES, Digested, Limit, Limits, LogLevel, LogLine,
+    Payload, RenderError, Size, Verdict, code_cache_key, compile_for_parent,
 };

@@ -74,6 +74,17 @@ pub enum Step {
     Dropped,
 }
 
+/// The place of a message among those that the events of one window make.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub struct Part {
+    /// Its number, from 1.
+    pub number: u32,
+    /// How many messages there are.
+    pub parts: u32,
+    /// The events of all of them.
+    pub total: u32,
+}
+
 /// The class that an attempt's error begins with.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -30,6 +30,7 @@ pub(in crate::formatter) fn check(
         digest: digest_text(digest),
         contract: None,
         interprets: false,
+        digests: false,
         manifest: None,
         findings: Vec::new(),
         trials: Vec::new(),
@@ -51,7 +52,7 @@ fn check_steps(validator: &Validator<'_>, bytes: &[u8], digest: &[u8; 32], repor
     if report.has_errors() {
         return None;
     }
-    let linked = sandbox.link(&compiled, size, report.interprets);
+    let linked = sandbox.link(&compiled, size, report.abilities());
     // wasmtime compares the types of records only once there is an instance.
     let mut budget = Budget::new(sandbox.settings());
     let linked = linked.map_err(|error| wrong_types(&error)).and_then(|linked| {
@@ -257,7 +258,7 @@ fn place(
             let moved = sandbox.move_to(compiled, Size::Large).map_err(|error| not_loaded(EXCESS, &error));
             let linked = moved.and_then(|compiled| {
                 sandbox
-                    .link(&compiled, Size::Large, report.interprets)
+                    .link(&compiled, Size::Large, report.abilities())
                     .map_err(|LinkError(reason)| not_loaded(EXCESS, &LoadError::ExceedsSandbox(reason)))
             });
             report.keep_finding(linked)

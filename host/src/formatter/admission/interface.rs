@@ -15,6 +15,8 @@ const LOG: &str = "heraldry:formatter/log@1.";
 const FORMAT: &str = "heraldry:formatter/format@";
 /// The optional export of a formatter that judges responses.
 const INTERPRET: &str = "heraldry:formatter/interpret@1.";
+/// The optional export of a formatter that makes one message of many events.
+const DIGEST: &str = "heraldry:formatter/digest@1.";
 /// The newest minor version of the contract that this host knows.
 const NEWEST_MINOR: u64 = 2;
 /// The versions of the contract that this host knows, oldest first.
@@ -76,6 +78,7 @@ pub(super) fn compare(compiled: &Compiled, bytes: &[u8], report: &mut Report) {
         }
     }
     report.interprets = exports.iter().any(|name| name.starts_with(INTERPRET));
+    report.digests = exports.iter().any(|name| name.starts_with(DIGEST));
 }
 
 /// The minor version in an interface's name, if the major version is 1.

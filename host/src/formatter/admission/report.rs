@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::manifest::{Join, Kind, Manifest};
-use crate::formatter::runtime::Size;
+use crate::formatter::runtime::{Abilities, Size};
 
 /// The code of a component that could not be judged, through no fault of its own.
 pub(super) const NOT_COMPILED: &str = "not_compiled";
@@ -128,6 +128,8 @@ pub struct Report {
     pub contract: Option<String>,
     /// True if it exports `interpret`, which judges responses.
     pub interprets: bool,
+    /// True if it exports `digest`, which makes one message of many events.
+    pub digests: bool,
     /// Its manifest; null if it could not be read.
     pub manifest: Option<Described>,
     /// Errors before warnings.
@@ -137,6 +139,11 @@ pub struct Report {
 }
 
 impl Report {
+    /// The optional interfaces that it exports.
+    pub(super) fn abilities(&self) -> Abilities {
+        Abilities { interprets: self.interprets, digests: self.digests }
+    }
+
     /// True if the report is about the component; false if the machine could not compile anything.
     pub fn is_judged(&self) -> bool {
         self.findings.iter().all(|finding| finding.code != NOT_COMPILED)

@@ -53,6 +53,11 @@ impl Component {
         self.loaded.interprets()
     }
 
+    /// True if it exports `digest`, which makes one message of many events.
+    pub fn digests(&self) -> bool {
+        self.loaded.digests()
+    }
+
     /// True if its payloads are lines, which syslog can carry.
     pub fn makes_lines(&self) -> bool {
         self.manifest().kind == Kind::Line

@@ -74,6 +74,9 @@ pub struct Traits {
     pub size: Option<String>,
     /// True if it judges destinations' responses; null while it is loading.
     pub interprets: Option<bool>,
+    /// The optional interfaces of the contract that it has: `interpret` (it judges destinations' responses), `digest` (it
+    /// makes one message of many events, which a webhook's `digest` needs); null while it is loading.
+    pub abilities: Option<Vec<&'static str>>,
 }
 
 /// Statistics of a formatter's calls.
@@ -129,7 +132,7 @@ pub struct LastError {
     pub message: String,
     /// Functions that were running at a trap, innermost first, by their names in the component.
     pub backtrace: Vec<String>,
-    /// The event that it was called with; null when it judged a response.
+    /// The event that it was called with; null when it judged a response or made a digest.
     #[schema(value_type = Option<uuid::Uuid>)]
     pub event_id: Option<EventId>,
     /// Type of that event.

@@ -53,10 +53,10 @@ use versions::Versions;
 use super::admission::Sample;
 use super::component_runtime::{ComponentRuntime, ComponentRuntimeOptions, Run};
 use super::pool::{COST_HERE, CallClass, Order, Pool, Sizes};
-use super::runtime::{CodeCache, Compiler, Payload, RenderError, Verdict};
+use super::runtime::{CodeCache, Compiler, Digested, Payload, RenderError, Verdict};
 use super::thread::lower_priority;
 use crate::model::audit::AuditEvent;
-use crate::model::delivery::Response;
+use crate::model::delivery::{Part, Response};
 use crate::model::event::Event;
 use crate::model::host_event::HostEvent;
 use crate::model::settings::SandboxSettings;
@@ -357,6 +357,27 @@ impl Catalog {
         let (shared, component) = (Arc::clone(&self.shared), Arc::clone(component));
         let call = move |on_long| shared.interpret(&component, &response, on_long);
         self.pool.run(order, call).await.unwrap_or(Verdict::ByStatus)
+    }
+
+    /// Makes one message of many events, on one of the pool's threads. `None` if the component does not export `digest`.
+    ///
+    /// # Errors
+    /// [`RenderError`].
+    pub async fn digest(
+        &self,
+        component: &Arc<Component>,
+        events: &[Arc<Event>],
+        part: Part,
+        options: &str,
+    ) -> Option<Result<Digested, RenderError>> {
+        if !component.digests() {
+            return None;
+        }
+        let order = Order::Delivery(component.digest(), CallClass::digest());
+        let (shared, component) = (Arc::clone(&self.shared), Arc::clone(component));
+        let (events, options) = (events.to_vec(), options.to_owned());
+        let call = move |on_long| shared.digest(&component, &events, part, &options, on_long);
+        self.pool.run(order, call).await.unwrap_or_else(|stopping| Some(Err(stopping)))
     }
 
     /// Number of calls of the formatter in use under this name that wait for a thread.

@@ -17,9 +17,9 @@ use super::versions::{History, Origin, Version};
 use crate::formatter::admission::Rejection;
 use crate::formatter::component_runtime::{ComponentRuntime, Loaded, Run, Turn};
 use crate::formatter::digest::{digest_text, hex};
-use crate::formatter::runtime::{OnLong, Verdict};
+use crate::formatter::runtime::{Digested, LogLine, OnLong, RenderError, Verdict};
 use crate::model::audit::AuditEvent;
-use crate::model::delivery::Response;
+use crate::model::delivery::{Part, Response};
 use crate::model::event::Event;
 use crate::model::host_event::{About, FormatterFacts, HostEvent};
 use crate::model::time::Clock;
@@ -183,9 +183,23 @@ impl Shared {
     /// Counts a call.
     pub(super) fn count(&self, component: &Component, run: &Run, event: &Event) {
         component.stats.count(run, event, || self.clock.now());
-        for line in &run.log {
-            tracing::debug!(formatter = component.name(), level = ?line.level, line = line.message, "a formatter logged");
-        }
+        tell_log(component, &run.log);
+    }
+
+    /// Makes one message of many events on the current thread, and counts the call; `None` if the component does not export
+    /// `digest`.
+    pub(super) fn digest(
+        &self,
+        component: &Component,
+        events: &[Arc<Event>],
+        part: Part,
+        options: &str,
+        on_long: Option<OnLong>,
+    ) -> Option<Result<Digested, RenderError>> {
+        let run = self.runtime.digest_on(&component.loaded, events, part, options, on_long)?;
+        component.stats.count_digest(&run, || self.clock.now());
+        tell_log(component, &run.log);
+        Some(run.result)
     }
 
     /// Judges a response on the current thread, and counts the call. A failed call leaves the verdict to the status.
@@ -226,5 +240,11 @@ impl Shared {
                 "the versions of a formatter could not be written, so the next start uses the former one; check the data folder's free space and permissions"
             );
         }
+    }
+}
+
+fn tell_log(component: &Component, lines: &[LogLine]) {
+    for line in lines {
+        tracing::debug!(formatter = component.name(), level = ?line.level, line = line.message, "a formatter logged");
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::info::{LastError, Numbers};
 use crate::formatter::component_runtime::Run;
-use crate::formatter::runtime::{Called, LogLine, RenderError};
+use crate::formatter::runtime::{Called, Digested, LogLine, RenderError};
 use crate::model::event::Event;
 use crate::model::time::Timestamp;
 use crate::telemetry::{FormatterErrorKind, FormatterMetrics, FormatterSeries};
@@ -43,6 +43,19 @@ struct Cost<'a> {
     log_dropped: u64,
 }
 
+impl<'a> Cost<'a> {
+    fn of<T>(run: &'a Run<T>) -> Self {
+        Self {
+            duration_us: run.duration_us,
+            processor: run.processor,
+            instructions: run.instructions,
+            memory_bytes: run.memory_bytes,
+            log: &run.log,
+            log_dropped: run.log_dropped,
+        }
+    }
+}
+
 impl Stats {
     pub(super) fn new(metrics: FormatterMetrics, name: String) -> Self {
         Self { counted: Mutex::default(), metrics, name, series: OnceLock::new() }
@@ -56,17 +69,7 @@ impl Stats {
     /// Counts a call of `format`.
     pub(super) fn count(&self, run: &Run, event: &Event, now: impl FnOnce() -> Timestamp) {
         let mut counted = self.lock();
-        self.add_cost(
-            &mut counted,
-            &Cost {
-                duration_us: run.duration_us,
-                processor: run.processor,
-                instructions: run.instructions,
-                memory_bytes: run.memory_bytes,
-                log: &run.log,
-                log_dropped: run.log_dropped,
-            },
-        );
+        self.add_cost(&mut counted, &Cost::of(run));
         match &run.result {
             Ok(payload) => {
                 counted.numbers.output_bytes += payload.bytes() as u64;
@@ -77,6 +80,19 @@ impl Stats {
                 self.series().add_skipped();
             }
             Err(error) => self.add_failure(&mut counted, error, Some(event), now()),
+        }
+    }
+
+    /// Counts a call of `digest`.
+    pub(super) fn count_digest(&self, run: &Run<Digested>, now: impl FnOnce() -> Timestamp) {
+        let mut counted = self.lock();
+        self.add_cost(&mut counted, &Cost::of(run));
+        match &run.result {
+            Ok(Digested { payload, .. }) => {
+                counted.numbers.output_bytes += payload.bytes() as u64;
+                self.series().add_output(payload.bytes() as u64);
+            }
+            Err(error) => self.add_failure(&mut counted, error, None, now()),
         }
     }
 

@@ -26,7 +26,7 @@ impl FormatterInfo {
             state: State::Ready,
             warnings: component.loaded.warnings.clone(),
             numbers: component.stats.numbers(),
-            traits: traits(manifest, Some(component.interprets())),
+            traits: traits(manifest, Some(component)),
             limits,
             last_error: component.stats.last_error(),
             log: Some(component.stats.log()),
@@ -76,13 +76,18 @@ impl FormatterInfo {
     }
 }
 
-fn traits(manifest: &Manifest, interprets: Option<bool>) -> Traits {
+fn traits(manifest: &Manifest, loaded: Option<&Component>) -> Traits {
+    let abilities = loaded.map(|component| {
+        let all = [("interpret", component.interprets()), ("digest", component.digests())];
+        all.into_iter().filter_map(|(name, is_there)| is_there.then_some(name)).collect()
+    });
     Traits {
         title: manifest.title.clone(),
         kind: word(manifest.kind),
         join: word(manifest.join),
         size: word(manifest.size),
-        interprets,
+        interprets: loaded.map(Component::interprets),
+        abilities,
     }
 }
 

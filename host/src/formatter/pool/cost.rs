@@ -21,6 +21,8 @@ const RATIO: u32 = 4;
 const SIZES: usize = 5;
 /// The class of `interpret`, whose input is bounded.
 const INTERPRET: usize = SIZES;
+/// The class of `digest`.
+const DIGEST: usize = SIZES + 1;
 
 /// Kind of a call as far as its cost depends on it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -28,7 +30,7 @@ pub(in crate::formatter) struct CallClass(usize);
 
 impl CallClass {
     /// Number of classes.
-    pub(super) const COUNT: usize = SIZES + 1;
+    pub(super) const COUNT: usize = SIZES + 2;
 
     /// A call of `format` with this many bytes of input.
     pub(in crate::formatter) fn format(bytes: usize) -> Self {
@@ -44,6 +46,11 @@ impl CallClass {
     /// A call of `interpret`.
     pub(in crate::formatter) fn interpret() -> Self {
         Self(INTERPRET)
+    }
+
+    /// A call of `digest`. Before one was measured it counts as slow.
+    pub(in crate::formatter) fn digest() -> Self {
+        Self(DIGEST)
     }
 
     pub(super) fn index(self) -> usize {
@@ -77,8 +84,11 @@ impl Estimates {
     /// nearest larger one.
     fn estimate(&self, class: CallClass) -> Option<Duration> {
         let own = self.0[class.0];
-        if own.is_some() || class.0 == INTERPRET {
-            return own;
+        match class.0 {
+            INTERPRET => return own,
+            DIGEST => return own.or(Some(SLOW)),
+            _ if own.is_some() => return own,
+            _ => {}
         }
         let smaller = (0..class.0).rev().find_map(|index| {
             let steps = u32::try_from(class.0 - index).unwrap_or(u32::MAX);
@@ -136,7 +146,7 @@ mod tests {
         let kib = |count: usize| count * 1024;
         assert_eq!([0, kib(4), kib(4) + 1, kib(16), kib(16) + 1].map(class), [0, 0, 1, 1, 2]);
         assert_eq!([kib(64), kib(64) + 1, kib(256), kib(256) + 1, usize::MAX].map(class), [2, 3, 3, 4, 4]);
-        assert_eq!(CallClass::all().last(), Some(CallClass::interpret()));
+        assert!(CallClass::all().skip(SIZES).eq([CallClass::interpret(), CallClass::digest()]));
     }
 
     #[test]
@@ -176,6 +186,9 @@ mod tests {
         estimates.learn(medium, micros(400), LONG);
         assert_eq!([small, large].map(|class| estimates.expected(class)), [micros(400), micros(1600)]);
         assert_eq!(estimates.pace(CallClass::interpret()), Pace::Unknown);
+        assert_eq!(estimates.pace(CallClass::digest()), Pace::Slow, "nobody waits for it on a normal thread");
+        estimates.learn(CallClass::digest(), micros(300), LONG);
+        assert_eq!(estimates.pace(CallClass::digest()), Pace::Brief);
         // A slow large event says nothing about small ones that were measured.
         estimates.learn(small, micros(60), LONG);
         estimates.learn(large, LONG, LONG);

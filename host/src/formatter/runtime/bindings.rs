@@ -13,6 +13,16 @@ pub(super) mod formatter {
     });
 }
 
+/// The world `digester`: the optional export of a formatter that makes one message of many events.
+#[allow(missing_docs, unreachable_pub, reason = "generated from wit/formatter.wit")]
+pub(super) mod digester {
+    wasmtime::component::bindgen!({
+        path: "../wit",
+        world: "digester",
+        ownership: Borrowing { duplicate_if_necessary: true },
+    });
+}
+
 /// The world `interpreter`: the optional export of a formatter that judges responses.
 #[allow(missing_docs, unreachable_pub, reason = "generated from wit/formatter.wit")]
 pub(super) mod interpreter {

@@ -1,10 +1,13 @@
 //! One call in a fresh instance, and its diagnosis when it fails.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use wasmtime::{Store, Trap};
 
 use super::backtrace;
+use super::bindings::digester::Digester;
+use super::bindings::digester::exports::heraldry::formatter::digest;
 use super::bindings::formatter::Formatter;
 use super::bindings::formatter::exports::heraldry::formatter::format as wit;
 use super::bindings::interpreter::Interpreter;
@@ -12,11 +15,11 @@ use super::bindings::interpreter::exports::heraldry::formatter::interpret;
 use super::error::{Limit, LinkError, RenderError};
 use super::instance::{InstanceState, LogLine};
 use super::library_errors;
-use super::limits::Size;
-use super::payload::{Payload, Verdict};
+use super::limits::{DIGEST_FACTOR, DIGEST_INPUT_BYTES, Size, digest_memory};
+use super::payload::{Digested, Payload, Verdict};
 use super::sandbox::{Linked, Sandbox};
 use super::terms::{self, Stopwatch, Terms};
-use crate::model::delivery::Response;
+use crate::model::delivery::{Part, Response};
 use crate::model::event::Event;
 use crate::model::header;
 use crate::model::url::TransportKind;
@@ -71,7 +74,11 @@ impl Sandbox {
                 Some(_) => Interpreter::new(&mut *store, &instance).map(drop),
                 None => Ok(()),
             };
-            mismatch = format.and(interpret).err().map(|error| LinkError(format!("{error:#}")));
+            let digest = match &linked.digest {
+                Some(_) => Digester::new(&mut *store, &instance).map(drop),
+                None => Ok(()),
+            };
+            mismatch = format.and(interpret).and(digest).err().map(|error| LinkError(format!("{error:#}")));
             Ok(Ok(()))
         });
         (mismatch.map_or(Ok(()), Err), called)
@@ -112,7 +119,7 @@ impl Sandbox {
         self.call_format(linked, terms, |formatter, store| {
             let returned = formatter.heraldry_formatter_format().call_format(&mut *store, event, context, options)?;
             Ok(match returned {
-                Ok(payload) => Payload::check(payload, self.settings()),
+                Ok(payload) => Payload::try_from_wit(payload, self.settings()),
                 Err(error) => Err(error.into()),
             })
         })
@@ -133,6 +140,46 @@ impl Sandbox {
             let interpreter = interpreter.instantiate(&mut *store)?;
             let verdict = interpreter.heraldry_formatter_interpret().call_interpret(&mut *store, answer)?;
             Ok(Ok(verdict.into()))
+        }))
+    }
+
+    /// Calls `digest` with the events of one message; `None` if the component does not export it.
+    pub(in crate::formatter) fn digest(
+        &self,
+        linked: &Linked,
+        events: &[Arc<Event>],
+        part: Part,
+        host_name: &str,
+        options: &str,
+        terms: Terms,
+    ) -> Option<Called<Digested>> {
+        let digester = linked.digest.as_ref()?;
+        if events.iter().map(|event| event.json.len()).sum::<usize>() > DIGEST_INPUT_BYTES {
+            let allowed = format!("{DIGEST_INPUT_BYTES} bytes");
+            return Some(Called::rejected(RenderError::Limit { limit: Limit::Input, allowed }));
+        }
+        let texts: Vec<_> = events.iter().map(|event| (event.id.to_string(), event.occurred_at.to_string())).collect();
+        let given = events.iter().zip(&texts).map(|(event, (id, occurred_at))| digest::Event {
+            id,
+            type_: event.event_type.as_str(),
+            occurred_at,
+            json: &event.json,
+        });
+        let given: Vec<_> = given.collect();
+        let context = digest::Context {
+            part: part.number,
+            parts: part.parts,
+            total: part.total,
+            host_name,
+            product_version: env!("CARGO_PKG_VERSION"),
+        };
+        Some(self.call(linked.size, terms, |store| {
+            let digester = digester.instantiate(&mut *store)?;
+            let returned = digester.heraldry_formatter_digest().call_digest(&mut *store, &given, context, options)?;
+            Ok(match returned {
+                Ok(message) => Digested::try_from_wit(message, events.len(), self.settings()),
+                Err(words) => Err(RenderError::internal(&words)),
+            })
         }))
     }
 
@@ -157,17 +204,23 @@ impl Sandbox {
     ) -> Called<T> {
         let (engine, settings) = (self.engine(size), self.settings());
         let stopwatch = Stopwatch::start();
-        let mut store = Store::new(&engine.engine, InstanceState::new(engine, settings.log_lines));
+        let mut state = InstanceState::new(engine, settings.log_lines);
+        let mut fuel = settings.fuel;
+        if terms.is_digest {
+            state.memory_limit = digest_memory(state.memory_limit);
+            fuel = fuel.saturating_mul(DIGEST_FACTOR.into());
+        }
+        let mut store = Store::new(&engine.engine, state);
         store.limiter(|state| state);
         store.set_hostcall_fuel(settings.output_bytes + HOSTCALL_SPARE_BYTES);
         store.set_epoch_deadline(1);
         store.epoch_deadline_callback(terms::at_tick(terms, stopwatch));
-        let result = store.set_fuel(settings.fuel).and_then(|()| run(&mut store));
+        let result = store.set_fuel(fuel).and_then(|()| run(&mut store));
         let result = match result {
             Ok(result) => result,
-            Err(error) => Err(self.diagnose(&error, store.data())),
+            Err(error) => Err(self.diagnose(&error, store.data(), fuel)),
         };
-        let instructions = settings.fuel.saturating_sub(store.get_fuel().unwrap_or_default());
+        let instructions = fuel.saturating_sub(store.get_fuel().unwrap_or_default());
         let state = store.data_mut();
         let (log, log_dropped, memory_bytes) = (std::mem::take(&mut state.log), state.log_dropped, state.memory_peak);
         // Tearing the instance down is part of the call's duration.
@@ -177,7 +230,7 @@ impl Sandbox {
     }
 
     /// Turns an error of the engine into one that an admin understands.
-    fn diagnose(&self, error: &wasmtime::Error, state: &InstanceState) -> RenderError {
+    fn diagnose(&self, error: &wasmtime::Error, state: &InstanceState, fuel: u64) -> RenderError {
         let settings = self.settings();
         let limit = |limit, allowed: String| RenderError::Limit { limit, allowed };
         match state.denied {
@@ -186,7 +239,7 @@ impl Sandbox {
             None => {}
         }
         match error.downcast_ref::<Trap>() {
-            Some(Trap::OutOfFuel) => limit(Limit::Fuel, format!("{} instructions a call", settings.fuel)),
+            Some(Trap::OutOfFuel) => limit(Limit::Fuel, format!("{fuel} instructions a call")),
             Some(Trap::Interrupt) if let Some(expired) = state.expired => limit(Limit::Time, terms::words(expired)),
             Some(Trap::StackOverflow) => limit(Limit::Stack, format!("{} bytes", settings.stack_bytes)),
             Some(trap) => RenderError::Trap {

@@ -82,6 +82,15 @@ impl SandboxEngine {
     pub(super) fn load(&self, code: &MachineCode) -> Result<Compiled, LoadError> {
         // SAFETY: `MachineCode` has no other source than this program's compiler and files with its MAC.
         let loaded = unsafe { Component::deserialize(&self.engine, &code.0) };
+        let begins_with = |component: &Component| component.resources_required()?.max_initial_memory_size;
+        // The pool has room for the memory of a digest, which other calls may not have.
+        if let Ok(component) = &loaded
+            && let Some(bytes) = begins_with(component)
+            && bytes > self.memory_bytes as u64
+        {
+            let reason = format!("its memory begins with {bytes} bytes, and {} are allowed", self.memory_bytes);
+            return Err(LoadError::ExceedsSandbox(reason));
+        }
         loaded.map(Compiled).map_err(|error| {
             let text = format!("{error:#}");
             if library_errors::is_not_executable(&error) {

@@ -36,6 +36,13 @@ const LARGE_INSTANCE_BYTES: usize = 8 * 1024 * 1024;
 /// Table elements of the large sandbox, as a multiple of the small one's.
 const LARGE_TABLES: usize = 5;
 
+/// What a call of `digest` may take, as a multiple of the limits of a call of `format`.
+pub const DIGEST_FACTOR: u32 = 16;
+/// The events of one digest together, in bytes.
+pub const DIGEST_INPUT_BYTES: usize = 4 * 1024 * 1024;
+/// The memory of a call of `digest`, at most: several may run at the same time.
+const DIGEST_MEMORY: usize = 1024 * 1024 * 1024;
+
 /// The sandbox that a formatter needs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -93,6 +100,11 @@ impl Limits {
     }
 }
 
+/// Linear memory of an instance that makes a digest, in a sandbox whose other calls have so much.
+pub(super) fn digest_memory(memory_bytes: usize) -> usize {
+    memory_bytes.saturating_mul(DIGEST_FACTOR as usize).min(DIGEST_MEMORY).max(memory_bytes)
+}
+
 /// Table elements of one instance.
 pub(super) fn table_elements(settings: &SandboxSettings, size: Size) -> usize {
     match size {
@@ -102,7 +114,7 @@ pub(super) fn table_elements(settings: &SandboxSettings, size: Size) -> usize {
 }
 
 /// Memory that an engine reserves for `calls` instances at the same time. An instance that needs more than its
-/// share is not created.
+/// share is not created. `memory_bytes` is what a call of `format` may have; a place has address space for any memory.
 pub(super) fn pool(size: Size, memory_bytes: usize, table_elements: usize, calls: u32) -> PoolingAllocationConfig {
     let (instances, memories, total_memories) = match size {
         Size::Small => (SMALL_INSTANCES, 1, calls.max(SMALL_MEMORIES)),
@@ -121,7 +133,7 @@ pub(super) fn pool(size: Size, memory_bytes: usize, table_elements: usize, calls
         .total_tables(calls * instances)
         .max_tables_per_component(instances)
         .table_elements(table_elements)
-        .max_memory_size(memory_bytes)
+        .max_memory_size(digest_memory(memory_bytes))
         .max_unused_warm_slots(warm)
         .linear_memory_keep_resident(keep_resident)
         .table_keep_resident(TABLE_KEEP_RESIDENT)

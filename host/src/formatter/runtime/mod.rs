@@ -24,12 +24,12 @@ pub use code_cache::{CodeCache, code_cache_key};
 pub use compile::Compiler;
 pub use error::{Limit, RenderError};
 pub use instance::{LogLevel, LogLine};
-pub use limits::{Limits, Size};
-pub use payload::{Payload, Verdict};
+pub use limits::{DIGEST_FACTOR, DIGEST_INPUT_BYTES, Limits, Size};
+pub use payload::{Digested, Payload, Verdict};
 
 pub(super) use call::Called;
 pub(super) use compile::ComponentCompiler;
 pub(super) use engine::Compiled;
 pub(super) use error::{CompileError, LinkError, LoadError};
-pub(super) use sandbox::{Linked, Sandbox};
+pub(super) use sandbox::{Abilities, Linked, Sandbox};
 pub(super) use terms::{LONG, OnLong, TOO_LONG_HERE, Terms};

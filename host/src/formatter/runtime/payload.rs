@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::bindings::digester::exports::heraldry::formatter::digest;
 use super::bindings::formatter::exports::heraldry::formatter::format as wit;
 use super::bindings::interpreter::exports::heraldry::formatter::interpret;
 use super::error::{Limit, RenderError};
@@ -32,34 +33,68 @@ impl Payload {
         self.body.len() + headers + self.content_type.len()
     }
 
-    /// Checks a payload against the contract's rules.
-    pub(super) fn check(payload: wit::Payload, settings: &SandboxSettings) -> Result<Self, RenderError> {
+    /// The payload that `format` returned.
+    pub(super) fn try_from_wit(payload: wit::Payload, settings: &SandboxSettings) -> Result<Self, RenderError> {
+        let wit::Payload { content_type, headers, body } = payload;
+        let headers = headers.into_iter().map(|header| (header.name, header.value)).collect();
+        Self { content_type, headers, body: body.into() }.checked(settings)
+    }
+
+    /// The same payload, checked against the contract's rules.
+    fn checked(self, settings: &SandboxSettings) -> Result<Self, RenderError> {
         let illegal = |reason: String| Err(RenderError::Illegal(reason));
-        let headers: usize = payload.headers.iter().map(|header| header.name.len() + header.value.len()).sum();
-        if payload.body.len() + headers + payload.content_type.len() > settings.output_bytes {
+        if self.bytes() > settings.output_bytes {
             let allowed = format!("{} bytes", settings.output_bytes);
             return Err(RenderError::Limit { limit: Limit::Output, allowed });
         }
-        if payload.headers.len() > settings.headers {
+        if self.headers.len() > settings.headers {
             return Err(RenderError::Limit { limit: Limit::Headers, allowed: settings.headers.to_string() });
         }
-        if payload.content_type.is_empty() || !header::is_legal_value(&payload.content_type) {
+        if self.content_type.is_empty() || !header::is_legal_value(&self.content_type) {
             return illegal("the content type is empty or has characters that a header cannot carry".into());
         }
-        for given in &payload.headers {
-            let name = header::printable(&given.name, 60);
-            if let Err(reason) = header::check_name(&given.name) {
+        for (given, value) in &self.headers {
+            let name = header::printable(given, 60);
+            if let Err(reason) = header::check_name(given) {
                 return illegal(format!("the header {name:?} {reason}"));
             }
-            if !header::is_legal_value(&given.value) {
+            if !header::is_legal_value(value) {
                 return illegal(format!("the value of the header {name:?} has characters that a header cannot carry"));
             }
         }
-        Ok(Self {
-            content_type: payload.content_type,
-            headers: payload.headers.into_iter().map(|header| (header.name, header.value)).collect(),
-            body: payload.body.into(),
-        })
+        Ok(self)
+    }
+}
+
+/// One message of many events.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Digested {
+    /// The content of the message.
+    pub payload: Payload,
+    /// The events that the format has no message for, by their place, in order.
+    pub unsupported: Vec<usize>,
+}
+
+impl Digested {
+    /// The message that `digest` returned for so many events.
+    pub(super) fn try_from_wit(
+        message: digest::Message,
+        events: usize,
+        settings: &SandboxSettings,
+    ) -> Result<Self, RenderError> {
+        let digest::Message { content_type, headers, body, unsupported } = message;
+        let headers = headers.into_iter().map(|header| (header.name, header.value)).collect();
+        let payload = Payload { content_type, headers, body: body.into() };
+        let mut unsupported: Vec<usize> = unsupported.into_iter().map(|place| place as usize).collect();
+        unsupported.sort_unstable();
+        unsupported.dedup();
+        if let Some(last) = unsupported.last().filter(|last| **last >= events) {
+            let reason = format!("it names the event {last} as unsupported, and there are {events}, from 0");
+            return Err(RenderError::Illegal(reason));
+        }
+        // What is not sent need not be right.
+        let payload = if unsupported.len() == events { payload } else { payload.checked(settings)? };
+        Ok(Self { payload, unsupported })
     }
 }
 
@@ -103,13 +138,20 @@ impl From<interpret::Verdict> for Verdict {
     }
 }
 
+impl RenderError {
+    /// What a formatter says itself, cleaned.
+    pub(super) fn internal(words: &str) -> Self {
+        Self::Internal(header::printable(words, MESSAGE_BYTES))
+    }
+}
+
 impl From<wit::Error> for RenderError {
     fn from(error: wit::Error) -> Self {
         match error {
             wit::Error::UnsupportedEvent(event_type) => Self::Unsupported(header::printable(&event_type, 100)),
             wit::Error::InvalidOptions(problems) => Self::InvalidOptions(faults(problems)),
             wit::Error::InvalidEvent(problems) => Self::InvalidEvent(faults(problems)),
-            wit::Error::Internal(message) => Self::Internal(header::printable(&message, MESSAGE_BYTES)),
+            wit::Error::Internal(message) => Self::internal(&message),
         }
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use super::bindings::digester::DigesterPre;
 use super::bindings::formatter::FormatterPre;
 use super::bindings::interpreter::InterpreterPre;
 use super::engine::{Compiled, MachineCode, SandboxEngine};
@@ -18,18 +19,28 @@ const TICK: Duration = Duration::from_millis(2);
 /// The longest that the epoch clock may stand still.
 const TICK_LIMIT: Duration = Duration::from_secs(30);
 
+/// The optional interfaces that a component exports.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(in crate::formatter) struct Abilities {
+    /// It judges responses.
+    pub(in crate::formatter) interprets: bool,
+    /// It makes one message of many events.
+    pub(in crate::formatter) digests: bool,
+}
+
 /// A component linked to the host's imports, in one of the sandboxes.
 #[derive(Clone)]
 pub(in crate::formatter) struct Linked {
     pub(super) format: FormatterPre<InstanceState>,
     pub(super) interpret: Option<InterpreterPre<InstanceState>>,
+    pub(super) digest: Option<DigesterPre<InstanceState>>,
     pub(in crate::formatter) size: Size,
 }
 
 impl Linked {
-    /// True if the component exports `interpret`.
-    pub(in crate::formatter) fn interprets(&self) -> bool {
-        self.interpret.is_some()
+    /// The optional interfaces that the component exports.
+    pub(in crate::formatter) fn abilities(&self) -> Abilities {
+        Abilities { interprets: self.interpret.is_some(), digests: self.digest.is_some() }
     }
 }
 
@@ -106,12 +117,13 @@ impl Sandbox {
         &self,
         compiled: &Compiled,
         size: Size,
-        interprets: bool,
+        abilities: Abilities,
     ) -> Result<Linked, LinkError> {
         let link = || {
             let linked = self.engine(size).link(compiled)?;
-            let interpret = interprets.then(|| InterpreterPre::new(linked.clone())).transpose()?;
-            Ok(Linked { format: FormatterPre::new(linked)?, interpret, size })
+            let interpret = abilities.interprets.then(|| InterpreterPre::new(linked.clone())).transpose()?;
+            let digest = abilities.digests.then(|| DigesterPre::new(linked.clone())).transpose()?;
+            Ok(Linked { format: FormatterPre::new(linked)?, interpret, digest, size })
         };
         link().map_err(|error: wasmtime::Error| LinkError(format!("{error:#}")))
     }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use wasmtime::{StoreContextMut, UpdateDeadline};
 
 use super::instance::InstanceState;
+use super::limits::DIGEST_FACTOR;
 use crate::formatter::thread::processor_time;
 use crate::model::settings::SandboxSettings;
 
@@ -37,22 +38,29 @@ pub(in crate::formatter) struct Terms {
     /// Processor time.
     time: Duration,
     on_long: Option<OnLong>,
+    /// True for a digest, which may take a multiple of the limits.
+    pub(super) is_digest: bool,
 }
 
 impl Terms {
     /// A call of a delivery, a preview or an author's tool.
     pub(in crate::formatter) fn usual(settings: &SandboxSettings, on_long: Option<OnLong>) -> Self {
-        Self { time: settings.timeout, on_long }
+        Self { time: settings.timeout, on_long, is_digest: false }
+    }
+
+    /// A call that makes a digest of many events.
+    pub(in crate::formatter) fn digest(settings: &SandboxSettings, on_long: Option<OnLong>) -> Self {
+        Self { time: settings.timeout * DIGEST_FACTOR, on_long, is_digest: true }
     }
 
     /// A call on a thread that others wait for: it is broken off as soon as it turns out not to be brief.
     pub(in crate::formatter) fn here(settings: &SandboxSettings) -> Self {
-        Self { time: settings.timeout.min(TOO_LONG_HERE), on_long: None }
+        Self { time: settings.timeout.min(TOO_LONG_HERE), on_long: None, is_digest: false }
     }
 
     /// A call that checks a component, of which `left` is left for all such calls together.
     pub(in crate::formatter) fn check(settings: &SandboxSettings, left: Duration) -> Self {
-        Self { time: (settings.timeout * CHECK_FACTOR).min(left), on_long: None }
+        Self { time: (settings.timeout * CHECK_FACTOR).min(left), on_long: None, is_digest: false }
     }
 }
 
@@ -98,7 +106,7 @@ pub(super) fn at_tick(
     terms: Terms,
     stopwatch: Stopwatch,
 ) -> impl FnMut(StoreContextMut<'_, InstanceState>) -> wasmtime::Result<UpdateDeadline> + Send + Sync + 'static {
-    let Terms { time, mut on_long } = terms;
+    let Terms { time, mut on_long, .. } = terms;
     move |mut store| {
         let processor = stopwatch.processor();
         let expired = expired(processor, stopwatch.wall_clock(), time);
