@@ -46,7 +46,7 @@ impl Counts {
         let mut words: Vec<_> = self.iter().map(|(severity, count)| format!("{count} {}", severity.word())).collect();
         match self.news {
             0 => {}
-            count if words.is_empty() => words.push(count.to_string()),
+            _ if words.is_empty() => words.push("none with a severity".into()),
             count => words.push(format!("{count} other")),
         }
         words.join(", ")

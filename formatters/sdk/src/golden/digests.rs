@@ -11,8 +11,11 @@ const SEVERITIES: [&str; 20] = [
     "medium", "info", "low", "info", "info", "low", "medium",
 ];
 
-/// What is found, with its weakness and its place, for each severity.
-const FINDINGS: [(&str, &[(&str, u32, &str)]); 5] = [
+/// A title, a weakness (CWE) and a place.
+type Found = (&'static str, u32, &'static str);
+
+/// What is found, for each severity.
+const FINDINGS: [(&str, &[Found]); 5] = [
     (
         "critical",
         &[

@@ -140,11 +140,11 @@ fn compare(samples: &[Sample], made: &Digested, report: &mut Report) {
 }
 
 fn advise(validator: &Validator<'_>, linked: &Linked, report: &mut Report) {
-    let limits = validator.sandbox.limits(linked.size);
+    let limits = validator.sandbox.limits(linked.size).of_digest();
     let most = |cost: fn(&Trial) -> u64| report.digest_trials.iter().map(cost).max().unwrap_or_default();
     let near = [
-        ("instructions", most(|trial| trial.instructions), limits.instructions.saturating_mul(DIGEST_FACTOR.into())),
-        ("output", most(|trial| trial.output_bytes as u64), limits.output_bytes),
+        ("instructions", most(|trial| trial.instructions), limits.instructions),
+        ("memory", most(|trial| trial.memory_bytes as u64), limits.memory_bytes),
     ];
     for (limit, used, allowed) in near {
         if used.saturating_mul(100) >= allowed.saturating_mul(NEAR_PERCENT) {
@@ -154,5 +154,85 @@ fn advise(validator: &Validator<'_>, linked: &Linked, report: &mut Report) {
                 "real events are larger than the samples: leave room",
             ));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::formatter::admission::report::Severity;
+    use crate::formatter::runtime::Payload;
+
+    fn report(outcomes: &[(&str, &'static str)]) -> Report {
+        let trial = |(sample, outcome): &(&str, &'static str)| Trial {
+            sample: (*sample).to_owned(),
+            outcome,
+            error: None,
+            instructions: 0,
+            memory_bytes: 0,
+            output_bytes: 0,
+        };
+        Report {
+            fits: true,
+            bytes: 0,
+            digest: String::new(),
+            contract: None,
+            interprets: false,
+            digests: true,
+            manifest: None,
+            findings: Vec::new(),
+            trials: outcomes.iter().map(trial).collect(),
+            digest_trials: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn an_event_that_only_the_digest_leaves_out_is_a_warning() {
+        let samples: Vec<Sample> = crate::app::trial_samples().into_iter().take(3).collect();
+        let names: Vec<&str> = samples.iter().map(|sample| &*sample.name).collect();
+        let payload = Payload { content_type: "text/plain".into(), headers: Vec::new(), body: "x".into() };
+        let made = |unsupported: &[usize]| Digested { payload: payload.clone(), unsupported: unsupported.into() };
+        let outcomes = [(names[0], "ok"), (names[1], "unsupported_event"), (names[2], "ok")];
+        for (unsupported, lost) in [(vec![], None), (vec![1], None), (vec![0, 1], Some(names[0]))] {
+            let mut report = report(&outcomes);
+            compare(&samples, &made(&unsupported), &mut report);
+            match lost {
+                None => assert!(report.findings.is_empty(), "{:?}", report.findings),
+                Some(name) => {
+                    assert_eq!((report.findings.len(), report.findings[0].code), (1, "digest_leaves_out"));
+                    assert!(report.findings[0].message.contains(&format!("({name})")), "{:?}", report.findings);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_digest_may_decline_and_may_not_break() {
+        let limit = |limit| RenderError::Limit { limit, allowed: "so much".into() };
+        let trap = RenderError::Trap { kind: "panic", what: "it panicked".into(), backtrace: Vec::new() };
+        for (error, severity) in [
+            (RenderError::Internal("not today".into()), Severity::Warning),
+            (limit(Limit::Fuel), Severity::Error),
+            (limit(Limit::Output), Severity::Error),
+            (RenderError::Illegal("no content type".into()), Severity::Error),
+            (trap, Severity::Error),
+        ] {
+            let finding = failed(100, &error);
+            assert_eq!((finding.code, finding.severity), ("digest_failed", severity), "{error}");
+            assert!(
+                finding.message.starts_with("its digest of 100 events of the samples fails: "),
+                "{}",
+                finding.message
+            );
+        }
+    }
+
+    #[test]
+    fn each_event_of_a_trial_has_an_id_of_its_own_and_the_same_in_each_check() {
+        let samples = crate::app::trial_samples();
+        let ids = || cycled(&samples, 1000).iter().map(|event| event.id.to_string()).collect::<Vec<_>>();
+        let distinct: std::collections::HashSet<_> = ids().into_iter().collect();
+        assert_eq!(distinct.len(), 1000);
+        assert_eq!(ids(), ids());
     }
 }
