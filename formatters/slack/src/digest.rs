@@ -131,7 +131,7 @@ fn item(event: &Event<'_>, digest: &Digest<'_, '_>, options: &Options) -> (Plain
     let (symbol, title) = name(event);
     let mut lines = LineBuilder::new().value(&symbol, &title, TITLE).line();
     if let Some(target) = &outline.target {
-        lines = lines.value("", target, TARGET);
+        lines = lines.value("", target, TARGET).line();
     }
     for fact in outline.summary.iter().filter(|brief| brief.fact.is_some()) {
         lines = lines.value("", &fact.text, VALUE);

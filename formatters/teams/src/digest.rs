@@ -47,24 +47,31 @@ pub(crate) fn card(digest: &Digest<'_, '_>, options: &Options, budget: &Budget) 
     card.push(Element::container(style_of(digest.severity()), head(digest, budget)));
     if options.compact {
         let shown = SHOWN_COMPACT.min(budget.shown);
-        card.extend(digest.worst().take(shown).map(|event| {
+        let lines = digest.worst().take(shown).map(|event| {
             let target = event.outline().showing(options.evidence).target.unwrap_or_default();
             let place = line([&*target], budget.value);
             let dot = if place.is_empty() { "" } else { DOT };
-            Element::text([name(event, budget.title), Run::words(dot), place]).no_spacing()
-        }));
+            Element::text([name(event, budget.title), Run::words(dot), place])
+        });
+        card.extend(close(lines));
         card.extend(digest.rest_words(shown).map(|rest| paragraph(Run::line(rest, WORDS).small().subtle())));
         let first = digest.worst().take(shown).find_map(|event| button(event, options, budget));
         card.add_action(first);
         return card;
     }
     card.extend(digest.worst().take(budget.shown).map(|event| item(event, digest, options, budget)));
-    for (event, count) in digest.titles(budget.shown).into_iter().take(budget.named) {
+    let named = digest.titles(budget.shown).into_iter().take(budget.named).map(|(event, count)| {
         let number = if count > 1 { format!(" (× {count})") } else { String::new() };
-        card.push(Element::text([name(event, budget.title), Run::compose(WORDS).words(&number).finish()]).no_spacing());
-    }
+        Element::text([name(event, budget.title), Run::compose(WORDS).words(&number).finish()])
+    });
+    card.extend(close(named));
     card.push(paragraph(small_print(digest, budget.shown).small().subtle()).wide_spacing());
     card
+}
+
+/// Lines that stand close to each other.
+fn close(lines: impl Iterator<Item = Element<'static>>) -> impl Iterator<Item = Element<'static>> {
+    lines.enumerate().map(|(n, line)| if n == 0 { line } else { line.no_spacing() })
 }
 
 /// The number of events; client and engagement; how many there are of each severity.
