@@ -5,7 +5,7 @@ import path from "node:path";
 import { look, message } from "./message.mjs";
 
 const WIDTH = 640;
-const MOST_BYTES = 150_000;
+const MOST_BYTES = 240_000;
 // Teams' own width of a card that does not ask for more.
 const NARROW = 450;
 

@@ -6,21 +6,22 @@ import pathlib
 import sys
 
 
-def bodies(folder):
+def bodies(folders):
     """Yields the name and the body of every golden file; each must be a JSON payload."""
-    files = sorted(pathlib.Path(folder).iterdir())
-    if not files:
-        sys.exit(f"{folder} is empty")
-    for file in files:
-        if file.suffix != ".json":
-            sys.exit(f"{file} is not a JSON payload")
-        yield file.name, json.loads(file.read_text(encoding="utf-8"))["body"]
+    for folder in folders:
+        files = sorted(pathlib.Path(folder).iterdir())
+        if not files:
+            sys.exit(f"{folder} is empty")
+        for file in files:
+            if file.suffix != ".json":
+                sys.exit(f"{file} is not a JSON payload")
+            yield file.name, json.loads(file.read_text(encoding="utf-8"))["body"]
 
 
-def run(what, folder, faults, good, bad):
+def run(what, folders, faults, good, bad):
     """Checks every body with `faults`, which returns a list of errors. First verifies that `faults` detects each change
     that the functions in `bad` make to a copy of the body named `good`."""
-    payloads = dict(bodies(folder))
+    payloads = dict(bodies(folders))
     for spoil in bad:
         body = copy.deepcopy(payloads[good])
         spoil(body)

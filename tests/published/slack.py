@@ -64,7 +64,7 @@ def details(body):
 
 run(
     "slack_sdk's block models",
-    sys.argv[1],
+    sys.argv[1:],
     faults,
     "critical_finding.json",
     [

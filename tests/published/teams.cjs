@@ -19,11 +19,10 @@ function faults(content) {
   return found;
 }
 
-const folder = process.argv[2];
-const cards = new Map(fs.readdirSync(folder).sort().map((name) => {
+const cards = new Map(process.argv.slice(2).flatMap((folder) => fs.readdirSync(folder).sort().map((name) => {
   const { body } = JSON.parse(fs.readFileSync(path.join(folder, name), "utf8"));
   return [name, body.attachments[0].content];
-}));
+})));
 const bad = {
   "an unknown style": (card) => { card.body[0].style = "pink"; },
   "an unknown element type": (card) => { card.body[0].type = "Box"; },

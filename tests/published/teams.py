@@ -49,7 +49,7 @@ def run_of(body):
 
 run(
     "Microsoft's schema of Adaptive Cards 1.4",
-    sys.argv[1],
+    sys.argv[1:],
     faults,
     "critical_finding.json",
     [

@@ -16,14 +16,12 @@ pub(crate) struct Budget {
     pub(crate) items: usize,
     /// The URL of a link; a longer one is shown as text.
     pub(crate) address: usize,
-    /// Each part of the footer.
-    pub(crate) footer: usize,
 }
 
 /// The budgets, the most generous first; each further one is tried if the previous did not fit. The last fits any
 /// event: an embed has at most 11 facts, 3 passages, 3 lists and 2 links.
 pub(crate) const LEVELS: [Budget; 3] = [
-    Budget { fact: 300, target: 400, passage: 600, evidence: 500, item: 90, items: 10, address: 1000, footer: 200 },
-    Budget { fact: 150, target: 300, passage: 400, evidence: 300, item: 60, items: 10, address: 500, footer: 150 },
-    Budget { fact: 80, target: 200, passage: 200, evidence: 150, item: 40, items: 5, address: 300, footer: 100 },
+    Budget { fact: 300, target: 400, passage: 600, evidence: 500, item: 90, items: 10, address: 1000 },
+    Budget { fact: 150, target: 300, passage: 400, evidence: 300, item: 60, items: 10, address: 500 },
+    Budget { fact: 80, target: 200, passage: 200, evidence: 150, item: 40, items: 5, address: 300 },
 ];

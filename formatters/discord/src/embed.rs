@@ -15,8 +15,12 @@ pub(crate) const FIELD_NAME: usize = 256;
 pub(crate) const FIELD_VALUE: usize = 1024;
 /// The longest footer.
 pub(crate) const FOOTER: usize = 2048;
-/// The most that title, description, field names and values, and footer may have in total.
+/// The longest name of an author.
+pub(crate) const AUTHOR: usize = 256;
+/// The most that titles, descriptions, field names and values, footers and authors of all embeds may have in total.
 pub(crate) const EMBED: usize = 6000;
+/// The most embeds.
+pub(crate) const EMBEDS: usize = 10;
 /// The longest content.
 pub(crate) const CONTENT: usize = 2000;
 
@@ -43,9 +47,12 @@ struct AllowedMentions {
     parse: [&'static str; 0],
 }
 
-/// One embed. All texts except the footer are Markdown, already escaped.
-#[derive(Serialize)]
+/// One embed. All texts except those of author and footer are Markdown, already escaped.
+#[derive(Default, Serialize)]
 pub(crate) struct Embed<'a> {
+    /// The line above the title.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) author: Option<Author>,
     pub(crate) title: String,
     /// The link of the title.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -56,7 +63,8 @@ pub(crate) struct Embed<'a> {
     pub(crate) color: u32,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) fields: Vec<Field>,
-    pub(crate) footer: Footer,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) footer: Option<Footer>,
     /// The time of the event; Discord shows it in the reader's time zone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) timestamp: Option<&'a str>,
@@ -71,6 +79,12 @@ pub(crate) struct Field {
     pub(crate) inline: bool,
 }
 
+/// The line above the title: plain text, in which Discord interprets no Markdown.
+#[derive(Serialize)]
+pub(crate) struct Author {
+    pub(crate) name: String,
+}
+
 /// The small print: plain text, in which Discord interprets no Markdown.
 #[derive(Serialize)]
 pub(crate) struct Footer {
@@ -78,17 +92,11 @@ pub(crate) struct Footer {
 }
 
 impl<'a> Message<'a> {
-    pub(crate) fn embed(username: Option<&'a str>, embed: Embed<'a>) -> Self {
-        Self {
-            username,
-            content: None,
-            embeds: vec![embed],
-            flags: None,
-            allowed_mentions: AllowedMentions { parse: [] },
-        }
+    pub(crate) fn embeds(username: Option<&'a str>, embeds: Vec<Embed<'a>>) -> Self {
+        Self { username, content: None, embeds, flags: None, allowed_mentions: AllowedMentions { parse: [] } }
     }
 
-    /// A message of one line; `content` has at most [`CONTENT`] units.
+    /// A message without embeds; `content` has at most [`CONTENT`] units.
     pub(crate) fn line(username: Option<&'a str>, content: String) -> Self {
         Self {
             username,
@@ -109,17 +117,27 @@ impl Embed<'_> {
                 .fields
                 .iter()
                 .all(|field| units(field.name) <= FIELD_NAME && (1..=FIELD_VALUE).contains(&units(&field.value)));
-        let fields: usize = self.fields.iter().map(|field| units(field.name) + units(&field.value)).sum();
-        let (title, description, footer) = (units(&self.title), units(&self.description), units(&self.footer.text));
+        let (title, description) = (units(&self.title), units(&self.description));
+        let footer = self.footer.as_ref().map_or(0, |footer| units(&footer.text));
+        let author = self.author.as_ref().map_or(0, |author| units(&author.name));
         fields_fit
             && title <= TITLE
             && description <= DESCRIPTION
             && footer <= FOOTER
-            && title + description + fields + footer <= EMBED
+            && author <= AUTHOR
+            && self.length() <= EMBED
+    }
+
+    /// What counts for [`EMBED`].
+    pub(crate) fn length(&self) -> usize {
+        let fields: usize = self.fields.iter().map(|field| units(field.name) + units(&field.value)).sum();
+        let footer = self.footer.as_ref().map_or(0, |footer| units(&footer.text));
+        let author = self.author.as_ref().map_or(0, |author| units(&author.name));
+        units(&self.title) + units(&self.description) + fields + footer + author
     }
 }
 
-fn units(text: &str) -> usize {
+pub(crate) fn units(text: &str) -> usize {
     text.encode_utf16().count()
 }
 
@@ -128,15 +146,7 @@ mod tests {
     use super::*;
 
     fn embed() -> Embed<'static> {
-        Embed {
-            title: "t".into(),
-            url: None,
-            description: String::new(),
-            color: 0,
-            fields: Vec::new(),
-            footer: Footer { text: "f".into() },
-            timestamp: None,
-        }
+        Embed { title: "t".into(), footer: Some(Footer { text: "f".into() }), ..Embed::default() }
     }
 
     fn field(length: usize) -> Field {
@@ -146,10 +156,11 @@ mod tests {
     #[test]
     fn each_limit_and_one_over() {
         type Change = fn(&mut Embed<'_>, usize);
-        let rows: [(usize, Change); 6] = [
+        let rows: [(usize, Change); 7] = [
             (TITLE, |embed, n| embed.title = "t".repeat(n)),
             (DESCRIPTION, |embed, n| embed.description = "d".repeat(n)),
-            (FOOTER, |embed, n| embed.footer.text = "f".repeat(n)),
+            (FOOTER, |embed, n| embed.footer = Some(Footer { text: "f".repeat(n) })),
+            (AUTHOR, |embed, n| embed.author = Some(Author { name: "a".repeat(n) })),
             (FIELDS, |embed, n| embed.fields = (0..n).map(|_| field(1)).collect()),
             (FIELD_VALUE, |embed, n| embed.fields = vec![field(n)]),
             // Title, footer and five field names.

@@ -6,18 +6,23 @@ use heraldry_formatter::outline::{Fact, Link, List, Outline};
 use heraldry_formatter::text::{ELLIPSIS, Rule, bare, is_blank, tidy, utf16};
 
 use crate::budget::Budget;
-use crate::embed::{CONTENT, Embed, FIELDS, Field, Footer, TITLE};
+use crate::embed::{AUTHOR, Author, CONTENT, Embed, FIELDS, Field, Footer, TITLE};
 use crate::markdown::{code, link, literal};
 
 /// The longest URL of the title, in bytes: other products report that 2048 is accepted.
-const URL_BYTES: usize = 2000;
+pub(crate) const URL_BYTES: usize = 2000;
 
 // The lengths of the parts of a line; their sum stays below CONTENT.
 const LINE_TITLE: usize = 300;
 const LINE_TEXT: usize = 280;
-const LINE_NAME: usize = 160;
+const LINE_NAME: usize = 110;
 const LINE_ADDRESS: usize = 600;
-const _: () = assert!(LINE_TITLE + 2 * LINE_TEXT + 2 * LINE_NAME + LINE_ADDRESS + 200 <= CONTENT);
+const _: () = assert!(LINE_TITLE + 2 * LINE_TEXT + 3 * LINE_NAME + LINE_ADDRESS + 200 <= CONTENT);
+/// Client and engagement above a title, each.
+const AUTHOR_NAME: usize = 120;
+const _: () = assert!(2 * AUTHOR_NAME + DOT.len() <= AUTHOR);
+/// The separator of values in a line.
+pub(crate) const DOT: &str = " · ";
 
 /// The colour of good news about the host. Of a platform's events the severity counts, whatever they say.
 const GOOD: u32 = 0x15_80_3D;
@@ -28,17 +33,18 @@ pub(crate) fn embed<'a>(event: &Event<'a>, outline: &Outline<'_>, budget: &Budge
     let title = title(event, room);
     let fields = fields(event, outline, budget, title.ends_with(ELLIPSIS));
     Embed {
+        author: author(event.client_and_engagement()),
         title: format!("{symbol} {title}"),
         url: outline.links.first().and_then(|link| web_url(&link.address, URL_BYTES)),
         description: description(outline, budget),
-        color: if is_good_news(event, outline) { GOOD } else { event.severity().rgb() },
+        color: color(event, outline),
         fields,
-        footer: footer(event, budget),
+        footer: Some(Footer { text: event.kind.phrase().into() }),
         timestamp: event.time().map(|_| event.occurred_at),
     }
 }
 
-/// One line, two for a monitor or a host event: severity, event, target, engagement, and a link.
+/// One line, two for a monitor or a host event: severity, event, client, engagement, target, and a link.
 pub(crate) fn line(event: &Event<'_>, outline: &Outline<'_>) -> String {
     let severity = event.severity();
     let title = title(event, LINE_TITLE);
@@ -52,12 +58,14 @@ pub(crate) fn line(event: &Event<'_>, outline: &Outline<'_>) -> String {
     };
     // A long status of a phase may have displaced its name in the title.
     if let Some(about) = outline.title_facts.first().filter(|_| is_cut && !event.kind.is_finding()) {
-        push(" · ", literal(&about.value, Rule::ONE_LINE, LINE_NAME));
+        push(DOT, literal(&about.value, Rule::ONE_LINE, LINE_NAME));
     }
-    push(" · ", literal(outline.target.as_deref().unwrap_or_default(), Rule::ONE_LINE, LINE_TEXT));
-    push(" · ", literal(engagement(event), Rule::ONE_LINE, LINE_NAME));
+    for name in event.client_and_engagement() {
+        push(DOT, literal(name, Rule::ONE_LINE, LINE_NAME));
+    }
+    push(DOT, literal(outline.target.as_deref().unwrap_or_default(), Rule::ONE_LINE, LINE_TEXT));
     push(
-        " · ",
+        DOT,
         outline.links.first().and_then(|first| link(first.label, &first.address, LINE_ADDRESS)).unwrap_or_default(),
     );
     if outline.passage_is_news {
@@ -71,13 +79,17 @@ fn is_good_news(event: &Event<'_>, outline: &Outline<'_>) -> bool {
     event.kind.is_host() && outline.is_good_news
 }
 
+pub(crate) fn color(event: &Event<'_>, outline: &Outline<'_>) -> u32 {
+    if is_good_news(event, outline) { GOOD } else { event.severity().rgb() }
+}
+
 /// The severity's disc, or the mark of good news.
-fn symbol(event: &Event<'_>, outline: &Outline<'_>) -> &'static str {
+pub(crate) fn symbol(event: &Event<'_>, outline: &Outline<'_>) -> &'static str {
     if is_good_news(event, outline) { outline.symbol } else { event.severity().emoji() }
 }
 
 /// The headline; the event type in words if the headline has no visible text.
-fn title(event: &Event<'_>, limit: usize) -> String {
+pub(crate) fn title(event: &Event<'_>, limit: usize) -> String {
     let title = literal(&event.headline(), Rule::ONE_LINE, limit);
     if title.is_empty() { event.kind.phrase().into() } else { title }
 }
@@ -149,18 +161,9 @@ fn list(list: &List<'_>, budget: &Budget) -> Field {
     Field { name: list.label, value: lines.join("\n"), inline: false }
 }
 
-/// The event type and the engagement. Plain text: escapes would show their backslashes.
-fn footer(event: &Event<'_>, budget: &Budget) -> Footer {
-    let mut parts = vec![event.kind.phrase().to_owned()];
-    for part in [engagement(event), event.engagement_client().unwrap_or_default()] {
-        let part = tidy(bare(part), Rule::ONE_LINE, budget.footer, utf16, ELLIPSIS);
-        if !is_blank(&part) {
-            parts.push(part.into_owned());
-        }
-    }
-    Footer { text: parts.join(" · ") }
-}
-
-fn engagement<'a>(event: &'a Event<'_>) -> &'a str {
-    event.engagement_name().or(event.engagement_id()).unwrap_or_default()
+/// Client and engagement, above the title. Plain text: escapes would show their backslashes.
+pub(crate) fn author<'n>(names: impl Iterator<Item = &'n str>) -> Option<Author> {
+    let cut = |name: &'n str| tidy(bare(name), Rule::ONE_LINE, AUTHOR_NAME, utf16, ELLIPSIS);
+    let names: Vec<_> = names.map(cut).filter(|name| !is_blank(name)).collect();
+    (!names.is_empty()).then(|| Author { name: names.join(DOT) })
 }

@@ -1,4 +1,5 @@
-//! The format `discord`: one embed per event for the webhook of a Discord channel, or one line (FORMATS, section 13).
+//! The format `discord`: one embed per event for the webhook of a Discord channel, or one line (FORMATS, section 13). A
+//! digest has one embed with its numbers and one for each of the worst events.
 //!
 //! Text of the event is shown verbatim: every character that Discord's Markdown interprets is escaped ([`markdown`]),
 //! mentions are disabled (`allowed_mentions`), and only web URLs become links. Discord rejects a message that exceeds
@@ -8,13 +9,16 @@
 //! Discord accepts a webhook's message without reporting whether it was saved, unless the URL ends in `?wait=true`.
 
 mod budget;
+mod digest;
 mod embed;
 mod layout;
 mod markdown;
 mod options;
 mod response;
 
-use heraldry_formatter::{Answer, Context, Error, Event, Formatter, Interpreter, Manifest, Payload, Verdict};
+use heraldry_formatter::{
+    Answer, Context, Digest, Digester, Error, Event, Formatter, Interpreter, Manifest, Payload, Verdict,
+};
 
 use embed::Message;
 pub use options::Options;
@@ -38,8 +42,8 @@ impl Formatter for Discord {
     }
 
     fn render(event: &Event<'_>, context: &Context, options: &Options) -> Result<Payload, Error> {
-        let outline = event.outline();
-        let username = options.username.as_ref().map(options::Username::as_str);
+        let outline = event.outline().showing(options.evidence);
+        let username = options.username();
         if options.compact {
             return payload(&Message::line(username, layout::line(event, &outline)));
         }
@@ -48,7 +52,7 @@ impl Formatter for Discord {
         for budget in &budget::LEVELS {
             let embed = layout::embed(event, &outline, budget);
             let fits = embed.fits();
-            let made = payload(&Message::embed(username, embed))?;
+            let made = payload(&Message::embeds(username, vec![embed]))?;
             if fits && made.body.len() <= most_bytes {
                 return Ok(made);
             }
@@ -56,6 +60,12 @@ impl Formatter for Discord {
         }
         // The last level fits any event; only a lower limit of the transport can fail here.
         last.ok_or_else(|| Error::Internal("there is no budget".into()))
+    }
+}
+
+impl Digester for Discord {
+    fn digest(digest: &Digest<'_, '_>, options: &Options) -> Result<Payload, Error> {
+        payload(&digest::message(digest, options))
     }
 }
 
@@ -73,4 +83,5 @@ impl Interpreter for Discord {
 }
 
 heraldry_formatter::export_formatter!(Discord);
+heraldry_formatter::export_digester!(Discord);
 heraldry_formatter::export_interpreter!(Discord);

@@ -1,6 +1,6 @@
-//! The webhook's options: the sender's name, and a full or a compact message.
+//! The webhook's options: the sender's name, and a full or a compact message, with or without evidence.
 
-use heraldry_formatter::options::given;
+use heraldry_formatter::options::{Evidence, given};
 use heraldry_formatter::text::{Rule, clean, is_blank};
 use serde::Deserialize;
 
@@ -15,17 +15,25 @@ const USERNAME: usize = 80;
 #[serde(deny_unknown_fields, default)]
 pub struct Options {
     #[serde(deserialize_with = "given")]
-    pub(crate) username: Option<Username>,
+    username: Option<Username>,
     pub(crate) compact: bool,
+    pub(crate) evidence: Evidence,
+}
+
+impl Options {
+    /// The sender's name, if it is not that of the webhook in Discord.
+    pub(crate) fn username(&self) -> Option<&str> {
+        self.username.as_ref().map(Username::as_str)
+    }
 }
 
 /// A name that Discord accepts for a webhook.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(try_from = "String")]
-pub(crate) struct Username(String);
+struct Username(String);
 
 impl Username {
-    pub(crate) fn as_str(&self) -> &str {
+    fn as_str(&self) -> &str {
         &self.0
     }
 }

@@ -1,6 +1,9 @@
 //! Property tests: any legal event gives a message that Discord accepts and in which no text of the event acts as
 //! markup. The reader below is written from Discord's limits and Markdown, independently of the formatter.
 
+#[path = "property/digest.rs"]
+mod digest;
+
 use heraldry_format_discord::Discord;
 use heraldry_formatter::golden::is_compact;
 use heraldry_formatter::testing::cleaned::{assert_whole_or_cut, cleaned};
@@ -154,7 +157,7 @@ fn check_embed(event: &RawEvent) {
     let embeds = message["embeds"].as_array().expect("a list");
     assert_eq!(embeds.len(), 1);
     let embed = &embeds[0];
-    members(embed, &["title", "url", "description", "color", "fields", "footer", "timestamp"]);
+    members(embed, &["author", "title", "url", "description", "color", "fields", "footer", "timestamp"]);
     let title = text(embed, "title");
     assert!(units(title) <= 256 && !title.contains('\n'), "{title}");
     let emoji = EMOJI.iter().position(|emoji| title.starts_with(emoji)).expect("an emoji");
@@ -192,6 +195,14 @@ fn check_embed(event: &RawEvent) {
         assert!((1..=256).contains(&units(name)) && (1..=1024).contains(&units(value)), "{field}");
         total += units(name) + units(value);
         shown += &(read(name) + ": " + &read(value) + "\n");
+    }
+    if embed.get("author").is_some() {
+        members(&embed["author"], &["name"]);
+        let author = text(&embed["author"], "name");
+        assert!((1..=256).contains(&units(author)));
+        check_characters(author);
+        total += units(author);
+        shown += &(author.to_owned() + "\n");
     }
     members(&embed["footer"], &["text"]);
     let footer = text(&embed["footer"], "text");
@@ -347,7 +358,7 @@ fn short_text_is_complete() {
     let shown = read(text(&message(&sample.event, COMPACT), "content").trim_start_matches("🔴 **CRITICAL** "));
     assert_eq!(
         shown,
-        "SQL injection in the order search · https://shop.contoso.example/orders/search?status=open · Customer portal, autumn test · Open finding"
+        "SQL injection in the order search · Contoso Retail · Customer portal, autumn test · https://shop.contoso.example/orders/search?status=open · Open finding"
     );
 }
 

@@ -2,11 +2,14 @@
 //!
 //! `data` and `engagement` are copied from the posted event byte for byte, which preserves key order and the digits of
 //! numbers; only the envelope around them is added. [`Shape`] selects the envelope.
+//!
+//! A digest is one document, too: counts, and the events in the same envelopes.
 
 mod cloudevents;
+mod digest;
 
 use heraldry_formatter::raw::push_member;
-use heraldry_formatter::{Context, Error, Event, Formatter, Join, Manifest, Payload};
+use heraldry_formatter::{Context, Digest, Digester, Error, Event, Formatter, Join, Manifest, Payload};
 use serde::{Deserialize, Serialize};
 
 /// The format `json`; see the crate's documentation.
@@ -70,20 +73,37 @@ impl Formatter for Json {
     }
 
     fn render(event: &Event<'_>, _: &Context, options: &Options) -> Result<Payload, Error> {
-        let (content_type, body) = match options.shape {
-            Shape::Standard => ("application/json", standard(event)?),
-            Shape::Plain => ("application/json", event.json.as_bytes().to_vec()),
-            Shape::CloudEvents => {
-                let mut body = written(&cloudevents::CloudEvent::of(event), event)?;
-                push_member(&mut body, "data", event.data());
-                ("application/cloudevents+json", body)
-            }
+        let content_type = match options.shape {
+            Shape::Standard | Shape::Plain => "application/json",
+            Shape::CloudEvents => "application/cloudevents+json",
         };
+        let body = document(event, options.shape)?;
         Ok(Payload { content_type: content_type.into(), headers: Vec::new(), body })
     }
 }
 
+impl Digester for Json {
+    fn digest(digest: &Digest<'_, '_>, options: &Options) -> Result<Payload, Error> {
+        let body = digest::document(digest, options.shape)?;
+        Ok(Payload { content_type: "application/json".into(), headers: Vec::new(), body })
+    }
+}
+
 heraldry_formatter::export_formatter!(Json);
+heraldry_formatter::export_digester!(Json);
+
+/// One event in its envelope.
+fn document(event: &Event<'_>, shape: Shape) -> Result<Vec<u8>, Error> {
+    match shape {
+        Shape::Standard => standard(event),
+        Shape::Plain => Ok(event.json.as_bytes().to_vec()),
+        Shape::CloudEvents => {
+            let mut body = written(&cloudevents::CloudEvent::of(event), event)?;
+            push_member(&mut body, "data", event.data());
+            Ok(body)
+        }
+    }
+}
 
 /// The envelope of the shape `standard`; `engagement` and `data` follow as they were posted.
 #[derive(Serialize)]

@@ -16,6 +16,8 @@
 //! Events of the host itself open an alert as well: a webhook that names them wants to be paged. All events about one
 //! webhook share an alert, whose key is the webhook's id, and `webhook_recovered` resolves it.
 //!
+//! There are no digests: an alert of many findings could be neither updated nor resolved by them.
+//!
 //! Change events are not used: they have another endpoint and page no one.
 
 mod action;

@@ -181,6 +181,10 @@ enum Kind<'a> {
     FactSet {
         facts: Vec<Fact<'a>>,
     },
+    /// Buttons within the card; those of [`Card::add_action`] are under it.
+    ActionSet {
+        actions: [Action; 1],
+    },
 }
 
 #[derive(Debug, Serialize)]
@@ -246,6 +250,18 @@ impl<'a> Element<'a> {
         Self(Kind::ColumnSet { spacing: Some(Spacing::Small), columns })
     }
 
+    /// Elements with a button of their own at the right.
+    pub fn with_button(items: impl IntoIterator<Item = Element<'a>>, button: Option<Action>) -> Self {
+        let items: Vec<_> = items.into_iter().filter(|item| !item.is_empty()).collect();
+        let mut columns = Vec::new();
+        if !items.is_empty() {
+            columns.push(Column { width: "stretch", items });
+            let button = button.map(|button| Self(Kind::ActionSet { actions: [button] }));
+            columns.extend(button.map(|button| Column { width: "auto", items: vec![button] }));
+        }
+        Self(Kind::ColumnSet { spacing: None, columns })
+    }
+
     /// Elements side by side, in columns of equal width.
     pub fn columns(columns: impl IntoIterator<Item = Vec<Element<'a>>>) -> Self {
         let filled = |items: &Vec<Element<'_>>| items.iter().any(|item| !item.is_empty());
@@ -277,6 +293,7 @@ impl<'a> Element<'a> {
             Kind::RichTextBlock { inlines, .. } => inlines.is_empty(),
             Kind::ColumnSet { columns, .. } => columns.is_empty(),
             Kind::FactSet { facts } => facts.is_empty(),
+            Kind::ActionSet { .. } => false,
         }
     }
 }
@@ -287,8 +304,8 @@ impl Kind<'_> {
             Self::Container { spacing, .. } | Self::RichTextBlock { spacing, .. } | Self::ColumnSet { spacing, .. } => {
                 *spacing = Some(wanted);
             }
-            // A `FactSet` keeps its default spacing.
-            Self::FactSet { .. } => {}
+            // These keep their default spacing.
+            Self::FactSet { .. } | Self::ActionSet { .. } => {}
         }
         self
     }

@@ -168,7 +168,7 @@ pub fn log(level: Level, message: &str) {
     let _ = (level, message);
 }
 
-fn parse_options<T: DeserializeOwned>(options: &str) -> Result<T, Error> {
+pub(crate) fn parse_options<T: DeserializeOwned>(options: &str) -> Result<T, Error> {
     if let Ok(options) = serde_json::from_str(options) {
         return Ok(options);
     }

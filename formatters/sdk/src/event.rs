@@ -342,6 +342,11 @@ impl<'a> Event<'a> {
         self.engagement.as_ref()?.client.as_deref()
     }
 
+    /// The client and the engagement (its name, else its id), for the first lines of a message.
+    pub fn client_and_engagement(&self) -> impl Iterator<Item = &str> {
+        [self.engagement_client(), self.engagement_name().or(self.engagement_id())].into_iter().flatten()
+    }
+
     /// The severity by the rules of FORMATS, section 8: the word of the finding or monitor, else derived from the
     /// finding's score; of a completed engagement the worst severity with a non-zero count; of a host event that of its
     /// type; info for all other events.

@@ -24,19 +24,44 @@
 //! error: internal: MESSAGE
 //! ```
 //!
+//! A digest is written in the same way. Events that it leaves out stand, by their places, in a list `unsupported` before
+//! `body`, or in a line `unsupported: 3, 7` after the headers; its error is a line `error: MESSAGE`. The files are in a
+//! folder of their own, `golden-digest`, and named after their events: `scan-11` has those of [`digests::scan`],
+//! `samples-100` those of [`digests::cycled`].
+//!
 //! Each problem has a line: two spaces, pointer and message, in the given order. Line breaks and other control
 //! characters in a type, a pointer or a message are escaped as in JSON (`\n`, `\u0007`).
 
+pub mod digests;
+
 use std::fmt::Write as _;
 
-use crate::{Error, Payload};
+use crate::digest::Message;
+use crate::{Error, Header, Payload};
 
 /// The extension and the text of a golden file, in the format described in this module.
 pub fn show(output: &Result<Payload, Error>) -> (&'static str, String) {
-    let payload = match output {
-        Ok(payload) => payload,
-        Err(error) => return ("txt", show_error(error)),
+    match output {
+        Ok(payload) => show_payload(payload, &[]),
+        Err(error) => ("txt", show_error(error)),
+    }
+}
+
+/// As [`show`], of a digest.
+pub fn show_digest(output: &Result<Message, String>) -> (&'static str, String) {
+    let message = match output {
+        Ok(message) => message,
+        Err(error) => return ("txt", format!("error: {}\n", one_line(error))),
     };
+    let headers =
+        message.headers.iter().map(|header| Header { name: header.name.clone(), value: header.value.clone() });
+    let payload =
+        Payload { content_type: message.content_type.clone(), headers: headers.collect(), body: message.body.clone() };
+    show_payload(&payload, &message.unsupported)
+}
+
+fn show_payload(payload: &Payload, unsupported: &[u32]) -> (&'static str, String) {
+    let places: Vec<_> = unsupported.iter().map(u32::to_string).collect();
     let body = std::str::from_utf8(&payload.body);
     let is_json = |body: &&str| {
         payload.content_type.contains("json") && serde_json::from_str::<serde::de::IgnoredAny>(body).is_ok()
@@ -47,13 +72,18 @@ pub fn show(output: &Result<Payload, Error>) -> (&'static str, String) {
         let content_type = serde_json::to_string(&payload.content_type).expect("a string");
         let headers = serde_json::to_string(&headers).expect("strings");
         // One JSON document, so that standard tools can read it.
-        let document = format!(r#"{{"content_type":{content_type},"headers":{headers},"body":{body}}}"#);
+        let places =
+            if places.is_empty() { String::new() } else { format!(r#""unsupported":[{}],"#, places.join(",")) };
+        let document = format!(r#"{{"content_type":{content_type},"headers":{headers},{places}"body":{body}}}"#);
         return ("json", indent(&document) + "\n");
     }
     let mut text = String::new();
     writeln!(text, "Content-Type: {}", payload.content_type).expect("a string");
     for header in &payload.headers {
         writeln!(text, "{}: {}", header.name, header.value).expect("a string");
+    }
+    if !places.is_empty() {
+        writeln!(text, "unsupported: {}", places.join(", ")).expect("a string");
     }
     text.push('\n');
     match body {
@@ -186,7 +216,7 @@ pub fn is_compact(json: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Header, Problem};
+    use crate::Problem;
 
     #[test]
     fn indented_json_is_the_same_json() {
@@ -226,6 +256,26 @@ mod tests {
         ];
         for (output, extension, text) in rows {
             assert_eq!(show(&output), (extension, text.to_owned()));
+        }
+    }
+
+    #[test]
+    fn digests_name_what_they_leave_out() {
+        let message = |content_type: &str, body: &str, unsupported: &[u32]| {
+            let (content_type, body) = (content_type.into(), body.into());
+            Ok(Message { content_type, headers: Vec::new(), body, unsupported: unsupported.into() })
+        };
+        for (output, extension, text) in [
+            (
+                message("application/json", "1", &[3, 7]),
+                "json",
+                "{\n  \"content_type\": \"application/json\",\n  \"headers\": [],\n  \"unsupported\": [\n    3,\n    7\n  ],\n  \"body\": 1\n}\n",
+            ),
+            (message("text/plain", "a", &[3, 7]), "txt", "Content-Type: text/plain\nunsupported: 3, 7\n\na\n"),
+            (message("text/plain", "a", &[]), "txt", "Content-Type: text/plain\n\na\n"),
+            (Err("it\nbroke".into()), "txt", "error: it\\nbroke\n"),
+        ] {
+            assert_eq!(show_digest(&output), (extension, text.to_owned()));
         }
     }
 

@@ -49,10 +49,14 @@
 //! heraldry_formatter::export_interpreter!(Headlines);
 //! ```
 //!
+//! A third one, [`Digester`], exported with [`export_digester!`], makes one message of many events, for webhooks that
+//! collect them. It is optional, too; [`mod@digest`] has an example.
+//!
 //! Between the host and these traits:
 //!
 //! - [`component`]: the trait, the manifest, and the glue between the WIT's types and the trait.
 //! - [`interpreter`]: the meaning of a destination's response.
+//! - [`mod@digest`]: many events in one message.
 //! - [`options`]: option types that several formats use.
 //!
 //! The content of an event:
@@ -80,6 +84,7 @@ pub mod cef;
 pub mod component;
 mod cvss;
 pub mod date;
+pub mod digest;
 pub mod event;
 #[cfg(any(test, feature = "golden"))]
 pub mod golden;
@@ -127,9 +132,22 @@ pub mod interpreter_bindings {
     });
 }
 
+/// The bindings of the interface `digest`, likewise in a world of their own. Generated; use [`mod@digest`].
+#[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated from the WIT, whose documentation it carries")]
+pub mod digest_bindings {
+    wit_bindgen::generate!({
+        path: "../../wit",
+        world: "digester",
+        pub_export_macro: true,
+        default_bindings_module: "heraldry_formatter::digest_bindings",
+        additional_derives: [PartialEq, Eq],
+    });
+}
+
 pub use bindings::exports::heraldry::formatter::format::{Context, Error, Event as RawEvent, Header, Payload, Problem};
 pub use bindings::heraldry::formatter::log::Level;
 pub use component::{Formatter, Join, Kind, Manifest, NoOptions, Size, describe, format, log};
+pub use digest::{Digest, Digester, digest};
 pub use event::{Event, EventType};
 pub use interpreter::{Answer, Interpreter, Verdict};
 pub use severity::Severity;

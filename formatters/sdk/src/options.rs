@@ -11,6 +11,18 @@ pub fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(from: D) -> Result<
     T::deserialize(from).map(Some)
 }
 
+/// The option `evidence` of formats for people: whether a message shows how a finding was reached. In a JSON Schema: the
+/// words `shown` (the default) and `none`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Evidence {
+    /// The message has the evidence and the details of the request, truncated.
+    #[default]
+    Shown,
+    /// The message has neither, for a channel whose members must not see how to repeat an attack.
+    None,
+}
+
 /// A name of 1 to `MAX` printable ASCII characters, without a space at either end. In a JSON Schema: `minLength` 1,
 /// `maxLength` `MAX`, and the pattern `^[!-~]([ -~]*[!-~])?$`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]

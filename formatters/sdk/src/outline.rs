@@ -17,6 +17,7 @@ use self::title::{has_long_status, has_no_findings, has_status, is_good_news, sy
 use crate::Severity;
 use crate::event::{Event, EventType, instant};
 use crate::link::web_url;
+use crate::options::Evidence;
 use crate::text::is_blank;
 use crate::value::{LIST_ITEMS, LIST_TEXT, Object, Value, joined};
 
@@ -30,6 +31,7 @@ const BRIEF: usize = 60;
 const SHORT_LIST: usize = 100;
 
 const ENGAGEMENT: &str = "Engagement";
+const PARAMETER: &str = "Parameter";
 
 /// The most steps that are shown as dots.
 const MAX_DOTS: u32 = 12;
@@ -68,6 +70,10 @@ pub struct Outline<'a> {
     pub links: Vec<Link<'a>>,
     /// Small print: identifiers, and how the finding was made.
     pub notes: Vec<Fact<'a>>,
+    /// True if the first passage says how a finding was verified.
+    has_method: bool,
+    /// Who verified it, where that passage says so, too.
+    verifier: Option<Cow<'a, str>>,
 }
 
 /// A labelled value.
@@ -159,6 +165,29 @@ impl<'a> Outline<'a> {
         self.title_facts.iter().any(|fact| fact.label == ENGAGEMENT)
     }
 
+    /// The outline without evidence and details of the request, if the option says so: without the evidence, the parameter,
+    /// what follows `?` or `#` in the target, and the method by which a finding was verified.
+    #[must_use]
+    pub fn showing(mut self, evidence: Evidence) -> Self {
+        if evidence == Evidence::Shown {
+            return self;
+        }
+        self.evidence = None;
+        self.facts.retain(|fact| fact.label != PARAMETER);
+        if let Some(target) = &mut self.target
+            && let Some(end) = target.find(['?', '#'])
+        {
+            *target = target[..end].to_owned().into();
+        }
+        self.target = self.target.filter(|target| !is_blank(target));
+        if self.has_method {
+            self.passages.remove(0);
+            let verifier = self.verifier.take();
+            self.fact("Verified by", verifier);
+        }
+        self
+    }
+
     /// All labelled values except for the target and those in the title, for formats that lay out tables and show these
     /// values nowhere else. No label appears twice, nor does one of `title_facts`.
     pub fn table(&self) -> Vec<Fact<'a>> {
@@ -196,6 +225,8 @@ impl<'a> Outline<'a> {
             lists: Vec::new(),
             links: Vec::new(),
             notes: Vec::new(),
+            has_method: false,
+            verifier: None,
         };
         let group = event.group();
         match event.kind {
@@ -255,7 +286,7 @@ impl<'a> Outline<'a> {
             }
         }
         self.target = event.target();
-        self.fact("Parameter", finding.text("parameter"));
+        self.fact(PARAMETER, finding.text("parameter"));
         self.fact("IP", finding.text("ip"));
         self.passages.extend(finding.text("description"));
         self.evidence = finding.text("evidence");
@@ -276,8 +307,14 @@ impl<'a> Outline<'a> {
 
     fn verification(&mut self, verification: &Object<'a>) {
         match (verification.text("verified_by"), verification.text("method")) {
-            (Some(by), Some(method)) => self.passages.push(format!("Verified by {by}: {method}").into()),
-            (None, Some(method)) => self.passages.push(format!("Verified: {method}").into()),
+            (Some(by), Some(method)) => {
+                self.passages.push(format!("Verified by {by}: {method}").into());
+                (self.has_method, self.verifier) = (true, Some(by));
+            }
+            (None, Some(method)) => {
+                self.passages.push(format!("Verified: {method}").into());
+                self.has_method = true;
+            }
             (by, None) => self.fact("Verified by", by),
         }
     }

@@ -2,7 +2,7 @@
 
 mod compact;
 mod details;
-mod line_builder;
+pub(crate) mod line_builder;
 
 use heraldry_formatter::block_kit::{Button, Color, HEADER_TEXT, Message, Mrkdwn, PlainText};
 use heraldry_formatter::outline::{Fact, Outline};
@@ -13,7 +13,9 @@ use crate::options::Options;
 
 // Maximum lengths, our choice (FORMATS, section 1): what a reader can scan, far below Slack's limits.
 const FALLBACK: usize = 300;
-const FALLBACK_TITLE: usize = 200;
+const FALLBACK_TITLE: usize = 180;
+/// Client and engagement in the same line.
+const FALLBACK_NAME: usize = 45;
 /// A value that shares its line with others.
 const INLINE_VALUE: usize = 80;
 /// A name, long enough to be recognised.
@@ -37,14 +39,28 @@ pub(crate) fn message<'a>(event: &'a Event<'_>, outline: &'a Outline<'_>, option
     message
 }
 
-/// `CRITICAL: SQL injection (DVWA)`.
+/// `CRITICAL: SQL injection (Contoso: Customer portal)`.
 fn fallback(event: &Event<'_>, severity: Severity) -> PlainText<'static> {
     let headline = event.headline();
-    let text = PlainText::compose(FALLBACK).words(severity.upper()).words(": ").value(&headline, FALLBACK_TITLE);
-    match event.engagement_name() {
-        Some(name) => text.words(" (").value(name, INLINE_VALUE).words(")").finish(),
-        None => text.finish(),
+    let names = [event.engagement_client(), event.engagement_name()];
+    notification(severity, &headline, names.into_iter().flatten())
+}
+
+/// The line for notifications: severity, event, and the names of client and engagement.
+pub(crate) fn notification<'n>(
+    severity: Severity,
+    headline: &str,
+    names: impl Iterator<Item = &'n str>,
+) -> PlainText<'static> {
+    let mut text = PlainText::compose(FALLBACK).words(severity.upper()).words(": ").value(headline, FALLBACK_TITLE);
+    let mut names = names.peekable();
+    if names.peek().is_none() {
+        return text.finish();
     }
+    for (n, name) in names.enumerate() {
+        text = text.words(if n == 0 { " (" } else { ": " }).value(name, FALLBACK_NAME);
+    }
+    text.words(")").finish()
 }
 
 /// The part that is always visible: event, mentions, target, and links.
@@ -52,7 +68,7 @@ fn fill<'a>(message: &mut Message<'a>, event: &Event<'_>, outline: &'a Outline<'
     let blocks = message.blocks();
     blocks.header(title(outline, HEADER_TEXT));
     blocks.section(mentions);
-    blocks.section(lead(outline));
+    blocks.section(lead(event, outline));
     blocks.context(outline.facts.iter().filter_map(localized_date));
     if !event.kind.is_rated() {
         // For an event without a severity the lists are the news.
@@ -66,9 +82,12 @@ fn title(outline: &Outline<'_>, limit: usize) -> PlainText<'static> {
     PlainText::compose(limit).words(outline.symbol).words(" ").value(&outline.title, limit).finish()
 }
 
-/// One line of values that need no labels, then one line per labelled value.
-fn lead(outline: &Outline<'_>) -> PlainText<'static> {
-    let mut lines = summary_line(LineBuilder::new(), outline);
+/// One line of values that need no labels, the client and the engagement, then one line per labelled value.
+fn lead(event: &Event<'_>, outline: &Outline<'_>) -> PlainText<'static> {
+    let mut lines = summary_line(LineBuilder::new(), outline).line();
+    for name in names(event, outline) {
+        lines = lines.value("", name, NAME);
+    }
     if let Some(target) = &outline.target {
         lines = lines.fact("Target", target, TARGET);
     }
@@ -94,6 +113,12 @@ fn summary_line(mut lines: LineBuilder, outline: &Outline<'_>) -> LineBuilder {
     lines
 }
 
+/// Client and engagement, less what the title says.
+fn names<'e>(event: &'e Event<'_>, outline: &Outline<'_>) -> impl Iterator<Item = &'e str> {
+    let engagement = event.engagement_name().or(event.engagement_id()).filter(|_| !outline.title_has_engagement());
+    [event.engagement_client(), engagement].into_iter().flatten()
+}
+
 /// A count is a few digits; any other text in its place must not displace the next count.
 fn cut(count: &str) -> String {
     let mut digits: String = count.chars().take(12).collect();
@@ -113,12 +138,6 @@ fn localized_date(fact: &Fact<'_>) -> Option<Mrkdwn> {
 const GOOD: Color = Color::rgb(0x15_80_3D);
 
 /// The colours of FORMATS, section 8.
-const fn color(severity: Severity) -> Color {
-    match severity {
-        Severity::Info => Color::rgb(0x6B_72_80),
-        Severity::Low => Color::rgb(0x25_63_EB),
-        Severity::Medium => Color::rgb(0xD9_77_06),
-        Severity::High => Color::rgb(0xEA_58_0C),
-        Severity::Critical => Color::rgb(0xB0_00_20),
-    }
+pub(crate) const fn color(severity: Severity) -> Color {
+    Color::rgb(severity.rgb())
 }

@@ -4,12 +4,18 @@
 //! attachment, because only attachments have a colour, and Slack may fold them. A `text` is for notifications. Text of
 //! the event is put into `plain_text` objects, in which Slack interprets no markup; `mrkdwn` is used in three places:
 //! the code fence around the evidence, dates, and the mentions of the webhook's options.
+//!
+//! A digest has the same parts: its numbers, the worst events with their buttons, and the names of the next ones beside the
+//! coloured bar.
 
+mod digest;
 mod layout;
 mod options;
 mod response;
 
-use heraldry_formatter::{Answer, Context, Error, Event, Formatter, Interpreter, Manifest, Payload, Verdict};
+use heraldry_formatter::{
+    Answer, Context, Digest, Digester, Error, Event, Formatter, Interpreter, Manifest, Payload, Verdict,
+};
 
 pub use options::Options;
 
@@ -30,7 +36,13 @@ impl Formatter for Slack {
     }
 
     fn render(event: &Event<'_>, _: &Context, options: &Options) -> Result<Payload, Error> {
-        layout::message(event, &event.outline(), options).payload()
+        layout::message(event, &event.outline().showing(options.evidence), options).payload()
+    }
+}
+
+impl Digester for Slack {
+    fn digest(digest: &Digest<'_, '_>, options: &Options) -> Result<Payload, Error> {
+        digest::message(digest, options).payload()
     }
 }
 
@@ -41,4 +53,5 @@ impl Interpreter for Slack {
 }
 
 heraldry_formatter::export_formatter!(Slack);
+heraldry_formatter::export_digester!(Slack);
 heraldry_formatter::export_interpreter!(Slack);

@@ -1,7 +1,8 @@
-//! The webhook's options: mentions by severity, and a full or a compact message.
+//! The webhook's options: mentions by severity, a full or a compact message, with or without evidence.
 
-use heraldry_formatter::Severity;
 use heraldry_formatter::block_kit::Mention;
+use heraldry_formatter::options::Evidence;
+use heraldry_formatter::{Digest, Severity};
 use serde::Deserialize;
 
 /// The JSON Schema of [`Options`]; this file checks the same rules.
@@ -14,6 +15,7 @@ pub struct Options {
     mentions: BySeverity,
     /// True for one short block instead of the full message.
     pub(crate) compact: bool,
+    pub(crate) evidence: Evidence,
 }
 
 impl Options {
@@ -27,6 +29,11 @@ impl Options {
             Severity::Critical => &self.mentions.critical,
         };
         &list.0
+    }
+
+    /// The mentions of a digest: of its severities the worst that mentions anyone, as if that event stood alone.
+    pub(crate) fn mentions_of(&self, digest: &Digest<'_, '_>) -> &[Mention] {
+        digest.severities().map(|severity| self.mentions(severity)).find(|list| !list.is_empty()).unwrap_or_default()
     }
 }
 

@@ -1,6 +1,9 @@
 //! Property tests: any legal event gives a message that Slack accepts and in which no text of the event acts as markup.
 //! The validator below is written from FORMATS, sections 1 and 9, independently of the formatter.
 
+#[path = "property/digest.rs"]
+mod digest;
+
 use heraldry_format_slack::Slack;
 use heraldry_formatter::golden::is_compact;
 use heraldry_formatter::testing::{manifest, samples, strategy};
@@ -420,7 +423,7 @@ fn the_manifest_is_complete() {
     let manifest = manifest::checked::<Slack>("slack", "document", "none");
     let schema = &manifest["options_schema"];
     let names: Vec<_> = schema["properties"].as_object().expect("options").keys().collect();
-    assert_eq!(names, ["compact", "mentions"]);
+    assert_eq!(names, ["compact", "evidence", "mentions"]);
     for severity in SEVERITIES {
         assert_eq!(schema["properties"]["mentions"]["properties"][severity]["$ref"], "#/$defs/mentions");
     }

@@ -19,7 +19,7 @@ const WORDS: usize = 80;
 /// The longest line of values, each of which is within its budget.
 const LINE: usize = 2000;
 /// The separator of values in a line.
-const DOT: &str = " · ";
+pub(crate) const DOT: &str = " · ";
 
 pub(crate) fn card<'a>(event: &'a Event<'_>, outline: &'a Outline<'_>, options: &Options, budget: &Budget) -> Card<'a> {
     let mut card = Card::new(options.width);
@@ -47,7 +47,7 @@ fn summary_values(outline: &Outline<'_>) -> Vec<String> {
 }
 
 /// Values in one line, separated by dots, each truncated at `limit`.
-fn line<'v>(values: impl IntoIterator<Item = &'v str>, limit: usize) -> Run<'static> {
+pub(crate) fn line<'v>(values: impl IntoIterator<Item = &'v str>, limit: usize) -> Run<'static> {
     let mut text = Run::compose(LINE);
     for (n, value) in values.into_iter().enumerate() {
         text = text.words(if n == 0 { "" } else { DOT }).value(value, limit);
@@ -74,7 +74,12 @@ fn style(event: &Event<'_>, outline: &Outline<'_>) -> Style {
     if !event.kind.is_rated() {
         return Style::Emphasis;
     }
-    match event.severity() {
+    style_of(event.severity())
+}
+
+/// The background for a severity.
+pub(crate) const fn style_of(severity: Severity) -> Style {
+    match severity {
         Severity::Info => Style::Default,
         Severity::Low => Style::Accent,
         Severity::Medium | Severity::High => Style::Warning,
@@ -82,12 +87,13 @@ fn style(event: &Event<'_>, outline: &Outline<'_>) -> Style {
     }
 }
 
-/// The engagement's name or id, unless the title contains it.
-fn engagement<'a>(event: &'a Event<'_>, outline: &Outline<'_>) -> Option<&'a str> {
-    event.engagement_name().or(event.engagement_id()).filter(|_| !outline.title_has_engagement())
+/// Client and engagement, less what the title says.
+fn names<'a>(event: &'a Event<'_>, outline: &Outline<'_>) -> impl Iterator<Item = &'a str> {
+    let engagement = event.engagement_name().or(event.engagement_id()).filter(|_| !outline.title_has_engagement());
+    [event.engagement_client(), engagement].into_iter().flatten()
 }
 
 /// A paragraph with one run.
-fn paragraph(run: Run<'_>) -> Element<'_> {
+pub(crate) fn paragraph(run: Run<'_>) -> Element<'_> {
     Element::text([run])
 }

@@ -5,13 +5,16 @@
 //! `budget::LEVELS` that keeps the body within the limits.
 
 mod budget;
+mod digest;
 mod layout;
 mod options;
 mod response;
 
 use budget::LEVELS;
 use heraldry_formatter::adaptive_card::payload;
-use heraldry_formatter::{Answer, Context, Error, Event, Formatter, Interpreter, Manifest, Payload, Verdict};
+use heraldry_formatter::{
+    Answer, Context, Digest, Digester, Error, Event, Formatter, Interpreter, Manifest, Payload, Verdict,
+};
 
 pub use options::Options;
 
@@ -32,8 +35,14 @@ impl Formatter for Teams {
     }
 
     fn render(event: &Event<'_>, context: &Context, options: &Options) -> Result<Payload, Error> {
-        let outline = event.outline();
+        let outline = event.outline().showing(options.evidence);
         payload(context.max_bytes, &LEVELS, |budget| layout::card(event, &outline, options, budget))
+    }
+}
+
+impl Digester for Teams {
+    fn digest(digest: &Digest<'_, '_>, options: &Options) -> Result<Payload, Error> {
+        payload(None, &digest::LEVELS, |budget| digest::card(digest, options, budget))
     }
 }
 
@@ -44,4 +53,5 @@ impl Interpreter for Teams {
 }
 
 heraldry_formatter::export_formatter!(Teams);
+heraldry_formatter::export_digester!(Teams);
 heraldry_formatter::export_interpreter!(Teams);

@@ -1,7 +1,8 @@
-//! The webhook's options: the card's width, the language of dates, and a full or a compact card.
+//! The webhook's options: the card's width, the language of dates, a full or a compact card, with or without evidence.
 
 use heraldry_formatter::adaptive_card::Width;
 use heraldry_formatter::date::Locale;
+use heraldry_formatter::options::Evidence;
 use serde::Deserialize;
 
 /// The JSON Schema of [`Options`].
@@ -15,4 +16,5 @@ pub struct Options {
     pub(crate) locale: Locale,
     /// True for a few lines instead of the full card.
     pub(crate) compact: bool,
+    pub(crate) evidence: Evidence,
 }

@@ -1,6 +1,9 @@
 //! Property tests: any legal event gives a card that Teams accepts and in which no text of the event acts as markup.
 //! The validator below is written from FORMATS, sections 2 and 9, independently of the formatter.
 
+#[path = "property/digest.rs"]
+mod digest;
+
 use heraldry_format_teams::Teams;
 use heraldry_formatter::golden::is_compact;
 use heraldry_formatter::testing::{manifest, samples, strategy};
@@ -127,31 +130,43 @@ fn check_element(element: &Value) {
         Some("ColumnSet") => {
             members(element, &["type", "spacing", "columns"]);
             let columns = list(element, "columns");
-            assert!(columns.len() <= 5);
+            assert!(columns.len() <= 6);
             for column in columns {
                 members(column, &["type", "width", "items"]);
                 assert_eq!(column["type"], "Column");
-                assert!(["100px", "stretch"].contains(&text(column, "width")));
+                assert!(["100px", "stretch", "auto"].contains(&text(column, "width")));
                 list(column, "items").iter().for_each(check_element);
             }
+        }
+        Some("ActionSet") => {
+            members(element, &["type", "actions"]);
+            list(element, "actions").iter().for_each(check_action);
         }
         other => panic!("an element of type {other:?}"),
     }
 }
 
-fn check_card(event: &RawEvent, chosen: Chosen) {
-    let body = body(event, &samples::http(), chosen);
+fn check_action(action: &Value) {
+    members(action, &["type", "title", "url"]);
+    assert_eq!(action["type"], "Action.OpenUrl");
+    assert!(!text(action, "title").is_empty());
+    check_url(text(action, "url"));
+}
+
+fn check_size(body: &str) {
     assert!(body.len() <= 18_000, "{} bytes", body.len());
-    assert!(is_compact(&body));
+    assert!(is_compact(body));
     // The worst case of re-encoding by a .NET serializer.
     let careful: usize =
         body.chars().map(|c| if c.is_ascii() && !"<>&'+".contains(c) { 1 } else { 6 * c.len_utf16() }).sum();
     assert!(careful <= 28_672, "{careful} bytes");
+}
 
-    let message: Value = serde_json::from_str(&body).expect("JSON");
-    members(&message, &["type", "attachments"]);
+/// The card in a message.
+fn check_envelope(message: &Value, chosen: Chosen) -> &Value {
+    members(message, &["type", "attachments"]);
     assert_eq!(message["type"], "message");
-    let attachments = list(&message, "attachments");
+    let attachments = list(message, "attachments");
     assert_eq!(attachments.len(), 1);
     members(&attachments[0], &["contentType", "contentUrl", "content"]);
     assert_eq!(attachments[0]["contentType"], "application/vnd.microsoft.card.adaptive");
@@ -163,6 +178,14 @@ fn check_card(event: &RawEvent, chosen: Chosen) {
     assert_eq!(card["version"], "1.4");
     let width = (chosen.width != Some("default")).then(|| json!({"width": "Full"}));
     assert_eq!(card.get("msteams"), width.as_ref());
+    card
+}
+
+fn check_card(event: &RawEvent, chosen: Chosen) {
+    let body = body(event, &samples::http(), chosen);
+    check_size(&body);
+    let message: Value = serde_json::from_str(&body).expect("JSON");
+    let card = check_envelope(&message, chosen);
     let elements = list(card, "body");
     assert_eq!(elements[0]["type"], "Container");
     elements.iter().for_each(check_element);
@@ -170,12 +193,7 @@ fn check_card(event: &RawEvent, chosen: Chosen) {
     if card.get("actions").is_some() {
         let actions = list(card, "actions");
         assert!(actions.len() <= most);
-        for action in actions {
-            members(action, &["type", "title", "url"]);
-            assert_eq!(action["type"], "Action.OpenUrl");
-            assert!(!text(action, "title").is_empty());
-            check_url(text(action, "url"));
-        }
+        actions.iter().for_each(check_action);
     }
     if chosen.is_compact() {
         assert_eq!(elements.len(), 1);
@@ -397,4 +415,5 @@ fn the_manifest_is_complete() {
     assert_eq!(schema["properties"]["locale"]["enum"], json!(locales));
     assert_eq!(schema["properties"]["width"]["enum"], json!(widths));
     assert_eq!(schema["properties"]["compact"]["type"], "boolean");
+    assert_eq!(schema["properties"]["evidence"]["enum"], json!(["shown", "none"]));
 }

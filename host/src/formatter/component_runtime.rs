@@ -123,6 +123,14 @@ impl<T> Default for Run<T> {
     }
 }
 
+impl<T> Run<T> {
+    /// The same call with a part of its result.
+    pub fn map<U>(self, part: impl FnOnce(T) -> U) -> Run<U> {
+        let Self { result, log, log_dropped, instructions, memory_bytes, duration_us, processor } = self;
+        Run { result: result.map(part), log, log_dropped, instructions, memory_bytes, duration_us, processor }
+    }
+}
+
 impl<T> From<Called<T>> for Run<T> {
     fn from(called: Called<T>) -> Self {
         Self {

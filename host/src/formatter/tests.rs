@@ -1,5 +1,7 @@
 //! The catalog with the built-in components, in a folder of its own.
 
+mod digests;
+
 use std::collections::HashSet;
 use std::ffi::OsString;
 use std::path::Path;

@@ -201,3 +201,32 @@ fn a_short_list_is_one_line() {
     assert!(short(r#"["F-1","F-2"]"#) && short(&format!(r#"["{}"]"#, "x".repeat(100))));
     assert!(!short(&format!(r#"["{}"]"#, "x".repeat(101))) && !short(r#"["a b"]"#) && !short(r#"["a,b"]"#));
 }
+
+#[test]
+fn evidence_and_the_details_of_a_request_can_be_left_out() {
+    use crate::options::Evidence;
+    let data = r#"{"finding":{"title":"t","target":"https://a.example/x?id=1#y","parameter":"id","evidence":"GET /","ip":"10.0.0.1"},
+        "verification":{"method":"UNION SELECT","verified_by":"m.okafor"}}"#;
+    let raw = RawEvent {
+        id: "019a".into(),
+        type_: "finding_verified".into(),
+        occurred_at: "2026-11-17T10:12:45.120Z".into(),
+        json: format!(r#"{{"data":{data}}}"#),
+    };
+    let event = Event::parse(&raw).expect("an event");
+    let shown = |outline: &Outline<'_>| {
+        let facts: Vec<_> = outline.facts.iter().map(|fact| format!("{}={}", fact.label, fact.value)).collect();
+        let target = outline.target.clone().unwrap_or_default();
+        format!("{target} {} {:?} {}", facts.join(" "), outline.passages, outline.evidence.is_some())
+    };
+    assert_eq!(
+        shown(&event.outline().showing(Evidence::Shown)),
+        r#"https://a.example/x?id=1#y Parameter=id IP=10.0.0.1 ["Verified by m.okafor: UNION SELECT"] true"#
+    );
+    let without = event.outline().showing(Evidence::None);
+    assert_eq!(shown(&without), r#"https://a.example/x IP=10.0.0.1 Verified by=m.okafor [] false"#);
+    // Nothing is left of a target that is only a query.
+    with_outline("monitor_alert", r#"{"monitor":{"target":"?id=1"}}"#, |outline| {
+        assert_eq!(outline.target.as_deref(), Some("?id=1"));
+    });
+}

@@ -4,8 +4,8 @@ use heraldry_formatter::Event;
 use heraldry_formatter::block_kit::{Blocks, Button, Compose, Mrkdwn, PlainText, TEXT, Text};
 use heraldry_formatter::outline::{List, Outline};
 
+use super::INLINE_VALUE;
 use super::line_builder::{DOT, LineBuilder};
-use super::{INLINE_VALUE, NAME};
 
 const PASSAGE: usize = 600;
 const EVIDENCE: usize = 500;
@@ -74,13 +74,9 @@ fn heading(list: &List<'_>) -> Compose {
     PlainText::compose(TEXT).words(list.symbol).words(" ").words(list.label).words(&format!(" ({})", list.total))
 }
 
-/// The engagement, identifiers, and the time of the event.
+/// Identifiers, and the time of the event.
 fn small_print<'a>(event: &'a Event<'_>, outline: &Outline<'_>) -> Vec<Text<'a>> {
     let mut lines = LineBuilder::new();
-    let engagement = event.engagement_name().or(event.engagement_id()).filter(|_| !outline.title_has_engagement());
-    for name in [engagement, event.engagement_client()].into_iter().flatten() {
-        lines = lines.value("", name, NAME);
-    }
     for note in &outline.notes {
         lines = lines.value(&format!("{} ", note.label), &note.value, INLINE_VALUE);
     }

@@ -4,7 +4,7 @@ use heraldry_formatter::Event;
 use heraldry_formatter::adaptive_card::{Card, Element, Run};
 use heraldry_formatter::outline::{Fact, LIST_SHOWN, List, Outline};
 
-use super::{LINE, WORDS, action, engagement, line, paragraph, style, summary_values, title, when};
+use super::{LINE, WORDS, action, line, names, paragraph, style, summary_values, title, when};
 use crate::budget::{Budget, LEVELS};
 use crate::options::Options;
 
@@ -25,6 +25,7 @@ pub(super) fn fill<'a>(
     let title_may_be_cut = title.may_be_cut();
     let head = [
         Element::text([symbol.large(), title.large()]),
+        paragraph(line(names(event, outline), budget.fact)).no_spacing(),
         paragraph(line(summary_values(outline).iter().map(String::as_str), budget.fact)).no_spacing(),
         tally(outline, budget),
     ];
@@ -103,10 +104,9 @@ fn list(list: &List<'_>, budget: &Budget) -> Vec<Element<'static>> {
     elements
 }
 
-/// The engagement, identifiers, and the time of the event.
+/// Identifiers, and the time of the event.
 fn small_print(event: &Event<'_>, outline: &Outline<'_>, options: &Options, budget: &Budget) -> Run<'static> {
     let notes: Vec<_> = outline.notes.iter().map(|note| format!("{} {}", note.label, note.value)).collect();
     let when = when(event, options);
-    let names = [engagement(event, outline), event.engagement_client()].into_iter().flatten();
-    line(names.chain(notes.iter().map(String::as_str)).chain([&*when]), budget.fact)
+    line(notes.iter().map(String::as_str).chain([&*when]), budget.fact)
 }

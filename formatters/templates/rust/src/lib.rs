@@ -1,10 +1,11 @@
-//! The format `{{name}}`: one line of text for each event. Change `render` to make it yours.
+//! The format `{{name}}`: one line of text for each event. Change `render` to make it yours, and `digest` for messages of
+//! many events.
 
 use std::borrow::Cow;
 
 use heraldry_formatter::value::{Object, Value};
 use heraldry_formatter::{
-    Context, Error, Event, EventType, Formatter, Join, Kind, Level, Manifest, Payload, Severity, log,
+    Context, Digest, Digester, Error, Event, EventType, Formatter, Join, Kind, Level, Manifest, Payload, Severity, log,
 };
 use serde::Deserialize;
 
@@ -49,20 +50,7 @@ impl Formatter for Format {
     /// Turns one event into the payload of one delivery. The same arguments must give the same bytes; there is no
     /// clock and no network. To skip an event type, return `Error::UnsupportedEvent`.
     fn render(event: &Event<'_>, _: &Context, options: &Options) -> Result<Payload, Error> {
-        let group = event.group();
-        let mut line = String::new();
-        if !options.prefix.is_empty() {
-            line.push_str(&options.prefix);
-            line.push(' ');
-        }
-        line.push_str(&format!("[{}] {}", severity(event, group), what(event, group)));
-        if let Some(engagement) = event.engagement_name().map(clean).filter(|name| !name.is_empty()) {
-            line.push_str(&format!(" ({engagement})"));
-        }
-        if let Some(link) = string(group, "url").or_else(|| string(group, "report_url")).filter(|link| is_link(link)) {
-            line.push(' ');
-            line.push_str(&link);
-        }
+        let line = line(event, options);
         // Shown by `heraldry formatter preview` only. Never log content of the event: it is confidential.
         log(Level::Debug, &format!("rendered {} bytes", line.len()));
         Ok(Payload { content_type: "text/plain; charset=utf-8".into(), headers: Vec::new(), body: line.into() })
@@ -70,6 +58,43 @@ impl Formatter for Format {
 }
 
 heraldry_formatter::export_formatter!(Format);
+
+/// The events of a digest that have a line; the others are counted.
+const SHOWN: usize = 10;
+
+/// One message of many events, for webhooks that collect them (their field `digest`). A format need not have it: delete this
+/// and its export, and such webhooks are rejected.
+impl Digester for Format {
+    /// `digest` knows how many events there are of each severity, of which engagements they are, and which are the worst.
+    fn digest(digest: &Digest<'_, '_>, options: &Options) -> Result<Payload, Error> {
+        let mut lines = vec![format!("{}: {}", digest.headline(), digest.counts().words())];
+        lines.extend(digest.part_words());
+        lines.extend(digest.worst().take(SHOWN).map(|event| line(event, options)));
+        lines.extend(digest.rest_words(SHOWN));
+        let body = lines.join("\n").into_bytes();
+        Ok(Payload { content_type: "text/plain; charset=utf-8".into(), headers: Vec::new(), body })
+    }
+}
+
+heraldry_formatter::export_digester!(Format);
+
+fn line(event: &Event<'_>, options: &Options) -> String {
+    let group = event.group();
+    let mut line = String::new();
+    if !options.prefix.is_empty() {
+        line.push_str(&options.prefix);
+        line.push(' ');
+    }
+    line.push_str(&format!("[{}] {}", severity(event, group), what(event, group)));
+    if let Some(engagement) = event.engagement_name().map(clean).filter(|name| !name.is_empty()) {
+        line.push_str(&format!(" ({engagement})"));
+    }
+    if let Some(link) = string(group, "url").or_else(|| string(group, "report_url")).filter(|link| is_link(link)) {
+        line.push(' ');
+        line.push_str(&link);
+    }
+    line
+}
 
 /// A member of the event's group, if it is a string. Members may be absent or of another type.
 fn string<'a>(group: &Object<'a>, name: &str) -> Option<Cow<'a, str>> {

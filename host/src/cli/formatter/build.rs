@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use super::super::failure::{Failure, OrHint as _};
 use super::super::terminal::{self, note};
 use super::Lang;
-use super::project::Project;
+use super::project::{Project, World};
 use crate::formatter::{digest_of, exported_contract};
 
 const TARGET: &str = "wasm32-unknown-unknown";
@@ -17,8 +17,8 @@ pub(super) fn run(folder: &Path) -> Result<(), Failure> {
     let file = format!("{}.wasm", project.name);
     match lang {
         Lang::Rust => rust(&folder, &project.name, &file)?,
-        Lang::Js => javascript(&folder, &file)?,
-        Lang::Python => python(&folder, &file)?,
+        Lang::Js => javascript(&folder, &file, project.world)?,
+        Lang::Python => python(&folder, &file, project.world)?,
     }
     let bytes = std::fs::read(folder.join(&file)).or_hint("the toolchain wrote no component; see its output above")?;
     terminal::facts(&[
@@ -73,7 +73,7 @@ fn install_target(folder: &Path, hint: &str) -> Result<(), Failure> {
     run_tool(rustup.current_dir(folder).args(["target", "add", TARGET]), "rustup", hint)
 }
 
-fn javascript(folder: &Path, file: &str) -> Result<(), Failure> {
+fn javascript(folder: &Path, file: &str, world: World) -> Result<(), Failure> {
     let hint = "install Node.js 20 or newer with npm";
     let jco = folder.join("node_modules/.bin/jco");
     if !jco.exists() {
@@ -88,14 +88,14 @@ fn javascript(folder: &Path, file: &str) -> Result<(), Failure> {
         .args(["componentize", "formatter.js", "--wit"])
         // jco does not accept a relative path here.
         .arg(folder.join("wit"))
-        .args(["-n", "formatter", "--backend", "quickjs"])
+        .args(["-n", world.name(), "--backend", "quickjs"])
         .args(["--backend-qjs-disable-async", "--backend-qjs-stub-wasi", "-o", file]);
     // Its output of paths and times is not a result of this command.
     build.stdout(Stdio::null());
     run_tool(&mut build, "jco", "see its output above; `npm install` in the project reinstalls it")
 }
 
-fn python(folder: &Path, file: &str) -> Result<(), Failure> {
+fn python(folder: &Path, file: &str, world: World) -> Result<(), Failure> {
     let hint = "install Python 3.10 or newer with venv";
     let tool = folder.join(".venv/bin/componentize-py");
     if !tool.exists() {
@@ -111,7 +111,7 @@ fn python(folder: &Path, file: &str) -> Result<(), Failure> {
         .current_dir(folder)
         // componentize-py looks for packages there.
         .env("VIRTUAL_ENV", folder.join(".venv"))
-        .args(["-d", "wit/formatter.wit", "-w", "formatter", "componentize", "--stub-wasi", "app", "-o", file])
+        .args(["-d", "wit/formatter.wit", "-w", world.name(), "componentize", "--stub-wasi", "app", "-o", file])
         .stdout(Stdio::null());
     run_tool(&mut build, "componentize-py", "see its output above; remove .venv to have it reinstalled")
 }

@@ -69,8 +69,11 @@ fn show(file: &Path, report: &Report) -> Result<(), Failure> {
             ("size", format!("{} bytes", report.bytes)),
             ("digest", report.digest.clone()),
         ];
-        if let Some(costs) = costs(&report.trials) {
+        if let Some(costs) = costs(&report.trials, "rendered") {
             rows.push(("samples", costs));
+        }
+        if let Some(costs) = costs(&report.digest_trials, "made") {
+            rows.push(("digests", costs));
         }
         terminal::facts(&rows)?;
     }
@@ -87,12 +90,12 @@ fn show(file: &Path, report: &Report) -> Result<(), Failure> {
 }
 
 /// A summary of the sample runs: successes and the largest cost.
-fn costs(trials: &[Trial]) -> Option<String> {
+fn costs(trials: &[Trial], done: &str) -> Option<String> {
     let instructions = trials.iter().map(|trial| trial.instructions).max()?;
     let memory = trials.iter().map(|trial| trial.memory_bytes).max()?;
     let fine = trials.iter().filter(|trial| trial.outcome == "ok").count();
     Some(format!(
-        "{fine} of {} rendered, at most {instructions} instructions and {} KiB of memory",
+        "{fine} of {} {done}, at most {instructions} instructions and {} KiB of memory",
         trials.len(),
         memory / 1024
     ))

@@ -9,14 +9,15 @@ use heraldry_formatter::{Error, Header, Payload, Problem, golden};
 use super::super::failure::Failure;
 use super::super::terminal::{self, line, note, plural};
 use super::cases::{self, Case};
-use super::{ToolArgs, diff, load, runtime};
+use super::{ToolArgs, diff, digests, load, runtime};
 use crate::formatter::{ComponentRuntime, Loaded, RenderError};
 use crate::json::fault::Fault;
 use crate::model::url::TransportKind;
 
 pub(super) const HELP: &str = "\
 Golden files are in golden/ beside the component, one per sample event and one per file in cases/ \
-(`{\"event\": a sample's name or an event, \"options\": {…}}`). Whole outputs are compared.
+(`{\"event\": a sample's name or an event, \"options\": {…}}`). Whole outputs are compared. A component that has \
+digests has golden files of some of them in golden-digest/.
 
 Exit codes: 0 all outputs match, 1 at least one differs.";
 
@@ -25,14 +26,31 @@ pub(super) fn run(file: &Path, bless: bool, tool: &ToolArgs) -> Result<(), Failu
     let loaded = load(&runtime, file)?;
     let beside = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let cases = cases::all(&runtime, &loaded, beside)?;
-    let folder = beside.join("golden");
     let outputs: BTreeMap<String, String> =
         cases.iter().map(|case| output(&runtime, &loaded, case)).collect::<Result<_, Failure>>()?;
-    let golden_files = read(&folder)?;
-    if bless {
-        return write(&folder, &golden_files, &outputs);
+    let of_digests: BTreeMap<String, String> = digests::cases(&runtime, &loaded)?
+        .iter()
+        .map(|case| digests::output(&runtime, &loaded, case))
+        .collect::<Result<_, Failure>>()?;
+    let folders = [("golden", outputs), ("golden-digest", of_digests)];
+    let (mut wrong, mut passed) = (0, 0);
+    for (name, outputs) in &folders {
+        let folder = beside.join(name);
+        let golden_files = read(&folder)?;
+        passed += outputs.len() as u64;
+        wrong += if bless { write(&folder, &golden_files, outputs)? } else { compare(name, &golden_files, outputs)? };
     }
-    compare(&folder, &golden_files, &outputs)
+    if bless {
+        note(format_args!("{passed} golden files, {wrong} of them changed; review the diff before you commit them"));
+        return Ok(());
+    }
+    if wrong == 0 {
+        return line(format_args!("{}{}, all match{:#}", terminal::GOOD, plural(passed, "case"), terminal::GOOD));
+    }
+    line(format_args!("{}{} of {passed} differ{:#}", terminal::BAD, wrong, terminal::BAD))?;
+    let hint = if beside.join("golden").is_dir() { "" } else { " (none exist yet)" };
+    note(format_args!("hint: `--bless` rewrites the golden files{hint}; review the diff before you commit them"));
+    Err(Failure::already_printed())
 }
 
 /// Name and text of the golden file for one case.
@@ -87,12 +105,15 @@ fn cannot(path: &Path, error: &std::io::Error) -> Failure {
     )
 }
 
+/// Writes the files of one folder; the number of those that changed.
 fn write(
     folder: &Path,
     golden_files: &BTreeMap<String, String>,
     outputs: &BTreeMap<String, String>,
-) -> Result<(), Failure> {
-    std::fs::create_dir_all(folder).map_err(|error| cannot(folder, &error))?;
+) -> Result<u64, Failure> {
+    if !outputs.is_empty() {
+        std::fs::create_dir_all(folder).map_err(|error| cannot(folder, &error))?;
+    }
     let mut changed = 0;
     for (name, text) in outputs.iter().filter(|(name, text)| golden_files.get(*name) != Some(text)) {
         let path = folder.join(name);
@@ -104,37 +125,27 @@ fn write(
         std::fs::remove_file(&path).map_err(|error| cannot(&path, &error))?;
         changed += 1;
     }
-    note(format_args!(
-        "{} golden files, {changed} of them changed; review the diff before you commit them",
-        outputs.len()
-    ));
-    Ok(())
+    Ok(changed)
 }
 
+/// Compares the outputs of one folder with its files; the number of those that differ.
 fn compare(
-    folder: &Path,
+    folder: &str,
     golden_files: &BTreeMap<String, String>,
     outputs: &BTreeMap<String, String>,
-) -> Result<(), Failure> {
+) -> Result<u64, Failure> {
     let mut wrong = 0;
     for (name, text) in outputs {
         match golden_files.get(name) {
             Some(golden) if golden == text => continue,
-            Some(golden) => diff::show(&format!("golden/{name} (-) and the output (+)"), golden, text)?,
-            None => line(format_args!("{}golden/{name} does not exist{:#}", terminal::BAD, terminal::BAD))?,
+            Some(golden) => diff::show(&format!("{folder}/{name} (-) and the output (+)"), golden, text)?,
+            None => line(format_args!("{}{folder}/{name} does not exist{:#}", terminal::BAD, terminal::BAD))?,
         }
         wrong += 1;
     }
     for name in golden_files.keys().filter(|name| !outputs.contains_key(*name)) {
-        line(format_args!("{}golden/{name} belongs to no case{:#}", terminal::BAD, terminal::BAD))?;
+        line(format_args!("{}{folder}/{name} belongs to no case{:#}", terminal::BAD, terminal::BAD))?;
         wrong += 1;
     }
-    let passed = outputs.len() as u64;
-    if wrong == 0 {
-        return line(format_args!("{}{}, all match{:#}", terminal::GOOD, plural(passed, "case"), terminal::GOOD));
-    }
-    line(format_args!("{}{} of {passed} differ{:#}", terminal::BAD, wrong, terminal::BAD))?;
-    let hint = if folder.is_dir() { "" } else { " (none exist yet)" };
-    note(format_args!("hint: `--bless` rewrites the golden files{hint}; review the diff before you commit them"));
-    Err(Failure::already_printed())
+    Ok(wrong)
 }

@@ -24,6 +24,7 @@ mod build;
 mod cases;
 mod check;
 mod diff;
+mod digests;
 mod golden;
 mod new;
 mod preview;
@@ -66,9 +67,13 @@ pub(super) struct ToolArgs {
 
 #[derive(clap::Args, Clone, Debug)]
 pub(super) struct EventArgs {
-    /// A sample's name (as in finding_added or finding_added--minimal) or a file with one event as JSON
-    #[arg(long, value_name = "TYPE|FILE", default_value = "finding_added")]
-    event: String,
+    /// A sample's name (as in finding_added or finding_added--minimal) or a file with one event as JSON [default:
+    /// finding_added; for a digest the findings of a scan]
+    #[arg(long, value_name = "TYPE|FILE")]
+    event: Option<String>,
+    /// Show a digest of so many events instead, 1 to 1000
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    digest: Option<u32>,
     /// The webhook's format_options, a JSON object
     #[arg(long, value_name = "JSON", default_value = "{}")]
     options: String,
@@ -309,7 +314,8 @@ fn show_finding(finding: &Finding) -> Result<(), Failure> {
 }
 
 /// The event named by `--event`: a sample, or a file.
-fn event(text: &str) -> Result<Event, Failure> {
+fn event(text: Option<&str>) -> Result<Event, Failure> {
+    let text = text.unwrap_or("finding_added");
     if let Some(sample) = samples::all().iter().find(|sample| sample.name == text) {
         return samples::event(sample).ok_or_else(|| {
             Failure::failed(anyhow::anyhow!("the sample is not a valid event"), "this is a bug in Heraldry: report it")

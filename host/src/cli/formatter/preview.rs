@@ -1,12 +1,15 @@
 //! `heraldry formatter preview`: one call, with the delivery as it would be sent and its cost.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::super::failure::Failure;
 use super::super::terminal::{self, escape, escape_lines, line, note};
-use super::{EventArgs, ToolArgs, diff, event, load_without_samples, options, runtime};
+use super::{EventArgs, ToolArgs, diff, digests, event, load_without_samples, options, runtime};
 use crate::formatter::{ComponentRuntime, Limits, Loaded, LogLevel, Run};
+use crate::model::event::Event;
+use crate::model::url::TransportKind;
 
 /// Pause between two checks of the files in watch mode.
 const POLL_INTERVAL: Duration = Duration::from_millis(300);
@@ -47,23 +50,23 @@ pub(super) async fn run(args: &Args) -> Result<(), Failure> {
 
 /// Modification times of the watched files; None for a missing one.
 fn modification_times(args: &Args) -> Vec<Option<SystemTime>> {
-    let event = Path::new(&args.event.event);
-    let files = [Some(args.file.as_path()), args.diff.as_deref(), Some(event)];
+    let event = args.event.event.as_deref().map(Path::new);
+    let files = [Some(args.file.as_path()), args.diff.as_deref(), event];
     files.into_iter().flatten().map(|path| std::fs::metadata(path).and_then(|m| m.modified()).ok()).collect()
 }
 
 fn once(runtime: &ComponentRuntime, args: &Args) -> Result<(), Failure> {
     let loaded = load_without_samples(runtime, &args.file)?;
-    let event = event(&args.event.event)?;
+    let call = Call::read(&args.event)?;
     let options = options(&loaded, &args.event.options)?;
-    let run = runtime.run(&loaded, &event, &options, args.event.transport);
+    let run = call.run(runtime, &loaded, &options)?;
     let Some(other) = &args.diff else {
         let rendered = show(&run)?;
-        measures(&loaded, &run, &runtime.limits(loaded.manifest.size))?;
+        measures(&loaded, &run, &call.limits(runtime.limits(loaded.manifest.size)))?;
         return if rendered { Ok(()) } else { Err(Failure::already_printed()) };
     };
     let other_loaded = load_without_samples(runtime, other)?;
-    let other_run = runtime.run(&other_loaded, &event, &options, args.event.transport);
+    let other_run = call.run(runtime, &other_loaded, &options)?;
     let (old, new) = (text(&other_run), text(&run));
     if old == new {
         line(format_args!("{}identical output{:#}", terminal::GOOD, terminal::GOOD))?;
@@ -73,6 +76,49 @@ fn once(runtime: &ComponentRuntime, args: &Args) -> Result<(), Failure> {
     let cost = |name: &str, old: u64, new: u64| line(format_args!("{name}  {old} -> {new}"));
     cost("instructions", other_run.instructions, run.instructions)?;
     cost("memory bytes", other_run.memory_bytes as u64, run.memory_bytes as u64)
+}
+
+/// What is shown: the delivery of one event, or of a digest.
+enum Call {
+    Format(Box<Event>, TransportKind),
+    Digest(Vec<Arc<Event>>),
+}
+
+impl Call {
+    fn read(args: &EventArgs) -> Result<Self, Failure> {
+        let name = args.event.as_deref();
+        Ok(match (args.digest, name) {
+            (None, _) => Self::Format(Box::new(event(name)?), args.transport),
+            (Some(_), _) if args.transport != TransportKind::Http => {
+                let error = anyhow::anyhow!("--digest with --transport: a digest goes over HTTP only");
+                return Err(Failure::usage(error, "leave --transport out"));
+            }
+            (Some(count), None) => Self::Digest(digests::scan(count as usize)?),
+            (Some(count), _) => Self::Digest(digests::repeated(&event(name)?, count as usize)?),
+        })
+    }
+
+    fn run(&self, runtime: &ComponentRuntime, loaded: &Loaded, options: &str) -> Result<Run, Failure> {
+        match self {
+            Self::Format(event, transport) => Ok(runtime.run(loaded, event, options, *transport)),
+            Self::Digest(events) => {
+                let run = digests::make(runtime, loaded, events, options)?;
+                if let Ok(made) = &run.result
+                    && !made.unsupported.is_empty()
+                {
+                    note(format_args!("left out: {} of {} events", made.unsupported.len(), events.len()));
+                }
+                Ok(run.map(|made| made.payload))
+            }
+        }
+    }
+
+    fn limits(&self, limits: Limits) -> Limits {
+        match self {
+            Self::Format(..) => limits,
+            Self::Digest(_) => limits.of_digest(),
+        }
+    }
 }
 
 /// The whole delivery as text, or the error.

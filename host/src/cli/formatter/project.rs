@@ -17,6 +17,39 @@ pub(super) struct Project {
     pub(super) name: String,
     /// `rust`, `js` or `python`.
     lang: String,
+    /// The world of the contract that a project in JavaScript or Python is built for; Rust finds out by itself.
+    #[serde(default, skip_serializing_if = "World::is_formatter")]
+    pub(super) world: World,
+}
+
+/// The worlds of wit/formatter.wit for formatters: what a component exports.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum World {
+    /// `format` alone.
+    #[default]
+    Formatter,
+    /// `interpret` as well.
+    TwoWayFormatter,
+    /// `digest` as well.
+    DigestFormatter,
+    /// All three.
+    FullFormatter,
+}
+
+impl World {
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Formatter => "formatter",
+            Self::TwoWayFormatter => "two-way-formatter",
+            Self::DigestFormatter => "digest-formatter",
+            Self::FullFormatter => "full-formatter",
+        }
+    }
+
+    fn is_formatter(&self) -> bool {
+        *self == Self::Formatter
+    }
 }
 
 impl Project {
@@ -79,6 +112,23 @@ fn lang_name(lang: Lang) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_project_names_its_world() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let read = |more: &str| {
+            let text = Project::text("hello", Lang::Js) + more;
+            std::fs::write(folder.path().join(FILE), text).expect("a file");
+            Project::read(folder.path()).map(|(project, _)| project.world.name())
+        };
+        assert!(matches!(read(""), Ok("formatter")));
+        for world in ["two-way-formatter", "digest-formatter", "full-formatter"] {
+            assert!(read(&format!("world = \"{world}\"\n")).is_ok_and(|name| name == world));
+        }
+        let error =
+            read("world = \"digester\"\n").expect_err("no world for a formatter").message().expect("a message").0;
+        assert!(error.contains("digest-formatter"), "{error}");
+    }
 
     #[test]
     fn a_project_knows_its_component() {

@@ -28,6 +28,11 @@ impl<'a> Budget<'a> {
         Terms::check(self.settings, self.settings.check_time.saturating_sub(self.processor))
     }
 
+    /// The terms of the next call, if that makes a digest.
+    pub(super) fn digest_terms(&self) -> Terms {
+        Terms::check_digest(self.settings, self.settings.check_time.saturating_sub(self.processor))
+    }
+
     /// Counts a call.
     ///
     /// # Errors

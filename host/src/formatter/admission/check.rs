@@ -1,6 +1,7 @@
 //! The steps of a check, from the first bytes to the sample events.
 
 use super::budget::Budget;
+use super::digests;
 use super::interface;
 use super::manifest::{Manifest, Options};
 use super::report::{Described, Finding, NOT_COMPILED, Report, Severity};
@@ -34,6 +35,7 @@ pub(in crate::formatter) fn check(
         manifest: None,
         findings: Vec::new(),
         trials: Vec::new(),
+        digest_trials: Vec::new(),
     };
     let admitted = check_steps(validator, bytes, digest, &mut report);
     report.findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
@@ -65,6 +67,9 @@ fn check_steps(validator: &Validator<'_>, bytes: &[u8], digest: &[u8; 32], repor
     let linked = place(sandbox, &compiled, &manifest, linked, report)?;
     let options = Options::new(&manifest.options_schema).ok()?;
     samples::try_all(validator, &mut budget, &linked, &manifest, report);
+    if !report.has_errors() {
+        digests::try_all(validator, &mut budget, &linked, report);
+    }
     Some(Admitted { manifest, linked, options })
 }
 

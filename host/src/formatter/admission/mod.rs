@@ -5,6 +5,7 @@
 
 mod budget;
 mod check;
+mod digests;
 mod interface;
 mod manifest;
 mod report;

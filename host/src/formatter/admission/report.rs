@@ -71,7 +71,7 @@ pub struct Warning {
 /// The result of one sample event.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Trial {
-    /// The sample's name, as in `finding_added--minimal`.
+    /// The sample's name, as in `finding_added--minimal`; of a digest the number of events.
     pub sample: String,
     /// `ok`, or the code of the [`RenderError`](crate::formatter::RenderError).
     pub outcome: &'static str,
@@ -136,6 +136,8 @@ pub struct Report {
     pub findings: Vec<Finding>,
     /// Results on the sample events; empty if it could not be run.
     pub trials: Vec<Trial>,
+    /// Results on digests of the sample events; empty if it has no digests.
+    pub digest_trials: Vec<Trial>,
 }
 
 impl Report {

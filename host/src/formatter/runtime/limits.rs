@@ -101,6 +101,21 @@ impl Limits {
     }
 }
 
+impl Limits {
+    /// The limits of a call of `digest`.
+    #[must_use]
+    pub fn of_digest(self) -> Self {
+        let memory_bytes = usize::try_from(self.memory_bytes).unwrap_or(usize::MAX);
+        Self {
+            instructions: self.instructions.saturating_mul(DIGEST_FACTOR.into()),
+            time_ms: self.time_ms.saturating_mul(DIGEST_FACTOR.into()),
+            memory_bytes: digest_memory(memory_bytes) as u64,
+            input_bytes: DIGEST_INPUT_BYTES as u64,
+            ..self
+        }
+    }
+}
+
 /// Linear memory of an instance that makes a digest, in a sandbox whose other calls have so much.
 pub(super) fn digest_memory(memory_bytes: usize) -> usize {
     memory_bytes.saturating_mul(DIGEST_FACTOR as usize).min(DIGEST_MEMORY).max(memory_bytes)

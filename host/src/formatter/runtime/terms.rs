@@ -62,6 +62,11 @@ impl Terms {
     pub(in crate::formatter) fn check(settings: &SandboxSettings, left: Duration) -> Self {
         Self { time: (settings.timeout * CHECK_FACTOR).min(left), on_long: None, is_digest: false }
     }
+
+    /// As [`Terms::check`], for a call that makes a digest.
+    pub(in crate::formatter) fn check_digest(settings: &SandboxSettings, left: Duration) -> Self {
+        Self { time: (settings.timeout * CHECK_FACTOR * DIGEST_FACTOR).min(left), on_long: None, is_digest: true }
+    }
 }
 
 /// The limit that stopped a call.
