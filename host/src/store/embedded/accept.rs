@@ -254,7 +254,7 @@ impl Writer {
             self.remember(derived_id, marks, &slots);
             (row, event(derived_id, derived, Some(id)), digest, (slots, severity))
         });
-        let derived_slots = derived.as_ref().map_or(&[][..], |(_, _, _, slots)| slots);
+        let derived_slots = derived.as_ref().map_or(&[][..], |(_, _, _, (slots, _))| slots.as_slice());
         let slots = self.fan_out(&new, about, Some(&verdicts.own), derived_slots);
         let digest = new.digest;
         let marks = EventMarks::of_new(&new, now);
