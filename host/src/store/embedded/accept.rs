@@ -115,6 +115,7 @@ impl Group {
 }
 
 /// An event of the request, compared with those that are known.
+#[expect(clippy::large_enum_variant, reason = "nearly every event is new")]
 enum Checked {
     New(NewEvent, EventVerdicts),
     Known(Accepted),
