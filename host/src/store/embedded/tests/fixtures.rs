@@ -171,7 +171,9 @@ async fn assert_indexed(store: &Store, facts: &Value) {
         assert_has(&json!(found.attempt), fact, "an attempt");
     }
     let found = store.search_events(EventSearch::all(10_000)).await.expect("a page");
-    let mut found: Vec<_> = found.found.iter().map(|view| json!(view.event.id)).collect();
+    // Nobody posted the host events, which the facts do not list.
+    let posted = found.found.iter().filter(|view| !view.event.event_type.is_host());
+    let mut found: Vec<_> = posted.map(|view| json!(view.event.id)).collect();
     let events = facts["events"].as_array().expect("events");
     let mut expected: Vec<_> = events.iter().map(|event| event["id"].clone()).collect();
     found.sort_by_key(ToString::to_string);
