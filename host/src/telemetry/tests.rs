@@ -12,6 +12,7 @@ fn everything() -> String {
     telemetry.events_accepted(EventType::ReportReady, 1);
     telemetry.attempt(webhook, None, Duration::from_millis(3), 0);
     telemetry.attempt(webhook, Some(ErrorClass::Timeout), Duration::from_millis(3), 0);
+    telemetry.expression_failed(webhook);
     telemetry.request(&http::Method::POST, "/api/v1/events", 202);
     let series = telemetry.formatters().series("json");
     series.add_error(FormatterErrorKind::Trap, "unreachable");
