@@ -153,6 +153,7 @@ pub fn unknown_variables() -> Vec<UnknownVariable> {
 }
 
 /// The value of a variable of the environment that a file of the user's names; `None` if it is not set.
+#[expect(clippy::disallowed_methods, reason = "this module reads the environment")]
 pub fn variable(name: &str) -> Option<std::ffi::OsString> {
     std::env::var_os(name)
 }
