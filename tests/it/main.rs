@@ -44,6 +44,7 @@ mod order;
 mod recovery;
 mod roles;
 mod rooms;
+mod scan_day;
 mod search;
 mod settings;
 mod shared_events;

@@ -80,7 +80,7 @@ fn every_metric_by_webhook_is_on_the_dashboard_and_documented() {
         assert!(names(&documentation).contains(name), "{name} is not documented");
         seen += 1;
     }
-    assert_eq!(seen, 6);
+    assert_eq!(seen, 7);
 }
 
 #[test]
