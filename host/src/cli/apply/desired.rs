@@ -71,10 +71,7 @@ impl Wanted {
         let text = Value::Object(resolved.fields.clone()).to_string();
         let draft = json::check(&text).map(|body| Draft::read_whole(&body, &mut found));
         match schema {
-            None => {
-                let names = formats.names();
-                found.add("/format", "unknown_format", format!("the host has no format of this name; it has {names}"));
-            }
+            None => found.add("/format", "unknown_format", formats.describe_unknown()),
             Some(schema) => {
                 let options = resolved.fields.get("format_options").filter(|options| options.is_object());
                 for fault in options.map(|options| option_faults(schema, options)).unwrap_or_default() {

@@ -14,9 +14,14 @@ use crate::model::mask::write_only;
 #[serde(transparent)]
 pub(super) struct Current(Map<String, Value>);
 
-/// The formats that a webhook may name, each with the JSON Schema of its options.
+/// The formats that a webhook may name.
 #[derive(Default)]
-pub(super) struct Formats(BTreeMap<String, Value>);
+pub(super) struct Formats {
+    /// The JSON Schema of each format's options.
+    schemas: BTreeMap<String, Value>,
+    /// True while the host, which has just started, does not know all of them.
+    are_loading: bool,
+}
 
 #[derive(Deserialize)]
 struct Format {
@@ -109,25 +114,30 @@ impl Formats {
     /// When the host cannot be asked.
     pub(super) async fn all(api: &Api) -> Result<Self, Failure> {
         let formats: Vec<Format> = api.get("/formatters").await?.parse()?;
-        let known = formats.into_iter().filter(|format| format.state != "rejected");
         // A file of the drop-in folder that is still loading has no schema yet.
-        Ok(Self(known.filter_map(|format| Some((format.name, format.options_schema?))).collect()))
+        let are_loading = formats.iter().any(|format| format.state == "loading" && format.options_schema.is_none());
+        let known = formats.into_iter().filter(|format| format.state != "rejected");
+        let schemas = known.filter_map(|format| Some((format.name, format.options_schema?))).collect();
+        Ok(Self { schemas, are_loading })
     }
 
     /// Formats with these schemas.
     #[cfg(test)]
     pub(super) fn with<const N: usize>(formats: [(&str, Value); N]) -> Self {
-        Self(formats.into_iter().map(|(name, schema)| (name.to_owned(), schema)).collect())
+        let schemas = formats.into_iter().map(|(name, schema)| (name.to_owned(), schema)).collect();
+        Self { schemas, are_loading: false }
     }
 
     /// The schema of a format's options; `None` if there is no such format.
     pub(super) fn schema(&self, format: &str) -> Option<&Value> {
-        self.0.get(format)
+        self.schemas.get(format)
     }
 
-    /// The names, as a sentence lists them.
-    pub(super) fn names(&self) -> String {
-        self.0.keys().map(String::as_str).collect::<Vec<_>>().join(", ")
+    /// What to say of a format that there is not.
+    pub(super) fn describe_unknown(&self) -> String {
+        let names = self.schemas.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+        let more = if self.are_loading { "; others are still loading: try again in a moment" } else { "" };
+        format!("the host has no format of this name; it has {names}{more}")
     }
 
     /// True if the value of an option of this format is not to be shown: its schema marks it, or something in it,

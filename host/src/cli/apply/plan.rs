@@ -204,8 +204,22 @@ impl Plan {
         let counts: Vec<String> =
             counts.iter().map(|(action, words)| format!("{} {words}", self.count(*action))).collect();
         line(format_args!("plan: {}", counts.join(", ")))?;
+        self.note_switched_off();
         self.note_others();
         Ok(())
+    }
+
+    /// Says what the file leaves alone: webhooks that the host switched off because of their destination.
+    fn note_switched_off(&self) {
+        for step in &self.steps {
+            let is_left = step.desired.is_some() && step.changes.iter().all(|change| change.field != "is_active");
+            let reason = step.current.as_ref().and_then(Current::disabled_reason).filter(|_| is_left);
+            if let Some(reason) = reason {
+                let name = escape(&step.name);
+                let how = "`is_active = true` in the file, or `heraldry webhook update --active`, switches it on";
+                note(format_args!("{name} stays off: the host switched it off ({}); {how}", escape(reason)));
+            }
+        }
     }
 
     fn note_others(&self) {
