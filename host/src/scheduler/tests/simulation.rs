@@ -137,8 +137,8 @@ pub(super) struct Hook {
     /// Deliveries that failed for good and counted, since the last success before it was switched off. True: there was a
     /// success after it, so that the next trip does not know of them.
     failed: Vec<(DeliveryId, bool)>,
-    /// Those that the last success ended, and when it was.
-    forgiven: (i64, Vec<(DeliveryId, bool)>),
+    /// Those that a success ended, and when it was, as long as a crash may take it back.
+    forgiven: Vec<(i64, Vec<(DeliveryId, bool)>)>,
     /// When the last probe began, and whether the next may follow at once.
     probed: Option<(i64, bool)>,
     /// The delivery of the probe in flight.
@@ -177,7 +177,7 @@ impl Hook {
             switched_off: Vec::new(),
             failures_in_a_row: 0,
             failed: Vec::new(),
-            forgiven: (0, Vec::new()),
+            forgiven: Vec::new(),
             probed: None,
             probing: None,
             is_changed: false,
@@ -194,6 +194,14 @@ impl Hook {
             window: 0,
             is_settling: false,
         }
+    }
+
+    /// Deliveries that failed do not count any more; they are kept as long as a crash may take that back.
+    fn forgive(&mut self, now: i64) -> Vec<(DeliveryId, bool)> {
+        let failed = std::mem::take(&mut self.failed);
+        self.forgiven.retain(|(at, _)| now - at <= UNWRITTEN);
+        self.forgiven.push((now, failed.clone()));
+        failed
     }
 
     /// Nothing is in flight any more that was claimed in another order.
@@ -719,7 +727,7 @@ impl World {
                     Some((_, Off::Tripped)) if is_probe => self.heals(webhook.id),
                     // It was under way when the webhook was switched off.
                     Some((_, Off::Tripped | Off::Gone)) => hook.failed.iter_mut().for_each(|(_, old)| *old = true),
-                    Some((_, Off::ByAdmin)) | None => hook.forgiven = (now, std::mem::take(&mut hook.failed)),
+                    Some((_, Off::ByAdmin)) | None => drop(hook.forgive(now)),
                 }
                 return;
             }
@@ -775,8 +783,7 @@ impl World {
         let (now, steady, life) = (self.now(), self.clock().steady_ms(), self.life);
         let hook = self.hook(id);
         (hook.off, hook.on_since, hook.probed) = (None, now, None);
-        hook.forgiven = (now, std::mem::take(&mut hook.failed));
-        let failed = hook.forgiven.1.clone();
+        let failed = hook.forgive(now);
         for (delivery_id, delivery) in self.deliveries.iter_mut().filter(|(_, delivery)| delivery.webhook == id) {
             let counted = delivery.ended == Some(Status::Failed) && failed.iter().any(|(id, _)| id == delivery_id);
             if counted || delivery.ended.is_none() {
@@ -1048,8 +1055,7 @@ impl Life {
                 Activity::Tripped { ref trip, .. } if trip.cause == Cause::Breaker => Some(Off::Tripped),
                 Activity::Tripped { .. } => Some(Off::Gone),
             };
-            if is_taken_back(&crashes, hook.forgiven.0) {
-                let again = std::mem::take(&mut hook.forgiven.1);
+            for (_, again) in hook.forgiven.extract_if(.., |(at, _)| is_taken_back(&crashes, *at)) {
                 hook.failed.extend(again);
             }
             if (stored != hook.failures_in_a_row || off != hook.off.map(|(_, why)| why)) && !young {

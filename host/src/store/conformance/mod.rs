@@ -28,7 +28,7 @@ use crate::watchdog::Watchdog;
 
 pub(crate) use order::{
     a_queue_moves_with_the_order_and_loses_nothing, a_strict_queue_is_in_the_order_of_acceptance_whatever_happens,
-    of_a_strict_queue_only_the_oldest_held_is_probed,
+    in_a_strict_queue_nothing_of_a_window_overtakes_a_retry, of_a_strict_queue_only_the_oldest_held_is_probed,
     the_most_severe_waits_first_also_of_what_was_queued_in_another_order,
 };
 
@@ -93,6 +93,7 @@ macro_rules! conformance {
             a_strict_queue_is_in_the_order_of_acceptance_whatever_happens,
             a_queue_moves_with_the_order_and_loses_nothing,
             of_a_strict_queue_only_the_oldest_held_is_probed,
+            in_a_strict_queue_nothing_of_a_window_overtakes_a_retry,
         );
     };
     (@ $subject:ty: $($name:ident,)*) => {

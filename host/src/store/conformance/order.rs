@@ -198,3 +198,67 @@ pub(crate) async fn of_a_strict_queue_only_the_oldest_held_is_probed<S: Subject>
     assert_eq!(events(&healed), posted[1..]);
     assert_eq!(healed.iter().map(|(_, item)| item.attempt).collect::<Vec<_>>(), [4, 4, 3, 1]);
 }
+
+/// What these deliveries go out with when they are due again at once, in one request's outcomes.
+fn at_once(webhook: &Webhook, all: &[(DueKey, DueItem)], sent: impl Fn(Sent) -> Sent) -> Vec<Outcome> {
+    let last = all.len().saturating_sub(1);
+    let outcome = |(index, (key, item)): (usize, &(DueKey, DueItem))| {
+        let closes = (index == last).then_some(*key);
+        Outcome { sent: sent(item.sent), ..Outcome::new(webhook.id, item.clone(), None, again(0), closes) }
+    };
+    all.iter().enumerate().map(outcome).collect()
+}
+
+pub(crate) async fn in_a_strict_queue_nothing_of_a_window_overtakes_a_retry<S: Subject>() {
+    let place = S::new();
+    let opened = place.open(START_MS);
+    let webhook = hook(&opened, Order::Strict).await;
+    let config = WebhookConfig {
+        batch: None,
+        digest: Some(Digest { window_seconds: 60, over: 4, bypass_severity: None }),
+        ..webhook.config.clone()
+    };
+    let updated = opened.store.update_webhook(webhook.id, webhook.revision, config, None, Actor::Host).await;
+    let Ok(Updated::Done(webhook)) = updated else { panic!("{updated:?}") };
+    let mut ids = Vec::new();
+    for _ in 0..4 {
+        ids.extend(post(&opened, &MIXED[..1]).await);
+    }
+    assert_eq!(collect(&opened, &webhook, true, Vec::new()), None);
+    let singles = queue(&opened, &webhook);
+    assert_eq!(events(&singles), ids);
+    assert!(singles.windows(2).all(|pair| pair[0].0 < pair[1].0), "each in an entry of its own: {singles:?}");
+    opened.record(&webhook, &singles[0], Step::Delivered);
+    opened.record(&webhook, &singles[1], again(3_600_000));
+    assert_eq!(events(&queue(&opened, &webhook)), ids[1..]);
+    drop(opened);
+
+    let opened = place.open(START_MS + 1_000);
+    let waiting = queue(&opened, &webhook);
+    assert_eq!((events(&waiting), waiting[0].1.due_ms), (ids[1..].to_vec(), Some(START_MS + 3_600_000)));
+    for delivery in &waiting {
+        opened.record(&webhook, delivery, Step::Delivered);
+    }
+
+    // A message that is taken apart.
+    let members = [post(&opened, &MIXED).await, post(&opened, &MIXED[..1]).await].concat();
+    assert_eq!(collect(&opened, &webhook, true, Vec::new()), None);
+    let message = queue(&opened, &webhook);
+    assert_eq!(events(&message), members);
+    assert!(message.iter().all(|(key, item)| *key == message[0].0 && item.sent.part().is_some()), "{message:?}");
+    opened.store.record(at_once(&webhook, &message, |sent| sent));
+    opened.recorded();
+    let again = queue(&opened, &webhook);
+    assert_eq!(events(&again), members);
+    assert!(again.iter().all(|(key, _)| *key == again[0].0), "what goes together stays together: {again:?}");
+    opened.store.record(at_once(&webhook, &again, |_| Sent::Alone));
+    opened.recorded();
+    let apart = queue(&opened, &webhook);
+    assert_eq!(events(&apart), members);
+    assert!(apart.windows(2).all(|pair| pair[0].0 < pair[1].0), "{apart:?}");
+    for delivery in &apart[..2] {
+        opened.record(&webhook, delivery, Step::Delivered);
+    }
+    opened.record(&webhook, &apart[2], Step::Again { after: Duration::from_secs(60), counts: true });
+    assert_eq!(events(&queue(&opened, &webhook)), members[2..]);
+}

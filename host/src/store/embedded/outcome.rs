@@ -7,7 +7,7 @@ use super::record::{self, Progress, SlotState};
 use super::tally::Wait;
 use super::txn::Txn;
 use super::writer::Writer;
-use super::{DueEntry, DueItem, DueKey, Outcome, StoreError, keys};
+use super::{DueEntry, DueItem, DueKey, Outcome, Sent, StoreError, keys};
 use crate::model::breaker;
 use crate::model::delivery::{Attempt, Step};
 use crate::model::id::{AttemptId, EventId, WebhookId};
@@ -21,6 +21,8 @@ struct Together {
     steady_ms: i64,
     /// The queue entries of retries, each with its group.
     entries: Vec<(u32, DueEntry)>,
+    /// The first delivery of each of those that is in a strict queue, under the entry's key.
+    strict: Txn,
 }
 
 impl Together {
@@ -34,7 +36,8 @@ impl Writer {
     /// Adds outcomes to the pending transaction. Those of one request come in one call: retries of one group and wait
     /// share a queue entry.
     pub(super) fn record(&mut self, outcomes: Vec<Outcome>) {
-        let mut together = Together { now: self.now(), steady_ms: self.clock.steady_ms(), entries: Vec::new() };
+        let (now, steady_ms) = (self.now(), self.clock.steady_ms());
+        let mut together = Together { now, steady_ms, entries: Vec::new(), strict: Txn::default() };
         for outcome in outcomes {
             self.pending.outcomes += 1;
             if let Err(error) = self.try_record(outcome, &mut together) {
@@ -156,8 +159,9 @@ impl Writer {
         key.seq
     }
 
-    /// [`Writer::queue`] for a webhook whose deliveries go out in the order of acceptance: the entry has the place of the
-    /// first in it.
+    /// [`Writer::queue`] for a webhook whose deliveries go out in the order of acceptance. Only what goes out in one request
+    /// shares an entry, which has the place of the first in it: what is left of an entry keeps that place, and so would
+    /// overtake one of it that is to be tried again at its own.
     fn queue_strictly(
         &mut self,
         key: DueKey,
@@ -167,15 +171,17 @@ impl Writer {
     ) -> Result<u64, StoreError> {
         let item = DueItem { due_ms: Some(key.due_ms), ..item };
         let queue = (key.webhook, key.activation);
-        let shared = together.entries.iter_mut().find(|(other, entry)| {
-            let is_due_then = entry.items.first().is_some_and(|(first, _)| first.due_ms == item.due_ms);
-            *other == group && (entry.key.webhook, entry.key.activation) == queue && is_due_then
+        let shared = together.entries.iter_mut().filter(|_| item.sent != Sent::Alone).find(|(other, entry)| {
+            let fits = |first: &DueItem| first.sent.is_bound() && first.due_ms == item.due_ms;
+            let goes_then = entry.items.first().is_some_and(|(first, _)| fits(first));
+            *other == group && (entry.key.webhook, entry.key.activation) == queue && goes_then
         });
         if let Some((_, entry)) = shared {
             entry.items.push((item, None));
             return Ok(entry.key.seq);
         }
-        let key = self.strict_key(&Txn::default(), queue, &item)?;
+        let key = self.strict_key(&together.strict, queue, &item)?;
+        together.strict.put(key.encode(), record::pack_queue(&[&item]));
         together.entries.push((group, DueEntry { key, items: vec![(item, None)] }));
         Ok(key.seq)
     }
