@@ -134,7 +134,8 @@ async fn the_plan_names_each_field_and_removes_only_when_asked_to() {
     let text = many(|number| if number == 3 { 9000 } else { 5000 }, (2..20).chain([21]));
     let file = shell.file("webhooks.toml", &text);
     let dry = shell.plain(&["apply", &file, "--dry-run"]).await;
-    assert!(dry.stdout.contains("~ change team-003\n    timeout_ms: 5000 → 9000\n+ create"), "{dry}");
+    assert!(dry.stdout.contains("~ change team-003\n    timeout_ms: 5000 → 9000\n? may change team-004"), "{dry}");
+    assert!(dry.stdout.contains("+ create team-021\n"), "{dry}");
     assert!(dry.stderr.contains("not in the file, and stay without --prune: team-000, team-001"), "{dry}");
     let ran = shell.plain(&["apply", &file, "--json"]).await;
     assert_eq!(counts(&ran), [1, 1, 17, 0, 0, 0]);

@@ -139,7 +139,8 @@ async fn a_digest_that_is_not_made_or_not_taken_is_taken_apart() {
     let admin = host.admin();
     admin.install("lister", &lister("lister", "")).await.expect(201);
     admin.install("skips", &lister("skips", &without_the_first_of(3))).await.expect(201);
-    let breaks = Handmade::new("breaks", "1.0.0", "alone").digest("(unreachable)").build();
+    // Not on the samples, which it is admitted by.
+    let breaks = lister("breaks", "(if (i32.eq (local.get 1) (i32.const 3)) (then (unreachable)))");
     admin.install("breaks", &breaks).await.expect(201);
     let destination = Destination::start().await;
     destination.decide(|request| {

@@ -225,7 +225,8 @@ fn the_host_names_no_format_but_the_default() {
         for line in source.code.lines().filter(|line| line.contains("\"json\"")) {
             let is_default = line.contains("const DEFAULT_FORMAT: &str = ");
             let is_log = source.room == "config" && line.contains("LogFormat::Json");
-            if !is_default && !is_log {
+            let is_of_a_file = source.shown == "host/src/cli/apply/document.rs" && line.contains("ending");
+            if !is_default && !is_log && !is_of_a_file {
                 wrong.push(format!("{} has the word json: {}", source.shown, line.trim()));
             }
         }

@@ -30,7 +30,7 @@ async fn the_first_start_accepts_and_delivers_while_it_compiles() {
     let host = Host::attempt(Options::cold).await.expect("it listens");
     assert!(host.log().contains(&format!("starting on {}: opening the store in ", host.origin())), "{}", host.log());
     // Nobody waits for any, so the smallest is the first.
-    host.logged("compiling formatters, once: json, ").await;
+    host.logged("compiling formatters, once: splunk-hec, json, ").await;
     let (anyone, admin) = (host.visitor().outside(), host.admin());
     assert_eq!(anyone.get("/healthz").await.expect(200).json(), json!({"status": "ok"}));
     let formatters = admin.get("/formatters").await.expect(200).json();
@@ -72,7 +72,7 @@ async fn what_active_webhooks_name_is_compiled_first() {
     std::fs::remove_dir_all(host.data().join("components")).expect("the code cache");
     let host = host.start_again().await;
     let line = host.logged("compiling formatters, once: ").await;
-    assert!(line.contains(": teams (active webhooks name them), then json, "), "{line}");
+    assert!(line.contains(": teams (active webhooks name them), then splunk-hec, json, "), "{line}");
     assert!(line.contains("slack"), "{line}");
 }
 

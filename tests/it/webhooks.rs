@@ -38,7 +38,8 @@ async fn defaults(admin: &Client) {
     let expected = json!({
         "id": "…", "name": "n", "url": NOWHERE, "has_secret": false,
         "event_types": ["finding_added", "phase_changed", "engagement_completed"],
-        "format": "json", "format_options": {}, "header_names": [], "filter": {},
+        "format": "json", "format_options": {}, "header_names": [], "filter": {}, "expression_error": null,
+        "critical_once": false, "order": "arrival", "digest": null,
         "rate_limit": null, "tls": null, "batch": null, "retry_count": 3, "timeout_ms": 5000, "is_active": true,
         "failure_count": 0, "disabled_reason": null, "last_success_at": null, "last_failure_at": null,
         "waiting": 0, "held": 0, "oldest_waiting_at": null,

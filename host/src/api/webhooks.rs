@@ -1,6 +1,7 @@
 //! Webhooks: create, list, read, update, delete, test.
 
 mod digest;
+mod expression;
 mod formats;
 mod operator;
 mod preview;
@@ -27,7 +28,6 @@ use super::problem::{ApiError, Code};
 use super::secret_rotation::new_secret;
 use super::state::Shared;
 use super::workload::{self, Workload};
-use crate::filter::ExpressionFault;
 use crate::formatter::{Declared, Join};
 use crate::json::fault::Faults;
 use crate::model::id::WebhookId;
@@ -266,7 +266,7 @@ async fn check(
     digest::check(api, draft, current, faults).await?;
     check_tls(api, draft, current, faults);
     if let Some(expression) = draft.filter.as_ref().and_then(|filter| filter.expression.as_deref()) {
-        check_expression(api, expression, faults).await;
+        expression::check(api, expression, faults).await;
     }
     let Some(url) = &draft.url else { return Ok(()) };
     let checked = tokio::time::timeout(CHECK_TIMEOUT, api.transport.check_destination(url)).await;
@@ -274,14 +274,6 @@ async fn check(
         faults.add("/url", "denied_address", denied.to_string());
     }
     Ok(())
-}
-
-/// Checks an expression in CEL: how it is written, and the names in it.
-pub(super) async fn check_expression(api: &Shared, expression: &str, faults: &mut Faults) {
-    for fault in api.expressions.check(expression).await.err().into_iter().flatten() {
-        let ExpressionFault { line, column, message } = fault;
-        faults.add("/filter/expression", "invalid_expression", format!("line {line}, column {column}: {message}"));
-    }
 }
 
 async fn check_format(

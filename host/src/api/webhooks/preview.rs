@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::check_expression;
+use super::expression;
 use super::schema::{FilterInput, event_types};
 use crate::api::auth::Reader;
 use crate::api::body::Unread;
@@ -147,7 +147,7 @@ impl Wanted {
     async fn check(&self, api: &Shared) -> Result<(), ApiError> {
         let mut faults = Faults::new();
         if let Some(expression) = &self.filter.expression {
-            check_expression(api, expression, &mut faults).await;
+            expression::check(api, expression, &mut faults).await;
         }
         let faults = faults.into_inner();
         if faults.is_empty() { Ok(()) } else { Err(ApiError::fields(faults)) }

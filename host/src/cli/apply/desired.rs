@@ -171,12 +171,12 @@ pub(super) mod tests {
 
     use super::*;
     use crate::cli::apply::file;
-    use crate::model::webhook::input::FIELDS;
+    use crate::model::webhook::input::{DEFAULT_FORMAT, FIELDS};
 
     pub(in crate::cli::apply) fn formats() -> Formats {
         let key = json!({"type": "string", "writeOnly": true, "minLength": 9});
         let options = json!({"type": "object", "properties": {"key": key, "title": {"type": "string"}}});
-        Formats::with([("json", json!({"type": "object"})), ("pager", options)])
+        Formats::with([(DEFAULT_FORMAT, json!({"type": "object"})), ("pager", options)])
     }
 
     /// The webhooks of a TOML text; files of secrets are looked for in the crate's folder.

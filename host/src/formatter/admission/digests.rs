@@ -19,9 +19,9 @@ const NEAR_PERCENT: u64 = 50;
 /// Samples that one finding names.
 const NAMED_SAMPLES: usize = 5;
 
-/// Makes digests of the samples, of up to 1,000 events, if the component has digests. It may answer with an error: the host
-/// then sends the events one by one. A trap, a crossed limit, an illegal message, or another message the second time are
-/// errors here as in `format`.
+/// Makes digests of the samples, of up to 1,000 events, if the component has digests. It may answer with an error
+/// or cross a limit: the host then sends the events one by one. A trap, an illegal message, or another message the second
+/// time are errors here as in `format`.
 pub(super) fn try_all(validator: &Validator<'_>, budget: &mut Budget<'_>, linked: &Linked, report: &mut Report) {
     if !linked.abilities().digests || validator.samples.is_empty() {
         return;
@@ -94,12 +94,13 @@ fn failed(size: usize, error: &RenderError) -> Finding {
             message,
             "events whose digest fails are sent one by one: return an error only where no message can be made",
         ),
-        RenderError::Limit { limit: Limit::Output | Limit::Headers, .. } => Finding::error(
+        // Not an error: with lower limits than usual a host must start all the same, and events go out one by one.
+        RenderError::Limit { limit: Limit::Output | Limit::Headers, .. } => Finding::warning(
             "digest_failed",
             message,
             "name the worst events only, and count the others: a message has 1 to 1,000 events",
         ),
-        RenderError::Limit { .. } => Finding::error(
+        RenderError::Limit { .. } => Finding::warning(
             "digest_failed",
             message,
             format!(
@@ -212,8 +213,8 @@ mod tests {
         let trap = RenderError::Trap { kind: "panic", what: "it panicked".into(), backtrace: Vec::new() };
         for (error, severity) in [
             (RenderError::Internal("not today".into()), Severity::Warning),
-            (limit(Limit::Fuel), Severity::Error),
-            (limit(Limit::Output), Severity::Error),
+            (limit(Limit::Fuel), Severity::Warning),
+            (limit(Limit::Output), Severity::Warning),
             (RenderError::Illegal("no content type".into()), Severity::Error),
             (trap, Severity::Error),
         ] {
