@@ -1,9 +1,9 @@
 //! A scan of three hundred findings in a chat channel, with the set-up that docs/CHAT.md recommends, and without it.
 
 use std::path::Path;
-use std::time::Instant;
 
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use crate::support::{Client, Destination, Host, Received, events, eventually};
 
@@ -13,6 +13,7 @@ const RCE: &str = "Remote code execution in the image converter";
 const TEAM: &str = "S0614TZR7";
 
 /// The seconds of the digest's window: the shortest, or those that docs/CHAT.md recommends.
+#[expect(clippy::disallowed_methods, reason = "a setting of this test")]
 fn window_seconds() -> u32 {
     std::env::var("HERALDRY_SCAN_WINDOW").ok().map_or(5, |seconds| seconds.parse().expect("seconds"))
 }
@@ -58,6 +59,7 @@ fn mentions(message: &Received) -> usize {
 }
 
 /// Writes messages where the pictures are drawn from them, as golden files are.
+#[expect(clippy::disallowed_methods, reason = "a setting of this test")]
 fn keep(name: &str, messages: &[Received]) {
     let Some(folder) = std::env::var_os("HERALDRY_SCAN_MESSAGES") else { return };
     for (number, message) in messages.iter().enumerate() {
