@@ -16,6 +16,8 @@ struct Hook {
     types: u8,
     least: Option<usize>,
     engagements: Vec<&'static str>,
+    /// One of [`EXPRESSIONS`].
+    expression: Option<usize>,
     critical_once: bool,
     is_active: bool,
 }
@@ -32,17 +34,31 @@ const TYPES: [&str; 4] = ["finding_added", "critical_finding", "monitor_alert", 
 const SEVERITIES: [&str; 5] = ["info", "low", "medium", "high", "critical"];
 const ENGAGEMENTS: [&str; 3] = ["e-1", "e-2", "e-3"];
 
+/// Whether an event passes, of the type of this number.
+type Passes = fn(usize, &Posted) -> bool;
+
+/// Expressions, and whether an event of a type passes.
+const EXPRESSIONS: [(&str, Passes); 4] = [
+    ("severity >= HIGH", |event_type, event| TYPES[event_type] != "phase_changed" && event.severity >= Some(3)),
+    ("event_type != 'critical_finding'", |event_type, _| TYPES[event_type] != "critical_finding"),
+    ("has(finding.title)", |event_type, _| event_type < 2),
+    // It fails on every event, and so lets it pass.
+    ("finding.nope == 1", |_, _| true),
+];
+
 fn hook() -> impl Strategy<Value = Hook> {
     let engagements = prop_oneof![
         2 => Just(Vec::new()),
         1 => proptest::sample::subsequence(ENGAGEMENTS.to_vec(), 1..3),
     ];
     let least = proptest::option::weighted(0.4, 0..SEVERITIES.len());
-    (1..16_u8, least, engagements, any::<bool>(), proptest::bool::weighted(0.8)).prop_map(
-        |(types, least, engagements, critical_once, is_active)| Hook {
+    let expression = proptest::option::weighted(0.4, 0..EXPRESSIONS.len());
+    (1..16_u8, least, engagements, expression, any::<bool>(), proptest::bool::weighted(0.8)).prop_map(
+        |(types, least, engagements, expression, critical_once, is_active)| Hook {
             types,
             least,
             engagements,
+            expression,
             critical_once,
             is_active,
         },
@@ -87,6 +103,9 @@ impl Hook {
         if !self.engagements.is_empty() {
             filter["engagement_ids"] = json!(self.engagements);
         }
+        if let Some(expression) = self.expression {
+            filter["expression"] = json!(EXPRESSIONS[expression].0);
+        }
         filter
     }
 
@@ -96,6 +115,7 @@ impl Hook {
         self.types & (1 << event_type) != 0
             && severity.is_none_or(|severity| self.least.is_none_or(|least| severity >= least))
             && (self.engagements.is_empty() || event.engagement.is_some_and(|id| self.engagements.contains(&id)))
+            && self.expression.is_none_or(|expression| EXPRESSIONS[expression].1(event_type, event))
     }
 
     /// The deliveries of an event and of the one that is derived from it.
