@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use axum::Json;
 use axum::response::{IntoResponse, Response};
@@ -11,19 +10,18 @@ use utoipa::openapi::schema::{AnyOfBuilder, ArrayBuilder, Schema};
 use utoipa::openapi::{Ref, RefOr};
 use utoipa::{PartialSchema, ToSchema};
 
-use super::explain::{self, Explained, ExplainedDerived, expressions, failed_on_it};
-use super::verdicts::verdicts;
+use super::explain::{self, Explained, ExplainedDerived, failed_on_it};
+use super::verdicts;
 use crate::api::problem::{ApiError, Code};
 use crate::api::state::Shared;
-use crate::model::event::{Event, EventType, NewEvent};
-use crate::model::id::{EventId, WebhookId};
+use crate::filter::Words;
+use crate::model::event::{EventType, NewEvent};
+use crate::model::id::WebhookId;
 use crate::model::spelling::edits;
-use crate::model::time::Timestamp;
 use crate::model::token::{Role, Token};
-use crate::model::webhook::expression::Verdicts;
 use crate::model::webhook::judge::{Reason, Subject, judge, judge_beside_derived};
 use crate::model::webhook::{Activity, Webhook};
-use crate::store::Accepted;
+use crate::store::{Accepted, EventVerdicts};
 
 /// Pairs of an event and a webhook that one response tells of, which bounds its size.
 const MAX_PAIRS: usize = 200_000;
@@ -111,15 +109,19 @@ pub(super) async fn respond(
     known: Vec<Option<Accepted>>,
     is_single: bool,
 ) -> Result<Response, ApiError> {
-    let webhooks = api.store.webhooks().newest_first();
+    let table = api.store.webhooks();
+    let webhooks = table.newest_first();
     let is_explained = token.role == Role::Admin;
     if is_explained {
         check_size(events.len(), webhooks.len())?;
     }
-    let expressions = expressions(&webhooks);
-    let now = api.clock.now();
+    // As when they are accepted, in words.
+    let mut judged = events.to_vec();
+    let verdicts = verdicts::judge(&api.expressions, &table, &mut judged, api.clock.now(), Words::Yes).await;
+    let mut verdicts = verdicts.into_iter();
     let mut answers = Vec::with_capacity(events.len());
     for (event, known) in events.iter().zip(known) {
+        let verdicts = verdicts.next().unwrap_or_default();
         let of_known = match &known {
             Some(accepted) if is_explained => of_known(api, accepted).await?.map(DryRun::Explained),
             Some(accepted) => Some(DryRun::Counted(Counted::of(event, accepted.deliveries))),
@@ -128,7 +130,8 @@ pub(super) async fn respond(
         answers.push(match of_known {
             Some(answer) => answer,
             None => {
-                let explained = Rehearsal::of(api, event, now, &expressions).await.explain(&webhooks);
+                let explained: Vec<Explained> =
+                    webhooks.iter().map(|webhook| line(webhook, event, &verdicts)).collect();
                 if is_explained {
                     DryRun::Explained(explained)
                 } else {
@@ -199,63 +202,25 @@ async fn of_known(api: &Shared, accepted: &Accepted) -> Result<Option<Vec<Explai
     Ok(Some(lines))
 }
 
-/// A new event, and the one that the host would derive from it, with the verdicts on both.
-struct Rehearsal<'a> {
-    event: &'a NewEvent,
-    derived: Option<NewEvent>,
-    verdicts: Vec<Verdicts>,
-}
-
-impl<'a> Rehearsal<'a> {
-    async fn of(api: &Shared, event: &'a NewEvent, now: Timestamp, expressions: &[&str]) -> Self {
-        let id = event.id.unwrap_or_else(EventId::generate);
-        let occurred_at = event.occurred_at.unwrap_or(now);
-        let derived = event.derive(None, id, occurred_at);
-        let verdicts = if expressions.is_empty() {
-            Vec::new()
-        } else {
-            let as_accepted = |event: &NewEvent, id, caused_by| Event {
-                id,
-                event_type: event.event_type,
-                occurred_at,
-                accepted_at: now,
-                caused_by,
-                json: event.json.clone(),
-            };
-            let mut events = vec![as_accepted(event, id, None)];
-            events.extend(
-                derived
-                    .iter()
-                    .map(|derived| as_accepted(derived, derived.id.unwrap_or_else(EventId::generate), Some(id))),
-            );
-            verdicts(api, &events, expressions).await
-        };
-        Self { event, derived, verdicts }
-    }
-
-    fn explain(&self, webhooks: &[Arc<Webhook>]) -> Vec<Explained> {
-        webhooks.iter().map(|webhook| self.line(webhook)).collect()
-    }
-
-    fn line(&self, webhook: &Webhook) -> Explained {
-        let verdict = webhook.verdict(self.verdicts.first());
-        let derived = self.derived.as_ref().map(|derived| {
-            let verdict = webhook.verdict(self.verdicts.get(1));
-            let judged = judge(webhook, &Subject::of_new(derived), verdict);
-            let reason = reason(webhook, judged, || failed_on_it(verdict));
-            ExplainedDerived { r#type: derived.event_type.as_str(), matched: judged.is_ok(), reason }
-        });
-        let derived_goes = derived.as_ref().is_some_and(|derived| derived.matched);
-        let judged = judge(webhook, &Subject::of_new(self.event), verdict)
-            .and_then(|()| judge_beside_derived(webhook, derived_goes));
-        Explained {
-            webhook_id: webhook.id,
-            name: webhook.config.name.clone(),
-            matched: judged.is_ok(),
-            reason: reason(webhook, judged, || failed_on_it(verdict)),
-            delivery_id: None,
-            derived: derived.into_iter().collect(),
-        }
+/// What a new event, and the one that the host would derive from it, mean for one webhook.
+fn line(webhook: &Webhook, event: &NewEvent, verdicts: &EventVerdicts) -> Explained {
+    let subject = Subject::of_new(event);
+    let derived = event.derives().map(|event_type| {
+        let verdict = webhook.verdict(verdicts.derived.as_ref().map(|(_, verdicts)| verdicts));
+        let judged = judge(webhook, &Subject { event_type, ..subject }, verdict);
+        let reason = reason(webhook, judged, || failed_on_it(verdict));
+        ExplainedDerived { r#type: event_type.as_str(), matched: judged.is_ok(), reason }
+    });
+    let derived_goes = derived.as_ref().is_some_and(|derived| derived.matched);
+    let verdict = webhook.verdict(Some(&verdicts.own));
+    let judged = judge(webhook, &subject, verdict).and_then(|()| judge_beside_derived(webhook, derived_goes));
+    Explained {
+        webhook_id: webhook.id,
+        name: webhook.config.name.clone(),
+        matched: judged.is_ok(),
+        reason: reason(webhook, judged, || failed_on_it(verdict)),
+        delivery_id: None,
+        derived: derived.into_iter().collect(),
     }
 }
 

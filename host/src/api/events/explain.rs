@@ -132,7 +132,7 @@ pub(super) async fn stored(api: &Shared, mut view: EventView) -> Result<Vec<Expl
 }
 
 /// The expressions of these webhooks' filters, each once.
-pub(super) fn expressions(webhooks: &[Arc<Webhook>]) -> Vec<&str> {
+fn expressions(webhooks: &[Arc<Webhook>]) -> Vec<&str> {
     let all = webhooks.iter().filter_map(|webhook| webhook.config.filter.expression.as_deref());
     all.collect::<BTreeSet<_>>().into_iter().collect()
 }
