@@ -91,22 +91,34 @@ async fn metrics(State(api): State<Shared>, headers: HeaderMap) -> Response {
     (headers, api.telemetry.render(snapshot(&api), exposition)).into_response()
 }
 
-/// The formats of metrics: media type and version, content type, format. The first of those that a client likes best is
-/// used. The two versions of OpenMetrics do not differ in what this host has.
-const EXPOSITIONS: [(&str, &str, &str, Exposition); 3] = [
-    (
-        "application/openmetrics-text",
-        "1.0.0",
-        "application/openmetrics-text; version=1.0.0; charset=utf-8",
-        Exposition::OpenMetrics,
-    ),
-    (
-        "application/openmetrics-text",
-        "0.0.1",
-        "application/openmetrics-text; version=0.0.1; charset=utf-8",
-        Exposition::OpenMetrics,
-    ),
-    ("text/plain", "0.0.4", "text/plain; version=0.0.4; charset=utf-8", Exposition::Text),
+/// A format of metrics that a client may ask for.
+struct Offer {
+    media_type: &'static str,
+    version: &'static str,
+    content_type: &'static str,
+    exposition: Exposition,
+}
+
+/// The first of those that a client likes best is used. The two versions of OpenMetrics do not differ in what this host has.
+const OFFERS: [Offer; 3] = [
+    Offer {
+        media_type: "application/openmetrics-text",
+        version: "1.0.0",
+        content_type: "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        exposition: Exposition::OpenMetrics,
+    },
+    Offer {
+        media_type: "application/openmetrics-text",
+        version: "0.0.1",
+        content_type: "application/openmetrics-text; version=0.0.1; charset=utf-8",
+        exposition: Exposition::OpenMetrics,
+    },
+    Offer {
+        media_type: "text/plain",
+        version: "0.0.4",
+        content_type: "text/plain; version=0.0.4; charset=utf-8",
+        exposition: Exposition::Text,
+    },
 ];
 
 /// The content type and the format that `Accept` asks for (RFC 9110, section 12.5.1). OpenMetrics must be named: many
@@ -114,14 +126,14 @@ const EXPOSITIONS: [(&str, &str, &str, Exposition); 3] = [
 fn exposition(headers: &HeaderMap) -> (&'static str, Exposition) {
     let lines = headers.get_all(ACCEPT).iter().filter_map(|line| line.to_str().ok());
     let ranges: Vec<_> = lines.flat_map(|line| media_type::split(line, ',')).filter_map(media_type::parse).collect();
-    let quality = |(essence, version, ..): &(&str, &str, &str, Exposition)| {
+    let quality = |offer: &Offer| {
         let matching = ranges.iter().filter_map(|range| {
             let specificity = match (range.essence_str(), range.get_param("version")) {
-                (named, Some(wanted)) if named == *essence && wanted == *version => 3,
-                (named, None) if named == *essence => 2,
+                (named, Some(wanted)) if named == offer.media_type && wanted == offer.version => 3,
+                (named, None) if named == offer.media_type => 2,
                 (_, Some(_)) => return None,
-                ("text/*", None) if *essence == "text/plain" => 1,
-                ("*/*", None) if *essence == "text/plain" => 0,
+                ("text/*", None) if offer.media_type == "text/plain" => 1,
+                ("*/*", None) if offer.media_type == "text/plain" => 0,
                 _ => return None,
             };
             Some((specificity, media_type::quality(range)?))
@@ -129,10 +141,10 @@ fn exposition(headers: &HeaderMap) -> (&'static str, Exposition) {
         // The most specific range counts.
         matching.max().map(|(_, quality)| quality).filter(|quality| *quality > 0)
     };
-    let liked = EXPOSITIONS.iter().rev().filter_map(|format| Some((quality(format)?, format)));
+    let liked = OFFERS.iter().rev().filter_map(|offer| Some((quality(offer)?, offer)));
     // Of equal ones the last is taken, which is the first of the table.
-    let best = liked.max_by_key(|(quality, _)| *quality).map_or(&EXPOSITIONS[2], |(_, format)| format);
-    (best.2, best.3)
+    let best = liked.max_by_key(|(quality, _)| *quality).map_or(&OFFERS[2], |(_, offer)| offer);
+    (best.content_type, best.exposition)
 }
 
 /// One formatter's counters as metrics.
@@ -210,7 +222,7 @@ mod tests {
 
     #[test]
     fn the_format_of_metrics_is_negotiated() {
-        let [new, old, text] = EXPOSITIONS.map(|(_, _, content_type, _)| content_type);
+        let [new, old, text] = OFFERS.map(|offer| offer.content_type);
         for (accept, expected) in [
             (&[][..], text),
             (&[""], text),

@@ -301,6 +301,21 @@ pub(crate) fn segment(text: &str) -> String {
     }
 }
 
+/// The API's path of a webhook.
+pub(crate) fn webhook_path(id: &str) -> String {
+    format!("/webhooks{}", segment(id))
+}
+
+/// The API's path of an event.
+pub(crate) fn event_path(id: &str) -> String {
+    format!("/events{}", segment(id))
+}
+
+/// The API's path of a webhook's history.
+pub(crate) fn deliveries_path(webhook: &str) -> String {
+    format!("{}/deliveries", webhook_path(webhook))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

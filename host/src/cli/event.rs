@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::attempts::Names;
-use super::client::{Api, segment};
+use super::client::{Api, event_path};
 use super::failure::Failure;
 use super::lookup::{self, short};
 use super::pretty;
@@ -134,7 +134,7 @@ pub(super) async fn run(command: &Command) -> Result<(), Failure> {
 async fn get(id: &str, client: &ClientArgs) -> Result<(), Failure> {
     let api = Api::new(client)?;
     let whole = lookup::event(&api, id).await?;
-    let response = api.get(&format!("/events{}", segment(&whole))).await?;
+    let response = api.get(&event_path(&whole)).await?;
     if client.json {
         return line(escape_json(&response.body));
     }

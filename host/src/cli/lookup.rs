@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::client::{Api, segment};
+use super::client::{Api, deliveries_path};
 use super::failure::Failure;
 use super::terminal::escape;
 
@@ -109,8 +109,7 @@ pub(super) async fn event(api: &Api, text: &str) -> Result<String, Failure> {
 
 /// The newest attempts of a webhook.
 async fn history(api: &Api, webhook: &str) -> Result<Vec<AttemptIds>, Failure> {
-    let path = format!("/webhooks{}/deliveries", segment(webhook));
-    newest(api, &path, |attempt: &AttemptIds| attempt.id.clone()).await
+    newest(api, &deliveries_path(webhook), |attempt: &AttemptIds| attempt.id.clone()).await
 }
 
 /// The newest entries of a list that comes in pages.

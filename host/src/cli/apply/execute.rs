@@ -8,7 +8,7 @@ use super::document::Document;
 use super::host::{Current, Formats};
 use super::plan::{Action, Plan, Result, Step};
 use super::secrets::Values;
-use crate::cli::client::{Api, Response, segment};
+use crate::cli::client::{Api, Response, webhook_path};
 use crate::cli::failure::Failure;
 use crate::cli::terminal::{BAD, escape, escape_lines, line, note};
 
@@ -91,7 +91,7 @@ impl Executor<'_> {
 
     async fn change(&self, step: &Step, current: &Current, desired: &Desired) -> std::result::Result<Result, Problem> {
         let body = serde_json::Value::Object(diff::body(desired, &step.changes)).to_string();
-        let path = path(current);
+        let path = webhook_path(current.id());
         for _ in 0..ROUNDS {
             let (now, tag) = self.read(&path).await?;
             if now.name() != step.name || diff::of(desired, &now, self.formats) != step.changes {
@@ -111,7 +111,7 @@ impl Executor<'_> {
     }
 
     async fn remove(&self, current: &Current) -> std::result::Result<Result, Problem> {
-        let path = path(current);
+        let path = webhook_path(current.id());
         for _ in 0..ROUNDS {
             let (now, tag) = match self.read(&path).await {
                 Err(Problem::Its(_)) => return Ok(Result::Removed),
@@ -171,10 +171,6 @@ impl Executor<'_> {
         let text = self.values.masked(&response.describe_rejection());
         Problem::Everyones(Failure::failed(anyhow::anyhow!(text), response.rejection_hint()))
     }
-}
-
-fn path(webhook: &Current) -> String {
-    format!("/webhooks{}", segment(webhook.id()))
 }
 
 #[cfg(test)]

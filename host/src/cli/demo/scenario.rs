@@ -7,7 +7,7 @@ use reqwest::Method;
 use serde::Deserialize;
 use url::Url;
 
-use crate::cli::client::{Api, segment};
+use crate::cli::client::{Api, deliveries_path, event_path};
 use crate::cli::failure::Failure;
 use crate::cli::receiver::Delivery;
 use crate::cli::send::input;
@@ -115,7 +115,7 @@ pub(super) async fn post_samples(api: &Api) -> Result<Posted, Failure> {
         events.extend(receipt.derived);
         events.push(receipt.id.clone());
         if sample.name == SHOWN_SAMPLE {
-            let event: Event = api.get(&format!("/events{}", segment(&receipt.id))).await?.parse()?;
+            let event: Event = api.get(&event_path(&receipt.id)).await?.parse()?;
             posted.shown.extend(event.deliveries.into_iter().map(|delivery| delivery.id));
         }
     }
@@ -129,7 +129,7 @@ pub(super) async fn post_samples(api: &Api) -> Result<Posted, Failure> {
 /// Waits until no delivery of an event is pending, and returns how many were skipped.
 async fn skipped(api: &Api, id: &str) -> Result<u64, Failure> {
     loop {
-        let event: Event = api.get(&format!("/events{}", segment(id))).await?.parse()?;
+        let event: Event = api.get(&event_path(id)).await?.parse()?;
         if event.deliveries.iter().all(|delivery| delivery.status != "pending") {
             return Ok(event.deliveries.iter().filter(|delivery| delivery.status == "skipped").count() as u64);
         }
@@ -141,8 +141,9 @@ async fn skipped(api: &Api, id: &str) -> Result<u64, Failure> {
 pub(super) async fn failures(api: &Api, webhooks: &[String]) -> Vec<String> {
     let mut reasons = Vec::new();
     for id in webhooks {
-        let path = format!("/webhooks{}/deliveries", segment(id));
-        let request = api.request(Method::GET, &path).query(&[("success", "false"), ("limit", MAX_SHOWN_FAILURES)]);
+        let request = api
+            .request(Method::GET, &deliveries_path(id))
+            .query(&[("success", "false"), ("limit", MAX_SHOWN_FAILURES)]);
         let Ok(response) = api.call(request).await else { continue };
         let Ok(attempts) = response.parse::<Vec<Attempt>>() else { continue };
         reasons.extend(attempts.into_iter().filter_map(|attempt| attempt.error));

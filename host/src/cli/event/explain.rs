@@ -2,7 +2,7 @@
 
 use anstyle::Style;
 
-use crate::cli::client::{Api, segment};
+use crate::cli::client::{Api, event_path};
 use crate::cli::explained::{Explained, style};
 use crate::cli::failure::Failure;
 use crate::cli::lookup::{self, short};
@@ -21,7 +21,7 @@ const HEADING: [&str; 3] = ["WEBHOOK", "DELIVERY", "WHY"];
 pub(super) async fn run(id: &str, client: &ClientArgs) -> Result<(), Failure> {
     let api = Api::new(client)?;
     let whole = lookup::event(&api, id).await?;
-    let response = api.get(&format!("/events{}/explain", segment(&whole))).await?;
+    let response = api.get(&format!("{}/explain", event_path(&whole))).await?;
     if client.json {
         return line(escape_json(&response.body));
     }

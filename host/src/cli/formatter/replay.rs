@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use super::super::failure::Failure;
 use super::super::terminal::{self, line, plural};
-use super::client::{Api, segment};
+use super::client::{Api, deliveries_path, event_path, segment};
 use super::{ToolArgs, diff, load, parse_event, preview, runtime};
 use crate::config::ClientArgs;
 use crate::formatter::{Payload, Run};
@@ -121,8 +121,7 @@ async fn deliveries(api: &Api, name: &str, last: usize) -> Result<Vec<Delivery>,
         while seen.len() < last {
             let mut query = vec![("limit", PAGE.to_string())];
             query.extend(before.take().map(|before| ("before", before)));
-            let path = format!("/webhooks{}/deliveries", segment(&webhook.id));
-            let request = api.request(Method::GET, &path).query(&query);
+            let request = api.request(Method::GET, &deliveries_path(&webhook.id)).query(&query);
             let page: Vec<Attempt> = api.call(request).await?.parse()?;
             let Some(oldest) = page.last() else { break };
             before = Some(oldest.id.clone());
@@ -156,7 +155,7 @@ async fn fetch(api: &Api, id: &str) -> Result<Option<Event>, Failure> {
         #[serde(borrow)]
         data: &'a RawValue,
     }
-    let response = api.send(api.request(Method::GET, &format!("/events{}", segment(id)))).await;
+    let response = api.send(api.request(Method::GET, &event_path(id))).await;
     let response = response.map_err(|error| api.unreachable(error))?;
     if response.status.as_u16() == 404 {
         return Ok(None);

@@ -6,7 +6,7 @@ use clap::Subcommand;
 use reqwest::{Method, header};
 use serde::Deserialize;
 
-use super::client::{Api, segment};
+use super::client::{Api, deliveries_path, segment, webhook_path};
 use super::failure::Failure;
 use super::lookup;
 use super::since::{Since, parse_since};
@@ -209,7 +209,7 @@ pub(super) async fn run(command: &Command) -> Result<(), Failure> {
 
 /// The path of the webhook that a text on the command line means.
 async fn path(api: &Api, text: &str) -> Result<String, Failure> {
-    Ok(format!("/webhooks{}", segment(&lookup::webhook(api, text).await?)))
+    Ok(webhook_path(&lookup::webhook(api, text).await?))
 }
 
 async fn create(fields: &Fields, client: &ClientArgs) -> Result<(), Failure> {
@@ -331,8 +331,7 @@ async fn deliveries(id: &str, query: [(&str, Option<String>); 4], client: &Clien
             None => {}
         }
     }
-    let path = format!("/webhooks{}/deliveries", segment(&webhook));
-    let response = api.call(api.request(Method::GET, &path).query(&given)).await?;
+    let response = api.call(api.request(Method::GET, &deliveries_path(&webhook)).query(&given)).await?;
     if client.json {
         return line(escape_json(&response.body));
     }
@@ -375,7 +374,7 @@ async fn redeliver(id: &str, delivery: &str, client: &ClientArgs) -> Result<(), 
     let api = Api::new(client)?;
     let webhook = lookup::webhook(&api, id).await?;
     let delivery = lookup::delivery(&api, &webhook, delivery).await?;
-    let path = format!("/webhooks{}/deliveries{}/redeliver", segment(&webhook), segment(&delivery));
+    let path = format!("{}{}/redeliver", deliveries_path(&webhook), segment(&delivery));
     let response = api.call(api.request(Method::POST, &path)).await?;
     if client.json {
         return line(escape_json(&response.body));

@@ -12,7 +12,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -166,6 +166,16 @@ impl BudgetedStream {
         self.is_pooled
     }
 
+    /// Reads from the connection below. Waiting for the peer is a yield.
+    fn poll_stream(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
+        if read.is_pending() {
+            self.since_yield = 0;
+            self.budget.wait(cx)?;
+        }
+        read
+    }
+
     /// The result of writing `length` bytes, as the layers above are told.
     fn written(
         &mut self,
@@ -214,10 +224,7 @@ impl AsyncRead for BudgetedStream {
             // The end of the stream is within any budget, so look for one more byte.
             let mut one = [0];
             let mut one = ReadBuf::new(&mut one);
-            if Pin::new(&mut this.stream).poll_read(cx, &mut one)?.is_pending() {
-                this.budget.wait(cx)?;
-                return Poll::Pending;
-            }
+            ready!(this.poll_stream(cx, &mut one))?;
             if one.filled().is_empty() {
                 return Poll::Ready(Ok(()));
             }
@@ -227,21 +234,11 @@ impl AsyncRead for BudgetedStream {
         let left = usize::try_from(left).unwrap_or(usize::MAX);
         if left < buf.remaining() {
             let mut part = ReadBuf::new(buf.initialize_unfilled_to(left));
-            if Pin::new(&mut this.stream).poll_read(cx, &mut part)?.is_pending() {
-                this.budget.wait(cx)?;
-                return Poll::Pending;
-            }
+            ready!(this.poll_stream(cx, &mut part))?;
             let read = part.filled().len();
             buf.advance(read);
         } else {
-            match Pin::new(&mut this.stream).poll_read(cx, buf) {
-                Poll::Pending => {
-                    this.since_yield = 0;
-                    this.budget.wait(cx)?;
-                    return Poll::Pending;
-                }
-                Poll::Ready(read) => read?,
-            }
+            ready!(this.poll_stream(cx, buf))?;
         }
         let read = u64::try_from(buf.filled().len() - before).unwrap_or(u64::MAX);
         this.budget.received.fetch_add(read, Ordering::Relaxed);
