@@ -4,8 +4,9 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use crate::support::component::lists_ids;
 use crate::support::shell::{ESCAPE, FAILED, Ran, Shell, USAGE};
-use crate::support::{Destination, Host, Reply, events};
+use crate::support::{Destination, Handmade, Host, Reply, events};
 
 #[tokio::test]
 async fn demo_shows_one_delivery_of_each_format_and_ends() {
@@ -395,6 +396,32 @@ async fn formatters_are_listed_from_a_shell() {
     for tool in ["check", "test", "preview", "bench", "install"] {
         let ran = shell.run(&["formatter", tool]).await;
         assert!(ran.code != Some(0) && ran.stderr.contains("no component is named"), "{ran}");
+    }
+}
+
+#[tokio::test]
+async fn the_cost_of_a_component_is_measured_with_its_digests() {
+    let shell = Shell::new();
+    for (component, digests) in [
+        (Handmade::new("mine", "1.0.0", "alone"), &[][..]),
+        (
+            Handmade::new("mine", "1.0.0", "alone").digest(&lists_ids("")),
+            &["digest of 2", "digest of 100", "digest of 1000"],
+        ),
+    ] {
+        let file = shell.folder.path().join("mine.wasm");
+        std::fs::write(&file, component.build()).expect("written");
+        let file = file.to_str().expect("a path");
+        let costs = shell.run(&["formatter", "bench", file, "--json"]).await.expect(0).json();
+        let named = costs.as_object().expect("an object").keys().filter(|name| name.starts_with("digest"));
+        assert_eq!(named.count(), digests.len(), "{costs}");
+        // An id and a line feed for each event, after the part.
+        for (name, events) in digests.iter().zip([2, 100, 1000]) {
+            let body = 4 + 37 * events;
+            assert!(costs[name]["output_bytes"].as_u64().is_some_and(|bytes| bytes >= body), "{costs}");
+        }
+        let shown = shell.run(&["formatter", "bench", file]).await.expect(0);
+        assert_eq!(shown.stdout.contains("headroom of digests, instructions"), !digests.is_empty(), "{shown}");
     }
 }
 

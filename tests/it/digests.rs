@@ -267,3 +267,36 @@ async fn a_digest_needs_a_formatter_that_makes_them_and_excludes_what_contradict
     admin.put(&path, &json!({"format": "plain", "digest": null})).await.expect(200);
     admin.put(&path, &json!({"format": "lister", "digest": digest(1), "order": "strict"})).await.expect(200);
 }
+
+#[tokio::test]
+async fn a_version_that_fails_on_a_digest_where_its_predecessor_works_is_rolled_back() {
+    let host = Host::start().await;
+    let admin = host.admin();
+    let destination = Destination::start().await;
+    admin.install("lister", &lister("lister", "")).await.expect(201);
+    let fields = json!({"format": "lister", "event_types": ["finding_added"], "digest": digest(1)});
+    let webhook = admin.webhook(&destination.url("/"), fields).await;
+    // The check of an upload makes digests of other sizes.
+    let fails = lists_ids("(if (i32.eq (local.get 1) (i32.const 3)) (then unreachable))");
+    let bad = Handmade::new("lister", "1.1.0", "alone").digest(&fails).build();
+    admin.install("lister", &bad).await.expect(200);
+
+    let three = post(&admin, 3, "low").await;
+    for event in &three {
+        delivery(&admin, event, "delivered").await;
+    }
+    let received = destination.received();
+    assert_eq!(received.len(), 1, "{received:?}");
+    assert_eq!(received[0].text(), format!("1/1\n{}\n", three.join("\n")));
+    for attempt in admin.history_of(&webhook, 3).await {
+        assert_eq!(attempt["formatter"]["version"], "1.0.0", "{attempt}");
+        let note = attempt["note"].as_str().expect("a note");
+        let message = format!("in the digest {}, with 2 others", received[0].header("x-webhook-delivery"));
+        assert!(note.starts_with(&message) && note.contains("version 1.1.0 fails on this digest"), "{note}");
+    }
+    let listed = admin.get("/formatters/lister/versions").await.expect(200).list();
+    let bad = listed.iter().find(|version| version["version"] == "1.1.0").expect("listed");
+    let reason = bad["rolled_back"]["reason"].as_str().expect("a reason");
+    assert!(reason.contains("on a digest of 3 events") && reason.contains(&three[0]), "{bad}");
+    assert_eq!(admin.formatter("lister").await["version"], "1.0.0");
+}

@@ -12,7 +12,7 @@ use crate::model::delivery::Part;
 use crate::model::event::Event;
 use crate::model::id::DeliveryId;
 use crate::model::webhook::Webhook;
-use crate::store::Pin;
+use crate::store::{DueItem, Pin};
 
 /// The most bytes of several payloads together: below what any collector that takes batches accepts. One payload alone may
 /// have more.
@@ -38,6 +38,22 @@ pub(super) struct Ready {
 }
 
 impl Ready {
+    /// The `index`th claimed delivery, with what `by` rendered for it.
+    pub(super) fn claimed(
+        index: usize,
+        item: &DueItem,
+        webhook: &Webhook,
+        event: Arc<Event>,
+        by: Arc<Component>,
+        rendering: Arc<Rendering>,
+        pin: Pin,
+    ) -> Self {
+        let (delivery, attempt, part) = (item.delivery, item.attempt, item.sent.part());
+        let is_last = item.try_number() > webhook.config.retry_count;
+        let is_again = item.sent.is_again();
+        Self { index, event, delivery, attempt, is_last, is_again, by, rendering, pin, part }
+    }
+
     pub(super) fn payload(&self) -> &Payload {
         &self.rendering.payload
     }

@@ -10,7 +10,7 @@ use super::batch::{self, Ready};
 use super::claim::Claim;
 use super::render::{Renderer, rendering};
 use super::result::{Attempted, Ending, Split};
-use crate::formatter::{Component, Digested, Payload, RenderError, Rendering};
+use crate::formatter::{Component, RenderError, RenderedDigest, Rendering};
 use crate::model::delivery::Part;
 use crate::model::event::Event;
 use crate::model::mask::Mask;
@@ -57,34 +57,25 @@ impl Renderer {
             members.iter().for_each(|(index, _)| endings[*index] = Some(Ending::NotLoaded));
             return Vec::new();
         };
-        let payload = match self.message(webhook, &component, &mut members, part, endings).await {
-            Ok(Some(payload)) => payload,
+        let message = match self.message(webhook, &component, &mut members, part, endings).await {
+            Ok(Some(message)) => Arc::new(message),
             Ok(None) => return Vec::new(),
             Err(why) => {
                 take_apart(webhook, &component, &members, &why, endings);
                 return Vec::new();
             }
         };
-        let made = Arc::new(Rendering { payload, instead: None, note: None });
+        // The message keeps the component that did make it.
+        let by = message.instead.as_ref().unwrap_or(&component);
+        let pin = Pin { component: by.digest(), rendering };
         let ready = |(index, event): Member| {
-            let item = &claims[index].item;
-            Ready {
-                index,
-                event,
-                delivery: item.delivery,
-                attempt: item.attempt,
-                is_last: item.try_number() > webhook.config.retry_count,
-                is_again: item.sent.is_again(),
-                by: Arc::clone(&component),
-                rendering: Arc::clone(&made),
-                pin: Pin { component: component.digest(), rendering },
-                part: Some(part),
-            }
+            let (by, message) = (Arc::clone(by), Arc::clone(&message));
+            Ready::claimed(index, &claims[index].item, webhook, event, by, message, pin)
         };
         members.into_iter().map(ready).collect()
     }
 
-    /// The payload of the members; those that the format has no message for leave them. `None`: nothing is to be sent.
+    /// The message of the members; those that the format has no message for leave them. `None`: nothing is to be sent.
     async fn message(
         &self,
         webhook: &Webhook,
@@ -92,7 +83,7 @@ impl Renderer {
         members: &mut Vec<Member>,
         part: Part,
         endings: &mut [Option<Ending>],
-    ) -> Result<Option<Payload>, NotMade> {
+    ) -> Result<Option<Rendering>, NotMade> {
         if webhook.config.url.scheme().is_syslog() {
             return Err(NotMade::Impossible("a digest goes over HTTP, and this webhook uses syslog".to_owned()));
         }
@@ -106,8 +97,8 @@ impl Renderer {
             match made.ok_or_else(no_digests)? {
                 Err(RenderError::Stopping) => return Ok(None),
                 Err(error) => return Err(NotMade::Failed(error)),
-                Ok(Digested { payload, unsupported }) if unsupported.is_empty() => return Ok(Some(payload)),
-                Ok(Digested { unsupported, .. }) => {
+                Ok(RenderedDigest { rendering, unsupported }) if unsupported.is_empty() => return Ok(Some(rendering)),
+                Ok(RenderedDigest { unsupported, .. }) => {
                     for place in unsupported.into_iter().rev() {
                         let (index, _) = members.remove(place);
                         endings[index] = Some(Ending::Skipped);

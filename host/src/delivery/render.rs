@@ -61,18 +61,7 @@ impl Renderer {
                     let attempted = Attempted::by(webhook, &event, &by).rejected(&why);
                     return Err(Ending::Attempted(Box::new(Attempted { pin: Some(pin), ..attempted })));
                 }
-                Ok(Ready {
-                    index,
-                    event,
-                    delivery: item.delivery,
-                    attempt: item.attempt,
-                    is_last: item.try_number() > webhook.config.retry_count,
-                    is_again: item.sent.is_again(),
-                    by,
-                    rendering: rendered,
-                    pin,
-                    part: None,
-                })
+                Ok(Ready::claimed(index, item, webhook, event, by, rendered, pin))
             }
         }
     }
@@ -112,19 +101,8 @@ impl Renderer {
             return Err(Box::new(Attempted::by(webhook, &event, &by).rejected(&why)));
         }
         let pin = Pin { component: by.digest(), rendering: rendering(webhook) };
-        let (index, attempt, part) = (0, 1, None);
-        Ok(Ready {
-            index,
-            event,
-            delivery,
-            attempt,
-            is_last: true,
-            is_again: false,
-            by,
-            rendering: rendered,
-            pin,
-            part,
-        })
+        let (index, attempt, is_last, is_again, part) = (0, 1, true, false, None);
+        Ok(Ready { index, event, delivery, attempt, is_last, is_again, by, rendering: rendered, pin, part })
     }
 
     /// The component that this delivery is pinned to, as long as format and options stayed as they were; else the

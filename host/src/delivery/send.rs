@@ -71,7 +71,7 @@ impl Sender {
             excerpt: report.excerpt.clone(),
             duration: report.duration,
             // The note of a rollback has the formatter's words.
-            note: one.rendering.note.as_ref().map(|note| mask.text(note)).or_else(|| together.clone()),
+            note: both(together.clone(), one.rendering.note.as_ref().map(|note| mask.text(note))),
             pin: Some(one.pin),
             split: split.map(|split| if position < batch.len() / 2 { split.0 } else { split.1 }),
             ..one.attempted(webhook)
@@ -133,6 +133,14 @@ fn split(batch: &[Ready], report: &Report, failure: Option<&Failure>) -> Option<
     let is_last_chance = batch.len() > 1 && is_unclear && batch.iter().all(|one| one.is_last);
     let splits = is_last_chance || retry::splits(batch.len(), failure?);
     splits.then_some((Split::FirstHalf, Split::SecondHalf))
+}
+
+/// Two notes as one.
+fn both(first: Option<String>, second: Option<String>) -> Option<String> {
+    match (first, second) {
+        (Some(first), Some(second)) => Some(format!("{first}; {second}")),
+        (first, second) => first.or(second),
+    }
 }
 
 /// What the history says of deliveries that were sent together.

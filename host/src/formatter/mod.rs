@@ -26,8 +26,8 @@ pub(crate) use admission::{fuzz_contract, fuzz_header, fuzz_manifest};
 pub use cache::{RenderCache, RenderKey};
 pub use catalog::{
     BuiltIn, Catalog, CatalogOptions, Component, Declared, FormatterInfo, InstallError, Instructions, LastError,
-    Numbers, Origin, Rendering, STACK_BYTES, Standing, State, Timings, Traits, VersionInfo, Which, Withdrawn,
-    component_files, read_component,
+    Numbers, Origin, RenderedDigest, Rendering, STACK_BYTES, Standing, State, Timings, Traits, VersionInfo, Which,
+    Withdrawn, component_files, read_component,
 };
 pub use component_runtime::{ComponentRuntime, ComponentRuntimeOptions, Loaded, Run};
 pub use digest::digest_of;

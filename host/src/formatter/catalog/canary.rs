@@ -10,9 +10,9 @@ use super::table::{ROLLED_BACK, Rejected};
 use super::versions::{Origin, Withdrawn};
 use crate::formatter::admission::Rejection;
 use crate::formatter::digest::hex;
-use crate::formatter::runtime::{OnLong, Payload, RenderError};
+use crate::formatter::runtime::{Digested, OnLong, Payload, RenderError};
 use crate::model::audit::{Action, Actor, AuditEvent, FieldChange};
-use crate::model::delivery::FormatterRef;
+use crate::model::delivery::{FormatterRef, Part};
 use crate::model::event::Event;
 use crate::model::host_event::{About, FormatterFacts, HostEvent};
 use crate::model::url::TransportKind;
@@ -29,6 +29,24 @@ pub struct Rendering {
     /// An explanation for the webhook's admin, if `instead` is set.
     pub note: Option<String>,
 }
+
+impl Rendering {
+    fn new(payload: Payload, instead: Option<Instead>) -> Self {
+        let (instead, note) = instead.unzip();
+        Self { payload, instead, note }
+    }
+}
+
+/// A rendered digest.
+pub struct RenderedDigest {
+    /// The message.
+    pub rendering: Rendering,
+    /// The events that the format has no message for, by their place in the list, in ascending order.
+    pub unsupported: Vec<usize>,
+}
+
+/// The component that did what the asked one failed at, with an explanation for the webhook's admin.
+type Instead = (Arc<Component>, String);
 
 /// Makes a component a canary, with the version that it replaces as its predecessor. Only one predecessor is kept.
 pub(super) fn begin(component: &Arc<Component>, before: Option<Arc<Component>>) {
@@ -54,26 +72,69 @@ impl Shared {
         transport_kind: TransportKind,
         on_long: Option<OnLong>,
     ) -> Result<Rendering, RenderError> {
-        let error = match self.call(component, event, options, transport_kind, on_long.clone()).result {
-            Ok(payload) => return Ok(self.rendered(component, payload)),
+        let call =
+            |component: &Component| Some(self.call(component, event, options, transport_kind, on_long.clone()).result);
+        let subject = || format!("a {} event ({})", event.event_type.as_str(), event.id);
+        let tried = self.with_predecessor(component, "event", subject, call);
+        let (payload, instead) = tried.unwrap_or_else(|| Err(RenderError::NotLoaded(component.name().to_owned())))?;
+        Ok(Rendering::new(payload, instead))
+    }
+
+    /// Makes one message of many events with a component, or with its predecessor if it is a canary that fails; `None` if
+    /// the component makes no digests.
+    pub(super) fn render_digest(
+        &self,
+        component: &Arc<Component>,
+        events: &[Arc<Event>],
+        part: Part,
+        options: &str,
+        on_long: Option<OnLong>,
+    ) -> Option<Result<RenderedDigest, RenderError>> {
+        let call = |component: &Component| self.digest(component, events, part, options, on_long.clone());
+        let subject = || {
+            let first = events.first().map(|event| format!(", the first of them {}", event.id)).unwrap_or_default();
+            format!("a digest of {} events{first}", events.len())
+        };
+        let tried = self.with_predecessor(component, "digest", subject, call)?;
+        Some(tried.map(|(Digested { payload, unsupported }, instead)| RenderedDigest {
+            rendering: Rendering::new(payload, instead),
+            unsupported,
+        }))
+    }
+
+    /// Calls a component, and its predecessor if it is a canary that fails where that one does not; then it is rolled back.
+    /// `kind` and `subject` say in words what the call was about, in short and at length. `None` if the component has no
+    /// such call.
+    fn with_predecessor<T>(
+        &self,
+        component: &Arc<Component>,
+        kind: &str,
+        subject: impl Fn() -> String,
+        call: impl Fn(&Component) -> Option<Result<T, RenderError>>,
+    ) -> Option<Result<(T, Option<Instead>), RenderError>> {
+        let error = match call(component)? {
+            Ok(made) => {
+                self.succeeded(component);
+                return Some(Ok((made, None)));
+            }
             // What another try may do is no reason to roll back: the limit on time is crossed on a busy machine, too.
-            Err(error) if !error.is_fault() || !error.is_deterministic() => return Err(error),
+            Err(error) if !error.is_fault() || !error.is_deterministic() => return Some(Err(error)),
             Err(error) => error,
         };
         let other = component.predecessor.load_full().or_else(|| {
             // The component was replaced while this call ran: its successor may do better.
             self.current(component.name()).filter(|current| current.origin != Origin::BuiltIn)
         });
-        let Some(other) = other.filter(|other| other.digest() != component.digest()) else { return Err(error) };
-        let Ok(payload) = self.call(&other, event, options, transport_kind, on_long).result else { return Err(error) };
-        let then = if self.withdraw(component, &other, event, &error) { ", and was rolled back" } else { "" };
+        let Some(other) = other.filter(|other| other.digest() != component.digest()) else { return Some(Err(error)) };
+        let Some(Ok(made)) = call(&other) else { return Some(Err(error)) };
+        let then = if self.withdraw(component, &other, &subject(), &error) { ", and was rolled back" } else { "" };
         let note = format!(
-            "formatted by version {} of {}: version {} fails on this event, where {0} does not{then} ({error})",
+            "formatted by version {} of {}: version {} fails on this {kind}, where {0} does not{then} ({error})",
             other.manifest().version,
             other.name(),
             component.manifest().version,
         );
-        Ok(Rendering { payload, instead: Some(other), note: Some(note) })
+        Some(Ok((made, Some((other, note)))))
     }
 
     /// Renders one event on a thread that others wait for. Returns the processor time, and the payload if there is one:
@@ -91,37 +152,35 @@ impl Shared {
             return (used, None);
         }
         self.count(component, &run, event);
-        (used, run.result.ok().map(|payload| self.rendered(component, payload)))
+        self.succeeded(component);
+        (used, run.result.ok().map(|payload| Rendering::new(payload, None)))
     }
 
-    /// The rendering of a component that was asked and has a payload. A canary that has succeeded often enough is none any
-    /// more.
-    fn rendered(&self, component: &Component, payload: Payload) -> Rendering {
+    /// A canary that has succeeded often enough is none any more.
+    fn succeeded(&self, component: &Component) {
         if component.predecessor.load().is_some() && component.stats.successes() >= CANARY_CALLS {
             component.predecessor.store(None);
         }
-        Rendering { payload, instead: None, note: None }
     }
 
-    /// Rolls back from `bad` to `good`. Returns false if `bad` is not in use any more: a concurrent change wins.
-    fn withdraw(&self, bad: &Arc<Component>, good: &Arc<Component>, event: &Event, error: &RenderError) -> bool {
+    /// Rolls back from `bad`, which failed on `subject`, to `good`. Returns false if `bad` is not in use any more: a
+    /// concurrent change wins.
+    fn withdraw(&self, bad: &Arc<Component>, good: &Arc<Component>, subject: &str, error: &RenderError) -> bool {
         let name = bad.name();
         let mut sources = self.sources();
         if self.current(name).is_none_or(|current| current.digest() != bad.digest()) {
             return false;
         }
         let reason = format!(
-            "version {} failed on a {} event ({}) where version {} did not: {error}",
+            "version {} failed on {subject} where version {} did not: {error}",
             bad.manifest().version,
-            event.event_type.as_str(),
-            event.id,
             good.manifest().version
         );
         tracing::warn!(
             formatter = name,
             from = bad.manifest().version,
             to = good.manifest().version,
-            event = %event.id,
+            on = subject,
             code = error.code(),
             "a formatter was rolled back; its list of versions has the reason: correct the new version and install it again"
         );
@@ -134,10 +193,8 @@ impl Shared {
         (self.audit_events)(AuditEvent::formatter(Actor::Host, Action::FormatterRolledBack, name, changes));
         // The error may quote a webhook's options.
         let words = format!(
-            "version {} failed on a {} event ({}) where version {} did not ({}); that version is used again",
+            "version {} failed on {subject} where version {} did not ({}); that version is used again",
             bad.manifest().version,
-            event.event_type.as_str(),
-            event.id,
             good.manifest().version,
             error.code(),
         );

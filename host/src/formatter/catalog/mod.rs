@@ -34,7 +34,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::sync::{oneshot, watch as channel};
 
-pub use canary::Rendering;
+pub use canary::{RenderedDigest, Rendering};
 pub use component::Component;
 pub use declared::{BuiltIn, Declared, Standing};
 pub use files::{component_files, read_component};
@@ -54,7 +54,7 @@ use super::admission::Sample;
 use super::component_runtime::{ComponentRuntime, ComponentRuntimeOptions, Run};
 use super::digest::sha256;
 use super::pool::{COST_HERE, CallClass, Order, Pool, Sizes};
-use super::runtime::{CodeCache, Compiler, Digested, Evaluator, Payload, RenderError, Verdict};
+use super::runtime::{CodeCache, Compiler, Evaluator, Payload, RenderError, Verdict};
 use super::thread::lower_priority;
 use crate::model::audit::AuditEvent;
 use crate::model::delivery::{Part, Response};
@@ -361,7 +361,7 @@ impl Catalog {
         self.pool.run(order, call).await.unwrap_or(Verdict::ByStatus)
     }
 
-    /// Makes one message of many events, on one of the pool's threads. `None` if the component does not export `digest`.
+    /// Makes one message of many events, on one of the pool's threads, as [`Catalog::render`] does of one. `None` if the component does not export `digest`.
     ///
     /// # Errors
     /// [`RenderError`].
@@ -371,14 +371,14 @@ impl Catalog {
         events: &[Arc<Event>],
         part: Part,
         options: &str,
-    ) -> Option<Result<Digested, RenderError>> {
+    ) -> Option<Result<RenderedDigest, RenderError>> {
         if !component.digests() {
             return None;
         }
         let order = Order::Delivery(component.digest(), CallClass::digest());
         let (shared, component) = (Arc::clone(&self.shared), Arc::clone(component));
         let (events, options) = (events.to_vec(), options.to_owned());
-        let call = move |on_long| shared.digest(&component, &events, part, &options, on_long);
+        let call = move |on_long| shared.render_digest(&component, &events, part, &options, on_long);
         self.pool.run(order, call).await.unwrap_or_else(|stopping| Some(Err(stopping)))
     }
 

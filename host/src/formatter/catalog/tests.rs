@@ -91,7 +91,7 @@ async fn a_component_that_begins_to_loop_here_is_handed_to_the_pool() {
 }
 
 /// What becomes of a digest of two events that this code makes.
-async fn digested(code: &str, events: &[Arc<Event>]) -> Result<Digested, RenderError> {
+async fn digested(code: &str, events: &[Arc<Event>]) -> Result<RenderedDigest, RenderError> {
     let folder = TempDir::new().expect("a folder");
     let catalog = catalog_of(folder.path(), &Handmade::new("mine", "1.0.0", "alone").digest(code));
     let part = Part { number: 1, parts: 2, total: 3 };
@@ -113,11 +113,11 @@ async fn a_digest_has_a_multiple_of_the_limits_of_a_single_message() {
         |pages: u32| format!("(if (i32.eq (memory.grow (i32.const {pages})) (i32.const -1)) (then unreachable))");
     for also in [String::new(), grows(2_000), component::turns(60_000_000, "")] {
         let made = digested(&lists(&also), &two).await.expect("a message");
-        assert_eq!((made.payload.body, made.unsupported), (body.clone().into(), Vec::new()));
+        assert_eq!((made.rendering.payload.body, made.unsupported), (body.clone().into(), Vec::new()));
     }
-    let limit = |made: Result<Digested, RenderError>| match made {
+    let limit = |made: Result<RenderedDigest, RenderError>| match made {
         Err(RenderError::Limit { limit, .. }) => limit,
-        other => panic!("{other:?}"),
+        made => panic!("{:?}", made.map(|made| made.unsupported)),
     };
     assert_eq!(limit(digested(&lists(&grows(20_000)), &two).await), Limit::Memory);
     let large = |bytes: usize| Arc::new(Event { json: "x".repeat(bytes), ..Event::clone(&two[0]) });
@@ -134,7 +134,7 @@ async fn the_unsupported_events_of_a_digest_are_among_those_that_it_got() {
     // The place is that of the third of two.
     let wrong = component::without_the_first_of(2).replace("(i32.const 0)", "(i32.const 2)");
     let made = digested(&component::lists_ids(&wrong), &two).await;
-    assert!(matches!(&made, Err(RenderError::Illegal(reason)) if reason.contains("unsupported")), "{made:?}");
+    assert!(matches!(&made, Err(RenderError::Illegal(reason)) if reason.contains("unsupported")), "{:?}", made.err());
     let folder = TempDir::new().expect("a folder");
     let catalog = catalog_of(folder.path(), &Handmade::new("mine", "1.0.0", "alone"));
     let component = loaded(&catalog).await;
