@@ -163,7 +163,13 @@ async fn the_plan_names_each_field_and_removes_only_when_asked_to() {
         (2..20).chain([21]).map(|n| format!("team-{n:03}")).collect::<Vec<_>>()
     );
     assert_eq!(changed(&after.0, &left), Vec::<String>::new());
-    shell.run(&["apply", &file, "--yes"]).await.expect(USAGE);
+    // Without --prune there is nothing to ask about.
+    let ran = shell.plain(&["apply", &file, "--yes"]).await;
+    assert!(
+        ran.stdout.contains("0 removed, 19 unchanged") || ran.stdout.contains("0 to remove, 19 unchanged"),
+        "{ran}"
+    );
+    assert_eq!(state(&admin).await.0, left);
 }
 
 #[tokio::test]

@@ -59,6 +59,12 @@ async fn an_expression_is_checked_when_it_is_saved() {
         }
     }
     assert_eq!(host.get(&saved).await.json()["filter"]["expression"], "severity >= HIGH");
+    // Beside another fault of the filter.
+    let filter = r#"{"filter":{"min_severity":"severe","expression":"finding.("}}"#;
+    for reply in [host.put(&saved, filter).await, host.post("/api/v1/webhooks/filter-preview", filter).await] {
+        let wrong = ["422 invalid_fields", "/filter/min_severity invalid", "/filter/expression invalid_expression"];
+        assert_eq!(reply.problem(), wrong);
+    }
 }
 
 #[tokio::test]

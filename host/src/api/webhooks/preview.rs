@@ -82,9 +82,13 @@ pub(super) fn router() -> OpenApiRouter<Shared> {
 async fn preview(Reader(token): Reader, State(api): State<Shared>, body: Unread) -> Result<Response, ApiError> {
     let _slot = api.trial_limit().admit(token.id).await?;
     let payload = body.read_json(&api).await?;
-    let wanted = Wanted::read(&payload.json()?)?;
+    let mut faults = Faults::new();
+    let wanted = Wanted::read(&payload.json()?, &mut faults);
     drop(payload);
-    wanted.check(&api).await?;
+    if let Some(expression) = wanted.as_ref().and_then(|wanted| wanted.filter.expression.as_deref()) {
+        expression::check(&api, expression, &mut faults).await;
+    }
+    let wanted = wanted.filter(|_| faults.is_empty()).ok_or_else(|| ApiError::fields(faults.into_inner()))?;
     let (found, indexing) = wanted.look(&api).await?;
     let example = |event| {
         EventExample::of(event).ok_or_else(|| {
@@ -120,37 +124,13 @@ struct Found {
 }
 
 impl Wanted {
-    /// Reads and checks a body.
-    ///
-    /// # Errors
-    /// 422 with every fault, the filter's as when a webhook is saved.
-    fn read(document: &Document<'_>) -> Result<Self, ApiError> {
-        let mut faults = Faults::new();
-        let body = Field::new(document.text(), "").object(&["filter", "event_types", "since"], &[], &mut faults);
-        let Some(body) = body else { return Err(ApiError::fields(faults.into_inner())) };
-        body.require("filter", &mut faults);
-        let draft = Draft::read_selection(&body, &mut faults);
-        let since = body.get("since").and_then(|field| Timestamp::read(field, &mut faults));
-        let Draft { filter, event_types, .. } = draft;
-        let event_types = event_types.unwrap_or(Subscription::All);
-        let faults = faults.into_inner();
-        match filter {
-            Some(filter) if faults.is_empty() => Ok(Self { filter, event_types, since }),
-            _ => Err(ApiError::fields(faults)),
-        }
-    }
-
-    /// Checks the filter's expression, as when a webhook is saved.
-    ///
-    /// # Errors
-    /// 422 with every fault in it.
-    async fn check(&self, api: &Shared) -> Result<(), ApiError> {
-        let mut faults = Faults::new();
-        if let Some(expression) = &self.filter.expression {
-            expression::check(api, expression, &mut faults).await;
-        }
-        let faults = faults.into_inner();
-        if faults.is_empty() { Ok(()) } else { Err(ApiError::fields(faults)) }
+    /// Reads a body, with the same faults of the filter as when a webhook is saved.
+    fn read(document: &Document<'_>, faults: &mut Faults) -> Option<Self> {
+        let body = Field::new(document.text(), "").object(&["filter", "event_types", "since"], &[], faults)?;
+        body.require("filter", faults);
+        let Draft { filter, event_types, .. } = Draft::read_selection(&body, faults);
+        let since = body.get("since").and_then(|field| Timestamp::read(field, faults));
+        Some(Self { filter: filter?, event_types: event_types.unwrap_or(Subscription::All), since })
     }
 
     /// Looks at the kept events, newest first.

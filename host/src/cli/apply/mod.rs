@@ -56,7 +56,7 @@ pub(super) struct Args {
     #[arg(long)]
     prune: bool,
     /// Do not ask before webhooks are removed
-    #[arg(long, requires = "prune")]
+    #[arg(long)]
     yes: bool,
     /// A further folder below which file:PATH may be
     #[arg(long, value_name = "DIR")]

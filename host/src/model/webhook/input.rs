@@ -302,15 +302,12 @@ fn headers(field: &Field<'_>, faults: &mut Faults) -> Option<Vec<(String, Secret
 }
 
 fn filter(field: &Field<'_>, faults: &mut Faults) -> Option<Filter> {
-    let mut wrong = Faults::new();
-    let read = field.object(FILTER_FIELDS, &[], &mut wrong).map(|body| Filter {
-        min_severity: body.get("min_severity").and_then(|field| severity(field, &mut wrong)),
-        engagement_ids: engagement_ids(&body, &mut wrong),
-        expression: body.get("expression").and_then(|field| field.bounded_string(EXPRESSION_CHARS, &mut wrong)),
-    });
-    let good = wrong.is_empty();
-    faults.extend(wrong.into_inner());
-    read.filter(|_| good)
+    let body = field.object(FILTER_FIELDS, &[], faults)?;
+    Some(Filter {
+        min_severity: body.get("min_severity").and_then(|field| severity(field, faults)),
+        engagement_ids: engagement_ids(&body, faults),
+        expression: body.get("expression").and_then(|field| field.bounded_string(EXPRESSION_CHARS, faults)),
+    })
 }
 
 /// A rate limit, or null for none.
