@@ -431,7 +431,10 @@ impl World {
                     let is_spread = other.last > 0 && other.due.0 <= self.moving_since;
                     let is_due =
                         other.due.1 + hook.window + RECORDED <= steady && other.due_in == self.life && !is_spread;
-                    let is_idle = hook.begun.iter().all(|(begun, _)| begun != *id);
+                    // A digest is one attempt, which is known by its first member.
+                    let is_told =
+                        |begun: &DeliveryId| other.message.is_some() && self.deliveries[begun].message == other.message;
+                    let is_idle = hook.begun.iter().all(|(begun, _)| begun != *id && !is_told(begun));
                     other.place.is_some() && other.rank < rank && is_due && is_idle
                 })
                 .map(|(id, other)| format!("rank {rank} before {id} of rank {}", other.rank)),
@@ -766,6 +769,9 @@ impl World {
             hook.failed.retain(|(failed, _)| *failed != item.delivery);
             hook.probe_ended_there();
         } else if is_probe {
+            // One that had failed before has failed again, after whatever success was under way meanwhile.
+            let again = hook.failed.iter_mut().filter(|(failed, _)| !unrendered && *failed == item.delivery);
+            again.for_each(|(_, old)| *old = false);
             hook.off = hook.off.map(|(since, why)| (since, if gone && why == Off::Tripped { Off::Gone } else { why }));
         } else if is_final {
             hook.failed.push((item.delivery, false));
