@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::sync::atomic::Ordering;
 
+use super::moving::{Moving, is_rest};
 use super::record::{self, Entries, Progress};
 use super::writer::Writer;
 use super::{Change, DueEntry, DueItem, DueKey, PageRequest, StoreError, keys, place};
@@ -11,12 +12,21 @@ use crate::model::id::WebhookId;
 use crate::model::webhook::Order;
 use crate::store::rank;
 
+/// A page as it was read.
+struct Page {
+    entries: Vec<DueEntry>,
+    /// True if the queue ends with it.
+    complete: bool,
+    /// Something was left behind of a strict entry, and has another place than the entry says.
+    has_rest: bool,
+}
+
 impl Writer {
     /// Reads a page of a webhook's queue and sends it to the scheduler. When the store cannot be read, the page is read
     /// once it can.
     pub(super) fn load(&mut self, request: PageRequest) {
         match self.is_misplaced(&request) {
-            Ok(true) => self.moving.push_back(request),
+            Ok(true) => self.moving.push_back(Moving::before(request)),
             Ok(false) => self.load_page(request),
             Err(_) => self.unread.push(request),
         }
@@ -25,7 +35,8 @@ impl Writer {
     /// Reads a page of a queue that is in the ranks of its webhook's order.
     pub(super) fn load_page(&mut self, request: PageRequest) {
         match self.read_page(&request) {
-            Ok((entries, complete)) => {
+            Ok(Page { has_rest: true, .. }) => self.moving.push_back(Moving::before(request)),
+            Ok(Page { entries, complete, .. }) => {
                 for done in entries.iter().filter(|entry| entry.items.is_empty()) {
                     self.pending.txn.remove(done.key.encode());
                 }
@@ -35,25 +46,22 @@ impl Writer {
         }
     }
 
-    fn read_page(&mut self, request: &PageRequest) -> Result<(Vec<DueEntry>, bool), StoreError> {
+    fn read_page(&mut self, request: &PageRequest) -> Result<Page, StoreError> {
         let PageRequest { webhook, activation, ref ranks, after, limit, .. } = *request;
-        let by_severity = self.order_of(webhook) == Some(Order::Severity);
+        let order = self.order_of(webhook);
         let (found, complete) = self.read_ranks(webhook, activation..=activation, ranks.clone(), after, limit)?;
-        let mut entries = Vec::with_capacity(found.len());
+        let (mut entries, mut has_rest) = (Vec::with_capacity(found.len()), false);
         for (key, queued) in found {
-            let mut items = Vec::with_capacity(queued.len());
-            for item in queued {
-                if self.still_due(key, &item)? {
-                    items.push(item);
-                }
-            }
-            if by_severity {
+            let first = queued.first().map(|item| item.delivery);
+            let mut items = self.due_of_entry(key, queued)?;
+            has_rest |= order == Some(Order::Strict) && is_rest(first, &items);
+            if order == Some(Order::Severity) {
                 items = self.split(key, items)?;
             }
             // An entry without items still moves the scheduler's horizon.
             entries.push(DueEntry { key, items: items.into_iter().map(|item| (item, None)).collect() });
         }
-        Ok((entries, complete))
+        Ok(Page { entries, complete, has_rest })
     }
 
     /// The deliveries of an entry that have its rank. The others get entries of their own: deliveries of different
@@ -158,7 +166,7 @@ impl Writer {
         Ok(state.is_some_and(|state| {
             state.progress == Progress::Waiting
                 && state.attempts + 1 == item.attempt
-                && state.queued.is_none_or(|seq| seq == key.seq)
+                && state.queued.is_none_or(|mark| key.has_mark(mark))
         }))
     }
 }
