@@ -370,3 +370,50 @@ pub(crate) async fn a_position_in_a_commit_outlasts_the_events_before_it<S: Subj
     }
     assert_eq!(events(&queue(&opened, &webhook)), posted[2..], "in the order of acceptance");
 }
+
+pub(crate) async fn a_page_that_is_read_before_an_outcome_is_written_takes_nothing_away<S: Subject>() {
+    let place = S::new();
+    let opened = place.open(START_MS);
+    let webhook = hook(&opened, Order::Strict).await;
+    let posted = post(&opened, &MIXED[..2]).await;
+    let (key, item) = queue(&opened, &webhook).remove(0);
+    // Its retry gets the key that it had.
+    let failed = Some(attempt(&item, false));
+    opened.store.record(vec![Outcome::new(webhook.id, item, failed, again(1_000), Some(key))]);
+    opened.store.load_due(webhook.id, webhook.activation, None, 100);
+    opened.recorded();
+    drop(opened);
+
+    let opened = place.open(START_MS);
+    let waiting = queue(&opened, &webhook);
+    assert_eq!((events(&waiting), waiting[0].0, waiting[0].1.attempt), (posted, key, 2));
+}
+
+pub(crate) async fn what_a_probe_takes_out_of_an_entry_ranks_as_itself<S: Subject>() {
+    let place = S::new();
+    let opened = place.open(START_MS);
+    let webhook = hook(&opened, Order::Arrival).await;
+    post(&opened, &MIXED[..3]).await;
+    let held = post(&opened, &MIXED).await;
+    for delivery in &queue(&opened, &webhook)[..3] {
+        opened.record(&webhook, delivery, Step::Failed { deactivate: None });
+    }
+    for _ in 0..3 {
+        let candidate = opened.candidate(webhook.id).expect("what failed");
+        opened.probe(&webhook, candidate, again(60_000));
+    }
+    let candidate = opened.candidate(webhook.id).expect("what is held");
+    assert!(candidate.item.event == held[0] && matches!(candidate.origin, Origin::Held(key) if key.rank == 1));
+    opened.probe(&webhook, candidate, again(60_000));
+    let webhook = reorder(&opened, &webhook, Order::Severity).await;
+    let candidate = opened.candidate(webhook.id).expect("one");
+    opened.probe(&webhook, candidate, Step::Delivered);
+    let on = opened.on(webhook.id);
+    queue(&opened, &on);
+    drop(opened);
+
+    // What a page has split is written.
+    let opened = place.open(START_MS);
+    let by_rank = queue(&opened, &on);
+    assert!(by_rank.len() == 7 && by_rank.iter().all(|(key, item)| key.rank == item.rank), "{by_rank:?}");
+}

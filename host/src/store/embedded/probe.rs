@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::heal::Healing;
-use super::place::Place;
+use super::place::{self, Place};
 use super::record::{self, Progress, SlotState};
 use super::sealed::write_webhook;
 use super::txn::Txn;
@@ -397,11 +397,14 @@ impl Writer {
                     // No retry is used up: the attempt belongs to no round.
                     let (attempt, earlier) = (item.attempt + 1, item.earlier + 1);
                     let next = DueItem { attempt, earlier, sent: *sent, ..item.clone() };
+                    let rank = place::rank_of(&self.engine, &next)?;
                     let key = if key.rank == rank::STRICT {
                         self.strict_key(&Txn::default(), (key.webhook, key.activation), &next)?
                     } else {
-                        DueKey { seq: self.seq(), ..key }
+                        // By itself it ranks as itself.
+                        DueKey { rank, seq: self.seq(), ..key }
                     };
+                    let next = DueItem { rank, ..next };
                     self.pending.txn.put(key.encode(), record::pack_queue(&[&next]));
                     (state.queued, state.next_attempt_at) = (Some(key.mark()), Some(now));
                 }

@@ -38,7 +38,11 @@ impl Writer {
             Ok(Page { has_rest: true, .. }) => self.moving.push_back(Moving::before(request)),
             Ok(Page { entries, complete, .. }) => {
                 for done in entries.iter().filter(|entry| entry.items.is_empty()) {
-                    self.pending.txn.remove(done.key.encode());
+                    let key = done.key.encode();
+                    // A strict key may be about to be written again, with the retry of what was there.
+                    if self.pending.txn.written(&key).is_none() {
+                        self.pending.txn.remove(key);
+                    }
                 }
                 (self.changes)(Change::Loaded { request, entries, complete });
             }
@@ -68,8 +72,12 @@ impl Writer {
     /// severities share one that was queued in another order, or before format 6.
     fn split(&mut self, key: DueKey, items: Vec<DueItem>) -> Result<Vec<DueItem>, StoreError> {
         let is_kept = items.first().is_some_and(|item| item.sent.is_bound());
-        let fits = |item: &DueItem| item.rank == key.rank || is_kept;
-        if key.rank != rank::UNKNOWN && items.iter().all(fits) {
+        // What was sent together stays together, at the rank of the most severe that is left.
+        let fits = match is_kept {
+            true => place::rank_of_all(&items) == key.rank || items.is_empty(),
+            false => items.iter().all(|item| item.rank == key.rank),
+        };
+        if key.rank != rank::UNKNOWN && fits {
             return Ok(items);
         }
         let mut ranked = Vec::with_capacity(items.len());
@@ -79,7 +87,6 @@ impl Writer {
         let together = place::rank_of_all(&ranked);
         let mut parts: BTreeMap<u8, Vec<DueItem>> = BTreeMap::new();
         for item in ranked {
-            // What was sent together stays together.
             let rank = if is_kept { together } else { item.rank };
             parts.entry(rank).or_default().push(item);
         }
