@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::model::event::Event;
 use crate::model::webhook::Digest;
-use crate::store::{DueItem, DueKey, Sent};
+use crate::store::{DueItem, DueKey, Rest, Sent};
 
 /// The window of one lane; by default nothing is collected.
 #[derive(Debug, Default)]
@@ -79,9 +79,10 @@ impl Collecting {
         self.is_asked = true;
     }
 
-    /// The store has queued what it put together; the first of what still waits was queued then.
-    pub(super) fn collected(&mut self, rest: Option<i64>) {
-        (self.is_asked, self.is_unsorted, self.since, self.first) = (false, false, rest, None);
+    /// The store has queued what it put together; this still waits.
+    pub(super) fn collected(&mut self, rest: Option<Rest>) {
+        (self.is_asked, self.is_unsorted) = (false, false);
+        (self.since, self.first) = rest.map(|rest| (rest.since_ms, rest.first)).unzip();
     }
 }
 
@@ -105,6 +106,10 @@ mod tests {
         sent.iter().map(|sent| (item(*sent), None)).collect()
     }
 
+    fn rest(due_ms: i64) -> Option<Rest> {
+        Some(Rest { first: key(due_ms), since_ms: due_ms })
+    }
+
     #[test]
     fn a_window_closes_so_long_after_the_first_delivery_was_queued() {
         let mut collecting = Collecting::default();
@@ -122,10 +127,11 @@ mod tests {
         collecting.forget();
         collecting.takes(key(1_000), &items(&[Sent::Never]), false);
         assert_eq!(collecting.next(70_000), Some((61_000, true)), "another activation asks for itself");
-        collecting.collected(Some(69_000));
+        collecting.collected(rest(69_000));
         assert_eq!(collecting.next(70_000), Some((129_000, true)));
+        assert!(collecting.is_before(key(69_001)) && !collecting.is_before(key(69_000)), "the rest is not overtaken");
         // The wall clock was set back before this start.
-        collecting.collected(Some(1_000_000));
+        collecting.collected(rest(1_000_000));
         assert_eq!((collecting.next(70_000), collecting.next(80_000)), (Some((130_000, true)), Some((130_000, true))));
         assert!(collecting.set(Some(Digest { window_seconds: 5, ..DIGEST })));
         assert_eq!(collecting.next(80_000), None, "it is noted again");
@@ -142,7 +148,7 @@ mod tests {
         collecting.takes(key(1_000), &items(&[Sent::Never]), false);
         assert_eq!(collecting.next(2_000), Some((2_000, false)), "it waited before there was a digest");
         collecting.asked();
-        collecting.collected(Some(1_000));
+        collecting.collected(rest(1_000));
         assert_eq!(collecting.next(2_000), Some((61_000, true)));
         collecting.takes(key(1_500), &items(&[Sent::Never]), false);
         assert_eq!(collecting.next(2_000), Some((61_000, true)), "a page of what is sorted");

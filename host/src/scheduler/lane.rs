@@ -151,9 +151,14 @@ impl Lane {
         self.next_order = order;
     }
 
-    /// Follows another order once nothing is in flight: what its outcome leaves queued must not be overtaken.
+    /// Follows another order once nothing is in flight: what its outcome leaves queued must not be overtaken. In a strict
+    /// order it also begins to read again where an entry was sent in part: the rest gets a place of its own.
     pub(super) fn settle(&mut self) {
-        if self.is_unsettled && self.in_flight == 0 {
+        if self.in_flight > 0 {
+            return;
+        }
+        self.is_unsettled |= self.order == Order::Strict && !self.open.is_empty();
+        if self.is_unsettled {
             self.is_unsettled = false;
             self.order = self.next_order;
             self.unload();
@@ -990,6 +995,29 @@ mod tests {
         // A wall clock that was set back makes nothing wait longer than anything can.
         assert_eq!(lane.next_due(500, 300), Some(500));
         assert_eq!(lane.claim(500, 300).pop().map(|claim| claim.key.due_ms), Some(8));
+    }
+
+    #[test]
+    fn what_is_left_of_a_strict_entry_is_read_again_in_its_place() {
+        let webhook = WebhookId::from_bytes([7; 16]);
+        let mut lane = ordered(Order::Strict);
+        lane.batch = Some(Batch { max_events: 3, max_wait_ms: 0 });
+        let strict = |place: i64, items| sent(entry_of(rank::STRICT, place, items), Sent::Before(None));
+        lane.insert(strict(7, 3));
+        lane.insert(strict(8, 1));
+        // A batch of fewer, while the three wait for their retry.
+        lane.batch = Some(Batch { max_events: 2, max_wait_ms: 0 });
+        assert_eq!(lane.claim(20, 1000).len(), 2);
+        lane.settle();
+        assert!(wants(&mut lane, far(webhook)).is_none(), "what is in flight decides first");
+        lane.request_finished();
+        assert_eq!([lane.finished(strict(7, 0).key), lane.finished(strict(7, 0).key)], [None, None]);
+        lane.settle();
+        assert_eq!(lane.next_due(20, 1000), None, "nothing goes out before its place is known");
+        assert_eq!(wants(&mut lane, far(webhook)), Some(None));
+        loaded(&mut lane, vec![strict(8, 1), strict(9, 1)], true, i64::MAX);
+        lane.settle();
+        assert_eq!(lane.claim(20, 1000).iter().map(|claim| claim.key.due_ms).collect::<Vec<_>>(), [8]);
     }
 
     #[test]

@@ -42,7 +42,8 @@ pub use facts::{
     SearchPage, Start, StoreError, Updated,
 };
 pub use protocol::{
-    Candidate, Change, Cursor, DueEntry, DueItem, DueKey, Options, Origin, Outcome, PageRequest, Pin, Recovery, Sent,
+    Candidate, Change, Cursor, DueEntry, DueItem, DueKey, Options, Origin, Outcome, PageRequest, Pin, Recovery, Rest,
+    Sent,
 };
 pub use table::{Tokens, WebhookTable};
 

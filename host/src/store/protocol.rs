@@ -90,8 +90,8 @@ pub enum Change {
         webhook: WebhookId,
         /// The activation that it was collected under.
         activation: u32,
-        /// When the first delivery was queued that still waits for a window, in milliseconds of the steady clock.
-        rest: Option<i64>,
+        /// What still waits for a window.
+        rest: Option<Rest>,
     },
     /// The outcome of a webhook's probe was taken in; its schedule is another one now, or it heals.
     Probed(WebhookId),
@@ -113,6 +113,23 @@ pub enum Origin {
     Failed,
     /// In this queue entry: it is held.
     Held(DueKey),
+}
+
+/// What waits for the window of a digest after the one before was collected.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Rest {
+    /// The first entry with some of it: in a strict queue nothing behind that goes out before.
+    pub first: DueKey,
+    /// When the first delivery of it was queued, in milliseconds of the steady clock.
+    pub since_ms: i64,
+}
+
+impl Rest {
+    /// Both parts together.
+    #[must_use]
+    pub fn join(self, other: Self) -> Self {
+        Self { first: self.first.min(other.first), since_ms: self.since_ms.min(other.since_ms) }
+    }
 }
 
 /// The key of a queue entry, which holds a pending delivery or several.

@@ -27,9 +27,13 @@ use crate::model::webhook::{Activity, Batch, Digest, Filter, Order, RateLimit, S
 use crate::watchdog::Watchdog;
 
 pub(crate) use order::{
-    a_queue_moves_with_the_order_and_loses_nothing, a_strict_queue_is_in_the_order_of_acceptance_whatever_happens,
+    a_delivery_that_leaves_a_strict_entry_waits_once,
+    a_page_that_is_read_before_an_outcome_is_written_takes_nothing_away,
+    a_position_in_a_commit_outlasts_the_events_before_it, a_queue_moves_with_the_order_and_loses_nothing,
+    a_strict_queue_is_in_the_order_of_acceptance_whatever_happens,
     in_a_strict_queue_nothing_of_a_window_overtakes_a_retry, of_a_strict_queue_only_the_oldest_held_is_probed,
     the_most_severe_waits_first_also_of_what_was_queued_in_another_order,
+    what_a_probe_takes_out_of_an_entry_ranks_as_itself, what_is_left_of_a_strict_entry_has_a_place_of_its_own,
 };
 
 /// A place that an engine keeps a store in, for one process after another.
@@ -94,6 +98,11 @@ macro_rules! conformance {
             a_queue_moves_with_the_order_and_loses_nothing,
             of_a_strict_queue_only_the_oldest_held_is_probed,
             in_a_strict_queue_nothing_of_a_window_overtakes_a_retry,
+            what_is_left_of_a_strict_entry_has_a_place_of_its_own,
+            a_delivery_that_leaves_a_strict_entry_waits_once,
+            a_position_in_a_commit_outlasts_the_events_before_it,
+            a_page_that_is_read_before_an_outcome_is_written_takes_nothing_away,
+            what_a_probe_takes_out_of_an_entry_ranks_as_itself,
         );
     };
     (@ $subject:ty: $($name:ident,)*) => {
@@ -760,7 +769,7 @@ fn collect(opened: &Opened, webhook: &Webhook, closed: bool, busy: Vec<DueKey>) 
         let change = changes.recv_timeout(Duration::from_secs(10)).expect("a change");
         if let Change::Collected { webhook: id, activation, rest } = change {
             assert_eq!((id, activation), (webhook.id, webhook.activation));
-            return rest;
+            return rest.map(|rest| rest.since_ms);
         }
     }
 }

@@ -262,3 +262,158 @@ pub(crate) async fn in_a_strict_queue_nothing_of_a_window_overtakes_a_retry<S: S
     opened.record(&webhook, &apart[2], Step::Again { after: Duration::from_secs(60), counts: true });
     assert_eq!(events(&queue(&opened, &webhook)), members[2..]);
 }
+
+/// A strict webhook, and a finding of each of three commits that wait for it; the first and the last went out together.
+async fn first_and_last_together(opened: &Opened) -> (Arc<Webhook>, [EventId; 3]) {
+    let webhook = hook(opened, Order::Strict).await;
+    let mut ids = Vec::new();
+    for _ in 0..3 {
+        ids.extend(post(opened, &MIXED[..1]).await);
+    }
+    let waiting = queue(opened, &webhook);
+    let together = [&waiting[0], &waiting[2]].map(|(key, item)| {
+        let attempt = Some(attempt(item, false));
+        let outcome = Outcome::new(webhook.id, item.clone(), attempt, again(0), Some(*key));
+        Outcome { sent: Sent::Before(None), ..outcome }
+    });
+    opened.store.record(together.into());
+    opened.recorded();
+    (webhook, [ids[0], ids[1], ids[2]])
+}
+
+pub(crate) async fn what_is_left_of_a_strict_entry_has_a_place_of_its_own<S: Subject>() {
+    let place = S::new();
+    let opened = place.open(START_MS);
+    let (webhook, [first, between, last]) = first_and_last_together(&opened).await;
+    let waiting = queue(&opened, &webhook);
+    assert_eq!(events(&waiting), [first, last, between]);
+    assert_eq!(waiting[0].0, waiting[1].0, "one request");
+    // The batch is smaller now: only the first of it went out.
+    opened.store.record(vec![Outcome::new(webhook.id, waiting[0].1.clone(), None, Step::Delivered, None)]);
+    opened.recorded();
+    let left = queue(&opened, &webhook);
+    assert_eq!(events(&left), [between, last], "nothing is overtaken");
+    assert_eq!((left[1].1.sent, left[1].1.attempt), (Sent::Before(None), 2));
+    drop(opened);
+
+    let opened = place.open(START_MS);
+    assert_eq!(queue(&opened, &webhook), left);
+    opened.record(&webhook, &left[0], Step::Delivered);
+    opened.record(&webhook, &left[1], Step::Delivered);
+    assert!(queue(&opened, &webhook).is_empty());
+    assert_eq!(opened.status(last).await, Status::Delivered);
+
+    // The same with what a probe takes out of it.
+    let (webhook, [first, between, last]) = first_and_last_together(&opened).await;
+    let failed = post(&opened, &MIXED[..3]).await;
+    for delivery in &queue(&opened, &webhook)[3..] {
+        opened.record(&webhook, delivery, Step::Failed { deactivate: None });
+    }
+    for _ in 0..3 {
+        let candidate = opened.candidate(webhook.id).expect("what failed");
+        opened.probe(&webhook, candidate, again(60_000));
+    }
+    let candidate = opened.candidate(webhook.id).expect("what is held");
+    assert_eq!(candidate.item.event, first);
+    opened.probe(&webhook, candidate, Step::Delivered);
+    let on = opened.on(webhook.id);
+    assert_eq!(events(&queue(&opened, &on)), [&[between, last], &failed[..]].concat());
+}
+
+pub(crate) async fn a_delivery_that_leaves_a_strict_entry_waits_once<S: Subject>() {
+    let place = S::new();
+    let opened = place.open(START_MS);
+    let (webhook, [first, between, last]) = first_and_last_together(&opened).await;
+    let waiting = queue(&opened, &webhook);
+    // It waits for the same attempt by itself: its own entry has the number, within its commit, of the one that it leaves.
+    let step = Step::Again { after: Duration::ZERO, counts: false };
+    let apart = Outcome::new(webhook.id, waiting[1].1.clone(), None, step, None);
+    opened.store.record(vec![Outcome { sent: Sent::Alone, ..apart }]);
+    opened.recorded();
+    let queued = queue(&opened, &webhook);
+    assert_eq!(events(&queued), [first, between, last]);
+    assert_eq!(queued[0].0.seq, queued[2].0.seq);
+    drop(opened);
+
+    let opened = place.open(START_MS);
+    assert_eq!(queue(&opened, &webhook), queued);
+    assert_eq!(opened.store.backlog(&webhook).waiting, 3);
+}
+
+pub(crate) async fn a_position_in_a_commit_outlasts_the_events_before_it<S: Subject>() {
+    let place = S::new();
+    let opened = place.open(START_MS);
+    let webhook = hook(&opened, Order::Strict).await;
+    // Another one for which everything waits, so that what has failed is kept.
+    let other = hook(&opened, Order::Arrival).await;
+    let posted = post(&opened, &MIXED).await;
+    for (_, item) in &queue(&opened, &other)[..2] {
+        opened.store.record(vec![Outcome::new(other.id, item.clone(), None, Step::Delivered, None)]);
+        opened.recorded();
+    }
+    let waiting = queue(&opened, &webhook);
+    opened.record(&webhook, &waiting[0], Step::Delivered);
+    opened.record(&webhook, &waiting[1], Step::Delivered);
+    opened.record(&webhook, &waiting[3], Step::Failed { deactivate: None });
+    assert!(opened.store.backlog(&webhook).waiting == 2 && opened.store.backlog(&other).waiting == 3);
+    let retention = Retention { max_events: 1, ..kept(1_000_000) };
+    while opened.store.sweep(retention).await.expect("written") {}
+    assert!(opened.store.event(posted[1]).await.expect("read").is_none(), "settled, and too many");
+    drop(opened);
+
+    let opened = place.open(START_MS);
+    assert_eq!(opened.store.missing_events().await, Ok(0));
+    let (mut cursor, since) = (Cursor::Start, Timestamp::from_unix_ms(0));
+    while cursor != Cursor::Done {
+        let page = opened.store.recover(webhook.id, since, cursor, Actor::Host).await.expect("written");
+        cursor = page.expect("known").next;
+    }
+    assert_eq!(events(&queue(&opened, &webhook)), posted[2..], "in the order of acceptance");
+}
+
+pub(crate) async fn a_page_that_is_read_before_an_outcome_is_written_takes_nothing_away<S: Subject>() {
+    let place = S::new();
+    let opened = place.open(START_MS);
+    let webhook = hook(&opened, Order::Strict).await;
+    let posted = post(&opened, &MIXED[..2]).await;
+    let (key, item) = queue(&opened, &webhook).remove(0);
+    // Its retry gets the key that it had.
+    let failed = Some(attempt(&item, false));
+    opened.store.record(vec![Outcome::new(webhook.id, item, failed, again(1_000), Some(key))]);
+    opened.store.load_due(webhook.id, webhook.activation, None, 100);
+    opened.recorded();
+    drop(opened);
+
+    let opened = place.open(START_MS);
+    let waiting = queue(&opened, &webhook);
+    assert_eq!((events(&waiting), waiting[0].0, waiting[0].1.attempt), (posted, key, 2));
+}
+
+pub(crate) async fn what_a_probe_takes_out_of_an_entry_ranks_as_itself<S: Subject>() {
+    let place = S::new();
+    let opened = place.open(START_MS);
+    let webhook = hook(&opened, Order::Arrival).await;
+    post(&opened, &MIXED[..3]).await;
+    let held = post(&opened, &MIXED).await;
+    for delivery in &queue(&opened, &webhook)[..3] {
+        opened.record(&webhook, delivery, Step::Failed { deactivate: None });
+    }
+    for _ in 0..3 {
+        let candidate = opened.candidate(webhook.id).expect("what failed");
+        opened.probe(&webhook, candidate, again(60_000));
+    }
+    let candidate = opened.candidate(webhook.id).expect("what is held");
+    assert!(candidate.item.event == held[0] && matches!(candidate.origin, Origin::Held(key) if key.rank == 1));
+    opened.probe(&webhook, candidate, again(60_000));
+    let webhook = reorder(&opened, &webhook, Order::Severity).await;
+    let candidate = opened.candidate(webhook.id).expect("one");
+    opened.probe(&webhook, candidate, Step::Delivered);
+    let on = opened.on(webhook.id);
+    queue(&opened, &on);
+    drop(opened);
+
+    // What a page has split is written.
+    let opened = place.open(START_MS);
+    let by_rank = queue(&opened, &on);
+    assert!(by_rank.len() == 7 && by_rank.iter().all(|(key, item)| key.rank == item.rank), "{by_rank:?}");
+}

@@ -9,11 +9,12 @@ use std::time::Duration;
 use super::accept::Group;
 use super::record;
 use super::writer::Writer;
-use super::{Change, DueItem, DueKey, Outcome, Sent, StoreError, keys};
+use super::{Change, DueItem, DueKey, Outcome, Rest, Sent, StoreError, keys};
 use crate::model::delivery::{Part, Step};
 use crate::model::event::Searchable;
 use crate::model::id::{EventId, WebhookId};
 use crate::model::webhook::{Digest, Order, Webhook};
+use crate::store::rank;
 
 /// Deliveries that are put together at a time, roughly: the writer serves nobody else meanwhile. The others are a window
 /// of their own, which opened when the first of them was queued.
@@ -45,26 +46,29 @@ impl Writer {
             None => None,
             Some((owner, digest)) => self.try_collect(owner, digest, closed, busy).unwrap_or_else(|error| {
                 tracing::error!(%error, %webhook, "what waits for a digest could not be read; it is tried again");
-                // The window seems to close a moment from now.
-                Some(self.clock.steady_ms().saturating_add(UNREAD_MS - digest.window_ms()))
+                // The window seems to close a moment from now, and nothing goes before what is in it.
+                let since_ms = self.clock.steady_ms().saturating_add(UNREAD_MS - digest.window_ms());
+                let first = DueKey { webhook, activation, rank: rank::UNKNOWN, due_ms: i64::MIN, seq: 0 };
+                Some(Rest { first, since_ms })
             }),
         };
         (self.changes)(Change::Collected { webhook, activation, rest });
     }
 
-    /// When the first was queued of what still waits.
+    /// What still waits.
     fn try_collect(
         &mut self,
         owner: &Webhook,
         digest: Digest,
         closed: bool,
         busy: &[DueKey],
-    ) -> Result<Option<i64>, StoreError> {
+    ) -> Result<Option<Rest>, StoreError> {
         let (mut waiting, mut rest) = self.waiting(owner, digest, busy)?;
         if !closed {
             let stays = |one: &Waiting| one.item.sent == Sent::Never && !one.is_alone;
-            let first = waiting.iter().filter(|one| stays(one)).map(|one| one.item.due_in(one.key)).min();
-            rest = first.into_iter().chain(rest).min();
+            let stay = waiting.iter().filter(|one| stays(one));
+            let stay = stay.map(|one| Rest { first: one.key, since_ms: one.item.due_in(one.key) });
+            rest = stay.chain(rest).reduce(Rest::join);
             waiting.retain(|one| one.is_alone);
         }
         // In order of acceptance: the strict queue is, the others are one for each rank.
@@ -84,14 +88,13 @@ impl Writer {
         Ok(rest)
     }
 
-    /// The deliveries of the entries in which some wait for the window, and when the first was queued of those that are not
-    /// among them.
+    /// The deliveries of the entries in which some wait for the window, and those that are not among them.
     fn waiting(
         &self,
         owner: &Webhook,
         digest: Digest,
         busy: &[DueKey],
-    ) -> Result<(Vec<Waiting>, Option<i64>), StoreError> {
+    ) -> Result<(Vec<Waiting>, Option<Rest>), StoreError> {
         let (mut waiting, mut after) = (Vec::new(), None);
         loop {
             let (entries, complete) = self.read_queue(owner.id, owner.activation..=owner.activation, after, PAGE)?;
@@ -101,7 +104,8 @@ impl Writer {
                     continue;
                 }
                 if waiting.len() >= AT_ONCE {
-                    return Ok((waiting, items.iter().map(|item| item.due_in(key)).min()));
+                    let rest = items.iter().map(|item| Rest { first: key, since_ms: item.due_in(key) });
+                    return Ok((waiting, rest.reduce(Rest::join)));
                 }
                 for item in items {
                     if self.still_due(key, &item)? {

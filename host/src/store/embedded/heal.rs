@@ -64,7 +64,7 @@ struct Page {
 }
 
 impl Page {
-    /// Adds a delivery that is due then; the sequence number of its entry.
+    /// Adds a delivery that is due then; the mark of its entry.
     fn add(&mut self, item: DueItem, due_ms: i64, next_seq: impl FnOnce() -> u64) -> u64 {
         let shared = (due_ms, if self.order == Order::Severity { item.rank } else { rank::UNKNOWN });
         let index = match self.at.get(&shared) {
@@ -80,7 +80,7 @@ impl Page {
         let (key, items) = &mut self.entries[index];
         key.rank = key.rank.min(item.rank);
         items.push(item);
-        key.seq
+        key.mark()
     }
 
     /// Deliveries in entries that the queue's next page does not come to.
@@ -215,7 +215,7 @@ impl Writer {
         let queued = if page.order == Order::Strict {
             let key = self.strict_key(&page.txn, (page.webhook, page.activation), &item)?;
             page.entries.push((key, vec![DueItem { due_ms: Some(due_ms), ..item }]));
-            key.seq
+            key.mark()
         } else {
             page.add(item, due_ms, || self.seq())
         };

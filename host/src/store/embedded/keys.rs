@@ -11,6 +11,7 @@
 use super::txn::Bytes;
 use crate::model::id::{AttemptId, AuditId, DeliveryId, EventId, TokenId, WebhookId};
 use crate::store::protocol::DueKey;
+use crate::store::rank;
 
 /// The layout's version, kept under `m` `schema`. 2 brought the audit log, redeliveries and queue entries that know the
 /// attempts of earlier rounds; 3 a rank in the keys of queues; 4 states of deliveries that are joined to their event; 5 the
@@ -95,6 +96,24 @@ pub(super) fn exported() -> Vec<u8> {
 }
 
 impl DueKey {
+    /// What the state of a delivery in this entry knows the entry by ([`super::record::SlotState::queued`]). Sequence numbers
+    /// of the strict queue repeat from commit to commit, and a delivery may leave an entry that begins with one of another
+    /// commit: so the commit is in it.
+    pub(super) fn mark(&self) -> u64 {
+        // An odd number that mixes all bits; the highest one says that it is of the strict queue.
+        const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
+        match self.rank {
+            rank::STRICT => self.seq ^ (self.due_ms.cast_unsigned().wrapping_mul(MIX) >> 1),
+            _ => self.seq,
+        }
+    }
+
+    /// True if a delivery's state that has this mark means this entry. Until the commit was in it the mark of a strict entry
+    /// was its sequence number.
+    pub(super) fn has_mark(&self, mark: u64) -> bool {
+        mark == self.mark() || mark == self.seq
+    }
+
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut key = due_prefix(self.webhook, self.activation);
         key.push(self.rank);

@@ -98,20 +98,20 @@ pub(super) fn requeue(
         let (event, slot, delivery) = (*event, *slot, *delivery);
         let item = DueItem { event, slot, delivery, attempt, earlier, sent, rank: rank::UNKNOWN, due_ms: None };
         let item = DueItem { rank: place::rank_of(engine, &item)?, ..item };
-        let seq = if order(webhook) == Order::Strict {
+        let mark = if order(webhook) == Order::Strict {
             let place = places.find(engine, event)?;
             let key = place::strict_key(engine, &[&txn], place, (webhook, activation), &item)?;
             strict.push((key, vec![DueItem { due_ms: Some(due_ms), ..item }]));
-            key.seq
+            key.mark()
         } else {
             let rank = item.rank;
             let (key, items) = entries
                 .entry((webhook, activation, rank))
                 .or_insert_with(|| (DueKey { webhook, activation, rank, due_ms, seq: next_seq() }, Vec::new()));
             items.push(item);
-            key.seq
+            key.mark()
         };
-        now.queued = Some(seq);
+        now.queued = Some(mark);
         txn.put(keys::state(event), record::pack(&states));
     }
     let entries: Entries = entries.into_values().chain(strict).collect();
@@ -119,6 +119,42 @@ pub(super) fn requeue(
         txn.put(key.encode(), record::pack_queue(&items.iter().collect::<Vec<_>>()));
     }
     Ok((txn, entries))
+}
+
+/// Removes deliveries from queue entries that wait in an earlier entry too; how many. An export of a running host may have
+/// read a queue before and after it was moved to other ranks.
+pub(super) fn remove_repeated(engine: &Engine) -> Result<u64, StoreError> {
+    let hasher = RandomState::new();
+    let (mut seen, mut repeated, mut after): (HashSet<u64>, u64, Option<Vec<u8>>) = Default::default();
+    loop {
+        let mut page = Vec::new();
+        engine.scan_prefix(&[keys::DUE], after.as_deref(), |key, value| {
+            page.push((key.to_vec(), record::unpack_queue(value).unwrap_or_default()));
+            page.len() < PAGE
+        })?;
+        let Some((last, _)) = page.last() else { return Ok(repeated) };
+        after = Some(last.clone());
+        let mut txn = Txn::default();
+        for (key, items) in page {
+            let mut kept = Vec::with_capacity(items.len());
+            for item in &items {
+                let is_new = seen.insert(hasher.hash_one((item.event, item.slot, item.attempt)));
+                // A state that names its entry is in that one only.
+                let named = |states: Vec<SlotState>| states.get(item.slot as usize)?.queued;
+                if is_new || named(states_of(engine, item.event)?).is_some() {
+                    kept.push(item);
+                }
+            }
+            repeated += (items.len() - kept.len()) as u64;
+            if kept.len() < items.len() {
+                match kept.is_empty() {
+                    true => txn.remove(key),
+                    false => txn.put(key, record::pack_queue(&kept)),
+                }
+            }
+        }
+        engine.commit(&[&txn])?;
+    }
 }
 
 /// The states of an event's deliveries: their own record first, since a checkpoint may join it to the event's.
@@ -185,7 +221,7 @@ fn events_before(engine: &Engine, since: &AcceptedSince) -> Result<u64, StoreErr
 }
 
 /// Finds the lost deliveries and calls `found` with a page of them at a time. Holds 16 bytes in memory for every queued
-/// delivery.
+/// delivery, or 24 in a strict queue.
 pub(super) fn find(
     engine: &Engine,
     found: &mut dyn FnMut(&[Lost]) -> Result<(), StoreError>,
@@ -195,8 +231,9 @@ pub(super) fn find(
     engine.scan_prefix(&[keys::DUE], None, |key, value| {
         let Some(key) = DueKey::decode(key) else { return true };
         for item in record::unpack_queue(value).unwrap_or_default() {
-            queued.insert(hasher.hash_one((item.event, item.slot, item.attempt, Some(key.seq))));
-            queued.insert(hasher.hash_one((item.event, item.slot, item.attempt, None::<u64>)));
+            for mark in [Some(key.mark()), Some(key.seq), None] {
+                queued.insert(hasher.hash_one((item.event, item.slot, item.attempt, mark)));
+            }
         }
         true
     })?;

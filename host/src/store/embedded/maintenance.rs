@@ -282,7 +282,7 @@ fn readable(key: &[u8], value: &[u8], keyring: &Keyring) -> bool {
         keys::REDELIVERY => record::unpack::<(EventId, u32)>(value).is_ok(),
         keys::DUE => DueKey::decode(key).is_some() && record::unpack_queue(value).is_ok(),
         keys::ATTEMPTS => record::unpack_attempts(value).is_ok(),
-        keys::ACCEPTED => record::unpack::<Vec<EventId>>(value).is_ok(),
+        keys::ACCEPTED => record::unpack_listed(value).is_ok(),
         keys::IDEMPOTENCY => record::unpack::<Answered>(value).is_ok(),
         keys::EXPIRY => record::unpack::<Vec<Vec<u8>>>(value).is_ok(),
         keys::AUDIT | keys::TOMBSTONE => record::is_whole(value),
@@ -360,6 +360,7 @@ pub(super) fn repair(engine: &Engine, keyring: &Keyring, now: Timestamp) -> Resu
     txn.remove(keys::meta(tally::UNCOUNTED));
     tally::put(engine, tally::count(engine)?, &mut txn)?;
     engine.commit(&[&txn])?;
+    lost::remove_repeated(engine)?;
     lost::find(engine, &mut |found| {
         for page in found.chunks(REQUEUE) {
             let (txn, _) = lost::requeue(

@@ -62,7 +62,7 @@ use super::facts::{
 };
 use super::protocol::{
     Candidate, Change, Command, Cursor, DueEntry, DueItem, DueKey, Options, Origin, Outcome, PageRequest, Recovery,
-    Sent,
+    Rest, Sent,
 };
 use super::table::{Tokens, WebhookTable};
 use crate::keyring::Keyring;

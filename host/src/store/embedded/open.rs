@@ -30,7 +30,7 @@ use super::{
     sealed,
 };
 use crate::keyring::{AUDIT_LOG, Keyring};
-use crate::model::id::{AttemptId, EventId, WebhookId};
+use crate::model::id::{AttemptId, WebhookId};
 use crate::model::secret::Secret;
 use crate::model::token::Token;
 use crate::model::webhook::Webhook;
@@ -244,7 +244,7 @@ pub(super) fn unlock(engine: &Engine, folder: &Path, given: Option<&Secret>) -> 
 fn first_counts(engine: &Engine, (webhooks, tokens): (u64, u64)) -> Result<Counts, StoreError> {
     let mut events = 0;
     engine.scan_prefix(&[keys::ACCEPTED], None, |_, value| {
-        events += record::unpack::<Vec<EventId>>(value).map_or(0, |events| events.len() as u64);
+        events += record::unpack_listed(value).map_or(0, |events| events.len() as u64);
         true
     })?;
     Ok(Counts { events, webhooks, tokens })

@@ -141,7 +141,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Puts a delivery into the entry of its group, or into a new one; the entry's sequence number.
+    /// Puts a delivery into the entry of its group, or into a new one; the entry's mark.
     fn queue(&mut self, key: DueKey, (group, is_by_rank): (u32, bool), item: DueItem, together: &mut Together) -> u64 {
         let shared = together.entries.iter_mut().find(|(other, entry)| {
             let DueKey { seq, rank, .. } = entry.key;
@@ -152,11 +152,11 @@ impl Writer {
             // They go together: the most severe one decides when.
             entry.key.rank = entry.key.rank.min(key.rank);
             entry.items.push((item, None));
-            return entry.key.seq;
+            return entry.key.mark();
         }
         let key = DueKey { seq: self.seq(), ..key };
         together.entries.push((group, DueEntry { key, items: vec![(item, None)] }));
-        key.seq
+        key.mark()
     }
 
     /// [`Writer::queue`] for a webhook whose deliveries go out in the order of acceptance. Only what goes out in one request
@@ -178,12 +178,12 @@ impl Writer {
         });
         if let Some((_, entry)) = shared {
             entry.items.push((item, None));
-            return Ok(entry.key.seq);
+            return Ok(entry.key.mark());
         }
         let key = self.strict_key(&together.strict, queue, &item)?;
         together.strict.put(key.encode(), record::pack_queue(&[&item]));
         together.entries.push((group, DueEntry { key, items: vec![(item, None)] }));
-        Ok(key.seq)
+        Ok(key.mark())
     }
 
     /// How a delivery's new state changes what waits for its webhook; it has no earlier one when it is new.

@@ -62,14 +62,15 @@ impl Places {
             if keys::time_of(keys::ACCEPTED, key) != Some(ms) {
                 return false;
             }
-            let listed: Vec<EventId> = record::unpack(value).unwrap_or_default();
-            if listed.contains(&event) {
+            let listed = record::unpack_listed(value).unwrap_or_default();
+            if listed.iter().any(|(_, other)| *other == event) {
                 found = keys::seq_of(key).map(|commit| (commit, listed));
             }
             found.is_none()
         })?;
         let Some((commit, listed)) = found else { return Ok(Place::default()) };
-        (self.commit, self.positions) = (commit, positions(&listed));
+        self.commit = commit;
+        self.positions = listed.into_iter().map(|(position, event)| (event, position)).collect();
         Ok(Place { commit, position: self.positions.get(&event).copied().unwrap_or_default() })
     }
 }
@@ -159,5 +160,24 @@ mod tests {
         let encoded: Vec<_> = keys.iter().map(DueKey::encode).collect();
         assert!(encoded.is_sorted());
         assert_eq!(encoded.iter().map(|key| DueKey::decode(key).expect("a key")).collect::<Vec<_>>(), keys);
+    }
+
+    #[test]
+    fn an_entry_of_another_commit_has_another_mark() {
+        let webhook = WebhookId::generate();
+        let commits = (1..=7).flat_map(|run: u64| (0..100).map(move |commit| (run << 32) | commit));
+        let mut marks: Vec<u64> = commits
+            .flat_map(|commit| (0..20).map(move |position| Place { commit, position }))
+            .flat_map(|place| (0..5).map(move |slot| place.key(webhook, 3, slot).mark()))
+            .collect();
+        let all = marks.len();
+        marks.sort_unstable();
+        marks.dedup();
+        assert!(marks.len() == all && marks[0] >= STRICT_SEQ, "and none is the number of another queue's entry");
+        // As stores know it from before the commit was in it.
+        let key = Place { commit: 9, position: 1 }.key(webhook, 3, 2);
+        assert!(key.has_mark(key.seq) && key.has_mark(key.mark()));
+        let other = Place { commit: 10, position: 1 }.key(webhook, 3, 2);
+        assert!(other.seq == key.seq && !other.has_mark(key.mark()));
     }
 }

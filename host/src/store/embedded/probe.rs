@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::heal::Healing;
-use super::place::Place;
+use super::place::{self, Place};
 use super::record::{self, Progress, SlotState};
 use super::sealed::write_webhook;
 use super::txn::Txn;
@@ -226,30 +226,40 @@ impl Writer {
         let mut oldest: Option<(Place, DueKey, DueItem)> = None;
         for activation in self.tallies.of(owner.id).activations() {
             for rank in rank::UNKNOWN..=rank::STRICT {
-                let Some((key, item)) = self.first_held(owner, activation, rank)? else { continue };
-                let place = self.places.find(&self.engine, item.event)?;
-                if oldest.as_ref().is_none_or(|(other, _, _)| place < *other) {
-                    oldest = Some((place, key, item));
+                for (key, item) in self.first_held(owner, activation, rank)? {
+                    let place = self.places.find(&self.engine, item.event)?;
+                    if oldest.as_ref().is_none_or(|(other, _, _)| place < *other) {
+                        oldest = Some((place, key, item));
+                    }
                 }
             }
         }
         Ok(oldest.map(|(_, key, item)| (key, item)))
     }
 
-    fn first_held(&self, owner: &Webhook, activation: u32, rank: u8) -> Result<Option<(DueKey, DueItem)>, StoreError> {
-        let mut after = None;
+    /// The first held delivery of a rank, and those that were left behind of strict entries before it: their place may be
+    /// after its.
+    fn first_held(&self, owner: &Webhook, activation: u32, rank: u8) -> Result<Vec<(DueKey, DueItem)>, StoreError> {
+        let (mut first, mut after) = (Vec::new(), None);
         loop {
             let (entries, complete) = self.read_ranks(owner.id, activation..=activation, rank..=rank, after, PAGE)?;
             after = entries.last().map(|(key, _)| *key).or(after);
-            for (key, item) in
-                entries.into_iter().flat_map(|(key, items)| items.into_iter().map(move |item| (key, item)))
-            {
-                if self.still_due(key, &item)? && self.engine.get(&keys::event(item.event))?.is_some() {
-                    return Ok(Some((key, item)));
+            for (key, items) in entries {
+                let begins_with = items.first().map(|item| item.delivery);
+                for item in self.due_of_entry(key, items)? {
+                    if self.engine.get(&keys::event(item.event))?.is_none() {
+                        continue;
+                    }
+                    let is_rest = rank == rank::STRICT && begins_with != Some(item.delivery);
+                    first.push((key, item));
+                    if !is_rest {
+                        return Ok(first);
+                    }
+                    break;
                 }
             }
             if complete {
-                return Ok(None);
+                return Ok(first);
             }
         }
     }
@@ -362,7 +372,7 @@ impl Writer {
             && match origin {
                 Origin::Failed => state.progress == Progress::Failed,
                 Origin::Held(key) => {
-                    state.progress == Progress::Waiting && state.queued.is_none_or(|seq| seq == key.seq)
+                    state.progress == Progress::Waiting && state.queued.is_none_or(|mark| key.has_mark(mark))
                 }
             };
         match step {
@@ -387,13 +397,16 @@ impl Writer {
                     // No retry is used up: the attempt belongs to no round.
                     let (attempt, earlier) = (item.attempt + 1, item.earlier + 1);
                     let next = DueItem { attempt, earlier, sent: *sent, ..item.clone() };
+                    let rank = place::rank_of(&self.engine, &next)?;
                     let key = if key.rank == rank::STRICT {
                         self.strict_key(&Txn::default(), (key.webhook, key.activation), &next)?
                     } else {
-                        DueKey { seq: self.seq(), ..key }
+                        // By itself it ranks as itself.
+                        DueKey { rank, seq: self.seq(), ..key }
                     };
+                    let next = DueItem { rank, ..next };
                     self.pending.txn.put(key.encode(), record::pack_queue(&[&next]));
-                    (state.queued, state.next_attempt_at) = (Some(key.seq), Some(now));
+                    (state.queued, state.next_attempt_at) = (Some(key.mark()), Some(now));
                 }
             }
             Step::Again { counts: false, .. } | Step::Dropped => return Ok(()),

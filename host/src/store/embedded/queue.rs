@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::sync::atomic::Ordering;
 
+use super::moving::{Moving, is_rest};
 use super::record::{self, Entries, Progress};
 use super::writer::Writer;
 use super::{Change, DueEntry, DueItem, DueKey, PageRequest, StoreError, keys, place};
@@ -11,12 +12,21 @@ use crate::model::id::WebhookId;
 use crate::model::webhook::Order;
 use crate::store::rank;
 
+/// A page as it was read.
+struct Page {
+    entries: Vec<DueEntry>,
+    /// True if the queue ends with it.
+    complete: bool,
+    /// Something was left behind of a strict entry, and has another place than the entry says.
+    has_rest: bool,
+}
+
 impl Writer {
     /// Reads a page of a webhook's queue and sends it to the scheduler. When the store cannot be read, the page is read
     /// once it can.
     pub(super) fn load(&mut self, request: PageRequest) {
         match self.is_misplaced(&request) {
-            Ok(true) => self.moving.push_back(request),
+            Ok(true) => self.moving.push_back(Moving::before(request)),
             Ok(false) => self.load_page(request),
             Err(_) => self.unread.push(request),
         }
@@ -25,9 +35,14 @@ impl Writer {
     /// Reads a page of a queue that is in the ranks of its webhook's order.
     pub(super) fn load_page(&mut self, request: PageRequest) {
         match self.read_page(&request) {
-            Ok((entries, complete)) => {
+            Ok(Page { has_rest: true, .. }) => self.moving.push_back(Moving::before(request)),
+            Ok(Page { entries, complete, .. }) => {
                 for done in entries.iter().filter(|entry| entry.items.is_empty()) {
-                    self.pending.txn.remove(done.key.encode());
+                    let key = done.key.encode();
+                    // A strict key may be about to be written again, with the retry of what was there.
+                    if self.pending.txn.written(&key).is_none() {
+                        self.pending.txn.remove(key);
+                    }
                 }
                 (self.changes)(Change::Loaded { request, entries, complete });
             }
@@ -35,33 +50,34 @@ impl Writer {
         }
     }
 
-    fn read_page(&mut self, request: &PageRequest) -> Result<(Vec<DueEntry>, bool), StoreError> {
+    fn read_page(&mut self, request: &PageRequest) -> Result<Page, StoreError> {
         let PageRequest { webhook, activation, ref ranks, after, limit, .. } = *request;
-        let by_severity = self.order_of(webhook) == Some(Order::Severity);
+        let order = self.order_of(webhook);
         let (found, complete) = self.read_ranks(webhook, activation..=activation, ranks.clone(), after, limit)?;
-        let mut entries = Vec::with_capacity(found.len());
+        let (mut entries, mut has_rest) = (Vec::with_capacity(found.len()), false);
         for (key, queued) in found {
-            let mut items = Vec::with_capacity(queued.len());
-            for item in queued {
-                if self.still_due(key, &item)? {
-                    items.push(item);
-                }
-            }
-            if by_severity {
+            let first = queued.first().map(|item| item.delivery);
+            let mut items = self.due_of_entry(key, queued)?;
+            has_rest |= order == Some(Order::Strict) && is_rest(first, &items);
+            if order == Some(Order::Severity) {
                 items = self.split(key, items)?;
             }
             // An entry without items still moves the scheduler's horizon.
             entries.push(DueEntry { key, items: items.into_iter().map(|item| (item, None)).collect() });
         }
-        Ok((entries, complete))
+        Ok(Page { entries, complete, has_rest })
     }
 
     /// The deliveries of an entry that have its rank. The others get entries of their own: deliveries of different
     /// severities share one that was queued in another order, or before format 6.
     fn split(&mut self, key: DueKey, items: Vec<DueItem>) -> Result<Vec<DueItem>, StoreError> {
         let is_kept = items.first().is_some_and(|item| item.sent.is_bound());
-        let fits = |item: &DueItem| item.rank == key.rank || is_kept;
-        if key.rank != rank::UNKNOWN && items.iter().all(fits) {
+        // What was sent together stays together, at the rank of the most severe that is left.
+        let fits = match is_kept {
+            true => place::rank_of_all(&items) == key.rank || items.is_empty(),
+            false => items.iter().all(|item| item.rank == key.rank),
+        };
+        if key.rank != rank::UNKNOWN && fits {
             return Ok(items);
         }
         let mut ranked = Vec::with_capacity(items.len());
@@ -71,7 +87,6 @@ impl Writer {
         let together = place::rank_of_all(&ranked);
         let mut parts: BTreeMap<u8, Vec<DueItem>> = BTreeMap::new();
         for item in ranked {
-            // What was sent together stays together.
             let rank = if is_kept { together } else { item.rank };
             parts.entry(rank).or_default().push(item);
         }
@@ -158,7 +173,7 @@ impl Writer {
         Ok(state.is_some_and(|state| {
             state.progress == Progress::Waiting
                 && state.attempts + 1 == item.attempt
-                && state.queued.is_none_or(|seq| seq == key.seq)
+                && state.queued.is_none_or(|mark| key.has_mark(mark))
         }))
     }
 }

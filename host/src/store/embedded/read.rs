@@ -145,10 +145,10 @@ fn find_delivery(
         let end = keys::timed_end(keys::ACCEPTED, made.plus(ACCEPTED_WITHIN).unix_ms());
         let mut groups = Vec::new();
         engine.scan(&keys::timed_end(keys::ACCEPTED, made.unix_ms()), false, |key, value| {
-            groups.extend(record::unpack::<Vec<EventId>>(value).ok().filter(|_| key < end.as_slice()));
+            groups.extend(record::unpack_listed(value).ok().filter(|_| key < end.as_slice()));
             key < end.as_slice()
         })?;
-        for event in groups.into_iter().flatten() {
+        for (_, event) in groups.into_iter().flatten() {
             let known = engine.get(&keys::event(event))?;
             let known = known.and_then(|bytes| record::unpack_event(&bytes).ok());
             if known.is_some_and(|known| known.slots.iter().any(is_it)) {

@@ -32,6 +32,8 @@ const QUEUE_VERSION_2: u8 = 2;
 const COUNTERS_VERSION: u8 = 2;
 /// The version of an event's record that the states of its deliveries are joined to.
 const JOINED_VERSION: u8 = 2;
+/// The version of the list of a commit's events of which some are gone: it has the positions of the others.
+const LISTED_VERSION: u8 = 2;
 const HEAD: usize = 5;
 
 /// A value whose checksum or shape is wrong: the disk changed it.
@@ -226,7 +228,7 @@ pub(super) struct SlotState {
     pub(super) activation: u32,
     /// The time of its next attempt, while it is pending.
     pub(super) next_attempt_at: Option<Timestamp>,
-    /// The `seq` of the queue entry that it is in; none: the one that it was accepted with.
+    /// The mark of the queue entry that it is in ([`DueKey::mark`]); none: the one that it was accepted with.
     pub(super) queued: Option<u64>,
 }
 
@@ -242,6 +244,23 @@ pub(super) fn initial_states(slots: &[Slot], accepted_at: Timestamp) -> Vec<Slot
             queued: None,
         })
         .collect()
+}
+
+/// The bytes of the list of a commit's events, with their positions in it.
+pub(super) fn pack_listed(events: &[(u32, EventId)]) -> Vec<u8> {
+    packed(LISTED_VERSION, events, USUAL + 22 * events.len())
+}
+
+/// The events of a commit that are kept, with their positions in it.
+///
+/// # Errors
+/// [`Damaged`].
+pub(super) fn unpack_listed(bytes: &[u8]) -> Result<Vec<(u32, EventId)>, Damaged> {
+    match bytes.first() {
+        Some(&LISTED_VERSION) => unpack_items(LISTED_VERSION, bytes),
+        // None is gone; or they went before positions were kept.
+        _ => Ok((0..).zip(unpack::<Vec<EventId>>(bytes)?).collect()),
+    }
 }
 
 /// Queue entries with their deliveries.

@@ -39,7 +39,7 @@ struct Page {
 }
 
 impl Page {
-    /// Adds a delivery to the last entry that may have it; the entry's sequence number.
+    /// Adds a delivery to the last entry that may have it; the entry's mark.
     fn add(&mut self, item: DueItem, next_seq: impl FnOnce() -> u64) -> u64 {
         let by_severity = self.order == Order::Severity;
         let fits = |(key, items): &&mut (DueKey, Vec<DueItem>)| {
@@ -53,12 +53,12 @@ impl Page {
         if let Some((key, items)) = last {
             key.rank = key.rank.min(item.rank);
             items.push(item);
-            return key.seq;
+            return key.mark();
         }
         let (webhook, activation, due_ms) = (self.webhook, self.activation, self.due_ms);
         let key = DueKey { webhook, activation, rank: item.rank, due_ms, seq: next_seq() };
         self.entries.push((key, vec![item]));
-        key.seq
+        key.mark()
     }
 }
 
@@ -218,7 +218,7 @@ impl Writer {
         let queued = if page.order == Order::Strict {
             let key = self.strict_key(&page.txn, (page.webhook, page.activation), &item)?;
             page.entries.push((key, vec![DueItem { due_ms: Some(page.due_ms), ..item }]));
-            key.seq
+            key.mark()
         } else {
             page.add(item, || self.seq())
         };
@@ -288,7 +288,7 @@ impl Writer {
             DueKey { webhook, activation, rank: item.rank, due_ms, seq: self.seq() }
         };
         let further = Further { slot: Slot { delivery, webhook, activation }, redelivery_of: of, made_at: self.now() };
-        let state = further.initial_state(key.seq);
+        let state = further.initial_state(key.mark());
         states.push(state);
         let waits = self.waits(webhook, event, None, state)?;
         let mut txn = Txn::default();

@@ -107,7 +107,7 @@ impl Writer {
                 return false;
             }
             let place = keys::seq_of(key).map_or(0, place_of_seq);
-            events.extend(self.listed::<EventId>(value, "acceptance index").into_iter().map(|event| (place, event)));
+            events.extend(self.accepted(value).into_iter().map(|(_, event)| (place, event)));
             deletions.remove(key.to_vec());
             true
         })?;
@@ -122,6 +122,14 @@ impl Writer {
     fn listed<T: DeserializeOwned>(&self, value: &[u8], what: &'static str) -> Vec<T> {
         record::unpack(value).unwrap_or_else(|_| {
             self.damage.skipped(what);
+            Vec::new()
+        })
+    }
+
+    /// The events in a record of the acceptance index with their positions; none when it is damaged.
+    fn accepted(&self, value: &[u8]) -> Vec<(u32, EventId)> {
+        record::unpack_listed(value).unwrap_or_else(|_| {
+            self.damage.skipped("acceptance index");
             Vec::new()
         })
     }
@@ -168,10 +176,10 @@ impl Writer {
         if surplus == 0 || deletions.full() {
             return Ok(());
         }
-        let mut groups: Vec<(Vec<u8>, Vec<EventId>)> = Vec::new();
+        let mut groups: Vec<(Vec<u8>, Vec<(u32, EventId)>)> = Vec::new();
         let mut seen = 0;
         self.engine.scan_prefix(&[keys::ACCEPTED], None, |key, value| {
-            let events = self.listed::<EventId>(value, "acceptance index");
+            let events = self.accepted(value);
             seen += events.len();
             groups.push((key.to_vec(), events));
             seen < LOOK
@@ -181,18 +189,19 @@ impl Writer {
                 continue;
             }
             let mut kept = Vec::new();
-            for event in &events {
+            for (position, event) in &events {
                 if surplus > 0 && self.is_settled(*event)? {
                     self.sweep_event(keys::seq_of(&key).map_or(0, place_of_seq), *event, deletions)?;
                     surplus -= 1;
                 } else {
-                    kept.push(*event);
+                    kept.push((*position, *event));
                 }
             }
             if kept.is_empty() {
                 deletions.remove(key);
             } else if kept.len() < events.len() {
-                deletions.txn.put(key, record::pack(&kept));
+                // What is recovered later finds its position among those that are queued.
+                deletions.txn.put(key, record::pack_listed(&kept));
             }
         }
         Ok(())

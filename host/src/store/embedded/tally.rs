@@ -171,7 +171,7 @@ pub(super) fn upgrade(engine: &Engine) -> Result<(), StoreError> {
             let waits = states.get(item.slot as usize).filter(|state| {
                 state.progress == Progress::Waiting
                     && state.attempts + 1 == item.attempt
-                    && state.queued.is_none_or(|seq| seq == key.seq)
+                    && state.queued.is_none_or(|mark| key.has_mark(mark))
             });
             if let Some(state) = waits {
                 tallies.entry(key.webhook).or_default().add(state.activation, known.accepted_at);

@@ -92,7 +92,7 @@ impl Embedded {
         Ok(state.is_some_and(|state| {
             state.progress == Progress::Waiting
                 && state.attempts + 1 == item.attempt
-                && state.queued.is_none_or(|seq| seq == key.seq)
+                && state.queued.is_none_or(|mark| key.has_mark(mark))
         }))
     }
 }

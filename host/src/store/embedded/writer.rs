@@ -16,6 +16,7 @@ use super::engine::Engine;
 use super::heal::Healing;
 use super::index::{Growth, Index, MarksCache, Row, Tail};
 use super::lost::AcceptedSince;
+use super::moving::Moving;
 use super::place::Places;
 use super::record::{self, AttemptChunk, Counters, Counts, Damage};
 use super::retention_clock;
@@ -113,9 +114,8 @@ pub(in crate::store) struct Writer {
     pub(super) unread: Vec<PageRequest>,
     /// Webhooks whose probe was accepted: their deliveries are put in order, a page between two commits.
     pub(super) healing: VecDeque<Healing>,
-    /// Pages that are read once their queue is in the ranks of its webhook's order: it is moved, a page between two
-    /// commits.
-    pub(super) moving: VecDeque<PageRequest>,
+    /// Pages that are read once their queue is in order: it is moved, a page between two commits.
+    pub(super) moving: VecDeque<Moving>,
     pub(super) places: Places,
     pub(super) telling: Telling,
     /// Where host events go whose expressions are to be evaluated.

@@ -182,10 +182,11 @@ impl Step {
             // The limit by count removes single events of a commit; attempts go with their chunk.
             let listed = match self.index {
                 Index::Attempts => Vec::new(),
-                Index::Events => record::unpack::<Vec<EventId>>(&record).unwrap_or_default(),
+                Index::Events => record::unpack_listed(&record).unwrap_or_default(),
             };
-            let is_there =
-                |row: &Row| self.index == Index::Attempts || listed.iter().any(|event| *event.as_bytes() == row.id);
+            let is_there = |row: &Row| {
+                self.index == Index::Attempts || listed.iter().any(|(_, event)| *event.as_bytes() == row.id)
+            };
             rows.extend(of_record.iter().map(|found| (found.place, found.row)).filter(|(_, row)| is_there(row)));
         }
         let mut txn = Txn::default();
@@ -274,12 +275,12 @@ impl Source {
     fn events_of(&self, engine: &Engine, seq: u64, ms: i64) -> Result<Vec<Found>, StoreError> {
         let key = keys::timed(keys::ACCEPTED, ms, seq);
         let Some(bytes) = engine.get(&key)? else { return Ok(Vec::new()) };
-        let Ok(events) = record::unpack::<Vec<EventId>>(&bytes) else {
+        let Ok(events) = record::unpack_listed(&bytes) else {
             self.damage.skipped("acceptance index");
             return Ok(Vec::new());
         };
         let mut rows = Vec::with_capacity(events.len());
-        for (position, id) in events.into_iter().enumerate() {
+        for (position, id) in events {
             let known = engine.get(&keys::event(id))?.and_then(|bytes| record::unpack_event(&bytes).ok());
             let row = match known {
                 Some(known) => {
@@ -290,7 +291,7 @@ impl Source {
                 // A damaged event has its row all the same: an index is compared with what it is made of.
                 None => Row::of_lost(id, Timestamp::from_unix_ms(ms)),
             };
-            rows.push(Found { place: place_of_seq(seq) + position as u128, row, key: key.clone() });
+            rows.push(Found { place: place_of_seq(seq) + u128::from(position), row, key: key.clone() });
         }
         Ok(rows)
     }

@@ -7,7 +7,6 @@ use std::hash::{BuildHasher as _, RandomState};
 use super::super::{keys, record};
 use super::block::{Column, Values};
 use super::{Index, Row};
-use crate::model::id::EventId;
 
 /// A number of ids, and a sum over them that does not depend on their order.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
@@ -58,7 +57,7 @@ impl Fingerprints {
                 }
             }
             (keys::ACCEPTED, ..) => {
-                for event in record::unpack::<Vec<EventId>>(value).unwrap_or_default() {
+                for (_, event) in record::unpack_listed(value).unwrap_or_default() {
                     self.events.records.add(self.hasher.hash_one(*event.as_bytes()));
                 }
             }

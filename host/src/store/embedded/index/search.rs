@@ -429,8 +429,8 @@ pub(in crate::store::embedded) fn place_of_event(
         if key >= end.as_slice() {
             return false;
         }
-        let events = record::unpack::<Vec<EventId>>(value).unwrap_or_default();
-        if events.contains(&event) {
+        let events = record::unpack_listed(value).unwrap_or_default();
+        if events.iter().any(|(_, other)| *other == event) {
             place = keys::seq_of(key).map(|seq| place_of_seq(seq) | u128::from(u64::MAX));
         }
         place.is_none()

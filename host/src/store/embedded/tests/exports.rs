@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use sha2::{Digest as _, Sha256};
 
 use super::*;
+use crate::model::webhook::Order;
 use crate::store::{ImportError, Imported, UnsignedImport, import};
 
 const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
@@ -236,4 +237,61 @@ async fn the_first_export_of_version_2_is_imported() {
     let webhook = webhooks.newest_first().first().expect("a webhook").config.clone();
     assert_eq!((webhook.url.expose(), webhook.secret.expect("a secret").expose()), ("https://hooks.example/x", "s"));
     assert_eq!(std::fs::read(folder.join("components/a.wasm")).expect("a file"), b"a component");
+}
+
+/// A webhook gets another order after so many lines of an export: everything that waits for it waits once after its import.
+async fn moved_meanwhile(from: Order, to: Order, after: usize) {
+    let folder = folder_in_memory();
+    let opened = open_folder(folder.path(), key(), START_MS, Store::open_inline).expect("opened");
+    let webhook = opened.store.create_webhook(WebhookConfig { order: from, ..config() }, true, Actor::Host).await;
+    let webhook = webhook.expect("created");
+    let mut posted = Vec::new();
+    // More than a page, each in an entry of its own.
+    for _ in 0..600 {
+        posted.push(opened.post(event(None, 1)).await.id);
+    }
+    let (mut export, mut lines) = (Vec::new(), 0);
+    let written = opened.store.export(&[], Timestamp::from_unix_ms(START_MS), &mut |line| {
+        export.extend(line);
+        lines += 1;
+        if lines == after {
+            let config = WebhookConfig { order: to, ..webhook.config.clone() };
+            let update = opened.store.update_webhook(webhook.id, webhook.revision, config, None, Actor::Host);
+            assert!(at_once(update).is_ok());
+            opened.store.load_due(webhook.id, webhook.activation, None, 10_000);
+            (0..4).for_each(|_| opened.store.tick());
+        }
+        true
+    });
+    written.expect("exported");
+    let (_place, folder, _) = try_import(&export, key(), false).expect("imported");
+    let opened = open_folder(&folder, key(), START_MS, Store::open_inline).expect("opened");
+    let known = Arc::clone(opened.store.webhooks().get(webhook.id).expect("imported"));
+    opened.store.load_due(known.id, known.activation, None, 10_000);
+    (0..4).for_each(|_| opened.store.tick());
+    let mut queued: Vec<EventId> = opened.due().into_iter().map(|(_, item)| item.event).collect();
+    assert_eq!(queued.len(), posted.len(), "{from:?} to {to:?} after {after} lines");
+    if known.config.order == Order::Strict {
+        assert_eq!(queued, posted);
+    }
+    queued.sort();
+    posted.sort();
+    assert_eq!(queued, posted, "{from:?} to {to:?} after {after} lines");
+}
+
+/// What a future gives that is ready at once.
+fn at_once<T>(future: impl Future<Output = T>) -> T {
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    match std::pin::pin!(future).poll(&mut context) {
+        std::task::Poll::Ready(value) => value,
+        std::task::Poll::Pending => panic!("it is not ready"),
+    }
+}
+
+#[tokio::test]
+async fn a_queue_that_moves_while_it_is_exported_is_there_once() {
+    for after in [1, 5, 50, 500, 540, 700] {
+        moved_meanwhile(Order::Arrival, Order::Strict, after).await;
+        moved_meanwhile(Order::Strict, Order::Arrival, after).await;
+    }
 }

@@ -164,6 +164,11 @@ fn records_are_written_as_before() {
             pack(&answered()),
             "01090b5f300b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0110e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1020110e2e2e2e2e2e2e2e2e2e2e2e2e2e2e2e280b095d8e368",
         ),
+        (
+            "acceptance index of which some are gone",
+            record::pack_listed(&[(1, EVENT), (4, OTHER)]),
+            "029f1f58a7020110e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e10410e2e2e2e2e2e2e2e2e2e2e2e2e2e2e2e2",
+        ),
         ("expiry index", pack(&vec![vec![b'i', 1], vec![b'i', 2]]), "01a978103202026901026902"),
         (
             "redelivery",

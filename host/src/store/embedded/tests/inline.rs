@@ -88,7 +88,8 @@ impl Store {
         let mut accepted = Vec::new();
         let scanned = self.engine.engine.scan_prefix(&[keys::ACCEPTED], None, |key, value| {
             let at = keys::time_of(keys::ACCEPTED, key).expect("a time");
-            accepted.push((at, record::unpack::<Vec<EventId>>(value).expect("events")));
+            let events = record::unpack_listed(value).expect("events");
+            accepted.push((at, events.into_iter().map(|(_, event)| event).collect()));
             true
         });
         scanned.expect("the store is open");

@@ -13,6 +13,7 @@ mod indexes;
 pub(in crate::store) mod inline;
 mod joined;
 mod merged;
+mod moving;
 mod told;
 mod watched;
 
