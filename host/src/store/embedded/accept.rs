@@ -298,6 +298,7 @@ impl Writer {
                 sent: if is_alone { Sent::Alone } else { Sent::Never },
                 rank: rank::of(severity),
                 due_ms: None,
+                has_failed: false,
             };
             let queued = group.queued.entry((slot.webhook, slot.activation, is_alone)).or_default();
             queued.push((item, Some(Arc::clone(event))));
