@@ -77,7 +77,7 @@ impl Group {
             commit = writer.seq();
             self.placed = Some((place_of_seq(commit), std::mem::take(&mut self.rows)));
             let key = keys::timed(keys::ACCEPTED, now.unix_ms(), commit);
-            self.txn.put(key, record::pack(&accepted));
+            self.txn.put(key, record::pack_list(&accepted, 17));
         }
         if !self.idempotency.is_empty() {
             let expires = now.plus(writer.idempotency_kept);

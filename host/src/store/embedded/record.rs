@@ -85,6 +85,11 @@ pub(super) fn pack<T: Serialize>(value: &T) -> Vec<u8> {
     packed(VERSION, value, USUAL)
 }
 
+/// A postcard record of a list whose values have about `each` bytes.
+pub(super) fn pack_list<T: Serialize>(values: &[T], each: usize) -> Vec<u8> {
+    packed(VERSION, values, HEAD + 5 + each * values.len())
+}
+
 /// The bytes of a record of about this size.
 fn packed<T: Serialize + ?Sized>(version: u8, value: &T, size: usize) -> Vec<u8> {
     let mut head = Vec::with_capacity(size);

@@ -46,6 +46,8 @@ const GROUP_BYTES: usize = 8 * 1024 * 1024;
 /// Outcomes kept in memory before they are written, however young.
 const GROUP_OUTCOMES: usize = 2048;
 
+/// Bytes of a delivery's state in a record: few wait for a retry, whose states are longer.
+const STATE_BYTES: usize = 16;
 /// What is told of a store that was closed for good.
 const CLOSED: &str = "a write to the disk failed, and the store was closed until the restart";
 
@@ -344,7 +346,7 @@ impl Writer {
     /// Moves the outcomes' states, attempts and counters into their transaction.
     fn pack_pending(&mut self) {
         for (event, states) in std::mem::take(&mut self.pending.states) {
-            self.pending.txn.put(keys::state(event), record::pack(&states));
+            self.pending.txn.put(keys::state(event), record::pack_list(&states, STATE_BYTES));
             if states.iter().all(|state| state.progress != Progress::Waiting) {
                 self.recent.forget(event);
             } else {
