@@ -141,6 +141,7 @@ fn outage(away: i64, every: i64, ends: &[End]) {
 #[test]
 fn three_minutes_are_no_event_of_the_day() {
     outage(3 * MINUTE, 5 * SECOND, &[]);
+    outage(3 * MINUTE, 5 * SECOND, &[End::Restart, End::Crash]);
 }
 
 #[test]

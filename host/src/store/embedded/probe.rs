@@ -13,7 +13,7 @@ use super::writer::Writer;
 use super::{Candidate, Change, DueItem, DueKey, Origin, Outcome, Sent, StoreError, keys};
 use crate::model::audit::{Action, Actor, AuditEvent, FieldChange};
 use crate::model::delivery::{Attempt, ErrorClass, Step};
-use crate::model::host_event::{About, HostEvent, WebhookFacts};
+use crate::model::host_event::{About, HostEvent, WebhookFacts, url_host};
 use crate::model::id::{AttemptId, DeliveryId, EventId, WebhookId};
 use crate::model::probe::{Cause, Probes, Trip};
 use crate::model::time::Timestamp;
@@ -319,7 +319,7 @@ impl Writer {
                 let (name, host) = (&owner.config.name, owner.config.url.host());
                 let reason = format!("{why}{last} (webhook {name:?}, host {host})");
                 tracing::warn!(
-                    webhook = %owner.id, name, %host, reason,
+                    webhook = %owner.id, name, host = url_host(&owner.config.url), reason,
                     "a probe found that a webhook's destination wants no more deliveries; it is not probed any more"
                 );
                 let changes = vec![FieldChange::to("disabled_reason", reason.as_str())];

@@ -236,6 +236,11 @@ impl Writer {
         self.pending.since.get_or_insert(now);
     }
 
+    /// Lets the pending outcomes wait no longer: they are written at the end of this turn.
+    pub(super) fn commit_soon(&mut self) {
+        self.pending.since = Some(i64::MIN);
+    }
+
     /// Writes a group and the pending outcomes, then responds to the group.
     pub(super) fn commit(&mut self, mut group: Group) {
         let told = if self.is_writable() { self.tell_due(&mut group, false) } else { Vec::new() };
