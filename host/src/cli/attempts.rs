@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::client::Api;
 use super::failure::Failure;
 use super::lookup::{self, short};
-use super::terminal::BAD;
+use super::terminal::{BAD, escape, note};
 
 /// The attempts that are shown. All that are given must hold.
 #[derive(clap::Args, Default)]
@@ -74,6 +74,55 @@ impl Filters {
         ];
         Ok(given.into_iter().filter_map(|(name, value)| value.map(|value| (name, value))).collect())
     }
+
+    /// Says how many deliveries of a finding wait that no attempt tells of: without it, one that is held would look as if it
+    /// had never been meant to go there.
+    ///
+    /// # Errors
+    /// When the host cannot be asked.
+    pub(super) async fn note_unattempted(&self, api: &Api) -> Result<(), Failure> {
+        let is_about_attempts = self.failed || self.delivered || self.class.is_some() || self.status_code.is_some();
+        let Some(finding) = self.finding.as_deref().filter(|_| !is_about_attempts) else { return Ok(()) };
+        let webhook = match &self.webhook {
+            Some(text) => Some(lookup::webhook(api, text).await?),
+            None => None,
+        };
+        let query = [("finding_id", finding), ("limit", "200")];
+        let events: Vec<Where> = api.call(api.request(Method::GET, "/events").query(&query)).await?.parse()?;
+        if let Some(text) = unattempted(&events, webhook.as_deref()) {
+            note(format_args!("\n{text}: `heraldry event list --finding {}`", escape(finding)));
+        }
+        Ok(())
+    }
+}
+
+/// Where an event went, in the response of `GET /events`.
+#[derive(Deserialize)]
+struct Where {
+    deliveries: Vec<Went>,
+}
+
+#[derive(Deserialize)]
+struct Went {
+    webhook_id: String,
+    status: String,
+    attempts: u32,
+}
+
+/// How many deliveries of these events wait without an attempt, in words; `None`: none does.
+fn unattempted(events: &[Where], webhook: Option<&str>) -> Option<String> {
+    let count = |status: &str| {
+        let all = events.iter().flat_map(|event| &event.deliveries);
+        let of = all.filter(|went| webhook.is_none_or(|id| went.webhook_id == id));
+        of.filter(|went| went.attempts == 0 && went.status == status).count()
+    };
+    let in_words = |status: &str| match count(status) {
+        0 => None,
+        1 => Some(format!("1 delivery is {status} and was not attempted yet")),
+        several => Some(format!("{several} deliveries are {status} and were not attempted yet")),
+    };
+    let parts: Vec<String> = ["held", "pending"].into_iter().filter_map(in_words).collect();
+    (!parts.is_empty()).then(|| parts.join(", "))
 }
 
 /// An attempt in the response of `GET /deliveries`.
@@ -174,6 +223,25 @@ mod tests {
 
     const WEBHOOK: &str = "019a0000-1111-7000-8000-aaaaaaaaaaaa";
     const EVENT: &str = "019a0000-2222-7000-8000-bbbbbbbbbbbb";
+
+    #[test]
+    fn what_was_not_attempted_is_counted_by_its_state() {
+        let went = |webhook_id: &str, status: &str, attempts| Went {
+            webhook_id: webhook_id.to_owned(),
+            status: status.to_owned(),
+            attempts,
+        };
+        let events = [
+            Where { deliveries: vec![went("a", "held", 0), went("b", "delivered", 1), went("c", "held", 2)] },
+            Where { deliveries: vec![went("a", "held", 0), went("b", "pending", 0)] },
+        ];
+        let expected =
+            "2 deliveries are held and were not attempted yet, 1 delivery is pending and was not attempted yet";
+        assert_eq!(unattempted(&events, None).as_deref(), Some(expected));
+        let of_b = unattempted(&events, Some("b"));
+        assert_eq!(of_b.as_deref(), Some("1 delivery is pending and was not attempted yet"));
+        assert_eq!(unattempted(&events, Some("c")), None);
+    }
 
     #[tokio::test]
     async fn filters_are_parameters_with_whole_ids() {

@@ -59,5 +59,5 @@ pub(super) async fn run(args: &Args) -> Result<(), Failure> {
     if let Some(last) = attempts.last().filter(|_| response.has_next_page()) {
         note(format_args!("\nnext page: the same command with --before {}", escape(&last.id)));
     }
-    Ok(())
+    args.filters.note_unattempted(&api).await
 }

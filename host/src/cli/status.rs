@@ -8,7 +8,9 @@ use serde::Deserialize;
 use super::client::Api;
 use super::failure::Failure;
 use super::since::{ago, ahead, now, words};
-use super::terminal::{self, BAD, BOLD, DIM, GOOD, WARN, cut_on_terminal, escape, escape_json, line, plural};
+use super::terminal::{
+    self, BAD, BOLD, DIM, GOOD, WARN, cut_on_terminal, escape, escape_json, line, plural, reason_alone,
+};
 use crate::config::{ClientArgs, units};
 use crate::model::time::Timestamp;
 
@@ -260,7 +262,7 @@ impl Webhook {
 
     /// The reason of its trouble; it comes last, whole, because it says what to do.
     fn why(&self) -> String {
-        let reason = self.disabled_reason.as_deref().or(self.last_error.as_deref());
+        let reason = self.disabled_reason.as_deref().map(reason_alone).or(self.last_error.as_deref());
         match (self.state.as_str(), reason) {
             ("no_formatter", _) => {
                 format!("the formatter {} is not loaded: `heraldry formatter list` says why", self.format)

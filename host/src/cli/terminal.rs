@@ -60,6 +60,14 @@ pub(crate) fn note(text: impl Display) {
     drop(writeln!(anstream::stderr().lock(), "{text}"));
 }
 
+/// A webhook's `disabled_reason` without the name and the host at its end, where these are shown beside it.
+pub(super) fn reason_alone(reason: &str) -> &str {
+    match reason.rfind(" (webhook \"") {
+        Some(end) if reason.ends_with(')') => &reason[..end],
+        _ => reason,
+    }
+}
+
 /// Prints the failure and its hint on standard error, unless they have been printed already.
 pub(crate) fn print_failure(failure: &Failure) {
     if let Some((message, hint)) = failure.message() {
@@ -210,6 +218,13 @@ pub(crate) fn plural(count: u64, noun: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_reason_is_shown_without_what_stands_beside_it() {
+        let whole = "5 deliveries in a row failed; the last: status: 503 (busy) (webhook \"a (b)\", host x)";
+        assert_eq!(reason_alone(whole), "5 deliveries in a row failed; the last: status: 503 (busy)");
+        assert_eq!(reason_alone("status: 503 (busy)"), "status: 503 (busy)");
+    }
 
     #[test]
     fn untrusted_text_cannot_control_the_terminal() {

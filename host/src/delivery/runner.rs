@@ -160,6 +160,7 @@ mod tests {
                     sent: Sent::Never,
                     rank: 0,
                     due_ms: None,
+                    has_failed: false,
                 },
                 event: None,
             }

@@ -13,7 +13,7 @@ use super::webhook::Webhook;
 const MAX_REASON: usize = 1_000;
 
 /// A webhook, as a host event names it. Its URL may hold a credential: of that only the host is told.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct WebhookFacts {
     /// The webhook's id.
     pub id: WebhookId,
@@ -45,7 +45,7 @@ pub fn url_host(url: &DeliveryUrl) -> String {
 }
 
 /// A delivery, as a host event names it.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct DeliveryFacts {
     /// The delivery's id.
     pub id: DeliveryId,
@@ -58,7 +58,7 @@ pub struct DeliveryFacts {
 }
 
 /// A formatter, as a host event names it.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct FormatterFacts {
     /// The formatter's name; of a component that was rejected before that is known, its file's stem.
     pub name: String,
@@ -71,7 +71,7 @@ pub struct FormatterFacts {
 }
 
 /// A part of the host that needs attention.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum HostPart {
     /// The disk of the data folder.
@@ -84,8 +84,8 @@ pub enum HostPart {
     Store,
 }
 
-/// Something that happened.
-#[derive(Clone, PartialEq, Eq, Debug)]
+/// Something that happened. Its names are on disks.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct HostEvent {
     /// What it is about.
     pub about: About,
@@ -94,7 +94,8 @@ pub struct HostEvent {
 }
 
 /// The kinds of host events, with what each is about.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "they are the event types of the same names")]
 pub enum About {
     WebhookFailing(WebhookFacts),

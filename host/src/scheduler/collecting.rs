@@ -101,7 +101,7 @@ mod tests {
     fn items(sent: &[Sent]) -> Vec<(DueItem, Option<Arc<Event>>)> {
         let item = |sent| {
             let (event, delivery) = (EventId::generate(), DeliveryId::generate());
-            DueItem { event, slot: 0, delivery, attempt: 1, earlier: 0, sent, rank: 5, due_ms: None }
+            DueItem { event, slot: 0, delivery, attempt: 1, earlier: 0, sent, rank: 5, due_ms: None, has_failed: false }
         };
         sent.iter().map(|sent| (item(*sent), None)).collect()
     }

@@ -558,6 +558,7 @@ mod tests {
             sent: Sent::Never,
             rank: 5,
             due_ms: None,
+            has_failed: false,
         };
         DueEntry { key, items: (0..items).map(|_| (item(), None)).collect() }
     }

@@ -59,6 +59,7 @@ mod tests {
             sent: Sent::Never,
             rank: 5,
             due_ms: None,
+            has_failed: false,
         };
         Outcome { group, ..Outcome::new(WebhookId::generate(), item, None, Step::Skipped, None) }
     }

@@ -112,8 +112,17 @@ mod tests {
 
     fn candidate() -> Candidate {
         let (event, delivery) = (EventId::generate(), DeliveryId::generate());
-        let item =
-            DueItem { event, slot: 0, delivery, attempt: 5, earlier: 4, sent: Sent::Never, rank: 5, due_ms: None };
+        let item = DueItem {
+            event,
+            slot: 0,
+            delivery,
+            attempt: 5,
+            earlier: 4,
+            sent: Sent::Never,
+            rank: 5,
+            due_ms: None,
+            has_failed: false,
+        };
         Candidate { item, origin: Origin::Failed }
     }
 

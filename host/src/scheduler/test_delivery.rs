@@ -38,7 +38,7 @@ impl TestEvent {
             Self::Sample(event_type) => event_type,
             Self::FirstSubscribed => match &webhook.config.event_types {
                 Subscription::Only(types) => types.first().copied().unwrap_or(EventType::FindingAdded),
-                Subscription::All => EventType::FindingAdded,
+                Subscription::All | Subscription::AllAnd(_) => EventType::FindingAdded,
             },
         };
         samples::plain(event_type)

@@ -276,6 +276,9 @@ pub struct DueItem {
     pub rank: u8,
     /// When it is due, in milliseconds of the steady clock, in the strict queue; elsewhere its entry's key says so.
     pub due_ms: Option<i64>,
+    /// True if it failed for good and counted, before its webhook healed: another such failure says nothing new of the
+    /// destination, and does not count again.
+    pub has_failed: bool,
 }
 
 impl DueItem {

@@ -83,6 +83,58 @@ fn every_metric_by_webhook_is_on_the_dashboard_and_documented() {
     assert_eq!(seen, 7);
 }
 
+/// The text between two characters that follow at once.
+fn enclosed(text: &str, open: char, close: char) -> Option<&str> {
+    text.strip_prefix(open)?.split_once(close).map(|(inner, _)| inner)
+}
+
+/// The labels of a selector or a series, with what stands behind each.
+fn labels(inner: &str) -> Vec<(&str, &str)> {
+    // No value in these files has a comma or a quote.
+    let pairs = inner.split(',').filter_map(|pair| pair.split_once('='));
+    pairs.map(|(label, value)| (label, value.trim_start_matches('~').trim_matches('"'))).collect()
+}
+
+/// Every query of the dashboard selects series of the host, by labels and values that these have.
+#[test]
+fn every_panel_of_the_dashboard_shows_series_of_the_host() {
+    let scraped = everything();
+    // Prometheus adds this one when it scrapes.
+    let has = |name: &str, label: &str, value: Option<&str>| {
+        let series = scraped.lines().filter_map(|line| enclosed(line.strip_prefix(name)?, '{', '}'));
+        let mut all = series.flat_map(labels);
+        label == "instance" || all.any(|(known, is)| known == label && value.is_none_or(|value| is == value))
+    };
+    let dashboard: serde_json::Value = serde_json::from_str(&file("deploy/grafana-dashboard.json")).expect("JSON");
+    let mut queries = 0;
+    for panel in dashboard["panels"].as_array().expect("panels") {
+        let title = panel["title"].as_str().expect("a title");
+        for target in panel["targets"].as_array().into_iter().flatten() {
+            let query = target["expr"].as_str().expect("a query");
+            queries += 1;
+            let found: Vec<&str> = names(query).into_iter().collect();
+            for name in &found {
+                let exists = scraped
+                    .lines()
+                    .any(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' '])));
+                assert!(exists, "{title}: {name} of {query}");
+                let selector = query.split_once(name).and_then(|(_, rest)| enclosed(rest, '{', '}'));
+                for (label, value) in labels(selector.expect("a selector")) {
+                    let literal = Some(value).filter(|value| !value.starts_with('$') && !value.contains(['.', '|']));
+                    assert!(has(name, label, literal), "{title}: {label}={value} of {query}");
+                }
+                for by in query.split(" by (").skip(1) {
+                    let by = by.split_once(')').map_or(by, |(by, _)| by);
+                    for label in by.split(',').map(str::trim) {
+                        assert!(has(name, label, None), "{title}: by {label} of {query}");
+                    }
+                }
+            }
+        }
+    }
+    assert!(queries > 30, "{queries}");
+}
+
 #[test]
 fn the_build_is_named() {
     let line = everything().lines().find(|line| line.starts_with("heraldry_build_info{")).map(str::to_owned);

@@ -165,7 +165,7 @@ pub(super) fn event_types() -> Array {
     ArrayBuilder::new()
         .items(name)
         .min_items(Some(1))
-        .description(Some("Event types, or `*` for all but host events; what stands beside `*` is dropped"))
+        .description(Some("Event types, or `*` for all but host events; beside `*` only host events are kept"))
         .build()
 }
 

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::cli::failure::Failure;
 use crate::cli::lookup::short;
-use crate::cli::terminal::{self, BAD, GOOD, cut_on_terminal, escape, line};
+use crate::cli::terminal::{self, BAD, GOOD, cut_on_terminal, escape, line, reason_alone};
 
 /// Longest cells of a table on a terminal, in characters. The last column is never cut: it says what to do.
 const NAME_WIDTH: usize = 24;
@@ -74,9 +74,9 @@ pub(crate) struct Attempt {
 impl Webhook {
     fn state(&self) -> String {
         match (self.is_active, &self.disabled_reason, self.failure_count.unwrap_or(0)) {
-            (false, Some(reason), _) => match &self.next_probe_at {
-                Some(at) => format!("inactive, probed next at {at}: {reason}"),
-                None => format!("inactive: {reason}"),
+            (false, Some(reason), _) => match (&self.next_probe_at, reason_alone(reason)) {
+                (Some(at), reason) => format!("inactive, probed next at {at}: {reason}"),
+                (None, reason) => format!("inactive: {reason}"),
             },
             (false, None, _) => "inactive".to_owned(),
             (true, _, 0) => "active".to_owned(),

@@ -242,7 +242,7 @@ fn event_types(field: &Field<'_>, faults: &mut Faults) -> Option<Subscription> {
         }
     }
     faults.extend(wrong.into_inner());
-    (wrong_count == 0).then_some(if all { Subscription::All } else { Subscription::Only(only) })
+    (wrong_count == 0).then_some(if all { Subscription::all_and(only) } else { Subscription::Only(only) })
 }
 
 fn options(field: &Field<'_>, faults: &mut Faults) -> Option<String> {

@@ -166,15 +166,24 @@ impl Digest {
 pub enum Subscription {
     /// `*`: every type of the platform's events, also those that later versions bring; no host events.
     All,
+    /// `*` and these host events, never none.
+    AllAnd(Vec<EventType>),
     /// These, in the order given, without duplicates, never empty.
     Only(Vec<EventType>),
 }
 
 impl Subscription {
+    /// `*` and, of these types, those that it does not include.
+    pub fn all_and(types: Vec<EventType>) -> Self {
+        let host: Vec<_> = types.into_iter().filter(|event_type| event_type.is_host()).collect();
+        if host.is_empty() { Self::All } else { Self::AllAnd(host) }
+    }
+
     /// Returns true if events of this type were subscribed to.
     pub fn wants(&self, event_type: EventType) -> bool {
         match self {
             Self::All => !event_type.is_host(),
+            Self::AllAnd(host) => !event_type.is_host() || host.contains(&event_type),
             Self::Only(types) => types.contains(&event_type),
         }
     }
@@ -183,6 +192,9 @@ impl Subscription {
     pub fn names(&self) -> Vec<&'static str> {
         match self {
             Self::All => vec!["*"],
+            Self::AllAnd(host) => {
+                std::iter::once("*").chain(host.iter().map(|event_type| event_type.as_str())).collect()
+            }
             Self::Only(types) => types.iter().map(|event_type| event_type.as_str()).collect(),
         }
     }

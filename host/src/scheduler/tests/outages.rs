@@ -141,6 +141,7 @@ fn outage(away: i64, every: i64, ends: &[End]) {
 #[test]
 fn three_minutes_are_no_event_of_the_day() {
     outage(3 * MINUTE, 5 * SECOND, &[]);
+    outage(3 * MINUTE, 5 * SECOND, &[End::Restart, End::Crash]);
 }
 
 #[test]
@@ -259,6 +260,44 @@ fn a_delivery_that_is_always_rejected_keeps_nothing_off() {
         End::Judgement
     });
     assert_eq!(lock(&world).faults, Vec::<String>::new());
+}
+
+/// As many deliveries as the breaker's threshold are always rejected: the webhook heals all the same, and what was queued
+/// again and fails again does not switch it off a second time.
+#[test]
+fn deliveries_that_are_always_rejected_do_not_trip_a_healed_webhook_again() {
+    let world = world(settings());
+    let folder = folder_in_memory();
+    live(&world, folder.path(), BEGIN, async |life| {
+        let subscribed = [EventType::FindingAdded, EventType::PhaseChanged];
+        let hook = life.create_with(webhook(&subscribed, 1), Mood::Failing).await;
+        let ops = life.create_with(webhook(&host_events(), 3), Mood::Healthy).await;
+        for _ in 0..THRESHOLD {
+            life.post(vec![event(EventType::FindingAdded)]).await;
+            sleep_to(&world, MINUTE / 4, 1).await;
+        }
+        assert!(!is_active(life, hook));
+        life.post(vec![event(EventType::PhaseChanged)]).await;
+        lock(&world).hook(hook).mood = Mood::Rejecting(EventType::FindingAdded);
+        // Each of those that failed is probed, then what is held.
+        sleep_to(&world, 2 * HOUR, 1).await;
+        assert!(is_active(life, hook));
+        for _ in 0..3 * 24 {
+            life.post(vec![event(EventType::PhaseChanged)]).await;
+            sleep_to(&world, HOUR, 1).await;
+            assert!(is_active(life, hook), "it stays on");
+        }
+        assert_eq!(types(&world, hook), vec![EventType::PhaseChanged; 1 + 3 * 24]);
+        let told = types(&world, ops);
+        let count = |wanted| told.iter().filter(|found| **found == wanted).count();
+        assert_eq!((count(EventType::WebhookDisabled), count(EventType::WebhookRecovered)), (1, 1), "{told:?}");
+        End::Judgement
+    });
+    let world = lock(&world);
+    let rejected = world.trace.len() - world.delivered.len();
+    let rounds = 2 * 2 * THRESHOLD as usize;
+    assert_eq!(rejected, rounds + THRESHOLD as usize, "two attempts in each of two rounds, and a probe of each");
+    assert_eq!(world.faults, Vec::<String>::new());
 }
 
 #[test]

@@ -811,8 +811,9 @@ impl World {
             hook.off = hook.off.map(|(since, why)| (since, if gone && why == Off::Tripped { Off::Gone } else { why }));
         } else if is_final {
             hook.failed.push((item.delivery, false));
-            hook.failures_in_a_row += 1;
-            if (gone || hook.failures_in_a_row >= threshold) && hook.off.is_none() {
+            hook.failures_in_a_row += u32::from(!item.has_failed || gone);
+            let counts = gone || (!item.has_failed && hook.failures_in_a_row >= threshold);
+            if counts && hook.off.is_none() {
                 hook.off = Some((now, if gone { Off::Gone } else { Off::Tripped }));
                 hook.switched_off.push(now);
                 hook.probed = None;

@@ -77,7 +77,7 @@ impl Group {
             commit = writer.seq();
             self.placed = Some((place_of_seq(commit), std::mem::take(&mut self.rows)));
             let key = keys::timed(keys::ACCEPTED, now.unix_ms(), commit);
-            self.txn.put(key, record::pack(&accepted));
+            self.txn.put(key, record::pack_list(&accepted, 17));
         }
         if !self.idempotency.is_empty() {
             let expires = now.plus(writer.idempotency_kept);
@@ -298,6 +298,7 @@ impl Writer {
                 sent: if is_alone { Sent::Alone } else { Sent::Never },
                 rank: rank::of(severity),
                 due_ms: None,
+                has_failed: false,
             };
             let queued = group.queued.entry((slot.webhook, slot.activation, is_alone)).or_default();
             queued.push((item, Some(Arc::clone(event))));

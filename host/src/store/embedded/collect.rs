@@ -184,7 +184,17 @@ mod tests {
     fn waiting(due_ms: i64, sent: Sent, is_alone: bool, bytes: usize) -> Waiting {
         let key = DueKey { webhook: WebhookId::from_bytes([1; 16]), activation: 0, rank: 0, due_ms, seq: 1 };
         let (event, delivery) = (EventId::generate(), DeliveryId::generate());
-        let item = DueItem { event, slot: 0, delivery, attempt: 1, earlier: 0, sent, rank: 5, due_ms: None };
+        let item = DueItem {
+            event,
+            slot: 0,
+            delivery,
+            attempt: 1,
+            earlier: 0,
+            sent,
+            rank: 5,
+            due_ms: None,
+            has_failed: false,
+        };
         Waiting { key, item, bytes, is_alone }
     }
 

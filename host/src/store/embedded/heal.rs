@@ -17,7 +17,7 @@ use super::txn::Txn;
 use super::writer::Writer;
 use super::{DueItem, DueKey, Sent, StoreError, keys, place};
 use crate::model::audit::{Action, Actor, AuditEvent, FieldChange};
-use crate::model::host_event::{About, HostEvent, WebhookFacts};
+use crate::model::host_event::{About, HostEvent, WebhookFacts, url_host};
 use crate::model::id::WebhookId;
 use crate::model::probe::Trip;
 use crate::model::time::Timestamp;
@@ -234,9 +234,9 @@ impl Writer {
 
     /// Switches a healed webhook on. What waits goes out once the scheduler has heard of it.
     fn healed(&mut self, owner: &Webhook, deliveries: usize) {
-        let (name, host) = (&owner.config.name, owner.config.url.host());
+        let (name, host) = (&owner.config.name, url_host(&owner.config.url));
         tracing::info!(
-            webhook = %owner.id, name, %host, deliveries,
+            webhook = %owner.id, name, host, deliveries,
             "a probe was delivered, so the webhook is switched on again and what it missed is sent"
         );
         let changes = vec![

@@ -96,7 +96,17 @@ pub(super) fn requeue(
         // and the first failure would be the last; so a new round begins.
         let (attempt, earlier, sent) = (state.attempts + 1, state.attempts, Sent::Never);
         let (event, slot, delivery) = (*event, *slot, *delivery);
-        let item = DueItem { event, slot, delivery, attempt, earlier, sent, rank: rank::UNKNOWN, due_ms: None };
+        let item = DueItem {
+            event,
+            slot,
+            delivery,
+            attempt,
+            earlier,
+            sent,
+            rank: rank::UNKNOWN,
+            due_ms: None,
+            has_failed: false,
+        };
         let item = DueItem { rank: place::rank_of(engine, &item)?, ..item };
         let mark = if order(webhook) == Order::Strict {
             let place = places.find(engine, event)?;

@@ -9,7 +9,7 @@ use super::txn::Txn;
 use super::writer::Writer;
 use super::{Deleted, Rotated, StoreError, Updated, keys, record};
 use crate::model::audit::{self, Action, Actor, AuditEvent, FieldChange};
-use crate::model::host_event::{About, HostEvent, WebhookFacts};
+use crate::model::host_event::{About, HostEvent, WebhookFacts, url_host};
 use crate::model::id::{AttemptId, TokenId, WebhookId};
 use crate::model::probe::{Cause, Probes, Trip};
 use crate::model::secret::Secret;
@@ -208,7 +208,7 @@ impl Writer {
             "repair its destination, switch it on and recover what it missed"
         };
         tracing::warn!(
-            webhook = %webhook.id, name, %host, failures = health.failure_count, reason, next,
+            webhook = %webhook.id, name, host = url_host(&webhook.config.url), failures = health.failure_count, reason, next,
             "a webhook was switched off"
         );
         self.tell(HostEvent::new(About::WebhookDisabled(WebhookFacts::of(webhook)), &reason));
@@ -225,6 +225,8 @@ impl Writer {
             self.pending.txn.put(keys::webhook(tripped.id), bytes);
         }
         self.publish(self.webhooks.load().with(Arc::new(tripped)), webhook.id);
+        // Readers see that it is off from now on: what failed last is not to be shown as held for longer than a commit takes.
+        self.commit_soon();
     }
 
     pub(in crate::store) fn create_token(

@@ -138,8 +138,17 @@ mod tests {
             let activation = u32::from(seq % 2 == 0);
             let key = DueKey { webhook, activation, rank: 0, due_ms: (seq % 7).cast_signed(), seq };
             let (event, delivery) = (EventId::generate(), DeliveryId::generate());
-            let item =
-                DueItem { event, slot: 0, delivery, attempt: 1, earlier: 0, sent: Sent::Never, rank: 0, due_ms: None };
+            let item = DueItem {
+                event,
+                slot: 0,
+                delivery,
+                attempt: 1,
+                earlier: 0,
+                sent: Sent::Never,
+                rank: 0,
+                due_ms: None,
+                has_failed: false,
+            };
             txn.put(without_rank(&key), record::pack_queue(&[&item]));
             expected.push(key);
         }

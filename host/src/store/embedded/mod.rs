@@ -10,6 +10,7 @@ mod accept;
 mod audit;
 mod checkpoint;
 mod collect;
+mod downtime;
 mod engine;
 mod export;
 mod handle;
@@ -43,6 +44,7 @@ mod tally;
 mod tell;
 mod tree;
 mod txn;
+mod untold;
 mod upcoming;
 mod writer;
 

@@ -10,6 +10,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::{Semaphore, mpsc};
 
 use super::audit::Chain;
+use super::downtime::Downtime;
 use super::engine::Engine;
 use super::handle::WriterHandle;
 use super::heal::Healing;
@@ -22,8 +23,9 @@ use super::probe;
 use super::record::{Counters, Counts, Damage};
 use super::state_cache::StateCache;
 use super::tally::{self, Tallies};
-use super::tell::Telling;
+use super::tell::{self, Telling};
 use super::txn::Txn;
+use super::untold;
 use super::writer::{Pending, Writer};
 use super::{
     Embedded, INGEST_BUDGET_KIB, OpenError, Options, StoreError, Tokens, WebhookTable, keys, record, retention_clock,
@@ -93,7 +95,12 @@ impl Embedded {
         let writable = Arc::new(AtomicBool::new(true));
         let unqueued = Arc::new(AtomicBool::new(false));
         let unjudged = mpsc::unbounded_channel();
-        let writer = Writer {
+        let untold = untold::load(&engine, &damage).map_err(|_| failed(&folder))?;
+        let (mut telling, mut downtime) = (Telling::with(untold, clock.steady_ms()), Downtime::load(&folder));
+        if let Some(down) = downtime.end() {
+            telling.add(tell::written_again(&down, clock.steady_ms()), clock.now(), clock.steady_ms());
+        }
+        let mut writer = Writer {
             engine: Arc::clone(&engine),
             keyring: Arc::clone(&keyring),
             clock: Arc::clone(&clock),
@@ -126,10 +133,13 @@ impl Embedded {
             healing,
             moving: VecDeque::new(),
             places: Places::default(),
-            telling: Telling::default(),
+            telling,
             unjudged: unjudged.0,
-            down: None,
+            downtime,
         };
+        if writer.telling.next_due().is_some() {
+            writer.has_pending();
+        }
         let writer = start(writer).map_err(unusable)?;
         Ok(Self {
             engine,

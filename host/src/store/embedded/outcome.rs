@@ -70,7 +70,12 @@ impl Writer {
         }
         let before = owner.health.values();
         let error = attempt.as_ref().and_then(|attempt| attempt.error.as_deref());
-        let (health, off) = breaker::after(before, &step, error, together.now, self.breaker_threshold);
+        let counted = match step {
+            // Once is enough: those that its destination never accepts would switch off what has just healed.
+            Step::Failed { deactivate: None } if item.has_failed => &Step::Unrendered,
+            _ => &step,
+        };
+        let (health, off) = breaker::after(before, counted, error, together.now, self.breaker_threshold);
         let next_attempt_at = match step {
             Step::Again { after, .. } => Some(together.now.plus(after)),
             _ => None,
@@ -94,14 +99,12 @@ impl Writer {
     fn advance(&mut self, outcome: &Outcome, together: &mut Together) -> Result<(), StoreError> {
         let Outcome { webhook, item, step, sent, group, .. } = outcome;
         let webhook = *webhook;
-        let Some(mut states) = self.states(item.event)? else { return Ok(()) };
-        let Some(state) = states.get_mut(item.slot as usize) else { return Ok(()) };
-        let before = *state;
-        state.next_attempt_at = None;
+        let Some(before) = self.pending_state(item.event, item.slot)? else { return Ok(()) };
+        let mut state = SlotState { next_attempt_at: None, ..before };
         match step {
-            Step::Delivered => *state = SlotState { progress: Progress::Delivered, attempts: item.attempt, ..*state },
+            Step::Delivered => state = SlotState { progress: Progress::Delivered, attempts: item.attempt, ..state },
             Step::Failed { .. } | Step::Unrendered => {
-                *state = SlotState { progress: Progress::Failed, attempts: item.attempt, ..*state };
+                state = SlotState { progress: Progress::Failed, attempts: item.attempt, ..state };
             }
             Step::Skipped => state.progress = Progress::Skipped,
             Step::Again { after, counts } => {
@@ -119,7 +122,7 @@ impl Writer {
                         self.queue(key, (*group, is_by_rank), next, together)
                     }
                 };
-                *state = SlotState {
+                state = SlotState {
                     progress: Progress::Waiting,
                     attempts,
                     activation,
@@ -129,16 +132,26 @@ impl Writer {
             }
             Step::Dropped => {}
         }
-        let after = *state;
-        let waits = self.waits(webhook, item.event, Some(before), after)?;
+        let waits = self.waits(webhook, item.event, Some(before), state)?;
         self.pending.waits.extend(waits);
-        self.pending.txn.put(keys::state(item.event), record::pack(&states));
-        if states.iter().all(|state| state.progress != Progress::Waiting) {
-            self.recent.forget(item.event);
-        } else {
-            self.recent.put(item.event, states);
-        }
+        self.set_state(item.event, item.slot, state);
         Ok(())
+    }
+
+    /// The state of a delivery as it will be after the next commit, which writes it.
+    pub(super) fn pending_state(&mut self, event: EventId, slot: u32) -> Result<Option<SlotState>, StoreError> {
+        if !self.pending.states.contains_key(&event) {
+            let Some(states) = self.states(event)? else { return Ok(None) };
+            self.pending.states.insert(event, states);
+        }
+        Ok(self.pending.states.get(&event).and_then(|states| states.get(slot as usize)).copied())
+    }
+
+    /// Changes what [`Writer::pending_state`] gave.
+    pub(super) fn set_state(&mut self, event: EventId, slot: u32, state: SlotState) {
+        if let Some(known) = self.pending.states.get_mut(&event).and_then(|states| states.get_mut(slot as usize)) {
+            *known = state;
+        }
     }
 
     /// Puts a delivery into the entry of its group, or into a new one; the entry's mark.
@@ -236,6 +249,9 @@ impl Writer {
     /// The states of an event's deliveries as they will be after the next commit; `None` when the event
     /// is gone.
     pub(super) fn states(&self, event: EventId) -> Result<Option<Vec<SlotState>>, StoreError> {
+        if let Some(states) = self.pending.states.get(&event) {
+            return Ok(Some(states.clone()));
+        }
         if let Some(states) = self.recent.get(event) {
             return Ok(Some(states));
         }

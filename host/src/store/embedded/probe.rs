@@ -13,7 +13,7 @@ use super::writer::Writer;
 use super::{Candidate, Change, DueItem, DueKey, Origin, Outcome, Sent, StoreError, keys};
 use crate::model::audit::{Action, Actor, AuditEvent, FieldChange};
 use crate::model::delivery::{Attempt, ErrorClass, Step};
-use crate::model::host_event::{About, HostEvent, WebhookFacts};
+use crate::model::host_event::{About, HostEvent, WebhookFacts, url_host};
 use crate::model::id::{AttemptId, DeliveryId, EventId, WebhookId};
 use crate::model::probe::{Cause, Probes, Trip};
 use crate::model::time::Timestamp;
@@ -98,7 +98,7 @@ impl Failed {
         let Self { event, slot, delivery, attempts, .. } = *self;
         let (attempt, earlier, sent) = (attempts + 1, attempts, Sent::Never);
         // A probe stands in no queue.
-        DueItem { event, slot, delivery, attempt, earlier, sent, rank: rank::UNKNOWN, due_ms: None }
+        DueItem { event, slot, delivery, attempt, earlier, sent, rank: rank::UNKNOWN, due_ms: None, has_failed: true }
     }
 }
 
@@ -329,7 +329,7 @@ impl Writer {
                 let (name, host) = (&owner.config.name, owner.config.url.host());
                 let reason = format!("{why}{last} (webhook {name:?}, host {host})");
                 tracing::warn!(
-                    webhook = %owner.id, name, %host, reason,
+                    webhook = %owner.id, name, host = url_host(&owner.config.url), reason,
                     "a probe found that a webhook's destination wants no more deliveries; it is not probed any more"
                 );
                 let changes = vec![FieldChange::to("disabled_reason", reason.as_str())];
@@ -365,9 +365,8 @@ impl Writer {
     /// Writes the state of a delivery that was probed. It stays where it was unless it is settled now.
     fn place_probed(&mut self, outcome: &Outcome, origin: Origin, now: Timestamp) -> Result<(), StoreError> {
         let Outcome { item, step, sent, .. } = outcome;
-        let Some(mut states) = self.states(item.event)? else { return Ok(()) };
-        let Some(state) = states.get_mut(item.slot as usize) else { return Ok(()) };
-        let before = *state;
+        let Some(before) = self.pending_state(item.event, item.slot)? else { return Ok(()) };
+        let mut state = before;
         let is_there = state.attempts + 1 == item.attempt
             && match origin {
                 Origin::Failed => state.progress == Progress::Failed,
@@ -377,19 +376,15 @@ impl Writer {
             };
         match step {
             Step::Delivered => {
-                *state = SlotState {
-                    progress: Progress::Delivered,
-                    attempts: item.attempt,
-                    next_attempt_at: None,
-                    ..*state
-                };
+                state =
+                    SlotState { progress: Progress::Delivered, attempts: item.attempt, next_attempt_at: None, ..state };
             }
             // Recovered meanwhile: it goes out again as it is queued now.
             _ if !is_there => return Ok(()),
             Step::Skipped => state.progress = Progress::Skipped,
             Step::Unrendered => {
-                *state =
-                    SlotState { progress: Progress::Failed, attempts: item.attempt, next_attempt_at: None, ..*state };
+                state =
+                    SlotState { progress: Progress::Failed, attempts: item.attempt, next_attempt_at: None, ..state };
             }
             Step::Failed { .. } | Step::Again { counts: true, .. } => {
                 state.attempts = item.attempt;
@@ -411,10 +406,9 @@ impl Writer {
             }
             Step::Again { counts: false, .. } | Step::Dropped => return Ok(()),
         }
-        let waits = self.waits(outcome.webhook, item.event, Some(before), *state)?;
+        let waits = self.waits(outcome.webhook, item.event, Some(before), state)?;
         self.pending.waits.extend(waits);
-        self.pending.txn.put(keys::state(item.event), record::pack(&states));
-        self.recent.forget(item.event);
+        self.set_state(item.event, item.slot, state);
         Ok(())
     }
 }

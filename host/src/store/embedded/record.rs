@@ -24,8 +24,9 @@ const VERSION: u8 = 1;
 /// The version of a chunk of history: since 2 an attempt has a note.
 const ATTEMPTS_VERSION: u8 = 2;
 /// The version of a queue entry: since 2 a delivery knows the attempts of earlier rounds, since 3 whether it was sent,
-/// since 4 its rank, and when it is due if its key does not say that.
-const QUEUE_VERSION: u8 = 4;
+/// since 4 its rank, and when it is due if its key does not say that, since 5 whether it failed before its webhook healed.
+const QUEUE_VERSION: u8 = 5;
+const QUEUE_VERSION_4: u8 = 4;
 const QUEUE_VERSION_3: u8 = 3;
 const QUEUE_VERSION_2: u8 = 2;
 /// The version of a webhook's counters: since 2 they know what waits.
@@ -84,6 +85,11 @@ const USUAL: usize = 128;
 /// A postcard record's bytes.
 pub(super) fn pack<T: Serialize>(value: &T) -> Vec<u8> {
     packed(VERSION, value, USUAL)
+}
+
+/// A postcard record of a list whose values have about `each` bytes.
+pub(super) fn pack_list<T: Serialize>(values: &[T], each: usize) -> Vec<u8> {
+    packed(VERSION, values, HEAD + 5 + each * values.len())
 }
 
 /// The bytes of a record of about this size.
@@ -285,6 +291,9 @@ pub(super) fn unpack_queue(bytes: &[u8]) -> Result<Vec<DueItem>, Damaged> {
         Some(&QUEUE_VERSION_3) => {
             Ok(unpack_items::<DueItemV3>(QUEUE_VERSION_3, bytes)?.into_iter().map(DueItem::from).collect())
         }
+        Some(&QUEUE_VERSION_4) => {
+            Ok(unpack_items::<DueItemV4>(QUEUE_VERSION_4, bytes)?.into_iter().map(DueItem::from).collect())
+        }
         _ => unpack_items(QUEUE_VERSION, bytes),
     }
 }
@@ -316,7 +325,17 @@ struct DueItemV1 {
 impl From<DueItemV1> for DueItem {
     fn from(old: DueItemV1) -> Self {
         let DueItemV1 { event, slot, delivery, attempt, pin } = old;
-        Self { event, slot, delivery, attempt, earlier: 0, sent: sent(pin), rank: rank::UNKNOWN, due_ms: None }
+        Self {
+            event,
+            slot,
+            delivery,
+            attempt,
+            earlier: 0,
+            sent: sent(pin),
+            rank: rank::UNKNOWN,
+            due_ms: None,
+            has_failed: false,
+        }
     }
 }
 
@@ -334,7 +353,17 @@ struct DueItemV2 {
 impl From<DueItemV2> for DueItem {
     fn from(old: DueItemV2) -> Self {
         let DueItemV2 { event, slot, delivery, attempt, earlier, pin } = old;
-        Self { event, slot, delivery, attempt, earlier, sent: sent(pin), rank: rank::UNKNOWN, due_ms: None }
+        Self {
+            event,
+            slot,
+            delivery,
+            attempt,
+            earlier,
+            sent: sent(pin),
+            rank: rank::UNKNOWN,
+            due_ms: None,
+            has_failed: false,
+        }
     }
 }
 
@@ -352,7 +381,27 @@ struct DueItemV3 {
 impl From<DueItemV3> for DueItem {
     fn from(old: DueItemV3) -> Self {
         let DueItemV3 { event, slot, delivery, attempt, earlier, sent } = old;
-        Self { event, slot, delivery, attempt, earlier, sent, rank: rank::UNKNOWN, due_ms: None }
+        Self { event, slot, delivery, attempt, earlier, sent, rank: rank::UNKNOWN, due_ms: None, has_failed: false }
+    }
+}
+
+/// A pending delivery of before it knew whether it failed before its webhook healed.
+#[derive(Serialize, Deserialize)]
+struct DueItemV4 {
+    event: EventId,
+    slot: u32,
+    delivery: DeliveryId,
+    attempt: u32,
+    earlier: u32,
+    sent: Sent,
+    rank: u8,
+    due_ms: Option<i64>,
+}
+
+impl From<DueItemV4> for DueItem {
+    fn from(old: DueItemV4) -> Self {
+        let DueItemV4 { event, slot, delivery, attempt, earlier, sent, rank, due_ms } = old;
+        Self { event, slot, delivery, attempt, earlier, sent, rank, due_ms, has_failed: false }
     }
 }
 
@@ -627,7 +676,17 @@ mod tests {
 
     fn item() -> DueItem {
         let (event, delivery) = (EventId::generate(), DeliveryId::generate());
-        DueItem { event, slot: 3, delivery, attempt: 2, earlier: 0, sent: Sent::Never, rank: 0, due_ms: None }
+        DueItem {
+            event,
+            slot: 3,
+            delivery,
+            attempt: 2,
+            earlier: 0,
+            sent: Sent::Never,
+            rank: 0,
+            due_ms: None,
+            has_failed: false,
+        }
     }
 
     #[test]

@@ -134,7 +134,7 @@ impl Writer {
                 let (event, earlier) = (item.event, item.attempt - 1);
                 // A message that is held goes with others now: it is another one.
                 let sent = item.sent.apart(Sent::Never);
-                self.wait_again(DueItem { earlier, sent, ..item }, state, page)?;
+                self.wait_again(DueItem { earlier, sent, has_failed: false, ..item }, state, page)?;
                 page.txn.put(keys::state(event), record::pack(&states));
                 self.recent.forget(event);
             }
@@ -189,7 +189,7 @@ impl Writer {
             // Not the attempt of the history: a delivery that was recovered before has failed more than once.
             let (attempt, earlier) = (state.attempts + 1, state.attempts);
             let (sent, rank, due_ms) = (Sent::Never, rank::UNKNOWN, None);
-            let item = DueItem { event, slot, delivery, attempt, earlier, sent, rank, due_ms };
+            let item = DueItem { event, slot, delivery, attempt, earlier, sent, rank, due_ms, has_failed: false };
             self.wait_again(item, state, page)?;
             page.txn.put(keys::state(event), record::pack(&states));
             self.recent.forget(event);
@@ -279,7 +279,8 @@ impl Writer {
         let activation = activation_for(&owner);
         let (delivery, due_ms) = (DeliveryId::generate(), self.clock.steady_ms());
         let (sent, rank) = (Sent::Never, rank::UNKNOWN);
-        let item = DueItem { event, slot, delivery, attempt: 1, earlier: 0, sent, rank, due_ms: None };
+        let item =
+            DueItem { event, slot, delivery, attempt: 1, earlier: 0, sent, rank, due_ms: None, has_failed: false };
         let mut item = self.ranked(item)?;
         let key = if owner.config.order == Order::Strict {
             item.due_ms = Some(due_ms);

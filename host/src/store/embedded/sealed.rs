@@ -23,6 +23,9 @@ struct WebhookRecord {
     secret: Option<Vec<u8>>,
     /// The subscribed types; empty: every type.
     event_types: Vec<EventType>,
+    /// Every type of the platform, and what is in `event_types` as well.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    and_all: bool,
     format: String,
     /// Only in records from before options were sealed. Options are sealed since a format may have to put a credential
     /// into its payload.
@@ -121,8 +124,9 @@ pub(super) fn write_webhook(webhook: &Webhook, keyring: &Keyring) -> Result<Vec<
         secret: config.secret.as_ref().map(|secret| seal("secret", secret.expose())).transpose()?,
         event_types: match &config.event_types {
             Subscription::All => Vec::new(),
-            Subscription::Only(types) => types.clone(),
+            Subscription::AllAnd(types) | Subscription::Only(types) => types.clone(),
         },
+        and_all: matches!(config.event_types, Subscription::AllAnd(_)),
         format: config.format.clone(),
         format_options: String::new(),
         sealed_options: Some(seal("format_options", &config.format_options)?),
@@ -175,8 +179,8 @@ pub(super) fn read_webhook(id: WebhookId, bytes: &[u8], health: HealthValues, ke
             Some(sealed) => Some(open("secret", &sealed)?),
             None => None,
         },
-        event_types: if record.event_types.is_empty() {
-            Subscription::All
+        event_types: if record.and_all || record.event_types.is_empty() {
+            Subscription::all_and(record.event_types)
         } else {
             Subscription::Only(record.event_types)
         },
@@ -233,7 +237,8 @@ mod tests {
     fn a_webhook_is_written_as_before() {
         let full = r#"{"name":"team","url":[1],"secret":[2],"event_types":["report_ready","finding_added"],"format":"json","sealed_options":[3],"headers":[["X-A",[4]]],"min_severity":"high","engagement_ids":["e"],"expression":"severity >= HIGH","critical_once":true,"order":"severity","rate_limit":{"count":10,"per_seconds":1},"tls":{"ca":"corp","client_cert":"us"},"batch":{"max_events":10,"max_wait_ms":100},"digest":{"window_seconds":60,"over":3,"bypass_severity":"critical"},"retry_count":3,"timeout_ms":5000,"activity":{"tripped":"why"},"revision":7,"epoch":2,"created_at":"2026-11-17T10:12:45.120Z","updated_at":"2026-11-17T10:12:46.120Z","old_secrets":[[[5],1800000000000]]}"#;
         let bare = r#"{"name":"team","url":[1],"secret":null,"event_types":[],"format":"json","format_options":"{}","sealed_options":null,"headers":[],"min_severity":null,"engagement_ids":null,"retry_count":3,"timeout_ms":5000,"activity":"off_by_admin","revision":7,"epoch":0,"created_at":"2026-11-17T10:12:45.120Z","updated_at":"2026-11-17T10:12:46.120Z"}"#;
-        for text in [full, bare] {
+        let host = bare.replace(r#""event_types":[]"#, r#""event_types":["webhook_disabled"],"and_all":true"#);
+        for text in [full, bare, &host] {
             let record: WebhookRecord = serde_json::from_str(text).expect("a webhook");
             assert_eq!(serde_json::to_string(&record).expect("encoded"), text);
         }

@@ -1,9 +1,14 @@
 //! Host events: what the writer tells webhooks about the host itself. An event of one kind about one subject is made at
 //! most once a minute; what happens in between is counted, and told when the minute is over.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+
+use serde::{Deserialize, Serialize};
 
 use super::accept::Group;
+use super::downtime::Down;
+use super::txn::Txn;
+use super::untold;
 use super::writer::Writer;
 use super::{DueItem, EventVerdicts};
 use crate::model::delivery::{Attempt, Step};
@@ -19,8 +24,15 @@ const APART_MS: i64 = 60_000;
 /// The token of host events: nobody posted them.
 const NOBODY: TokenId = TokenId::from_bytes([0; 16]);
 
+/// A kind of events and their subject.
+pub(super) type Key = (EventType, Subject);
+
+fn key_of(event: &HostEvent) -> Key {
+    (event.event_type(), event.subject())
+}
+
 /// Events of one kind about one subject, as one.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Summed {
     /// The last of them.
     event: HostEvent,
@@ -56,29 +68,37 @@ struct Judging {
 #[derive(Debug, Default)]
 pub(super) struct Telling {
     ready: Vec<Summed>,
-    recent: HashMap<(EventType, Subject), Recent>,
+    recent: HashMap<Key, Recent>,
     /// When the next event is due that was held back, in milliseconds of the steady clock.
     next_ms: Option<i64>,
     judging: Vec<Judging>,
+    /// Of these the disk does not know yet what waits.
+    changed: HashSet<Key>,
 }
 
 impl Telling {
+    /// With what an earlier process did not tell: it is told now.
+    pub(super) fn with(untold: Vec<Summed>, now_ms: i64) -> Self {
+        let recent = untold.iter().map(|one| (key_of(&one.event), Recent { told_ms: now_ms, since: None }));
+        Self { recent: recent.collect(), ready: untold, ..Self::default() }
+    }
+
     /// Something happened.
     pub(super) fn add(&mut self, event: HostEvent, at: Timestamp, now_ms: i64) {
-        let key = (event.event_type(), event.subject());
-        let summed = Summed { event, at, count: 1 };
-        match self.recent.get_mut(&key) {
-            Some(recent) if recent.told_ms.saturating_add(APART_MS) > now_ms => {
-                let before = recent.since.as_ref().map_or(0, |since| since.count);
-                recent.since = Some(Summed { count: before.saturating_add(1), ..summed });
-                let due = recent.told_ms.saturating_add(APART_MS);
-                self.next_ms = Some(self.next_ms.map_or(due, |next| next.min(due)));
-            }
-            _ => {
-                self.recent.insert(key, Recent { told_ms: now_ms, since: None });
-                self.ready.push(summed);
-            }
+        let key = key_of(&event);
+        let recent = self.recent.entry(key.clone()).or_insert(Recent { told_ms: i64::MIN, since: None });
+        // Some may be due and not taken yet.
+        let before = recent.since.take().map_or(0, |since| since.count);
+        let summed = Summed { event, at, count: before.saturating_add(1) };
+        let due = recent.told_ms.saturating_add(APART_MS);
+        if due > now_ms {
+            recent.since = Some(summed);
+            self.next_ms = Some(self.next_ms.map_or(due, |next| next.min(due)));
+        } else {
+            recent.told_ms = now_ms;
+            self.ready.push(summed);
         }
+        self.changed.insert(key);
     }
 
     /// When something is due next; `None`: nothing waits.
@@ -94,20 +114,46 @@ impl Telling {
     /// Takes what has its verdicts, or has waited long enough; with `everything` also what still waits.
     fn take_judged(&mut self, now_ms: i64, everything: bool) -> Vec<Judging> {
         let is_ready = |one: &mut Judging| everything || one.verdicts.is_some() || one.until_ms <= now_ms;
-        self.judging.extract_if(.., is_ready).collect()
+        let taken: Vec<Judging> = self.judging.extract_if(.., is_ready).collect();
+        self.changed.extend(taken.iter().map(|one| key_of(&one.summed.event)));
+        taken
+    }
+
+    /// Adds a host event whose expressions are evaluated.
+    fn judge(&mut self, judging: Judging) {
+        self.changed.insert(key_of(&judging.summed.event));
+        self.judging.push(judging);
+    }
+
+    /// Adds what waits where that has changed; those that did.
+    pub(super) fn put_untold(&self, txn: &mut Txn) -> HashSet<Key> {
+        for key in &self.changed {
+            let judged = self.judging.iter().map(|one| &one.summed).filter(|one| key_of(&one.event) == *key);
+            let ready = self.ready.iter().filter(|one| key_of(&one.event) == *key);
+            let held_back = self.recent.get(key).and_then(|recent| recent.since.as_ref());
+            untold::put(key, judged.chain(ready).chain(held_back).cloned().collect(), txn);
+        }
+        self.changed.clone()
+    }
+
+    /// What waits of these is on the disk.
+    pub(super) fn written(&mut self, keys: &HashSet<Key>) {
+        self.changed.retain(|key| !keys.contains(key));
     }
 
     /// Takes what is to be told now; with `everything` also what would have to wait.
     pub(super) fn take(&mut self, now_ms: i64, everything: bool) -> Vec<Summed> {
         let mut taken = std::mem::take(&mut self.ready);
+        self.changed.extend(taken.iter().map(|one| key_of(&one.event)));
         if everything || self.next_ms.is_some_and(|next| next <= now_ms) {
             let mut next: Option<i64> = None;
-            for recent in self.recent.values_mut() {
+            for (key, recent) in &mut self.recent {
                 let due = recent.told_ms.saturating_add(APART_MS);
                 if everything || due <= now_ms {
                     if let Some(since) = recent.since.take() {
                         recent.told_ms = now_ms;
                         taken.push(since);
+                        self.changed.insert(key.clone());
                     }
                 } else if recent.since.is_some() {
                     next = Some(next.map_or(due, |next| next.min(due)));
@@ -137,10 +183,10 @@ impl Writer {
 
     /// Tells, once the store can be written again, for how long it could not.
     pub(super) fn tell_written_again(&mut self) {
-        let Some((since_ms, why)) = self.down.take() else { return };
-        let seconds = self.clock.steady_ms().saturating_sub(since_ms).max(0) / 1000;
-        let reason = format!("the store could not be written for {seconds} s: {why}; it accepts events again");
-        self.tell(HostEvent::new(About::HostDegraded(HostPart::Store), &reason));
+        if let Some(down) = self.downtime.end() {
+            let event = written_again(&down, self.clock.steady_ms());
+            self.tell(event);
+        }
     }
 
     /// Makes the events that are due, in this commit.
@@ -157,7 +203,7 @@ impl Writer {
                 // The receiver lives as long as the store.
                 let _ = self.unjudged.send(event.clone());
                 let until_ms = now_ms.saturating_add(JUDGED_WITHIN_MS);
-                self.telling.judging.push(Judging { summed, event, until_ms, verdicts: None });
+                self.telling.judge(Judging { summed, event, until_ms, verdicts: None });
             }
         }
         for Judging { summed, event, verdicts, .. } in self.telling.take_judged(now_ms, everything) {
@@ -218,7 +264,7 @@ impl Writer {
             return;
         }
         let facts = WebhookFacts::of(owner);
-        let is_first = before.failure_count == 0 && matches!(step, Step::Failed { .. });
+        let is_first = before.failure_count == 0 && matches!(step, Step::Failed { .. }) && !item.has_failed;
         let about = if is_first {
             About::WebhookFailing(facts)
         } else {
@@ -227,6 +273,11 @@ impl Writer {
         };
         self.tell(HostEvent::new(about, error));
     }
+}
+
+/// The event that tells that the store can be written again.
+pub(super) fn written_again(down: &Down, now_ms: i64) -> HostEvent {
+    HostEvent::new(About::HostDegraded(HostPart::Store), &down.reason(now_ms))
 }
 
 /// The webhook that an event is about: it does not get it.

@@ -12,23 +12,24 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::accept::Group;
 use super::audit::Chain;
+use super::downtime::Downtime;
 use super::engine::Engine;
 use super::heal::Healing;
 use super::index::{Growth, Index, MarksCache, Row, Tail};
 use super::lost::AcceptedSince;
 use super::moving::Moving;
 use super::place::Places;
-use super::record::{self, AttemptChunk, Counters, Counts, Damage};
+use super::record::{self, AttemptChunk, Counters, Counts, Damage, Progress, SlotState};
 use super::retention_clock;
 use super::state_cache::StateCache;
 use super::tally::{Tallies, Tally, Wait};
-use super::tell::Telling;
+use super::tell::{Key, Telling};
 use super::txn::Txn;
 use super::{Change, DueEntry, PageRequest, StoreError, Tokens, WebhookTable, WriterCommand, keys};
 use crate::keyring::Keyring;
 use crate::model::audit::AuditEvent;
 use crate::model::event::NewEvent;
-use crate::model::id::{AttemptId, WebhookId};
+use crate::model::id::{AttemptId, EventId, WebhookId};
 use crate::model::time::{Clock, Timestamp};
 use crate::model::webhook::{HealthValues, Webhook};
 use crate::watchdog::Pulse;
@@ -46,10 +47,17 @@ const GROUP_BYTES: usize = 8 * 1024 * 1024;
 /// Outcomes kept in memory before they are written, however young.
 const GROUP_OUTCOMES: usize = 2048;
 
+/// Bytes of a delivery's state in a record: few wait for a retry, whose states are longer.
+const STATE_BYTES: usize = 16;
+/// What is told of a store that was closed for good.
+const CLOSED: &str = "a write to the disk failed, and the store was closed until the restart";
+
 /// Outcomes that are not on the disk yet. They survive a commit that failed.
 #[derive(Default)]
 pub(super) struct Pending {
     pub(super) txn: Txn,
+    /// The states of the deliveries of each event that has outcomes: one record, however many of them ended.
+    pub(super) states: HashMap<EventId, Vec<SlotState>>,
     pub(super) attempts: HashMap<WebhookId, AttemptChunk>,
     pub(super) counters: HashSet<WebhookId>,
     /// The index's rows of the attempts.
@@ -70,6 +78,8 @@ struct Derived {
     attempts: Option<Growth>,
     events: Option<Growth>,
     tallies: BTreeMap<WebhookId, Tally>,
+    /// Of these what is not told yet is written.
+    untold: HashSet<Key>,
 }
 
 /// The writer's state.
@@ -120,8 +130,8 @@ pub(in crate::store) struct Writer {
     pub(super) telling: Telling,
     /// Where host events go whose expressions are to be evaluated.
     pub(super) unjudged: UnboundedSender<NewEvent>,
-    /// Since when nothing can be written, in milliseconds of the steady clock, and why.
-    pub(super) down: Option<(i64, StoreError)>,
+    /// Since when nothing can be written, and why.
+    pub(super) downtime: Downtime,
 }
 
 impl Writer {
@@ -226,6 +236,11 @@ impl Writer {
         self.pending.since.get_or_insert(now);
     }
 
+    /// Lets the pending outcomes wait no longer: they are written at the end of this turn.
+    pub(super) fn commit_soon(&mut self) {
+        self.pending.since = Some(i64::MIN);
+    }
+
     /// Writes a group and the pending outcomes, then responds to the group.
     pub(super) fn commit(&mut self, mut group: Group) {
         let told = if self.is_writable() { self.tell_due(&mut group, false) } else { Vec::new() };
@@ -252,6 +267,7 @@ impl Writer {
         }
         let pending = std::mem::take(&mut self.pending);
         let (lines, chain) = self.pending_lines(&pending.audit_events);
+        let was_down = self.downtime.is_over();
         let txns = [Some(&pending.txn), Some(&group.txn), Some(&derived.txn), Some(&lines), probe.as_ref()];
         let result = self.write(&txns);
         if result.is_err() {
@@ -262,6 +278,10 @@ impl Writer {
             derived.attempts.into_iter().for_each(|growth| self.young_attempts.apply(growth));
             derived.events.into_iter().for_each(|growth| self.young_events.apply(growth));
             self.tallies.set(derived.tallies);
+            self.telling.written(&derived.untold);
+            if was_down {
+                self.downtime.told();
+            }
             self.counts = group.counts().unwrap_or(self.counts);
             let due: Vec<_> = pending.due.into_iter().chain(group.take_due()).collect();
             if !due.is_empty() {
@@ -282,7 +302,7 @@ impl Writer {
             if self.writable.swap(false, Ordering::Relaxed) {
                 tracing::error!("the disk is full; nothing is accepted until there is space on it");
             }
-            self.down.get_or_insert((self.clock.steady_ms(), StoreError::Full));
+            self.downtime.begin(self.clock.steady_ms(), StoreError::Full.to_string());
             return Err(StoreError::Full);
         }
         // Opening writes too: on a disk that is still full it fails, and is tried again with each write.
@@ -314,12 +334,13 @@ impl Writer {
                     self.writable.store(true, Ordering::Relaxed);
                     return Ok(());
                 }
-                self.down.get_or_insert((self.clock.steady_ms(), why));
+                self.downtime.begin(self.clock.steady_ms(), why.to_string());
             }
             // After a failed fsync the kernel marks the pages as clean: another fsync would succeed and mean nothing.
             // Only a new process, which reads from the disk, sees what is there.
             Err(_) if self.engine.is_open() => {
                 tracing::error!("the store could not be written and is closed; repair the disk and restart the host");
+                self.downtime.begin(self.clock.steady_ms(), CLOSED);
                 self.engine.shut();
             }
             Err(_) => {}
@@ -327,8 +348,16 @@ impl Writer {
         result
     }
 
-    /// Moves the outcomes' attempts and counters into their transaction.
+    /// Moves the outcomes' states, attempts and counters into their transaction.
     fn pack_pending(&mut self) {
+        for (event, states) in std::mem::take(&mut self.pending.states) {
+            self.pending.txn.put(keys::state(event), record::pack_list(&states, STATE_BYTES));
+            if states.iter().all(|state| state.progress != Progress::Waiting) {
+                self.recent.forget(event);
+            } else {
+                self.recent.put(event, states);
+            }
+        }
         for (webhook, attempts) in std::mem::take(&mut self.pending.attempts) {
             if let Some(first) = attempts.first() {
                 self.pending.txn.put(keys::attempts(webhook, first.id), record::pack_attempts(&attempts));
@@ -356,7 +385,8 @@ impl Writer {
                 txn.put(keys::counters(webhook.id), self.counters(webhook, webhook.health.values()));
             }
         }
-        Derived { txn, attempts, events, tallies }
+        let untold = self.telling.put_untold(&mut txn);
+        Derived { txn, attempts, events, tallies, untold }
     }
 
     /// Adds the counters that these changes lead to; with the tallies, to be shown once they are written.

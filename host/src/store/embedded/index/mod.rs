@@ -40,6 +40,8 @@ pub(super) use search::{Chunks, Walk, Wanted, place_of_event};
 
 /// Rows that make a block, at least. In tests a few do.
 const BLOCK: usize = if cfg!(test) { 8 } else { 1024 };
+/// Bytes of a row in a record, at most.
+const ROW_BYTES: usize = 72;
 /// Rows of a block, at most: a commit may bring many.
 const LARGEST_BLOCK: usize = 2 * BLOCK;
 
@@ -285,7 +287,7 @@ impl Tail {
     /// Adds the changes that bring these rows into the index.
     pub(super) fn grow(&self, index: Index, (place, rows): Rows, stamp: u64, txn: &mut Txn) -> Growth {
         if self.rows + rows.len() < BLOCK {
-            txn.put(keys::recent(index.code(), place), record::pack(&rows));
+            txn.put(keys::recent(index.code(), place), record::pack_list(&rows, ROW_BYTES));
             return Growth::Grown((place, rows));
         }
         let added = (place, rows);

@@ -63,7 +63,17 @@ fn states() -> Vec<SlotState> {
 fn item() -> DueItem {
     let pin = Pin { component: [0xc1; 32], rendering: [0xc2; 32] };
     let (attempt, earlier, sent) = (5, 2, Sent::Before(Some(pin)));
-    DueItem { event: EVENT, slot: 1, delivery: DELIVERY, attempt, earlier, sent, rank: 1, due_ms: Some(START_MS) }
+    DueItem {
+        event: EVENT,
+        slot: 1,
+        delivery: DELIVERY,
+        attempt,
+        earlier,
+        sent,
+        rank: 1,
+        due_ms: Some(START_MS),
+        has_failed: true,
+    }
 }
 
 fn chunk() -> AttemptChunk {
@@ -142,12 +152,12 @@ fn records_are_written_as_before() {
         (
             "queue entry",
             record::pack_queue(&[&item(), &never(), &cut()]),
-            "044a1748de0310e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e10110d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d105020101c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2010180c0e285e36810e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e10110d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1050200010180c0e285e36810e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e10110d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d105020100010180c0e285e368",
+            "0568e157810310e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e10110d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d105020101c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2010180c0e285e3680110e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e10110d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1050200010180c0e285e3680110e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e10110d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d105020100010180c0e285e36801",
         ),
         (
             "queue entry of a digest",
             record::pack_queue(&[&told(None), &told(item().sent.pin()), &DueItem { sent: Sent::Alone, ..item() }]),
-            "04879bc6700310e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e10110d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d10502020203c41300010180c0e285e36810e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e10110d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d10502020203c41301c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2010180c0e285e36810e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e10110d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1050203010180c0e285e368",
+            "0571d08cff0310e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e10110d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d10502020203c41300010180c0e285e3680110e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e10110d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d10502020203c41301c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2010180c0e285e3680110e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e10110d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1050203010180c0e285e36801",
         ),
         (
             "attempts",
@@ -271,9 +281,13 @@ fn keys_are_written_as_before() {
 fn records_of_earlier_formats_are_read() {
     let queue_entry = "0251c563c70210e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e10110d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1050201c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c210e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e10110d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1050200";
     let bytes = data_encoding::HEXLOWER.decode(queue_entry.as_bytes()).expect("hexadecimal");
-    let before = |item| DueItem { rank: rank::UNKNOWN, due_ms: None, ..item };
+    let before = |item| DueItem { rank: rank::UNKNOWN, due_ms: None, has_failed: false, ..item };
     assert_eq!(record::unpack_queue(&bytes).expect("format 2"), [item(), never()].map(before));
     let queue_entry = "035618077a0310e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e10110d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d105020101c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c210e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e10110d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d105020010e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e10110d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d105020100";
     let bytes = data_encoding::HEXLOWER.decode(queue_entry.as_bytes()).expect("hexadecimal");
     assert_eq!(record::unpack_queue(&bytes).expect("format 5"), [item(), never(), cut()].map(before));
+    let queue_entry = "044a1748de0310e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e10110d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d105020101c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c1c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2c2010180c0e285e36810e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e10110d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1050200010180c0e285e36810e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e10110d1d1d1d1d1d1d1d1d1d1d1d1d1d1d1d105020100010180c0e285e368";
+    let bytes = data_encoding::HEXLOWER.decode(queue_entry.as_bytes()).expect("hexadecimal");
+    let before = |item| DueItem { has_failed: false, ..item };
+    assert_eq!(record::unpack_queue(&bytes).expect("before healing was known"), [item(), never(), cut()].map(before));
 }

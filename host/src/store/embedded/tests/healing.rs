@@ -142,3 +142,43 @@ async fn what_is_held_for_another_reason_goes_out_as_well() {
     let expected = left.iter().chain(&failed).chain(&held).map(|(_, item)| item.event).filter(|event| *event != probed);
     assert_eq!(queued, expected.collect::<Vec<_>>());
 }
+
+/// What failed for good before the webhook healed and fails again does not count again; what was held counts.
+#[tokio::test]
+async fn what_failed_before_a_webhook_healed_counts_once() {
+    let folder = folder_in_memory();
+    let opened = open_inline(folder.path(), START_MS);
+    let webhook = opened.webhook().await;
+    let failed = Step::Failed { deactivate: None };
+    for (_, item) in &post(&opened, 3).await {
+        record(&opened, webhook.id, item, failed.clone(), None);
+    }
+    post(&opened, 3).await;
+    opened.changes.lock().expect("not poisoned").try_iter().for_each(drop);
+    let candidate = opened.candidate(webhook.id).expect("what failed");
+    opened.probe(&webhook, candidate, Step::Delivered);
+    (0..10).for_each(|_| opened.store.tick());
+    let on = opened.on(webhook.id);
+    let failures =
+        |opened: &Opened| opened.store.webhooks().get(webhook.id).expect("kept").health.values().failure_count;
+    let queued: Vec<DueItem> = queue(&opened, webhook.id, on.activation).into_iter().map(|(_, item)| item).collect();
+    assert_eq!(queued.iter().map(|item| item.has_failed).collect::<Vec<_>>(), [true, true, false, false, false]);
+    // Through a retry, too.
+    record(&opened, webhook.id, &queued[0], again(10), None);
+    let retried =
+        queue(&opened, webhook.id, on.activation).into_iter().find(|(_, item)| item.attempt > queued[0].attempt);
+    record(&opened, webhook.id, &retried.expect("queued again").1, failed.clone(), None);
+    record(&opened, webhook.id, &queued[1], failed.clone(), None);
+    assert_eq!(failures(&opened), 0);
+    record(&opened, webhook.id, &queued[2], failed.clone(), None);
+    assert_eq!(failures(&opened), 1);
+    // An operator's `recover` is a new beginning.
+    let since = crate::model::time::Timestamp::from_unix_ms(0);
+    let mut cursor = crate::store::Cursor::Start;
+    while cursor != crate::store::Cursor::Done {
+        let by = crate::model::audit::Actor::Host;
+        cursor = opened.store.recover(webhook.id, since, cursor, by).await.expect("written").expect("there").next;
+    }
+    let queued = queue(&opened, webhook.id, on.activation);
+    assert!(!queued.is_empty() && queued.iter().all(|(_, item)| !item.has_failed));
+}

@@ -258,7 +258,17 @@ async fn attempts_come_after_every_earlier_one_whatever_the_clock_says() {
     let ahead = AttemptId::first_at(Timestamp::from_unix_ms(9_000_000_000_000));
     let engine = Engine::open(&folder.path().join("store"), 1 << 20).expect("opened");
     let (event, delivery) = (EventId::generate(), DeliveryId::generate());
-    let item = DueItem { event, slot: 0, delivery, attempt: 1, earlier: 0, sent: Sent::Never, rank: 5, due_ms: None };
+    let item = DueItem {
+        event,
+        slot: 0,
+        delivery,
+        attempt: 1,
+        earlier: 0,
+        sent: Sent::Never,
+        rank: 5,
+        due_ms: None,
+        has_failed: false,
+    };
     let mut txn = Txn::default();
     let chunk = vec![Attempt { id: ahead, ..attempt(&item, true) }];
     txn.put(keys::attempts(webhook.id, ahead), record::pack_attempts(&chunk));

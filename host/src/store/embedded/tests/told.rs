@@ -134,3 +134,99 @@ async fn a_host_event_waits_for_its_verdicts_but_not_for_long() {
     let opened = open_inline(folder.path(), START_MS);
     assert_eq!(opened.store.accepted().iter().map(|(_, events)| events.len()).sum::<usize>(), 4);
 }
+
+#[tokio::test]
+async fn what_is_held_back_is_told_after_a_kill_once() {
+    let folder = folder_in_memory();
+    let opened = open_inline(folder.path(), START_MS);
+    let webhook = opened.webhook().await;
+    for _ in 0..4 {
+        opened.post(event(None, 1)).await;
+        let (key, item) = opened.due().remove(0);
+        let outcome = Outcome::new(webhook.id, item.clone(), Some(attempt(&item, false)), Step::Unrendered, Some(key));
+        opened.store.record(vec![outcome]);
+        later(&opened, 1000);
+    }
+    let counts = async |opened: &Opened| -> Vec<_> {
+        told(opened).await.into_iter().map(|(_, group)| group["count"].clone()).collect()
+    };
+    assert_eq!(counts(&opened).await, [1]);
+    opened.store.crash();
+    drop(opened);
+    for _ in 0..2 {
+        let opened = open_inline(folder.path(), START_MS + 10_000);
+        later(&opened, 1000);
+        assert_eq!(counts(&opened).await, [1, 3]);
+        later(&opened, 120_000);
+        assert_eq!(counts(&opened).await.len(), 2);
+        opened.store.crash();
+    }
+}
+
+#[tokio::test]
+async fn what_a_kill_kept_from_being_judged_is_judged_again() {
+    let folder = folder_in_memory();
+    let opened = open_inline(folder.path(), START_MS);
+    let config = WebhookConfig {
+        event_types: Subscription::Only(vec![EventType::HostDegraded]),
+        filter: Filter { expression: Some("data.host.count > 1".into()), ..Filter::default() },
+        ..config()
+    };
+    opened.store.create_webhook(config, true, Actor::Host).await.expect("created");
+    opened.store.tell(HostEvent::new(About::HostDegraded(HostPart::Disk), "nearly full"));
+    later(&opened, 1000);
+    assert_eq!(told(&opened).await, []);
+    opened.store.crash();
+    drop(opened);
+    let opened = open_inline(folder.path(), START_MS + 10_000);
+    later(&opened, 1000);
+    let event = opened.store.next_unjudged().await.expect("an event");
+    let verdicts = [("data.host.count > 1".into(), ExpressionVerdict::True)].into_iter().collect();
+    opened.store.judged(event.id.expect("an id"), verdicts);
+    later(&opened, 1000);
+    assert_eq!(told(&opened).await.len(), 1);
+}
+
+/// What is due in the moment in which something further happens is counted with it.
+#[tokio::test]
+async fn what_is_due_when_the_next_one_comes_is_not_forgotten() {
+    let folder = folder_in_memory();
+    let opened = open_inline(folder.path(), START_MS);
+    let webhook = opened.webhook().await;
+    for ms in [0, 1000, 60_000] {
+        opened.post(event(None, 1)).await;
+        let (key, item) = opened.due().remove(0);
+        opened.clock.0.store(START_MS + ms, Ordering::Relaxed);
+        let outcome = Outcome::new(webhook.id, item.clone(), Some(attempt(&item, false)), Step::Unrendered, Some(key));
+        opened.store.record(vec![outcome]);
+        opened.store.tick();
+    }
+    later(&opened, 1000);
+    let counts: Vec<_> = told(&opened).await.into_iter().map(|(_, group)| group["count"].clone()).collect();
+    assert_eq!(counts, [1, 2]);
+}
+
+#[tokio::test]
+async fn a_store_that_was_closed_for_good_is_told_of_after_the_restart_once() {
+    let folder = folder_in_memory();
+    let opened = open_inline(folder.path(), START_MS);
+    opened.post(event(None, 1)).await;
+    opened.store.faults().fail(DiskStep::Sync, 1, 1000, Fault::Broken);
+    let rejected = opened.accept(TokenId::from_bytes([1; 16]), None, vec![event(None, 2)]).await;
+    assert_eq!(rejected, Err(AcceptError::Store(StoreError::Unavailable)));
+    later(&opened, 30_000);
+    opened.store.crash();
+    drop(opened);
+    for _ in 0..2 {
+        let opened = open_inline(folder.path(), START_MS + 90_000);
+        later(&opened, 1000);
+        later(&opened, 1000);
+        let told = told(&opened).await;
+        assert_eq!(told.len(), 1);
+        assert_eq!((told[0].0, &told[0].1["kind"]), (EventType::HostDegraded, &"store".into()));
+        let expected = "the store could not be written for 90 s: a write to the disk failed, and the store was closed until \
+            the restart; it accepts events again";
+        assert_eq!(told[0].1["reason"], expected);
+        opened.store.crash();
+    }
+}

@@ -54,8 +54,8 @@ const HOST: &str = r#"
 What happened to Heraldry itself: a destination that fails, a formatter that was rejected, a disk that is nearly full. The
 host makes these events and delivers them like any other, in every format, with filters, signatures and retries.
 
-- A webhook gets them only if its `event_types` name the type: `*` does not include them, and what stands beside `*` is
-  dropped, so let a webhook of its own name them. They cannot be posted (422, `host_event_type`).
+- A webhook gets them only if its `event_types` name the type, also beside `*`, which does not include them:
+  `["*", "webhook_disabled"]`. They cannot be posted (422, `host_event_type`).
 - A webhook never gets an event about itself: have another one, of another destination, tell about it.
 - Of a type there is at most one event a minute about the same webhook, formatter or part of the host: `count` says how often
   it happened, the other members are of the last time.
