@@ -100,3 +100,24 @@ async fn the_most_severe_goes_first_from_the_next_claim_on() {
     let order: Vec<usize> = received.iter().flat_map(numbers).collect();
     assert_eq!(order, [0, 3, 6, 5, 8, 2, 1, 4, 7]);
 }
+
+#[tokio::test]
+async fn a_batch_that_is_made_smaller_keeps_a_strict_order() {
+    let host = Host::with(|options| options.retry_every("1s")).await;
+    let admin = host.admin();
+    let destination = Destination::start().await;
+    destination.decide(|request| Reply::status(if numbers(request).len() > 2 { 500 } else { 200 }));
+    let batch = |most: usize| json!({"max_events": most, "max_wait_ms": 0});
+    let fields = json!({"event_types": ["finding_added"], "order": "strict", "retry_count": 10, "batch": batch(6)});
+    let webhook = admin.webhook(&destination.url("/"), fields).await;
+    let findings: Vec<Value> = (0..FINDINGS).map(|number| events::finding(&title(number), "low")).collect();
+    admin.post("/events", &json!(findings)).await.expect(202);
+    // Six wait for their retry, and then they are too many for one request.
+    destination.wait_until("a large one", |received| received.iter().any(|one| numbers(one).len() == 6)).await;
+    admin.put(&format!("/webhooks/{webhook}"), &json!({"batch": batch(2)})).await.expect(200);
+    let accepted = |received: &[Received]| -> Vec<usize> {
+        received.iter().map(numbers).filter(|numbers| numbers.len() <= 2).flatten().collect()
+    };
+    let received = destination.wait_until("the last", |received| accepted(received).contains(&(FINDINGS - 1))).await;
+    assert_eq!(accepted(&received), (0..FINDINGS).collect::<Vec<_>>());
+}

@@ -403,8 +403,12 @@ pub(crate) async fn what_a_probe_takes_out_of_an_entry_ranks_as_itself<S: Subjec
         opened.probe(&webhook, candidate, again(60_000));
     }
     let candidate = opened.candidate(webhook.id).expect("what is held");
-    assert!(candidate.item.event == held[0] && matches!(candidate.origin, Origin::Held(key) if key.rank == 1));
-    opened.probe(&webhook, candidate, again(60_000));
+    let Candidate { item, origin } = candidate;
+    assert!(item.event == held[0] && matches!(origin, Origin::Held(key) if key.rank == rank::CRITICAL));
+    let failed = Some(attempt(&item, false));
+    let outcome = Outcome::new(webhook.id, item, failed, again(60_000), None);
+    opened.store.record(vec![Outcome { probe: Some(origin), sent: Sent::Before(None), ..outcome }]);
+    opened.recorded();
     let webhook = reorder(&opened, &webhook, Order::Severity).await;
     let candidate = opened.candidate(webhook.id).expect("one");
     opened.probe(&webhook, candidate, Step::Delivered);

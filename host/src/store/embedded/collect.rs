@@ -3,7 +3,7 @@
 //! A message is a queue entry with all of its members, written before it is first sent: a retry, also one after a crash,
 //! has the same members and so the same id and bytes. Where nothing was written yet, nothing was sent.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use super::accept::Group;
@@ -23,7 +23,8 @@ const AT_ONCE: usize = 5 * Digest::MAX_EVENTS;
 const PAGE: usize = 512;
 /// How long a queue waits that could not be read, in milliseconds.
 const UNREAD_MS: i64 = 1_000;
-/// The group of what was in an entry with others that wait, and waits for no window itself.
+/// The group of what was in the first entry with others that wait, and waits for no window itself; that of the next entry
+/// is one less. What was in different entries was not sent together.
 const OTHERS: u32 = u32::MAX;
 
 /// A delivery that waits for the window.
@@ -141,13 +142,16 @@ fn outcomes(webhook: WebhookId, digest: Digest, waiting: Vec<Waiting>, closed: b
     let total = u32::try_from(sizes.len()).unwrap_or(u32::MAX);
     let numbers = if total > digest.over { parts(&sizes) } else { Vec::new() };
     let parts = numbers.last().copied().unwrap_or_default();
-    let (mut numbers, mut done) = (numbers.into_iter(), HashSet::new());
+    let (mut numbers, mut done, mut others) = (numbers.into_iter(), HashSet::new(), HashMap::new());
     let outcome = |one: Waiting| {
         let number = if is_member(&one) { numbers.next() } else { None };
         let (sent, group) = match (number, one.item.sent) {
             (Some(number), _) => (Sent::Digest { part: Part { number, parts, total }, pin: None }, number),
             (None, Sent::Never) => (Sent::Alone, 0),
-            (None, other) => (other, OTHERS),
+            (None, other) => {
+                let entries = u32::try_from(others.len()).unwrap_or(u32::MAX);
+                (other, *others.entry(one.key).or_insert(OTHERS - entries))
+            }
         };
         let closes = (closed && done.insert(one.key)).then_some(one.key);
         let step = Step::Again { after: Duration::ZERO, counts: false };
@@ -221,6 +225,16 @@ mod tests {
         let expected = [(message, 1), (Sent::Alone, 0), (pin, OTHERS), (Sent::Alone, OTHERS), (message, 1)];
         assert_eq!(outcomes.iter().map(|one| (one.sent, one.group)).collect::<Vec<_>>(), expected);
         assert_eq!(outcomes.iter().filter_map(|one| one.closes).count(), 1);
+    }
+
+    #[test]
+    fn what_was_sent_before_is_not_joined_with_what_is_in_another_entry() {
+        let pin = Sent::Before(None);
+        let all = [(5, pin), (5, Sent::Never), (6, pin), (6, Sent::Never), (6, pin)];
+        let all: Vec<_> = all.into_iter().map(|(due, sent)| waiting(due, sent, false, 10)).collect();
+        let outcomes = outcomes(WebhookId::generate(), digest(5), all, true);
+        let groups: Vec<u32> = outcomes.iter().filter(|one| one.sent == pin).map(|one| one.group).collect();
+        assert_eq!(groups, [OTHERS, OTHERS - 1, OTHERS - 1]);
     }
 
     proptest! {

@@ -67,13 +67,20 @@ impl Page {
     /// Adds a delivery that is due then; the mark of its entry.
     fn add(&mut self, item: DueItem, due_ms: i64, next_seq: impl FnOnce() -> u64) -> u64 {
         let shared = (due_ms, if self.order == Order::Severity { item.rank } else { rank::UNKNOWN });
-        let index = match self.at.get(&shared) {
+        // What was sent before was not sent with these.
+        let is_shared = !item.sent.is_bound();
+        let index = match self.at.get(&shared).filter(|_| is_shared) {
             Some(&index) if self.entries[index].1.len() < ENTRY_ITEMS => index,
             _ => {
                 let (webhook, activation) = (self.webhook, self.activation);
                 let key = DueKey { webhook, activation, rank: item.rank, due_ms, seq: next_seq() };
                 self.entries.push((key, Vec::new()));
-                self.at.insert(shared, self.entries.len() - 1);
+                // What comes after it stays behind it.
+                if is_shared {
+                    self.at.insert(shared, self.entries.len() - 1);
+                } else {
+                    self.at.remove(&shared);
+                }
                 self.entries.len() - 1
             }
         };

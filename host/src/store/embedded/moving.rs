@@ -4,8 +4,8 @@
 //! A queue is moved between the ranks of severities and the strict one when its webhook's order asks for it. A crash only
 //! makes that go on with the next first page: what was moved is no longer where it was.
 //!
-//! An entry of the strict queue has the place of its first delivery. When that leaves the others behind (a probe has tried
-//! it, or only a part of the entry fitted into a request), the rest gets its own place, or it would overtake what was
+//! An entry of the strict queue has the place of its earliest delivery. When a delivery leaves the others behind (a probe has
+//! tried it, or only a part of the entry fitted into a request), the rest gets its own place, or it would overtake what was
 //! accepted in between.
 
 use std::ops::RangeInclusive;
@@ -14,8 +14,7 @@ use super::accept::Group;
 use super::record::{self, Entries};
 use super::txn::Txn;
 use super::writer::Writer;
-use super::{DueItem, DueKey, PageRequest, StoreError, keys, place};
-use crate::model::id::DeliveryId;
+use super::{DueItem, DueKey, PageRequest, StoreError, place};
 use crate::model::webhook::Order;
 use crate::store::rank;
 
@@ -105,7 +104,7 @@ impl Writer {
         if is_last { self.move_rests(&moving.request) } else { Ok(false) }
     }
 
-    /// Moves what was left behind of the entries that this page begins with; returns true, as nothing is left to be moved.
+    /// Moves what was left behind of this page's entries; returns true, as nothing is left to be moved.
     fn move_rests(&mut self, request: &PageRequest) -> Result<bool, StoreError> {
         let PageRequest { webhook, activation, ref ranks, after, limit, .. } = *request;
         if self.order_of(webhook) != Some(Order::Strict) {
@@ -114,9 +113,9 @@ impl Writer {
         let (found, _) = self.read_ranks(webhook, activation..=activation, ranks.clone(), after, limit)?;
         let mut txn = Txn::default();
         for (key, items) in found {
-            let first = items.first().map(|item| item.delivery);
+            let all = items.len();
             let left = self.due_of_entry(key, items)?;
-            if is_rest(first, &left) {
+            if is_rest(all, &left) {
                 txn.remove(key.encode());
                 self.move_entry(Order::Strict, key, &left, &mut txn)?;
             }
@@ -147,27 +146,21 @@ impl Writer {
         }
         let key = if order == Order::Strict {
             moved.iter_mut().for_each(|item| item.due_ms = Some(due_ms));
-            self.strict_key(txn, (from.webhook, from.activation), first)?
+            self.sort_by_place(&mut moved)?;
+            let Some(earliest) = self.earliest(&moved)? else { return Ok(()) };
+            self.strict_key(txn, (from.webhook, from.activation), earliest)?
         } else {
             DueKey { rank: place::rank_of_all(&moved), due_ms, seq: self.seq(), ..from }
         };
         for item in &moved {
-            let Some(mut states) = self.states_with(txn, item.event)? else { continue };
-            // A state without an entry is in any that has this attempt.
-            if let Some(state) = states.get_mut(item.slot as usize)
-                && state.queued.is_some_and(|mark| mark != key.mark())
-            {
-                state.queued = Some(key.mark());
-                txn.put(keys::state(item.event), record::pack(&states));
-                self.recent.forget(item.event);
-            }
+            self.move_state(item, key, txn)?;
         }
         txn.put(key.encode(), record::pack_queue(&moved.iter().collect::<Vec<_>>()));
         Ok(())
     }
 }
 
-/// True if these are what is left of an entry that began with another delivery.
-pub(super) fn is_rest(first: Option<DeliveryId>, left: &[DueItem]) -> bool {
-    left.first().is_some_and(|item| first != Some(item.delivery))
+/// True if these are what is left of an entry of so many deliveries.
+pub(super) fn is_rest(all: usize, left: &[DueItem]) -> bool {
+    !left.is_empty() && left.len() < all
 }

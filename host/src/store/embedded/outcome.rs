@@ -14,6 +14,7 @@ use crate::model::id::{AttemptId, EventId, WebhookId};
 use crate::model::probe::Cause;
 use crate::model::time::Timestamp;
 use crate::model::webhook::Order;
+use crate::store::rank;
 
 /// The outcomes of one call.
 struct Together {
@@ -45,7 +46,13 @@ impl Writer {
                 tracing::error!(%error, "an outcome could not be recorded");
             }
         }
-        for (_, entry) in together.entries {
+        for (_, mut entry) in together.entries {
+            if entry.key.rank == rank::STRICT
+                && entry.items.len() > 1
+                && let Err(error) = self.set_place(&mut entry, &together.strict)
+            {
+                tracing::error!(%error, "the place of a strict queue entry could not be read");
+            }
             let items: Vec<_> = entry.items.iter().map(|(item, _)| item).collect();
             self.pending.txn.put(entry.key.encode(), record::pack_queue(&items));
             self.pending.due.push(entry);
@@ -197,6 +204,25 @@ impl Writer {
         together.strict.put(key.encode(), record::pack_queue(&[&item]));
         together.entries.push((group, DueEntry { key, items: vec![(item, None)] }));
         Ok(key.mark())
+    }
+
+    /// Gives an entry of the strict queue the place of its earliest delivery: what went out in another order does not begin
+    /// with it.
+    fn set_place(&mut self, entry: &mut DueEntry, strict: &Txn) -> Result<(), StoreError> {
+        let mut items: Vec<DueItem> = entry.items.iter().map(|(item, _)| item.clone()).collect();
+        let first = items.first().map(|item| item.delivery);
+        self.sort_by_place(&mut items)?;
+        let Some(earliest) = self.earliest(&items)?.cloned() else { return Ok(()) };
+        if Some(earliest.delivery) != first {
+            let key = self.strict_key(strict, (entry.key.webhook, entry.key.activation), &earliest)?;
+            let mut txn = std::mem::take(&mut self.pending.txn);
+            let moved = items.iter().try_for_each(|item| self.move_state(item, key, &mut txn));
+            self.pending.txn = txn;
+            moved?;
+            entry.key = key;
+        }
+        entry.items = items.into_iter().map(|item| (item, None)).collect();
+        Ok(())
     }
 
     /// How a delivery's new state changes what waits for its webhook; it has no earlier one when it is new.

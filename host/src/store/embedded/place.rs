@@ -100,8 +100,8 @@ pub(super) fn rank_of_all(items: &[DueItem]) -> u8 {
     items.iter().map(|item| item.rank).min().unwrap_or(rank::UNKNOWN)
 }
 
-/// The key of an entry that begins with this delivery in the strict queue. It goes before an entry that begins with it and
-/// has others: those were sent together with it and were left behind.
+/// The key of an entry in the strict queue whose earliest delivery this is. It goes before an entry that has its place and
+/// others: those were sent together with it and were left behind.
 pub(super) fn strict_key(
     engine: &Engine,
     changes: &[&Txn],
@@ -126,7 +126,7 @@ pub(super) fn strict_key(
 }
 
 impl Writer {
-    /// The key of an entry of the strict queue that begins with this delivery.
+    /// The key of an entry of the strict queue whose earliest delivery this is.
     pub(super) fn strict_key(
         &mut self,
         changes: &Txn,
@@ -135,6 +135,46 @@ impl Writer {
     ) -> Result<DueKey, StoreError> {
         let place = self.places.find(&self.engine, item.event)?;
         strict_key(&self.engine, &[changes, &self.pending.txn], place, queue, item)
+    }
+
+    /// Which of these deliveries was accepted first; an entry of the strict queue has its place. What was sent in another
+    /// order need not begin with it.
+    pub(super) fn earliest<'a>(&mut self, items: &'a [DueItem]) -> Result<Option<&'a DueItem>, StoreError> {
+        let mut earliest: Option<(Place, &DueItem)> = None;
+        for item in items {
+            let place = self.places.find(&self.engine, item.event)?;
+            if earliest.is_none_or(|(before, other)| (place, item.slot) < (before, other.slot)) {
+                earliest = Some((place, item));
+            }
+        }
+        Ok(earliest.map(|(_, item)| item))
+    }
+
+    /// Sorts the deliveries of an entry by acceptance, as a smaller batch takes the first of them. The members of a message
+    /// stay as they are: its bytes depend on it.
+    pub(super) fn sort_by_place(&mut self, items: &mut [DueItem]) -> Result<(), StoreError> {
+        if items.first().is_some_and(|item| item.sent.part().is_some()) {
+            return Ok(());
+        }
+        let mut places = HashMap::with_capacity(items.len());
+        for item in items.iter() {
+            places.insert(item.delivery, (self.places.find(&self.engine, item.event)?, item.slot));
+        }
+        items.sort_by_key(|item| places.get(&item.delivery).copied());
+        Ok(())
+    }
+
+    /// Tells the state of a delivery which entry it is in now. A state without an entry is in any that has this attempt.
+    pub(super) fn move_state(&mut self, item: &DueItem, key: DueKey, txn: &mut Txn) -> Result<(), StoreError> {
+        let Some(mut states) = self.states_with(txn, item.event)? else { return Ok(()) };
+        if let Some(state) = states.get_mut(item.slot as usize)
+            && state.queued.is_some_and(|mark| mark != key.mark())
+        {
+            state.queued = Some(key.mark());
+            txn.put(keys::state(item.event), record::pack(&states));
+            self.recent.forget(item.event);
+        }
+        Ok(())
     }
 
     /// A delivery that knows its rank, and that is due when the key of its next entry says so.

@@ -237,25 +237,23 @@ impl Writer {
         Ok(oldest.map(|(_, key, item)| (key, item)))
     }
 
-    /// The first held delivery of a rank, and those that were left behind of strict entries before it: their place may be
-    /// after its.
+    /// The held deliveries of a rank's first entry, one of which is the oldest, and those that were left behind of strict
+    /// entries before it: their place may be after its.
     fn first_held(&self, owner: &Webhook, activation: u32, rank: u8) -> Result<Vec<(DueKey, DueItem)>, StoreError> {
         let (mut first, mut after) = (Vec::new(), None);
         loop {
             let (entries, complete) = self.read_ranks(owner.id, activation..=activation, rank..=rank, after, PAGE)?;
             after = entries.last().map(|(key, _)| *key).or(after);
             for (key, items) in entries {
-                let begins_with = items.first().map(|item| item.delivery);
+                let (before, all) = (first.len(), items.len());
                 for item in self.due_of_entry(key, items)? {
-                    if self.engine.get(&keys::event(item.event))?.is_none() {
-                        continue;
+                    if self.engine.get(&keys::event(item.event))?.is_some() {
+                        first.push((key, item));
                     }
-                    let is_rest = rank == rank::STRICT && begins_with != Some(item.delivery);
-                    first.push((key, item));
-                    if !is_rest {
-                        return Ok(first);
-                    }
-                    break;
+                }
+                let held = first.len() - before;
+                if held > 0 && (held == all || rank != rank::STRICT) {
+                    return Ok(first);
                 }
             }
             if complete {

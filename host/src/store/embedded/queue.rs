@@ -17,7 +17,7 @@ struct Page {
     entries: Vec<DueEntry>,
     /// True if the queue ends with it.
     complete: bool,
-    /// Something was left behind of a strict entry, and has another place than the entry says.
+    /// Something was left behind of a strict entry, and may have another place than the entry says.
     has_rest: bool,
 }
 
@@ -56,9 +56,9 @@ impl Writer {
         let (found, complete) = self.read_ranks(webhook, activation..=activation, ranks.clone(), after, limit)?;
         let (mut entries, mut has_rest) = (Vec::with_capacity(found.len()), false);
         for (key, queued) in found {
-            let first = queued.first().map(|item| item.delivery);
+            let all = queued.len();
             let mut items = self.due_of_entry(key, queued)?;
-            has_rest |= order == Some(Order::Strict) && is_rest(first, &items);
+            has_rest |= order == Some(Order::Strict) && is_rest(all, &items);
             if order == Some(Order::Severity) {
                 items = self.split(key, items)?;
             }

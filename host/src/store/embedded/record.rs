@@ -252,6 +252,9 @@ pub(super) fn initial_states(slots: &[Slot], accepted_at: Timestamp) -> Vec<Slot
         .collect()
 }
 
+/// The events of a commit that are kept, with their positions in it.
+pub(super) type Listed = Vec<(u32, EventId)>;
+
 /// The bytes of the list of a commit's events, with their positions in it.
 pub(super) fn pack_listed(events: &[(u32, EventId)]) -> Vec<u8> {
     packed(LISTED_VERSION, events, USUAL + 22 * events.len())
@@ -261,7 +264,7 @@ pub(super) fn pack_listed(events: &[(u32, EventId)]) -> Vec<u8> {
 ///
 /// # Errors
 /// [`Damaged`].
-pub(super) fn unpack_listed(bytes: &[u8]) -> Result<Vec<(u32, EventId)>, Damaged> {
+pub(super) fn unpack_listed(bytes: &[u8]) -> Result<Listed, Damaged> {
     match bytes.first() {
         Some(&LISTED_VERSION) => unpack_items(LISTED_VERSION, bytes),
         // None is gone; or they went before positions were kept.

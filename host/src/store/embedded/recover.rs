@@ -43,7 +43,9 @@ impl Page {
     fn add(&mut self, item: DueItem, next_seq: impl FnOnce() -> u64) -> u64 {
         let by_severity = self.order == Order::Severity;
         let fits = |(key, items): &&mut (DueKey, Vec<DueItem>)| {
-            items.len() < ENTRY_ITEMS && (!by_severity || key.rank == item.rank)
+            // What was sent before was not sent with these.
+            let is_bound = items.first().into_iter().chain([&item]).any(|item| item.sent.is_bound());
+            items.len() < ENTRY_ITEMS && !is_bound && (!by_severity || key.rank == item.rank)
         };
         let last = if by_severity {
             self.entries.iter_mut().rev().find(|entry| fits(entry))

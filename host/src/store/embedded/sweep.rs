@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 
 use super::engine::Engine;
 use super::index::{Pruned, place_of_seq};
-use super::record::{Answered, Counts, Further, Progress, SlotState};
+use super::record::{Answered, Counts, Further, Listed, Progress, SlotState};
 use super::retention_clock::latest_expiry;
 use super::tally::Wait;
 use super::txn::{Bytes, Txn};
@@ -127,7 +127,7 @@ impl Writer {
     }
 
     /// The events in a record of the acceptance index with their positions; none when it is damaged.
-    fn accepted(&self, value: &[u8]) -> Vec<(u32, EventId)> {
+    fn accepted(&self, value: &[u8]) -> Listed {
         record::unpack_listed(value).unwrap_or_else(|_| {
             self.damage.skipped("acceptance index");
             Vec::new()
@@ -176,7 +176,7 @@ impl Writer {
         if surplus == 0 || deletions.full() {
             return Ok(());
         }
-        let mut groups: Vec<(Vec<u8>, Vec<(u32, EventId)>)> = Vec::new();
+        let mut groups: Vec<(Vec<u8>, Listed)> = Vec::new();
         let mut seen = 0;
         self.engine.scan_prefix(&[keys::ACCEPTED], None, |key, value| {
             let events = self.accepted(value);

@@ -19,7 +19,6 @@ fn resident() -> usize {
 /// The move of a long queue keeps nobody waiting for long, and takes no memory to speak of.
 #[tokio::test]
 #[ignore = "minutes: a million deliveries"]
-#[expect(clippy::print_stderr, reason = "what it measures")]
 async fn a_million_deliveries_move_in_portions() {
     let folder = TempDir::new().expect("a folder");
     let opened = open_folder(folder.path(), None, START_MS, Store::open).expect("opened");
