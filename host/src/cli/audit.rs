@@ -112,6 +112,7 @@ impl Change {
     fn text(&self) -> String {
         match (&self.from, &self.to) {
             (Value::Null, Value::Null) => self.field.clone(),
+            (Value::Null, to) => format!("{}: {to}", self.field),
             (from, to) => format!("{}: {from} -> {to}", self.field),
         }
     }

@@ -34,6 +34,7 @@ use super::{
 use crate::keyring::{AUDIT_LOG, Keyring};
 use crate::model::id::{AttemptId, WebhookId};
 use crate::model::secret::Secret;
+use crate::model::time::Clock;
 use crate::model::token::Token;
 use crate::model::webhook::Webhook;
 
@@ -89,18 +90,13 @@ impl Embedded {
         };
         report_missing(counts, there, engine.damaged(), &damage);
         let run = next_run(&engine).map_err(|_| failed(&folder))?;
-        let retention_clock = retention_clock::Watched::load(&engine).map_err(|_| failed(&folder))?;
         let clock_trusted = Arc::new(AtomicBool::new(true));
         let accepted_since = AcceptedSince::begin();
         let writable = Arc::new(AtomicBool::new(true));
         let unqueued = Arc::new(AtomicBool::new(false));
         let unjudged = mpsc::unbounded_channel();
-        let untold = untold::load(&engine, &damage).map_err(|_| failed(&folder))?;
-        let (mut telling, mut downtime) = (Telling::with(untold, clock.steady_ms()), Downtime::load(&folder));
-        if let Some(down) = downtime.end() {
-            telling.add(tell::written_again(&down, clock.steady_ms()), clock.now(), clock.steady_ms());
-        }
-        let mut writer = Writer {
+        let (telling, downtime) = resume_telling(&engine, &folder, &damage, &*clock).map_err(|_| failed(&folder))?;
+        let writer = Writer {
             engine: Arc::clone(&engine),
             keyring: Arc::clone(&keyring),
             clock: Arc::clone(&clock),
@@ -114,7 +110,7 @@ impl Embedded {
             damage: damage.clone(),
             unqueued: Arc::clone(&unqueued),
             accepted_since: accepted_since.clone(),
-            retention_clock,
+            retention_clock: retention_clock::Watched::load(&engine).map_err(|_| failed(&folder))?,
             clock_trusted: Arc::clone(&clock_trusted),
             next_seq: run << 32,
             chain,
@@ -126,7 +122,7 @@ impl Embedded {
             tallies: tallies.clone(),
             counts,
             history,
-            pending: Pending::default(),
+            pending: Pending::since(telling.next_due().map(|_| clock.steady_ms())),
             reopen: None,
             next_try_ms: 0,
             unread: Vec::new(),
@@ -137,9 +133,6 @@ impl Embedded {
             unjudged: unjudged.0,
             downtime,
         };
-        if writer.telling.next_due().is_some() {
-            writer.has_pending();
-        }
         let writer = start(writer).map_err(unusable)?;
         Ok(Self {
             engine,
@@ -179,6 +172,22 @@ impl LoadedIndexes {
         let last_attempt = index::last_attempt(engine, &attempts)?.max(backfill.last_attempt());
         Ok(Self { attempts, events, last_attempt, backfill })
     }
+}
+
+/// What the process before did not tell, and that it could not write, if it could not.
+fn resume_telling(
+    engine: &Engine,
+    folder: &Path,
+    damage: &Damage,
+    clock: &dyn Clock,
+) -> Result<(Telling, Downtime), StoreError> {
+    let now_ms = clock.steady_ms();
+    let mut telling = Telling::with(untold::load(engine, damage)?, now_ms);
+    let mut downtime = Downtime::load(folder);
+    if let Some(down) = downtime.end() {
+        telling.add(tell::written_again(&down, now_ms), clock.now(), now_ms);
+    }
+    Ok((telling, downtime))
 }
 
 fn failed(folder: &Path) -> OpenError {

@@ -72,6 +72,13 @@ pub(super) struct Pending {
     since: Option<i64>,
 }
 
+impl Pending {
+    /// None yet; with a time, in milliseconds of the steady clock, a commit is due soon after it.
+    pub(super) fn since(since: Option<i64>) -> Self {
+        Self { since, ..Self::default() }
+    }
+}
+
 /// The changes that follow from those of a commit, and what is to be done once they are written.
 struct Derived {
     txn: Txn,
