@@ -52,9 +52,9 @@ pub(crate) fn draw(html: &mut Html, limits: &mut Limits, node: &Node) {
             html.wrap("p", "note", |html| {
                 html.text("Notification: ");
                 if is_plain {
-                    markup::plain(html, Dialect::Blocks, text)
+                    markup::plain(html, Dialect::Blocks, text);
                 } else {
-                    markup::line(html, Dialect::Blocks, text)
+                    markup::line(html, Dialect::Blocks, text);
                 }
             });
         }
@@ -191,7 +191,7 @@ fn block(html: &mut Html, limits: &mut Limits, node: &Node) {
         "divider" => html.void("hr", &[]),
         "image" => element(html, limits, node),
         "markdown" if node.text("text").is_some() => {
-            markup::draw(html, Dialect::Embeds, members.text("text").unwrap_or_default())
+            markup::draw(html, Dialect::Embeds, members.text("text").unwrap_or_default());
         }
         _ => {
             json::labelled(html, if kind.is_empty() { "block" } else { kind }, node);

@@ -33,7 +33,7 @@ pub const STYLE: &str = include_str!("look.css");
 
 macro_rules! style_hash {
     () => {
-        "'sha256-00ysaztEuoFKqcxsuX9nL6/JZ+OyVOhXkU09NsDyQv0='"
+        "'sha256-ypvhV1c6CIMbJ7OK/mjtam+4zVZmc9+udBh+KUvQUHQ='"
     };
 }
 
@@ -128,7 +128,7 @@ pub fn draw(content_type: &str, body: &[u8]) -> Drawing {
         whole.wrap("h1", "", |whole| whole.text(language.name()));
         if std::str::from_utf8(body).is_err() {
             whole.wrap("p", "over", |whole| {
-                whole.text("The body is not UTF-8: bytes that are not are shown as \u{fffd}.")
+                whole.text("The body is not UTF-8: bytes that are not are shown as \u{fffd}.");
             });
         }
         limits.alert(whole);

@@ -135,7 +135,7 @@ fn words<'v>(value: &'v Value, out: &mut Vec<&'v str>) {
         Value::String(text) if text.len() == 8 && text.bytes().all(|byte| byte.is_ascii_lowercase()) => out.push(text),
         Value::Array(items) => items.iter().for_each(|item| words(item, out)),
         Value::Object(members) => {
-            members.iter().filter(|(name, _)| *name != "type").for_each(|(_, value)| words(value, out))
+            members.iter().filter(|(name, _)| *name != "type").for_each(|(_, value)| words(value, out));
         }
         _ => {}
     }

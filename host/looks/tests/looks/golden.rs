@@ -17,9 +17,9 @@ pub fn payloads(format: &str) -> Vec<(String, String, Vec<u8>)> {
     for part in ["golden", "golden-digest", "golden-cut"] {
         let Ok(entries) = std::fs::read_dir(folder(format).join(part)) else { continue };
         for entry in entries {
-            let path = entry.unwrap().path();
-            let name = path.file_name().unwrap().to_string_lossy().into_owned();
-            let text = std::fs::read_to_string(&path).unwrap();
+            let path = entry.expect("a folder that can be read").path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let text = std::fs::read_to_string(&path).expect("a golden file that can be read");
             if let Ok(golden) = serde_json::from_str::<Value>(&text)
                 && let Some(content_type) = golden["content_type"].as_str()
             {

@@ -76,12 +76,12 @@ fn check(node: &Rc<Node>) {
                 assert!(key == "class" || attributes.contains(&key), "an attribute {key} of {tag}");
                 match key {
                     "class" => {
-                        assert!(value.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b' '), "class {value}")
+                        assert!(value.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b' '), "class {value}");
                     }
                     "href" => assert!(value.starts_with("https://"), "a link to {value}"),
                     "rel" => assert_eq!(value, "noreferrer noopener"),
                     "fill" => {
-                        assert!(value.len() == 7 && value[1..].bytes().all(|byte| byte.is_ascii_hexdigit()), "{value}")
+                        assert!(value.len() == 7 && value[1..].bytes().all(|byte| byte.is_ascii_hexdigit()), "{value}");
                     }
                     _ => {}
                 }
