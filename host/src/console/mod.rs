@@ -65,7 +65,20 @@ macro_rules! page {
 }
 
 /// Every page that a session is needed for.
-const PAGES: &[Page] = &[page!(GET "/console" ALL home::page), page!(GET "/console/webhooks" VIEWERS webhooks::list)];
+const PAGES: &[Page] = &[
+    page!(GET "/console" ALL home::page),
+    page!(GET "/console/webhooks" VIEWERS webhooks::list),
+    page!(GET "/console/webhooks/new" ADMIN webhooks::new_page),
+    page!(POST "/console/webhooks/new" ADMIN webhooks::create),
+    page!(GET "/console/webhooks/{id}" VIEWERS webhooks::one),
+    page!(GET "/console/webhooks/{id}/edit" ADMIN webhooks::edit_page),
+    page!(POST "/console/webhooks/{id}/edit" ADMIN webhooks::update),
+    page!(POST "/console/webhooks/{id}/test" ADMIN webhooks::test),
+    page!(POST "/console/webhooks/{id}/recover" ADMIN webhooks::recover),
+    page!(POST "/console/webhooks/{id}/rotate" ADMIN webhooks::rotate),
+    page!(POST "/console/webhooks/{id}/switch" ADMIN webhooks::switch),
+    page!(POST "/console/webhooks/{id}/delete" ADMIN webhooks::delete),
+];
 
 /// The console's state; cheap to clone.
 #[derive(Clone)]

@@ -1,5 +1,8 @@
-//! Webhooks: the list.
+//! Webhooks: the list, one with its actions, and its form.
 
+mod actions;
+mod form;
+mod one;
 mod view;
 
 use askama::Template;
@@ -9,6 +12,9 @@ use super::frame::Frame;
 use super::show::{self, When, when};
 use super::visit::Visit;
 
+pub(super) use actions::{delete, recover, rotate, switch, test};
+pub(super) use form::{create, edit_page, new_page, update};
+pub(super) use one::page as one;
 use view::Webhook;
 
 /// Rows of a page.
