@@ -27,6 +27,7 @@ const ROUTES: [&str; 31] = [
     "GET /webhooks/event-types",
     "GET /webhooks/{id}",
     "GET /webhooks/{id}/deliveries",
+    "POST /console-links",
     "POST /events",
     "POST /formatters/{name}/activate",
     "POST /formatters/{name}/preview",
