@@ -1,6 +1,10 @@
 //! The console in a browser that runs no script: sessions, roles, forms.
 
-use serde_json::json;
+use std::cell::RefCell;
+
+use html5ever::tendril::StrTendril;
+use html5ever::tokenizer::{BufferQueue, Token, TokenSink, TokenSinkResult, Tokenizer, TokenizerOpts};
+use serde_json::{Value, json};
 
 use crate::support::{Answer, Client, Host};
 
@@ -41,6 +45,67 @@ impl Browser {
 async fn send(http: &Client, path: &str, fields: &str, cookie: &str) -> Answer {
     let request = http.request("POST", path).header("sec-fetch-site", "same-origin").header("cookie", cookie);
     request.body("application/x-www-form-urlencoded", fields.to_owned()).send().await
+}
+
+/// The tags of a page with the names of their attributes.
+#[derive(Default)]
+struct Tags(RefCell<Vec<String>>);
+
+impl TokenSink for Tags {
+    type Handle = ();
+
+    fn process_token(&self, token: Token, _: u64) -> TokenSinkResult<()> {
+        if let Token::TagToken(tag) = token {
+            let attributes: Vec<String> = tag.attrs.iter().map(|attribute| attribute.name.local.to_string()).collect();
+            self.0.borrow_mut().push(format!("{:?} {} {}", tag.kind, tag.name, attributes.join(" ")));
+        }
+        TokenSinkResult::Continue
+    }
+}
+
+fn tags(page: &Answer) -> Vec<String> {
+    let (queue, tokenizer) = (BufferQueue::default(), Tokenizer::new(Tags::default(), TokenizerOpts::default()));
+    queue.push_back(StrTendril::from(page.text()));
+    let _ = tokenizer.feed(&queue);
+    tokenizer.end();
+    tokenizer.sink.0.take()
+}
+
+/// A webhook with this text wherever the API takes any text.
+fn webhook_with(text: &str) -> Value {
+    json!({
+        "name": text, "url": NOWHERE, "event_types": ["*"], "is_active": false,
+        "filter": {"engagement_ids": [text], "expression": format!("type != {}", json!(text))},
+    })
+}
+
+#[tokio::test]
+async fn no_text_of_a_webhook_or_a_token_becomes_markup() {
+    let host = Host::start().await;
+    let admin = host.admin();
+    let mut pages = Vec::new();
+    for text in ["plain", HOSTILE] {
+        let token = admin.post("/tokens", &json!({"name": text, "role": "admin"})).await.expect(201).json();
+        let browser = Browser::enter(&host, token["token"].as_str().expect("a token")).await;
+        let made = admin.post("/webhooks", &webhook_with(text)).await.expect(201).json();
+        let one = format!("/console/webhooks/{}", made["id"].as_str().expect("an id"));
+        let tested = browser.form(&one, &format!("{one}/test"), "").await.expect(200);
+        let mut shown = vec![tags(&tested)];
+        for path in
+            ["/console", "/console/webhooks", "/console/webhooks/new", "/console/nothing", &one, &format!("{one}/edit")]
+        {
+            let page = browser.get(path).await;
+            assert!(!tags(&page).is_empty(), "{path}");
+            shown.push(tags(&page));
+        }
+        let query: String = url::form_urlencoded::byte_serialize(text.as_bytes()).collect();
+        shown.push(tags(&browser.get(&format!("/console/webhooks?q={query}")).await.expect(200)));
+        admin.delete(&format!("/webhooks/{}", made["id"].as_str().expect("an id"))).await.expect(204);
+        pages.push(shown);
+    }
+    for (plain, hostile) in pages[0].iter().zip(&pages[1]) {
+        assert_eq!(plain, hostile);
+    }
 }
 
 #[tokio::test]
