@@ -26,6 +26,7 @@ use crate::formatter::{
 };
 use crate::model::audit::Actor;
 use crate::model::secret::Secret;
+use crate::model::settings::ConsoleSettings;
 use crate::model::time::Clock;
 use crate::model::token::Role;
 use crate::scheduler::{ATTEMPTS_PER_PERMIT, Inbox, Scheduler};
@@ -33,7 +34,7 @@ use crate::store::{self, Store};
 use crate::telemetry::Telemetry;
 use crate::transport::{Guard, Resolve, Tls, Transport};
 use crate::watchdog::{Need, Pulse, Watchdog, Watched};
-use crate::{delivery, keyring, samples, upkeep};
+use crate::{console, delivery, keyring, samples, upkeep};
 
 /// How long the response to an idempotency key is kept.
 const IDEMPOTENCY_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
@@ -328,7 +329,8 @@ impl App {
     pub async fn run(self, mut shutdown: Shutdown) -> Result<()> {
         let Front { entrance, server, closing, clock, watchdog, .. } = self.front;
         let draining = CancellationToken::new();
-        entrance.open(api::router(Api {
+        let settings = self.config.console.then(|| ConsoleSettings { origin: self.config.console_origin.clone() });
+        let service = api::router(Api {
             store: Arc::clone(&self.store),
             scheduler: Arc::clone(&self.scheduler),
             catalog: Arc::clone(&self.catalog),
@@ -341,7 +343,12 @@ impl App {
             draining: draining.clone(),
             metrics_webhooks: self.config.metrics_webhooks,
             metrics_labels: self.config.metrics_labels,
-        }));
+            console: settings.clone(),
+        });
+        entrance.open(match settings.zip(service.inside()) {
+            Some((settings, inside)) => service.with_console(console::router(inside, settings)),
+            None => service,
+        });
         let certificates = self.transport.tls().expiries().to_vec();
         let (store, catalog) = (Arc::clone(&self.store), Arc::clone(&self.catalog));
         let upkeep = upkeep::run(store, catalog, self.config.delivery, Arc::clone(&clock), certificates);

@@ -62,6 +62,10 @@ pub struct Config {
     pub metrics_webhooks: usize,
     /// The text that stands for a webhook in metrics.
     pub metrics_labels: MetricsLabels,
+    /// True if the console is served.
+    pub console: bool,
+    /// The origin under which browsers reach the console behind a proxy; `None` for loopback only.
+    pub console_origin: Option<String>,
     /// Concurrency, retries, circuit breaker, retention.
     pub delivery: DeliverySettings,
     /// Limits on one formatter call and on components.
@@ -93,6 +97,8 @@ impl Default for Config {
             connections: ConnectionSettings::default(),
             metrics_webhooks: 1000,
             metrics_labels: MetricsLabels::Id,
+            console: true,
+            console_origin: None,
             delivery: DeliverySettings::default(),
             sandbox: SandboxSettings::default(),
             store_cache_bytes: 64 * 1024 * 1024,

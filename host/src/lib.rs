@@ -15,6 +15,7 @@ pub mod app;
 pub mod cli;
 mod clock;
 pub mod config;
+pub mod console;
 pub mod delivery;
 mod embedded;
 pub mod filter;

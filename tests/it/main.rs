@@ -13,6 +13,7 @@ mod clocks;
 mod collector_faults;
 mod collectors;
 mod commands;
+mod console;
 mod contract;
 mod damage;
 mod deliveries_api;

@@ -37,6 +37,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "model",
         ],
     ),
+    ("console", &["api", "model"]),
 ];
 /// These may name every room: wiring, the commands, and the crate's root.
 const SEE_ALL: &[&str] = &["app", "cli", "fuzzing", "lib", "main"];

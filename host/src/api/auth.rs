@@ -24,6 +24,10 @@ pub fn authenticate(api: &Shared, headers: &HeaderMap) -> Result<Token, ApiError
     api.store.find_token(text).filter(|_| !text.is_empty()).ok_or_else(ApiError::unauthorized)
 }
 
+/// The caller of a request that was made in this process, see [`super::inside`]. No request from outside carries it.
+#[derive(Clone, Debug)]
+pub(super) struct Identity(pub(super) Token);
+
 fn bearer(headers: &HeaderMap) -> Option<&str> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let (value, None) = (values.next()?, values.next()) else { return None };
@@ -41,7 +45,10 @@ macro_rules! bearers {
             type Rejection = ApiError;
 
             async fn from_request_parts(parts: &mut Parts, api: &Shared) -> Result<Self, ApiError> {
-                let token = authenticate(api, &parts.headers)?;
+                let token = match parts.extensions.get::<Identity>() {
+                    Some(Identity(token)) => token.clone(),
+                    None => authenticate(api, &parts.headers)?,
+                };
                 match token.role {
                     $(Role::$role)|+ => Ok(Self(token)),
                     #[allow(unreachable_patterns, reason = "one of them names every role")]

@@ -18,6 +18,7 @@ mod authority;
 mod body;
 mod budget;
 mod connections;
+mod console_links;
 mod deliveries;
 mod docs;
 mod entrance;
@@ -27,6 +28,7 @@ mod formatters;
 mod framing;
 mod health;
 mod ingest_limit;
+mod inside;
 mod media_type;
 mod openapi;
 mod page;
@@ -65,7 +67,8 @@ use service::ROOT;
 use state::Shared;
 
 pub use entrance::Entrance;
-pub use server::serve;
+pub use inside::{Inside, Reply};
+pub use server::{Peer, serve};
 pub use service::Service;
 pub use state::Api;
 
@@ -80,6 +83,7 @@ fn routes() -> OpenApiRouter<Shared> {
         .merge(formatters::router())
         .merge(tokens::router())
         .merge(audit::router())
+        .merge(console_links::router())
         .merge(status::router())
         .merge(export::router())
         .merge(health::router())
@@ -104,7 +108,7 @@ fn router_with(api: Api, bodies: BodyBudget) -> Service {
         .method_not_allowed_fallback(problem::method_not_allowed)
         .layer(middleware::from_fn_with_state(shared.clone(), service::observe))
         .with_state(shared.clone());
-    Service { router, ingest: Some(shared) }
+    Service { router, ingest: Some(shared), console: None }
 }
 
 /// Responds to paths without a route: 404, but below [`ROOT`] 401 first, so that callers without a token cannot probe

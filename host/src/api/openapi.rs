@@ -130,6 +130,7 @@ mod tests {
             "GET /api/v1/deliveries",
             "GET /api/v1/events",
             "GET /api/v1/status",
+            "POST /api/v1/console-links",
             "GET /api/v1/export",
             "GET /api/v1/webhooks/event-types",
             "POST /api/v1/events",

@@ -4,7 +4,7 @@
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io::{self, Write as _};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -31,6 +31,7 @@ use super::connections::{Activity, Admitted, Connections, End, Throttle, limit};
 use super::entrance::Entrance;
 use super::framing::{FaultSlot, MAX_HEAD_BYTES, Strict, is_stand_in};
 use super::problem::{ApiError, Code};
+use super::service::is_console;
 use super::stall::Watched;
 use crate::model::settings::ConnectionSettings;
 
@@ -50,6 +51,10 @@ const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
 const MAX_TURNED_AWAY: usize = 64;
 /// Bytes read and discarded of a connection that is turned away, or after a faulty request.
 const MAX_REST_BYTES: u64 = 1024 * 1024;
+
+/// The address that a request to the console came from.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer(pub IpAddr);
 
 /// Time limits of a connection.
 #[derive(Clone, Copy, Debug)]
@@ -97,7 +102,7 @@ pub(super) async fn serve_with(
     while let Some((stream, peer)) = accept(&listener, &connections, &mut warned, &shutdown).await {
         match connections.admit(peer.ip()) {
             Ok(admitted) => {
-                tasks.spawn(connection(stream, entrance.clone(), timeouts, admitted));
+                tasks.spawn(connection(stream, entrance.clone(), timeouts, Peer(peer.ip()), admitted));
             }
             Err(error) => turn_away(stream, error, &turned_away),
         }
@@ -161,7 +166,7 @@ fn turn_away(stream: TcpStream, error: ApiError, turned_away: &Arc<Semaphore>) {
     });
 }
 
-async fn connection(stream: TcpStream, entrance: Entrance, timeouts: Timeouts, admitted: Admitted) {
+async fn connection(stream: TcpStream, entrance: Entrance, timeouts: Timeouts, peer: Peer, admitted: Admitted) {
     // Responses are written whole, so Nagle's algorithm would only delay them.
     let _ = stream.set_nodelay(true);
     #[cfg(target_os = "linux")]
@@ -171,7 +176,7 @@ async fn connection(stream: TcpStream, entrance: Entrance, timeouts: Timeouts, a
     let service = {
         let (activity, fault) = (Arc::clone(&activity), Arc::clone(&fault));
         hyper::service::service_fn(move |request| {
-            respond(entrance.clone(), request, Arc::clone(&activity), Arc::clone(&fault))
+            respond(entrance.clone(), request, peer, Arc::clone(&activity), Arc::clone(&fault))
         })
     };
     let mut connection = http1::Builder::new()
@@ -209,11 +214,15 @@ async fn discard_rest(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
 
 async fn respond(
     entrance: Entrance,
-    request: Request<Incoming>,
+    mut request: Request<Incoming>,
+    peer: Peer,
     activity: Arc<Activity>,
     fault: FaultSlot,
 ) -> Result<Response, Infallible> {
     activity.host_turn();
+    if is_console(request.uri().path()) {
+        request.extensions_mut().insert(peer);
+    }
     let lingers = !expects_continue(&request);
     let request = request.map(|body| Lingering { body: Some(body), lingers, activity: Arc::clone(&activity) });
     let checked = match fault.get().filter(|_| is_stand_in(&request)) {

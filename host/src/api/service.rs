@@ -15,11 +15,14 @@ use tokio::time::Instant;
 use tower_service::Service as _;
 
 use super::events;
+use super::inside::Inside;
 use super::state::Shared;
 use crate::model::header::printable;
 
 /// Prefix of everything that requires a token.
 pub(super) const ROOT: &str = "/api/v1";
+/// Prefix of the console's pages.
+const CONSOLE: &str = "/console";
 /// A log line shows at most this much of a path, in bytes.
 const LOGGED_PATH_BYTES: usize = 200;
 
@@ -30,6 +33,8 @@ pub struct Service {
     pub(super) router: Router,
     /// What the shorter way needs; without it every request goes through the router.
     pub(super) ingest: Option<Shared>,
+    /// The console, which serves what is below [`CONSOLE`].
+    pub(super) console: Option<Router>,
 }
 
 impl Service {
@@ -42,8 +47,26 @@ impl Service {
             // In a box, so that connections that wait do not keep its place free.
             return Box::pin(ingest(api, request)).await;
         }
-        routed(self.router.clone(), request).await
+        match &self.console {
+            Some(console) if is_console(request.uri().path()) => routed(console.clone(), request).await,
+            _ => routed(self.router.clone(), request).await,
+        }
     }
+
+    /// The same with a console beside the API.
+    pub fn with_console(self, console: Router) -> Self {
+        Self { console: Some(console), ..self }
+    }
+
+    /// The API for callers in this process.
+    pub fn inside(&self) -> Option<Inside> {
+        self.ingest.clone().map(Inside::new)
+    }
+}
+
+/// True if a path belongs to the console.
+pub(super) fn is_console(path: &str) -> bool {
+    path.strip_prefix(CONSOLE).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// The response of a router.

@@ -10,13 +10,14 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::budget::BodyBudget;
+use super::console_links::Links;
 use super::ingest_limit::IngestLimit;
 use super::problem::{ApiError, Code};
 use super::trial_limit::TrialLimit;
 use crate::filter::Expressions;
 use crate::formatter::{Catalog, Standing};
 use crate::model::id::WebhookId;
-use crate::model::settings::{Limits, MetricsLabels};
+use crate::model::settings::{ConsoleSettings, Limits, MetricsLabels};
 use crate::model::time::Clock;
 use crate::model::webhook::Webhook;
 use crate::scheduler::Scheduler;
@@ -51,6 +52,8 @@ pub struct Api {
     pub metrics_webhooks: usize,
     /// The text that stands for a webhook in metrics.
     pub metrics_labels: MetricsLabels,
+    /// The console; `None` if it is switched off.
+    pub console: Option<ConsoleSettings>,
 }
 
 /// `Retry-After` of a request that needs a formatter which is still loading.
@@ -73,6 +76,8 @@ struct Inner {
     trial_limit: TrialLimit,
     /// One permit: an export reads the whole store, so only one runs at a time.
     exports: Arc<Semaphore>,
+    /// Links to the console that were not used yet.
+    links: Links,
     /// When the API began to answer, by the steady clock.
     started_ms: i64,
     /// The OpenAPI document, rendered on the first request for it. Clients share it: anybody may ask for it, and for more
@@ -94,7 +99,16 @@ impl Shared {
         let exports = Arc::new(Semaphore::new(1));
         let trial_limit = TrialLimit::new();
         let (started_ms, openapi) = (api.clock.steady_ms(), LazyLock::new(document));
-        Self(Arc::new(Inner { api, bodies, ingest_limit, trial_limit, exports, started_ms, openapi }))
+        Self(Arc::new(Inner {
+            api,
+            bodies,
+            ingest_limit,
+            trial_limit,
+            exports,
+            links: Links::default(),
+            started_ms,
+            openapi,
+        }))
     }
 
     pub(super) fn bodies(&self) -> &BodyBudget {
@@ -113,6 +127,10 @@ impl Shared {
     pub(super) fn uptime(&self) -> Duration {
         let ms = self.clock.steady_ms().saturating_sub(self.0.started_ms);
         Duration::from_millis(u64::try_from(ms).unwrap_or(0))
+    }
+
+    pub(super) fn links(&self) -> &Links {
+        &self.0.links
     }
 
     pub(super) fn exports(&self) -> &Arc<Semaphore> {

@@ -160,6 +160,7 @@ impl Host {
             draining: draining.clone(),
             metrics_webhooks: 2,
             metrics_labels: MetricsLabels::Id,
+            console: Some(crate::model::settings::ConsoleSettings::default()),
         };
         let api = router_with(api, BodyBudget::new(body_timeout));
         let mut tokens = Vec::new();

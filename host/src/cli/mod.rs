@@ -15,6 +15,7 @@ mod attempts;
 mod audit;
 mod client;
 mod collector;
+mod console;
 mod deliveries;
 mod demo;
 mod event;
@@ -52,6 +53,7 @@ Examples:
   heraldry apply webhooks.toml          webhooks as code
   heraldry send events.jsonl            post events from a file
   heraldry status                       one screen: what waits, what fails, and why
+  heraldry console                      the same in a browser
   heraldry tail --failed                failures as they happen
   heraldry deliveries --finding F-0407  where a finding went
   heraldry formatter new hello --lang js    start a custom formatter
@@ -119,6 +121,9 @@ enum Command {
     /// Show the host on one screen: webhooks with trouble, what waits, last errors
     #[command(after_help = status::HELP)]
     Status(status::Args),
+    /// Print a one-time link to the console, and open it in a browser
+    #[command(after_help = console::HELP)]
+    Console(console::Args),
     /// See which formatters a host has; develop one: create a project, build, check, test, measure and install it
     #[command(subcommand)]
     Formatter(Box<formatter::Command>),
@@ -213,6 +218,7 @@ impl Cli {
             Command::Deliveries(args) => deliveries::run(&args).await,
             Command::Tail(args) => tail::run(&args).await,
             Command::Status(args) => status::run(&args).await,
+            Command::Console(args) => console::run(&args).await,
             Command::Formatter(command) => formatter::run(*command).await,
             Command::Store(command) => store::run(command).await,
             Command::Audit(args) => audit::run(&args).await,

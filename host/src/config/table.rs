@@ -360,6 +360,21 @@ pub(super) static SECTIONS: &[Section] = &[
                 "What stands for a webhook in metrics: its id, or its name, which may name a client; /metrics asks \
                  for no token",
             ),
+            single(
+                "console",
+                "ON|OFF",
+                |c, text| set(&mut c.console, values::one_of(text, values::SWITCH)),
+                |c| values::name_of(&c.console, values::SWITCH),
+                "The console: pages for browsers under /console",
+            ),
+            single(
+                "console-origin",
+                "URL",
+                |c, text| set(&mut c.console_origin, values::console_origin(text).map(Some)),
+                |c| c.console_origin.clone().unwrap_or_else(|| "none".to_owned()),
+                "The address under which browsers reach the console through a proxy, as in https://heraldry.example; \
+                 without it the console is open on loopback only",
+            ),
         ],
     },
     Section {

@@ -23,6 +23,20 @@ pub(super) const LOG_LEVELS: &[(&str, tracing::Level)] = &[
     ("trace", tracing::Level::TRACE),
 ];
 
+/// The words for what is on or off.
+pub(super) const SWITCH: &[(&str, bool)] = &[("on", true), ("off", false)];
+
+/// The origin of a console behind a proxy: `https` and a host, nothing after it.
+pub(super) fn console_origin(text: &str) -> Result<String, String> {
+    let expected = || "expected https, host and port only, as in https://heraldry.example".to_owned();
+    let url = url::Url::parse(text).map_err(|_| expected())?;
+    let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
+    if url.scheme() != "https" || !bare || url.password().is_some() {
+        return Err(expected());
+    }
+    Ok(url.origin().ascii_serialization())
+}
+
 /// One of a few words.
 pub(super) fn one_of<T: Copy>(text: &str, words: &[(&str, T)]) -> Result<T, String> {
     let found = words.iter().find(|(word, _)| *word == text);

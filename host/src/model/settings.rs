@@ -38,6 +38,13 @@ pub enum MetricsLabels {
     Name,
 }
 
+/// The console, where it is on.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub struct ConsoleSettings {
+    /// The origin under which browsers reach it, as in `https://heraldry.example`; `None` for loopback only.
+    pub origin: Option<String>,
+}
+
 /// Limits on the clients of the API.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct ConnectionSettings {
