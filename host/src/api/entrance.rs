@@ -99,7 +99,7 @@ mod tests {
 
     fn whole() -> Service {
         let router = Router::new().route("/readyz", get(async || "ready")).route("/x", get(async || "the API"));
-        Service { router, ingest: None, console: None }
+        Service { router, ingest: None, console: None, inside: None }
     }
 
     #[tokio::test(start_paused = true)]

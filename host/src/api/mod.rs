@@ -29,6 +29,7 @@ mod framing;
 mod health;
 mod ingest_limit;
 mod inside;
+mod links;
 mod media_type;
 mod openapi;
 mod page;
@@ -108,7 +109,9 @@ fn router_with(api: Api, bodies: BodyBudget) -> Service {
         .method_not_allowed_fallback(problem::method_not_allowed)
         .layer(middleware::from_fn_with_state(shared.clone(), service::observe))
         .with_state(shared.clone());
-    Service { router, ingest: Some(shared), console: None }
+    let (inside, _) = routes().split_for_parts();
+    let inside = Inside::new(inside.with_state(shared.clone()), shared.clone());
+    Service { router, ingest: Some(shared), console: None, inside: Some(inside) }
 }
 
 /// Responds to paths without a route: 404, but below [`ROOT`] 401 first, so that callers without a token cannot probe

@@ -35,6 +35,8 @@ pub struct Service {
     pub(super) ingest: Option<Shared>,
     /// The console, which serves what is below [`CONSOLE`].
     pub(super) console: Option<Router>,
+    /// What the console is made of.
+    pub(super) inside: Option<Inside>,
 }
 
 impl Service {
@@ -60,7 +62,7 @@ impl Service {
 
     /// The API for callers in this process.
     pub fn inside(&self) -> Option<Inside> {
-        self.ingest.clone().map(Inside::new)
+        self.inside.clone()
     }
 }
 

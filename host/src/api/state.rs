@@ -10,8 +10,8 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::budget::BodyBudget;
-use super::console_links::Links;
 use super::ingest_limit::IngestLimit;
+use super::links::Links;
 use super::problem::{ApiError, Code};
 use super::trial_limit::TrialLimit;
 use crate::filter::Expressions;

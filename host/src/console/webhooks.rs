@@ -50,7 +50,8 @@ struct ListPage {
 pub(super) async fn list(visit: Visit) -> Answer {
     let webhooks: Vec<Webhook> = visit.get("/webhooks").await?;
     let q = visit.query.get("q").to_owned();
-    let (wanted, page) = (q.to_lowercase(), visit.query.get("page").parse::<usize>().unwrap_or(1).max(1));
+    let (wanted, page) =
+        (show::visible(&q).to_lowercase(), visit.query.get("page").parse::<usize>().unwrap_or(1).max(1));
     let found: Vec<_> = webhooks.into_iter().filter(|webhook| webhook.name.to_lowercase().contains(&wanted)).collect();
     let (total, skipped) = (found.len(), (page - 1).saturating_mul(ROWS));
     let link = |page: usize| {

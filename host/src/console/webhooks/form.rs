@@ -15,6 +15,7 @@ use super::super::visit::{Failure, FieldError, Fields, Visit, read};
 use super::actions::SecretPage;
 use super::one::{event_types, pretty};
 use super::view::Webhook;
+use crate::model::webhook::input::DEFAULT_FORMAT;
 
 /// One part of the form.
 struct Section {
@@ -114,9 +115,13 @@ const NUMBERS: &[&str] =
 /// `GET /console/webhooks/new`.
 pub(crate) async fn new_page(visit: Visit) -> Answer {
     let mut fields = Fields::default();
-    for (name, value) in
-        [("secret", "generate"), ("is_active", "true"), ("order", "arrival"), ("format", "json"), ("event_types", "*")]
-    {
+    for (name, value) in [
+        ("secret", "generate"),
+        ("is_active", "true"),
+        ("order", "arrival"),
+        ("format", DEFAULT_FORMAT),
+        ("event_types", "*"),
+    ] {
         fields.push(name, value);
     }
     let page = page(&visit, &Target::New, &fields, "", &[]).await?;
@@ -190,7 +195,7 @@ async fn send(visit: &Visit, target: &Target, etag: &str, body: &Value) -> Resul
     let (method, path) = match target {
         Target::New => (Method::POST, "/webhooks".to_owned()),
         Target::Existing(id) => {
-            if let Ok(etag) = HeaderValue::from_str(etag) {
+            if let Some(etag) = HeaderValue::from_str(etag).ok().filter(|etag| !etag.is_empty()) {
                 headers.insert(IF_MATCH, etag);
             }
             (Method::PUT, format!("/webhooks/{id}"))
