@@ -18,8 +18,12 @@ const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; form
                       frame-ancestors 'none'; base-uri 'none'";
 
 /// The parts of the navigation: key, path, words, roles.
-const PARTS: &[(&str, &str, &str, &[Role])] =
-    &[("home", "/console", "Overview", super::ALL), ("webhooks", "/console/webhooks", "Webhooks", super::VIEWERS)];
+const PARTS: &[(&str, &str, &str, &[Role])] = &[
+    ("home", "/console", "Overview", super::ALL),
+    ("webhooks", "/console/webhooks", "Webhooks", super::VIEWERS),
+    ("deliveries", "/console/deliveries", "Deliveries", super::READERS),
+    ("events", "/console/events", "Events", super::READERS),
+];
 
 /// The layout's variables.
 pub(super) struct Frame {

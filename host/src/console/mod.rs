@@ -5,7 +5,9 @@
 //!
 //! [`PAGES`] has every page with the roles that may open it; the router, its checks and the tests are made from it.
 
+mod deliveries;
 mod enter;
+mod events;
 mod files;
 mod frame;
 mod home;
@@ -78,6 +80,9 @@ const PAGES: &[Page] = &[
     page!(POST "/console/webhooks/{id}/rotate" ADMIN webhooks::rotate),
     page!(POST "/console/webhooks/{id}/switch" ADMIN webhooks::switch),
     page!(POST "/console/webhooks/{id}/delete" ADMIN webhooks::delete),
+    page!(GET "/console/deliveries" READERS deliveries::list),
+    page!(GET "/console/events" READERS events::list),
+    page!(GET "/console/events/{id}" READERS events::one),
 ];
 
 /// The console's state; cheap to clone.

@@ -58,10 +58,6 @@ impl Failure {
         Self { status, detail: detail.into(), errors: Vec::new() }
     }
 
-    pub(super) fn not_found(what: &str) -> Self {
-        Self::new(StatusCode::NOT_FOUND, format!("There is no such {what}"))
-    }
-
     fn of(reply: &Reply) -> Self {
         let Problem { detail, errors } = serde_json::from_slice(&reply.body).unwrap_or_default();
         Self { status: reply.status, detail: show::visible(&detail), errors }
@@ -94,11 +90,6 @@ impl Fields {
     /// Adds a field.
     pub(super) fn push(&mut self, name: &str, value: &str) {
         self.0.push((name.to_owned(), value.to_owned()));
-    }
-
-    /// True if a field is there.
-    pub(super) fn has(&self, name: &str) -> bool {
-        self.0.iter().any(|(known, _)| known == name)
     }
 }
 

@@ -14,7 +14,7 @@ use super::visit::Visit;
 
 pub(super) use actions::{delete, recover, rotate, switch, test};
 pub(super) use form::{create, edit_page, new_page, update};
-pub(super) use one::page as one;
+pub(super) use one::{event_types, page as one, pretty};
 use view::Webhook;
 
 /// Rows of a page.

@@ -5,15 +5,10 @@ use http::{Method, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::super::Answer;
 use super::super::frame::Frame;
 use super::super::visit::{Failure, Visit, read};
-use super::super::{Answer, show};
 use super::view::Webhook;
-
-#[derive(Deserialize)]
-struct Tested {
-    id: String,
-}
 
 #[derive(Deserialize)]
 struct Recovered {
@@ -40,7 +35,6 @@ pub(super) struct SecretPage {
 struct TestedPage {
     frame: Frame,
     path: String,
-    attempt_path: String,
     state: &'static str,
     word: &'static str,
     error: String,
@@ -64,12 +58,11 @@ pub(crate) async fn test(visit: Visit) -> Answer {
         (event, _) => json!({"event_id": event}),
     };
     let reply = visit.call(Method::POST, &format!("{}/test", api_path(&visit)), Some(&body)).await?;
-    let (attempt, tested): (Value, Tested) = (read(&reply)?, read(&reply)?);
+    let attempt: Value = read(&reply)?;
     let success = attempt["success"] == true;
     let page = TestedPage {
         frame: visit.frame("Test", "webhooks"),
         path: page_path(&visit),
-        attempt_path: format!("/console/deliveries/{}", show::segment(&tested.id)),
         state: if success { "good" } else { "bad" },
         word: if success { "delivered" } else { "failed" },
         error: attempt["error"].as_str().unwrap_or_default().to_owned(),

@@ -5,36 +5,14 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::super::Answer;
+use super::super::deliveries::{self, Row};
 use super::super::frame::Frame;
 use super::super::show::{self, When, when};
-use super::super::visit::Visit;
+use super::super::visit::{Failure, Visit};
 use super::view::Webhook;
-use crate::model::time::Timestamp;
 
 /// Attempts that are shown.
 const ATTEMPTS: usize = 15;
-
-/// An attempt, as far as lists show it.
-#[derive(Deserialize)]
-struct Attempt {
-    id: String,
-    created_at: Timestamp,
-    event_type: String,
-    attempt: u32,
-    success: bool,
-    status_code: Option<u16>,
-    error: Option<String>,
-}
-
-struct AttemptRow {
-    path: String,
-    when: When,
-    event_type: String,
-    number: u32,
-    state: &'static str,
-    word: &'static str,
-    outcome: String,
-}
 
 /// A name and its value.
 pub(super) struct Fact {
@@ -58,7 +36,7 @@ struct Page {
     failure: Option<When>,
     settings: Vec<Fact>,
     options: String,
-    attempts: Vec<AttemptRow>,
+    attempts: Vec<Row>,
     /// True if the role sees how the webhook does.
     full: bool,
     types: Vec<String>,
@@ -71,10 +49,7 @@ pub(crate) async fn page(visit: Visit) -> Answer {
     let id = visit.segment("id");
     let webhook: Webhook = visit.get(&format!("/webhooks/{id}")).await?;
     let full = visit.role().reads_everything();
-    let attempts: Vec<Attempt> = match full {
-        true => visit.get(&format!("/webhooks/{id}/deliveries?limit={ATTEMPTS}")).await?,
-        false => Vec::new(),
-    };
+    let attempts = if full { last_attempts(&visit, &webhook.id).await? } else { Vec::new() };
     let (now, (state, word)) = (visit.now(), webhook.state());
     let types = if visit.is_admin() { event_types(&visit).await? } else { Vec::new() };
     visit.page(&Page {
@@ -90,7 +65,7 @@ pub(crate) async fn page(visit: Visit) -> Answer {
         failure: when(webhook.last_failure_at, now),
         settings: settings(&webhook),
         options: pretty(&webhook.format_options),
-        attempts: attempts.into_iter().map(|attempt| row(attempt, now)).collect(),
+        attempts,
         full,
         types,
         day_ago: now.minus(std::time::Duration::from_secs(24 * 60 * 60)).to_string(),
@@ -98,8 +73,14 @@ pub(crate) async fn page(visit: Visit) -> Answer {
     })
 }
 
+async fn last_attempts(visit: &Visit, id: &str) -> Result<Vec<Row>, Failure> {
+    let query = show::query([("webhook_id", id), ("limit", &ATTEMPTS.to_string())]);
+    let names = deliveries::names(visit).await?;
+    Ok(deliveries::rows(visit, &query, &names, ATTEMPTS).await?.0)
+}
+
 /// The names of all event types but `*`.
-pub(super) async fn event_types(visit: &Visit) -> Result<Vec<String>, super::super::visit::Failure> {
+pub(crate) async fn event_types(visit: &Visit) -> Result<Vec<String>, Failure> {
     #[derive(Deserialize)]
     struct Type {
         name: String,
@@ -118,19 +99,6 @@ fn why(webhook: &Webhook) -> String {
         (None, true) if webhook.state().0 == "bad" => "The last attempt failed; the list below says why.".to_owned(),
         (None, true) if webhook.last_success_at.is_none() => "It has not delivered anything yet.".to_owned(),
         (None, true) => "The last attempt succeeded.".to_owned(),
-    }
-}
-
-fn row(attempt: Attempt, now: Timestamp) -> AttemptRow {
-    let status = attempt.status_code.map(|status| status.to_string());
-    AttemptRow {
-        path: format!("/console/deliveries/{}", show::segment(&attempt.id)),
-        when: When::new(attempt.created_at, now),
-        event_type: attempt.event_type,
-        number: attempt.attempt,
-        state: if attempt.success { "good" } else { "bad" },
-        word: if attempt.success { "delivered" } else { "failed" },
-        outcome: attempt.error.or(status).unwrap_or_default(),
     }
 }
 
@@ -178,7 +146,7 @@ pub(super) fn words(value: &Value) -> String {
 }
 
 /// JSON over several lines; empty for an empty object.
-pub(super) fn pretty(value: &Value) -> String {
+pub(crate) fn pretty(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
         Value::Object(members) if members.is_empty() => String::new(),
