@@ -18,6 +18,7 @@ const HOME: &str = ROOT;
 #[template(path = "console/login.html")]
 struct LoginPage<'a> {
     css: String,
+    icon: String,
     next: &'a str,
     error: &'a str,
 }
@@ -26,6 +27,7 @@ struct LoginPage<'a> {
 #[template(path = "console/link.html")]
 struct LinkPage<'a> {
     css: String,
+    icon: String,
     name: String,
     role: &'a str,
 }
@@ -41,7 +43,7 @@ pub(super) async fn login_page(State(console): State<Console>, request: Request)
     if visit::session(&console, &place, request.headers()).is_some() {
         return frame::see_other(next);
     }
-    frame::html(StatusCode::OK, &LoginPage { css: files::css_path(), next, error: "" })
+    frame::html(StatusCode::OK, &LoginPage { css: files::css_path(), icon: files::icon_path(), next, error: "" })
 }
 
 /// Begins a session for a token.
@@ -51,7 +53,9 @@ pub(super) async fn login(State(console): State<Console>, request: Request) -> R
         Err(failure) => return frame::bare_error(&failure),
     };
     let (now_ms, next) = (console.0.api.steady_ms(), next(form.get("next")));
-    let reject = |status, error| frame::html(status, &LoginPage { css: files::css_path(), next, error });
+    let reject = |status, error| {
+        frame::html(status, &LoginPage { css: files::css_path(), icon: files::icon_path(), next, error })
+    };
     if !console.0.sessions.may_try(now_ms) {
         return reject(StatusCode::TOO_MANY_REQUESTS, "There were many logins with wrong tokens. Wait some seconds");
     }
@@ -95,7 +99,12 @@ pub(super) async fn link_page(State(console): State<Console>, Path(link): Path<S
         return frame::bare_error(&failure);
     }
     let Some(token) = console.0.api.linked(&link) else { return frame::bare_error(&used_up()) };
-    let page = LinkPage { css: files::css_path(), name: show::visible(&token.name), role: token.role.as_str() };
+    let page = LinkPage {
+        css: files::css_path(),
+        icon: files::icon_path(),
+        name: show::visible(&token.name),
+        role: token.role.as_str(),
+    };
     frame::html(StatusCode::OK, &page)
 }
 

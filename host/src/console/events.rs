@@ -207,10 +207,17 @@ fn why_row(one: Explained, deliveries: &[Delivery], now: Timestamp) -> WhyRow {
         let attempts = show::count(delivery.attempts.into(), "attempt", "attempts");
         format!("{}, {attempts}", delivery.status)
     };
+    let has_failed = made.iter().any(|delivery| delivery.status == "failed");
     WhyRow {
         path: format!("/console/webhooks/{}", show::segment(&one.webhook_id)),
         name: one.name,
-        state: if one.matched { "good" } else { "off" },
+        state: if has_failed {
+            "bad"
+        } else if one.matched {
+            "good"
+        } else {
+            "off"
+        },
         word: if one.matched { "yes" } else { "no" },
         reason: one.reason,
         delivery: made.iter().map(words).collect::<Vec<_>>().join("; "),

@@ -71,6 +71,10 @@ impl Frame {
     pub(super) fn css(&self) -> String {
         files::css_path()
     }
+
+    pub(super) fn icon(&self) -> String {
+        files::icon_path()
+    }
 }
 
 /// The words for what a form has done, by the word in the query: nothing of the query itself is shown.
@@ -104,6 +108,7 @@ struct ErrorPage<'a> {
 #[template(path = "console/bare_error.html")]
 struct BareError<'a> {
     css: String,
+    icon: String,
     title: &'a str,
     detail: &'a str,
 }
@@ -118,7 +123,15 @@ pub(super) fn error_page(mut frame: Frame, failure: &Failure) -> Response {
 
 /// The page of a failure, for a browser that is not logged in.
 pub(super) fn bare_error(failure: &Failure) -> Response {
-    html(failure.status, &BareError { css: files::css_path(), title: title(failure.status), detail: &failure.detail })
+    html(
+        failure.status,
+        &BareError {
+            css: files::css_path(),
+            icon: files::icon_path(),
+            title: title(failure.status),
+            detail: &failure.detail,
+        },
+    )
 }
 
 fn title(status: StatusCode) -> &'static str {

@@ -93,8 +93,10 @@ pub(crate) async fn event_types(visit: &Visit) -> Result<Vec<String>, Failure> {
 fn why(webhook: &Webhook) -> String {
     let held = show::count(webhook.held, "delivery is held", "deliveries are held");
     match (&webhook.disabled_reason, webhook.is_active) {
-        (Some(reason), _) => format!("{reason}. {held}."),
-        (None, false) => format!("An admin switched it off. {held}."),
+        (Some(reason), _) if webhook.held > 0 => format!("{reason}. {held}."),
+        (Some(reason), _) => format!("{reason}."),
+        (None, false) if webhook.held > 0 => format!("An admin switched it off. {held}."),
+        (None, false) => "An admin switched it off.".to_owned(),
         (None, true) if webhook.held > 0 => format!("It is on, and {held}: recover sends what is held."),
         (None, true) if webhook.state().0 == "bad" => "The last attempt failed; the list below says why.".to_owned(),
         (None, true) if webhook.last_success_at.is_none() => "It has not delivered anything yet.".to_owned(),
