@@ -23,6 +23,9 @@ const PARTS: &[(&str, &str, &str, &[Role])] = &[
     ("webhooks", "/console/webhooks", "Webhooks", super::VIEWERS),
     ("deliveries", "/console/deliveries", "Deliveries", super::READERS),
     ("events", "/console/events", "Events", super::READERS),
+    ("formatters", "/console/formatters", "Formats", super::ALL),
+    ("tokens", "/console/tokens", "Tokens", super::READERS),
+    ("audit", "/console/audit", "Audit", super::READERS),
 ];
 
 /// The layout's variables.

@@ -5,15 +5,18 @@
 //!
 //! [`PAGES`] has every page with the roles that may open it; the router, its checks and the tests are made from it.
 
+mod audit;
 mod deliveries;
 mod enter;
 mod events;
 mod files;
+mod formatters;
 mod frame;
 mod home;
 mod place;
 mod session;
 mod show;
+mod tokens;
 mod visit;
 mod webhooks;
 
@@ -83,6 +86,13 @@ const PAGES: &[Page] = &[
     page!(GET "/console/deliveries" READERS deliveries::list),
     page!(GET "/console/events" READERS events::list),
     page!(GET "/console/events/{id}" READERS events::one),
+    page!(GET "/console/formatters" ALL formatters::list),
+    page!(GET "/console/formatters/{name}" ALL formatters::one),
+    page!(GET "/console/formatters/{name}/message" ALL formatters::message),
+    page!(GET "/console/tokens" READERS tokens::list),
+    page!(POST "/console/tokens" ADMIN tokens::create),
+    page!(POST "/console/tokens/{id}/delete" ADMIN tokens::delete),
+    page!(GET "/console/audit" READERS audit::list),
 ];
 
 /// The console's state; cheap to clone.

@@ -63,7 +63,7 @@ impl Failure {
         Self { status: reply.status, detail: show::visible(&detail), errors }
     }
 
-    fn internal() -> Self {
+    pub(super) fn internal() -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "The host's response cannot be shown; its log may have the cause")
     }
 }
