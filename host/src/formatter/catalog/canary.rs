@@ -72,16 +72,13 @@ impl Shared {
         transport_kind: TransportKind,
         on_long: Option<OnLong>,
     ) -> Result<Rendering, RenderError> {
-        let call =
-            |component: &Component| Some(self.call(component, event, options, transport_kind, on_long.clone()).result);
+        let call = |component: &Component| self.call(component, event, options, transport_kind, on_long.clone()).result;
         let subject = || format!("a {} event ({})", event.event_type.as_str(), event.id);
-        let tried = self.with_predecessor(component, "event", subject, call);
-        let (payload, instead) = tried.unwrap_or_else(|| Err(RenderError::NotLoaded(component.name().to_owned())))?;
+        let (payload, instead) = self.with_predecessor(component, "event", subject, call)?;
         Ok(Rendering::new(payload, instead))
     }
 
-    /// Makes one message of many events with a component, or with its predecessor if it is a canary that fails; `None` if
-    /// the component makes no digests.
+    /// Makes one message of many events with a component, or with its predecessor if it is a canary that fails.
     pub(super) fn render_digest(
         &self,
         component: &Arc<Component>,
@@ -89,44 +86,43 @@ impl Shared {
         part: Part,
         options: &str,
         on_long: Option<OnLong>,
-    ) -> Option<Result<RenderedDigest, RenderError>> {
-        let call = |component: &Component| self.digest(component, events, part, options, on_long.clone());
+    ) -> Result<RenderedDigest, RenderError> {
+        let call = |component: &Component| {
+            let made = self.digest(component, events, part, options, on_long.clone());
+            made.unwrap_or_else(|| Err(RenderError::NotRun(format!("{} makes no digests", component.name()))))
+        };
         let subject = || {
             let first = events.first().map(|event| format!(", the first of them {}", event.id)).unwrap_or_default();
             format!("a digest of {} events{first}", events.len())
         };
-        let tried = self.with_predecessor(component, "digest", subject, call)?;
-        Some(tried.map(|(Digested { payload, unsupported }, instead)| RenderedDigest {
-            rendering: Rendering::new(payload, instead),
-            unsupported,
-        }))
+        let (Digested { payload, unsupported }, instead) = self.with_predecessor(component, "digest", subject, call)?;
+        Ok(RenderedDigest { rendering: Rendering::new(payload, instead), unsupported })
     }
 
     /// Calls a component, and its predecessor if it is a canary that fails where that one does not; then it is rolled back.
-    /// `kind` and `subject` say in words what the call was about, in short and at length. `None` if the component has no
-    /// such call.
+    /// `kind` and `subject` say in words what the call was about, in short and at length.
     fn with_predecessor<T>(
         &self,
         component: &Arc<Component>,
         kind: &str,
         subject: impl Fn() -> String,
-        call: impl Fn(&Component) -> Option<Result<T, RenderError>>,
-    ) -> Option<Result<(T, Option<Instead>), RenderError>> {
-        let error = match call(component)? {
+        call: impl Fn(&Component) -> Result<T, RenderError>,
+    ) -> Result<(T, Option<Instead>), RenderError> {
+        let error = match call(component) {
             Ok(made) => {
                 self.succeeded(component);
-                return Some(Ok((made, None)));
+                return Ok((made, None));
             }
             // What another try may do is no reason to roll back: the limit on time is crossed on a busy machine, too.
-            Err(error) if !error.is_fault() || !error.is_deterministic() => return Some(Err(error)),
+            Err(error) if !error.is_fault() || !error.is_deterministic() => return Err(error),
             Err(error) => error,
         };
         let other = component.predecessor.load_full().or_else(|| {
             // The component was replaced while this call ran: its successor may do better.
             self.current(component.name()).filter(|current| current.origin != Origin::BuiltIn)
         });
-        let Some(other) = other.filter(|other| other.digest() != component.digest()) else { return Some(Err(error)) };
-        let Some(Ok(made)) = call(&other) else { return Some(Err(error)) };
+        let Some(other) = other.filter(|other| other.digest() != component.digest()) else { return Err(error) };
+        let Ok(made) = call(&other) else { return Err(error) };
         let then = if self.withdraw(component, &other, &subject(), &error) { ", and was rolled back" } else { "" };
         let note = format!(
             "formatted by version {} of {}: version {} fails on this {kind}, where {0} does not{then} ({error})",
@@ -134,7 +130,7 @@ impl Shared {
             other.name(),
             component.manifest().version,
         );
-        Some(Ok((made, Some((other, note)))))
+        Ok((made, Some((other, note))))
     }
 
     /// Renders one event on a thread that others wait for. Returns the processor time, and the payload if there is one:

@@ -361,7 +361,8 @@ impl Catalog {
         self.pool.run(order, call).await.unwrap_or(Verdict::ByStatus)
     }
 
-    /// Makes one message of many events, on one of the pool's threads, as [`Catalog::render`] does of one. `None` if the component does not export `digest`.
+    /// Makes one message of many events, on one of the pool's threads, as [`Catalog::render`] does of one. `None` if the
+    /// component does not export `digest`.
     ///
     /// # Errors
     /// [`RenderError`].
@@ -379,7 +380,7 @@ impl Catalog {
         let (shared, component) = (Arc::clone(&self.shared), Arc::clone(component));
         let (events, options) = (events.to_vec(), options.to_owned());
         let call = move |on_long| shared.render_digest(&component, &events, part, &options, on_long);
-        self.pool.run(order, call).await.unwrap_or_else(|stopping| Some(Err(stopping)))
+        Some(self.pool.run(order, call).await.unwrap_or_else(Err))
     }
 
     /// Number of calls of the formatter in use under this name that wait for a thread.

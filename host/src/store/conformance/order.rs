@@ -281,6 +281,32 @@ async fn first_and_last_together(opened: &Opened) -> (Arc<Webhook>, [EventId; 3]
     (webhook, [ids[0], ids[1], ids[2]])
 }
 
+pub(crate) async fn a_strict_entry_has_the_place_of_its_earliest_delivery<S: Subject>() {
+    let place = S::new();
+    let opened = place.open(START_MS);
+    let webhook = hook(&opened, Order::Strict).await;
+    let mut posted = Vec::new();
+    for _ in 0..3 {
+        posted.extend(post(&opened, &MIXED[..1]).await);
+    }
+    // The last and the first went out in one request, as in another order, and failed.
+    let waiting = queue(&opened, &webhook);
+    let together = [&waiting[2], &waiting[0]].map(|(key, item)| {
+        let outcome = Outcome::new(webhook.id, item.clone(), Some(attempt(item, false)), again(0), Some(*key));
+        Outcome { sent: Sent::Before(None), ..outcome }
+    });
+    opened.store.record(together.into());
+    opened.recorded();
+    let queued = queue(&opened, &webhook);
+    assert_eq!(events(&queued), [posted[0], posted[2], posted[1]]);
+    assert_eq!(queued[0].0, queued[1].0, "one request");
+    drop(opened);
+
+    let opened = place.open(START_MS);
+    assert_eq!(queue(&opened, &webhook), queued);
+    assert_eq!(opened.store.backlog(&webhook).waiting, 3);
+}
+
 pub(crate) async fn what_is_left_of_a_strict_entry_has_a_place_of_its_own<S: Subject>() {
     let place = S::new();
     let opened = place.open(START_MS);

@@ -14,7 +14,7 @@ use super::accept::Group;
 use super::record::{self, Entries};
 use super::txn::Txn;
 use super::writer::Writer;
-use super::{DueItem, DueKey, PageRequest, StoreError, place};
+use super::{DueItem, DueKey, PageRequest, StoreError, keys, place};
 use crate::model::webhook::Order;
 use crate::store::rank;
 
@@ -153,7 +153,14 @@ impl Writer {
             DueKey { rank: place::rank_of_all(&moved), due_ms, seq: self.seq(), ..from }
         };
         for item in &moved {
-            self.move_state(item, key, txn)?;
+            let Some(mut states) = self.states_with(txn, item.event)? else { continue };
+            if let Some(state) = states.get_mut(item.slot as usize) {
+                let moved = state.moved(key);
+                if std::mem::replace(state, moved) != moved {
+                    txn.put(keys::state(item.event), record::pack(&states));
+                    self.recent.forget(item.event);
+                }
+            }
         }
         txn.put(key.encode(), record::pack_queue(&moved.iter().collect::<Vec<_>>()));
         Ok(())

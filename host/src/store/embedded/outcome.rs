@@ -215,10 +215,11 @@ impl Writer {
         let Some(earliest) = self.earliest(&items)?.cloned() else { return Ok(()) };
         if Some(earliest.delivery) != first {
             let key = self.strict_key(strict, (entry.key.webhook, entry.key.activation), &earliest)?;
-            let mut txn = std::mem::take(&mut self.pending.txn);
-            let moved = items.iter().try_for_each(|item| self.move_state(item, key, &mut txn));
-            self.pending.txn = txn;
-            moved?;
+            for item in &items {
+                if let Some(state) = self.pending_state(item.event, item.slot)? {
+                    self.set_state(item.event, item.slot, state.moved(key));
+                }
+            }
             entry.key = key;
         }
         entry.items = items.into_iter().map(|item| (item, None)).collect();

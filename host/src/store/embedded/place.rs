@@ -164,19 +164,6 @@ impl Writer {
         Ok(())
     }
 
-    /// Tells the state of a delivery which entry it is in now. A state without an entry is in any that has this attempt.
-    pub(super) fn move_state(&mut self, item: &DueItem, key: DueKey, txn: &mut Txn) -> Result<(), StoreError> {
-        let Some(mut states) = self.states_with(txn, item.event)? else { return Ok(()) };
-        if let Some(state) = states.get_mut(item.slot as usize)
-            && state.queued.is_some_and(|mark| mark != key.mark())
-        {
-            state.queued = Some(key.mark());
-            txn.put(keys::state(item.event), record::pack(&states));
-            self.recent.forget(item.event);
-        }
-        Ok(())
-    }
-
     /// A delivery that knows its rank, and that is due when the key of its next entry says so.
     pub(super) fn ranked(&self, item: DueItem) -> Result<DueItem, StoreError> {
         Ok(DueItem { rank: rank_of(&self.engine, &item)?, due_ms: None, ..item })

@@ -238,6 +238,13 @@ pub(super) struct SlotState {
     pub(super) queued: Option<u64>,
 }
 
+impl SlotState {
+    /// The same delivery in another queue entry. A state without an entry is in any that has its attempt.
+    pub(super) fn moved(self, to: DueKey) -> Self {
+        Self { queued: self.queued.map(|_| to.mark()), ..self }
+    }
+}
+
 /// The states of an event's deliveries before any outcome, in the order of its slots.
 pub(super) fn initial_states(slots: &[Slot], accepted_at: Timestamp) -> Vec<SlotState> {
     slots
