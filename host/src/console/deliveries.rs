@@ -118,17 +118,17 @@ pub(super) fn choice(value: &str, words: &str, chosen: &str) -> Choice {
 /// A webhook's id and name.
 #[derive(Deserialize)]
 pub(super) struct Named {
-    id: String,
-    name: String,
+    pub(super) id: String,
+    pub(super) name: String,
 }
 
 /// The names of all webhooks.
-pub(super) async fn names(visit: &Visit) -> Result<Vec<Named>, Failure> {
+async fn names(visit: &Visit) -> Result<Vec<Named>, Failure> {
     visit.get("/webhooks").await
 }
 
 /// The name of a webhook; its id if it is deleted.
-pub(super) fn name_of(names: &[Named], id: &str) -> String {
+fn name_of(names: &[Named], id: &str) -> String {
     names.iter().find(|known| known.id == id).map_or_else(|| id.to_owned(), |known| known.name.clone())
 }
 

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::Answer;
-use super::deliveries::{self, Choice, Row};
+use super::deliveries::{self, Choice, Named, Row};
 use super::frame::Frame;
 use super::show::{self, When, when};
 use super::visit::Visit;
@@ -179,7 +179,8 @@ pub(super) async fn one(visit: Visit) -> Answer {
     let id = visit.segment("id");
     let event: Event = visit.get(&format!("/events/{id}")).await?;
     let explained: Vec<Explained> = visit.get(&format!("/events/{id}/explain")).await?;
-    let names = deliveries::names(&visit).await?;
+    let named = |one: &Explained| Named { id: one.webhook_id.clone(), name: one.name.clone() };
+    let names: Vec<Named> = explained.iter().map(named).collect();
     let limit = (ATTEMPTS + 1).to_string();
     let query = show::query([("event_id", event.id.as_str()), ("limit", limit.as_str())]);
     let (attempts, more) = deliveries::rows(&visit, &query, &names, ATTEMPTS).await?;

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::super::Answer;
-use super::super::deliveries::{self, Row};
+use super::super::deliveries::{self, Named, Row};
 use super::super::frame::Frame;
 use super::super::show::{self, When, when};
 use super::super::visit::{Failure, Visit};
@@ -49,7 +49,7 @@ pub(crate) async fn page(visit: Visit) -> Answer {
     let id = visit.segment("id");
     let webhook: Webhook = visit.get(&format!("/webhooks/{id}")).await?;
     let full = visit.role().reads_everything();
-    let attempts = if full { last_attempts(&visit, &webhook.id).await? } else { Vec::new() };
+    let attempts = if full { last_attempts(&visit, &webhook).await? } else { Vec::new() };
     let (now, (state, word)) = (visit.now(), webhook.state());
     let types = if visit.is_admin() { event_types(&visit).await? } else { Vec::new() };
     visit.page(&Page {
@@ -73,9 +73,9 @@ pub(crate) async fn page(visit: Visit) -> Answer {
     })
 }
 
-async fn last_attempts(visit: &Visit, id: &str) -> Result<Vec<Row>, Failure> {
-    let query = show::query([("webhook_id", id), ("limit", &ATTEMPTS.to_string())]);
-    let names = deliveries::names(visit).await?;
+async fn last_attempts(visit: &Visit, webhook: &Webhook) -> Result<Vec<Row>, Failure> {
+    let query = show::query([("webhook_id", webhook.id.as_str()), ("limit", &ATTEMPTS.to_string())]);
+    let names = [Named { id: webhook.id.clone(), name: webhook.name.clone() }];
     Ok(deliveries::rows(visit, &query, &names, ATTEMPTS).await?.0)
 }
 
